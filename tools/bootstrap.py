@@ -86,10 +86,14 @@ class Environment:
             shutil.rmtree(self.folder)
         options = ['--system-site-packages'] if self.installed_ros else []
         made = subprocess.run(
-            [sys.executable, '-m', 'venv', *options, str(self.folder)], capture_output=True, text=True
+            [sys.executable, '-m', 'venv', *options, str(self.folder)],
+            capture_output=True,
+            text=True,
         )
         if made.returncode:
-            fail(f'cannot make {self.folder}: apt install python3-venv\n{made.stdout}{made.stderr}')
+            fail(
+                f'cannot make {self.folder}: apt install python3-venv\n{made.stdout}{made.stderr}'
+            )
 
     def install(self, requirements: list[Path]) -> None:
         """Install the pinned requirements in one go, so that one resolver sees them all."""
@@ -98,9 +102,7 @@ class Environment:
 
     def point_cmake_at_this_python(self) -> None:
         """Mend the ROS wheels' CMake exports, which name the Python they were built with."""
-        query = (
-            'import numpy, sysconfig; print(sysconfig.get_path("include")); print(numpy.get_include())'
-        )
+        query = 'import numpy, sysconfig; print(sysconfig.get_path("include")); print(numpy.get_include())'
         include, numpy_include = subprocess.check_output(
             [self.python, '-c', query], text=True
         ).splitlines()
@@ -191,7 +193,9 @@ def main() -> None:
         env.step('cmake-paths', digest(requirements, base), env.point_cmake_at_this_python)
     ros = os.environ.get('AMENT_PREFIX_PATH', '') if args.installed_ros else args.distro
     env.step('sage_msgs', digest([ROOT / 'sage_msgs'], base, ros), env.build_messages)
-    package = [ROOT / name for name in ('setup.py', 'setup.cfg', 'package.xml')]
+    package = [
+        ROOT / name for name in ('setup.py', 'setup.cfg', 'package.xml', 'tools/bootstrap.py')
+    ]
     env.step('sage_perception', digest(package, base), env.install_package)
 
 
