@@ -1,0 +1,78 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cuts out of each frame what moves or stands out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import fields
+
+from sensor_msgs.msg import Image
+
+from sage_msgs.msg import CropArray
+from sage_perception.ros import qos
+from sage_perception.ros.diagnostics import OK, Durations, Report
+from sage_perception.ros.images import to_bgr
+from sage_perception.ros.messages import crop_message, stamp_ns
+from sage_perception.ros.node import Node, Topic, run
+from sage_perception.ros.parameters import parameters_of
+from sage_perception.vision.attention import AttentionConfig, MotionAttention
+
+
+class AttentionNode(Node):
+    """Turns camera frames into crops of what deserves attention."""
+
+    PARAMETERS = parameters_of(AttentionConfig)
+    SUBSCRIBES = (Topic('image_raw', Image, qos.NEWEST, 'Frames of the camera, any encoding.'),)
+    PUBLISHES = (
+        Topic(
+            'crops', CropArray, qos.DATA, 'Crops of each frame, best first; one message a frame.'
+        ),
+    )
+
+    def __init__(self, **options):
+        super().__init__('attention', **options)
+        self._attention = MotionAttention(self._config())
+        self._crops = self.publisher('crops')
+        self._took = Durations()
+        self._frames = self.subscribe('image_raw', self._attend)
+        self.diagnostics.add('attention', self._report)
+
+    def on_parameters_changed(self) -> None:
+        """Begin anew with the new parameters."""
+        self._attention = MotionAttention(self._config())
+
+    def _config(self) -> AttentionConfig:
+        names = [field.name for field in fields(AttentionConfig)]
+        return AttentionConfig(**{name: getattr(self.parameters, name) for name in names})
+
+    def _attend(self, message: Image) -> None:
+        begun = time.perf_counter()
+        try:
+            picture = to_bgr(message)
+        except ValueError as error:
+            self._frames.reject(str(error))
+            return
+        crops = self._attention.attend(picture, stamp_ns(message.header.stamp) * 1e-9)
+        array = CropArray(header=message.header)
+        array.source_width, array.source_height = message.width, message.height
+        array.crops = [crop_message(crop, message.header) for crop in crops]
+        self._crops.publish(array)
+        self._took.add(time.perf_counter() - begun)
+
+    def _report(self) -> Report:
+        figures = {
+            'attend_p50_ms': self._took.percentile_ms(50),
+            'attend_p95_ms': self._took.percentile_ms(95),
+        }
+        return OK, 'attending', figures
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node."""
+    sys.exit(run(AttentionNode, args))
+
+
+if __name__ == '__main__':
+    main()

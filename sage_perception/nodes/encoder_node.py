@@ -1,0 +1,245 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compresses crops to latents and says how far each may be trusted."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import Image
+
+from sage_msgs.msg import CropArray, LCTArray, ModelInfo
+from sage_msgs.srv import DecodeLatent, EncodeImage
+from sage_perception import models
+from sage_perception.latent import Latent, Telemetry
+from sage_perception.ros import qos
+from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.images import to_message, to_mono, to_rgb
+from sage_perception.ros.messages import (
+    latent_message,
+    latent_value,
+    lct_message,
+    model_info_message,
+    roi_value,
+    stamp_ns,
+)
+from sage_perception.ros.node import AUTOSTART, LifecycleNode, Service, Topic, run
+from sage_perception.ros.parameters import Parameter
+from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.trust.telemetry import telemetry_trust
+
+
+class EncoderNode(LifecycleNode):
+    """Turns crops into LCTs, one array a frame, with the frame's header."""
+
+    PARAMETERS = (
+        AUTOSTART,
+        Parameter(
+            'model',
+            'tinyvae',
+            'Name of a model that ships with sage, or folder of an artefact.',
+            read_only=True,
+        ),
+        Parameter(
+            'backend',
+            'auto',
+            'What runs the model; auto: ONNX Runtime where it is installed and device is the CPU.',
+            choices=('auto', 'torch', 'onnxruntime'),
+            read_only=True,
+        ),
+        Parameter(
+            'device', 'auto', 'auto, cpu, or a torch device such as cuda:0.', read_only=True
+        ),
+        Parameter(
+            'precision',
+            'fp32',
+            'Numbers the model computes with.',
+            choices=('fp32', 'fp16'),
+            read_only=True,
+        ),
+        Parameter(
+            'entity_id',
+            '',
+            "Who speaks in the LCTs; empty: the node's namespace.",
+            read_only=True,
+        ),
+    )
+    SUBSCRIBES = (Topic('crops', CropArray, qos.DATA, 'Crops of each frame.'),)
+    PUBLISHES = (
+        Topic('lcts', LCTArray, qos.DATA, 'LCTs of each frame, in the order of its crops.'),
+        Topic('model_info', ModelInfo, qos.LATCHED, 'What the model is and how to read it.'),
+    )
+    SERVES = (
+        Service('~/encode_image', EncodeImage, 'Encode one picture.'),
+        Service('~/decode_latent', DecodeLatent, "Decode one latent of this node's model."),
+    )
+
+    def __init__(self, **options):
+        super().__init__('encoder', **options)
+
+    def setup(self) -> None:
+        """Create the endpoints."""
+        self._codec = None
+        self._entity = (
+            self.parameters.entity_id or self.get_namespace().strip('/') or self.get_name()
+        )
+        # Later than any this entity has used before, so that a restart is no replay.
+        self._sequence = time.time_ns()
+        self._took = Durations()
+        self._worst = math.nan
+        self._lcts = self.publisher('lcts')
+        self._info = self.publisher('model_info')
+        self._crops = self.subscribe('crops', self._receive)
+        self.serve('~/encode_image', self._serve_encode)
+        self.serve('~/decode_latent', self._serve_decode)
+        self.diagnostics.add('model', self._report)
+
+    def configure(self) -> None:
+        """Load the model, run it once so that the first frame is not late, and say what it is."""
+        wanted = self.parameters
+        try:
+            self._codec = models.load(
+                wanted.model,
+                backend=wanted.backend,
+                device=wanted.device,
+                precision=wanted.precision,
+            )
+        except (ValueError, OSError, ImportError) as error:
+            raise ConfigurationError(f"parameter 'model': {error}") from error
+        self._encode(np.zeros((1, *self._shape), np.float32))
+        self._info.publish(model_info_message(self._codec, self.get_clock().now().to_msg()))
+        self.get_logger().info(
+            f'{self._codec.id} on {self._codec.backend}, {self._codec.device}, '
+            f'{self._codec.precision}; speaks as {self._entity!r}'
+        )
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        size = self._codec.input_size
+        return self._codec.input_channels, size, size
+
+    def _receive(self, message: CropArray) -> None:
+        if not self.active:
+            return
+        begun = time.perf_counter()
+        array = LCTArray(header=message.header)
+        array.source_width, array.source_height = message.source_width, message.source_height
+        kept, pictures = [], []
+        for crop in message.crops:
+            try:
+                pictures.append(self._picture(crop.image))
+                kept.append(crop)
+            except ValueError as error:
+                self._crops.reject(str(error))
+        if kept:
+            latents = self._encode(
+                np.stack(pictures), [(roi_value(crop.roi), crop.track_id) for crop in kept]
+            )
+            stamp = stamp_ns(message.header.stamp)
+            array.lcts = [lct_message(self._sign_for(latent, stamp)) for latent in latents]
+        self._lcts.publish(array)
+        self._took.add(time.perf_counter() - begun)
+
+    def _picture(self, message: Image) -> np.ndarray:
+        """Return a picture as the model reads it: float32 `[C, S, S]` in [0, 1]."""
+        channels, size, _ = self._shape
+        picture = to_rgb(message) if channels == 3 else to_mono(message)
+        if picture.shape[:2] != (size, size):
+            picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+        return picture.reshape(size, size, channels).transpose(2, 0, 1).astype(np.float32) / 255
+
+    def _encode(self, pictures: np.ndarray, places=((None, 0),)) -> list[Latent]:
+        begun = time.perf_counter()
+        mean, log_var = self._codec.encode_stats(pictures)
+        errors = np.square(self._codec.decode(mean) - pictures).mean(axis=(1, 2, 3))
+        kl = (np.square(mean) + np.exp(log_var) - 1 - log_var).mean(axis=1) / 2
+        each_s = (time.perf_counter() - begun) / len(pictures)
+        self._worst = float(errors.max())
+        return [
+            Latent(
+                mean=mean[i],
+                log_var=log_var[i],
+                model=self._codec.id,
+                roi=roi,
+                track_id=track,
+                telemetry=Telemetry(
+                    trust=telemetry_trust(float(errors[i]), float(kl[i])),
+                    reconstruction_error=float(errors[i]),
+                    kl_per_dim=float(kl[i]),
+                    latent_norm=float(np.linalg.norm(mean[i])),
+                    time_s=each_s,
+                    energy_trajectory=(float(errors[i]),),
+                ),
+            )
+            for i, (roi, track) in enumerate(places)
+        ]
+
+    def _sign_for(self, latent: Latent, stamp: int) -> LCT:
+        self._sequence += 1
+        trust = latent.telemetry.trust
+        step = Provenance(Operation.ENCODE, self._entity, latent.model, trust=trust)
+        return LCT(self._entity, self._sequence, stamp, latent, (step,), trust)
+
+    def _require_model(self) -> None:
+        if self._codec is None:
+            raise ValueError('the node has no model: configure it first')
+
+    def _serve_encode(self, request: EncodeImage.Request, response: EncodeImage.Response):
+        try:
+            self._require_model()
+            response.latent = latent_message(self._encode(self._picture(request.image)[None])[0])
+            response.success = True
+        except ValueError as error:
+            response.message = str(error)
+        return response
+
+    def _serve_decode(self, request: DecodeLatent.Request, response: DecodeLatent.Response):
+        try:
+            self._require_model()
+            latent = latent_value(request.latent)
+            if latent.model.fingerprint != self._codec.id.fingerprint:
+                raise ValueError(
+                    f'the latent is of {latent.model}, this node has {self._codec.id}'
+                )
+            picture = self._codec.decode(latent.mean[None])[0]
+        except ValueError as error:
+            response.message = str(error)
+            return response
+        pixels = np.rint(picture.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+        encoding = 'rgb8' if pixels.shape[2] == 3 else 'mono8'
+        response.image = to_message(pixels, encoding, EncodeImage.Request().image.header)
+        response.success = True
+        return response
+
+    def cleanup(self) -> None:
+        """Let go of the model."""
+        self._codec = None
+
+    def _report(self) -> Report:
+        if self._codec is None:
+            return WARN, 'no model: not configured', {}
+        figures = {
+            'model': self._codec.id,
+            'backend': self._codec.backend,
+            'device': self._codec.device,
+            'entity': self._entity,
+            'active': self.active,
+            'encode_p50_ms': self._took.percentile_ms(50),
+            'encode_p95_ms': self._took.percentile_ms(95),
+            'worst_reconstruction_error': self._worst,
+        }
+        return (OK, 'encoding', figures) if self.active else (WARN, 'not active', figures)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node."""
+    sys.exit(run(EncoderNode, args))
+
+
+if __name__ == '__main__':
+    main()

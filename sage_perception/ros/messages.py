@@ -1,0 +1,204 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Between the messages of `sage_msgs` and the values of the core."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import RegionOfInterest
+from std_msgs.msg import Header
+
+from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.models import Codec
+from sage_perception.ros.images import to_message
+from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.vision.frame import Crop
+
+try:
+    from sage_msgs import msg as sage
+except ImportError as error:
+    raise ImportError(
+        'the messages of sage_msgs are not built or not on the path: build them with `make build`,'
+        ' or with `colcon build` and then `source install/setup.bash`'
+    ) from error
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Return a stamp in nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def stamp_of(ns: int) -> Time:
+    """Return nanoseconds as a stamp."""
+    sec, nanosec = divmod(ns, 1_000_000_000)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def roi_message(roi: Roi | None) -> RegionOfInterest:
+    """Return a region as a message; all zeros for None."""
+    if roi is None:
+        return RegionOfInterest()
+    return RegionOfInterest(x_offset=roi.x, y_offset=roi.y, width=roi.width, height=roi.height)
+
+
+def roi_value(message: RegionOfInterest) -> Roi | None:
+    """Return a region; None for an empty one."""
+    if not message.width or not message.height:
+        return None
+    return Roi(message.x_offset, message.y_offset, message.width, message.height)
+
+
+def model_message(model: ModelId) -> sage.ModelId:
+    """Return a model's identity as a message."""
+    return sage.ModelId(
+        name=model.name,
+        version=model.version,
+        fingerprint=np.frombuffer(model.fingerprint, np.uint8),
+    )
+
+
+def model_value(message: sage.ModelId) -> ModelId:
+    """Return a model's identity."""
+    return ModelId(message.name, message.version, bytes(message.fingerprint))
+
+
+def model_info_message(codec: Codec, stamp: Time) -> sage.ModelInfo:
+    """Return what a loaded model is and how to read its latents."""
+    return sage.ModelInfo(
+        header=Header(stamp=stamp),
+        model=model_message(codec.id),
+        latent_dim=codec.latent_dim,
+        input_width=codec.input_size,
+        input_height=codec.input_size,
+        input_encoding='rgb8' if codec.input_channels == 3 else 'mono8',
+        input_mean=array('f', [0.0] * codec.input_channels),
+        input_std=array('f', [1.0] * codec.input_channels),
+        backend=codec.backend,
+        precision=codec.precision,
+        device=codec.device,
+        latent_mean=_floats(codec.latent_mean),
+        latent_std=_floats(codec.latent_std),
+        card=codec.card,
+    )
+
+
+def crop_message(crop: Crop, header: Header) -> sage.Crop:
+    """Return a crop as a message, with its frame's header."""
+    return sage.Crop(
+        roi=roi_message(crop.roi),
+        score=float(crop.score),
+        source=int(crop.source),
+        track_id=crop.track_id,
+        image=to_message(crop.image, 'rgb8' if crop.image.ndim == 3 else 'mono8', header),
+    )
+
+
+def telemetry_message(telemetry: Telemetry) -> sage.IrpTelemetry:
+    """Return telemetry as a message."""
+    return sage.IrpTelemetry(
+        iterations=telemetry.iterations,
+        energy_trajectory=array('f', telemetry.energy_trajectory),
+        converged=telemetry.converged,
+        halt_reason=int(telemetry.halt_reason),
+        trust=telemetry.trust,
+        reconstruction_error=telemetry.reconstruction_error,
+        kl_per_dim=telemetry.kl_per_dim,
+        latent_norm=telemetry.latent_norm,
+        time_s=telemetry.time_s,
+        budget_spent=telemetry.budget_spent,
+    )
+
+
+def telemetry_value(message: sage.IrpTelemetry) -> Telemetry:
+    """Return telemetry; raises `ValueError` for an unknown reason to halt."""
+    return Telemetry(
+        trust=message.trust,
+        reconstruction_error=message.reconstruction_error,
+        kl_per_dim=message.kl_per_dim,
+        latent_norm=message.latent_norm,
+        time_s=message.time_s,
+        iterations=message.iterations,
+        energy_trajectory=tuple(message.energy_trajectory),
+        converged=message.converged,
+        halt_reason=HaltReason(message.halt_reason),
+        budget_spent=message.budget_spent,
+    )
+
+
+def latent_message(latent: Latent) -> sage.Latent:
+    """Return a latent as a message."""
+    return sage.Latent(
+        kind=int(latent.kind),
+        mean=_floats(latent.mean),
+        log_var=array('f') if latent.log_var is None else _floats(latent.log_var),
+        roi=roi_message(latent.roi),
+        track_id=latent.track_id,
+        model=model_message(latent.model),
+        telemetry=telemetry_message(latent.telemetry),
+    )
+
+
+def latent_value(message: sage.Latent) -> Latent:
+    """Return a latent; raises `ValueError` when its parts do not fit together."""
+    return Latent(
+        mean=np.array(message.mean, np.float32),
+        log_var=np.array(message.log_var, np.float32) if len(message.log_var) else None,
+        kind=LatentKind(message.kind),
+        model=model_value(message.model),
+        roi=roi_value(message.roi),
+        track_id=message.track_id,
+        telemetry=telemetry_value(message.telemetry),
+    )
+
+
+def lct_message(lct: LCT) -> sage.LCT:
+    """Return an LCT as a message."""
+    return sage.LCT(
+        id=np.frombuffer(lct.id, np.uint8),
+        entity_id=lct.entity_id,
+        sequence=lct.sequence,
+        stamp=stamp_of(lct.stamp_ns),
+        latent=latent_message(lct.latent),
+        trust=lct.trust,
+        provenance=[
+            sage.Provenance(
+                operation=int(step.operation),
+                entity_id=step.entity_id,
+                model=model_message(step.model),
+                parent_id=np.frombuffer(step.parent_id, np.uint8),
+                trust=step.trust,
+            )
+            for step in lct.provenance
+        ],
+        signature=array('B', lct.signature),
+    )
+
+
+def lct_value(message: sage.LCT) -> LCT:
+    """Return an LCT; raises `ValueError` when its parts do not fit together."""
+    return LCT(
+        entity_id=message.entity_id,
+        sequence=message.sequence,
+        stamp_ns=stamp_ns(message.stamp),
+        latent=latent_value(message.latent),
+        provenance=tuple(
+            Provenance(
+                Operation(step.operation),
+                step.entity_id,
+                model_value(step.model),
+                bytes(step.parent_id),
+                step.trust,
+            )
+            for step in message.provenance
+        ),
+        trust=message.trust,
+        id=bytes(message.id),
+        signature=bytes(message.signature),
+    )
+
+
+def _floats(values: np.ndarray) -> array:
+    return array('f', np.ascontiguousarray(values, np.float32).tobytes())

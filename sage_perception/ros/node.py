@@ -1,0 +1,267 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every node is made of: endpoints from a table, autostart, and a way to start and end.
+
+A node class states its `PARAMETERS`, `PUBLISHES`, `SUBSCRIBES` and `SERVES` as tables; they create
+the endpoints and the documentation alike.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode as RosLifecycleNode
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node as RosNode
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+
+from sage_perception.ros.diagnostics import Diagnostics, Input
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.parameters import Parameter, Parameters
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+EXIT_CONFIGURATION = 2
+
+AUTOSTART = Parameter(
+    'autostart',
+    True,
+    'Configure and activate at start; false leaves that to a lifecycle manager.',
+    read_only=True,
+)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic that a node publishes or subscribes to; `{camera}` stands for each camera."""
+
+    name: str
+    type: type
+    qos: QoSProfile
+    description: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that a node offers."""
+
+    name: str
+    type: type
+    description: str
+
+
+class _Endpoints:
+    """What plain and lifecycle nodes share."""
+
+    PARAMETERS: tuple[Parameter, ...] = ()
+    PUBLISHES: tuple[Topic, ...] = ()
+    SUBSCRIBES: tuple[Topic, ...] = ()
+    SERVES: tuple[Service, ...] = ()
+
+    def _open(self) -> None:
+        self.parameters = Parameters(self, self.PARAMETERS, self.on_parameters_changed)
+        self.diagnostics = Diagnostics(self)
+        self.setup()
+
+    def setup(self) -> None:
+        """Create the endpoints; they last as long as the node."""
+
+    def on_parameters_changed(self) -> None:
+        """Apply parameters that changed at run time; for the nodes that keep a copy."""
+
+    def publisher(self, name: str, camera: str = '') -> Publisher:
+        """Create the publisher that `PUBLISHES` describes."""
+        topic = _find(self.PUBLISHES, name)
+        return self.create_publisher(
+            topic.type,
+            topic.name.format(camera=camera),
+            topic.qos,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def subscribe(self, name: str, callback: Callable, camera: str = '', timeout_s=2.0) -> Input:
+        """Subscribe as `SUBSCRIBES` describes; return the monitor of what comes in.
+
+        `timeout_s` is how long the input may be silent before diagnostics warn of it; 0: for ever.
+        """
+        topic = _find(self.SUBSCRIBES, name)
+        monitor = Input(self, topic.name.format(camera=camera), topic.qos, timeout_s)
+
+        def receive(message, info=None):
+            monitor.received(message, info)
+            callback(message)
+
+        def receive_without_info(message):
+            receive(message)
+
+        # Humble hands no information over, so that nothing skipped can be counted there.
+        knows = hasattr(Subscription, 'CallbackType')
+
+        monitor.subscription = self.create_subscription(
+            topic.type,
+            topic.name.format(camera=camera),
+            receive if knows else receive_without_info,
+            topic.qos,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=monitor.incompatible),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self.diagnostics.watch(monitor)
+        return monitor
+
+    def serve(self, name: str, callback: Callable) -> None:
+        """Offer the service that `SERVES` describes."""
+        service = _find(self.SERVES, name)
+        self.create_service(service.type, service.name, callback)
+
+    def close(self) -> None:
+        """Release what the node holds; called once, at the end."""
+
+
+class Node(_Endpoints, RosNode):
+    """A node that only transforms what it receives."""
+
+    def __init__(self, name: str, **options):
+        RosNode.__init__(self, name, **options)
+        self._open()
+
+
+class LifecycleNode(_Endpoints, RosLifecycleNode):
+    """A node that holds a device or a model.
+
+    Subclasses implement `configure` and `activate`, which may raise `ConfigurationError` or any
+    error, and their mirrors `deactivate` and `cleanup`. `active` tells whether to work.
+    """
+
+    def __init__(self, name: str, **options):
+        RosLifecycleNode.__init__(self, name, **options)
+        self.active = False
+        self._open()
+        if self.parameters.autostart:
+            self._autostart()
+
+    def _autostart(self) -> None:
+        self._failure = None
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                raise self._failure or ConfigurationError('the node could not be started')
+
+    def configure(self) -> None:
+        """Acquire what the node needs."""
+
+    def activate(self) -> None:
+        """Begin to work."""
+
+    def deactivate(self) -> None:
+        """Cease to work."""
+
+    def cleanup(self) -> None:
+        """Release what `configure` acquired."""
+
+    def on_configure(self, state) -> TransitionCallbackReturn:
+        """Acquire what the node needs; a failure leaves it unconfigured, and says why."""
+        return self._transition(self.configure, TransitionCallbackReturn.FAILURE)
+
+    def on_activate(self, state) -> TransitionCallbackReturn:
+        """Begin to work."""
+        result = self._transition(self.activate, TransitionCallbackReturn.FAILURE)
+        self.active = result == TransitionCallbackReturn.SUCCESS
+        return super().on_activate(state) if self.active else result
+
+    def on_deactivate(self, state) -> TransitionCallbackReturn:
+        """Cease to work."""
+        self.active = False
+        self._transition(self.deactivate, TransitionCallbackReturn.ERROR)
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state) -> TransitionCallbackReturn:
+        """Release everything."""
+        return self._transition(self.cleanup, TransitionCallbackReturn.ERROR)
+
+    def on_shutdown(self, state) -> TransitionCallbackReturn:
+        """Release everything, from whichever state."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state) -> TransitionCallbackReturn:
+        """Go back to unconfigured: it may be configured again."""
+        self.active = False
+        return self._transition(self.cleanup, TransitionCallbackReturn.ERROR)
+
+    def close(self) -> None:
+        """Release what the node holds."""
+        if self.active:
+            self.active = False
+            self.deactivate()
+        self.cleanup()
+
+    def _transition(self, work: Callable, otherwise) -> TransitionCallbackReturn:
+        # rclpy swallows the exceptions of transitions: without this nobody would see them.
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001
+            self._failure = error
+            if isinstance(error, ConfigurationError):
+                self.get_logger().error(str(error))
+            else:
+                self.get_logger().error(f'{type(error).__name__}: {error}')
+            return otherwise
+        return TransitionCallbackReturn.SUCCESS
+
+
+def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
+    """Make a node and spin it until it is told to end; return the exit code of the process.
+
+    0: ended by SIGINT, SIGTERM or shutdown; `EXIT_CONFIGURATION`: it cannot start as asked, which
+    one line on the error stream explains; anything else goes up as an exception.
+    """
+    node = executor = None
+    try:
+        rclpy.init(args=args)
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except (ConfigurationError, rclpy.exceptions.InvalidNodeNameException) as error:
+        return _refuse(error)
+    except RuntimeError as error:
+        # rcl's own words for a bad command line or parameter file: it names the file and the line.
+        if type(error).__name__ not in (
+            'RCLError',
+            'RCLInvalidROSArgsError',
+            'UnknownROSArgsError',
+        ):
+            raise
+        return _refuse(error)
+    finally:
+        # A second signal while things are put away would only leave them half put away.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if node is not None:
+            node.close()
+        if executor is not None:
+            executor.shutdown()
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _refuse(error: Exception) -> int:
+    print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+    return EXIT_CONFIGURATION
+
+
+def _find(table: tuple, name: str):
+    return next(row for row in table if row.name == name)

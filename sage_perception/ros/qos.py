@@ -1,0 +1,26 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The quality of service of every topic, by what it carries (REP-2003)."""
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+
+def _profile(depth: int, reliable: bool = True, latched: bool = False) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+# A camera offers its pictures reliably, so that every subscriber matches ...
+CAMERA = _profile(depth=2)
+# ... and our nodes ask for the newest picture only: a late one is of no use.
+NEWEST = _profile(depth=1, reliable=False)
+# Crops, latents, agreements: none may be lost.
+DATA = _profile(depth=10)
+# What changes rarely and late joiners must have.
+LATCHED = _profile(depth=1, latched=True)
+# Pictures and markers for people.
+VIEW = _profile(depth=1)

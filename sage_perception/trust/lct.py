@@ -1,0 +1,105 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The LCT: a latent with who, which model, when, how far to trust it, and where it came from."""
+
+from __future__ import annotations
+
+import enum
+import math
+import uuid
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sage_perception.latent import UNKNOWN_FINGERPRINT, Latent, ModelId
+
+NO_PARENT = bytes(16)
+
+
+class Operation(enum.IntEnum):
+    """What was done to a latent; the values of `sage_msgs/Provenance`'s OPERATION_ constants."""
+
+    UNKNOWN = 0
+    ENCODE = 1
+    TRANSLATE = 2
+    FUSE = 3
+    COMPRESS = 4
+    RELAY = 5
+    RECALL = 6
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """One step in the life of a latent; `trust` in [0, 1] is that of this step alone."""
+
+    operation: Operation
+    entity_id: str
+    model: ModelId = field(default_factory=ModelId)
+    parent_id: bytes = NO_PARENT
+    trust: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class LCT:
+    """A latent that can be answered for.
+
+    `stamp_ns` is when the source frame was captured, on the graph's clock; `sequence` strictly
+    increases for each entity; `trust` in [0, 1] is the product of the provenance, oldest first.
+    """
+
+    entity_id: str
+    sequence: int
+    stamp_ns: int
+    latent: Latent
+    provenance: tuple[Provenance, ...]
+    trust: float
+    id: bytes = field(default_factory=lambda: uuid.uuid4().bytes)
+    signature: bytes = b''
+
+
+def chain_trust(provenance: tuple[Provenance, ...]) -> float:
+    """Return the trust of a whole chain: the product of its steps; 0 for an empty one."""
+    return math.prod(step.trust for step in provenance) if provenance else 0.0
+
+
+class Refusal(str, enum.Enum):
+    """Why an LCT is not accepted."""
+
+    MALFORMED = 'malformed'
+    NO_ENTITY = 'no entity'
+    NO_STAMP = 'no stamp'
+    NOT_FINITE = 'not finite'
+    OUT_OF_RANGE = 'out of range'
+    UNKNOWN_MODEL = 'unknown model'
+    DIMENSION = 'wrong dimension'
+    BROKEN_CHAIN = 'broken chain'
+    SEQUENCE = 'replayed or old sequence'
+
+
+# Latents of a trained model stay within some tens of standard deviations.
+LARGEST = 1e4
+
+
+def find_fault(lct: LCT) -> Refusal | None:
+    """Return why `lct` is not well formed, or None when it is."""
+    latent = lct.latent
+    if not lct.entity_id:
+        return Refusal.NO_ENTITY
+    if lct.stamp_ns <= 0:
+        return Refusal.NO_STAMP
+    if not latent.dim:
+        return Refusal.DIMENSION
+    numbers = latent.mean if latent.log_var is None else [latent.mean, latent.log_var]
+    largest = np.abs(numbers).max()
+    if not np.isfinite(largest):
+        return Refusal.NOT_FINITE
+    if largest > LARGEST:
+        return Refusal.OUT_OF_RANGE
+    trusts = (lct.trust, *(step.trust for step in lct.provenance))
+    if not all(0 <= trust <= 1 for trust in trusts):
+        return Refusal.OUT_OF_RANGE
+    if latent.model.fingerprint == UNKNOWN_FINGERPRINT:
+        return Refusal.UNKNOWN_MODEL
+    if abs(lct.trust - chain_trust(lct.provenance)) > 1e-3:
+        return Refusal.BROKEN_CHAIN
+    return None
