@@ -109,7 +109,7 @@ class EncoderNode(LifecycleNode):
                 device=wanted.device,
                 precision=wanted.precision,
             )
-        except (ValueError, OSError, ImportError) as error:
+        except models.ModelError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         self._encode(np.zeros((1, *self._shape), np.float32))
         self._info.publish(model_info_message(self._codec, self.get_clock().now().to_msg()))

@@ -169,8 +169,9 @@ class Diagnostics:
         self._parts: dict[str, Callable[[], Report]] = {}
         self._inputs: list[Input] = []
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(period_s, self.publish, clock=self._steady)
+        # The clock on the wall, for what must go on while simulated time stands still.
+        self.clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(period_s, self.publish, clock=self.clock)
 
     def add(self, part: str, report: Callable[[], Report]) -> None:
         """Publish what `report` returns as `part` of the node."""

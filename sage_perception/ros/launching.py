@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
+    LogInfo,
     OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
@@ -162,11 +163,13 @@ def _nodes(
 def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
     deaths = DeathRecord(spec.respawn)
 
-    def on_exit(event, context: LaunchContext) -> list[Shutdown]:
+    def on_exit(event, context: LaunchContext) -> list[Action]:
         if context.is_shutdown:
             return []
         reason = deaths.verdict(event.returncode, time.monotonic())
-        return [Shutdown(reason=f'{spec.path}: {reason}')] if reason else []
+        if reason is None:
+            return []
+        return [LogInfo(msg=f'{spec.path}: {reason}'), Shutdown(reason=f'{spec.path}: {reason}')]
 
     return Node(
         package=spec.package,

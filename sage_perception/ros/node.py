@@ -90,10 +90,11 @@ class _Endpoints:
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
-    def subscribe(self, name: str, callback: Callable, camera: str = '', timeout_s=2.0) -> Input:
+    def subscribe(self, name: str, callback, camera='', timeout_s=2.0, raw=False) -> Input:
         """Subscribe as `SUBSCRIBES` describes; return the monitor of what comes in.
 
         `timeout_s` is how long the input may be silent before diagnostics warn of it; 0: for ever.
+        With `raw` the callback receives serialised messages.
         """
         topic = _find(self.SUBSCRIBES, name)
         monitor = Input(self, topic.name.format(camera=camera), topic.qos, timeout_s)
@@ -113,6 +114,7 @@ class _Endpoints:
             topic.name.format(camera=camera),
             receive if knows else receive_without_info,
             topic.qos,
+            raw=raw,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=monitor.incompatible),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
@@ -146,15 +148,18 @@ class LifecycleNode(_Endpoints, RosLifecycleNode):
     def __init__(self, name: str, **options):
         RosLifecycleNode.__init__(self, name, **options)
         self.active = False
+        self._starting = False
         self._open()
         if self.parameters.autostart:
             self._autostart()
 
     def _autostart(self) -> None:
-        self._failure = None
+        """Configure and activate; what goes wrong goes up, for `run` to tell."""
+        self._starting = True
         for transition in (self.trigger_configure, self.trigger_activate):
             if transition() != TransitionCallbackReturn.SUCCESS:
-                raise self._failure or ConfigurationError('the node could not be started')
+                raise self._failure
+        self._starting = False
 
     def configure(self) -> None:
         """Acquire what the node needs."""
@@ -211,9 +216,7 @@ class LifecycleNode(_Endpoints, RosLifecycleNode):
             work()
         except Exception as error:  # noqa: BLE001
             self._failure = error
-            if isinstance(error, ConfigurationError):
-                self.get_logger().error(str(error))
-            else:
+            if not self._starting:
                 self.get_logger().error(f'{type(error).__name__}: {error}')
             return otherwise
         return TransitionCallbackReturn.SUCCESS

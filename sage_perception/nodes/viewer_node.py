@@ -1,0 +1,255 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Shows people what the graph sees, keeps and agrees on: one mosaic, pictures and markers."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import numpy as np
+from geometry_msgs.msg import Point
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray
+from sage_perception import models
+from sage_perception.ros import qos
+from sage_perception.ros.diagnostics import OK, Durations, Rate, Report
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.images import to_message, to_rgb
+from sage_perception.ros.messages import model_value, roi_value, stamp_ns
+from sage_perception.ros.node import Node, Topic, run
+from sage_perception.ros.parameters import Parameter
+from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_colour
+
+KEPT = 8  # frames' worth of crops kept until their latents come
+
+
+class _Camera:
+    """The newest of what came from one camera."""
+
+    def __init__(self):
+        self.frame: bytes | None = None
+        self.info: CameraInfo | None = None
+        self.crops: dict[int, CropArray] = {}
+        self.lcts: LCTArray | None = None
+        self.tiles: list[Tile] = []
+
+
+class ViewerNode(Node):
+    """Decodes latents with a decoder of its own: what it shows came through 64 numbers."""
+
+    PARAMETERS = (
+        Parameter(
+            'cameras',
+            ['cam0', 'cam1'],
+            'Namespaces of the cameras, relative to this node; the first is the primary one.',
+            read_only=True,
+        ),
+        Parameter('rate', 5.0, 'Pictures a second.', minimum=0.1, maximum=30.0, read_only=True),
+        Parameter(
+            'model',
+            'tinyvae',
+            'Model whose decoder shows the latents: a name, or the folder of an artefact.',
+            read_only=True,
+        ),
+    )
+    SUBSCRIBES = (
+        Topic('{camera}/image_raw', Image, qos.NEWEST, 'Frames of each camera.'),
+        Topic('{camera}/camera_info', CameraInfo, qos.NEWEST, 'Calibration of each camera.'),
+        Topic('{camera}/crops', CropArray, qos.DATA, 'Crops of each camera.'),
+        Topic('{camera}/lcts', LCTArray, qos.DATA, 'LCTs of each camera.'),
+        Topic('agreement', AgreementArray, qos.DATA, 'Matched crops of the cameras.'),
+    )
+    PUBLISHES = (
+        Topic('mosaic', Image, qos.VIEW, 'Frames with regions, crops, reconstructions, matches.'),
+        Topic('{camera}/crop_image', Image, qos.VIEW, 'The best crop of each camera.'),
+        Topic('{camera}/reconstruction', Image, qos.VIEW, 'What its latent decodes to.'),
+        Topic(
+            '{camera}/markers',
+            MarkerArray,
+            qos.VIEW,
+            'Regions and track ids, 1 m before the camera.',
+        ),
+    )
+
+    def __init__(self, **options):
+        super().__init__('viewer', **options)
+
+    def setup(self) -> None:
+        """Load the decoder and create the endpoints."""
+        try:
+            self._codec = models.load(self.parameters.model)
+        except models.ModelError as error:
+            raise ConfigurationError(f"parameter 'model': {error}") from error
+        self._cameras = {camera: _Camera() for camera in self.parameters.cameras}
+        self._agreement: AgreementArray | None = None
+        self._agreements = {Agreement.LEVEL_HIGH: Rate(), Agreement.LEVEL_LOW: Rate()}
+        self._drawn, self._took = Rate(), Durations()
+        self._mosaic = self.publisher('mosaic')
+        self._crop_images, self._reconstructions, self._markers = {}, {}, {}
+        for name, camera in self._cameras.items():
+            self._crop_images[name] = self.publisher('{camera}/crop_image', name)
+            self._reconstructions[name] = self.publisher('{camera}/reconstruction', name)
+            self._markers[name] = self.publisher('{camera}/markers', name)
+            # Most frames are never shown: they stay serialised until one is.
+            self.subscribe('{camera}/image_raw', partial(setattr, camera, 'frame'), name, raw=True)
+            self.subscribe('{camera}/camera_info', partial(setattr, camera, 'info'), name, 0)
+            self.subscribe('{camera}/crops', partial(self._keep_crops, camera), name)
+            self.subscribe('{camera}/lcts', partial(setattr, camera, 'lcts'), name)
+        if len(self._cameras) > 1:
+            self.subscribe('agreement', self._keep_agreement, timeout_s=0)
+        self.create_timer(1 / self.parameters.rate, self._show)
+        self.diagnostics.add('viewer', self._report)
+
+    def _keep_crops(self, camera: _Camera, message: CropArray) -> None:
+        camera.crops[stamp_ns(message.header.stamp)] = message
+        while len(camera.crops) > KEPT:
+            camera.crops.pop(next(iter(camera.crops)))
+
+    def _keep_agreement(self, message: AgreementArray) -> None:
+        self._agreement = message
+        for agreement in message.agreements:
+            if agreement.level in self._agreements:
+                self._agreements[agreement.level].tick()
+
+    def _show(self) -> None:
+        watched = self._mosaic.get_subscription_count() > 0
+        for name, camera in self._cameras.items():
+            outputs = (self._crop_images[name], self._reconstructions[name], self._markers[name])
+            if watched or any(output.get_subscription_count() for output in outputs):
+                camera.tiles = self._tiles(camera)
+                self._show_camera(name, camera)
+        if watched:
+            self._show_mosaic()
+
+    def _tiles(self, camera: _Camera) -> list[Tile]:
+        """Return the newest crops whose latents have come, with what these decode to."""
+        crops = camera.lcts and camera.crops.get(stamp_ns(camera.lcts.header.stamp))
+        if not crops:
+            return camera.tiles
+        lcts = {
+            (lct.latent.track_id, lct.latent.roi.x_offset, lct.latent.roi.y_offset): lct
+            for lct in camera.lcts.lcts
+            if model_value(lct.latent.model).fingerprint == self._codec.id.fingerprint
+            and len(lct.latent.mean) == self._codec.latent_dim
+        }
+        decoded = {}
+        if lcts:
+            latents = np.array([lct.latent.mean for lct in lcts.values()], np.float32)
+            pictures = np.nan_to_num(self._codec.decode(latents)).clip(0, 1) * 255
+            pictures = np.rint(pictures).astype(np.uint8).transpose(0, 2, 3, 1)
+            decoded = dict(zip(lcts, pictures, strict=True))
+        tiles = []
+        for crop in crops.crops:
+            key = (crop.track_id, crop.roi.x_offset, crop.roi.y_offset)
+            picture = decoded.get(key)
+            tiles.append(
+                Tile(
+                    roi=roi_value(crop.roi),
+                    track_id=crop.track_id,
+                    crop=to_rgb(crop.image),
+                    reconstruction=picture if picture is None else np.squeeze(picture),
+                    trust=lcts[key].trust if key in lcts else None,
+                )
+            )
+        return tiles
+
+    def _show_camera(self, name: str, camera: _Camera) -> None:
+        if camera.lcts is None:
+            return
+        header = camera.lcts.header
+        if camera.tiles:
+            best = camera.tiles[0]
+            self._crop_images[name].publish(to_message(best.crop, 'rgb8', header))
+            if best.reconstruction is not None:
+                encoding = 'rgb8' if best.reconstruction.ndim == 3 else 'mono8'
+                self._reconstructions[name].publish(
+                    to_message(best.reconstruction, encoding, header)
+                )
+        if self._markers[name].get_subscription_count():
+            self._markers[name].publish(_markers(header, camera))
+
+    def _show_mosaic(self) -> None:
+        views = []
+        newest = Header(stamp=self.get_clock().now().to_msg())
+        for name, camera in self._cameras.items():
+            picture = None
+            if camera.frame is not None:
+                image = deserialize_message(camera.frame, Image)
+                picture = to_rgb(image)
+                newest = image.header if not views else newest
+            views.append(CameraView(name, picture, camera.tiles))
+        rates = {level: rate.hz for level, rate in self._agreements.items()}
+        text = f'{rates[Agreement.LEVEL_HIGH]:.0f} HIGH, {rates[Agreement.LEVEL_LOW]:.0f} LOW a second'
+        picture = mosaic(views, self._pairs(), text)
+        self._mosaic.publish(to_message(picture, 'rgb8', newest))
+        self._drawn.tick()
+
+    def _pairs(self) -> list[PairView]:
+        """Return the last matches whose crops are on show."""
+        if self._agreement is None:
+            return []
+        cameras = self._cameras
+        a, b = (
+            {tile.track_id: tile for tile in cameras[name].tiles} if name in cameras else {}
+            for name in (self._agreement.entity_a, self._agreement.entity_b)
+        )
+        return [
+            PairView(
+                a[match.track_a],
+                b[match.track_b],
+                match.similarity,
+                match.level == Agreement.LEVEL_HIGH,
+            )
+            for match in self._agreement.agreements
+            if match.track_a in a and match.track_b in b
+        ]
+
+    def _report(self) -> Report:
+        return OK, 'showing' if self._drawn.hz else 'nobody looks', {'rate_hz': self._drawn.hz}
+
+
+def _markers(header: Header, camera: _Camera) -> MarkerArray:
+    """Return regions as boxes on the plane 1 m before the camera, with their track ids."""
+    k = camera.info.k if camera.info is not None else np.zeros(9)
+    width = camera.lcts.source_width
+    height = camera.lcts.source_height
+    # Uncalibrated: as a camera that sees about 60 degrees.
+    focal = (k[0], k[4]) if k[0] else (0.87 * width, 0.87 * width)
+    centre = (k[2], k[5]) if k[0] else (width / 2, height / 2)
+
+    def point(x: float, y: float) -> Point:
+        return Point(x=(x - centre[0]) / focal[0], y=(y - centre[1]) / focal[1], z=1.0)
+
+    array = MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
+    for number, tile in enumerate(tile for tile in camera.tiles if tile.roi is not None):
+        red, green, blue = (c / 255 for c in track_colour(tile.track_id))
+        roi = tile.roi
+        box = Marker(header=header, ns='regions', id=number, type=Marker.LINE_STRIP)
+        box.scale.x = 0.005
+        box.pose.orientation.w = 1.0
+        box.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
+        right, below = roi.x + roi.width, roi.y + roi.height
+        corners = [(roi.x, roi.y), (right, roi.y), (right, below), (roi.x, below), (roi.x, roi.y)]
+        box.points = [point(x, y) for x, y in corners]
+        label = Marker(header=header, ns='tracks', id=number, type=Marker.TEXT_VIEW_FACING)
+        label.scale.z = 0.04
+        label.color = box.color
+        label.pose.orientation.w = 1.0
+        label.pose.position = point(roi.x + roi.width / 2, roi.y)
+        label.text = f'{tile.track_id}'
+        array.markers += [box, label]
+    return array
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node."""
+    sys.exit(run(ViewerNode, args))
+
+
+if __name__ == '__main__':
+    main()
