@@ -1,3 +1,9 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Learned models and the registry that loads them."""
+"""Compact models: `load` one by name; the networks are in the modules, one family each."""
+
+from sage_perception.models.artefact import ModelError
+from sage_perception.models.codec import Codec
+from sage_perception.models.registry import available, load
+
+__all__ = ['Codec', 'ModelError', 'available', 'load']

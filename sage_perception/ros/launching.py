@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launch import Action, LaunchContext, LaunchDescription
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
-    LogInfo,
     OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
 )
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
@@ -163,13 +163,14 @@ def _nodes(
 def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
     deaths = DeathRecord(spec.respawn)
 
-    def on_exit(event, context: LaunchContext) -> list[Action]:
+    def on_exit(event, context: LaunchContext) -> list[Shutdown]:
         if context.is_shutdown:
             return []
         reason = deaths.verdict(event.returncode, time.monotonic())
         if reason is None:
             return []
-        return [LogInfo(msg=f'{spec.path}: {reason}'), Shutdown(reason=f'{spec.path}: {reason}')]
+        get_logger('sage').error(f'{spec.path}: {reason}')
+        return [Shutdown(reason=f'{spec.path}: {reason}')]
 
     return Node(
         package=spec.package,

@@ -229,13 +229,15 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
     one line on the error stream explains; anything else goes up as an exception.
     """
     node = executor = None
+    # rclpy ends the spin by itself; Python's own handler would raise in the midst of its C code.
+    signal.signal(signal.SIGINT, lambda *_: None)
     try:
         rclpy.init(args=args)
         node = make()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         return 0
     except (ConfigurationError, rclpy.exceptions.InvalidNodeNameException) as error:
         return _refuse(error)
@@ -249,8 +251,6 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
             raise
         return _refuse(error)
     finally:
-        # A second signal while things are put away would only leave them half put away.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             node.close()
         if executor is not None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -35,7 +35,7 @@ class Parameter:
 
     name: str
     default: Any
-    description: str
+    description: str = ''
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple = ()
@@ -91,6 +91,13 @@ class Parameter:
                     )
                 ]
         return descriptor
+
+
+def parameters_of(config: type) -> tuple[Parameter, ...]:
+    """Return the fields of a configuration dataclass, which describe themselves, as parameters."""
+    return tuple(
+        Parameter(field.name, field.default, **field.metadata) for field in fields(config)
+    )
 
 
 class Parameters:

@@ -1,0 +1,52 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The `sage` command: one name for what people do with the package."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from sage_perception import __version__
+
+# Each module has a main(argv) -> exit code; it is imported only when its command is called.
+COMMANDS = {
+    'up': ('sage_perception.up', 'run a graph of nodes without launch'),
+    'doctor': ('sage_perception.doctor', 'see what is installed, what is missing, and the fix'),
+    'record': ('sage_perception.bags.record', 'record topics to a bag'),
+    'replay': ('sage_perception.bags.replay', 'play a bag'),
+    'train': ('sage_perception.training.train', 'train a model'),
+    'export': ('sage_perception.training.export', 'turn a training run into a model artefact'),
+    'eval': ('sage_perception.training.evaluate', 'measure a model on pictures'),
+    'demo': ('sage_perception.demo', 'run two cameras on recorded footage, and measure'),
+}
+
+
+def usage() -> str:
+    """Return the help text."""
+    commands = '\n'.join(f'  {name:<8} {what}' for name, (_, what) in COMMANDS.items())
+    return (
+        f'usage: sage COMMAND [options]\n\n{commands}\n\n'
+        'sage COMMAND --help explains a command; sage --version prints the version.'
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ('-h', '--help', 'help'):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] in ('-V', '--version'):
+        print(f'sage {__version__}')
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f'sage: there is no command {argv[0]!r}\n\n{usage()}', file=sys.stderr)
+        return 2
+    module, _ = COMMANDS[argv[0]]
+    sys.argv[0] = f'sage {argv[0]}'
+    return importlib.import_module(module).main(argv[1:]) or 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

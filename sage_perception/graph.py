@@ -1,0 +1,240 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node graphs as plain data: what `ros2 launch` and `sage up` both run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PACKAGE = 'sage_perception'
+
+_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_NAMESPACE = re.compile(r'(/?[A-Za-z][A-Za-z0-9_]*)+')
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node of a graph.
+
+    `namespace` is relative to wherever the graph is started, '' for the graph's own. `parameters`
+    hold only what the graph decides or its caller asked for; they go over the parameter file.
+    `remappings` are pairs (from, to). A node that dies starts again after `respawn_delay_s`
+    seconds, unless `respawn` is off.
+    """
+
+    package: str
+    executable: str
+    name: str
+    namespace: str = ''
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    respawn: bool = True
+    respawn_delay_s: float = 0.5
+
+    @property
+    def path(self) -> str:
+        """Namespace and name, such as 'cam0/camera': unique in its graph."""
+        return f'{self.namespace}/{self.name}' if self.namespace else self.name
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera of a graph, and the namespace of its nodes.
+
+    `source` is the URI that `camera_node` opens, None to leave it to the parameter file. `topic`
+    is the image topic of a driver that runs already, absolute; the graph then has no
+    `camera_node` for this camera.
+    """
+
+    name: str
+    source: str | None = None
+    topic: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f'camera name {self.name!r} is not a ROS name: use letters, digits and _'
+            )
+        if self.topic is not None and not self.topic.startswith('/'):
+            raise ValueError(
+                f'image topic {self.topic!r} of {self.name} must be absolute: begin it with /'
+            )
+        if self.topic is not None and self.source is not None:
+            raise ValueError(f'{self.name} has a source and an image topic: give one of them')
+
+
+CAM0, CAM1 = Camera('cam0'), Camera('cam1')
+
+
+def perception(
+    cameras: Sequence[Camera],
+    *,
+    namespace: str = '',
+    frame_prefix: str = '',
+    device: str | None = None,
+    autostart: bool | None = None,
+    use_sim_time: bool | None = None,
+    viewer: bool = True,
+    respawn: bool = True,
+    respawn_delay_s: float = 0.5,
+) -> list[NodeSpec]:
+    """Describe camera, attention and encoder of each camera, one arbiter and one viewer.
+
+    `namespace` goes before every node's own. `frame_prefix` goes before the cameras' frame ids,
+    so that several robots share one frame tree. None leaves a parameter to the parameter file.
+    Raises ValueError for a name that ROS would refuse.
+    """
+    namespace = namespace.strip('/')
+    if namespace and not _NAMESPACE.fullmatch(namespace):
+        raise ValueError(f'namespace {namespace!r} is not a ROS name: use letters, digits, _, /')
+    names = [camera.name for camera in cameras]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f'a graph needs cameras with different names, not {names}')
+    if respawn_delay_s < 0:
+        raise ValueError(f'respawn delay {respawn_delay_s} s is negative')
+
+    def node(kind: str, camera: Camera | None = None, remappings=(), **parameters) -> NodeSpec:
+        place = [namespace] if namespace else []
+        return NodeSpec(
+            package=PACKAGE,
+            executable=f'{kind}_node',
+            name=kind,
+            namespace='/'.join(place + ([camera.name] if camera else [])),
+            parameters={
+                key: value
+                for key, value in {**parameters, 'use_sim_time': use_sim_time}.items()
+                if value is not None
+            },
+            remappings=tuple(remappings),
+            respawn=respawn,
+            respawn_delay_s=respawn_delay_s,
+        )
+
+    graph = []
+    for camera in cameras:
+        images = [('image_raw', camera.topic)] if camera.topic else []
+        if not camera.topic:
+            frame_id = f'{frame_prefix}{camera.name}_optical_frame' if frame_prefix else None
+            graph.append(
+                node(
+                    'camera',
+                    camera,
+                    source=camera.source,
+                    frame_id=frame_id,
+                    autostart=autostart,
+                )
+            )
+        graph.append(node('attention', camera, images))
+        graph.append(node('encoder', camera, device=device, autostart=autostart))
+    graph.append(node('arbiter', cameras=names))
+    if viewer:
+        images = [(f'{camera.name}/image_raw', camera.topic) for camera in cameras if camera.topic]
+        graph.append(node('viewer', None, images, cameras=names))
+    return graph
+
+
+def single_camera(cameras: Sequence[Camera] = (CAM0,), **options) -> list[NodeSpec]:
+    """Describe the graph of a robot with one camera; `options` are those of `perception`."""
+    if len(cameras) != 1:
+        raise ValueError(f'single_camera needs one camera, not {len(cameras)}')
+    return perception(cameras, **options)
+
+
+def dual_camera(cameras: Sequence[Camera] = (CAM0, CAM1), **options) -> list[NodeSpec]:
+    """Describe the graph of a robot with two cameras; `options` are those of `perception`."""
+    if len(cameras) != 2:
+        raise ValueError(f'dual_camera needs two cameras, not {len(cameras)}')
+    return perception(cameras, **options)
+
+
+def fleet(
+    robots: Sequence[str], cameras: Sequence[Camera] = (CAM0, CAM1), **options
+) -> list[NodeSpec]:
+    """Describe the graphs of several robots on one host, each in a namespace of its own name."""
+    if not robots or len(set(robots)) != len(robots):
+        raise ValueError(f'a fleet needs robots with different names, not {list(robots)}')
+    base = options.pop('namespace', '').strip('/')
+    return [
+        node
+        for robot in robots
+        for node in dual_camera(
+            cameras,
+            namespace=f'{base}/{robot}' if base else robot,
+            frame_prefix=f'{robot}/',
+            **options,
+        )
+    ]
+
+
+def config_path(name: str) -> Path:
+    """Find a file of `config/`, in a source tree or where the package is installed.
+
+    Raises FileNotFoundError when it is in neither.
+    """
+    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
+    places = [Path(__file__).resolve().parents[1] / 'config']
+    places += [Path(prefix, 'share', PACKAGE, 'config') for prefix in prefixes if prefix]
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    raise FileNotFoundError(f'{name} is in none of {", ".join(map(str, places))}: reinstall')
+
+
+def dds_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that give the nodes our Fast DDS profile.
+
+    Empty when another middleware is chosen, or when the user has configured Fast DDS's
+    transports already.
+    """
+    if 'fastrtps' not in environment.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp'):
+        return {}
+    ours = {'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'}
+    if any(environment.get(name) for name in ours | {'FASTDDS_BUILTIN_TRANSPORTS'}):
+        return {}
+    profile = str(config_path('fastdds_shm.xml'))
+    # Fast DDS 3 (Kilted) renamed the variable, and each node warns about the old one.
+    try:
+        modern = int(importlib.metadata.version('rclpy').split('.')[0]) >= 9
+    except importlib.metadata.PackageNotFoundError:
+        return dict.fromkeys(sorted(ours), profile)
+    name = 'FASTDDS_DEFAULT_PROFILES_FILE' if modern else 'FASTRTPS_DEFAULT_PROFILES_FILE'
+    return {name: profile}
+
+
+class DeathRecord:
+    """When to give a node up: a configuration error, or too many deaths in a short time.
+
+    A node that refuses its configuration exits with code 2; starting it again cannot help.
+    """
+
+    CONFIGURATION_ERROR = 2
+    LIMIT = 5
+    WINDOW_S = 30.0
+
+    def __init__(self, respawn: bool) -> None:
+        self._respawn = respawn
+        self._deaths: list[float] = []
+
+    def verdict(self, exit_code: int, now_s: float) -> str | None:
+        """Note a death at `now_s` (monotonic seconds); return why it is the last one, or None."""
+        self._deaths = [t for t in self._deaths if now_s - t < self.WINDOW_S] + [now_s]
+        if exit_code == self.CONFIGURATION_ERROR:
+            return 'configuration error (exit code 2), see its message above'
+        if not self._respawn:
+            return f'{describe_exit(exit_code)}, and respawn is off'
+        if len(self._deaths) >= self.LIMIT:
+            return (
+                f'died {self.LIMIT} times within {self.WINDOW_S:.0f} s, {describe_exit(exit_code)}'
+            )
+        return None
+
+
+def describe_exit(code: int) -> str:
+    """Say what a process's exit code means, `-n` being signal n."""
+    return f'killed by signal {-code}' if code < 0 else f'exit code {code}'

@@ -1,0 +1,110 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every loaded model can do, whatever computes it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from sage_perception.latent import ModelId
+from sage_perception.models.artefact import LATENT_MEAN, LATENT_STD, Artefact, ModelError
+
+
+class Codec(ABC):
+    """A loaded model that turns pictures into latents and back.
+
+    Pictures `x` are float32 `[B, C, S, S]` in [0, 1], latents `z` float32 `[B, D]`; `B` may be
+    anything, 0 included. Takes and returns numpy arrays. The torch backend also takes tensors
+    and then returns tensors, on the device of the input.
+
+    Attributes
+    ----------
+    id : ModelId
+        Name, version and fingerprint of the latent space.
+    backend, device, precision : str
+        What computes, where, and in which arithmetic: `'fp32'` or `'fp16'`.
+    latent_mean, latent_std : np.ndarray
+        Statistics of the latents over the training crops, float32 `[D]`. Latents of different
+        pictures are compared after taking off the mean.
+
+    """
+
+    backend: str
+
+    def __init__(self, artefact: Artefact, device: str, precision: str):
+        self.artefact = artefact
+        self.id: ModelId = artefact.id
+        self.device = device
+        self.precision = precision
+        self.latent_mean: np.ndarray = artefact.tensors[LATENT_MEAN]
+        self.latent_std: np.ndarray = artefact.tensors[LATENT_STD]
+
+    def __repr__(self):
+        return f'<{self.id} on {self.backend}, {self.device}, {self.precision}>'
+
+    @property
+    def config(self) -> dict[str, int]:
+        """Return the network's configuration."""
+        return dict(self.artefact.config)
+
+    @property
+    def card(self) -> str:
+        """Return the model card, Markdown."""
+        return self.artefact.card
+
+    @property
+    def latent_dim(self) -> int:
+        """Return D, the numbers of a latent."""
+        return self.artefact.config['latent_dim']
+
+    @property
+    def input_size(self) -> int:
+        """Return S, the side of a picture in pixels."""
+        return self.artefact.config['img_size']
+
+    @property
+    def input_channels(self) -> int:
+        """Return C: 3 for red, green, blue, 1 for grey."""
+        return self.artefact.config['input_channels']
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of trained parameters, encoder and decoder together."""
+        names = ('encoder.', 'decoder.')
+        return sum(t.size for n, t in self.artefact.tensors.items() if n.startswith(names))
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """Return the latents `[B, D]` of pictures: the same for the same picture, always."""
+        return self.encode_stats(x)[0]
+
+    @abstractmethod
+    def encode_stats(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and natural logarithm of the variance of the latents, both `[B, D]`."""
+
+    @abstractmethod
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Return the pictures `[B, C, S, S]` that latents stand for."""
+
+    def reconstruct(self, x: np.ndarray) -> np.ndarray:
+        """Return what pictures look like after encoding and decoding."""
+        return self.decode(self.encode(x))
+
+    def require_pictures(self, x: np.ndarray) -> None:
+        """Raise `ModelError` unless `x` is an array or tensor of floats `[B, C, S, S]`."""
+        size = self.input_size
+        self._require(x, (self.input_channels, size, size), 'pictures', ' in [0, 1]')
+
+    def require_latents(self, z: np.ndarray) -> None:
+        """Raise `ModelError` unless `z` is an array or tensor of floats `[B, D]`."""
+        self._require(z, (self.latent_dim,), 'latents', '')
+
+    def _require(self, array, shape, what, scale):
+        given = tuple(array.shape)
+        if len(given) != 1 + len(shape) or given[1:] != shape or 'float' not in str(array.dtype):
+            wanted = ', '.join(map(str, shape))
+            raise ModelError(
+                f'{self.id.name} takes {what} as float32 [B, {wanted}]{scale}, '
+                f'not {array.dtype} {list(given)}'
+            )

@@ -1,0 +1,78 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Find a model by name or folder, check it, and load it on a backend.
+
+>>> from sage_perception.models import load
+>>> model = load('tinyvae')
+>>> z = model.encode(x)  # x: float32 [B, 3, 64, 64] in [0, 1]; z: float32 [B, 64]
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from sage_perception.models import artefact
+from sage_perception.models.artefact import ModelError
+from sage_perception.models.codec import Codec
+
+ZOO = Path(__file__).with_name('zoo')
+BACKENDS = ('auto', 'torch', 'onnxruntime')
+DEVICES = ('auto', 'cpu', 'cuda')
+PRECISIONS = ('fp32', 'fp16')
+
+
+def available() -> dict[str, Path]:
+    """Return the models that come with the package: name → folder."""
+    return {path.parent.name: path.parent for path in sorted(ZOO.glob('*/config.yaml'))}
+
+
+def load(
+    name_or_path: str | Path,
+    backend: str = 'auto',
+    device: str = 'auto',
+    precision: str = 'fp32',
+) -> Codec:
+    """Load a model by its name in the package or from a folder.
+
+    `backend` is `'auto'`, `'torch'` or `'onnxruntime'`; `device` `'auto'`, `'cpu'` or `'cuda'`;
+    `precision` `'fp32'` or `'fp16'`. Automatically, ONNX Runtime computes on the CPU where it is
+    installed, torch does GPUs and fp16. Torch is imported only if it computes.
+    Raises `ModelError`.
+    """
+    for key, value, choices in (
+        ('backend', backend, BACKENDS),
+        ('device', device, DEVICES),
+        ('precision', precision, PRECISIONS),
+    ):
+        if value not in choices:
+            raise ModelError(f'{key} is {value!r}, it must be one of {", ".join(choices)}')
+    path = resolve(name_or_path)
+    if backend == 'auto':
+        cpu = device != 'cuda' and precision == 'fp32'
+        backend = 'onnxruntime' if cpu and installed('onnxruntime') else 'torch'
+    if not installed(backend):
+        raise ModelError(f'backend {backend} is not installed: pip install {backend}')
+    if backend == 'onnxruntime':
+        from sage_perception.models.onnx_codec import OnnxCodec as Chosen
+    else:
+        from sage_perception.models.torch_codec import TorchCodec as Chosen
+    return Chosen(artefact.read(path), device, precision)
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """Return the folder of a model given by name or folder; `ModelError` if there is none."""
+    if isinstance(name_or_path, str) and name_or_path in available():
+        return available()[name_or_path]
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    known = ', '.join(available()) or 'none'
+    raise ModelError(
+        f'{str(name_or_path)!r} is neither a model of this package ({known}) nor a folder'
+    )
+
+
+def installed(package: str) -> bool:
+    """Tell whether a package can be imported, without importing it."""
+    return importlib.util.find_spec(package) is not None

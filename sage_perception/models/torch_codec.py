@@ -1,0 +1,65 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Models on torch: for GPUs, half precision, and whoever needs tensors."""
+
+from __future__ import annotations
+
+import torch
+
+from sage_perception.models.artefact import Artefact, ModelError
+from sage_perception.models.codec import Codec
+from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
+
+FAMILIES = {'tinyvae': (TinyVAEConfig, TinyVAE)}
+DTYPES = {'fp32': torch.float32, 'fp16': torch.float16}
+
+
+class TorchCodec(Codec):
+    """A model computed by torch, in inference mode; `module` is the network itself."""
+
+    backend = 'torch'
+
+    def __init__(self, artefact: Artefact, device: str, precision: str):
+        if device == 'auto':
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        if device == 'cuda' and not torch.cuda.is_available():
+            raise ModelError('device cuda is not available to torch here: use device cpu')
+        super().__init__(artefact, device, precision)
+        self.module = build(artefact).to(device, DTYPES[precision]).eval()
+
+    def encode_stats(self, x):
+        """Return mean and logarithm of the variance, float32 `[B, D]`."""
+        self.require_pictures(x)
+        mean, log_var = self._run(self.module.encode, x)
+        return mean, log_var
+
+    def decode(self, z):
+        """Return pictures, float32 `[B, C, S, S]` in [0, 1]."""
+        self.require_latents(z)
+        return self._run(lambda z: [self.module.decode(z)], z)[0]
+
+    @torch.inference_mode()
+    def _run(self, function, given):
+        tensor = torch.as_tensor(given)
+        results = function(tensor.to(self.device, DTYPES[self.precision]))
+        results = [result.float().to(tensor.device) for result in results]
+        if isinstance(given, torch.Tensor):
+            return results
+        return [result.numpy() for result in results]
+
+
+def build(artefact: Artefact) -> torch.nn.Module:
+    """Return the network of an artefact with its weights, on the CPU, in float32."""
+    if artefact.family not in FAMILIES:
+        raise ModelError(
+            f'{artefact.path} is of family {artefact.family!r}, known are {sorted(FAMILIES)}'
+        )
+    config, network = FAMILIES[artefact.family]
+    module = network(config(**artefact.config))
+    weights = {
+        name: torch.from_numpy(tensor)
+        for name, tensor in artefact.tensors.items()
+        if not name.startswith('latent.')
+    }
+    module.load_state_dict(weights)
+    return module

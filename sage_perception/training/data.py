@@ -1,0 +1,247 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Crops to train and to measure on: cut from photographs at many scales, and where clips move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+PICTURES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
+CLIPS = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
+LONGEST = 1280  # pixels; larger pictures are reduced to what a camera would deliver
+FLAT = 8.0  # standard deviation in grey levels below which a crop shows next to nothing
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """How crops are cut: `size` of the result and `smallest` side in the source, pixels.
+
+    The side is drawn log-uniformly from `smallest` to the picture's shorter side; with `native`
+    every crop has `size` source pixels a side and is not rescaled.
+    """
+
+    size: int = 64
+    smallest: int = 48
+    native: bool = False
+
+
+def find(root: Path, suffixes: set[str]) -> list[Path]:
+    """Return the files under `root` with one of `suffixes`, sorted; an error if none is there."""
+    if not root.is_dir():
+        raise FileNotFoundError(f'{root} is no folder (tools/fetch_pictures.py fills one)')
+    return sorted(p for p in root.rglob('*') if p.suffix.lower() in suffixes and p.is_file())
+
+
+def matches(path: Path, patterns: Sequence[str]) -> bool:
+    """Tell whether `path` fits one of the glob `patterns`, compared from its right end."""
+    return any(path.match(pattern) for pattern in patterns)
+
+
+class Picture:
+    """One picture, uint8 RGB `[H, W, 3]`, kept at halved sizes too so that cutting is cheap."""
+
+    def __init__(self, image: np.ndarray):
+        scale = LONGEST / max(image.shape[:2])
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        self.levels = [image]
+        while min(self.levels[-1].shape[:2]) >= 128:
+            half = [side // 2 for side in self.levels[-1].shape[1::-1]]
+            self.levels.append(cv2.resize(self.levels[-1], half, interpolation=cv2.INTER_AREA))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (height, width), pixels."""
+        return self.levels[0].shape[:2]
+
+    def cut(self, x: float, y: float, side: float, size: int) -> np.ndarray:
+        """Return the square at (x, y), scaled to uint8 RGB `[size, size, 3]`."""
+        level = min(max(int(math.log2(side / size)), 0), len(self.levels) - 1)
+        image = self.levels[level]
+        height, width = image.shape[:2]
+        side = max(min(round(side / 2**level), height, width), 1)
+        x = min(max(round(x / 2**level), 0), width - side)
+        y = min(max(round(y / 2**level), 0), height - side)
+        square = image[y : y + side, x : x + side]
+        how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        return cv2.resize(square, (size, size), interpolation=how)
+
+
+class Stills:
+    """Crops from anywhere in a set of pictures, every file as often as any other."""
+
+    def __init__(self, files: Sequence[Path]):
+        self.files = list(files)
+        self.pictures = [Picture(read_picture(path)) for path in self.files]
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def draw(self, rng: np.random.Generator, config: CropConfig) -> np.ndarray:
+        """Return one crop, uint8 RGB `[S, S, 3]`; of flat ones one in five passes."""
+        while True:
+            picture = self.pictures[rng.integers(len(self.pictures))]
+            height, width = picture.shape
+            most = min(height, width)
+            side = config.size if config.native else log_uniform(rng, config.smallest, most)
+            side = min(side, most)
+            crop = picture.cut(
+                rng.uniform(0, width - side), rng.uniform(0, height - side), side, config.size
+            )
+            if crop.std() >= FLAT or rng.random() < 0.2:
+                return crop
+
+
+class Clips:
+    """Crops around what moves in a set of clips of a camera that stands still.
+
+    Raises `ValueError` for a clip in which nothing moves.
+    """
+
+    def __init__(self, files: Sequence[Path], every: int = 5):
+        self.files = list(files)
+        self.clips = [list(moving(path, every)) for path in self.files]
+        for path, frames in zip(self.files, self.clips, strict=True):
+            if not frames:
+                raise ValueError(f'{path}: nothing moves in it before a camera that stands still')
+
+    def __len__(self):
+        return sum(len(frames) for frames in self.clips)
+
+    def draw(self, rng: np.random.Generator, config: CropConfig) -> np.ndarray:
+        """Return one crop, uint8 RGB `[S, S, 3]`, a mover within it at a random place."""
+        frames = self.clips[rng.integers(len(self.clips))]
+        picture, boxes = frames[rng.integers(len(frames))]
+        x, y, width, height = boxes[rng.integers(len(boxes))]
+        side = max(width, height) * log_uniform(rng, 0.9, 1.8)
+        side = config.size if config.native else max(side, config.smallest)
+        jitter = rng.uniform(-0.15, 0.15, 2) * side
+        return picture.cut(
+            x + width / 2 - side / 2 + jitter[0],
+            y + height / 2 - side / 2 + jitter[1],
+            side,
+            config.size,
+        )
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Return the picture at `path`, uint8 RGB `[H, W, 3]`; `ValueError` if it is none."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{path} is not a picture that OpenCV reads')
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def moving(path: Path, every: int) -> Iterator[tuple[Picture, list[tuple[int, int, int, int]]]]:
+    """Yield every `every`-th frame of a clip in which something moves, and its boxes (x, y, w, h).
+
+    What moves differs from the frame before the last one. Frames that change in more than a
+    fifth of their area are left out: there the camera moves.
+    """
+    capture = cv2.VideoCapture(str(path))
+    before = None
+    index = 0
+    while True:
+        ok, image = capture.read()
+        if not ok:
+            break
+        index += 1
+        if index % every == every - 3 % every:
+            before = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (5, 5), 0)
+        if index % every == 0 and before is not None:
+            now = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (5, 5), 0)
+            boxes = difference_boxes(before, now)
+            if boxes:
+                yield Picture(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), boxes
+    capture.release()
+    if not index:
+        raise ValueError(f'{path} is not a clip that OpenCV reads')
+
+
+def difference_boxes(before: np.ndarray, now: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Return the bounding boxes (x, y, w, h) of what differs between two grey frames."""
+    mask = (cv2.absdiff(before, now) > 15).astype(np.uint8)
+    if mask.mean() > 0.2:
+        return []
+    mask = cv2.dilate(mask, np.ones((9, 9), np.uint8))
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    boxes = [cv2.boundingRect(outline) for outline in outlines]
+    return [box for box in boxes if max(box[2:]) >= 24 and min(box[2:]) >= 12]
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Return a number between `low` and `high`, its logarithm uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
+
+
+def augment(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a varied copy of a uint8 crop `[S, S, C]`: as another camera might have seen it.
+
+    Turned by right angles, mirrored, exposed and white-balanced otherwise, now and then blurred,
+    noisy or grey.
+    """
+    crop = np.rot90(crop, rng.integers(4))
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    x = crop.astype(np.float32) / 255
+    gain = rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)
+    x = x * gain.astype(np.float32) + rng.uniform(-0.08, 0.08)
+    if rng.random() < 0.1:
+        x = np.repeat(x.mean(2, keepdims=True), 3, 2)
+    if rng.random() < 0.15:
+        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.2))
+    if rng.random() < 0.15:
+        x = x + rng.normal(0, rng.uniform(0.005, 0.03), x.shape).astype(np.float32)
+    return (x.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def to_model(crops: np.ndarray, channels: int) -> np.ndarray:
+    """Map uint8 RGB crops `[..., S, S, 3]` to a model's input, float32 `[..., C, S, S]`."""
+    x = crops.astype(np.float32) / 255
+    if channels == 1:
+        x = x @ np.float32([[0.299], [0.587], [0.114]])  # luma, ITU-R BT.601
+    return np.ascontiguousarray(np.moveaxis(x, -1, -3))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Sources of crops and how often each is drawn from, relative to the others."""
+
+    sources: tuple[Stills | Clips, ...]
+    weights: tuple[float, ...]
+    config: CropConfig = CropConfig()
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Return one crop, uint8 RGB `[S, S, 3]`."""
+        p = np.asarray(self.weights) / sum(self.weights)
+        return self.sources[rng.choice(len(self.sources), p=p)].draw(rng, self.config)
+
+    def sample(self, count: int, seed: int) -> np.ndarray:
+        """Return the same `count` crops for the same `seed`, uint8 RGB `[count, S, S, 3]`."""
+        rng = np.random.default_rng(seed)
+        return np.stack([self.draw(rng) for _ in range(count)])
+
+
+class CropStream(Dataset):
+    """Varied crops `start … start + count` of an endless stream that `seed` determines.
+
+    An item depends on its number alone, so a run that is resumed sees what it would have seen.
+    """
+
+    def __init__(self, mixture: Mixture, channels: int, seed: int, start: int, count: int):
+        self.mixture, self.channels, self.seed = mixture, channels, seed
+        self.start, self.count = start, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng((self.seed, self.start + index))
+        return to_model(augment(self.mixture.draw(rng), rng), self.channels)

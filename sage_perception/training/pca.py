@@ -1,0 +1,34 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Principal components: where TinyVAE starts from and the baseline it has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Pca:
+    """`mean` `[N]` and `components` `[D, N]`, orthonormal rows."""
+
+    mean: np.ndarray
+    components: np.ndarray
+
+    def reconstruct(self, x: np.ndarray) -> np.ndarray:
+        """Return float32 pictures of any shape `[B, ...]` with what the components keep."""
+        flat = x.reshape(len(x), -1) - self.mean
+        kept = flat @ self.components.T @ self.components + self.mean
+        return kept.reshape(x.shape).clip(0, 1).astype(np.float32)
+
+
+def fit(x: np.ndarray, dims: int) -> Pca:
+    """Fit `dims` components to pictures, float32 `[B, ...]` (randomised: Halko et al., 2011)."""
+    flat = torch.from_numpy(x.reshape(len(x), -1))
+    mean = flat.mean(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        _, _, v = torch.svd_lowrank(flat - mean, q=min(dims + 16, *flat.shape), niter=4)
+    return Pca(mean.numpy(), v.T[:dims].contiguous().numpy())

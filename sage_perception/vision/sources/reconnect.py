@@ -1,0 +1,142 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""A frame source that outlives its device."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sage_perception.vision.frame import Frame
+from sage_perception.vision.sources.base import (
+    EndOfStream,
+    FrameSource,
+    SourceError,
+    SourceLost,
+    SourceUnavailable,
+)
+from sage_perception.vision.sources.opening import open_source
+from sage_perception.vision.sources.pacing import NS, SystemClock
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Whether the device delivers; if not, why, and how often it was looked for since."""
+
+    connected: bool
+    reason: str = ''
+    attempts: int = 0
+
+
+class ReconnectingSource(FrameSource):
+    """Opens `uri`, and opens it again whenever the device was lost, until the same one is back.
+
+    Attempts come `backoff_s[0]` seconds after the loss and then at doubling intervals of at most
+    `backoff_s[1]`. They are made inside `read`; one attempt can take
+    the few seconds that a driver or a network needs to answer. `on_state` is called with each
+    change of `state`, from the reading thread. A device that is not there at the start
+    counts as lost; `width` and `height` are 0 until it was seen. Frame indices keep rising over
+    reconnections.
+
+    Raises SourceError for an address that no waiting will mend.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        on_state: Callable[[Connection], None] = lambda state: None,
+        backoff_s: tuple[float, float] = (0.5, 8.0),
+        opener: Callable[[str], FrameSource] = open_source,
+        clock: SystemClock | None = None,
+    ):
+        self.identity, self.uri = '', uri
+        self.width, self.height, self.fps = 0, 0, float('nan')
+        self._opener = opener
+        self._on_state = on_state
+        self._first_s, self._longest_s = backoff_s
+        self._clock = clock or SystemClock()
+        self._closed = threading.Event()
+        self._swap = threading.Lock()  # of _source, against `close`
+        self._source: FrameSource | None = None
+        self._index_offset = 0
+        self._next_index = 0
+        self._delay_s = self._first_s
+        self._retry_ns = 0
+        try:
+            self._connect()
+        except SourceUnavailable as error:
+            self._lose(str(error))
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """Return the next frame, or None if there is none in time or the device is lost."""
+        deadline_ns = self._clock.monotonic_ns() + round(timeout_s * NS)
+        while True:
+            source = self._source
+            if source is None:
+                if not self._retry_is_due(deadline_ns):
+                    return None
+                self._retry()
+                continue
+            try:
+                frame = source.read(max(deadline_ns - self._clock.monotonic_ns(), 0) / NS)
+            except SourceLost as lost:
+                self._lose(str(lost))
+                continue
+            if frame is None:
+                return None
+            self._delay_s = self._first_s  # it has proven itself
+            frame = replace(frame, index=frame.index + self._index_offset)
+            self._next_index = frame.index + 1
+            return frame
+
+    def close(self) -> None:
+        """Close the device and give up looking for it."""
+        self._closed.set()
+        with self._swap:
+            if self._source is not None:
+                self._source.close()
+
+    def _retry_is_due(self, deadline_ns: int) -> bool:
+        """Wait until the next attempt, or the deadline if that comes first."""
+        pause_ns = min(self._retry_ns, deadline_ns) - self._clock.monotonic_ns()
+        if self._clock.wait(self._closed, max(pause_ns, 0) / NS):
+            raise EndOfStream(f'{self.identity or "the source"} is closed')
+        return self._clock.monotonic_ns() >= self._retry_ns
+
+    def _retry(self) -> None:
+        try:
+            self._connect()
+        except SourceError as error:
+            self._back_off(Connection(False, str(error), self.state.attempts + 1))
+
+    def _connect(self) -> None:
+        source = self._opener(self.uri)
+        if self.identity and source.identity != self.identity:
+            source.close()
+            raise SourceUnavailable(f'{source.identity} is there, but not {self.identity}')
+        with self._swap:
+            self._source = source
+            if self._closed.is_set():
+                source.close()
+        # From now on the very device that was found first is asked for.
+        self.identity, self.uri = source.identity, source.uri
+        self.width, self.height, self.fps = source.width, source.height, source.fps
+        self._index_offset = self._next_index
+        self._report(Connection(True))
+
+    def _lose(self, reason: str) -> None:
+        with self._swap:
+            source, self._source = self._source, None
+        if source is not None:
+            source.close()
+        self._back_off(Connection(False, reason))
+
+    def _back_off(self, state: Connection) -> None:
+        self._retry_ns = self._clock.monotonic_ns() + round(self._delay_s * NS)
+        self._delay_s = min(2 * self._delay_s, self._longest_s)
+        self._report(state)
+
+    def _report(self, state: Connection) -> None:
+        self.state = state
+        self._on_state(state)

@@ -1,0 +1,37 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Network cameras, through FFmpeg."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from sage_perception.vision.sources.decoder import open_decoder
+from sage_perception.vision.sources.live import LiveSource
+from sage_perception.vision.sources.uri import SourceUri, without_secrets
+
+OPEN_MS = 5000
+# OpenCV reads FFmpeg's options from this variable of the process alone.
+FFMPEG_OPTIONS = 'OPENCV_FFMPEG_CAPTURE_OPTIONS'
+_environment = threading.Lock()
+
+
+def open_rtsp(uri: SourceUri) -> LiveSource:
+    """Open an RTSP stream with low delay, over TCP unless `transport=udp`."""
+    transport = uri.options.get('transport', 'tcp')
+    low_delay = f'rtsp_transport;{transport}|flags;low_delay'
+    with _environment:
+        users = os.environ.get(FFMPEG_OPTIONS)
+        os.environ[FFMPEG_OPTIONS] = low_delay if users is None else users
+        try:
+            capture = open_decoder(uri.path, OPEN_TIMEOUT_MSEC=OPEN_MS, READ_TIMEOUT_MSEC=OPEN_MS)
+        finally:
+            if users is None:
+                del os.environ[FFMPEG_OPTIONS]
+    if not capture.isOpened():
+        raise uri.unavailable(
+            'the camera does not answer; check address, port, user and password, '
+            f'and that it speaks RTSP over {transport}'
+        )
+    return LiveSource(uri, capture, without_secrets(uri.path), 'the camera sends no picture')

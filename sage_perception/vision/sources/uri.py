@@ -1,0 +1,198 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading the address of a frame source: scheme, path, checked options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+from sage_perception.latent import Roi
+from sage_perception.vision.sources.base import SourceError, SourceUnavailable
+
+SECRET_IN_AUTHORITY = re.compile(r'(?<=://)[^/?]*@')
+SECRET_IN_QUERY = re.compile(r'(?i)\b((?:pass|pwd|user|token|key|auth)\w*)=[^&]*')
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a value is read from its text (raising ValueError), and what may be written there."""
+
+    read: Callable[[str], Any]
+    allowed: str
+
+
+@dataclass(frozen=True)
+class SourceUri:
+    """A parsed address.
+
+    `path` is a file system path, a sensor number or, for RTSP, the address without the options
+    that are ours. `options` holds the values that were given, already converted. `shown` is the
+    address for messages, without passwords.
+    """
+
+    text: str
+    scheme: str
+    path: str
+    options: dict[str, Any]
+
+    @property
+    def shown(self) -> str:
+        """Return the address without user names and passwords."""
+        return without_secrets(self.text)
+
+    def error(self, message: str) -> SourceError:
+        """Return the error that says what is wrong with this address."""
+        return SourceError(f'source {self.shown}: {message}')
+
+    def unavailable(self, message: str) -> SourceUnavailable:
+        """Return the error that says why this address cannot be opened now."""
+        return SourceUnavailable(f'source {self.shown}: {message}')
+
+    def at(self, path: str) -> str:
+        """Return this address, options and all, with another path."""
+        _, mark, query = self.text.partition('?')
+        return f'{self.scheme}://{quote(path)}{mark}{query}'
+
+
+def without_secrets(text: str) -> str:
+    """Return an address that can be shown."""
+    return SECRET_IN_QUERY.sub(r'\1=***', SECRET_IN_AUTHORITY.sub('', text))
+
+
+def _number(kind: type, low: float, high: float) -> Option:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise ValueError(text)
+        return value
+
+    name = 'a whole number' if kind is int else 'a number'
+    return Option(read, f'{name} from {low} to {high}')
+
+
+def _choice(*values: str) -> Option:
+    def read(text: str) -> str:
+        if text not in values:
+            raise ValueError(text)
+        return text
+
+    return Option(read, ' or '.join(values))
+
+
+def _flag() -> Option:
+    values = {'true': True, '1': True, 'false': False, '0': False}
+
+    def read(text: str) -> bool:
+        if text not in values:
+            raise ValueError(text)
+        return values[text]
+
+    return Option(read, 'true or false')
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = (int(part) for part in text.split('x'))
+    if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
+        raise ValueError(text)
+    return width, height
+
+
+def _roi(text: str) -> Roi:
+    roi = Roi(*(int(part) for part in text.split(',')))
+    if min(roi.x, roi.y) < 0 or min(roi.width, roi.height) < MIN_SIDE:
+        raise ValueError(text)
+    return roi
+
+
+MIN_SIDE, MAX_SIDE = 16, 8192  # px
+SIDE = _number(int, MIN_SIDE, MAX_SIDE)
+WORLD_SIDE = _number(int, 32, 4096)
+FPS = _number(float, 0.01, 1000)
+
+VIEW = {
+    'size': Option(_size, f'WIDTHxHEIGHT, {MIN_SIDE} to {MAX_SIDE} pixels each'),
+    'roi': Option(_roi, f'X,Y,WIDTH,HEIGHT in pixels, at least {MIN_SIDE} wide and high'),
+    'gain': _number(float, 0.01, 100),
+}
+PLAYBACK = {'fps': FPS, 'pace': _choice('realtime', 'fast'), 'lock': _choice('wall')}
+OPTIONS: dict[str, dict[str, Option]] = {
+    'v4l2': VIEW | {'width': SIDE, 'height': SIDE, 'fps': FPS, 'format': _choice('MJPG', 'YUYV')},
+    'csi': VIEW
+    | {'width': SIDE, 'height': SIDE, 'fps': FPS}
+    | {'flip': _number(int, 0, 7), 'wbmode': _number(int, 0, 9), 'mode': _number(int, 0, 63)},
+    'rtsp': VIEW | {'transport': _choice('tcp', 'udp')},
+    'file': VIEW | PLAYBACK | {'loop': _flag()},
+    'images': VIEW | PLAYBACK | {'loop': _flag()},
+    'synthetic': VIEW
+    | PLAYBACK
+    | {'width': WORLD_SIDE, 'height': WORLD_SIDE}
+    | {'seed': _number(int, 0, 2**63 - 1), 'objects': _number(int, 0, 64)}
+    | {'flicker': _number(float, 0, 1)},
+}
+
+
+def parse_uri(text: str) -> SourceUri:
+    """Return the parsed address; SourceError for what cannot be meant."""
+    found = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://', text)
+    scheme = found[1].lower() if found else 'v4l2' if text.startswith('/dev/') else 'file'
+    bare = SourceUri(text, scheme, '', {})
+    if not text.isprintable():
+        raise SourceError(f'source {text!r}: control characters are not allowed')
+    if scheme not in OPTIONS:
+        raise bare.error(f'unknown scheme {scheme}; use {", ".join(sorted(OPTIONS))}')
+    path, _, query = text[found.end() if found else 0 :].partition('?')
+    options, rest = _read_options(bare, query)
+    if scheme == 'rtsp':
+        path = f'rtsp://{path}' + ('?' + '&'.join(rest) if rest else '')
+    elif found:
+        path = unquote(path)
+    _check_path(bare, path, is_address=bool(found))
+    return SourceUri(text, scheme, path, options)
+
+
+def _read_options(uri: SourceUri, query: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the options, and the parts that belong to the camera's own address (RTSP)."""
+    table = OPTIONS[uri.scheme]
+    options: dict[str, Any] = {}
+    rest = []
+    for part in query.split('&') if query else ():
+        name, _, value = part.partition('=')
+        if name not in table:
+            if uri.scheme != 'rtsp':
+                raise uri.error(f'unknown option {name!r}; use {", ".join(sorted(table))}')
+            rest.append(part)
+            continue
+        if name in options:
+            raise uri.error(f'option {name} is given twice')
+        try:
+            options[name] = table[name].read(unquote(value))
+        except (ValueError, TypeError):
+            raise uri.error(
+                f'{name}={value} is not allowed; it must be {table[name].allowed}'
+            ) from None
+    if 'lock' in options and (options.get('pace') == 'fast' or options.get('loop') is False):
+        raise uri.error('lock=wall plays endlessly in real time; drop pace=fast or loop=false')
+    return options, rest
+
+
+def _check_path(uri: SourceUri, path: str, is_address: bool) -> None:
+    expected = {
+        'v4l2': (path.startswith('/dev/'), 'a device, as in v4l2:///dev/video0'),
+        'csi': (re.fullmatch('[0-9]{1,2}', path), 'a sensor number, as in csi://0'),
+        'rtsp': (re.match('rtsp://[^/?]', path), 'a host, as in rtsp://192.168.0.10/stream'),
+        'file': (
+            path.startswith('/') if is_address else path,
+            'a path from the root, as in file:///data/video.avi (three slashes)',
+        ),
+        'images': (path.startswith('/'), 'a path from the root, as in images:///data/folder'),
+        'synthetic': (not path, 'nothing but options, as in synthetic://?seed=1'),
+    }
+    ok, wanted = expected[uri.scheme]
+    if not ok:
+        raise uri.error(f'{uri.scheme}:// takes {wanted}')
+    if not path.isprintable():
+        raise uri.error('control characters are not allowed in the path')
