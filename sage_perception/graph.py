@@ -48,8 +48,8 @@ class Camera:
     """A camera of a graph, and the namespace of its nodes.
 
     `source` is the URI that `camera_node` opens, None to leave it to the parameter file. `topic`
-    is the image topic of a driver that runs already, absolute; the graph then has no
-    `camera_node` for this camera.
+    is the image topic of a driver that runs already, absolute, with its camera_info beside it as
+    drivers have it; the graph then has no `camera_node` for this camera.
     """
 
     name: str
@@ -134,8 +134,13 @@ def perception(
         graph.append(node('encoder', camera, device=device, autostart=autostart))
     graph.append(node('arbiter', cameras=names))
     if viewer:
-        images = [(f'{camera.name}/image_raw', camera.topic) for camera in cameras if camera.topic]
-        graph.append(node('viewer', None, images, cameras=names))
+        topics = []
+        for camera in cameras:
+            if camera.topic:
+                info = camera.topic.rpartition('/')[0] + '/camera_info'
+                topics.append((f'{camera.name}/image_raw', camera.topic))
+                topics.append((f'{camera.name}/camera_info', info))
+        graph.append(node('viewer', None, topics, cameras=names))
     return graph
 
 

@@ -82,7 +82,7 @@ class GraphRunner:
         self._params_files = [params_file] if params_file else []
         self._log_level = log_level
         environment = {**os.environ, **(env or {})}
-        self._environment = {
+        self.environment = {
             **environment,
             **dds_environment(environment),
             'PYTHONUNBUFFERED': '1',
@@ -182,7 +182,7 @@ class GraphRunner:
             try:
                 node.popen = subprocess.Popen(
                     command(node.spec, params_files, self._log_level),
-                    env=self._environment,
+                    env=self.environment,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

@@ -11,7 +11,6 @@ from collections import Counter
 from functools import partial
 
 import numpy as np
-
 from sage_msgs.msg import (
     Agreement,
     AgreementArray,
@@ -19,6 +18,7 @@ from sage_msgs.msg import (
     ModelInfo,
     TrustReport,
 )
+
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Report
 from sage_perception.ros.errors import ConfigurationError

@@ -8,9 +8,9 @@ import sys
 import time
 from dataclasses import fields
 
+from sage_msgs.msg import CropArray
 from sensor_msgs.msg import Image
 
-from sage_msgs.msg import CropArray
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, Durations, Report
 from sage_perception.ros.images import to_bgr

@@ -8,9 +8,7 @@ import copy
 import sys
 import threading
 import time
-from array import array
 
-import cv2
 from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -19,7 +17,7 @@ from sage_perception.ros import qos
 from sage_perception.ros.calibration import load_camera_info
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Rate, Report
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import to_message
+from sage_perception.ros.images import to_jpeg, to_message
 from sage_perception.ros.node import AUTOSTART, LifecycleNode, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.vision.frame import Frame
@@ -31,7 +29,6 @@ from sage_perception.vision.sources import (
 )
 
 READ_TIMEOUT_S = 0.2
-
 
 class CameraNode(LifecycleNode):
     """Captures frames in a thread of its own and stamps them with the time of capture."""
@@ -183,15 +180,7 @@ class CameraNode(LifecycleNode):
             info.height, info.width = frame.image.shape[:2]
         self._infos.publish(info)
         if self._compressed.get_subscription_count():
-            quality = [cv2.IMWRITE_JPEG_QUALITY, self.parameters.jpeg_quality]
-            jpeg = cv2.imencode('.jpg', frame.image, quality)[1]
-            self._compressed.publish(
-                CompressedImage(
-                    header=header,
-                    format='bgr8; jpeg compressed bgr8',
-                    data=array('B', jpeg.tobytes()),
-                )
-            )
+            self._compressed.publish(to_jpeg(frame.image, header, self.parameters.jpeg_quality))
         self._frames.tick()
 
     def _report(self) -> Report:
@@ -210,11 +199,9 @@ class CameraNode(LifecycleNode):
             return WARN, 'not active', figures
         return OK, 'capturing', figures
 
-
 def main(args: list[str] | None = None) -> None:
     """Run the node."""
     sys.exit(run(CameraNode, args))
-
 
 if __name__ == '__main__':
     main()

@@ -10,10 +10,10 @@ import time
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image
-
 from sage_msgs.msg import CropArray, LCTArray, ModelInfo
 from sage_msgs.srv import DecodeLatent, EncodeImage
+from sensor_msgs.msg import Image
+
 from sage_perception import models
 from sage_perception.latent import Latent, Telemetry
 from sage_perception.ros import qos

@@ -10,16 +10,16 @@ from functools import partial
 import numpy as np
 from geometry_msgs.msg import Point
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, Image
+from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray
 from sage_perception import models
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, Durations, Rate, Report
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import to_message, to_rgb
+from sage_perception.ros.images import to_jpeg, to_message, to_rgb
 from sage_perception.ros.messages import model_value, roi_value, stamp_ns
 from sage_perception.ros.node import Node, Topic, run
 from sage_perception.ros.parameters import Parameter
@@ -66,6 +66,7 @@ class ViewerNode(Node):
     )
     PUBLISHES = (
         Topic('mosaic', Image, qos.VIEW, 'Frames with regions, crops, reconstructions, matches.'),
+        Topic('mosaic/compressed', CompressedImage, qos.VIEW, 'The same as JPEG.'),
         Topic('{camera}/crop_image', Image, qos.VIEW, 'The best crop of each camera.'),
         Topic('{camera}/reconstruction', Image, qos.VIEW, 'What its latent decodes to.'),
         Topic(
@@ -90,6 +91,7 @@ class ViewerNode(Node):
         self._agreements = {Agreement.LEVEL_HIGH: Rate(), Agreement.LEVEL_LOW: Rate()}
         self._drawn, self._took = Rate(), Durations()
         self._mosaic = self.publisher('mosaic')
+        self._compressed = self.publisher('mosaic/compressed')
         self._crop_images, self._reconstructions, self._markers = {}, {}, {}
         for name, camera in self._cameras.items():
             self._crop_images[name] = self.publisher('{camera}/crop_image', name)
@@ -117,7 +119,9 @@ class ViewerNode(Node):
                 self._agreements[agreement.level].tick()
 
     def _show(self) -> None:
-        watched = self._mosaic.get_subscription_count() > 0
+        watched = any(
+            output.get_subscription_count() for output in (self._mosaic, self._compressed)
+        )
         for name, camera in self._cameras.items():
             outputs = (self._crop_images[name], self._reconstructions[name], self._markers[name])
             if watched or any(output.get_subscription_count() for output in outputs):
@@ -186,7 +190,10 @@ class ViewerNode(Node):
         rates = {level: rate.hz for level, rate in self._agreements.items()}
         text = f'{rates[Agreement.LEVEL_HIGH]:.0f} HIGH, {rates[Agreement.LEVEL_LOW]:.0f} LOW a second'
         picture = mosaic(views, self._pairs(), text)
-        self._mosaic.publish(to_message(picture, 'rgb8', newest))
+        if self._mosaic.get_subscription_count():
+            self._mosaic.publish(to_message(picture, 'rgb8', newest))
+        if self._compressed.get_subscription_count():
+            self._compressed.publish(to_jpeg(picture[..., ::-1], newest))
         self._drawn.tick()
 
     def _pairs(self) -> list[PairView]:

@@ -13,7 +13,7 @@ from array import array
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 try:
@@ -90,6 +90,13 @@ def to_message(picture: np.ndarray, encoding: str, header: Header) -> Image:
     data.frombytes(memoryview(np.ascontiguousarray(picture)).cast('B'))
     message.data = data
     return message
+
+
+def to_jpeg(picture: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
+    """Return uint8 `[H, W, 3]`, blue first, as `compressed_image_transport` sends it."""
+    jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    data = array('B', jpeg.tobytes())
+    return CompressedImage(header=header, format='bgr8; jpeg compressed bgr8', data=data)
 
 
 def check(message: Image) -> None:

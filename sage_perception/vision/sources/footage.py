@@ -34,7 +34,8 @@ def open_file(uri: SourceUri, clock: SystemClock) -> PacedSource:
     except SourceLost as lost:
         raise uri.unavailable(f'{lost}; is it a video this OpenCV can decode?') from None
     if 'lock' in uri.options:
-        video.measure_length()
+        # Wall time is far behind any end: without a length, all would have to be decoded first.
+        video.trust_announced_length()
     fps = uri.options.get('fps', video.fps)
     return PacedSource(uri, video, fps, f'file://{path}', clock)
 
@@ -105,16 +106,14 @@ class VideoFile:
             return self.picture(position)
         return self._picture
 
-    def measure_length(self) -> None:
-        """Find `length` before playing, exactly: what files announce is at times an estimate."""
+    def trust_announced_length(self) -> None:
+        """Set `length` before playing if the last announced picture is there, and is the last.
+
+        What files announce is at times an estimate; then the first run to the end finds out.
+        """
         announced = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if announced > 0 and self._seek(announced - 1) and not self._capture.grab():
             self.length = announced
-        else:
-            self._rewind()
-            self.length = 0
-            while self._capture.grab():
-                self.length += 1
         self._rewind()
 
     def _rewind(self) -> None:
