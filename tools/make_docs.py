@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Remake docs/nodes.md from the nodes' own tables."""
+"""Remake the reference in README.md from the nodes' own tables."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer')
-PAGE = ROOT / 'docs' / 'nodes.md'
+PAGE = ROOT / 'README.md'
+BEGIN, END = '<!-- nodes -->\n', '<!-- /nodes -->\n'
 RELIABLE = {1: 'reliable', 2: 'best effort'}
-HEAD = """# The nodes
-
-Made by `make docs` from the tables in `sage_perception/nodes/`; do not edit by hand.
-
-Topics are relative to a node's namespace; `{camera}` stands for each name in the parameter
-`cameras`. Every node also publishes its health on `/diagnostics`, once a second. The quality of
-service of each topic can be overridden with ROS's own parameters, under the topic's full name:
-`qos_overrides./robot1/cam0/image_raw.subscription.reliability: best_effort`.
-"""
 
 
 def rows(heading: tuple[str, ...], lines: list[tuple]) -> str:
@@ -48,7 +40,7 @@ def section(name: str) -> str:
     """Return the chapter of one node."""
     module = importlib.import_module(f'sage_perception.nodes.{name}_node')
     node = getattr(module, f'{name.capitalize()}Node')
-    parts = [f'## {name}_node\n', f'{module.__doc__.strip()} {node.__doc__.strip()}\n']
+    parts = [f'### {name}_node\n', f'{module.__doc__.strip()} {node.__doc__.strip()}\n']
     for title, table in (('Subscribes', node.SUBSCRIBES), ('Publishes', node.PUBLISHES)):
         if table:
             lines = [
@@ -71,21 +63,24 @@ def section(name: str) -> str:
     return '\n'.join(parts)
 
 
-def page() -> str:
-    """Return the whole page."""
-    return '\n'.join([HEAD, *(section(name) for name in NODES)])
+def page(text: str) -> str:
+    """Return the page `text` with its reference made anew."""
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    reference = '\n'.join(section(name) for name in NODES)
+    return f'{head}{BEGIN}\n{reference}\n{END}{tail}'
 
 
 def main() -> int:
-    """Write the page, or with `--check` tell whether it is up to date."""
+    """Write the reference, or with `--check` tell whether it is up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--check', action='store_true', help='write nothing; 1 if out of date')
-    if parser.parse_args().check:
-        if PAGE.read_text() != page():
-            print('docs/nodes.md is out of date: run `make docs`', file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(page())
+    text = PAGE.read_text()
+    if not parser.parse_args().check:
+        PAGE.write_text(page(text))
+    elif text != page(text):
+        print('the reference in README.md is out of date: run `make docs`', file=sys.stderr)
+        return 1
     return 0
 
 
