@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -46,7 +47,7 @@ class Run:
 def read(messages: Iterable, cameras: list[str], since_ns: int = 0) -> Run:
     """Collect from `(topic, message, received_ns)` all that was captured from `since_ns` on."""
     run = Run({camera: CameraRun() for camera in cameras})
-    most_pairs = -1
+    pairs = most_pairs = 0
     for topic, message, received_ns in messages:
         header = getattr(message, 'header', None)
         if header is None or stamp_ns(header.stamp) < since_ns:
@@ -120,15 +121,8 @@ def compare(recorded: Latents, replayed: Latents) -> dict:
     """Tell how the latents of a replay differ from the recorded ones."""
     both = recorded.keys() & replayed.keys()
     same = sum(recorded[key] == replayed[key] for key in both)
-    difference = max(
-        (
-            float(
-                np.abs(np.frombuffer(recorded[k], 'f4') - np.frombuffer(replayed[k], 'f4')).max()
-            )
-            for k in both
-        ),
-        default=float('nan'),
-    )
+    apart = (np.frombuffer(recorded[k], 'f4') - np.frombuffer(replayed[k], 'f4') for k in both)
+    difference = max((float(np.abs(numbers).max()) for numbers in apart), default=math.nan)
     return {
         'latents_recorded': len(recorded),
         'latents_replayed': len(replayed),

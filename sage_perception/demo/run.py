@@ -14,12 +14,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sage_perception.bags import open_bag
 from sage_perception.demo.measure import Run, compare, read, summarise
 from sage_perception.demo.plot import plot
 from sage_perception.graph import Camera, config_path, dds_environment, dual_camera
@@ -79,7 +81,7 @@ def find_video(footage: Path) -> Path:
     videos = sorted(path for path in footage.rglob('*') if path.suffix.lower() in VIDEOS)
     if not videos:
         raise DemoError(f'{footage} holds no video ({", ".join(VIDEOS)}): give one as --footage')
-    preferred = [path for path in videos if path.name == 'vtest.avi']
+    preferred = [path for path in videos if path.name.endswith('vtest.avi')]
     return (preferred or videos)[0].resolve()
 
 
@@ -133,10 +135,10 @@ def demonstrate(video: Path, out: Path, duration_s: float) -> dict:
     if any(exits.values()):
         raise DemoError(f'nodes did not end well: {exits}; see {out}/graph.log')
 
-    run = read(bag_messages(out / 'bag'), CAMERAS, since_ns)
+    run = read(messages_of(out / 'bag'), CAMERAS, since_ns)
     figures = summarise(run, duration_s)
     replayed = replay(out, env)
-    recorded = read(bag_messages(out / 'bag'), CAMERAS)
+    recorded = read(messages_of(out / 'bag'), CAMERAS)
     figures['replay'] = {
         'rate': REPLAY_RATE,
         **{
@@ -190,6 +192,13 @@ def recording(bag: Path, topics: list[str], env: dict, log: Path):
             code = process.wait(timeout=30)
     if code:
         raise DemoError(f'the recorder ended with exit code {code}; see {log}')
+
+
+def messages_of(path: Path) -> Iterator[tuple[str, object, int]]:
+    """Return topic, message and time of receipt of all that a bag holds."""
+    with open_bag(path) as bag:
+        for topic, _, received_ns, data in bag:
+            yield topic, bag.deserialize(topic, data), received_ns
 
 
 def wait_for_graph(runner: GraphRunner, out: Path) -> None:
@@ -262,7 +271,7 @@ def replay(out: Path, env: dict) -> Run:
         time.sleep(1.0)
     if done.returncode:
         raise DemoError(f'the replay ended with exit code {done.returncode}; see {out}/replay.log')
-    return read(bag_messages(out / 'replayed'), CAMERAS)
+    return read(messages_of(out / 'replayed'), CAMERAS)
 
 
 def draw(run: Run, out: Path) -> list[str]:
@@ -282,10 +291,11 @@ def draw(run: Run, out: Path) -> list[str]:
 def show(summary: dict, out: Path) -> None:
     """Print the figures that matter."""
     for name, camera in summary['cameras'].items():
+        latency = camera['latency_ms']
         console.print(
-            f'{name}: {camera["frames_attended"]} of {camera["frames_published"]} frames attended, '
-            f'{camera["latents"]} latents, latency p50 {camera["latency_ms"]["p50"]} ms, '
-            f'p95 {camera["latency_ms"]["p95"]} ms'
+            f'{name}: {camera["frames_attended"]} of {camera["frames_published"]} frames '
+            f'attended, {camera["latents"]} latents, latency p50 {latency["p50"]} ms, '
+            f'p95 {latency["p95"]} ms'
         )
         again = summary['replay'][name]
         console.print(

@@ -20,7 +20,7 @@ from sage_msgs.msg import (
 )
 
 from sage_perception.ros import qos
-from sage_perception.ros.diagnostics import OK, WARN, Report
+from sage_perception.ros.diagnostics import OK, WARN, Input, Report
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.messages import lct_message, lct_value, stamp_ns
 from sage_perception.ros.node import Node, Topic, run
@@ -102,6 +102,7 @@ class ArbiterNode(Node):
         self._entity = f'{self.get_namespace()}/{self.get_name()}'.strip('/')
         self._sequence = time.time_ns()
         self._models: dict[str, ModelInfo] = {}
+        self._model_inputs: dict[str, Input] = {}
         self._screens = {camera: Screen() for camera in cameras}
         slop, patience = self.parameters.sync_slop_s, self.parameters.sync_patience_s
         self._pairs = {
@@ -115,16 +116,29 @@ class ArbiterNode(Node):
         self._reports = self.publisher('trust_report')
         for camera in cameras:
             self.subscribe('{camera}/lcts', partial(self._receive, camera), camera)
-            self.subscribe(
-                '{camera}/model_info', partial(self._models.__setitem__, camera), camera, 0
+            self._model_inputs[camera] = self.subscribe(
+                '{camera}/model_info', partial(self._meet, camera), camera, 0
             )
         self.create_timer(patience / 2 or 0.01, self._expire)
         self.create_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
 
+    def _meet(self, camera: str, info: ModelInfo) -> None:
+        """Note a camera's model, unless what it says of its latents cannot be."""
+        mean, std = np.array(info.latent_mean), np.array(info.latent_std)
+        if not (len(mean) == len(std) == info.latent_dim > 0):
+            why = f'{len(mean)} means and {len(std)} deviations for {info.latent_dim} dimensions'
+        elif not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+            why = 'statistics of the latents that are not finite, or a deviation of 0'
+        else:
+            self._models[camera] = info
+            return
+        self._model_inputs[camera].reject(why)
+
     def _receive(self, camera: str, message: LCTArray) -> None:
         accepted = []
         screen = self._screens[camera]
+        dims = {bytes(info.model.fingerprint): info.latent_dim for info in self._models.values()}
         for lct in message.lcts:
             try:
                 value = lct_value(lct)
@@ -132,7 +146,7 @@ class ArbiterNode(Node):
                 screen.refuse(Refusal.MALFORMED)
                 self._complain(camera, f'{Refusal.MALFORMED.value}: {error}')
                 continue
-            fault = screen.judge(value)
+            fault = screen.judge(value, dims.get(value.latent.model.fingerprint))
             if fault is None:
                 accepted.append((lct, value))
             else:
@@ -221,10 +235,10 @@ class ArbiterNode(Node):
 
     def _common_space(self, a: list[LCT], b: list[LCT]):
         """Return mean and deviation of the space all latents share; None when there is none."""
-        spaces = {lct.latent.model.fingerprint for lct in (*a, *b)}
+        spaces = {(lct.latent.model.fingerprint, lct.latent.dim) for lct in (*a, *b)}
         for info in self._models.values():
-            if not spaces or spaces == {bytes(info.model.fingerprint)}:
-                return np.array(info.latent_mean), np.array(info.latent_std)
+            if not spaces or spaces == {(bytes(info.model.fingerprint), info.latent_dim)}:
+                return np.array(info.latent_mean, float), np.array(info.latent_std, float)
         if self._models:
             self.get_logger().warning(
                 'the cameras speak different latent spaces: their latents are not compared',

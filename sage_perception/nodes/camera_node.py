@@ -30,6 +30,7 @@ from sage_perception.vision.sources import (
 
 READ_TIMEOUT_S = 0.2
 
+
 class CameraNode(LifecycleNode):
     """Captures frames in a thread of its own and stamps them with the time of capture."""
 
@@ -199,9 +200,11 @@ class CameraNode(LifecycleNode):
             return WARN, 'not active', figures
         return OK, 'capturing', figures
 
+
 def main(args: list[str] | None = None) -> None:
     """Run the node."""
     sys.exit(run(CameraNode, args))
+
 
 if __name__ == '__main__':
     main()

@@ -187,8 +187,8 @@ class ViewerNode(Node):
                 picture = to_rgb(image)
                 newest = image.header if not views else newest
             views.append(CameraView(name, picture, camera.tiles))
-        rates = {level: rate.hz for level, rate in self._agreements.items()}
-        text = f'{rates[Agreement.LEVEL_HIGH]:.0f} HIGH, {rates[Agreement.LEVEL_LOW]:.0f} LOW a second'
+        high, low = (rate.hz for rate in self._agreements.values())
+        text = f'{high:.0f} HIGH, {low:.0f} LOW a second'
         picture = mosaic(views, self._pairs(), text)
         if self._mosaic.get_subscription_count():
             self._mosaic.publish(to_message(picture, 'rgb8', newest))

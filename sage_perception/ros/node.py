@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.exceptions import InvalidNodeNameException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode as RosLifecycleNode
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node as RosNode
@@ -229,27 +230,25 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
     one line on the error stream explains; anything else goes up as an exception.
     """
     node = executor = None
+    initialised = False
     # rclpy ends the spin by itself; Python's own handler would raise in the midst of its C code.
     signal.signal(signal.SIGINT, lambda *_: None)
     try:
         rclpy.init(args=args)
+        initialised = True
         node = make()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
-    except ExternalShutdownException:
-        return 0
-    except (ConfigurationError, rclpy.exceptions.InvalidNodeNameException) as error:
-        return _refuse(error)
-    except RuntimeError as error:
-        # rcl's own words for a bad command line or parameter file: it names the file and the line.
-        if type(error).__name__ not in (
-            'RCLError',
-            'RCLInvalidROSArgsError',
-            'UnknownROSArgsError',
-        ):
-            raise
-        return _refuse(error)
+    except Exception as error:
+        if initialised and not rclpy.ok():
+            # Told to end: whatever was under way could only fail.
+            return 0
+        # A bad command line or parameter file, in rcl's own words: they name the file and line.
+        refused = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
+        if refused or isinstance(error, (ConfigurationError, InvalidNodeNameException)):
+            return _refuse(error)
+        raise
     finally:
         if node is not None:
             node.close()

@@ -15,7 +15,6 @@ from sage_perception.latent import Roi
 FRAME_HEIGHT = 360
 TILE = 72
 TILES = 8
-PAIRS = 5
 GAP = 6
 BAR = 22
 GROUND = 24
@@ -121,8 +120,9 @@ def _camera_row(camera: CameraView) -> np.ndarray:
 def _pair_row(pairs: Sequence[PairView], width: int, agreement: str) -> np.ndarray:
     row = _ground(BAR + TILE + 24, width)
     _text(row, f'matched across cameras  {agreement}', GAP, BAR - 6, INK, 0.5)
-    for i, pair in enumerate(pairs[:PAIRS]):
-        x = GAP + i * (2 * TILE + 3 * GAP)
+    step = 2 * TILE + 3 * GAP
+    for i, pair in enumerate(pairs[: (width - GAP) // step]):
+        x = GAP + i * step
         colour = AGREE if pair.high else DIFFER
         _put(row, pair.a.crop, x, BAR)
         _put(row, pair.b.crop, x + TILE + 2, BAR)

@@ -1,0 +1,11 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Launch the graph of a robot with two cameras; `--show-args` lists the arguments."""
+
+from sage_perception.graph import dual_camera
+from sage_perception.ros.launching import describe
+
+
+def generate_launch_description():
+    """Return the launch description."""
+    return describe(dual_camera, 'dual_camera.yaml', camera_suffixes=['0', '1'])

@@ -1,0 +1,26 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Launch the dual-camera graph with the settings for two CSI cameras on a Jetson."""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from sage_perception.graph import config_path
+
+
+def generate_launch_description():
+    """Return the launch description."""
+    dual_camera = Path(__file__).with_name('dual_camera.launch.py')
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'params_file',
+                default_value=str(config_path('jetson_dual_csi.yaml')),
+                description='Parameter file of the nodes',
+            ),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(str(dual_camera))),
+        ]
+    )

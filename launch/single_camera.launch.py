@@ -1,0 +1,11 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Launch the graph of a robot with one camera; `--show-args` lists the arguments."""
+
+from sage_perception.graph import single_camera
+from sage_perception.ros.launching import describe
+
+
+def generate_launch_description():
+    """Return the launch description."""
+    return describe(single_camera, 'single_camera.yaml', camera_suffixes=[''])

@@ -1,0 +1,246 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files against the real `launch` and `launch_ros`, with small processes as nodes."""
+
+import json
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip('launch_ros', reason='launch_ros is not installed (a ROS 2 from apt has it)')
+
+from launch import LaunchDescription, LaunchService
+from launch.actions import (
+    IncludeLaunchDescription,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessIO, OnShutdown
+from launch.launch_description_sources import (
+    PythonLaunchDescriptionSource,
+    get_launch_description_from_python_launch_file,
+)
+
+from sage_perception.graph import Camera, dual_camera, single_camera
+
+ROOT = Path(__file__).resolve().parents[2]
+GRAPH_ARGUMENTS = {
+    'namespace': '',
+    'use_sim_time': '',
+    'log_level': 'info',
+    'use_respawn': 'true',
+    'respawn_delay': '0.5',
+    'device': '',
+    'autostart': '',
+    'frame_prefix': '',
+    'use_viewer': 'true',
+    'use_rviz': 'false',
+    'rviz_config': str(ROOT / 'config' / 'sage.rviz'),
+}
+ARGUMENTS = {
+    'single_camera': {'camera': 'cam0', 'source': '', 'image': ''},
+    'dual_camera': {
+        **{'camera0': 'cam0', 'source0': '', 'image0': ''},
+        **{'camera1': 'cam1', 'source1': '', 'image1': ''},
+    },
+}
+ARGUMENTS['jetson_dual_csi'] = ARGUMENTS['dual_camera']
+
+
+@pytest.fixture(scope='module', autouse=True)
+def log_directory(tmp_path_factory):
+    """Keep the logs of `launch` out of the home directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_LOG_DIR', str(tmp_path_factory.mktemp('log')))
+        yield
+
+
+def launch_file(graph: str) -> str:
+    return str(ROOT / 'launch' / f'{graph}.launch.py')
+
+
+@pytest.mark.parametrize('graph', ARGUMENTS)
+def test_show_args_lists_every_argument_with_default_and_description(graph):
+    description = get_launch_description_from_python_launch_file(launch_file(graph))
+    arguments = description.get_launch_arguments()
+    defaults = {a.name: ''.join(s.text for s in a.default_value) for a in arguments}
+    params_file = str(ROOT / 'config' / f'{graph}.yaml')
+    assert defaults == {**GRAPH_ARGUMENTS, **ARGUMENTS[graph], 'params_file': params_file}
+    assert all(len(a.description) > 10 for a in arguments)
+    choices = {a.name: a.choices for a in arguments}
+    assert {'true', 'false'} <= set(choices['use_respawn'])
+    assert 'debug' in choices['log_level']
+
+
+# A node that tells how it was started, then waits; or ends at once where FAIL names it.
+STAND_IN = """
+    #!{python} -S
+    import json, os, signal, sys
+    words = sys.argv[1:]
+    files = [words[i + 1] for i, word in enumerate(words) if word == '--params-file']
+    remaps = [words[i + 1] for i, word in enumerate(words) if word == '-r']
+    profiles = [v for k, v in os.environ.items() if k.endswith('_DEFAULT_PROFILES_FILE')]
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    record = dict(words=words, files=[open(f).read() for f in files], remaps=remaps)
+    with open(os.environ['RECORDS'], 'a') as records:
+        records.write(json.dumps(dict(record, profiles=profiles)) + chr(10))
+    if os.environ.get('FAIL', 'no node') in sys.argv[0]:
+        sys.exit(int(os.environ['EXIT_CODE']))
+    print('ready', flush=True)
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch):
+    """Return what launches a file until `ready` nodes are up, or for good where it is None."""
+    for package, executables in {
+        'sage_perception': ('camera', 'attention', 'encoder', 'arbiter', 'viewer'),
+        'rviz2': ('rviz2',),
+    }.items():
+        marker = tmp_path / 'share/ament_index/resource_index/packages' / package
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        for kind in executables:
+            path = tmp_path / 'lib' / package / (kind if kind == 'rviz2' else f'{kind}_node')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(STAND_IN).strip().format(python=sys.executable))
+            path.chmod(0o755)
+    prefixes = [str(tmp_path), os.environ.get('AMENT_PREFIX_PATH', '')]
+    monkeypatch.setenv('AMENT_PREFIX_PATH', os.pathsep.join(filter(None, prefixes)))
+    monkeypatch.setenv('RECORDS', str(tmp_path / 'records'))
+    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(graph: str, ready: int | None, **arguments: str):
+        (tmp_path / 'records').write_text('')
+        seen, reasons = [], []
+
+        def on_output(event):
+            seen.extend(['ready'] * event.text.count(b'ready'))
+            return [Shutdown()] if len(seen) == ready else []
+
+        source = PythonLaunchDescriptionSource(launch_file(graph))
+        description = [
+            RegisterEventHandler(OnProcessIO(on_stdout=on_output)),
+            RegisterEventHandler(
+                OnShutdown(on_shutdown=lambda event, context: reasons.append(event.reason))
+            ),
+            TimerAction(period=30.0, actions=[Shutdown(reason='timed out')]),
+            IncludeLaunchDescription(source, launch_arguments=arguments.items()),
+        ]
+        service = LaunchService(noninteractive=True)
+        service.include_launch_description(LaunchDescription(description))
+        code = service.run()
+        assert ready is None or len(seen) >= ready, 'timed out'
+        records = [json.loads(line) for line in (tmp_path / 'records').read_text().splitlines()]
+        return code, records, reasons
+
+    return run
+
+
+def given_names(record) -> str:
+    """Return the full name that the launch file gave a node."""
+    rules = dict(rule.split(':=') for rule in record['remaps'])
+    return f'{rules["__ns"].rstrip("/")}/{rules["__node"]}'
+
+
+def test_the_nodes_are_those_of_the_graph(launch):
+    code, records, _ = launch('dual_camera', 8)
+    assert code == 0
+    assert sorted(map(given_names, records)) == sorted(f'/{spec.path}' for spec in dual_camera())
+    file = (ROOT / 'config' / 'dual_camera.yaml').read_text()
+    for record in records:
+        assert record['files'][0] == file
+        assert record['words'][1:3] == ['--log-level', 'info']
+        assert [Path(path).name for path in record['profiles']] == ['fastdds_shm.xml']
+
+
+def test_arguments_reach_the_nodes_over_the_file(launch):
+    _, records, _ = launch(
+        'single_camera',
+        5,
+        namespace='robot1',
+        camera='front',
+        source='synthetic://',
+        device='cpu',
+        autostart='false',
+        use_sim_time='True',
+        frame_prefix='robot1/',
+        use_viewer='false',
+        use_rviz='true',
+        log_level='debug',
+    )
+    specs = single_camera(
+        [Camera('front', 'synthetic://')],
+        device='cpu',
+        autostart=False,
+        use_sim_time=True,
+        frame_prefix='robot1/',
+        viewer=False,
+    )
+    records = {given_names(record): record for record in records}
+    assert set(records) == {f'/robot1/{spec.path}' for spec in specs} | {'/robot1/rviz'}
+    for spec in specs:
+        record = records[f'/robot1/{spec.path}']
+        # Keyed by the full name, which wins over the wildcards of the parameter file.
+        # launch_ros writes lists as tuples, which only full_load reads and rcl takes as lists.
+        key, content = yaml.full_load(record['files'][1]).popitem()
+        assert key == f'/robot1/{spec.path}'
+        parameters = json.loads(json.dumps(content['ros__parameters']))
+        assert parameters == dict(spec.parameters)
+        assert record['words'][1:3] == ['--log-level', 'debug']
+
+
+def test_an_image_topic_stands_in_for_the_camera_node(launch):
+    _, records, _ = launch('jetson_dual_csi', 7, image1='/front/image')
+    records = {given_names(record): record for record in records}
+    assert '/cam0/camera' in records
+    assert '/cam1/camera' not in records
+    assert 'image_raw:=/front/image' in records['/cam1/attention']['remaps']
+    assert 'cam1/image_raw:=/front/image' in records['/viewer']['remaps']
+    assert 'csi://0' in records['/cam0/camera']['files'][0]
+
+
+def test_a_node_that_died_starts_again_until_it_is_too_often(launch, monkeypatch):
+    monkeypatch.setenv('FAIL', 'viewer_node')
+    monkeypatch.setenv('EXIT_CODE', '1')
+    _, records, reasons = launch('single_camera', None, respawn_delay='0.05')
+    assert [given_names(record) for record in records].count('/viewer') == 5
+    assert reasons == ['viewer: died 5 times within 30 s, exit code 1']
+
+
+@pytest.mark.parametrize(
+    ('exit_code', 'use_respawn', 'reason'),
+    [('2', 'true', 'configuration error'), ('1', 'false', 'exit code 1, and respawn is off')],
+)
+def test_a_node_dead_for_good_ends_the_graph(launch, monkeypatch, exit_code, use_respawn, reason):
+    monkeypatch.setenv('FAIL', 'encoder_node')
+    monkeypatch.setenv('EXIT_CODE', exit_code)
+    _, records, reasons = launch(
+        'single_camera', None, use_respawn=use_respawn, respawn_delay='0.05'
+    )
+    assert [given_names(record) for record in records].count('/cam0/encoder') == 1
+    assert len(reasons) == 1
+    assert reasons[0].startswith(f'cam0/encoder: {reason}')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'params_file': 'absent.yaml'}, 'params_file: no file absent.yaml'),
+        ({'respawn_delay': 'soon'}, "respawn_delay: 'soon' is not a number"),
+        ({'image': 'front/image'}, "image topic 'front/image' of cam0 must be absolute"),
+        ({'log_level': 'loud'}, '"loud" is not valid'),
+    ],
+)
+def test_a_mistake_starts_nothing_and_says_why(launch, caplog, arguments, message):
+    code, records, _ = launch('single_camera', None, **arguments)
+    assert code == 1
+    assert records == []
+    assert message in caplog.text
