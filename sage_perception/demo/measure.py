@@ -69,7 +69,7 @@ def read(messages: Iterable, cameras: list[str], since_ns: int = 0) -> Run:
             for match in message.agreements:
                 level = run.high if match.level == Agreement.LEVEL_HIGH else run.low
                 level.append((stamp, match.similarity))
-            pairs = len(message.agreements)
+            pairs = sum(m.level == Agreement.LEVEL_HIGH for m in message.agreements)
         elif name == 'fused':
             run.fused += 1
         elif name == 'trust_report':

@@ -27,7 +27,7 @@ class AttentionNode(Node):
     SUBSCRIBES = (Topic('image_raw', Image, qos.NEWEST, 'Frames of the camera, any encoding.'),)
     PUBLISHES = (
         Topic(
-            'crops', CropArray, qos.DATA, 'Crops of each frame, best first; one message a frame.'
+            'crops', CropArray, qos.FRESH, 'Crops of each frame, best first; one message a frame.'
         ),
     )
 

@@ -69,7 +69,7 @@ class EncoderNode(LifecycleNode):
             read_only=True,
         ),
     )
-    SUBSCRIBES = (Topic('crops', CropArray, qos.DATA, 'Crops of each frame.'),)
+    SUBSCRIBES = (Topic('crops', CropArray, qos.FRESH, 'Crops of each frame.'),)
     PUBLISHES = (
         Topic('lcts', LCTArray, qos.DATA, 'LCTs of each frame, in the order of its crops.'),
         Topic('model_info', ModelInfo, qos.LATCHED, 'What the model is and how to read it.'),

@@ -20,19 +20,19 @@ from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, Durations, Rate, Report
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_jpeg, to_message, to_rgb
-from sage_perception.ros.messages import model_value, roi_value, stamp_ns
+from sage_perception.ros.messages import model_value, roi_value, serialised_stamp_ns, stamp_ns
 from sage_perception.ros.node import Node, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_colour
 
-KEPT = 8  # frames' worth of crops kept until their latents come
+KEPT = 12  # frames and their crops that wait for their latents
 
 
 class _Camera:
     """The newest of what came from one camera."""
 
     def __init__(self):
-        self.frame: bytes | None = None
+        self.frames: dict[int, bytes] = {}
         self.info: CameraInfo | None = None
         self.crops: dict[int, CropArray] = {}
         self.lcts: LCTArray | None = None
@@ -98,7 +98,7 @@ class ViewerNode(Node):
             self._reconstructions[name] = self.publisher('{camera}/reconstruction', name)
             self._markers[name] = self.publisher('{camera}/markers', name)
             # Most frames are never shown: they stay serialised until one is.
-            self.subscribe('{camera}/image_raw', partial(setattr, camera, 'frame'), name, raw=True)
+            self.subscribe('{camera}/image_raw', partial(self._keep_frame, camera), name, raw=True)
             self.subscribe('{camera}/camera_info', partial(setattr, camera, 'info'), name, 0)
             self.subscribe('{camera}/crops', partial(self._keep_crops, camera), name)
             self.subscribe('{camera}/lcts', partial(setattr, camera, 'lcts'), name)
@@ -107,10 +107,11 @@ class ViewerNode(Node):
         self.create_timer(1 / self.parameters.rate, self._show)
         self.diagnostics.add('viewer', self._report)
 
+    def _keep_frame(self, camera: _Camera, data: bytes) -> None:
+        _keep(camera.frames, serialised_stamp_ns(data), data)
+
     def _keep_crops(self, camera: _Camera, message: CropArray) -> None:
-        camera.crops[stamp_ns(message.header.stamp)] = message
-        while len(camera.crops) > KEPT:
-            camera.crops.pop(next(iter(camera.crops)))
+        _keep(camera.crops, stamp_ns(message.header.stamp), message)
 
     def _keep_agreement(self, message: AgreementArray) -> None:
         self._agreement = message
@@ -182,8 +183,10 @@ class ViewerNode(Node):
         newest = Header(stamp=self.get_clock().now().to_msg())
         for name, camera in self._cameras.items():
             picture = None
-            if camera.frame is not None:
-                image = deserialize_message(camera.frame, Image)
+            if camera.frames:
+                shown = camera.lcts and stamp_ns(camera.lcts.header.stamp)
+                newest_frame = next(reversed(camera.frames.values()))
+                image = deserialize_message(camera.frames.get(shown, newest_frame), Image)
                 picture = to_rgb(image)
                 newest = image.header if not views else newest
             views.append(CameraView(name, picture, camera.tiles))
@@ -218,6 +221,12 @@ class ViewerNode(Node):
 
     def _report(self) -> Report:
         return OK, 'showing' if self._drawn.hz else 'nobody looks', {'rate_hz': self._drawn.hz}
+
+
+def _keep(store: dict, key: int, value) -> None:
+    store[key] = value
+    while len(store) > KEPT:
+        del store[next(iter(store))]
 
 
 def _markers(header: Header, camera: _Camera) -> MarkerArray:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 
 import numpy as np
@@ -29,6 +30,15 @@ except ImportError as error:
 def stamp_ns(stamp: Time) -> int:
     """Return a stamp in nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def serialised_stamp_ns(data: bytes) -> int:
+    """Return the stamp of a serialised message that begins with a header, nanoseconds.
+
+    CDR: four bytes, the second of which tells the byte order, and then the fields in turn.
+    """
+    sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+    return sec * 1_000_000_000 + nanosec
 
 
 def stamp_of(ns: int) -> Time:

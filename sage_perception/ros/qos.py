@@ -18,7 +18,9 @@ def _profile(depth: int, reliable: bool = True, latched: bool = False) -> QoSPro
 CAMERA = _profile(depth=2)
 # ... and our nodes ask for the newest picture only: a late one is of no use.
 NEWEST = _profile(depth=1, reliable=False)
-# Crops, latents, agreements: none may be lost.
+# Crops: a busy encoder skips some rather than fall behind.
+FRESH = _profile(depth=3)
+# Latents and agreements: none may be lost.
 DATA = _profile(depth=10)
 # What changes rarely and late joiners must have.
 LATCHED = _profile(depth=1, latched=True)
