@@ -126,25 +126,28 @@ def extract(archive: Path, folder: Path) -> dict[str, int]:
     folder.mkdir(parents=True)
     files = {}
     command = ['dpkg-deb', '--fsys-tarfile', str(archive)]
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE) as process,
-        tarfile.open(fileobj=process.stdout, mode='r|') as tar,
-    ):
-        for member in tar:
-            name = wanted(member)
-            if name is None:
-                continue
-            data = tar.extractfile(member).read()
-            if member.name.endswith('.gz'):
-                data = gzip.decompress(data)
-            suffix = Path(name).suffix.lower()
-            if not data.startswith(SIGNATURES.get(suffix, b'')):
-                raise FetchError(f'{member.name} in {archive.name} is not a {suffix} file')
-            (folder / name).write_bytes(data)
-            if name != 'copyright':
-                files[name] = len(data)
-    if process.returncode:
-        raise FetchError(f'dpkg-deb could not read {archive}: delete it and run this again')
+    try:
+        with (
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            ) as process,
+            tarfile.open(fileobj=process.stdout, mode='r|') as tar,
+        ):
+            for member in tar:
+                name = wanted(member)
+                if name is None:
+                    continue
+                data = tar.extractfile(member).read()
+                if member.name.endswith('.gz'):
+                    data = gzip.decompress(data)
+                suffix = Path(name).suffix.lower()
+                if not data.startswith(SIGNATURES.get(suffix, b'')):
+                    raise FetchError(f'{member.name} in {archive.name} is not a {suffix} file')
+                (folder / name).write_bytes(data)
+                if name != 'copyright':
+                    files[name] = len(data)
+    except tarfile.TarError:
+        raise FetchError(f'{archive} is cut short: delete it and run this again') from None
     return files
 
 

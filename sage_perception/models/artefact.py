@@ -84,8 +84,8 @@ def read(path: Path) -> Artefact:
     """Read and check a model folder; `ModelError` if anything is missing or altered."""
     try:
         tree = yaml.safe_load((path / CONFIG).read_text())
-        name, version = tree['name'], tree['version']
-        family, config, files = tree['family'], tree['config'], tree['files']
+        name, version, family = tree['name'], tree['version'], tree['family']
+        config, files = dict(tree['config']), dict(tree['files'])
         declared = bytes.fromhex(tree['fingerprint'])
     except FileNotFoundError:
         raise ModelError(f'{path / CONFIG} is missing: {path} holds no model') from None

@@ -58,17 +58,23 @@ class OnnxCodec(Codec):
         return self._session(DECODER)
 
     def _session(self, file):
+        path = self.artefact.path / file
+        if not path.is_file():
+            raise ModelError(f"{path} is missing: export the model, or use backend='torch'")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        return onnxruntime.InferenceSession(
-            str(self.artefact.path / file), options, providers=[PROVIDERS[self.device]]
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[self.device]])
 
-    @staticmethod
-    def _run(session, array):
+    @classmethod
+    def _run(cls, session, array):
+        if not len(array):  # which the group normalisation's Reshape does not take
+            blank = np.zeros((1, *array.shape[1:]), np.float32)
+            return [output[:0] for output in cls._run(session, blank)]
         name = session.get_inputs()[0].name
         array = array.astype(np.float32, copy=False)
-        starts = range(0, max(len(array), 1), MOST)
-        parts = [session.run(None, {name: array[i : i + MOST]}) for i in starts]
+        parts = [
+            session.run(None, {name: array[start : start + MOST]})
+            for start in range(0, len(array), MOST)
+        ]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]

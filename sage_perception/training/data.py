@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from torch.utils.data import Dataset
+
+from sage_perception.training.config import ConfigError, DataConfig
 
 PICTURES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 CLIPS = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
@@ -227,6 +229,34 @@ class Mixture:
         """Return the same `count` crops for the same `seed`, uint8 RGB `[count, S, S, 3]`."""
         rng = np.random.default_rng(seed)
         return np.stack([self.draw(rng) for _ in range(count)])
+
+
+def sources(root: Path, wanted: Callable[[Path], bool]) -> dict[str, Stills | Clips]:
+    """Return what there is under `root`: `'stills'`, `'motion'`, or both."""
+    kinds = {}
+    if pictures := list(filter(wanted, find(root, PICTURES))):
+        kinds['stills'] = Stills(pictures)
+    if clips := list(filter(wanted, find(root, CLIPS))):
+        kinds['motion'] = Clips(clips)
+    if not kinds:
+        raise ConfigError(f'{root} holds no picture or clip to use')
+    return kinds
+
+
+def mixture(data: DataConfig, size: int, held_out: bool = False) -> Mixture:
+    """Return the crops to train on or, with `held_out`, those of the files kept apart."""
+
+    def wanted(path):
+        return not matches(path, data.exclude) and matches(path, data.held_out) == held_out
+
+    try:
+        kinds = sources(Path(data.root), wanted)
+    except ConfigError as error:
+        if held_out:
+            raise ConfigError(f'{error}: data.held_out fits no file') from None
+        raise
+    shares = {'stills': data.stills_share, 'motion': 1 - data.stills_share}
+    return Mixture(tuple(kinds.values()), tuple(shares[kind] for kind in kinds), CropConfig(size))
 
 
 class CropStream(Dataset):

@@ -19,19 +19,9 @@ from torch.nn.functional import interpolate
 
 from sage_perception.models import Codec, ModelError, artefact, load
 from sage_perception.training import losses
-from sage_perception.training.data import (
-    CLIPS,
-    PICTURES,
-    Clips,
-    CropConfig,
-    Mixture,
-    Stills,
-    find,
-    matches,
-    to_model,
-)
+from sage_perception.training.config import ConfigError, DataConfig, read_config
+from sage_perception.training.data import CropConfig, Mixture, matches, sources, to_model
 from sage_perception.training.pca import Pca
-from sage_perception.training.train import ConfigError, DataConfig, read_config
 
 BATCH = 64
 ACTIVE = 0.01  # variance of a dimension's mean that makes it active (Burda et al., 2015)
@@ -108,35 +98,23 @@ def read_baseline(codec: Codec) -> Pca | None:
     return Pca(tensors['mean'], tensors['components'])
 
 
-def sources(root: Path, held_out: DataConfig | None) -> dict[str, Stills | Clips]:
-    """Return what there is under `root`, of the files that training kept apart if it is given."""
+def evaluate(
+    codec: Codec, root: Path, held_out: DataConfig | None, count: int, native: bool
+) -> dict:
+    """Return the report of a model: figures over all crops, and by kind under `sets`.
 
-    def files(suffixes):
-        found = find(root, suffixes)
-        if held_out is not None:
-            found = [
-                path
-                for path in found
-                if matches(path, held_out.held_out) and not matches(path, held_out.exclude)
-            ]
-        return found
+    With `held_out` only the files count that this training configuration kept apart.
+    """
 
-    kinds = {}
-    if pictures := files(PICTURES):
-        kinds['stills'] = Stills(pictures)
-    if clips := files(CLIPS):
-        kinds['motion'] = Clips(clips)
-    if not kinds:
-        raise ConfigError(f'{root} holds no picture or clip to measure on')
-    return kinds
+    def wanted(path):
+        return held_out is None or (
+            matches(path, held_out.held_out) and not matches(path, held_out.exclude)
+        )
 
-
-def evaluate(codec: Codec, root: Path, held_out: DataConfig | None, count: int, native: bool):
-    """Return the report of a model: figures over all crops, and by kind under `sets`."""
     config = CropConfig(codec.input_size, native=native)
     sets = {
         kind: to_model(Mixture((source,), (1,), config).sample(count, 0), codec.input_channels)
-        for kind, source in sources(root, held_out).items()
+        for kind, source in sources(root, wanted).items()
     }
     baseline = read_baseline(codec)
     everything = np.concatenate(list(sets.values()))

