@@ -21,9 +21,8 @@ from sage_msgs.msg import (
 
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Input, Report
-from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.messages import lct_message, lct_value, stamp_ns
-from sage_perception.ros.node import Node, Topic, run
+from sage_perception.ros.messages import check_entity, lct_message, lct_value, stamp_ns
+from sage_perception.ros.node import CAMERAS, Node, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.trust import agreement
 from sage_perception.trust.lct import LCT, Refusal
@@ -37,12 +36,7 @@ class ArbiterNode(Node):
     """Receives the LCTs of one or more cameras; the first camera is the primary one."""
 
     PARAMETERS = (
-        Parameter(
-            'cameras',
-            ['cam0', 'cam1'],
-            'Namespaces of the cameras, relative to this node; the first is the primary one.',
-            read_only=True,
-        ),
+        CAMERAS,
         Parameter(
             'agreement_threshold',
             0.7,
@@ -95,11 +89,7 @@ class ArbiterNode(Node):
     def setup(self) -> None:
         """Create the endpoints."""
         cameras = self.parameters.cameras
-        if not cameras or len(set(cameras)) != len(cameras) or not all(cameras):
-            raise ConfigurationError(
-                f"parameter 'cameras': {cameras} must name at least one camera, each once"
-            )
-        self._entity = f'{self.get_namespace()}/{self.get_name()}'.strip('/')
+        self._entity = check_entity(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
         self._sequence = time.time_ns()
         self._models: dict[str, ModelInfo] = {}
         self._model_inputs: dict[str, Input] = {}
@@ -153,7 +143,8 @@ class ArbiterNode(Node):
                 self._complain(camera, fault.value)
         trusted = LCTArray(header=message.header, lcts=[lct for lct, _ in accepted])
         trusted.source_width, trusted.source_height = message.source_width, message.source_height
-        self._trusted.publish(trusted)
+        if self._trusted.get_subscription_count():
+            self._trusted.publish(trusted)
 
         frame = (trusted, [value for _, value in accepted])
         stamp = stamp_ns(message.header.stamp)
@@ -194,14 +185,14 @@ class ArbiterNode(Node):
 
     def _agree(self, other: str, header, a: list[LCT], b: list[LCT], delta_ns: int) -> dict:
         """Match the crops of two frames; return the agreeing partner of each primary one."""
-        statistics = self._common_space(a, b)
-        if statistics is None:
+        mean = self._common_mean(a, b)
+        if mean is None:
             return {}
         matches = agreement.match(
             *(
-                agreement.whiten(np.stack([lct.latent.mean for lct in lcts]), *statistics)
+                agreement.centre(np.stack([lct.latent.mean for lct in lcts]), mean)
                 if lcts
-                else np.empty((0, len(statistics[0])))
+                else np.empty((0, len(mean)))
                 for lcts in (a, b)
             )
         )
@@ -233,12 +224,12 @@ class ArbiterNode(Node):
         self._agreement.publish(message)
         return partners
 
-    def _common_space(self, a: list[LCT], b: list[LCT]):
-        """Return mean and deviation of the space all latents share; None when there is none."""
+    def _common_mean(self, a: list[LCT], b: list[LCT]):
+        """Return the mean of the space that all latents share; None when there is none."""
         spaces = {(lct.latent.model.fingerprint, lct.latent.dim) for lct in (*a, *b)}
         for info in self._models.values():
             if not spaces or spaces == {(bytes(info.model.fingerprint), info.latent_dim)}:
-                return np.array(info.latent_mean, float), np.array(info.latent_std, float)
+                return np.array(info.latent_mean, float)
         if self._models:
             self.get_logger().warning(
                 'the cameras speak different latent spaces: their latents are not compared',

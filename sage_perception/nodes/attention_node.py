@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import fields
 
 from sage_msgs.msg import CropArray
 from sensor_msgs.msg import Image
@@ -33,28 +32,31 @@ class AttentionNode(Node):
 
     def __init__(self, **options):
         super().__init__('attention', **options)
-        self._attention = MotionAttention(self._config())
+        self.on_parameters_changed()
         self._crops = self.publisher('crops')
         self._took = Durations()
         self._frames = self.subscribe('image_raw', self._attend)
         self.diagnostics.add('attention', self._report)
 
+    def check_parameters(self, values: dict) -> None:
+        """Ask the attention itself."""
+        try:
+            AttentionConfig(**values)
+        except ValueError as error:
+            raise ValueError(f'parameter {error}') from None
+
     def on_parameters_changed(self) -> None:
         """Begin anew with the new parameters."""
-        self._attention = MotionAttention(self._config())
-
-    def _config(self) -> AttentionConfig:
-        names = [field.name for field in fields(AttentionConfig)]
-        return AttentionConfig(**{name: getattr(self.parameters, name) for name in names})
+        self._attention = MotionAttention(AttentionConfig(**self.parameters.values))
 
     def _attend(self, message: Image) -> None:
         begun = time.perf_counter()
         try:
             picture = to_bgr(message)
+            crops = self._attention.attend(picture, stamp_ns(message.header.stamp) * 1e-9)
         except ValueError as error:
             self._frames.reject(str(error))
             return
-        crops = self._attention.attend(picture, stamp_ns(message.header.stamp) * 1e-9)
         array = CropArray(header=message.header)
         array.source_width, array.source_height = message.width, message.height
         array.crops = [crop_message(crop, message.header) for crop in crops]

@@ -86,7 +86,7 @@ class CameraNode(LifecycleNode):
         self._connection = Connection(False, 'not opened yet')
         self._frames = Rate()
         self._missed = 0
-        self._failure: Exception | None = None
+        self._lost: Exception | None = None
         name = self.get_namespace().rstrip('/').rpartition('/')[2] or self.get_name()
         self._frame_id = self.parameters.frame_id or f'{name}_optical_frame'
         self._images = self.publisher('image_raw')
@@ -131,7 +131,7 @@ class CameraNode(LifecycleNode):
         elif before.connected or not state.attempts:
             logger.warning(f'no camera: {state.reason}')
             if before.connected and not self.parameters.reconnect:
-                self._failure = RuntimeError(f'camera lost: {state.reason}')
+                self._lost = RuntimeError(f'camera lost: {state.reason}')
         else:
             logger.warning(
                 f'still no camera after {state.attempts} attempts: {state.reason}',
@@ -139,8 +139,8 @@ class CameraNode(LifecycleNode):
             )
 
     def _end_if_failed(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        if self._lost is not None:
+            raise self._lost
 
     def _capture(self) -> None:
         try:
@@ -148,11 +148,11 @@ class CameraNode(LifecycleNode):
         except Exception as error:  # noqa: BLE001
             # After the context is gone nothing can be published, and nothing has to be.
             if self.context.ok():
-                self._failure = error
+                self._lost = error
 
     def _capture_until_told(self) -> None:
         last = None
-        while self._capturing and self._failure is None:
+        while self._capturing and self._lost is None:
             try:
                 frame = self._source.read(READ_TIMEOUT_S)
             except EndOfStream as end:

@@ -21,6 +21,7 @@ from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message, to_mono, to_rgb
 from sage_perception.ros.messages import (
+    check_entity,
     latent_message,
     latent_value,
     lct_message,
@@ -85,7 +86,7 @@ class EncoderNode(LifecycleNode):
     def setup(self) -> None:
         """Create the endpoints."""
         self._codec = None
-        self._entity = (
+        self._entity = check_entity(
             self.parameters.entity_id or self.get_namespace().strip('/') or self.get_name()
         )
         # Later than any this entity has used before, so that a restart is no replay.

@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 from geometry_msgs.msg import Point
-from rclpy.serialization import deserialize_message
 from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import ColorRGBA, Header
@@ -17,38 +16,50 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from sage_perception import models
 from sage_perception.ros import qos
-from sage_perception.ros.diagnostics import OK, Durations, Rate, Report
+from sage_perception.ros.diagnostics import OK, Rate, Report
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.gate import Gate
 from sage_perception.ros.images import to_jpeg, to_message, to_rgb
-from sage_perception.ros.messages import model_value, roi_value, serialised_stamp_ns, stamp_ns
-from sage_perception.ros.node import Node, Topic, run
+from sage_perception.ros.messages import model_value, roi_value, stamp_ns
+from sage_perception.ros.node import CAMERAS, Node, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_colour
 
-KEPT = 12  # frames and their crops that wait for their latents
-
 
 class _Camera:
-    """The newest of what came from one camera."""
+    """What is taken from one camera for each picture: a frame, and what was made of it."""
 
     def __init__(self):
-        self.frames: dict[int, bytes] = {}
+        self.frame_gate, self.data_gate = Gate(), Gate()
+        self.frame: Image | None = None
         self.info: CameraInfo | None = None
-        self.crops: dict[int, CropArray] = {}
+        self.crops: CropArray | None = None
         self.lcts: LCTArray | None = None
         self.tiles: list[Tile] = []
+
+    def ask(self) -> None:
+        """Ask for a new frame."""
+        self.frame_gate.is_open = True
+
+    def take_frame(self, message: Image) -> None:
+        """Take the frame, and wait for the crops and latents of it or of a later one."""
+        self.frame = message
+        self.frame_gate.is_open = False
+        self.data_gate.is_open = True
+
+    def take(self, name: str, message) -> None:
+        """Take crops or latents."""
+        setattr(self, name, message)
+        if self.frame is not None and self.crops is not None and self.lcts is not None:
+            stamps = (stamp_ns(m.header.stamp) for m in (self.crops, self.lcts))
+            self.data_gate.is_open = min(stamps) < stamp_ns(self.frame.header.stamp)
 
 
 class ViewerNode(Node):
     """Decodes latents with a decoder of its own: what it shows came through 64 numbers."""
 
     PARAMETERS = (
-        Parameter(
-            'cameras',
-            ['cam0', 'cam1'],
-            'Namespaces of the cameras, relative to this node; the first is the primary one.',
-            read_only=True,
-        ),
+        CAMERAS,
         Parameter('rate', 5.0, 'Pictures a second.', minimum=0.1, maximum=30.0, read_only=True),
         Parameter(
             'model',
@@ -60,9 +71,9 @@ class ViewerNode(Node):
     SUBSCRIBES = (
         Topic('{camera}/image_raw', Image, qos.NEWEST, 'Frames of each camera.'),
         Topic('{camera}/camera_info', CameraInfo, qos.NEWEST, 'Calibration of each camera.'),
-        Topic('{camera}/crops', CropArray, qos.DATA, 'Crops of each camera.'),
-        Topic('{camera}/lcts', LCTArray, qos.DATA, 'LCTs of each camera.'),
-        Topic('agreement', AgreementArray, qos.DATA, 'Matched crops of the cameras.'),
+        Topic('{camera}/crops', CropArray, qos.NEWEST, 'Crops of each camera.'),
+        Topic('{camera}/lcts', LCTArray, qos.NEWEST, 'LCTs of each camera.'),
+        Topic('agreement', AgreementArray, qos.NEWEST, 'Matched crops of the cameras.'),
     )
     PUBLISHES = (
         Topic('mosaic', Image, qos.VIEW, 'Frames with regions, crops, reconstructions, matches.'),
@@ -88,8 +99,7 @@ class ViewerNode(Node):
             raise ConfigurationError(f"parameter 'model': {error}") from error
         self._cameras = {camera: _Camera() for camera in self.parameters.cameras}
         self._agreement: AgreementArray | None = None
-        self._agreements = {Agreement.LEVEL_HIGH: Rate(), Agreement.LEVEL_LOW: Rate()}
-        self._drawn, self._took = Rate(), Durations()
+        self._drawn = Rate()
         self._mosaic = self.publisher('mosaic')
         self._compressed = self.publisher('mosaic/compressed')
         self._crop_images, self._reconstructions, self._markers = {}, {}, {}
@@ -97,48 +107,43 @@ class ViewerNode(Node):
             self._crop_images[name] = self.publisher('{camera}/crop_image', name)
             self._reconstructions[name] = self.publisher('{camera}/reconstruction', name)
             self._markers[name] = self.publisher('{camera}/markers', name)
-            # Most frames are never shown: they stay serialised until one is.
-            self.subscribe('{camera}/image_raw', partial(self._keep_frame, camera), name, raw=True)
-            self.subscribe('{camera}/camera_info', partial(setattr, camera, 'info'), name, 0)
-            self.subscribe('{camera}/crops', partial(self._keep_crops, camera), name)
-            self.subscribe('{camera}/lcts', partial(setattr, camera, 'lcts'), name)
+            listen = partial(self.subscribe, camera=name, timeout_s=0)
+            listen('{camera}/image_raw', camera.take_frame, group=camera.frame_gate)
+            listen(
+                '{camera}/camera_info', partial(setattr, camera, 'info'), group=camera.frame_gate
+            )
+            for topic in ('crops', 'lcts'):
+                callback = partial(camera.take, topic)
+                listen(f'{{camera}}/{topic}', callback, group=camera.data_gate)
+        self._agreement_gate = Gate()
         if len(self._cameras) > 1:
-            self.subscribe('agreement', self._keep_agreement, timeout_s=0)
+            self.subscribe(
+                'agreement', self._take_agreement, timeout_s=0, group=self._agreement_gate
+            )
         self.create_timer(1 / self.parameters.rate, self._show)
         self.diagnostics.add('viewer', self._report)
 
-    def _keep_frame(self, camera: _Camera, data: bytes) -> None:
-        _keep(camera.frames, serialised_stamp_ns(data), data)
-
-    def _keep_crops(self, camera: _Camera, message: CropArray) -> None:
-        _keep(camera.crops, stamp_ns(message.header.stamp), message)
-
-    def _keep_agreement(self, message: AgreementArray) -> None:
+    def _take_agreement(self, message: AgreementArray) -> None:
         self._agreement = message
-        for agreement in message.agreements:
-            if agreement.level in self._agreements:
-                self._agreements[agreement.level].tick()
+        self._agreement_gate.is_open = False
 
     def _show(self) -> None:
-        watched = any(
-            output.get_subscription_count() for output in (self._mosaic, self._compressed)
-        )
+        """Show what is in hand, and ask for the next frame."""
+        mosaic_watched = _watched(self._mosaic, self._compressed)
         for name, camera in self._cameras.items():
             outputs = (self._crop_images[name], self._reconstructions[name], self._markers[name])
-            if watched or any(output.get_subscription_count() for output in outputs):
-                camera.tiles = self._tiles(camera)
+            if mosaic_watched or _watched(*outputs):
                 self._show_camera(name, camera)
-        if watched:
+            camera.ask()
+        if mosaic_watched:
             self._show_mosaic()
+        self._agreement_gate.is_open = True
 
-    def _tiles(self, camera: _Camera) -> list[Tile]:
-        """Return the newest crops whose latents have come, with what these decode to."""
-        crops = camera.lcts and camera.crops.get(stamp_ns(camera.lcts.header.stamp))
-        if not crops:
-            return camera.tiles
+    def _tiles(self, crops: CropArray, array: LCTArray) -> list[Tile]:
+        """Return crops with what their latents decode to."""
         lcts = {
             (lct.latent.track_id, lct.latent.roi.x_offset, lct.latent.roi.y_offset): lct
-            for lct in camera.lcts.lcts
+            for lct in array.lcts
             if model_value(lct.latent.model).fingerprint == self._codec.id.fingerprint
             and len(lct.latent.mean) == self._codec.latent_dim
         }
@@ -150,13 +155,16 @@ class ViewerNode(Node):
             decoded = dict(zip(lcts, pictures, strict=True))
         tiles = []
         for crop in crops.crops:
+            cut_out = _picture(crop.image)
+            if cut_out is None:
+                continue
             key = (crop.track_id, crop.roi.x_offset, crop.roi.y_offset)
             picture = decoded.get(key)
             tiles.append(
                 Tile(
                     roi=roi_value(crop.roi),
                     track_id=crop.track_id,
-                    crop=to_rgb(crop.image),
+                    crop=cut_out,
                     reconstruction=picture if picture is None else np.squeeze(picture),
                     trust=lcts[key].trust if key in lcts else None,
                 )
@@ -164,9 +172,11 @@ class ViewerNode(Node):
         return tiles
 
     def _show_camera(self, name: str, camera: _Camera) -> None:
-        if camera.lcts is None:
+        if camera.crops is None or camera.lcts is None:
             return
         header = camera.lcts.header
+        if camera.crops.header.stamp == header.stamp:
+            camera.tiles = self._tiles(camera.crops, camera.lcts)
         if camera.tiles:
             best = camera.tiles[0]
             self._crop_images[name].publish(to_message(best.crop, 'rgb8', header))
@@ -175,7 +185,7 @@ class ViewerNode(Node):
                 self._reconstructions[name].publish(
                     to_message(best.reconstruction, encoding, header)
                 )
-        if self._markers[name].get_subscription_count():
+        if _watched(self._markers[name]):
             self._markers[name].publish(_markers(header, camera))
 
     def _show_mosaic(self) -> None:
@@ -183,19 +193,14 @@ class ViewerNode(Node):
         newest = Header(stamp=self.get_clock().now().to_msg())
         for name, camera in self._cameras.items():
             picture = None
-            if camera.frames:
-                shown = camera.lcts and stamp_ns(camera.lcts.header.stamp)
-                newest_frame = next(reversed(camera.frames.values()))
-                image = deserialize_message(camera.frames.get(shown, newest_frame), Image)
-                picture = to_rgb(image)
-                newest = image.header if not views else newest
+            if camera.frame is not None:
+                picture = _picture(camera.frame)
+                newest = camera.frame.header if not views else newest
             views.append(CameraView(name, picture, camera.tiles))
-        high, low = (rate.hz for rate in self._agreements.values())
-        text = f'{high:.0f} HIGH, {low:.0f} LOW a second'
-        picture = mosaic(views, self._pairs(), text)
-        if self._mosaic.get_subscription_count():
+        picture = mosaic(views, self._pairs())
+        if _watched(self._mosaic):
             self._mosaic.publish(to_message(picture, 'rgb8', newest))
-        if self._compressed.get_subscription_count():
+        if _watched(self._compressed):
             self._compressed.publish(to_jpeg(picture[..., ::-1], newest))
         self._drawn.tick()
 
@@ -223,16 +228,22 @@ class ViewerNode(Node):
         return OK, 'showing' if self._drawn.hz else 'nobody looks', {'rate_hz': self._drawn.hz}
 
 
-def _keep(store: dict, key: int, value) -> None:
-    store[key] = value
-    while len(store) > KEPT:
-        del store[next(iter(store))]
+def _watched(*publishers) -> bool:
+    return any(publisher.get_subscription_count() for publisher in publishers)
+
+
+def _picture(message: Image) -> np.ndarray | None:
+    """Return a picture as uint8 RGB, None for a malformed one: others complain of those."""
+    try:
+        return to_rgb(message)
+    except ValueError:
+        return None
 
 
 def _markers(header: Header, camera: _Camera) -> MarkerArray:
     """Return regions as boxes on the plane 1 m before the camera, with their track ids."""
     k = camera.info.k if camera.info is not None else np.zeros(9)
-    width = camera.lcts.source_width
+    width = camera.lcts.source_width or 1
     height = camera.lcts.source_height
     # Uncalibrated: as a camera that sees about 60 degrees.
     focal = (k[0], k[4]) if k[0] else (0.87 * width, 0.87 * width)

@@ -11,11 +11,12 @@ from sensor_msgs.msg import CameraInfo
 
 from sage_perception.ros.errors import ConfigurationError
 
+# Field of the message: its name in the file, how many numbers it has (None: as the model needs).
 _MATRICES = {
-    'd': 'distortion_coefficients',
-    'k': 'camera_matrix',
-    'r': 'rectification_matrix',
-    'p': 'projection_matrix',
+    'd': ('distortion_coefficients', None),
+    'k': ('camera_matrix', 9),
+    'r': ('rectification_matrix', 9),
+    'p': ('projection_matrix', 12),
 }
 
 
@@ -32,22 +33,31 @@ def load_camera_info(url: str) -> CameraInfo:
         raise ConfigurationError(
             f"parameter 'camera_info_url': {url!r} is neither file://... nor a path"
         )
-    path = unquote(parsed.path)
+    path = unquote(parsed.path) if parsed.scheme else url
     try:
         with open(path) as file:
             data = yaml.safe_load(file)
         info = CameraInfo(
-            width=data['image_width'],
-            height=data['image_height'],
-            distortion_model=data['distortion_model'],
+            width=_side(data['image_width']),
+            height=_side(data['image_height']),
+            distortion_model=str(data['distortion_model']),
         )
-        for field, name in _MATRICES.items():
-            setattr(info, field, [float(number) for number in data[name]['data']])
+        for field, (name, size) in _MATRICES.items():
+            numbers = [float(number) for number in data[name]['data']]
+            if len(numbers) != (size or len(numbers)):
+                raise ValueError(f'{name} has {len(numbers)} numbers, not {size}')
+            setattr(info, field, numbers)
     except OSError as error:
         raise ConfigurationError(f"parameter 'camera_info_url': {error}") from None
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AssertionError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"parameter 'camera_info_url': {path} is not a calibration: "
             f'{type(error).__name__} {error}'
         ) from None
     return info
+
+
+def _side(pixels: int) -> int:
+    if type(pixels) is not int or not 0 < pixels < 2**16:
+        raise ValueError(f'{pixels!r} is not a number of pixels')
+    return pixels

@@ -81,7 +81,8 @@ def to_message(picture: np.ndarray, encoding: str, header: Header) -> Image:
         raise ValueError(f'encoding {encoding!r} is not one of {", ".join(ENCODINGS)}')
     pixel = picture.itemsize * (picture.shape[2] if picture.ndim == 3 else 1)
     kind = np.uint16 if encoding in _SIXTEEN_BITS else np.uint8
-    if picture.dtype != kind or pixel != _COLOUR[encoding][0] or 0 in picture.shape:
+    fits = picture.dtype == kind and pixel == _COLOUR[encoding][0] and picture.ndim in (2, 3)
+    if not fits or 0 in picture.shape or (encoding in _PAIRED and picture.shape[1] % 2):
         raise ValueError(f'{picture.dtype} {list(picture.shape)} is not a picture in {encoding}')
     message = Image(header=header, encoding=encoding, is_bigendian=0)
     message.height, message.width = picture.shape[:2]
@@ -127,13 +128,21 @@ def check(message: Image) -> None:
 
 def _convert(message: Image, wanted: str) -> np.ndarray:
     check(message)
-    if CvBridge is not None and message.encoding not in _NUMPY_ONLY:
+    if CvBridge is not None and message.encoding not in _NUMPY_ONLY and _is_plain(message):
         return CvBridge().imgmsg_to_cv2(message, desired_encoding=wanted)
     rows = _rows(message)
     if message.encoding in _SIXTEEN_BITS:
         rows = cv2.convertScaleAbs(rows, alpha=255 / 65535)
     code = _COLOUR[message.encoding][1 if wanted == 'bgr8' else 2]
     return rows if code is None else cv2.cvtColor(rows, code)
+
+
+def _is_plain(message: Image) -> bool:
+    # cv_bridge's Python side skews rows whose step is not a whole number of pixels, insists on the
+    # padding of the last row, and cannot swap bytes with numpy 2.
+    step = message.width * _COLOUR[message.encoding][0]
+    whole = message.step == step and len(message.data) == step * message.height
+    return whole and not message.is_bigendian
 
 
 def _rows(message: Image) -> np.ndarray:
@@ -150,4 +159,6 @@ def _rows(message: Image) -> np.ndarray:
         shape = (message.height, message.width, pixel)
         strides = (message.step, pixel, 1)
     rows = np.ndarray(shape, kind, buffer=message.data, strides=strides)
-    return rows if kind.isnative else rows.astype(kind.newbyteorder('='))
+    # OpenCV skews numbers that do not lie on their own size, as after an odd step.
+    usable = kind.isnative and rows.flags.aligned
+    return rows if usable else rows.astype(kind.newbyteorder('='))

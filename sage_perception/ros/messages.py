@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import struct
 from array import array
 
 import numpy as np
@@ -14,6 +13,7 @@ from std_msgs.msg import Header
 
 from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.models import Codec
+from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message
 from sage_perception.trust.lct import LCT, Operation, Provenance
 from sage_perception.vision.frame import Crop
@@ -27,18 +27,22 @@ except ImportError as error:
     ) from error
 
 
+ENTITY_BYTES = 64
+
+
+def check_entity(name: str) -> str:
+    """Return the name of an entity; `ConfigurationError` when messages cannot hold it."""
+    if len(name.encode()) > ENTITY_BYTES:
+        raise ConfigurationError(
+            f'entity {name!r} has {len(name.encode())} bytes, {ENTITY_BYTES} are allowed: '
+            "set parameter 'entity_id' or shorten the namespace"
+        )
+    return name
+
+
 def stamp_ns(stamp: Time) -> int:
     """Return a stamp in nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
-
-
-def serialised_stamp_ns(data: bytes) -> int:
-    """Return the stamp of a serialised message that begins with a header, nanoseconds.
-
-    CDR: four bytes, the second of which tells the byte order, and then the fields in turn.
-    """
-    sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
-    return sec * 1_000_000_000 + nanosec
 
 
 def stamp_of(ns: int) -> Time:

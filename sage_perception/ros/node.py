@@ -8,13 +8,15 @@ the endpoints and the documentation alike.
 
 from __future__ import annotations
 
+import copy
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import rclpy
-from rclpy.exceptions import InvalidNodeNameException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode as RosLifecycleNode
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -29,9 +31,9 @@ from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.parameters import Parameter, Parameters
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 EXIT_CONFIGURATION = 2
 
@@ -39,6 +41,13 @@ AUTOSTART = Parameter(
     'autostart',
     True,
     'Configure and activate at start; false leaves that to a lifecycle manager.',
+    read_only=True,
+)
+
+CAMERAS = Parameter(
+    'cameras',
+    ['cam0', 'cam1'],
+    'Namespaces of the cameras, relative to this node; the first is the primary one.',
     read_only=True,
 )
 
@@ -71,12 +80,17 @@ class _Endpoints:
     SERVES: tuple[Service, ...] = ()
 
     def _open(self) -> None:
-        self.parameters = Parameters(self, self.PARAMETERS, self.on_parameters_changed)
+        self.parameters = Parameters(
+            self, self.PARAMETERS, self.check_parameters, self.on_parameters_changed
+        )
         self.diagnostics = Diagnostics(self)
         self.setup()
 
     def setup(self) -> None:
         """Create the endpoints; they last as long as the node."""
+
+    def check_parameters(self, values: dict) -> None:
+        """Raise `ValueError` for values that are allowed, but not together."""
 
     def on_parameters_changed(self) -> None:
         """Apply parameters that changed at run time; for the nodes that keep a copy."""
@@ -84,41 +98,50 @@ class _Endpoints:
     def publisher(self, name: str, camera: str = '') -> Publisher:
         """Create the publisher that `PUBLISHES` describes."""
         topic = _find(self.PUBLISHES, name)
-        return self.create_publisher(
-            topic.type,
-            topic.name.format(camera=camera),
-            topic.qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        full_name = topic.name.format(camera=camera)
+        with _overrides_explained(full_name):
+            return self.create_publisher(
+                topic.type,
+                full_name,
+                copy.copy(topic.qos),  # An override is written into it.
+                event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
 
-    def subscribe(self, name: str, callback, camera='', timeout_s=2.0, raw=False) -> Input:
+    def subscribe(self, name: str, callback, camera='', timeout_s=2.0, group=None) -> Input:
         """Subscribe as `SUBSCRIBES` describes; return the monitor of what comes in.
 
         `timeout_s` is how long the input may be silent before diagnostics warn of it; 0: for ever.
-        With `raw` the callback receives serialised messages.
+        `group` is a callback group.
         """
         topic = _find(self.SUBSCRIBES, name)
-        monitor = Input(self, topic.name.format(camera=camera), topic.qos, timeout_s)
+        profile = copy.copy(topic.qos)  # An override is written into it.
+        full_name = topic.name.format(camera=camera)
+        monitor = Input(self, full_name, profile, timeout_s)
 
-        def receive(message, info=None):
+        # A default for `info` would have rclpy leave it out.
+        def receive(message, info):
             monitor.received(message, info)
             callback(message)
 
         def receive_without_info(message):
-            receive(message)
+            receive(message, None)
 
         # Humble hands no information over, so that nothing skipped can be counted there.
         knows = hasattr(Subscription, 'CallbackType')
 
-        monitor.subscription = self.create_subscription(
-            topic.type,
-            topic.name.format(camera=camera),
-            receive if knows else receive_without_info,
-            topic.qos,
-            raw=raw,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=monitor.incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        with _overrides_explained(full_name):
+            monitor.subscription = self.create_subscription(
+                topic.type,
+                full_name,
+                receive if knows else receive_without_info,
+                profile,
+                callback_group=group,
+                event_callbacks=SubscriptionEventCallbacks(
+                    incompatible_qos=monitor.incompatible, use_default_callbacks=False
+                ),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
         self.diagnostics.watch(monitor)
         return monitor
 
@@ -246,7 +269,7 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
             return 0
         # A bad command line or parameter file, in rcl's own words: they name the file and line.
         refused = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
-        if refused or isinstance(error, (ConfigurationError, InvalidNodeNameException)):
+        if refused or isinstance(error, (ConfigurationError, NameValidationException)):
             return _refuse(error)
         raise
     finally:
@@ -263,6 +286,19 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
 def _refuse(error: Exception) -> int:
     print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
     return EXIT_CONFIGURATION
+
+
+@contextmanager
+def _overrides_explained(topic: str):
+    """Tell the user which topic an impossible `qos_overrides` parameter is for."""
+    try:
+        yield
+    except ParameterException as error:
+        raise ConfigurationError(str(error)) from error
+    except RuntimeError as error:
+        if not str(error).startswith('Unexpected QoS override'):
+            raise
+        raise ConfigurationError(f'topic {topic}: {error}') from error
 
 
 def _find(table: tuple, name: str):

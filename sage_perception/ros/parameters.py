@@ -28,7 +28,7 @@ _WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a s
 class Parameter:
     """One parameter of a node.
 
-    The type is that of `default`; a list is a list of strings. `minimum` and `maximum` are
+    The type is that of `default`; a list is one of different names. `minimum` and `maximum` are
     inclusive; `choices` are the only values allowed. A `read_only` one is set at start and never
     again.
     """
@@ -56,9 +56,14 @@ class Parameter:
         """Return `value` in the parameter's type; raise `ValueError` when it is not allowed."""
         kind = type(self.default)
         if isinstance(self.default, (list, tuple)):
-            if isinstance(value, str) or not all(isinstance(item, str) for item in value or ()):
+            listed = isinstance(value, (list, tuple))
+            if not listed or not all(isinstance(item, str) for item in value):
                 raise ValueError(f"parameter '{self.name}': {value!r} is not a list of strings")
-            return list(value or ())
+            if not value or not all(value) or len(set(value)) != len(value):
+                raise ValueError(
+                    f"parameter '{self.name}': {value!r} is not one name or more, each once"
+                )
+            return list(value)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not kind:
@@ -66,7 +71,8 @@ class Parameter:
         below = self.minimum is not None and value < self.minimum
         above = self.maximum is not None and value > self.maximum
         if below or above or (self.choices and value not in self.choices) or value != value:
-            raise ValueError(f"parameter '{self.name}': {value!r} is not {self.constraint}")
+            allowed = self.constraint or _WORDS[kind]
+            raise ValueError(f"parameter '{self.name}': {value!r} is not {allowed}")
         return value
 
     def descriptor(self) -> ParameterDescriptor:
@@ -107,10 +113,14 @@ class Parameters:
         ConfigurationError: a value given at start is not allowed.
     """
 
-    def __init__(self, node: Node, table: tuple[Parameter, ...], on_change=None):
-        """Declare `table` on `node`; call `on_change()` after some of it changed."""
+    def __init__(self, node: Node, table: tuple[Parameter, ...], check=None, on_change=None):
+        """Declare `table` on `node`; call `on_change()` after some of it changed.
+
+        `check(values)` raises `ValueError` for values that do not go together.
+        """
         self._table = {parameter.name: parameter for parameter in table}
         self._values: dict[str, Any] = {}
+        self._check = check or (lambda values: None)
         self._on_change = on_change
         self._logger = node.get_logger()
         # Private in rclpy and still the only place that tells what the user asked for.
@@ -126,6 +136,10 @@ class Parameters:
             except (ValueError, ParameterException) as error:
                 raise ConfigurationError(str(error)) from None
             self._values[parameter.name] = value
+        try:
+            self._check(self.values)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
         self._name_typing_errors(given)
         node.add_on_set_parameters_callback(self._validate)
         self._applies_later = hasattr(node, 'add_post_set_parameters_callback')
@@ -138,6 +152,11 @@ class Parameters:
         except KeyError:
             raise AttributeError(name) from None
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return all of them."""
+        return dict(self._values)
+
     def _name_typing_errors(self, given: dict) -> None:
         """Warn of parameters that no one declared: ROS would ignore them in silence."""
         for name in given:
@@ -148,14 +167,14 @@ class Parameters:
             self._logger.warning(f"unknown parameter '{name}' is ignored{hint}")
 
     def _validate(self, changes: list) -> SetParametersResult:
-        for change in changes:
-            parameter = self._table.get(change.name)
-            if parameter is None:
-                continue
-            try:
-                parameter.check(change.value)
-            except ValueError as error:
-                return SetParametersResult(successful=False, reason=str(error))
+        values = self.values
+        try:
+            for change in changes:
+                if change.name in self._table:
+                    values[change.name] = self._table[change.name].check(change.value)
+            self._check(values)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
         if not self._applies_later:
             self._apply(changes)
         return SetParametersResult(successful=True)

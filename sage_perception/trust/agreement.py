@@ -26,22 +26,25 @@ class Match:
     similarity: float
 
 
-def whiten(latents: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Return latents `[N, D]` centred and scaled by the statistics of their model's latents.
+def centre(latents: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return latents `[N, D]` less the mean of their model's latents, `[D]`.
 
-    Without this the cosine of unrelated pictures is near 1: all latents share a large mean.
+    Without this the cosine of unrelated pictures is near 1: all latents share a large mean. To
+    scale the dimensions to one variance as well makes it worse (docs/house.md): it lifts the ones
+    that say least.
     """
-    return (latents - mean) / std
+    return latents - mean
 
 
 def cosine_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the cosine of every row of `a` `[N, D]` with every row of `b` `[M, D]`: `[N, M]`."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None, :]
-    return a @ b.T / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return a @ b.T / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
 def match(a: np.ndarray, b: np.ndarray) -> list[Match]:
-    """Pair the rows of `a` and `b` (whitened) one to one so that their similarities add to most.
+    """Pair the rows of `a` and `b` (centred) one to one so that their similarities add to most.
 
     The Hungarian method; `min(N, M)` pairs, in the order of `a`.
     """
@@ -65,9 +68,12 @@ def fuse(primary: LCT, others: Sequence[tuple[LCT, float]], entity_id: str, sequ
     means = np.stack([lct.latent.mean for lct in lcts])
     log_var = None
     if all(lct.latent.log_var is not None for lct in lcts):
-        precision = np.exp(-np.stack([lct.latent.log_var for lct in lcts]))
-        mean = (means * precision).sum(axis=0) / precision.sum(axis=0)
-        log_var = -np.log(precision.sum(axis=0))
+        log_precision = -np.stack([lct.latent.log_var for lct in lcts]).astype(np.float64)
+        # Relative to the surest one: the precision itself may be too large or small for a number.
+        surest = log_precision.max(axis=0)
+        weights = np.exp(log_precision - surest)
+        mean = (means * weights).sum(axis=0) / weights.sum(axis=0)
+        log_var = -(surest + np.log(weights.sum(axis=0)))
     else:
         mean = means.mean(axis=0)
     source = primary.latent

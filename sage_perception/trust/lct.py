@@ -78,22 +78,27 @@ class Refusal(str, enum.Enum):
 
 # Latents of a trained model stay within some tens of standard deviations.
 LARGEST = 1e4
+# Steps of provenance: `sage_msgs/LCT` holds 16, and a fusion of two adds two.
+LONGEST_CHAIN = 14
 
 
-def find_fault(lct: LCT) -> Refusal | None:
-    """Return why `lct` is not well formed, or None when it is."""
+def find_fault(lct: LCT, dim: int | None = None) -> Refusal | None:
+    """Return why `lct` is not well formed, or None when it is.
+
+    `dim` is the number of dimensions of its model's latents, where that is known.
+    """
     latent = lct.latent
     if not lct.entity_id:
         return Refusal.NO_ENTITY
     if lct.stamp_ns <= 0:
         return Refusal.NO_STAMP
-    if not latent.dim:
+    if not latent.dim or latent.dim != (dim or latent.dim):
         return Refusal.DIMENSION
     numbers = latent.mean if latent.log_var is None else [latent.mean, latent.log_var]
     largest = np.abs(numbers).max()
     if not np.isfinite(largest):
         return Refusal.NOT_FINITE
-    if largest > LARGEST:
+    if largest > LARGEST or len(lct.provenance) > LONGEST_CHAIN:
         return Refusal.OUT_OF_RANGE
     trusts = (lct.trust, *(step.trust for step in lct.provenance))
     if not all(0 <= trust <= 1 for trust in trusts):

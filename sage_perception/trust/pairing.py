@@ -15,6 +15,7 @@ class StampPairs(Generic[T]):
 
     A primary item is given back with its partner as soon as no nearer one is to be expected, going
     by the rhythm of the other stream; without one once `patience_ns` of stream time have passed.
+    Each is given back exactly once, in the order they were added.
     Stamps that jump backwards (a bag that starts over) begin both streams anew. All times are in
     nanoseconds on one clock.
     """
@@ -32,13 +33,15 @@ class StampPairs(Generic[T]):
 
     def add(self, stamp_ns: int, item: T, primary: bool) -> list[tuple[T, T | None, int]]:
         """Add an item; return the pairs it decides: primary, partner or None, stamp difference."""
+        given_up = []
         if stamp_ns < self._newest[primary] - self.patience_ns:
+            given_up = [(waiting, None, 0) for _, waiting in self._primary]
             self._clear()
         if not primary and self._newest[False]:
             self._period_ns = max(stamp_ns - self._newest[False], 0)
         self._newest[primary] = max(self._newest[primary], stamp_ns)
         (self._primary if primary else self._other).append((stamp_ns, item))
-        return self._decide()
+        return given_up + self._decide()
 
     def expire(self, now_ns: int) -> list[tuple[T, T | None, int]]:
         """Return the primary items that have waited too long by `now_ns`."""

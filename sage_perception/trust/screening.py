@@ -22,9 +22,12 @@ class Screen:
         """Return how many were refused, for whatever reason."""
         return self.reasons.total()
 
-    def judge(self, lct: LCT) -> Refusal | None:
-        """Return why `lct` is refused, or None when it is accepted; either is counted."""
-        fault = find_fault(lct)
+    def judge(self, lct: LCT, dim: int | None = None) -> Refusal | None:
+        """Return why `lct` is refused, or None when it is accepted; either is counted.
+
+        `dim` is the number of dimensions of its model's latents, where that is known.
+        """
+        fault = find_fault(lct, dim)
         if fault is None and lct.sequence <= self._sequences.get(lct.entity_id, -1):
             fault = Refusal.SEQUENCE
         if fault is not None:

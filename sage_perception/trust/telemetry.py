@@ -12,7 +12,7 @@ def telemetry_trust(reconstruction_error: float, kl_per_dim: float) -> float:
     little it strays from the prior, `1 / (1 + KL)` with KL in nats per dimension
     (`VAE translation layer`, section 6.1). What was not measured, or is not finite, earns nothing.
     """
-    decodes = 1 - 10 * reconstruction_error
+    decodes = 1 - 10 * reconstruction_error if reconstruction_error >= 0 else 0.0
     plain = 1 / (1 + kl_per_dim) if kl_per_dim >= 0 else 0.0
     parts = [part for part in (decodes, plain) if math.isfinite(part)]
     return sum(min(max(part, 0.0), 1.0) for part in parts) / 2

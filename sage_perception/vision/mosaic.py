@@ -67,16 +67,16 @@ def annotate(frame: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
         if tile.roi is None:
             continue
         colour = track_colour(tile.track_id)
-        corner = (tile.roi.x, tile.roi.y)
-        opposite = (tile.roi.x + tile.roi.width - 1, tile.roi.y + tile.roi.height - 1)
+        corner = _inside(picture, tile.roi.x, tile.roi.y)
+        opposite = _inside(
+            picture, tile.roi.x + tile.roi.width - 1, tile.roi.y + tile.roi.height - 1
+        )
         cv2.rectangle(picture, corner, opposite, colour, 2)
         _text(picture, f'{tile.track_id}', corner[0] + 3, max(corner[1] - 4, 12), colour, 0.5, 2)
     return picture
 
 
-def mosaic(
-    cameras: Sequence[CameraView], pairs: Sequence[PairView] = (), agreement: str = ''
-) -> np.ndarray:
+def mosaic(cameras: Sequence[CameraView], pairs: Sequence[PairView] = ()) -> np.ndarray:
     """Return the picture, uint8 RGB `[H, W, 3]`; its size depends on the number of cameras only.
 
     A row for each camera: its frame with regions, its crops, and under each what its latent
@@ -84,7 +84,7 @@ def mosaic(
     """
     rows = [_camera_row(camera) for camera in cameras]
     if len(cameras) > 1:
-        rows.append(_pair_row(pairs, rows[0].shape[1], agreement))
+        rows.append(_pair_row(pairs, rows[0].shape[1]))
     return np.vstack(rows)
 
 
@@ -100,7 +100,7 @@ def _camera_row(camera: CameraView) -> np.ndarray:
     else:
         picture = annotate(camera.frame, camera.tiles)
         scale = min(width / picture.shape[1], FRAME_HEIGHT / picture.shape[0])
-        size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
+        size = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         row[BAR : BAR + size[1], : size[0]] = picture
     for i, tile in enumerate(camera.tiles[:TILES]):
@@ -117,9 +117,9 @@ def _camera_row(camera: CameraView) -> np.ndarray:
     return row
 
 
-def _pair_row(pairs: Sequence[PairView], width: int, agreement: str) -> np.ndarray:
+def _pair_row(pairs: Sequence[PairView], width: int) -> np.ndarray:
     row = _ground(BAR + TILE + 24, width)
-    _text(row, f'matched across cameras  {agreement}', GAP, BAR - 6, INK, 0.5)
+    _text(row, 'matched across cameras', GAP, BAR - 6, INK, 0.5)
     step = 2 * TILE + 3 * GAP
     for i, pair in enumerate(pairs[: (width - GAP) // step]):
         x = GAP + i * step
@@ -135,6 +135,11 @@ def _pair_row(pairs: Sequence[PairView], width: int, agreement: str) -> np.ndarr
 
 def _ground(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), GROUND, np.uint8)
+
+
+def _inside(picture: np.ndarray, x: int, y: int) -> tuple[int, int]:
+    height, width = picture.shape[:2]
+    return min(max(x, 0), width - 1), min(max(y, 0), height - 1)
 
 
 def _put(picture: np.ndarray, tile: np.ndarray, x: int, y: int) -> None:

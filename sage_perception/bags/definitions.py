@@ -1,0 +1,216 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Message definitions: as they are installed, as a bag holds them, and whether the two agree.
+
+A bag holds bytes. Whoever reads them with other fields than they were written with reads
+nonsense and is not told; so a definition travels along in the bag and is compared at replay.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rosbags.interfaces import Nodetype
+from rosbags.serde import SerdeError
+from rosbags.typesys import (
+    Stores,
+    TypesysError,
+    get_types_from_idl,
+    get_types_from_msg,
+    get_typestore,
+)
+
+_RULE = '=' * 80 + '\n'
+_TYPE_NAME = re.compile(r'(\w+)/(?:msg/)?(\w+)')
+_MSG_FIELD = re.compile(r'^[ \t]*([A-Za-z]\w*(?:/\w+)*)', re.MULTILINE)
+_IDL_INCLUDE = re.compile(r'^#include\s+["<]([\w/]+)\.idl[">]', re.MULTILINE)
+_PRIMITIVE = {'bool', 'byte', 'char', 'string', 'wstring', 'float32', 'float64'} | {
+    f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)
+}
+
+
+class UnreadableType(ValueError):
+    """A message type is not installed, or not with the recorded fields; the message says which."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A message type and everything it is made of.
+
+    `text` is one .msg file ('ros2msg') or .idl file ('ros2idl') after the other, the way
+    `rosbag2` writes it into the schemas of MCAP files.
+    """
+
+    type_name: str
+    encoding: str
+    text: str
+
+    @cached_property
+    def store(self):
+        """The type and its parts as types of the `rosbags` library.
+
+        Raises:
+            TypesysError: the library does not understand the text.
+        """
+        if self.encoding == 'ros2msg':
+            types = get_types_from_msg(self.text, self.type_name)
+        else:
+            types = {}
+            for part in filter(None, self.text.split(_RULE)):
+                # What is included is another part; the library does not know the word.
+                idl = re.sub(r'^(IDL: |#include).*$', '', part, flags=re.MULTILINE)
+                types.update(get_types_from_idl(idl))
+        store = get_typestore(Stores.EMPTY)
+        store.register(types)
+        return store
+
+    @cached_property
+    def type_hash(self) -> str:
+        """The RIHS01 hash over names, types and bounds of all fields (REP-2016).
+
+        '' when the text is none or is not understood.
+        """
+        if not self.text:
+            return ''
+        try:
+            return self.store.hash_rihs01(self.type_name)
+        except TypesysError:
+            return ''
+
+    @cached_property
+    def wire(self) -> tuple:
+        """What stands on the wire: the types of all fields in order, without names or bounds."""
+        return self._wire_of(self.type_name)
+
+    def _wire_of(self, name: str) -> tuple:
+        return tuple(self._wire_of_field(kind) for _, kind in self.store.fielddefs[name][1])
+
+    def _wire_of_field(self, field) -> tuple:
+        kind, what = field
+        if kind == Nodetype.BASE:
+            return (what[0],)
+        if kind == Nodetype.NAME:
+            return self._wire_of(what)
+        element, size = what
+        return (size if kind == Nodetype.ARRAY else '[]', self._wire_of_field(element))
+
+    def differences(self, other: Definition) -> str:
+        """Say which fields the two do not share, 'TYPE: field, field; TYPE: field'."""
+        ours, theirs = ({**d.store.fielddefs} for d in (self, other))
+        found = []
+        for name in ours.keys() & theirs.keys():
+            fields = [dict(types[name][1]) for types in (ours, theirs)]
+            both = list(dict.fromkeys([*fields[0], *fields[1]]))
+            changed = [field for field in both if fields[0].get(field) != fields[1].get(field)]
+            if changed or list(fields[0]) != list(fields[1]):
+                found.append(f'{name}: {", ".join(changed) or "order of the fields"}')
+        return '; '.join(sorted(found))
+
+
+def compare(recorded: Definition, installed: Definition) -> str:
+    """Return what is to be said of differences that do no harm, '' if there are none.
+
+    Raises:
+        UnreadableType: the bytes of the one mean something else to the other.
+    """
+    if not installed.type_hash or recorded.type_hash == installed.type_hash:
+        return ''
+    name = installed.type_name
+    told = f'{name} was recorded with other fields: {recorded.differences(installed)}'
+    if recorded.wire != installed.wire:
+        raise UnreadableType(f'{told}: build {_package(name)} as it was then, or record again')
+    return f'{told}; only names or bounds differ'
+
+
+def compare_sample(data: bytes, installed: Definition) -> None:
+    """Do the same for a message of which the definition was not recorded, as far as it can be.
+
+    Raises:
+        UnreadableType: the bytes are no such message.
+    """
+    if not installed.type_hash:
+        return
+    name = installed.type_name
+    try:
+        installed.store.deserialize_cdr(data, name)
+    except SerdeError as error:
+        raise UnreadableType(
+            f'its messages are no {name} as it is installed ({error}): '
+            f'build {_package(name)} as it was then, or record again'
+        ) from None
+
+
+def _package(type_name: str) -> str:
+    return type_name.partition('/')[0]
+
+
+@cache
+def message_class(type_name: str) -> type:
+    """Import the class of a message type such as 'sensor_msgs/msg/Image'.
+
+    Raises:
+        UnreadableType: it is not installed.
+    """
+    package, _, rest = type_name.partition('/')
+    namespace, _, name = rest.rpartition('/')
+    try:
+        return getattr(importlib.import_module(f'{package}.{namespace or "msg"}'), name)
+    except (ImportError, AttributeError):
+        raise UnreadableType(
+            f'{type_name} is not installed: build the package {package} and source it'
+        ) from None
+
+
+@cache
+def installed_definition(type_name: str) -> Definition:
+    """Find the definition of an installed type.
+
+    Raises:
+        UnreadableType: it is not installed, or without its definition.
+    """
+    for encoding, suffix, field, title in (
+        ('ros2msg', '.msg', _MSG_FIELD, 'MSG'),
+        ('ros2idl', '.idl', _IDL_INCLUDE, 'IDL'),
+    ):
+        try:
+            parts = _with_dependencies(type_name, suffix, field)
+        except FileNotFoundError:
+            continue
+        texts = [f'{_RULE}{title}: {name}\n{text}' for name, text in parts.items()]
+        if title == 'MSG':
+            texts[0] = parts[type_name]
+        return Definition(type_name, encoding, '\n'.join(texts))
+    raise UnreadableType(f'the definition of {type_name} is not installed: build its package')
+
+
+def _with_dependencies(root: str, suffix: str, field: re.Pattern) -> dict[str, str]:
+    """Return the text of a definition and of all those it needs, by name, depth first."""
+    texts: dict[str, str] = {}
+
+    def visit(name: str) -> None:
+        text = texts[name] = _read(name, suffix)
+        package = _package(name)
+        used = set(field.findall(text)) - _PRIMITIVE
+        for other in sorted(n if '/' in n else f'{package}/{n}' for n in used):
+            if other not in texts:
+                visit(other)
+
+    visit(root)
+    return texts
+
+
+def _read(name: str, suffix: str) -> str:
+    match = _TYPE_NAME.fullmatch(name)
+    if match is None:
+        raise FileNotFoundError(name)
+    package, message = match.groups()
+    try:
+        share = Path(get_package_share_directory(package))
+    except PackageNotFoundError:
+        raise FileNotFoundError(name) from None
+    return (share / 'msg' / f'{message}{suffix}').read_text(encoding='utf-8')

@@ -1,0 +1,89 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the two bag commands do alike: options, signals, one line of progress."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line."""
+
+    def error(self, message: str) -> None:
+        """Print what is wrong and end with `EXIT_USAGE`."""
+        self.exit(EXIT_USAGE, f'{self.prog}: {message} (see {self.prog} --help)\n')
+
+
+def positive(text: str) -> float:
+    """Read an option that is a number above 0."""
+    value = not_negative(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError('0 is not positive')
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Read an option that is a number of 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number') from None
+    if not 0 <= value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text} is not a number of 0 or more')
+    return value
+
+
+def expression(text: str) -> re.Pattern:
+    """Read an option that is a regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is no regular expression: {error}') from None
+
+
+@contextmanager
+def told_to_end() -> Iterator[threading.Event]:
+    """Give an event that SIGINT, SIGTERM and the end of the terminal set."""
+    told = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, lambda *_: told.set()) for n in numbers}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Progress:
+    """A line on the terminal that is written anew each second; nothing where there is none."""
+
+    def __init__(self, period_s: float = 1.0) -> None:
+        self._shown = sys.stderr.isatty()
+        self._period_s = period_s
+        self._next = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write the line anew."""
+        return self._shown and time.monotonic() >= self._next
+
+    def show(self, text: str) -> None:
+        """Write the line."""
+        self._next = time.monotonic() + self._period_s
+        print(f'\r\x1b[K{text}', end='', file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the line alone from now on."""
+        if self._next:
+            print(file=sys.stderr)
+        self._shown, self._next = False, 0.0
