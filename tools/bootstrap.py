@@ -102,10 +102,15 @@ class Environment:
 
     def point_cmake_at_this_python(self) -> None:
         """Mend the ROS wheels' CMake exports, which name the Python they were built with."""
-        query = 'import numpy, sysconfig; print(sysconfig.get_path("include")); print(numpy.get_include())'
-        include, numpy_include = subprocess.check_output(
-            [self.python, '-c', query], text=True
-        ).splitlines()
+        include, numpy_include = (
+            subprocess.check_output(
+                [self.python, '-c', f'import {module}; print({query})'], text=True
+            )
+            for module, query in (
+                ('sysconfig', 'sysconfig.get_path("include"), end=""'),
+                ('numpy', 'numpy.get_include(), end=""'),
+            )
+        )
         if not (Path(include) / 'Python.h').exists():
             fail(f'{include}/Python.h is missing: apt install python3-dev')
         built_with = r'/opt/python/cp\d+-cp\d+'

@@ -32,7 +32,7 @@ from sage_perception.ros.messages import (
 from sage_perception.ros.node import AUTOSTART, LifecycleNode, Service, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.trust.lct import LCT, Operation, Provenance
-from sage_perception.trust.telemetry import telemetry_trust
+from sage_perception.trust.telemetry import ErrorMemory, telemetry_trust
 
 
 class EncoderNode(LifecycleNode):
@@ -69,6 +69,15 @@ class EncoderNode(LifecycleNode):
             "Who speaks in the LCTs; empty: the node's namespace.",
             read_only=True,
         ),
+        Parameter(
+            'measure_every',
+            3,
+            'Frames in which the latent of each track is decoded once, to measure its '
+            'reconstruction error; between, the last one stands. 1: every latent.',
+            minimum=1,
+            maximum=100,
+            read_only=True,
+        ),
     )
     SUBSCRIBES = (Topic('crops', CropArray, qos.FRESH, 'Crops of each frame.'),)
     PUBLISHES = (
@@ -92,6 +101,7 @@ class EncoderNode(LifecycleNode):
         # Later than any this entity has used before, so that a restart is no replay.
         self._sequence = time.time_ns()
         self._took = Durations()
+        self._memory = ErrorMemory(self.parameters.measure_every)
         self._worst = math.nan
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
@@ -157,7 +167,7 @@ class EncoderNode(LifecycleNode):
     def _encode(self, pictures: np.ndarray, places=((None, 0),)) -> list[Latent]:
         begun = time.perf_counter()
         mean, log_var = self._codec.encode_stats(pictures)
-        errors = np.square(self._codec.decode(mean) - pictures).mean(axis=(1, 2, 3))
+        errors = self._measure(mean, pictures, [track for _, track in places])
         kl = (np.square(mean) + np.exp(log_var) - 1 - log_var).mean(axis=1) / 2
         each_s = (time.perf_counter() - begun) / len(pictures)
         self._worst = float(errors.max())
@@ -180,6 +190,16 @@ class EncoderNode(LifecycleNode):
             for i, (roi, track) in enumerate(places)
         ]
 
+    def _measure(self, mean: np.ndarray, pictures: np.ndarray, tracks: list[int]) -> np.ndarray:
+        """Return the reconstruction errors of latents, `[B]`, measured now or a little before."""
+        due = self._memory.due(tracks)
+        errors = np.array([self._memory.last(track) for track in tracks])
+        if due:
+            apart = self._codec.decode(mean[due]) - pictures[due]
+            errors[due] = np.square(apart).mean(axis=(1, 2, 3))
+            self._memory.note([tracks[i] for i in due], errors[due])
+        return errors
+
     def _sign_for(self, latent: Latent, stamp: int) -> LCT:
         self._sequence += 1
         trust = latent.telemetry.trust
@@ -195,7 +215,7 @@ class EncoderNode(LifecycleNode):
             self._require_model()
             response.latent = latent_message(self._encode(self._picture(request.image)[None])[0])
             response.success = True
-        except ValueError as error:
+        except (ValueError, models.ModelError) as error:
             response.message = str(error)
         return response
 
@@ -207,8 +227,10 @@ class EncoderNode(LifecycleNode):
                 raise ValueError(
                     f'the latent is of {latent.model}, this node has {self._codec.id}'
                 )
+            if not np.isfinite(latent.mean).all():
+                raise ValueError('the latent is not finite')
             picture = self._codec.decode(latent.mean[None])[0]
-        except ValueError as error:
+        except (ValueError, models.ModelError) as error:
             response.message = str(error)
             return response
         pixels = np.rint(picture.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 
@@ -97,6 +98,8 @@ class ViewerNode(Node):
             self._codec = models.load(self.parameters.model)
         except models.ModelError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
+        # Pictures for people may wait for a core; perception may not.
+        os.nice(10)
         self._cameras = {camera: _Camera() for camera in self.parameters.cameras}
         self._agreement: AgreementArray | None = None
         self._drawn = Rate()
