@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import numbers
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields
 
 import cv2
 import numpy as np
@@ -15,88 +15,109 @@ import numpy as np
 from sage_perception.latent import Roi
 from sage_perception.vision.crops import COLOURS, crop_image, square_roi
 from sage_perception.vision.frame import Crop, CropSource
-from sage_perception.vision.motion import MotionDetector, find_blobs
+from sage_perception.vision.motion import Motion, MotionDetector
 from sage_perception.vision.saliency import (
     InhibitionOfReturn,
     Place,
     StillAttention,
-    contrast_saliency,
+    blob_saliency,
 )
 from sage_perception.vision.tracking import COAST_S, Detection, Tracker
 
 MIN_FRAME_SIDE = 16
 """Smallest frame that attention works on, pixels."""
-WORKING_WIDTH = 240
-"""Frames are halved until they are at most this wide, pixels."""
+WORKING_PIXELS = 40_000
+"""Frames are halved until they have at most so many pixels."""
 MAX_GAP_S = 2.0
 """Time without frames after which the scene counts as a new one, seconds."""
 QUIET = 0.1
 """Activity below which a track is not worth a crop."""
 OVERLAP = 0.5
 """Intersection over union above which the weaker of two regions is suppressed."""
+NESTED = 0.85
+"""Share of a region within another from which on the two tell the same."""
 LOOK_S = 0.2
 """Time between two looks for salient places, seconds."""
 MARGIN = 1.2
 """Side of a region over the longer side of the blob in it."""
 
 
+def _setting(default: object, description: str, **limits: object) -> object:
+    return field(default=default, metadata={'description': description, **limits})
+
+
 @dataclass(frozen=True)
 class AttentionConfig:
-    """How attention chooses; every field is checked, ValueError names the one out of range.
+    """How attention chooses.
 
-    crop_size: side of a crop, pixels, 8 to 512.
-    max_crops: crops a frame at most, 1 to 24.
-    colour: 'rgb' or 'grey' crops.
-    threshold: distance from the background, in standard deviations of its noise, from which a
-        pixel is in motion, 2 to 50; smaller is more sensitive.
-    min_object_px: side of the smallest mover that is reported, pixels of the frame, 1 to 512.
-    min_roi_px, max_roi_px: smallest and largest side of a region, pixels of the frame, 8 to 4096.
-    absorb_s: time constant with which what has come to rest becomes background, 0.1 to 600 s.
-    saliency_weight: score of the most salient still place against that of a mover, 0 to 1; at 0
-        still places are never attended to.
-    inhibition: share of its score that a still place loses while attention rests on it, 0 to 1.
-    inhibition_s: time constant of that loss and of its recovery, 0.1 to 600 s.
+    Each field describes itself: its `metadata` has a `description` and either `minimum` and
+    `maximum`, both allowed, or `choices`. ValueError names a field that is out of range.
     """
 
-    crop_size: int = 64
-    max_crops: int = 8
-    colour: str = 'rgb'
-    threshold: float = 5.0
-    min_object_px: int = 12
-    min_roi_px: int = 32
-    max_roi_px: int = 480
-    absorb_s: float = 3.0
-    saliency_weight: float = 0.0
-    inhibition: float = 0.7
-    inhibition_s: float = 3.0
+    crop_size: int = _setting(64, 'side of a crop, pixels', minimum=8, maximum=512)
+    max_crops: int = _setting(8, 'crops of a frame at most', minimum=1, maximum=24)
+    colour: str = _setting('rgb', 'colours of the crops', choices=COLOURS)
+    threshold: float = _setting(
+        5.0,
+        'difference from the background that counts, standard deviations; less is more sensitive',
+        minimum=2.0,
+        maximum=50.0,
+    )
+    min_object_px: int = _setting(
+        12, 'side of the smallest mover, pixels of the frame', minimum=1, maximum=512
+    )
+    min_roi_px: int = _setting(
+        32, 'smallest side of a region, pixels of the frame', minimum=8, maximum=4096
+    )
+    max_roi_px: int = _setting(
+        480, 'largest side of a region, pixels of the frame', minimum=8, maximum=4096
+    )
+    absorb_s: float = _setting(
+        3.0,
+        'how long something rests until it is part of the background, seconds',
+        minimum=0.1,
+        maximum=600.0,
+    )
+    saliency_weight: float = _setting(
+        0.0,
+        'score of the most salient still place where movers leave room; 0: movers only',
+        minimum=0.0,
+        maximum=1.0,
+    )
+    inhibition: float = _setting(
+        0.7,
+        'share of its score that a still place loses while attention rests on it',
+        minimum=0.0,
+        maximum=1.0,
+    )
+    inhibition_s: float = _setting(
+        3.0,
+        'time constant of that loss and of the recovery from it, seconds',
+        minimum=0.1,
+        maximum=600.0,
+    )
 
     def __post_init__(self):
-        ranges = {
-            'crop_size': (8, 512),
-            'max_crops': (1, 24),
-            'threshold': (2.0, 50.0),
-            'min_object_px': (1, 512),
-            'min_roi_px': (8, 4096),
-            'max_roi_px': (8, 4096),
-            'absorb_s': (0.1, 600.0),
-            'saliency_weight': (0.0, 1.0),
-            'inhibition': (0.0, 1.0),
-            'inhibition_s': (0.1, 600.0),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            whole = isinstance(low, int)
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                kind = 'a whole number' if whole else 'a number'
-                raise ValueError(f'{name} is {value!r}; it is {kind} in [{low}, {high}]')
-            if not low <= value <= high:
-                raise ValueError(f'{name} is {value}; its range is [{low}, {high}]')
-        if self.colour not in COLOURS:
-            raise ValueError(f'colour is {self.colour!r}; it is one of {", ".join(COLOURS)}')
+        for setting in fields(self):
+            _check_setting(setting, getattr(self, setting.name))
         if self.min_roi_px > self.max_roi_px:
             raise ValueError(
-                f'min_roi_px is {self.min_roi_px}; its range is [8, max_roi_px={self.max_roi_px}]'
+                f'min_roi_px is {self.min_roi_px}; it is at most max_roi_px, {self.max_roi_px}'
             )
+
+
+def _check_setting(setting: Field, value: object) -> None:
+    kind, limits = type(setting.default), setting.metadata
+    if kind is str:
+        if value not in limits['choices']:
+            allowed = ', '.join(limits['choices'])
+            raise ValueError(f'{setting.name} is {value!r}; it is one of {allowed}')
+        return
+    low, high = limits['minimum'], limits['maximum']
+    number = isinstance(value, numbers.Integral if kind is int else numbers.Real)
+    if not number or isinstance(value, bool) or not low <= value <= high:
+        word = 'a whole number' if kind is int else 'a number'
+        raise ValueError(f'{setting.name} is {value!r}; it is {word} in [{low}, {high}]')
 
 
 @dataclass(frozen=True)
@@ -109,6 +130,27 @@ class _Candidate:
     track_id: int
 
 
+@dataclass(frozen=True)
+class _View:
+    """How the picture that is worked on lies in the frame: `scale` times smaller, and shifted."""
+
+    scale: int
+    shift: tuple[float, float]
+
+    def in_frame(self, x: float, y: float) -> tuple[float, float]:
+        """Return the place in the frame of a place in the background."""
+        return (x + self.shift[0]) * self.scale, (y + self.shift[1]) * self.scale
+
+    def place(self, roi: Roi) -> tuple[float, float, float]:
+        """Return centre x, y and side of `roi` in the background."""
+        x, y = roi.center
+        return (
+            x / self.scale - self.shift[0],
+            y / self.scale - self.shift[1],
+            roi.width / self.scale,
+        )
+
+
 class MotionAttention:
     """Chooses crops from the frames of one camera.
 
@@ -118,29 +160,21 @@ class MotionAttention:
     """
 
     def __init__(self, config: AttentionConfig | None = None):
-        self.config = config or AttentionConfig()
-        ids = _track_ids()
-        self._detector = MotionDetector(self.config.threshold, self.config.absorb_s)
-        self._tracker = Tracker(ids)
-        self._still = StillAttention(ids)
-        self._inhibition = InhibitionOfReturn(self.config.inhibition, self.config.inhibition_s)
-        self.reset()
+        self._ids = _track_ids()
+        self.reset(config or AttentionConfig())
 
-    def reset(self) -> None:
-        """Forget the scene and everything in it; track ids are not used again."""
+    def reset(self, config: AttentionConfig | None = None) -> None:
+        """Forget the scene, and go on with `config` if it is given; no id is used again."""
+        self.config = config or self.config
+        self._detector = MotionDetector(self.config.threshold, self.config.absorb_s)
+        self._tracker = Tracker(self._ids)
+        self._still = StillAttention(self._ids)
+        self._inhibition = InhibitionOfReturn(self.config.inhibition, self.config.inhibition_s)
+        self._forget((1, 1))
         self._shape: tuple[int, ...] | None = None
         self._stamp_s = -math.inf
         self._map = np.zeros((1, 1), np.float32)
         self._crops: list[Crop] = []
-        self._detector.reset()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._tracker.clear()
-        self._still.clear()
-        self._still_map = None
-        self._places: list[Place] = []
-        self._looked_s = -math.inf
 
     def attend(self, image: np.ndarray, stamp_s: float) -> list[Crop]:
         """Return the crops of a frame, best first; none while the scene is being learnt.
@@ -160,28 +194,17 @@ class MotionAttention:
         small, scale = _halved(image)
         motion = self._detector.update(small, dt)
         if motion.new:
-            self._forget()
-            self._inhibition.reset(*small.shape[:2])
-        smallest = max(round((self.config.min_object_px / scale) ** 2), 1)
-        blobs = [
-            Detection(tuple(scale * v for v in blob.box), blob.contrast, blob.activity)
-            for blob in find_blobs(motion, smallest)
-        ]
-        tracks = self._tracker.update(blobs, dt)
-
-        shift = motion.shift[0] * scale, motion.shift[1] * scale
+            self._forget(small.shape[:2])
+        view = _View(scale, motion.shift)
         factor = self._inhibition.factor
-        candidates = self._movers(tracks, shift, scale, factor)
-        candidates = _suppress(candidates, self.config.max_crops)
-        if self.config.saliency_weight and motion.ready:
-            if len(candidates) < self.config.max_crops:
-                still = self._still_places(shift, scale, factor)
-                candidates = _suppress(candidates + still, self.config.max_crops)
-        self._inhibition.attend([_on_map(c.roi, shift, scale) for c in candidates], dt)
-        self._map = np.clip(motion.contrast * motion.foreground / (4 * self.config.threshold), 0, 1)
-        if self._still_map is not None:
-            still = self.config.saliency_weight * self._still_map.max(axis=0) * factor
-            self._map = np.maximum(self._map, still)
+        chosen = _suppress(self._movers(motion, view, factor, dt), self.config.max_crops)
+        self._map = motion.evidence
+        if motion.ready and self.config.saliency_weight and len(chosen) < self.config.max_crops:
+            still = self._still_places(view, factor)
+            chosen = _suppress(chosen + still, self.config.max_crops)
+            salient = self.config.saliency_weight * self._still_map * factor
+            self._map = np.maximum(motion.evidence, salient)
+        self._inhibition.attend([view.place(c.roi) for c in chosen], dt)
         self._crops = [
             Crop(
                 crop_image(image, c.roi, self.config.crop_size, self.config.colour),
@@ -190,9 +213,9 @@ class MotionAttention:
                 c.source,
                 c.track_id,
             )
-            for c in sorted(candidates, key=lambda c: -c.score)
+            for c in sorted(chosen, key=lambda c: -c.score)
         ]
-        return self._crops
+        return list(self._crops)
 
     def get_latest_crop(self) -> Crop | None:
         """Return the best crop of the latest frame; None where nothing asked for attention."""
@@ -201,37 +224,62 @@ class MotionAttention:
     def saliency_map(self) -> np.ndarray:
         """Return what attention saw in the latest frame, float32 `[h, w]` in [0, 1].
 
-        The map is at working resolution: the frame halved until it is at most 240 pixels wide.
+        The map is at working resolution: the frame halved until it has at most 40,000 pixels.
         """
         return self._map
 
-    def _movers(self, tracks, shift, scale, factor) -> list[_Candidate]:
+    def _forget(self, shape: tuple[int, int]) -> None:
+        """Give up what was seen in a background that is no more; maps are `shape` from here on."""
+        self._tracker.clear()
+        self._still.clear()
+        self._inhibition.reset(shape)
+        self._still_map = np.zeros(shape, np.float32)
+        self._places: list[Place] = []
+        self._looked_s = -math.inf
+
+    def _movers(
+        self, motion: Motion, view: _View, factor: np.ndarray, dt: float
+    ) -> list[_Candidate]:
+        smallest = (self.config.min_object_px / view.scale) ** 2
+        # Tracks live in the background's coordinates, in which a camera that shakes rests.
+        blobs = [
+            Detection(tuple(view.scale * v for v in blob.box), blob.contrast, blob.activity)
+            for blob in motion.blobs
+            if blob.area >= smallest
+        ]
         found = []
-        for track in tracks:
+        for track in self._tracker.update(blobs, dt):
             if not track.confirmed or track.activity < QUIET:
                 continue
-            roi = self._roi((track.x + shift[0], track.y + shift[1]), MARGIN * max(track.width, track.height))
-            x, y, _ = _on_map(roi, shift, scale)
-            inhibited = float(factor[_within(y, factor.shape[0]), _within(x, factor.shape[1])])
+            roi = self._roi(
+                view.in_frame(track.x / view.scale, track.y / view.scale),
+                MARGIN * max(track.width, track.height),
+            )
+            x, y, _ = view.place(roi)
+            row = min(max(int(y), 0), factor.shape[0] - 1)
+            column = min(max(int(x), 0), factor.shape[1] - 1)
             # What moves is not inhibited, what has come to rest is, in between in proportion.
-            weight = track.activity + (1 - track.activity) * inhibited
-            missed = 1 - 0.5 * track.missed_s / COAST_S
-            score = track.activity * track.contrast * weight * missed
+            inhibited = track.activity + (1 - track.activity) * float(factor[row, column])
+            certain = 1 - track.missed_s / (2 * COAST_S)
+            score = track.activity * track.contrast * inhibited * certain
             found.append(_Candidate(roi, score, CropSource.MOTION, track.id))
         return found
 
-    def _still_places(self, shift, scale, factor) -> list[_Candidate]:
+    def _still_places(self, view: _View, factor: np.ndarray) -> list[_Candidate]:
         if self._stamp_s - self._looked_s >= LOOK_S:
             self._looked_s = self._stamp_s
-            self._still_map = contrast_saliency(self._detector.background)
-            self._places = self._still.look(self._still_map, factor, self.config.max_crops)
-        found = []
-        for place in self._places:
-            center = (place.x + 0.5) * scale + shift[0], (place.y + 0.5) * scale + shift[1]
-            roi = self._roi(center, place.side * scale)
-            score = self.config.saliency_weight * place.saliency
-            found.append(_Candidate(roi, score, CropSource.SALIENCY, place.id))
-        return found
+            maps = blob_saliency(self._detector.background)
+            self._places = self._still.look(maps, factor, self.config.max_crops)
+            self._still_map = maps.max(axis=0)
+        return [
+            _Candidate(
+                self._roi(view.in_frame(p.x + 0.5, p.y + 0.5), MARGIN * p.side * view.scale),
+                self.config.saliency_weight * p.saliency,
+                CropSource.SALIENCY,
+                p.id,
+            )
+            for p in self._places
+        ]
 
     def _roi(self, center: tuple[float, float], side: float) -> Roi:
         side = min(max(side, self.config.min_roi_px), self.config.max_roi_px)
@@ -258,13 +306,16 @@ def _check(image: np.ndarray, stamp_s: float) -> None:
 
 
 def _halved(image: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return `image` halved until it is narrow enough, and how much smaller it is then.
+    """Return `image` halved until it is small enough, and how much smaller it is then.
 
     Halving by area is several times faster than any other ratio; an odd last row or column is
     left out.
     """
     scale = 1
-    while image.shape[1] > WORKING_WIDTH and min(image.shape[:2]) >= 2 * MIN_FRAME_SIDE:
+    while (
+        image.shape[0] * image.shape[1] > WORKING_PIXELS
+        and min(image.shape[:2]) >= 2 * MIN_FRAME_SIDE
+    ):
         height, width = image.shape[0] // 2, image.shape[1] // 2
         even = image[: 2 * height, : 2 * width]
         image = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
@@ -273,19 +324,23 @@ def _halved(image: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _suppress(candidates: list[_Candidate], count: int) -> list[_Candidate]:
-    """Return the `count` best candidates, movers first, without those that others cover."""
+    """Return the `count` best candidates, movers first, none of which tells what another does.
+
+    Of two regions that are about the same the weaker goes; of two of which one holds the other,
+    the smaller goes, unless the larger is much weaker.
+    """
     kept: list[_Candidate] = []
     for c in sorted(candidates, key=lambda c: (c.source != CropSource.MOTION, -c.score)):
-        if len(kept) < count and all(c.roi.iou(k.roi) <= OVERLAP for k in kept):
-            kept.append(c)
-    return kept
+        if any(k.roi.iou(c.roi) > OVERLAP or _share(c.roi, k.roi) > NESTED for k in kept):
+            continue
+        if c.source == CropSource.MOTION:
+            kept = [k for k in kept if _share(k.roi, c.roi) <= NESTED or c.score < k.score / 2]
+        kept.append(c)
+    return kept[:count]
 
 
-def _on_map(roi: Roi, shift: tuple[float, float], scale: int) -> tuple[float, float, float]:
-    """Return centre and side of `roi` in pixels of the background."""
-    x, y = roi.center
-    return (x - shift[0]) / scale, (y - shift[1]) / scale, roi.width / scale
-
-
-def _within(position: float, size: int) -> int:
-    return min(max(int(position), 0), size - 1)
+def _share(roi: Roi, other: Roi) -> float:
+    """Return the share of `roi` that lies in `other`."""
+    across = min(roi.x + roi.width, other.x + other.width) - max(roi.x, other.x)
+    down = min(roi.y + roi.height, other.y + other.height) - max(roi.y, other.y)
+    return max(across, 0) * max(down, 0) / roi.area

@@ -4,82 +4,126 @@
 
 A running Gaussian per pixel models the background (Wren et al., "Pfinder", 1997). Before a frame
 is compared with it, the frame is registered to it by a robust Gauss-Newton fit of a translation,
-a gain and an offset (Lucas and Kanade, 1981; with photometric terms, Bartoli, 2008).
+a gain and an offset (Lucas and Kanade, 1981; with photometric terms, Bartoli, 2008). What then
+differs is told apart: rain lasts an instant, a ghost is the place something left, a relit area
+still shows the background's texture; the rest are blobs.
+
+All lengths are in pixels of the picture that is given, all times in seconds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from sage_perception.vision.tracking import Detection
-
 WARMUP_S = 0.5
-"""How long a scene is watched before anything in it is called motion, seconds."""
-SETTLE_S = 0.3
-"""How long a pixel is steady before it is known to show the background, seconds."""
+"""How long a scene is watched before anything in it is called motion."""
+SETTLE_S = 0.4
+"""How long a pixel is steady before it is known to show the background."""
 BACKGROUND_S = 4.0
-"""Time constant of the background where nothing differs from it, seconds."""
-RECENT_S = 0.25
-"""Time constant of the short-term average that tells moving from standing, seconds."""
+"""Time constant of the background where nothing differs from it."""
+RECENT_S = 0.4
+"""Time constant of the short-term average that tells moving from standing."""
+MOVING_S = 0.25
+"""How long a pixel counts as moving after it left its short-term average."""
 EXPOSURE_S = 2.0
-"""Time constant with which the background takes over a new exposure, seconds."""
-NOISE = (1.5, 3.0, 12.0)
-"""Smallest, first and largest standard deviation a pixel is credited with, grey levels."""
-REGISTRATION_STEPS = 3
-"""Gauss-Newton steps of the registration."""
-FAIR_SLOPE = 4.0
-"""Slope of an edge, grey levels a pixel, above which it gets no more say in the registration."""
-REGISTRATION_ERROR = 0.2
-"""What the registration may be off by, pixels; it excuses differences along edges."""
-DOUBTED = 0.05
-"""Say in the registration of a pixel that showed a mover a frame ago."""
+"""Time constant with which the background takes over a new exposure."""
+
+NOISE_FLOOR, NOISE_START, NOISE_CEILING = 1.5, 3.0, 12.0
+"""Standard deviations that a pixel is credited with: at least, at first, at most; grey levels."""
 SATURATED = 250.0
 """Grey level from which on a pixel no longer tells how bright its subject is."""
+
+GAINS = (0.2, 5.0)
+"""Smallest and largest gain of a frame; with less it is too dark, or too bright, to tell."""
+
+REGISTRATION_STEPS = 3
+"""Gauss-Newton steps of the registration at most."""
+REGISTRATION_ERROR = 0.1
+"""What the registration may be off by; it excuses differences along edges."""
+NEGLIGIBLE_SHIFT = 0.05
+"""Shift that is not worth an interpolation."""
+FAIR_SLOPE = 4.0
+"""Slope of an edge, grey levels a pixel, above which it gets no more say in the registration."""
+DOUBTED = 0.05
+"""Say in the registration of a pixel that showed a mover a frame ago."""
+
 LOST_SHARE = 0.5
-"""Share of differing pixels above which the scene itself has changed."""
+"""Share of the picture's details that differ above which the scene itself has changed."""
+TELLING_EDGE = 32.0
+"""Variation around a pixel, grey levels, from which on more makes it no more of a detail."""
 LOST_S = 0.2
-"""How long the scene may differ before the background is learnt anew, seconds."""
+"""How long the scene may differ before the background is learnt anew."""
+MAX_SHIFT = 0.05
+"""Shift, as a share of the picture, beyond which the background is learnt anew."""
+LARGE_SHARE = 0.02
+"""Share of the picture from which on a blob may be a change of the light."""
+SAME_TEXTURE = 0.9
+"""Correlation with the background above which a large blob is only lit differently."""
+
 BUSY = 0.1
 """Share of a blob that has to move for full activity."""
 STRONG = 10.0
-"""Contrast in standard deviations that counts as much, for the score of a blob."""
-MAX_SHIFT = 0.125
-"""Shift, as a share of the frame, beyond which the background is learnt anew."""
+"""Contrast, in standard deviations, that is worth a score of 1 - 1/e."""
 
 SQUARE3, SQUARE5 = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
 
 
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """In what a frame differs from the background; maps are `[h, w]`, aligned with it.
+@dataclass(frozen=True)
+class Blob:
+    """A connected area that differs from the background.
 
-    `contrast` is float32, the distance from the background in standard deviations. `foreground`
-    is uint8, 1 where an area differs for more than an instant. `moving` is uint8, 1 where the
-    foreground changed within the last quarter of a second. `shift` (x, y) leads from a position
-    in the background to that in the frame, pixels. `ready` is False, and nothing is foreground,
-    while the background is being learnt; `new` is True on the first frame of a background.
+    `box` is left, top, right, bottom; `area` the number of its pixels. `contrast` in [0, 1] says
+    how much it differs, `activity` in [0, 1] how much of it changed in the last quarter second.
     """
 
-    contrast: np.ndarray
-    foreground: np.ndarray
-    moving: np.ndarray
+    box: tuple[int, int, int, int]
+    area: int
+    contrast: float
+    activity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """What a frame adds to the background; positions are those in the background.
+
+    `evidence`, float32 `[h, w]` in [0, 1], is the contrast where there are `blobs`, which come
+    largest first. `shift` (x, y) leads from a position in the background to that in the frame.
+    There are no blobs until the background is `ready`; the first frame of each is `new`.
+    """
+
+    evidence: np.ndarray
+    blobs: list[Blob]
     shift: tuple[float, float]
     ready: bool
     new: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    """A frame held against the background."""
+
+    shift: np.ndarray  # [2] x, y
+    gain: np.ndarray  # [C, 1, 1], with offset: of the frame against the background
+    offset: np.ndarray  # [C, 1, 1] grey levels
+    white: np.ndarray  # [C, 1, 1] what the frame's white would be in the background, grey levels
+    aligned: np.ndarray  # [C, h, w] the frame in place and brightness of the background
+    inside: np.ndarray  # [h, w] 1 where the frame shows the background's place, else 0
+    difference: np.ndarray  # [C, h, w] grey levels
+    square: np.ndarray  # [h, w] mean square of the difference over the channels
+    noise: np.ndarray  # [h, w] what it would be without motion
+    differs: np.ndarray  # [h, w] uint8, 1 where it is far more
+    mismatch: float  # share of the details of the picture that differ
 
 
 class MotionDetector:
     """Learns the background of a camera and finds what differs from it.
 
     `threshold` is in standard deviations; `absorb_s` is how long something rests in front of the
-    background until it becomes part of it, seconds.
-
-    A pixel that is not yet known to show the background is compared with its short-term average.
+    background until it becomes part of it.
     """
 
     def __init__(self, threshold: float, absorb_s: float):
@@ -87,127 +131,195 @@ class MotionDetector:
         self._absorb_s = absorb_s
         self._mean: np.ndarray | None = None
 
-    def reset(self) -> None:
-        """Forget the background."""
-        self._mean = None
-
     @property
     def background(self) -> np.ndarray | None:
         """Return the background, float32 `[C, h, w]`, grey levels; None before any frame."""
         return self._mean
 
     def update(self, image: np.ndarray, dt: float) -> Motion:
-        """Compare `image`, uint8 `[h, w, C]`, with the background, then learn from it.
+        """Compare `image`, uint8 `[h, w, 3]` or `[h, w]`, with the background; learn from it.
 
-        `dt` is the time since the frame before, seconds; the first frame ignores it.
+        `dt` is the time since the frame before; the first frame ignores it.
         """
         frame = np.float32(cv2.split(image))
         if self._mean is None:
             return self._start(frame)
         self._age_s += dt
-
-        start = self._search(frame) if self._lost_s else self._shift
-        shift, weight = register(frame.mean(axis=0), self._mean.mean(axis=0), self._believed, start)
-        if np.any(np.abs(shift) > np.multiply(MAX_SHIFT, frame.shape[:0:-1])):
+        seen = self._compare(frame, self._shift)
+        if seen.mismatch > LOST_SHARE:
+            far = self._compare(frame, self._search(frame))
+            seen = min(seen, far, key=lambda s: s.mismatch)
+        self._lost_s = self._lost_s + dt if seen.mismatch > LOST_SHARE else 0.0
+        moved = np.any(np.abs(seen.shift) > np.multiply(MAX_SHIFT, frame.shape[:0:-1]))
+        if self._lost_s > LOST_S or (moved and not self._lost_s):
             return self._start(frame)
-        self._shift = shift
-        frame, inside = _shifted(frame, shift)
-        gain, offset = photometry(frame, self._mean, weight * inside)
-        frame = (frame - offset) / gain
-
-        noise = self._noise(gain)
-        limit = self._threshold**2 * noise
-        difference = frame - self._mean
-        square = _mean_square(difference) * inside
-        differs = (square > limit).astype(np.uint8)
-        change = frame - self._recent
-        changes = (_mean_square(change) * inside > limit).astype(np.uint8)
-
-        self._lost_s = self._lost_s + dt if differs.mean() > LOST_SHARE else 0.0
-        if self._lost_s > LOST_S:
-            return self._start(frame * gain + offset)
         ready = self._age_s >= WARMUP_S
-        foreground = np.zeros_like(differs)
-        if not self._lost_s:
-            persistent = _persistent(differs, self._differed)
-            self._differed = differs
-            mover = cv2.dilate(persistent, SQUARE5).astype(bool)
-            self._believed = np.where(mover | ~self._known, DOUBTED, 1).astype(np.float32)
-            self._learn(difference, change, square, persistent, changes, inside, dt)
-            self._follow_exposure(gain, offset, dt)
-            if ready:
-                foreground = persistent
-        contrast = np.sqrt(square / noise)
-        return Motion(contrast, foreground, foreground & changes, tuple(shift.tolist()), ready)
+        if self._lost_s:
+            return self._nothing(ready)
+
+        self._shift = seen.shift
+        foreground = _persistent(seen.differs, self._differed)
+        self._differed = seen.differs
+        strength = 1 - np.exp(-np.sqrt(seen.square / seen.noise) / STRONG)
+        moving = self._watch(seen, dt)
+        blobs, relit = self._blobs(foreground, seen.aligned, strength, moving)
+        self._learn(seen, foreground, dt)
+        self._adopt(relit, seen.aligned)
+        self._follow_exposure(seen, dt)
+        if not ready:
+            return self._nothing(ready)
+        return Motion(strength * foreground, blobs, tuple(seen.shift.tolist()), ready)
 
     def _start(self, frame: np.ndarray) -> Motion:
-        self._mean = frame.copy()
-        self._recent = frame.copy()
         shape = frame.shape[1:]
-        self._variance = np.full(shape, NOISE[1] ** 2, np.float32)
-        self._steady_s = np.zeros(shape, np.float32)
+        self._mean = frame.copy()
+        self._variance = np.full(shape, NOISE_START**2, np.float32)
+        # A pixel not yet known to show the background is compared with its short-term average.
         self._known = np.zeros(shape, bool)
+        self._recent = frame.copy()
+        self._steady_s = np.zeros(shape, np.float32)
         self._differed = np.zeros(shape, np.uint8)
         self._believed = np.ones(shape, np.float32)
         self._shift = np.zeros(2)
         self._age_s = self._lost_s = 0.0
-        nothing = np.zeros(shape, np.uint8)
-        contrast = np.zeros(shape, np.float32)
-        return Motion(contrast, nothing, nothing, (0.0, 0.0), ready=False, new=True)
+        return self._nothing(ready=False, new=True)
+
+    def _nothing(self, ready: bool, new: bool = False) -> Motion:
+        evidence = np.zeros(self._variance.shape, np.float32)
+        return Motion(evidence, [], tuple(self._shift.tolist()), ready, new)
+
+    def _compare(self, frame: np.ndarray, start: np.ndarray) -> _Comparison:
+        grey = _grey(self._mean)
+        shift, weight = register(_grey(frame), grey, self._believed, start)
+        aligned, inside = _shifted(frame, shift), _inside(frame.shape[1:], shift)
+        weight *= inside
+        gain, offset = photometry(aligned, self._mean, weight)
+        aligned = (aligned - offset) / gain
+        aligned /= row_gain(_grey(aligned), grey, weight * self._believed)
+        # What is brighter than white is white: in the frame now, or when the background was seen.
+        white = (255 - offset) / gain
+        difference = aligned - np.minimum(self._mean, white)
+        edges = _edges(grey)
+        noise = self._noise(gain, edges)
+        square = _mean_square(difference) * inside
+        differs = (square > self._threshold**2 * noise).astype(np.uint8)
+        # Flat areas look the same wherever they are.
+        telling = inside * (1 + np.minimum(edges, TELLING_EDGE))
+        mismatch = (
+            float(np.vdot(differs, telling) / telling.sum()) if gain.max() > GAINS[0] else 1.0
+        )
+        return _Comparison(
+            shift,
+            gain,
+            offset,
+            white,
+            aligned,
+            inside,
+            difference,
+            square,
+            noise,
+            differs,
+            mismatch,
+        )
 
     def _search(self, frame: np.ndarray) -> np.ndarray:
-        """Return the shift of a frame that registration from near by did not explain."""
-        grey = frame.mean(axis=0)
-        window = cv2.createHanningWindow(grey.shape[::-1], cv2.CV_32F)
-        return np.array(cv2.phaseCorrelate(self._mean.mean(axis=0), grey, window)[0])
+        """Return the shift of a frame that is too far off for the small steps of registration."""
+        window = cv2.createHanningWindow(frame.shape[:0:-1], cv2.CV_32F)
+        return np.array(cv2.phaseCorrelate(_grey(self._mean), _grey(frame), window)[0])
 
-    def _noise(self, gain: np.ndarray) -> np.ndarray:
+    def _noise(self, gain: np.ndarray, edges: np.ndarray) -> np.ndarray:
         """Return the variance to expect between the background and a frame without motion."""
-        grey = self._mean.mean(axis=0)
-        slope = (cv2.dilate(grey, SQUARE3) - cv2.erode(grey, SQUARE3)) / 2
-        # Brightening a dark frame brightens its noise.
-        variance = np.clip(self._variance, NOISE[0] ** 2, NOISE[2] ** 2) / min(gain.min(), 1) ** 2
-        clipped = self._mean.max(axis=0) > SATURATED
-        unknown = (clipped * np.abs(1 - gain).max() * SATURATED).astype(np.float32)
-        return variance + (REGISTRATION_ERROR * slope) ** 2 + unknown**2
+        variance = np.clip(self._variance, NOISE_FLOOR**2, NOISE_CEILING**2)
+        variance /= min(float(gain.min()), 1.0) ** 2  # who brightens a frame brightens its noise
+        variance += (REGISTRATION_ERROR / 2 * edges) ** 2
+        unknown = np.float32((np.abs(1 - gain).max() * SATURATED) ** 2)
+        return variance + unknown * (self._mean > SATURATED).any(axis=0)
 
-    def _learn(self, difference, change, square, foreground, changes, inside, dt):
-        recent_rate = _rate(dt, RECENT_S) * inside
-        self._recent += recent_rate * change
-        self._steady_s = (self._steady_s + dt) * (1 - changes)
-        rested = self._steady_s > np.where(self._known, self._absorb_s, SETTLE_S)
-        settled = rested & (foreground.astype(bool) | ~self._known)
-        uncovered = foreground * (self._steady_s > SETTLE_S).astype(np.uint8)
-        if uncovered.any():
-            settled |= self._ghosts(uncovered)
-        same = self._known & (foreground == 0)
-        rate = _rate(dt, BACKGROUND_S) * inside * same
-        self._mean += np.where(self._known, rate, recent_rate) * difference
+    def _blobs(
+        self,
+        foreground: np.ndarray,
+        aligned: np.ndarray,
+        strength: np.ndarray,
+        moving: np.ndarray,
+    ) -> tuple[list[Blob], np.ndarray]:
+        """Return the blobs, and bool `[h, w]` where instead only the light has changed."""
+        closed = cv2.morphologyEx(foreground, cv2.MORPH_CLOSE, SQUARE3)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
+        relit = np.zeros(labels.shape, bool)
+        blobs = []
+        for label in 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind='stable'):
+            x, y, width, height, area = stats[label].tolist()
+            window = np.s_[y : y + height, x : x + width]
+            own = labels[window] == label
+            if area > LARGE_SHARE * labels.size:
+                seen = own & self._known[window]
+                before = _grey(self._mean[(slice(None), *window)])[seen]
+                now = _grey(aligned[(slice(None), *window)])[seen]
+                if _correlation(before, now) > SAME_TEXTURE:
+                    relit[window] |= own
+                    continue
+            contrast = float(strength[window][own].mean())
+            activity = min(float(moving[window][own].mean()) / BUSY, 1.0)
+            blobs.append(Blob((x, y, x + width, y + height), area, contrast, activity))
+        foreground[relit] = 0
+        return blobs, relit
+
+    def _watch(self, seen: _Comparison, dt: float) -> np.ndarray:
+        """Follow the short-term average; return where it was left of late, bool `[h, w]`."""
+        change = seen.aligned - np.minimum(self._recent, seen.white)
+        left = _mean_square(change) * seen.inside > self._threshold**2 * seen.noise
+        # Not where a drop of rain was, which leaves it for a frame.
+        left = cv2.medianBlur(left.astype(np.uint8), 3).astype(bool)
+        self._recent += np.where(left, 1, _rate(dt, RECENT_S) * seen.inside) * change
+        self._steady_s = (self._steady_s + dt) * ~left
+        return self._steady_s < MOVING_S
+
+    def _learn(self, seen: _Comparison, foreground: np.ndarray, dt: float) -> None:
+        rate = _rate(dt, BACKGROUND_S) * (self._known & (foreground == 0))
+        recent_rate = np.float32(_rate(dt, RECENT_S))
+        rates = np.where(self._known, rate, recent_rate) * seen.inside
+        self._mean += rates * seen.difference
         # An outlier is not taken at its full size, else what passes would blind the pixel.
-        self._variance += rate * (np.minimum(square, 4 * self._variance) - self._variance)
-        np.copyto(self._mean, self._recent, where=settled)
-        self._variance[settled] = NOISE[1] ** 2
-        self._known |= settled
+        surprise = np.minimum(seen.square, 4 * self._variance) - self._variance
+        self._variance += rates * self._known * surprise
+
+        new = ~self._known & (self._steady_s > SETTLE_S)
+        rested = foreground & (self._steady_s > self._absorb_s)
+        left = self._ghosts(foreground & (self._steady_s > SETTLE_S))
+        self._adopt(new | rested.astype(bool) | left, self._recent)
+        if np.count_nonzero(self._known) > self._known.size / 2:
+            doubted = cv2.dilate(foreground, SQUARE5).astype(bool) | ~self._known
+            self._believed = np.where(doubted, DOUBTED, 1).astype(np.float32)
 
     def _ghosts(self, steady: np.ndarray) -> np.ndarray:
         """Return which areas of `steady` differ because something left, bool `[h, w]`.
 
         The outline of what came is an edge of the present picture, the outline of what left is an
-        edge of the background (Cucchiara et al., 2003, call the latter ghosts).
+        edge of the background.
         """
-        count, labels = cv2.connectedComponents(steady)
-        outline = cv2.dilate(steady, SQUARE3) - cv2.erode(steady, SQUARE3)
-        labels = cv2.dilate(labels.astype(np.uint16), SQUARE3)
-        change = _edges(self._mean) - _edges(self._recent)
-        left = np.bincount(labels.ravel(), (change * outline).ravel(), count) > 0
-        return left[labels] & steady.astype(bool)
+        if not steady.any():
+            return steady.astype(bool)
+        count, labels = cv2.connectedComponents(steady, ltype=cv2.CV_16U)
+        outline = np.flatnonzero(cv2.dilate(steady, SQUARE3) - cv2.erode(steady, SQUARE3))
+        faded = _edges(_grey(self._mean)) - _edges(_grey(self._recent))
+        around = cv2.dilate(labels, SQUARE3).ravel()[outline]
+        left = np.bincount(around, faded.ravel()[outline], count) > 0
+        left[0] = False
+        return left[labels]
 
-    def _follow_exposure(self, gain, offset, dt):
+    def _adopt(self, where: np.ndarray, picture: np.ndarray) -> None:
+        """Take what `picture` shows `where` (bool `[h, w]`) for the background."""
+        np.copyto(self._mean, picture, where=where)
+        np.copyto(self._recent, picture, where=where)
+        self._variance[where] = NOISE_START**2
+        self._known |= where
+
+    def _follow_exposure(self, seen: _Comparison, dt: float) -> None:
         """Let the background drift to a new exposure as a whole, so that it stays one picture."""
         drift = _rate(dt, EXPOSURE_S)
         for picture in (self._mean, self._recent):
-            picture *= 1 + drift * (gain - 1)
-            picture += drift * offset
+            picture *= 1 + drift * (seen.gain - 1)
+            picture += drift * seen.offset
 
 
 def register(
@@ -215,10 +327,10 @@ def register(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the shift `[2]` (x, y) from `mean` to `frame`, and the weight of each pixel.
 
-    `frame` and `mean` are float32 `[h, w]`; `believed`, float32 `[h, w]`, says how far to trust
-    each pixel; `start` is a shift to search from. The model is frame(x + shift) = gain · mean(x)
-    + offset, fitted by iteratively reweighted least squares with Cauchy weights. The weights,
-    float32 `[h, w]` in [0, 1], are small where something else is seen.
+    `frame` and `mean` are float32 `[h, w]`; `believed`, float32 `[h, w]` in [0, 1], says how far
+    to trust each pixel; `start` is a shift to search from. The model is frame(x + shift) =
+    gain · mean(x) + offset, fitted by iteratively reweighted least squares with Cauchy weights.
+    The weights, float32 `[h, w]` in (0, 1], are small where something else is seen.
     """
     dx = cv2.Sobel(mean, -1, 1, 0, scale=1 / 8).ravel()
     dy = cv2.Sobel(mean, -1, 0, 1, scale=1 / 8).ravel()
@@ -227,18 +339,23 @@ def register(
     # A few strong edges, perhaps of one mover, must not outvote the rest of the picture.
     fair = believed.ravel() * FAIR_SLOPE**2 / (FAIR_SLOPE**2 + dx**2 + dy**2)
     # Where nothing tells otherwise, nothing has moved and the gain is 1.
-    prior = np.array([0.3, 0.3, 1.0, 1e-3]) * mean.size
+    texture = float(fair @ (dx**2 + dy**2)) / mean.size
+    still = 0.3 * max(1 - texture, 0.01)
+    prior = np.array([still, still, 1.0, 1e-3]) * mean.size
     shift = np.array(start, float)
     weight = np.ones_like(centred)
     for _ in range(REGISTRATION_STEPS):
-        moved = _shifted(frame[None], shift)[0].ravel()
+        moved = _shifted(frame[None], shift).ravel()
         weighted = columns * (fair * weight)
         target = weighted @ moved + prior * (*shift, 1, 0)
         solution = np.linalg.solve(weighted @ columns.T + np.diag(prior), target)
         error = np.abs(moved - solution.astype(np.float32) @ columns)
-        scale = max(2 * float(np.median(error[::7])), 1.0)
+        scale = max(2 * float(np.median(error[::16])), 1.0)
         weight = 1 / (1 + (error / scale) ** 2)
-        shift -= solution[:2] / max(solution[2], 0.1)
+        step = solution[:2] / max(solution[2], 0.1)
+        shift -= step
+        if np.abs(step).max() < NEGLIGIBLE_SHIFT:
+            break
     return shift, weight.reshape(mean.shape)
 
 
@@ -247,7 +364,7 @@ def photometry(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return gain and offset, `[C, 1, 1]` each, such that frame = gain · mean + offset.
 
-    `frame` and `mean` are float32 `[C, h, w]`; `weight` `[h, w]` says which pixels to believe.
+    `frame` and `mean` are float32 `[C, h, w]`; `weight` `[h, w]` says how far to believe a pixel.
     """
     x, y, w = mean.reshape(len(mean), -1), frame.reshape(len(frame), -1), weight.ravel()
     total = w.sum() + 1e-6
@@ -255,50 +372,62 @@ def photometry(
     x, y = x - mean_x[:, None], y - mean_y[:, None]
     flat = 4.0  # grey levels squared: a picture with less variance than this tells no gain
     gain = ((x * y) @ w / total + flat) / ((x * x) @ w / total + flat)
-    gain = np.clip(gain, 0.1, 10)
+    gain = np.clip(gain, *GAINS)
     return gain[:, None, None], (mean_y - gain * mean_x)[:, None, None]
 
 
-def find_blobs(motion: Motion, smallest: int) -> list[Detection]:
-    """Return the connected areas of foreground of at least `smallest` pixels, largest first."""
-    mask = cv2.morphologyEx(motion.foreground, cv2.MORPH_CLOSE, SQUARE3)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    blobs = []
-    for label in 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind='stable'):
-        x, y, width, height, area = stats[label].tolist()
-        if area < smallest:
-            break
-        window = np.s_[y : y + height, x : x + width]
-        own = labels[window] == label
-        contrast = 1 - math.exp(-float(motion.contrast[window][own].mean()) / STRONG)
-        activity = min(float(motion.moving[window][own].mean()) / BUSY, 1.0)
-        blobs.append(Detection((x, y, x + width, y + height), contrast, activity))
-    return blobs
+def row_gain(frame: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the gain of each row of `frame`, `[h, 1]`, all arguments being float32 `[h, w]`.
+
+    A rolling shutter sees lamps that flicker as bands of rows.
+    """
+    dark = 10.0**2  # grey levels squared: a row that is not brighter than this tells no gain
+    seen = np.einsum('ij,ij,ij->i', weight, frame, mean)
+    expected = np.einsum('ij,ij,ij->i', weight, mean, mean)
+    hidden = dark * mean.shape[1]
+    gain = ((seen + hidden) / (expected + hidden)).astype(np.float32)
+    return cv2.blur(gain[:, None], (1, 3))
 
 
-def _shifted(frame: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return `frame` `[C, h, w]` sampled at x + shift, and where that lies inside, `[h, w]`."""
-    height, width = frame.shape[1:]
+def _shifted(picture: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return `picture` `[C, h, w]` sampled at x + shift; edges are repeated outwards."""
+    if np.abs(shift).max() < NEGLIGIBLE_SHIFT:
+        return picture
     matrix = np.float32([[1, 0, shift[0]], [0, 1, shift[1]]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = np.stack(
-        [
-            cv2.warpAffine(c, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-            for c in frame
-        ]
+    size, flags = picture.shape[:0:-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REPLICATE
+    return np.stack(
+        [cv2.warpAffine(c, matrix, size, flags=flags, borderMode=border) for c in picture]
     )
-    x, y = np.arange(width) + shift[0], np.arange(height) + shift[1]
-    inside = np.outer((y > -0.5) & (y < height - 0.5), (x > -0.5) & (x < width - 0.5))
-    return moved, inside.astype(np.float32)
+
+
+def _inside(shape: tuple[int, int], shift: np.ndarray) -> np.ndarray:
+    """Return where a position x + shift lies inside the picture, float32 `[h, w]`, 0 or 1."""
+    x, y = np.arange(shape[1]) + shift[0], np.arange(shape[0]) + shift[1]
+    columns = (x > -0.5) & (x < shape[1] - 0.5)
+    rows = (y > -0.5) & (y < shape[0] - 0.5)
+    return np.outer(rows, columns).astype(np.float32)
 
 
 def _mean_square(difference: np.ndarray) -> np.ndarray:
     return np.einsum('kij,kij->ij', difference, difference) / len(difference)
 
 
-def _edges(picture: np.ndarray) -> np.ndarray:
-    grey = picture.mean(axis=0)
+def _grey(picture: np.ndarray) -> np.ndarray:
+    """Return the mean of the channels, `[h, w]`, of a picture `[C, h, w]`."""
+    return sum(picture) / len(picture)
+
+
+def _edges(grey: np.ndarray) -> np.ndarray:
+    """Return by how much a picture `[h, w]` varies around each pixel, grey levels."""
     return cv2.dilate(grey, SQUARE3) - cv2.erode(grey, SQUARE3)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Pearson's correlation of two lists of grey levels; 0 where one hardly varies."""
+    if a.size < 2 or min(a.std(), b.std()) < NOISE_START:
+        return 0.0
+    return float(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))
 
 
 def _persistent(differs: np.ndarray, differed: np.ndarray) -> np.ndarray:

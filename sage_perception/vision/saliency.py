@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where to look when nothing moves: what stands out, and what was looked at long enough.
 
-Contrast of centre and surround in colour over several scales, and inhibition of return, as in
-Itti, Koch and Niebur, "A model of saliency-based visual attention" (1998).
+Blobs in scale space (Lindeberg, "Feature detection with automatic scale selection", 1998), and
+inhibition of return (Itti, Koch and Niebur, "A model of saliency-based visual attention", 1998).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-SCALES = (1 / 8, 1 / 5, 1 / 3)
+SCALES = (1 / 12, 1 / 8, 1 / 5)
 """Sides of the places looked for, as shares of the picture's shorter side."""
 CENTRE_WIDTH = 0.5
 """Standard deviation of the preference for the middle, as a share of the picture's sides."""
@@ -37,8 +37,12 @@ class Place:
     saliency: float
 
 
-def contrast_saliency(picture: np.ndarray) -> np.ndarray:
+def blob_saliency(picture: np.ndarray) -> np.ndarray:
     """Return how much a square around each pixel stands out, for each of `SCALES`.
+
+    The measure is the square root of the determinant of the Hessian at the scale of the square,
+    the largest of the channels: that is in grey levels and high for a blob, but not for the edge
+    of a road or a roof, however strong. The middle of the picture is preferred.
 
     `picture` is float32 `[C, h, w]`, grey levels; the result is float32 `[len(SCALES), h, w]` in
     [0, 1]; the most salient place of a picture of some contrast has 1.
@@ -46,15 +50,29 @@ def contrast_saliency(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[1:]
     maps = np.zeros((len(SCALES), height, width), np.float32)
     for scale, found in zip(SCALES, maps, strict=True):
-        centre = max(round(scale * min(height, width) / 2), 1)
+        step = max(round(scale * min(height, width) / 2), 1)
         for channel in picture:
-            inner = cv2.blur(channel, (centre, centre))
-            outer = cv2.blur(channel, (4 * centre, 4 * centre))
-            found += (inner - outer) ** 2
+            smooth = cv2.blur(cv2.blur(channel, (step, step)), (step, step))
+            np.maximum(found, _blobness(smooth, step), out=found)
     y = np.linspace(-0.5, 0.5, height)[:, None] / CENTRE_WIDTH
     x = np.linspace(-0.5, 0.5, width) / CENTRE_WIDTH
-    found = np.sqrt(maps) * np.exp(-(x**2 + y**2) / 2).astype(np.float32)
+    found = maps * np.exp(-(x**2 + y**2) / 2).astype(np.float32)
     return found / max(float(found.max()), FAINT)
+
+
+def _blobness(smooth: np.ndarray, step: int) -> np.ndarray:
+    """Return the root of the Hessian's determinant, by differences over `step` pixels."""
+    height, width = smooth.shape
+    padded = cv2.copyMakeBorder(smooth, step, step, step, step, cv2.BORDER_REPLICATE)
+
+    def at(y: int, x: int) -> np.ndarray:
+        top, left = (1 + y) * step, (1 + x) * step
+        return padded[top : top + height, left : left + width]
+
+    xx = at(0, 1) + at(0, -1) - 2 * smooth
+    yy = at(1, 0) + at(-1, 0) - 2 * smooth
+    xy = (at(1, 1) + at(-1, -1) - at(1, -1) - at(-1, 1)) / 4
+    return np.sqrt(np.maximum(xx * yy - xy**2, 0))
 
 
 class InhibitionOfReturn:
@@ -67,11 +85,11 @@ class InhibitionOfReturn:
     def __init__(self, strength: float, time_constant_s: float):
         self._strength = strength
         self._time_constant_s = time_constant_s
-        self._map = np.zeros((1, 1), np.float32)
+        self.reset((1, 1))
 
-    def reset(self, height: int, width: int) -> None:
-        """Forget everything; maps are `[height, width]` from here on."""
-        self._map = np.zeros((height, width), np.float32)
+    def reset(self, shape: tuple[int, int]) -> None:
+        """Forget everything; maps are `[h, w]` of this `shape` from here on."""
+        self._map = np.zeros(shape, np.float32)
 
     @property
     def factor(self) -> np.ndarray:
@@ -102,7 +120,7 @@ class StillAttention:
     def look(self, maps: np.ndarray, factor: np.ndarray, count: int) -> list[Place]:
         """Return up to `count` places, the most salient first.
 
-        `maps` is what `contrast_saliency` returns, `factor` `[h, w]` what inhibition leaves of it.
+        `maps` is what `blob_saliency` returns, `factor` `[h, w]` what inhibition leaves of it.
         A place that was chosen before keeps its id and its square.
         """
         shortest = min(maps.shape[1:])
@@ -118,7 +136,8 @@ class StillAttention:
                 break
             side = SCALES[scale] * shortest
             held = [
-                p for p in self._places
+                p
+                for p in self._places
                 if max(abs(p.x - x), abs(p.y - y)) <= p.side / 4 and p.side == side
             ]
             if held:

@@ -9,7 +9,6 @@ pieces keeps its track, and blobs that melt into one another keep theirs.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,8 @@ SPEED = 150.0
 """Standard deviation of the speed of what newly appears, pixels per second."""
 GATE = 3.0
 """Distance from its prediction in which a track looks for its detection, deviations."""
+MIN_OVERLAP = 0.1
+"""Intersection over union with its prediction that a detection outside the gate needs."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, pixels."""
@@ -51,7 +52,7 @@ class Detection:
     activity: float = 1.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Track:
     """A blob followed through time: lengths in pixels, velocities in pixels per second.
 
@@ -167,22 +168,17 @@ class Tracker:
         """Return the track that each detection, by its index, belongs to."""
         if not detections or not self._tracks:
             return {}
-        forbidden = 1e3
-        costs = np.full((len(detections), len(self._tracks)), forbidden)
-        for (i, blob), (j, track) in itertools.product(
-            enumerate(detections), enumerate(self._tracks)
-        ):
-            x, y = _center(blob.box)
-            distance = math.hypot(x - track.x, y - track.y)
-            gate = GATE * math.sqrt(track.covariance[0] + POSITION[0] ** 2)
-            overlap = _iou(blob.box, track.box)
-            if distance < gate or overlap > 0.1:
-                costs[i, j] = 1 - overlap + distance / (gate + max(track.width, track.height))
-        return {
-            int(i): self._tracks[j]
-            for i, j in zip(*linear_sum_assignment(costs), strict=True)
-            if costs[i, j] < forbidden
-        }
+        found = np.array([blob.box for blob in detections])[:, None]
+        expected = np.array([track.box for track in self._tracks])[None]
+        overlap = _iou(found, expected)
+        offset = (found[..., :2] + found[..., 2:] - expected[..., :2] - expected[..., 2:]) / 2
+        distance = np.hypot(offset[..., 0], offset[..., 1])
+        gate = GATE * np.sqrt([t.covariance[0] + POSITION[0] ** 2 for t in self._tracks])
+        reach = gate + np.max(expected[..., 2:] - expected[..., :2], axis=-1)
+        costs = 1 - overlap + distance / reach
+        allowed = (distance < gate) | (overlap > MIN_OVERLAP)
+        pairs = zip(*linear_sum_assignment(np.where(allowed, costs, 1e3)), strict=True)
+        return {int(i): self._tracks[j] for i, j in pairs if allowed[i, j]}
 
     @staticmethod
     def _share(blob: Detection, tracks: list[Track], dt: float) -> None:
@@ -219,9 +215,12 @@ def _shared(a: Box, b: Box) -> float:
     return _area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
 
 
-def _iou(a: Box, b: Box) -> float:
-    shared = _shared(a, b)
-    return shared / (_area(a) + _area(b) - shared + 1e-9)
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return intersection over union of boxes `[..., 4]`, broadcast against each other."""
+    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=-1)
+    areas = [np.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
+    return shared / (areas[0] + areas[1] - shared)
 
 
 def _union(boxes: Sequence[Box]) -> Box:

@@ -1,0 +1,132 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The picture for people: what it must show, whatever comes in."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sage_perception.latent import Roi
+from sage_perception.vision.mosaic import (
+    AGREE,
+    DIFFER,
+    TILE,
+    TILES,
+    CameraView,
+    PairView,
+    Tile,
+    annotate,
+    mosaic,
+    track_colour,
+)
+
+RED, BLUE, GREEN = (250, 10, 10), (10, 10, 250), (10, 250, 10)
+
+
+def plain(colour, side=64):
+    return np.full((side, side, 3), colour, np.uint8)
+
+
+def frame(width=320, height=240, grey=90):
+    return np.full((height, width, 3), grey, np.uint8)
+
+
+def share(picture, colour):
+    """How many pixels are of exactly this colour."""
+    return int((picture == colour).all(axis=-1).sum())
+
+
+def test_crop_and_reconstruction_of_each_tile_are_in_the_picture():
+    tiles = [Tile(Roi(10, 10, 50, 50), 1, plain(RED), plain(BLUE), 0.5)]
+    picture = mosaic([CameraView('cam0', frame(), tiles)])
+    assert picture.dtype == np.uint8
+    # The crop has a border of one pixel in its track's colour, the reconstruction none.
+    assert share(picture, RED) == (TILE - 2) ** 2
+    assert share(picture, BLUE) == TILE**2
+
+
+def test_a_tile_without_reconstruction_shows_its_crop_alone():
+    picture = mosaic([CameraView('cam0', frame(), [Tile(None, 1, plain(RED))])])
+    assert share(picture, RED) == (TILE - 2) ** 2
+
+
+def test_grey_crops_are_shown():
+    grey = np.full((64, 64), 201, np.uint8)
+    picture = mosaic([CameraView('cam0', None, [Tile(None, 1, grey, grey)])])
+    assert share(picture, (201, 201, 201)) >= (TILE - 2) ** 2 + TILE**2
+
+
+def test_the_frame_is_shown_whole_and_in_proportion():
+    half = np.zeros((100, 300, 3), np.uint8)
+    half[:, :150] = RED
+    half[:, 150:] = BLUE
+    picture = mosaic([CameraView('cam0', half)])
+    reds = (picture == RED).all(axis=-1)
+    blues = (picture == BLUE).all(axis=-1)
+    for part in (reds, blues):
+        rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert width / height == pytest.approx(1.5, rel=0.05)
+    assert np.flatnonzero(reds.any(axis=0)).max() < np.flatnonzero(blues.any(axis=0)).min()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 700),
+    st.integers(1, 700),
+    st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 5), max_size=12),
+)
+def test_nothing_that_messages_can_hold_breaks_it(width, height, regions):
+    tiles = [Tile(Roi(*r[:4]), r[4], plain(RED), plain(BLUE), float('nan')) for r in regions]
+    picture = mosaic([CameraView('cam0', frame(width, height), tiles)])
+    assert picture.shape == mosaic([CameraView('cam0', None)]).shape
+
+
+def test_its_size_depends_on_the_number_of_cameras_only():
+    tiles = [Tile(Roi(0, 0, 9, 9), n, plain(RED), plain(BLUE)) for n in range(3 * TILES)]
+    empty, full = CameraView('a', None), CameraView('b', frame(), tiles)
+    pairs = [PairView(tiles[0], tiles[1], 0.9, True)] * (30)
+    shapes = {
+        mosaic([a, b], p).shape for a in (empty, full) for b in (full, empty) for p in ([], pairs)
+    }
+    assert len(shapes) == 1
+    assert mosaic([empty]).shape[0] < shapes.pop()[0]
+
+
+def test_matched_pairs_are_shown_side_by_side_in_the_colour_of_the_verdict():
+    a, b = Tile(None, 1, plain(RED)), Tile(None, 2, plain(GREEN))
+    views = [CameraView('a', None), CameraView('b', None)]
+    high = mosaic(views, [PairView(a, b, 0.91, True)], '1 HIGH')
+    low = mosaic(views, [PairView(a, b, 0.12, False)])
+    for picture in (high, low):
+        assert share(picture, RED) >= (TILE - 1) * (TILE - 1)
+        assert share(picture, GREEN) >= (TILE - 1) * (TILE - 1)
+    assert share(high, AGREE) > 4 * TILE > share(high, DIFFER)
+    assert share(low, DIFFER) > 4 * TILE > share(low, AGREE)
+    assert share(mosaic(views), RED) == 0
+
+
+def test_regions_are_drawn_around_what_they_hold():
+    picture = frame()
+    before = picture.copy()
+    drawn = annotate(picture, [Tile(Roi(100, 80, 60, 40), 7, plain(RED))])
+    assert np.array_equal(picture, before), 'the frame itself is left alone'
+    changed = (drawn != before).any(axis=-1)
+    assert np.array_equal(drawn[90:110, 110:150], before[90:110, 110:150]), 'the inside is clear'
+    assert changed[80, 100:160].all()
+    assert changed[119, 100:160].all()
+    assert tuple(drawn[100, 100]) == track_colour(7)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert (columns.min(), columns.max(), rows.max()) == pytest.approx((100, 159, 119), abs=2)
+
+
+def test_a_track_keeps_its_colour_and_differs_from_its_neighbours():
+    colours = [track_colour(n) for n in range(1, 9)]
+    assert len(set(colours)) == len(colours)
+    assert colours == [track_colour(n) for n in range(1, 9)]
+    near = [np.abs(np.subtract(a, b)).max() for a, b in itertools.pairwise(colours)]
+    assert min(near) > 60
+    assert all(0 <= part <= 255 for part in track_colour(2**32 - 1))

@@ -1,0 +1,163 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tracks: one id for one thing, without lag, through gaps, pieces and meetings."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sage_perception.vision.tracking import Detection, Tracker
+
+
+def box(x, y, width=40, height=60):
+    return Detection((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+
+
+def tracker():
+    return Tracker(itertools.count(1))
+
+
+def confirmed(tracks):
+    return [track for track in tracks if track.confirmed]
+
+
+def follow(path, fps=30, seconds=2.0):
+    """Tracks after detections at `path(t)`, a list of detections at each instant."""
+    follower = tracker()
+    for index in range(int(seconds * fps)):
+        tracks = follower.update(path(index / fps), 1 / fps)
+    return follower, tracks
+
+
+@given(
+    speed=st.tuples(st.floats(-250, 250), st.floats(-250, 250)),
+    fps=st.sampled_from([10, 15, 30, 60]),
+)
+def test_steady_motion_is_followed_without_lag_at_any_frame_rate(speed, fps):
+    def path(t):
+        return [box(300 + speed[0] * t, 300 + speed[1] * t)]
+
+    _, tracks = follow(path, fps)
+    (track,) = tracks
+    end = 2 - 1 / fps
+    assert (track.x, track.y) == pytest.approx((300 + speed[0] * end, 300 + speed[1] * end), abs=2)
+    assert (track.vx, track.vy) == pytest.approx(speed, abs=15)
+
+
+def test_noise_of_the_detections_is_smoothed():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 3, (90, 4))
+    follower = tracker()
+    seen = []
+    for index, (x, y, width, height) in enumerate(noise):
+        detection = box(200 + 2 * index + x, 200 + y, 60 + width, 80 + height)
+        (track,) = follower.update([detection], 1 / 30)
+        seen.append((track.x - 2 * index - 200, track.y - 200, track.width - 60))
+    settled = np.array(seen[30:])
+    assert np.abs(settled).mean() < 1.5
+    assert np.diff(settled, axis=0).std() < 0.4 * np.diff(noise, axis=0).std()
+
+
+def test_a_track_is_believed_after_three_sightings_not_before():
+    follower = tracker()
+    counts = [len(confirmed(follower.update([box(100, 100)], 1 / 20))) for _ in range(4)]
+    assert counts == [0, 0, 1, 1]
+
+
+def test_what_flashes_up_here_and_there_is_never_believed():
+    rng = np.random.default_rng(1)
+    follower = tracker()
+    for _ in range(200):
+        spots = [box(*rng.uniform((0, 0), (640, 480)), 12, 12) for _ in range(3)]
+        assert not confirmed(follower.update(spots, 1 / 30))
+
+
+def test_a_short_gap_is_bridged_and_a_long_one_is_not():
+    follower, tracks = follow(lambda t: [box(100 + 120 * t, 200)], seconds=1)
+    identity = tracks[0].id
+    for _ in range(9):
+        (track,) = follower.update([], 1 / 30)
+    assert track.x == pytest.approx(100 + 120 * (1 + 8 / 30), abs=6)
+    (track,) = follower.update([box(100 + 120 * (1 + 9 / 30), 200)], 1 / 30)
+    assert track.id == identity
+    for _ in range(20):
+        tracks = follower.update([], 1 / 30)
+    assert tracks == []
+    (track,) = follower.update([box(300, 200)], 1 / 30)
+    assert track.id != identity
+
+
+def test_things_side_by_side_keep_their_own_ids():
+    def path(t):
+        return [box(100 + 90 * t, 150), box(400 - 90 * t, 260), box(100, 380 - 40 * t)]
+
+    follower, tracks = follow(path, seconds=0.2)
+    before = {track.id: (track.x, track.y) for track in tracks}
+    for index in range(6, 60):
+        # The order of the detections must not matter.
+        detections = path(index / 30)[:: 1 if index % 2 else -1]
+        tracks = follower.update(detections, 1 / 30)
+    assert {track.id for track in tracks} == set(before)
+    for track in tracks:
+        assert abs(track.y - before[track.id][1]) < 80
+
+
+def test_things_that_melt_into_one_blob_and_part_again_keep_their_ids():
+    def apart(t):
+        return [box(200 + 50 * t, 200), box(320 - 50 * t, 200)]
+
+    def path(t):
+        left, right = apart(t)
+        if left.box[2] < right.box[0] or left.box[0] > right.box[2]:
+            return [left, right]
+        low, high = min(left.box, right.box), max(left.box, right.box)
+        return [Detection((low[0], low[1], high[2], high[3]))]
+
+    follower, tracks = follow(path, seconds=0.5)
+    before = {track.id: track.vx > 0 for track in tracks}
+    for index in range(15, 80):
+        tracks = confirmed(follower.update(path(index / 30), 1 / 30))
+        assert {track.id for track in tracks} == set(before)
+        assert [track.width for track in tracks] == pytest.approx([40, 40], abs=8)
+    assert {track.id: track.vx > 0 for track in tracks} == before
+
+
+def test_a_thing_that_falls_to_pieces_stays_one():
+    follower, tracks = follow(lambda t: [box(200 + 30 * t, 200, 40, 90)], seconds=1)
+    identity = tracks[0].id
+    for index in range(30, 60):
+        x = 200 + index
+        head, legs = box(x, 170, 36, 30), box(x, 222, 40, 44)
+        (track,) = follower.update([head, legs], 1 / 30)
+        assert track.id == identity
+        assert track.height == pytest.approx(90, abs=6)
+
+
+def test_two_tracks_of_one_thing_become_one():
+    def path(t):
+        if t < 0.5:
+            return [box(200 + 60 * t, 180, 40, 30), box(200 + 60 * t, 260, 40, 30)]
+        return [box(200 + 60 * t, 220, 40, 110)]
+
+    follower, tracks = follow(path, seconds=0.5)
+    assert len(tracks) == 2
+    older = min(track.id for track in tracks)
+    for index in range(15, 75):
+        tracks = follower.update(path(index / 30), 1 / 30)
+    assert [track.id for track in tracks] == [older]
+    assert tracks[0].height == pytest.approx(110, abs=8)
+
+
+def test_activity_rises_at_once_and_fades_over_seconds():
+    follower = tracker()
+    still = Detection(box(100, 100).box, activity=0.0)
+    follower.update([still], 0.1)
+    (track,) = follower.update([box(100, 100)], 0.1)
+    assert track.activity == 1
+    levels = [follower.update([still], 0.1)[0].activity for _ in range(60)]
+    assert all(later < earlier for earlier, later in itertools.pairwise(levels))
+    assert levels[9] > 0.5
+    assert levels[-1] < 0.1

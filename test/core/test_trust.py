@@ -1,0 +1,413 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trust: pairing by stamps, screening, provenance, matching and fusing."""
+
+import itertools
+import math
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sage_perception.latent import Latent, LatentKind, ModelId
+from sage_perception.trust import agreement
+from sage_perception.trust.lct import (
+    LCT,
+    LONGEST_CHAIN,
+    Operation,
+    Provenance,
+    Refusal,
+    chain_trust,
+    find_fault,
+)
+from sage_perception.trust.pairing import StampPairs
+from sage_perception.trust.screening import Screen
+from sage_perception.trust.telemetry import telemetry_trust
+
+MODEL = ModelId('m', '1', bytes(range(32)))
+ENDLESS = 10**15
+UNIT = st.floats(0, 1)
+SMALL = st.floats(-5, 5, width=32)
+
+
+def an_lct(mean=(1.0, 2.0), log_var=None, trust=0.8, entity='cam0', sequence=1, **latent):
+    latent = Latent(
+        np.array(mean, np.float32),
+        None if log_var is None else np.array(log_var, np.float32),
+        model=MODEL,
+        **latent,
+    )
+    step = Provenance(Operation.ENCODE, entity, MODEL, trust=trust)
+    return LCT(entity, sequence, 10**9, latent, (step,), trust)
+
+
+# Pairing
+
+
+@st.composite
+def two_streams(draw):
+    """Stamps of two increasing streams, and an order in which they arrive."""
+    stamps = st.lists(st.integers(1, 10_000), unique=True, max_size=20).map(sorted)
+    primary, other = draw(stamps), draw(stamps)
+    turns = draw(st.permutations([True] * len(primary) + [False] * len(other)))
+    rest = {True: iter(primary), False: iter(other)}
+    return [(next(rest[turn]), turn) for turn in turns]
+
+
+def feed(pairs, arrivals):
+    """Give items that are their own stamps; return all that comes out, however late."""
+    out = []
+    for stamp, primary in arrivals:
+        out += pairs.add(stamp, stamp, primary)
+    return out + pairs.expire(ENDLESS)
+
+
+@given(two_streams(), st.integers(0, 300), st.integers(0, 3000))
+def test_each_primary_item_comes_out_once_in_order_with_a_partner_of_its_moment(
+    arrivals, slop, patience
+):
+    # An item that comes later than patience allows counts as a jump: that is another test's.
+    newest = {True: 0, False: 0}
+    kept = []
+    for stamp, primary in arrivals:
+        if stamp >= max(newest.values()) - patience:
+            kept.append((stamp, primary))
+            newest[primary] = stamp
+    out = feed(StampPairs(slop, patience), kept)
+    assert [item for item, _, _ in out] == [stamp for stamp, primary in kept if primary]
+    partners = [partner for _, partner, _ in out if partner is not None]
+    assert len(set(partners)) == len(partners)
+    assert set(partners) <= {stamp for stamp, primary in kept if not primary}
+    for item, partner, difference in out:
+        assert difference == (0 if partner is None else partner - item)
+        assert abs(difference) <= slop
+
+
+@given(two_streams(), st.integers(0, 300), st.integers(0, 3000))
+def test_no_item_is_lost_or_repeated_whatever_the_stamps_do(arrivals, slop, patience):
+    stamps = [(stamp, primary) for stamp, primary in reversed(arrivals)]
+    out = feed(StampPairs(slop, patience), stamps)
+    assert [item for item, _, _ in out] == [stamp for stamp, primary in stamps if primary]
+
+
+@given(
+    st.integers(20, 60),
+    st.integers(0, 15),
+    st.lists(st.integers(-2, 2), min_size=12, max_size=12),
+    st.randoms(use_true_random=False),
+)
+def test_cameras_in_step_are_paired_frame_by_frame(period, offset, jitter, random):
+    """Whatever order the frames of each moment arrive in."""
+    slop = offset + 4
+    primary = [1000 + n * period for n in range(12)]
+    other = [stamp + offset + j for stamp, j in zip(primary, jitter, strict=True)]
+    arrivals = []
+    for both in zip(primary, other, strict=True):
+        moment = list(zip(both, (True, False), strict=True))
+        random.shuffle(moment)
+        arrivals += moment
+    out = feed(StampPairs(slop, 10 * period), arrivals)
+    if slop < period - slop:
+        assert [(a, b) for a, b, _ in out] == list(zip(primary, other, strict=True))
+
+
+def test_a_partner_that_cannot_be_bettered_is_not_waited_for():
+    pairs = StampPairs(slop_ns=20, patience_ns=1000)
+    assert pairs.add(100, 'p', True) == []
+    assert pairs.add(100, 'o', False) == [('p', 'o', 0)]
+
+
+def test_a_primary_item_waits_for_the_other_camera_no_longer_than_patience():
+    pairs = StampPairs(slop_ns=20, patience_ns=150)
+    assert pairs.add(1000, 'p', True) == []
+    assert pairs.expire(1149) == []
+    assert pairs.expire(1150) == [('p', None, 0)]
+    assert pairs.add(1000, 'late', False) == []
+    assert pairs.expire(ENDLESS) == []
+
+
+def test_the_streams_themselves_tell_that_time_has_passed():
+    pairs = StampPairs(slop_ns=20, patience_ns=150)
+    assert pairs.add(1000, 'p', True) == []
+    assert pairs.add(1021, 'too late', False) == [('p', None, 0)]
+    assert pairs.add(2000, 'q', True) == []
+    assert pairs.add(2150, 'r', True) == [('q', None, 0)]
+
+
+def test_stamps_that_jump_backwards_begin_both_streams_anew():
+    pairs = StampPairs(slop_ns=20, patience_ns=150)
+    for stamp in range(5000, 5200, 33):
+        pairs.add(stamp, stamp, True)
+        pairs.add(stamp, stamp, False)
+    assert pairs.add(5231, 'waiting', True) == []
+    assert pairs.add(100, 'p', True) == [('waiting', None, 0)]
+    assert pairs.add(103, 'o', False) + pairs.add(140, 'o2', False) == [('p', 'o', 3)]
+
+
+def test_a_camera_alone_does_not_fill_the_memory():
+    class Item:
+        pass
+
+    alive = weakref.WeakSet()
+    pairs = StampPairs(slop_ns=20, patience_ns=150)
+    for stamp in range(1000, 100_000, 33):
+        item = Item()
+        alive.add(item)
+        assert pairs.add(stamp, item, False) == []
+    assert len(alive) < 10
+
+
+# Screening
+
+
+FAULTS = {
+    Refusal.NO_ENTITY: [{'entity_id': ''}],
+    Refusal.NO_STAMP: [{'stamp_ns': 0}, {'stamp_ns': -1}],
+    Refusal.DIMENSION: [{'mean': []}, {'mean': [1.0]}, {'mean': [1.0, 2.0, 3.0]}],
+    Refusal.NOT_FINITE: [
+        {'mean': [1.0, math.nan]},
+        {'mean': [-math.inf, 1.0]},
+        {'log_var': [0.0, math.nan]},
+        {'log_var': [math.inf, 0.0]},
+    ],
+    Refusal.OUT_OF_RANGE: [
+        {'mean': [1.0, 1e5]},
+        {'log_var': [-1e5, 0.0]},
+        {'trust': 1.5},
+        {'trust': -0.1},
+        {'trust': math.nan},
+        {'step': math.inf},
+        {'step': math.nan},
+        {'steps': LONGEST_CHAIN + 1},
+    ],
+    Refusal.UNKNOWN_MODEL: [{'model': ModelId('m', '1')}],
+    Refusal.BROKEN_CHAIN: [{'trust': 0.9}, {'step': 0.1}, {'steps': 0}],
+}
+
+
+def spoilt(fault):
+    """A well-formed LCT but for one thing."""
+    lct = an_lct(fault.get('mean', [1.0, 2.0])[:0] or [1.0, 2.0], [0.0, 0.0])
+    latent = lct.latent
+    if 'mean' in fault:
+        mean = np.array(fault['mean'], np.float32)
+        latent = replace(latent, mean=mean, log_var=None)
+    if 'log_var' in fault:
+        latent = replace(latent, log_var=np.array(fault['log_var'], np.float32))
+    if 'model' in fault:
+        latent = replace(latent, model=fault['model'])
+    provenance = lct.provenance
+    if 'step' in fault:
+        provenance = (replace(provenance[0], trust=fault['step']),)
+    if 'steps' in fault:
+        sure = replace(provenance[0], trust=1.0)
+        provenance = (provenance[0], *[sure] * (fault['steps'] - 1))[: fault['steps']]
+    own = {k: fault[k] for k in ('entity_id', 'stamp_ns', 'trust') if k in fault}
+    return replace(lct, latent=latent, provenance=provenance, **own)
+
+
+@pytest.mark.parametrize(
+    ('refusal', 'fault'),
+    [(refusal, fault) for refusal, faults in FAULTS.items() for fault in faults],
+    ids=str,
+)
+def test_each_fault_has_its_name_and_is_counted(refusal, fault):
+    assert find_fault(spoilt(fault), dim=2) is refusal
+    screen = Screen()
+    assert screen.judge(spoilt(fault), dim=2) is refusal
+    assert (screen.accepted, screen.refused, dict(screen.reasons)) == (0, 1, {refusal: 1})
+
+
+def test_every_refusal_is_tried():
+    elsewhere = {Refusal.MALFORMED, Refusal.SEQUENCE}
+    assert set(FAULTS) | elsewhere == set(Refusal)
+
+
+def test_a_well_formed_lct_has_no_fault():
+    assert find_fault(an_lct()) is None
+    assert find_fault(an_lct(log_var=(-1.0, 1.0)), dim=2) is None
+    assert find_fault(spoilt({'steps': LONGEST_CHAIN})) is None
+    # Without a known model its size is as good as any.
+    assert find_fault(an_lct(mean=[1.0])) is None
+
+
+def test_an_entity_says_nothing_twice_and_nothing_old():
+    screen = Screen()
+    order = [5, 5, 4, 6, 2**64 - 1, 7]
+    verdicts = [screen.judge(an_lct(sequence=n)) for n in order]
+    replayed = Refusal.SEQUENCE
+    assert verdicts == [None, replayed, replayed, None, None, replayed]
+    assert (screen.accepted, screen.refused) == (3, 3)
+    assert screen.reasons == {replayed: 3}
+
+
+def test_entities_count_for_themselves():
+    screen = Screen()
+    assert screen.judge(an_lct(entity='a', sequence=9)) is None
+    assert screen.judge(an_lct(entity='b', sequence=0)) is None
+
+
+def test_what_was_refused_uses_up_no_sequence_number():
+    screen = Screen()
+    good = an_lct(sequence=3)
+    assert screen.judge(replace(good, stamp_ns=0)) is Refusal.NO_STAMP
+    assert screen.judge(good) is None
+
+
+# Trust
+
+
+@given(st.lists(UNIT, max_size=10))
+def test_the_trust_of_a_chain_is_the_product_of_its_steps(trusts):
+    chain = tuple(Provenance(Operation.RELAY, 'e', trust=trust) for trust in trusts)
+    expected = float(np.prod(trusts)) if trusts else 0.0
+    assert chain_trust(chain) == pytest.approx(expected)
+    if trusts:
+        assert chain_trust(chain) <= min(trusts)
+
+
+@given(st.floats(0, 10), st.floats(0, 1e6))
+def test_trust_in_a_latent_is_the_specifications_formula(mse, kl):
+    expected = (max(0.0, 1 - 10 * mse) + 1 / (1 + kl)) / 2
+    assert telemetry_trust(mse, kl) == pytest.approx(expected)
+
+
+def test_trust_in_a_latent_by_hand():
+    assert telemetry_trust(0.0, 0.0) == 1.0
+    assert telemetry_trust(0.05, 1.0) == pytest.approx((0.5 + 0.5) / 2)
+    assert telemetry_trust(1.0, 3.0) == pytest.approx((0 + 0.25) / 2)
+
+
+@given(st.floats(), st.floats())
+def test_nothing_unmeasured_infinite_or_impossible_earns_trust(mse, kl):
+    trust = telemetry_trust(mse, kl)
+    assert 0 <= trust <= 1
+    if not 0 <= mse < math.inf:
+        assert trust == telemetry_trust(0.1, kl), 'as if it decoded badly'
+    if not 0 <= kl < math.inf:
+        assert trust == telemetry_trust(mse, math.inf)
+
+
+# Matching
+
+
+def matrices(rows):
+    return st.lists(
+        st.lists(SMALL, min_size=3, max_size=3), min_size=rows[0], max_size=rows[1]
+    ).map(lambda values: np.array(values, np.float32).reshape(-1, 3))
+
+
+@given(matrices((0, 4)), matrices((0, 4)))
+def test_no_other_one_to_one_matching_is_more_similar(a, b):
+    matches = agreement.match(a, b)
+    assert len(matches) == min(len(a), len(b))
+    assert [m.a for m in matches] == sorted({m.a for m in matches})
+    assert len({m.b for m in matches}) == len(matches)
+
+    def cosine(x, y):
+        x, y = x.astype(float), y.astype(float)
+        lengths = math.hypot(*x) * math.hypot(*y)
+        return float(x @ y) / lengths if lengths else 0.0
+
+    for m in matches:
+        assert m.similarity == pytest.approx(cosine(a[m.a], b[m.b]), abs=1e-4)
+    if matches:
+        few, many = sorted((a, b), key=len)
+        best = max(
+            sum(cosine(few[i], many[j]) for i, j in enumerate(order))
+            for order in itertools.permutations(range(len(many)), len(few))
+        )
+        assert sum(m.similarity for m in matches) == pytest.approx(best, abs=1e-3)
+
+
+@given(matrices((0, 5)), matrices((0, 5)))
+def test_neither_camera_is_favoured(a, b):
+    there = sum(m.similarity for m in agreement.match(a, b))
+    back = sum(m.similarity for m in agreement.match(b, a))
+    assert there == pytest.approx(back, abs=1e-4)
+
+
+def test_the_same_things_in_another_order_find_each_other():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(6, 64))
+    order = rng.permutation(6)
+    matches = agreement.match(a, a[order])
+    assert [order[m.b] for m in matches] == list(range(6))
+    assert all(m.similarity == pytest.approx(1) for m in matches)
+
+
+def test_whitening_takes_off_what_all_latents_share():
+    mean, std = np.full(64, 50.0), np.full(64, 2.0)
+    rng = np.random.default_rng(1)
+    a, b = mean + std * rng.normal(size=(2, 1, 64))
+    raw = agreement.cosine_matrix(a, b)[0, 0]
+    white = agreement.cosine_matrix(
+        agreement.whiten(a, mean, std), agreement.whiten(b, mean, std)
+    )[0, 0]
+    assert raw > 0.99
+    assert abs(white) < 0.5
+
+
+# Fusing
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.lists(SMALL, min_size=4, max_size=4)] * 2, UNIT), min_size=1, max_size=3
+    )
+)
+def test_each_dimension_is_weighted_by_its_precision(parts):
+    lcts = [an_lct(mean, log_var) for mean, log_var, _ in parts]
+    others = [(lct, part[2]) for lct, part in zip(lcts, parts, strict=True)][1:]
+    fused = agreement.fuse(lcts[0], others, 'arbiter', 7)
+    means, log_vars = (np.array([part[n] for part in parts], np.float64) for n in (0, 1))
+    variance = 1 / (1 / np.exp(log_vars)).sum(axis=0)
+    expected = variance * (means / np.exp(log_vars)).sum(axis=0)
+    np.testing.assert_allclose(fused.latent.mean, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fused.latent.log_var, np.log(variance), rtol=1e-5, atol=1e-5)
+    assert fused.latent.mean.dtype == fused.latent.log_var.dtype == np.float32
+    assert fused.trust == pytest.approx(chain_trust(fused.provenance))
+
+
+def test_fusing_by_hand():
+    sure, unsure = an_lct([1.0], [math.log(1.0)]), an_lct([4.0], [math.log(2.0)])
+    fused = agreement.fuse(sure, [(unsure, 0.9)], 'arbiter', 7)
+    assert fused.latent.mean[0] == pytest.approx((1 * 1.0 + 0.5 * 4.0) / 1.5)
+    assert fused.latent.log_var[0] == pytest.approx(math.log(1 / 1.5))
+    assert fused.latent.kind is LatentKind.FUSED
+    assert (fused.entity_id, fused.sequence, fused.stamp_ns) == ('arbiter', 7, sure.stamp_ns)
+    assert fused.trust == pytest.approx(0.8 * 1.0 * 0.9)
+    assert [step.parent_id for step in fused.provenance[1:]] == [sure.id, unsure.id]
+    assert all(step.operation is Operation.FUSE for step in fused.provenance[1:])
+    assert find_fault(fused) is None
+
+
+def test_without_variances_all_weigh_the_same():
+    fused = agreement.fuse(an_lct([1.0]), [(an_lct([4.0], [0.0]), 0.9)], 'arbiter', 7)
+    assert fused.latent.mean[0] == 2.5
+    assert fused.latent.log_var is None
+
+
+@pytest.mark.parametrize('log_var', [None, (-3.0, 3.0)])
+def test_alone_the_primary_is_passed_on_unchanged_with_little_trust(log_var):
+    primary = an_lct((1 / 3, -2 / 3), log_var)
+    fused = agreement.fuse(primary, [], 'arbiter', 7)
+    assert np.array_equal(fused.latent.mean, primary.latent.mean)
+    if log_var is not None:
+        assert np.array_equal(fused.latent.log_var, primary.latent.log_var)
+    assert fused.trust == pytest.approx(primary.trust * agreement.ALONE_TRUST)
+    assert fused.id != primary.id
+
+
+@pytest.mark.parametrize('extreme', [-9000.0, 9000.0])
+def test_the_largest_and_smallest_variances_that_pass_screening_fuse_to_numbers(extreme):
+    a, b = an_lct([1.0, 2.0], [extreme, extreme]), an_lct([3.0, 4.0], [extreme, 0.0])
+    assert find_fault(a) is None
+    fused = agreement.fuse(a, [(b, 1.0)], 'arbiter', 7).latent
+    assert np.isfinite(fused.mean).all()
+    assert np.isfinite(fused.log_var).all()
+    assert fused.mean[0] == 2.0, 'equally unsure'
+    assert fused.mean[1] == (2.0 if extreme < 0 else 4.0), 'the surer one'

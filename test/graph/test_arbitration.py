@@ -1,0 +1,509 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Encoders, arbiter and viewer as processes, and crops and LCTs of the test's own making."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message, serialize_message
+from sage_msgs.msg import (
+    Agreement,
+    AgreementArray,
+    Crop,
+    CropArray,
+    LCTArray,
+    ModelInfo,
+    Provenance,
+)
+from sage_msgs.srv import DecodeLatent, EncodeImage
+from sensor_msgs.msg import Image, RegionOfInterest
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from sage_perception import models
+from sage_perception.graph import dual_camera
+from sage_perception.ros import qos
+from sage_perception.ros.images import to_message, to_rgb
+from sage_perception.ros.messages import latent_value, lct_value, stamp_of
+from sage_perception.trust.agreement import ALONE_TRUST
+from sage_perception.vision.synthetic import SyntheticWorld
+
+CAMERAS = ('cam0', 'cam1')
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+OK, WARN, ERROR = b'\0', b'\1', b'\2'
+
+
+class Bench:
+    """Sends what cameras would, and collects what comes of it."""
+
+    def __init__(self, graph):
+        self.graph = graph
+        node = graph.ros.node
+        self._crops = {c: node.create_publisher(CropArray, f'{c}/crops', 10) for c in CAMERAS}
+        self._lcts = {c: node.create_publisher(LCTArray, f'{c}/lcts', 10) for c in CAMERAS}
+        self.said = {c: graph.collect(LCTArray, f'{c}/lcts') for c in CAMERAS}
+        self.trusted = graph.collect(LCTArray, 'trusted')
+        self.fused = graph.collect(LCTArray, 'fused')
+        self.agreement = graph.collect(AgreementArray, 'agreement')
+        graph.health()
+        for publishers, count in ((self._crops, 2), (self._lcts, 3)):
+            for publisher in publishers.values():
+                graph.wait_for(
+                    lambda p=publisher, n=count: p.get_subscription_count() >= n, 'ears'
+                )
+        # Each moment is later than the one before.
+        self._time = node.get_clock().now().nanoseconds
+
+    def header(self, offset_ns=0):
+        return Header(stamp=stamp_of(self._time + offset_ns), frame_id='lens')
+
+    def next_moment(self):
+        """Go on to a time that no patience of the arbiter reaches back from."""
+        clock = self.graph.ros.node.get_clock()
+        later = self._time + 200_000_000
+        self._time = self.graph.wait_for(
+            lambda: clock.now().nanoseconds > later and clock.now().nanoseconds, 'time'
+        )
+
+    def see(self, camera, pictures, offset_ns=0):
+        """Send the crops of one camera; pictures may be messages already."""
+        header = self.header(offset_ns)
+        crops = [
+            Crop(
+                image=p if isinstance(p, Image) else to_message(p, 'rgb8', header),
+                roi=RegionOfInterest(x_offset=70 * n, width=64, height=64),
+                track_id=n + 1,
+                score=0.5,
+            )
+            for n, p in enumerate(pictures)
+        ]
+        array = CropArray(header=header, source_width=640, source_height=480, crops=crops)
+        self.send(camera, array)
+        return header
+
+    def send(self, camera, crops):
+        """Send an array of crops."""
+        self._crops[camera].publish(crops)
+
+    def say(self, camera, lcts, header=None):
+        """Send LCTs as an encoder would."""
+        array = LCTArray(header=header or self.header(), lcts=lcts)
+        self._lcts[camera].publish(array)
+        return array.header
+
+    def of(self, messages, header, what):
+        """Wait for the message of this header."""
+        return self.graph.wait_for(
+            lambda: next((m for m in list(messages) if m.header == header), None), what
+        )
+
+    def figures(self, part):
+        """Wait for the next diagnostics and return the figures of a part that are numbers."""
+        count = len(self.graph._health)
+        status = self.graph.wait_for(lambda: self.graph.health(count).get(part), f'{part} reports')
+        texts = {pair.key: pair.value for pair in status.values}
+        return {key: float(text) for key, text in texts.items() if text.isdigit()}
+
+
+@pytest.fixture(scope='module')
+def bench(run_graph):
+    specs = dual_camera()
+    kinds = ('encoder', 'arbiter', 'viewer')
+    graph = run_graph([spec for spec in specs if spec.name in kinds])
+    # Someone looks, so that the viewer draws.
+    graph.mosaics = graph.collect(Image, 'mosaic')
+    bench = Bench(graph)
+
+    def in_touch():
+        bench.next_moment()
+        for camera in CAMERAS:
+            bench.see(camera, [])
+        return bench.agreement
+
+    graph.wait_for(in_touch, 'everyone has met everyone')
+    return bench
+
+
+@pytest.fixture(autouse=True)
+def at_a_new_moment(bench):
+    bench.next_moment()
+
+
+@pytest.fixture(scope='module')
+def things():
+    """Pictures of three different things, uint8 RGB."""
+    worlds = [SyntheticWorld(seed=seed, width=128, height=128, objects=1) for seed in (1, 2, 3)]
+    pictures = []
+    for world in worlds:
+        roi = world.truth(0.0)[0].roi
+        x = min(max(roi.x + roi.width // 2 - 32, 0), 64)
+        y = min(max(roi.y + roi.height // 2 - 32, 0), 64)
+        pictures.append(np.ascontiguousarray(world.render(0.0)[y : y + 64, x : x + 64, ::-1]))
+    return pictures
+
+
+# What two cameras make of one moment
+
+
+def test_the_same_things_are_agreed_on_and_fused(bench, things):
+    header = bench.see('cam0', things)
+    bench.see('cam1', things[::-1], offset_ns=5_000_000)
+    agreement = bench.of(bench.agreement, header, 'agreement')
+    fused = bench.of(bench.fused, header, 'fused')
+    assert (agreement.entity_a, agreement.entity_b) == CAMERAS
+    assert agreement.stamp_delta_s == pytest.approx(0.005)
+    assert (agreement.unmatched_a, agreement.unmatched_b) == (0, 0)
+    assert {a.level for a in agreement.agreements} == {Agreement.LEVEL_HIGH}
+    assert [(a.track_a, a.track_b) for a in agreement.agreements] == [(1, 3), (2, 2), (3, 1)]
+    assert [a.similarity for a in agreement.agreements] == pytest.approx([1.0] * 3, abs=1e-4)
+    mine = bench.of(bench.said['cam0'], header, 'the LCTs of cam0').lcts
+    for own, both in zip(mine, fused.lcts, strict=True):
+        own, both = lct_value(own), lct_value(both)
+        # Two equal measurements: the same mean, half the variance.
+        np.testing.assert_allclose(both.latent.mean, own.latent.mean, rtol=1e-5, atol=1e-6)
+        half = own.latent.log_var - math.log(2)
+        np.testing.assert_allclose(both.latent.log_var, half, rtol=1e-5, atol=1e-5)
+        assert len(both.provenance) == 3
+        assert both.trust == pytest.approx(own.trust, rel=1e-3)
+
+
+def test_different_things_are_not_fused(bench, things):
+    header = bench.see('cam0', things[:1])
+    bench.see('cam1', things[1:2])
+    agreement = bench.of(bench.agreement, header, 'agreement')
+    fused = lct_value(bench.of(bench.fused, header, 'fused').lcts[0])
+    assert [a.level for a in agreement.agreements] == [Agreement.LEVEL_LOW]
+    assert agreement.agreements[0].similarity < 0.7
+    assert len(fused.provenance) == 2
+    assert fused.trust == pytest.approx(fused.provenance[0].trust * ALONE_TRUST, rel=1e-3)
+
+
+def test_what_only_one_camera_sees_stays_unmatched(bench, things):
+    header = bench.see('cam0', things)
+    bench.see('cam1', things[:1])
+    agreement = bench.of(bench.agreement, header, 'agreement')
+    assert (agreement.unmatched_a, agreement.unmatched_b) == (2, 0)
+    assert len(agreement.agreements) == 1
+    fused = bench.of(bench.fused, header, 'fused')
+    assert [len(lct.provenance) for lct in fused.lcts] == [3, 2, 2]
+
+
+def test_frames_without_crops_are_answered_too(bench):
+    header = bench.see('cam0', [])
+    bench.see('cam1', [])
+    assert bench.of(bench.fused, header, 'fused').lcts == []
+    assert bench.of(bench.agreement, header, 'agreement').agreements == []
+
+
+def test_when_the_other_camera_is_silent_the_primary_one_goes_on_alone(bench, things):
+    header = bench.see('cam0', things)
+    fused = bench.of(bench.fused, header, 'fused')
+    assert [len(lct.provenance) for lct in fused.lcts] == [2, 2, 2]
+    for lct in map(lct_value, fused.lcts):
+        assert lct.trust == pytest.approx(lct.provenance[0].trust * ALONE_TRUST, rel=1e-3)
+    assert header not in [a.header for a in bench.agreement]
+
+
+def test_frames_of_other_moments_are_not_paired(bench, things):
+    header = bench.see('cam0', things)
+    bench.see('cam1', things, offset_ns=50_000_000)
+    fused = bench.of(bench.fused, header, 'fused')
+    assert [len(lct.provenance) for lct in fused.lcts] == [2, 2, 2]
+    assert header not in [a.header for a in bench.agreement]
+
+
+# What should not be believed
+
+
+def test_malformed_crops_are_refused_and_counted_and_the_others_encoded(bench, things):
+    good = to_message(things[0], 'rgb8', bench.header())
+    short = to_message(things[0], 'rgb8', bench.header())
+    short.data = short.data[:-1]
+    bad = [
+        short,
+        Image(),
+        Image(encoding='rgb8', width=64),
+        Image(encoding='32FC1', width=1, height=1),
+    ]
+    before = bench.figures('cam0/encoder: input crops')['refused']
+    header = bench.see('cam0', [bad[0], good, *bad[1:], good])
+    lcts = bench.of(bench.said['cam0'], header, 'the LCTs of cam0').lcts
+    assert [lct.latent.track_id for lct in lcts] == [2, 6]
+    assert lcts[0].latent.mean == lcts[1].latent.mean
+    assert bench.figures('cam0/encoder: input crops')['refused'] == before + len(bad)
+    written = bench.graph.written('cam0/encoder')
+    assert '/cam0/crops: 12287 bytes of data, but 64 x 64 pixels in rgb8' in written
+    # Nobody fell over it, and what comes next is encoded, fused and shown.
+    bench.next_moment()
+    header = bench.see('cam0', things)
+    bench.see('cam1', things)
+    assert len(bench.of(bench.agreement, header, 'agreement').agreements) == 3
+    count = len(bench.graph.mosaics)
+    bench.graph.wait_for(lambda: len(bench.graph.mosaics) > count, 'a picture')
+
+
+def test_regions_that_cannot_be_do_not_bring_the_viewer_down(bench, things):
+    header = bench.header()
+    most = 2**32 - 1
+    roi = RegionOfInterest(x_offset=most, y_offset=most, width=most, height=most)
+    crop = Crop(image=to_message(things[0], 'rgb8', header), roi=roi, track_id=most)
+    markers = bench.graph.collect(MarkerArray, 'cam0/markers')
+    bench.graph.wait_for(lambda: markers, 'markers')
+    bench.send('cam0', CropArray(header=header, crops=[crop]))
+    bench.of(bench.fused, header, 'fused')
+    for shown in (bench.graph.mosaics, markers):
+        count = len(shown)
+        bench.graph.wait_for(lambda s=shown, c=count: len(s) > c + 1, 'what the viewer shows')
+    assert bench.graph.runner.processes['viewer'].restarts == 0
+
+
+def test_crops_of_any_size_and_colour_are_encoded(bench, things):
+    grey = things[0].mean(axis=2).astype(np.uint8)
+    pictures = [
+        to_message(np.ascontiguousarray(things[0][..., ::-1]), 'bgr8', bench.header()),
+        to_message(things[0].repeat(2, axis=0).repeat(2, axis=1), 'rgb8', bench.header()),
+        to_message(grey, 'mono8', bench.header()),
+        to_message(things[0][:1, :1], 'rgb8', bench.header()),
+    ]
+    header = bench.see('cam0', [things[0], *pictures])
+    plain, swapped, doubled, *_ = bench.of(bench.said['cam0'], header, 'LCTs').lcts
+    assert swapped.latent.mean == plain.latent.mean
+    assert doubled.latent.mean == plain.latent.mean
+
+
+def an_lct(bench, things, camera='cam0'):
+    """Let an encoder make a good LCT, which the arbiter accepts."""
+    header = bench.see(camera, things[:1])
+    lct = bench.of(bench.said[camera], header, 'an LCT').lcts[0]
+    bench.of(bench.trusted, header, 'its acceptance')
+    bench.next_moment()
+    return lct
+
+
+def edited(lct, number, edit):
+    """Return a copy with an identity of its own, changed by `edit`."""
+    copy = deserialize_message(serialize_message(lct), type(lct))
+    copy.entity_id = 'forger'
+    copy.sequence = number
+    edit(copy)
+    return copy
+
+
+def nan(lct):
+    lct.latent.mean[3] = math.nan
+
+
+def infinite_variance(lct):
+    lct.latent.log_var[0] = math.inf
+
+
+def huge(lct):
+    lct.latent.mean[0] = 1e9
+
+
+def too_short(lct):
+    lct.latent.mean = lct.latent.mean[:16]
+    lct.latent.log_var = lct.latent.log_var[:16]
+
+
+def empty(lct):
+    lct.latent.mean = []
+    lct.latent.log_var = []
+
+
+def uneven(lct):
+    lct.latent.log_var = lct.latent.log_var[:16]
+
+
+def unknown_kind(lct):
+    lct.latent.kind = 200
+
+
+def overtrusted(lct):
+    lct.trust = 7.0
+
+
+def nan_trust(lct):
+    lct.trust = math.nan
+
+
+def embellished(lct):
+    lct.trust = min(1.0, lct.trust + 0.2)
+
+
+def endless_chain(lct):
+    lct.provenance += [Provenance(operation=Provenance.OPERATION_RELAY, trust=1.0)] * 15
+
+
+def anonymous(lct):
+    lct.entity_id = ''
+
+
+def undated(lct):
+    lct.stamp = stamp_of(0)
+
+
+def of_no_model(lct):
+    lct.latent.model.fingerprint = np.zeros(32, np.uint8)
+
+
+FORGERIES = {
+    nan: 'not finite',
+    infinite_variance: 'not finite',
+    huge: 'out of range',
+    too_short: 'wrong dimension',
+    empty: 'wrong dimension',
+    uneven: 'malformed',
+    unknown_kind: 'malformed',
+    overtrusted: 'out of range',
+    nan_trust: 'out of range',
+    embellished: 'broken chain',
+    endless_chain: 'out of range',
+    anonymous: 'no entity',
+    undated: 'no stamp',
+    of_no_model: 'unknown model',
+}
+
+
+def test_what_cannot_be_right_is_refused_by_reason_and_the_rest_goes_on(bench, things):
+    good = an_lct(bench, things)
+    arbiter = 'arbiter: agreement'
+    before = bench.figures(arbiter)
+    forged = [edited(good, n, forge) for n, forge in enumerate(FORGERIES, 1)]
+    sound = [edited(good, n, lambda lct: None) for n in (100, 101)]
+    header = bench.say('cam0', [sound[0], *forged, sound[1]])
+    trusted = bench.of(bench.trusted, header, 'what is trusted')
+    assert [lct.sequence for lct in trusted.lcts] == [100, 101]
+    assert len(bench.of(bench.fused, header, 'fused').lcts) == 2
+    after = bench.figures(arbiter)
+    more = {name: after[name] - before.get(name, 0) for name in after if name.startswith('cam0 ')}
+    expected = Counter(f'cam0 refused: {reason}' for reason in FORGERIES.values())
+    assert more == {**expected, 'cam0 accepted': 2, 'cam0 refused': len(FORGERIES)}
+    assert 'refused an LCT of cam0: ' in bench.graph.written('arbiter')
+
+
+def test_what_was_said_before_is_refused_as_a_replay(bench, things):
+    good = an_lct(bench, things)
+    replays = 'cam0 refused: replayed or old sequence'
+    before = bench.figures('arbiter: agreement').get(replays, 0)
+    header = bench.say('cam0', [good, edited(good, 200, lambda lct: None)])
+    assert [x.sequence for x in bench.of(bench.trusted, header, 'trusted').lcts] == [200]
+    assert bench.figures('arbiter: agreement')[replays] == before + 1
+
+
+def test_latents_of_another_model_are_passed_on_but_not_compared(bench, things):
+    def foreign(lct):
+        lct.latent.model.fingerprint = np.full(32, 9, np.uint8)
+
+    def foreign_and_short(lct):
+        foreign(lct)
+        too_short(lct)
+
+    good = an_lct(bench, things)
+    header = bench.say('cam0', [edited(good, 300, foreign), edited(good, 301, foreign_and_short)])
+    bench.say('cam1', [edited(good, 302, foreign)], header)
+    assert len(bench.of(bench.fused, header, 'fused').lcts) == 2
+    assert header not in [a.header for a in bench.agreement]
+    assert 'different latent spaces' in bench.graph.written('arbiter')
+
+
+def test_a_model_whose_statistics_cannot_be_is_refused(bench, things):
+    infos = bench.graph.collect(ModelInfo, 'cam1/model_info', qos.LATCHED)
+    info = bench.graph.wait_for(lambda: infos and infos[0], 'the model')
+    publisher = bench.graph.ros.node.create_publisher(ModelInfo, 'cam1/model_info', qos.LATCHED)
+    bench.graph.wait_for(lambda: publisher.get_subscription_count() == 2, 'the arbiter')
+    before = bench.figures('arbiter: input cam1/model_info')['refused']
+    mean, std = info.latent_mean, info.latent_std
+    for bad_mean, bad_std in (
+        (mean, [0.0] * len(std)),
+        (mean, [math.nan] * len(std)),
+        ([math.inf] * len(mean), std),
+        (mean[:-1], std),
+        ([], []),
+    ):
+        info.latent_mean, info.latent_std = bad_mean, bad_std
+        publisher.publish(info)
+        publisher.wait_for_all_acked()
+    bench.graph.wait_for(
+        lambda: bench.figures('arbiter: input cam1/model_info')['refused'] == before + 5,
+        'five refusals',
+    )
+    header = bench.see('cam0', things)
+    bench.see('cam1', things)
+    agreements = bench.of(bench.agreement, header, 'agreement').agreements
+    assert {a.level for a in agreements} == {Agreement.LEVEL_HIGH}
+    bench.graph.ros.node.destroy_publisher(publisher)
+
+
+# Quality of service
+
+
+def test_a_publisher_that_does_not_fit_is_named_with_the_fix(bench):
+    """Encoders want every crop: who offers less is not heard, and that is said."""
+    node = bench.graph.ros.node
+    publisher = node.create_publisher(CropArray, 'cam1/crops', BEST_EFFORT)
+    expected = 'set qos_overrides./cam1/crops.subscription.reliability to best_effort'
+    bench.graph.wait_for(lambda: expected in bench.graph.written('cam1/encoder'), 'the message')
+    part = 'cam1/encoder: input crops'
+
+    def error():
+        status = bench.graph.health(-4).get(part)
+        return status and status.level == ERROR and status.message
+
+    message = bench.graph.wait_for(error, 'the diagnostics')
+    assert 'incompatible quality of service on /cam1/crops' in message
+    assert expected in message
+    node.destroy_publisher(publisher)
+
+
+# Services
+
+
+@pytest.fixture(scope='module')
+def codec():
+    return models.load('tinyvae', backend='onnxruntime')
+
+
+def test_one_picture_is_encoded_on_request(bench, things, codec):
+    image = to_message(things[0], 'rgb8', Header())
+    answer = bench.graph.ros.ask(EncodeImage, 'cam0/encoder/encode_image', image=image)
+    assert (answer.success, answer.message) == (True, '')
+    value = latent_value(answer.latent)
+    x = things[0].transpose(2, 0, 1)[None].astype(np.float32) / 255
+    assert np.array_equal(value.mean, codec.encode(x)[0])
+    assert value.model == codec.id
+    assert value.roi is None
+
+
+def test_one_latent_is_decoded_on_request(bench, things, codec):
+    image = to_message(things[0], 'rgb8', Header())
+    encoded = bench.graph.ros.ask(EncodeImage, 'cam0/encoder/encode_image', image=image)
+    # The other camera's encoder has the same model.
+    service = 'cam1/encoder/decode_latent'
+    answer = bench.graph.ros.ask(DecodeLatent, service, latent=encoded.latent)
+    assert (answer.success, answer.message) == (True, '')
+    expected = codec.decode(latent_value(encoded.latent).mean[None])[0].transpose(1, 2, 0) * 255
+    assert np.array_equal(to_rgb(answer.image), np.rint(expected.clip(0, 255)).astype(np.uint8))
+
+
+def test_what_cannot_be_encoded_or_decoded_is_explained(bench, things):
+    ask = bench.graph.ros.ask
+    answer = ask(EncodeImage, 'cam0/encoder/encode_image', image=Image(encoding='rgb8'))
+    assert (answer.success, answer.message) == (False, 'picture of 0 x 0 pixels')
+    image = to_message(things[0], 'rgb8', Header())
+    latent = ask(EncodeImage, 'cam0/encoder/encode_image', image=image).latent
+    latent.model.fingerprint = np.full(32, 9, np.uint8)
+    answer = ask(DecodeLatent, 'cam0/encoder/decode_latent', latent=latent)
+    assert not answer.success
+    assert answer.message.startswith('the latent is of tinyvae@')
+    latent = ask(EncodeImage, 'cam0/encoder/encode_image', image=image).latent
+    latent.mean[0] = math.nan
+    answer = ask(DecodeLatent, 'cam0/encoder/decode_latent', latent=latent)
+    assert (answer.success, answer.message) == (False, 'the latent is not finite')
+    latent.mean, latent.log_var = [0.0] * 16, []
+    answer = ask(DecodeLatent, 'cam0/encoder/decode_latent', latent=latent)
+    assert not answer.success
+    assert 'takes latents as float32 [B, 64]' in answer.message

@@ -1,0 +1,284 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole graph of a robot with two cameras, in a namespace, as processes."""
+
+import itertools
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray, ModelInfo, TrustReport
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from visualization_msgs.msg import MarkerArray
+
+from sage_perception import models
+from sage_perception.graph import Camera, dual_camera
+from sage_perception.ros import qos
+from sage_perception.ros.images import to_bgr, to_rgb
+from sage_perception.ros.messages import latent_value, lct_value, stamp_ns
+from sage_perception.trust.agreement import ALONE_TRUST
+from sage_perception.trust.lct import find_fault
+from sage_perception.vision.synthetic import SyntheticWorld
+
+FPS = 15
+WORLD = f'synthetic://?seed=1&width=320&height=240&fps={FPS}&lock=wall'
+# Both cameras see the same things, the second one brighter.
+CAMERAS = (Camera('cam0', WORLD), Camera('cam1', f'{WORLD}&gain=1.1'))
+# After a node was killed; on a quiet machine.
+WHOLE_AGAIN_S = 5.0
+QUIET = os.getloadavg()[0] < 0.5 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(scope='module')
+def graph(run_graph):
+    graph = run_graph(dual_camera(CAMERAS, namespace='robot1'))
+    graph.topics = {
+        name: graph.collect(kind, f'robot1/{name}')
+        for name, kind in {
+            'cam0/image_raw': Image,
+            'cam0/crops': CropArray,
+            'cam0/lcts': LCTArray,
+            'cam1/lcts': LCTArray,
+            'trusted': LCTArray,
+            'fused': LCTArray,
+            'agreement': AgreementArray,
+        }.items()
+    }
+    graph.health()
+    graph.wait_for(lambda: any(is_high(a) for a in graph.topics['agreement']), 'agreement')
+    return graph
+
+
+def is_high(array):
+    return any(agreement.level == Agreement.LEVEL_HIGH for agreement in array.agreements)
+
+
+def key(message):
+    return stamp_ns(message.header.stamp), message.header.frame_id
+
+
+def complete(graph):
+    """Return the messages of one frame by topic, from the camera to what was fused."""
+    topics = ('cam0/image_raw', 'cam0/crops', 'cam0/lcts', 'fused', 'agreement')
+
+    def found():
+        by_key = [{key(m): m for m in list(graph.topics[name])} for name in topics]
+        agreed = [k for k, m in by_key[-1].items() if is_high(m)]
+        whole = [k for k in agreed if all(k in messages for messages in by_key)]
+        return whole and {name: by_key[n][whole[-1]] for n, name in enumerate(topics)}
+
+    return graph.wait_for(found, 'a frame that went all the way')
+
+
+def test_stamp_and_frame_are_those_of_the_picture_all_the_way(graph):
+    frame = complete(graph)
+    image, crops, lcts = (frame[f'cam0/{name}'] for name in ('image_raw', 'crops', 'lcts'))
+    assert image.header.frame_id == 'cam0_optical_frame'
+    assert image.header.stamp.sec > 0
+    for message in frame.values():
+        assert message.header == image.header
+    for crop in crops.crops:
+        assert crop.image.header == image.header
+    for message in (crops, lcts, frame['fused']):
+        assert (message.source_width, message.source_height) == (image.width, image.height)
+    for lct in (*lcts.lcts, *frame['fused'].lcts):
+        assert lct.stamp == image.header.stamp
+    regions = [crop.roi for crop in crops.crops]
+    assert [lct.latent.roi for lct in lcts.lcts] == regions
+    assert [lct.latent.roi for lct in frame['fused'].lcts] == regions
+    tracks = [crop.track_id for crop in crops.crops]
+    assert [lct.latent.track_id for lct in frame['fused'].lcts] == tracks
+
+
+def test_the_pictures_are_those_of_the_world_at_their_stamp(graph):
+    world = SyntheticWorld(seed=1, width=320, height=240)
+    image = complete(graph)['cam0/image_raw']
+    tick = round(stamp_ns(image.header.stamp) * 1e-9 * FPS)
+    assert np.array_equal(to_bgr(image), world.render(tick / FPS, tick))
+
+
+def test_crops_are_cut_from_their_picture(graph):
+    frame = complete(graph)
+    picture = to_rgb(frame['cam0/image_raw']).astype(float)
+    for crop in frame['cam0/crops'].crops:
+        roi = crop.roi
+        cut = picture[roi.y_offset : roi.y_offset + roi.height, roi.x_offset :][:, : roi.width]
+        assert cut.shape[:2] == (roi.height, roi.width), 'inside the frame'
+        got = to_rgb(crop.image).astype(float)
+        assert np.abs(got.mean(axis=(0, 1)) - cut.mean(axis=(0, 1))).max() < 8
+
+
+def test_latents_are_those_of_the_model_bit_for_bit(graph):
+    infos = graph.collect(ModelInfo, 'robot1/cam0/model_info', qos.LATCHED)
+    info = graph.wait_for(lambda: infos and infos[0], 'the model, for who comes late')
+    codec = models.load('tinyvae', backend=info.backend)
+    frame = complete(graph)
+    crops, lcts = frame['cam0/crops'].crops, frame['cam0/lcts'].lcts
+    pictures = np.stack([to_rgb(crop.image) for crop in crops])
+    x = pictures.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    mean, log_var = codec.encode_stats(x)
+    values = [latent_value(lct.latent) for lct in lcts]
+    assert np.array_equal(np.stack([value.mean for value in values]), mean)
+    assert np.array_equal(np.stack([value.log_var for value in values]), log_var)
+    error = np.square(codec.decode(mean) - x).mean(axis=(1, 2, 3))
+    assert [v.telemetry.reconstruction_error for v in values] == pytest.approx(error, rel=1e-5)
+    assert all(value.model == codec.id for value in values)
+    assert bytes(info.model.fingerprint) == codec.id.fingerprint
+
+
+def test_lcts_are_well_formed_numbered_and_speak_for_their_camera(graph):
+    for camera in ('cam0', 'cam1'):
+        lcts = [
+            lct_value(lct) for array in list(graph.topics[f'{camera}/lcts']) for lct in array.lcts
+        ]
+        assert lcts
+        assert {lct.entity_id for lct in lcts} == {f'robot1/{camera}'}
+        assert {find_fault(lct) for lct in lcts} == {None}
+        assert len({lct.id for lct in lcts}) == len(lcts)
+        sequences = [lct.sequence for lct in lcts]
+        assert all(b > a for a, b in itertools.pairwise(sequences))
+
+
+def test_what_is_accepted_is_passed_on_unchanged(graph):
+    said = {
+        bytes(lct.id): lct
+        for name in ('cam0/lcts', 'cam1/lcts')
+        for array in list(graph.topics[name])
+        for lct in array.lcts
+    }
+    trusted = [lct for array in list(graph.topics['trusted']) for lct in array.lcts]
+    known = [lct for lct in trusted if bytes(lct.id) in said]
+    assert known
+    assert all(lct == said[bytes(lct.id)] for lct in known)
+    assert {lct.entity_id for lct in known} == {'robot1/cam0', 'robot1/cam1'}
+
+
+def test_what_both_cameras_see_alike_is_fused_and_the_rest_is_not_trusted_much(graph):
+    frame = complete(graph)
+    own = {bytes(lct.id): lct_value(lct) for lct in frame['cam0/lcts'].lcts}
+    high = {
+        bytes(a.lct_a): a for a in frame['agreement'].agreements if a.level == Agreement.LEVEL_HIGH
+    }
+    for fused in map(lct_value, frame['fused'].lcts):
+        assert find_fault(fused) is None
+        assert fused.entity_id == 'robot1/arbiter'
+        steps = fused.provenance[1:]
+        source = own[steps[0].parent_id]
+        assert fused.provenance[0] == source.provenance[0]
+        if steps[0].parent_id in high:
+            match = high[steps[0].parent_id]
+            assert [step.parent_id for step in steps[1:]] == [bytes(match.lct_b)]
+            assert match.similarity > 0.7
+            assert fused.trust == pytest.approx(source.trust * match.similarity, rel=1e-3)
+        else:
+            assert len(steps) == 1
+            assert fused.trust == pytest.approx(source.trust * ALONE_TRUST, rel=1e-3)
+            assert np.array_equal(fused.latent.mean, source.latent.mean)
+
+
+def test_the_arbiter_reports_on_each_camera(graph):
+    reports = graph.collect(TrustReport, 'robot1/trust_report')
+    graph.wait_for(lambda: {r.entity_b for r in reports} == {'cam0', 'cam1'}, 'reports')
+    for report in reports:
+        assert report.entity_a == 'robot1/arbiter'
+        assert (report.level, report.compression_trust) == (TrustReport.LEVEL_HIGH, 1.0)
+        assert report.accepted > 0
+        assert report.refused == 0
+
+
+def test_people_are_shown_what_the_graph_sees(graph):
+    shown = {
+        name: graph.collect(kind, f'robot1/{name}')
+        for name, kind in {
+            'mosaic': Image,
+            'mosaic/compressed': CompressedImage,
+            'cam0/crop_image': Image,
+            'cam1/reconstruction': Image,
+            'cam0/markers': MarkerArray,
+            'cam0/image_raw/compressed': CompressedImage,
+            'cam0/camera_info': CameraInfo,
+        }.items()
+    }
+    graph.wait_for(lambda: all(shown.values()), 'pictures')
+    assert all(len(image.data) == image.step * image.height > 0 for image in shown['mosaic'])
+    graph.wait_for(lambda: len(shown['cam0/markers'][-1].markers) > 2, 'markers')
+    for name in ('cam0/crop_image', 'cam1/reconstruction'):
+        assert to_rgb(shown[name][0]).std() > 0
+        assert shown[name][0].header.frame_id == f'{name[:4]}_optical_frame'
+    for name in ('mosaic/compressed', 'cam0/image_raw/compressed'):
+        assert bytes(shown[name][0].data[:2]) == b'\xff\xd8', 'JPEG'
+
+
+def test_no_node_leaves_its_namespace(graph):
+    common = {'/diagnostics', '/parameter_events', '/rosout', '/clock'}
+    node = graph.ros.node
+    names = {
+        f'{namespace.rstrip("/")}/{name}'
+        for name, namespace in node.get_node_names_and_namespaces()
+    }
+    ours = {f'/{path}' for path in graph.runner.processes}
+    assert ours <= names
+    for path in ours:
+        namespace, _, name = path.rpartition('/')
+        topics = [
+            topic for topic, _ in node.get_publisher_names_and_types_by_node(name, namespace)
+        ]
+        topics += [
+            topic for topic, _ in node.get_subscriber_names_and_types_by_node(name, namespace)
+        ]
+        services = [s for s, _ in node.get_service_names_and_types_by_node(name, namespace)]
+        assert len(topics) >= 5
+        outside = {topic for topic in topics if not topic.startswith('/robot1/')}
+        assert outside <= common
+        assert all(service.startswith(f'{path}/') for service in services)
+
+
+def test_every_part_is_well(graph):
+    """Once the graph is under way no part has anything to complain of."""
+
+    def complaints():
+        count = len(graph._health)
+        graph.wait_for(lambda: len(graph._health) > count + 10, 'new diagnostics')
+        found = graph.health(count)
+        return {n: s.message for n, s in found.items() if s.level != b'\0'} if found else None
+
+    graph.wait_for(lambda: complaints() == {}, 'health')
+    nodes = {name.rpartition(':')[0] for name in graph.health()}
+    assert nodes == set(graph.runner.processes)
+
+
+@pytest.mark.parametrize('node', [spec.path for spec in dual_camera(CAMERAS, namespace='robot1')])
+def test_a_node_that_is_killed_comes_back_and_the_graph_is_whole_again(
+    graph, node, record_property
+):
+    old = graph.pid(node)
+    others = {
+        path: process.pid for path, process in graph.runner.processes.items() if path != node
+    }
+    mosaics = graph.collect(Image, 'robot1/mosaic')
+    os.kill(old, signal.SIGKILL)
+    begun = time.monotonic()
+    new = graph.wait_for(
+        lambda: (
+            graph.runner.processes[node].pid not in (None, old)
+            and graph.runner.processes[node].pid
+        ),
+        f'{node} is started again',
+    )
+    # All that counts is what comes from now on, and from the new process.
+    for messages in (*graph.topics.values(), mosaics):
+        messages.clear()
+    graph.wait_for(lambda: any(is_high(a) for a in list(graph.topics['agreement'])), 'agreement')
+    graph.wait_for(lambda: mosaics, 'a picture')
+    frame = complete(graph)
+    took = time.monotonic() - begun
+    record_property('whole_again_s', took)
+    assert took < (WHOLE_AGAIN_S if QUIET else 30)
+    assert frame['fused'].lcts
+    assert 'refused' not in graph.written(), 'a new start is no replay'
+    assert new != old
+    assert {
+        path: process.pid for path, process in graph.runner.processes.items() if path != node
+    } == others

@@ -1,0 +1,92 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""A camera that goes and comes back, and the end of a graph."""
+
+import os
+import signal
+
+import cv2
+import pytest
+from sage_msgs.msg import LCTArray
+from sensor_msgs.msg import Image
+
+from sage_perception.graph import Camera, single_camera
+from sage_perception.vision.synthetic import SyntheticWorld
+
+OK, WARN, ERROR = b'\0', b'\1', b'\2'
+
+
+@pytest.fixture
+def video(tmp_path):
+    """A video file of moving shapes."""
+    path = tmp_path / 'video.avi'
+    world = SyntheticWorld(seed=1, width=320, height=240)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 15, (320, 240))
+    for number in range(60):
+        writer.write(world.render(number / 15, number))
+    writer.release()
+    return path
+
+
+def test_a_camera_that_vanishes_is_missed_and_taken_up_again(run_graph, video, tmp_path):
+    graph = run_graph(
+        single_camera([Camera('cam0', f'file://{video}')], namespace='film', viewer=False)
+    )
+    lcts = graph.collect(LCTArray, 'film/cam0/lcts')
+    fused = graph.collect(LCTArray, 'film/fused')
+    graph.health()
+    part = 'film/cam0/camera: capture'
+
+    def sees():
+        lcts.clear()
+        fused.clear()
+        graph.wait_for(lambda: any(a.lcts for a in list(lcts)), 'latents')
+        graph.wait_for(lambda: any(a.lcts for a in list(fused)), 'fused latents')
+
+    def level(wanted):
+        status = graph.health(-6).get(part)
+        return status and status.level == wanted and status
+
+    sees()
+    graph.wait_for(lambda: level(OK), 'health')
+    before = {path: graph.pid(path) for path in graph.runner.processes}
+
+    hidden = video.rename(tmp_path / 'hidden.avi')
+    status = graph.wait_for(lambda: level(ERROR), 'the loss in diagnostics')
+    assert status.message == f'no camera: {video} is gone'
+    assert f'no camera: {video} is gone' in graph.written('film/cam0/camera')
+
+    def attention_misses_it():
+        status = graph.health(-6).get('film/cam0/attention: input image_raw')
+        return status and status.level == WARN and status
+
+    status = graph.wait_for(attention_misses_it, 'the silence in diagnostics')
+    assert status.message.startswith('nothing on /film/cam0/image_raw for ')
+    assert status.message.endswith('1 publisher(s)')
+
+    hidden.rename(video)
+    graph.wait_for(lambda: level(OK), 'health again')
+    sees()
+    assert {path: graph.pid(path) for path in before} == before, 'nobody had to start again'
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_every_node_ends_well_when_it_is_told_to(run_graph, number):
+    source = 'synthetic://?seed=1&width=320&height=240&fps=15'
+    name = number.name.lower()
+    graph = run_graph(
+        single_camera([Camera('cam0', source)], namespace=name, respawn=False), may_end=True
+    )
+    fused = graph.collect(LCTArray, f'{name}/fused')
+    mosaics = graph.collect(Image, f'{name}/mosaic')
+    graph.wait_for(lambda: any(a.lcts for a in list(fused)) and mosaics, 'a graph under way')
+    pids = [graph.pid(path) for path in graph.runner.processes]
+    for pid in pids:
+        os.kill(pid, number)
+    processes = graph.runner.processes.values()
+    graph.ros.wait_for(lambda: all(process.state == 'dead' for process in processes), 'the end')
+    assert {process.spec.path: process.exit_code for process in processes} == dict.fromkeys(
+        graph.runner.processes, 0
+    )
+    assert 'Traceback' not in graph.written()
+    assert 'error' not in graph.written().lower()

@@ -1,0 +1,93 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Two robots on one host: each in its namespace, and neither hears the other."""
+
+import os
+import signal
+
+import pytest
+from sage_msgs.msg import LCTArray
+from sensor_msgs.msg import Image
+
+from sage_perception.graph import Camera, single_camera
+
+ROBOTS = ('robot1', 'robot2')
+
+
+def robot(name, seed):
+    source = f'synthetic://?seed={seed}&width=320&height=240&fps=15'
+    return single_camera(
+        [Camera('cam0', source)], namespace=name, frame_prefix=f'{name}/', viewer=False
+    )
+
+
+@pytest.fixture(scope='module')
+def robots(run_graph):
+    graph = run_graph([*robot('robot1', 1), *robot('robot2', 2)])
+    graph.topics = {
+        f'{name}/{topic}': graph.collect(kind, f'{name}/{topic}')
+        for name in ROBOTS
+        for topic, kind in {
+            'cam0/image_raw': Image,
+            'cam0/lcts': LCTArray,
+            'trusted': LCTArray,
+            'fused': LCTArray,
+        }.items()
+    }
+    graph.wait_for(lambda: all(heard_of(graph, name) for name in ROBOTS), 'both robots')
+    return graph
+
+
+def heard_of(graph, robot):
+    """Return the non-empty arrays that a robot's arbiter made."""
+    return [array for array in list(graph.topics[f'{robot}/fused']) if array.lcts]
+
+
+def test_each_arbiter_has_heard_its_own_camera_only(robots):
+    for name in ROBOTS:
+        for topic in ('cam0/lcts', 'trusted', 'fused'):
+            arrays = list(robots.topics[f'{name}/{topic}'])
+            assert {a.header.frame_id for a in arrays} == {f'{name}/cam0_optical_frame'}
+            first_speakers = {lct.provenance[0].entity_id for a in arrays for lct in a.lcts}
+            assert first_speakers == {f'{name}/cam0'}
+        assert {lct.entity_id for a in heard_of(robots, name) for lct in a.lcts} == {
+            f'{name}/arbiter'
+        }
+
+
+def test_each_topic_has_the_endpoints_of_its_own_robot_only(robots):
+    node = robots.ros.node
+    for name in ROBOTS:
+        topic = f'/{name}/cam0/lcts'
+        publishers = node.get_publishers_info_by_topic(topic)
+        assert [(p.node_namespace, p.node_name) for p in publishers] == [
+            (f'/{name}/cam0', 'encoder')
+        ]
+        listeners = {
+            (s.node_namespace, s.node_name) for s in node.get_subscriptions_info_by_topic(topic)
+        }
+        assert listeners == {(f'/{name}', 'arbiter'), ('/', 'tester')}
+
+
+def test_a_single_camera_is_passed_on_alone_with_a_low_trust(robots):
+    for array in heard_of(robots, 'robot1'):
+        for lct in array.lcts:
+            assert len(lct.provenance) == 2
+            assert lct.trust == pytest.approx(0.6 * lct.provenance[0].trust, rel=1e-3)
+
+
+def test_what_befalls_one_robot_does_not_touch_the_other(robots):
+    victims = [path for path in robots.runner.processes if path.startswith('robot1/')]
+    before = {path: robots.pid(path) for path in robots.runner.processes}
+    for path in victims:
+        os.kill(before[path], signal.SIGKILL)
+    robots.topics['robot2/fused'].clear()
+    robots.wait_for(lambda: heard_of(robots, 'robot2'), 'robot2 goes on')
+    robots.wait_for(
+        lambda: all(robots.runner.processes[p].pid not in (None, before[p]) for p in victims),
+        'robot1 starts again',
+    )
+    robots.topics['robot1/fused'].clear()
+    robots.wait_for(lambda: heard_of(robots, 'robot1'), 'robot1 is back')
+    for path in set(before) - set(victims):
+        assert robots.pid(path) == before[path]

@@ -1,0 +1,84 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration files, good and bad."""
+
+import pytest
+import yaml
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CameraInfo
+
+from sage_perception.ros.calibration import load_camera_info
+from sage_perception.ros.errors import ConfigurationError
+
+# As camera_calibration writes it.
+GOOD = {
+    'image_width': 640,
+    'image_height': 480,
+    'camera_name': 'narrow_stereo',
+    'camera_matrix': {'rows': 3, 'cols': 3, 'data': [500.0, 0, 320, 0, 501, 240, 0, 0, 1]},
+    'distortion_model': 'plumb_bob',
+    'distortion_coefficients': {'rows': 1, 'cols': 5, 'data': [0.1, -0.2, 0, 0, 0]},
+    'rectification_matrix': {'rows': 3, 'cols': 3, 'data': [1, 0, 0, 0, 1, 0, 0, 0, 1]},
+    'projection_matrix': {
+        'rows': 3,
+        'cols': 4,
+        'data': [500, 0, 320, 0, 0, 501, 240, 0, 0, 0, 1, 0],
+    },
+}
+
+
+def write(path, **changes):
+    path.write_text(yaml.safe_dump({**GOOD, **changes}))
+    return path
+
+
+@pytest.mark.parametrize('name', ['camera.yaml', 'front left#1.yaml'])
+@pytest.mark.parametrize('as_url', [False, True])
+def test_a_calibration_is_read(tmp_path, name, as_url):
+    path = write(tmp_path / name)
+    info = load_camera_info(path.as_uri() if as_url else str(path))
+    assert (info.width, info.height, info.distortion_model) == (640, 480, 'plumb_bob')
+    assert list(info.k) == GOOD['camera_matrix']['data']
+    assert list(info.d) == GOOD['distortion_coefficients']['data']
+    assert list(info.r) == GOOD['rectification_matrix']['data']
+    assert list(info.p) == GOOD['projection_matrix']['data']
+    assert deserialize_message(serialize_message(info), CameraInfo) == info
+
+
+def test_without_a_file_a_camera_is_uncalibrated():
+    assert load_camera_info('') == CameraInfo()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'why'),
+    [
+        ({'image_width': 'wide'}, "'wide' is not a number of pixels"),
+        ({'image_height': -1}, '-1 is not a number of pixels'),
+        ({'camera_matrix': {'data': [1.0] * 8}}, 'camera_matrix has 8 numbers, not 9'),
+        ({'projection_matrix': {'data': []}}, 'projection_matrix has 0 numbers, not 12'),
+        ({'camera_matrix': [1.0] * 9}, 'TypeError'),
+        ({'rectification_matrix': {'data': ['x'] * 9}}, 'could not convert'),
+        ({'distortion_coefficients': {}}, "KeyError 'data'"),
+    ],
+)
+def test_a_bad_calibration_is_refused_by_name(tmp_path, changes, why):
+    path = write(tmp_path / 'camera.yaml', **changes)
+    with pytest.raises(ConfigurationError, match=why) as error:
+        load_camera_info(str(path))
+    assert f"parameter 'camera_info_url': {path} is not a calibration" in str(error.value)
+
+
+@pytest.mark.parametrize('text', ['', 'a: b: c', '[]', 'just words', '\x00'])
+def test_what_is_no_calibration_at_all_is_refused(tmp_path, text):
+    path = tmp_path / 'camera.yaml'
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match='is not a calibration'):
+        load_camera_info(str(path))
+
+
+def test_a_file_that_is_not_there_and_an_address_that_is_no_file(tmp_path):
+    missing = tmp_path / 'none.yaml'
+    with pytest.raises(ConfigurationError, match=f'No such file or directory.*{missing}'):
+        load_camera_info(str(missing))
+    with pytest.raises(ConfigurationError, match=r"'package://a/b\.yaml' is neither file://"):
+        load_camera_info('package://a/b.yaml')

@@ -1,0 +1,345 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures to messages and back, against arithmetic written out by hand and other libraries."""
+
+import sys
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from sage_perception.ros import images
+from sage_perception.ros.images import ENCODINGS, to_bgr, to_jpeg, to_message, to_mono, to_rgb
+
+# encoding: (channels, bytes a channel)
+LAYOUT = {
+    **dict.fromkeys(('rgb8', 'bgr8', '8UC3'), (3, 1)),
+    **dict.fromkeys(('rgba8', 'bgra8', '8UC4'), (4, 1)),
+    **dict.fromkeys(('mono8', '8UC1'), (1, 1)),
+    **dict.fromkeys(('mono16', '16UC1'), (1, 2)),
+    **dict.fromkeys(('yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv'), (2, 1)),
+    **dict.fromkeys(('bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8'), (1, 1)),
+}
+YUV = ('yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv')
+BAYER = ('bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8')
+
+
+def pixels(encoding, height=6, width=8, seed=0):
+    """Random numbers in the shape of an encoding."""
+    channels, depth = LAYOUT[encoding]
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    kind = np.uint16 if depth == 2 else np.uint8
+    return np.random.default_rng(seed).integers(0, 256**depth, shape).astype(kind)
+
+
+def message_of(picture, encoding, padding=0, last_padded=True, big=False):
+    """Build a message byte by byte."""
+    height, width = picture.shape[:2]
+    order = '>' if big else '<'
+    rows = picture.astype(picture.dtype.newbyteorder(order)).reshape(height, -1)
+    data = b''.join(row.tobytes() + b'\xa5' * padding for row in rows)
+    message = Image(height=height, width=width, encoding=encoding, is_bigendian=int(big))
+    message.step = len(rows[0].tobytes()) + padding
+    message.data = array('B', data if last_padded or not padding else data[:-padding])
+    return message
+
+
+def luma(bgr):
+    """Grey by ITU-R BT.601."""
+    return np.rint(bgr @ np.array([0.114, 0.587, 0.299]))
+
+
+def yuv_to_bgr(y, u, v):
+    """Colours by ITU-R BT.601 with limited range: 16 is black, and so is what is below."""
+    c, d, e = (x.astype(float) for x in (y, u, v))
+    c, d, e = 1.164 * (c - 16).clip(0), d - 128, e - 128
+    blue, green, red = c + 2.018 * d, c - 0.391 * d - 0.813 * e, c + 1.596 * e
+    return np.rint(np.stack([blue, green, red], axis=-1)).clip(0, 255)
+
+
+def luma_chroma(raw, encoding):
+    """Split 4:2:2 data `[H, W, 2]` into Y, U, V, each `[H, W]`."""
+    flat = raw.reshape(len(raw), -1, 4)  # two pixels
+    u_y_v_y = flat if encoding in ('yuv422', 'uyvy') else flat[..., [1, 0, 3, 2]]
+    y = u_y_v_y[..., [1, 3]].reshape(len(raw), -1)
+    return y, *(np.repeat(u_y_v_y[..., n], 2, axis=1) for n in (0, 2))
+
+
+def demosaiced(raw, encoding):
+    """Bilinear interpolation of a Bayer mosaic, BGR; correct except on the border."""
+    height, width = raw.shape
+    letters = encoding[6:10]
+    result = np.zeros((height, width, 3))
+    for n, colour in enumerate('bgr'):
+        sites = np.zeros((height, width))
+        for row in (0, 1):
+            for column in (0, 1):
+                sites[row::2, column::2] = letters[2 * row + column] == colour
+        kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], float)
+        if colour == 'g':
+            kernel = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], float)
+        total = cv2.filter2D(raw * sites, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+        weight = cv2.filter2D(sites, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+        # At its own site a colour is what was measured.
+        result[..., n] = np.where(sites, raw, total / weight)
+    return result
+
+
+def expected_bgr(raw, encoding):
+    """The picture in float BGR."""
+    if encoding in ('bgr8', '8UC3'):
+        return raw
+    if encoding == 'rgb8':
+        return raw[..., ::-1]
+    if encoding in ('bgra8', '8UC4'):
+        return raw[..., :3]
+    if encoding == 'rgba8':
+        return raw[..., 2::-1]
+    if encoding in YUV:
+        return yuv_to_bgr(*luma_chroma(raw, encoding))
+    if encoding in BAYER:
+        return demosaiced(raw.astype(float), encoding)
+    grey = np.rint(raw / 257) if raw.dtype == np.uint16 else raw
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def interior(picture, encoding):
+    """What of a picture is compared: the border of a mosaic is made up."""
+    return picture[1:-1, 1:-1] if encoding in BAYER else picture
+
+
+def tolerance(encoding):
+    """Fixed-point arithmetic rounds."""
+    return 1 if encoding in YUV + BAYER else 0
+
+
+def test_every_encoding_is_tried():
+    assert set(LAYOUT) == set(ENCODINGS)
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_colours_are_those_computed_by_hand(encoding):
+    raw = pixels(encoding, 16, 20)
+    message = message_of(raw, encoding)
+    bgr = to_bgr(message)
+    assert bgr.dtype == np.uint8
+    assert bgr.shape == (16, 20, 3)
+    expected = expected_bgr(raw, encoding)
+    error = np.abs(interior(bgr.astype(float) - expected, encoding))
+    assert error.max() <= tolerance(encoding)
+    assert np.array_equal(to_rgb(message), bgr[..., ::-1])
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_grey_is_the_luma_of_the_colours(encoding):
+    raw = pixels(encoding, 16, 20)
+    grey = to_mono(message_of(raw, encoding))
+    assert grey.dtype == np.uint8
+    assert grey.shape == (16, 20)
+    if encoding in YUV:
+        expected = luma_chroma(raw, encoding)[0]
+    else:
+        expected = luma(expected_bgr(raw, encoding))
+    assert np.abs(interior(grey.astype(float) - expected, encoding)).max() <= 1
+
+
+@pytest.mark.parametrize('encoding', BAYER)
+def test_a_mosaic_of_one_colour_is_that_colour(encoding):
+    colours = {'r': 200, 'g': 120, 'b': 30}
+    tile = np.uint8([colours[letter] for letter in encoding[6:10]]).reshape(2, 2)
+    bgr = to_bgr(message_of(np.tile(tile, (4, 5)), encoding))
+    assert (bgr == [30, 120, 200]).all()
+
+
+@given(
+    st.sampled_from(ENCODINGS),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_padding_and_byte_order_change_nothing(
+    encoding, height, width, padding, last_padded, big, seed
+):
+    raw = pixels(encoding, height, 2 * width if encoding in YUV else width, seed)
+    plain = message_of(raw, encoding)
+    odd = message_of(raw, encoding, padding, last_padded, big)
+    for convert in (to_bgr, to_rgb, to_mono):
+        assert np.array_equal(convert(odd), convert(plain))
+
+
+@given(st.sampled_from(ENCODINGS), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_what_goes_in_comes_out(encoding, height, width, seed):
+    raw = pixels(encoding, height, 2 * width if encoding in YUV else width, seed)
+    header = Header(frame_id='camera')
+    header.stamp.sec = 7
+    message = to_message(raw, encoding, header)
+    assert message == message_with_header(message_of(raw, encoding), header)
+    if encoding in ('bgr8', '8UC3'):
+        assert np.array_equal(to_bgr(message), raw)
+    if encoding == 'rgb8':
+        assert np.array_equal(to_rgb(message), raw)
+    if encoding in ('mono8', '8UC1'):
+        assert np.array_equal(to_mono(message), raw)
+
+
+def message_with_header(message, header):
+    message.header = header
+    return message
+
+
+@pytest.mark.parametrize(
+    'view',
+    [lambda p: p[::-1], lambda p: p[:, ::2], lambda p: p[..., ::-1], lambda p: p[2:5, 1:4]],
+)
+def test_a_view_of_a_larger_picture_is_sent_as_it_looks(view):
+    picture = view(pixels('bgr8', 8, 8))
+    assert not picture.flags.c_contiguous
+    assert np.array_equal(to_bgr(to_message(picture, 'bgr8', Header())), picture)
+
+
+@pytest.mark.parametrize(('encoding', 'convert'), [('bgr8', to_bgr), ('mono8', to_mono)])
+def test_what_needs_no_conversion_is_not_copied(encoding, convert):
+    message = message_of(pixels(encoding), encoding)
+    picture = convert(message)
+    message.data[0] ^= 0xFF
+    assert picture.flat[0] == message.data[0]
+
+
+def test_sixteen_bits_are_scaled_to_eight_by_the_value_of_white():
+    raw = np.uint16([[0, 128, 129, 257, 32768, 65535]])
+    grey = to_mono(message_of(raw, 'mono16'))
+    assert grey.tolist() == [[0, 0, 1, 1, 128, 255]]
+    assert to_mono(message_of(raw, 'mono16', big=True)).tolist() == grey.tolist()
+
+
+def spoilt(**fields):
+    message = message_of(pixels('rgb8', 4, 6), 'rgb8')
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ('message', 'why'),
+    [
+        (spoilt(encoding='32FC1'), "encoding '32FC1' is not one of bgr8, .*image_proc"),
+        (spoilt(encoding=''), "encoding ''"),
+        (spoilt(encoding='jpeg'), "encoding 'jpeg'"),
+        (spoilt(width=0), 'picture of 0 x 4 pixels'),
+        (spoilt(height=0), 'picture of 6 x 0 pixels'),
+        (spoilt(data=array('B')), '0 bytes of data, but 6 x 4 pixels in rgb8 .* need 72'),
+        (spoilt(data=array('B', bytes(71))), '71 bytes'),
+        (spoilt(height=5), '72 bytes .* need 90'),
+        (spoilt(step=17), 'step 17 is less than the 18 bytes of 6 pixels'),
+        (spoilt(step=0), 'step 0'),
+        (spoilt(step=2**32 - 1), '72 bytes'),
+        (spoilt(width=2**32 - 1, height=2**32 - 1), 'step 18 is less'),
+        (spoilt(encoding='yuv422', width=5), 'width 5 is odd'),
+        (Image(), 'encoding'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
+@pytest.mark.parametrize('convert', [to_bgr, to_rgb, to_mono])
+def test_a_malformed_message_is_refused_in_one_line_that_says_why(message, why, convert):
+    with pytest.raises(ValueError, match=why) as error:
+        convert(message)
+    assert '\n' not in str(error.value)
+
+
+@given(
+    st.sampled_from([*ENCODINGS, 'jpeg']),
+    *[st.integers(0, 12)] * 2,
+    st.integers(0, 40),
+    st.integers(0, 200),
+    st.booleans(),
+)
+def test_no_message_does_worse_than_a_value_error(encoding, height, width, step, length, big):
+    message = Image(encoding=encoding, height=height, width=width, step=step)
+    message.is_bigendian = int(big)
+    message.data = array('B', bytes(length))
+    for convert in (to_bgr, to_rgb, to_mono):
+        try:
+            picture = convert(message)
+        except ValueError:
+            continue
+        assert picture.shape[:2] == (height, width)
+        assert picture.dtype == np.uint8
+        assert not picture.any() or encoding in YUV
+
+
+@pytest.mark.parametrize(
+    ('picture', 'encoding', 'why'),
+    [
+        (np.zeros((4, 4, 3), np.float32), 'bgr8', r'float32 \[4, 4, 3\] is not a picture in bgr8'),
+        (np.zeros((4, 4), np.uint8), 'bgr8', 'not a picture in bgr8'),
+        (np.zeros((4, 4, 4), np.uint8), 'rgb8', 'not a picture in rgb8'),
+        (np.zeros((4, 4), np.uint8), 'mono16', 'not a picture in mono16'),
+        (np.zeros((4, 4), '>u2'), 'mono16', 'not a picture in mono16'),
+        (np.zeros(4, np.uint8), 'mono8', 'not a picture in mono8'),
+        (np.zeros((1, 4, 4, 3), np.uint8), 'bgr8', 'not a picture in bgr8'),
+        (np.zeros((0, 4, 3), np.uint8), 'bgr8', 'not a picture in bgr8'),
+        (np.zeros((4, 3, 2), np.uint8), 'yuv422', 'not a picture in yuv422'),
+        (np.zeros((4, 4, 3), np.uint8), 'rgb16', "encoding 'rgb16' is not one of"),
+    ],
+)
+def test_what_is_no_picture_of_an_encoding_is_not_sent(picture, encoding, why):
+    with pytest.raises(ValueError, match=why):
+        to_message(picture, encoding, Header())
+
+
+def test_jpeg_holds_the_picture():
+    y, x = np.mgrid[0:48, 0:64]
+    picture = np.stack([3 * x, 2 * y, x + y], axis=-1).astype(np.uint8)
+    message = to_jpeg(picture, Header(frame_id='camera'), 95)
+    assert message.header.frame_id == 'camera'
+    assert message.format == 'bgr8; jpeg compressed bgr8'
+    decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(decoded.astype(int) - picture).mean() < 2
+    assert len(to_jpeg(picture, Header(), 20).data) < len(message.data)
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_rosbags_image_reads_the_same(encoding):
+    """An independent converter; it takes no padding, and cuts off where we round."""
+    library = pytest.importorskip('rosbags.image')
+    message = message_of(pixels(encoding, 16, 20), encoding)
+    if encoding in ('8UC4', '8UC1', '16UC1'):
+        # It converts generic data to nothing else.
+        theirs = library.message_to_cvimage(message)
+        assert np.array_equal(theirs, pixels(encoding, 16, 20))
+        return
+    for wanted, convert in (('bgr8', to_bgr), ('mono8', to_mono)):
+        if (encoding, wanted) == ('8UC3', 'mono8'):
+            continue
+        theirs = library.message_to_cvimage(message, wanted)
+        difference = convert(message).astype(int) - theirs
+        assert difference.min() >= 0
+        assert difference.max() <= (1 if encoding == 'mono16' else 0)
+
+
+def test_cv_bridge_reads_the_same(monkeypatch):
+    """The converter of ROS itself, which we use where it is installed."""
+    pytest.importorskip('cv_bridge', reason='cv_bridge is not installed (a ROS 2 from apt has it)')
+    assert images.CvBridge is not None
+    for encoding in ENCODINGS:
+        message = message_of(pixels(encoding, 16, 20), encoding)
+        theirs = to_bgr(message), to_mono(message)
+        with monkeypatch.context() as without:
+            without.setattr(images, 'CvBridge', None)
+            ours = to_bgr(message), to_mono(message)
+        assert np.array_equal(ours[0], theirs[0]), encoding
+        assert np.array_equal(ours[1], theirs[1]), encoding
+
+
+@pytest.mark.skipif(sys.byteorder != 'little', reason='the flag is the other way round')
+def test_the_bytes_on_the_wire_are_declared_little_endian():
+    message = to_message(np.uint16([[1, 256]]), 'mono16', Header())
+    assert (message.is_bigendian, message.data.tolist()) == (0, [1, 0, 0, 1])

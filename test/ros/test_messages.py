@@ -1,0 +1,264 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Values to messages to bytes and back: nothing may be lost on the way."""
+
+import enum
+from dataclasses import fields, is_dataclass, replace
+
+import numpy as np
+import pytest
+import sage_msgs.msg as sage
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from sage_perception import models
+from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.images import to_mono, to_rgb
+from sage_perception.ros.messages import (
+    check_entity,
+    crop_message,
+    latent_message,
+    latent_value,
+    lct_message,
+    lct_value,
+    model_info_message,
+    model_message,
+    model_value,
+    roi_message,
+    roi_value,
+    serialised_stamp_ns,
+    stamp_ns,
+    stamp_of,
+    telemetry_message,
+    telemetry_value,
+)
+from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.vision.frame import Crop, CropSource
+
+# The checks of message fields stop a little short of the largest float32.
+FLOAT = st.floats(-(2.0**127), 2.0**127, width=32) | st.sampled_from([np.inf, -np.inf, np.nan])
+UINT32 = st.integers(0, 2**32 - 1)
+# What a string of the interface may hold, in bytes.
+SHORT = st.text(st.characters(codec='ascii', exclude_characters='\0'), max_size=32)
+STAMPS = st.integers(0, 2**31 * 10**9 - 1)
+
+rois = st.one_of(
+    st.none(), st.builds(Roi, UINT32, UINT32, st.integers(1, 2**32 - 1), st.integers(1, 2**32 - 1))
+)
+model_ids = st.builds(ModelId, SHORT, SHORT, st.binary(min_size=32, max_size=32))
+telemetries = st.builds(
+    Telemetry,
+    *[FLOAT] * 5,
+    iterations=st.integers(0, 2**16 - 1),
+    energy_trajectory=st.lists(FLOAT, max_size=8).map(tuple),
+    converged=st.booleans(),
+    halt_reason=st.sampled_from(HaltReason),
+    budget_spent=FLOAT,
+)
+
+
+@st.composite
+def latents(draw):
+    size = draw(st.sampled_from([1, 16, 64]))
+    numbers = arrays(np.float32, size, elements=FLOAT)
+    return Latent(
+        draw(numbers),
+        draw(st.one_of(st.none(), numbers)),
+        draw(st.sampled_from(LatentKind)),
+        draw(model_ids),
+        draw(rois),
+        draw(UINT32),
+        draw(telemetries),
+    )
+
+
+steps = st.builds(
+    Provenance,
+    st.sampled_from(Operation),
+    SHORT,
+    model_ids,
+    st.binary(min_size=16, max_size=16),
+    FLOAT,
+)
+lcts = st.builds(
+    LCT,
+    SHORT,
+    st.integers(0, 2**64 - 1),
+    STAMPS,
+    latents(),
+    st.lists(steps, max_size=4).map(tuple),
+    FLOAT,
+    st.binary(min_size=16, max_size=16),
+    st.binary(max_size=64),
+)
+
+
+def through_bytes(message):
+    """What a subscriber gets."""
+    return deserialize_message(serialize_message(message), type(message))
+
+
+def assert_same(a, b):
+    """Compare every field of a value, bit for bit; not a number is itself."""
+    assert type(a) is type(b)
+    if is_dataclass(a):
+        for field in fields(a):
+            assert_same(getattr(a, field.name), getattr(b, field.name))
+    elif isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    elif isinstance(a, tuple):
+        assert len(a) == len(b)
+        for pair in zip(a, b, strict=True):
+            assert_same(*pair)
+    else:
+        assert a == b or (a != a and b != b)
+
+
+@given(STAMPS)
+def test_stamps(ns):
+    assert stamp_ns(through_bytes(stamp_of(ns))) == ns
+
+
+@given(rois)
+def test_regions(roi):
+    assert_same(roi_value(through_bytes(roi_message(roi))), roi)
+
+
+@given(model_ids)
+def test_model_ids(model):
+    assert_same(model_value(through_bytes(model_message(model))), model)
+
+
+@given(telemetries)
+def test_telemetry(telemetry):
+    assert_same(telemetry_value(through_bytes(telemetry_message(telemetry))), telemetry)
+
+
+@given(latents())
+def test_latents(latent):
+    assert_same(latent_value(through_bytes(latent_message(latent))), latent)
+
+
+@given(lcts)
+def test_lcts(lct):
+    assert_same(lct_value(through_bytes(lct_message(lct))), lct)
+
+
+@given(
+    st.sampled_from([(8, 8, 3), (5, 5)]),
+    rois.filter(bool),
+    st.floats(0, 1, width=32),
+    st.sampled_from(CropSource),
+    UINT32,
+    st.integers(0, 99),
+)
+def test_crops(shape, roi, score, source, track, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    header = Header(stamp=stamp_of(seed + 1), frame_id='camera')
+    crop = Crop(picture, roi, score, source, track)
+    message = through_bytes(crop_message(crop, header))
+    assert message.image.header == header
+    assert np.array_equal((to_rgb if len(shape) == 3 else to_mono)(message.image), picture)
+    assert roi_value(message.roi) == roi
+    assert (message.score, message.source, message.track_id) == (score, int(source), track)
+
+
+@given(STAMPS, st.text(max_size=20), st.integers(0, 9))
+def test_the_stamp_of_a_picture_is_read_without_unpacking_it(ns, frame_id, size):
+    frame_id = frame_id.replace('\0', '').encode('ascii', 'ignore').decode()
+    message = Image(header=Header(stamp=stamp_of(ns), frame_id=frame_id), data=bytes(size))
+    assert serialised_stamp_ns(serialize_message(message)) == ns
+
+
+def test_model_info_says_what_the_model_is():
+    codec = models.load('tinyvae', backend='onnxruntime')
+    message = through_bytes(model_info_message(codec, stamp_of(5)))
+    assert stamp_ns(message.header.stamp) == 5
+    assert model_value(message.model) == codec.id
+    assert message.latent_dim == codec.latent_dim == len(message.latent_mean)
+    assert np.array_equal(message.latent_mean, codec.latent_mean)
+    assert np.array_equal(message.latent_std, codec.latent_std)
+    assert (message.input_width, message.input_height) == (codec.input_size,) * 2
+    assert message.input_encoding == 'rgb8'
+    assert list(message.input_mean) == [0.0] * 3
+    assert list(message.input_std) == [1.0] * 3
+    assert (message.backend, message.precision, message.device) == ('onnxruntime', 'fp32', 'cpu')
+    assert message.card == codec.card
+
+
+SOUND = LCT(
+    'cam0',
+    1,
+    10**9,
+    Latent(np.zeros(4, np.float32), np.zeros(4, np.float32), roi=Roi(1, 2, 3, 4)),
+    (Provenance(Operation.ENCODE, 'cam0'),),
+    1.0,
+)
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda m: setattr(m.latent, 'kind', 99),
+        lambda m: setattr(m.latent.telemetry, 'halt_reason', 99),
+        lambda m: setattr(m.provenance[0], 'operation', 99),
+        lambda m: setattr(m.latent, 'log_var', [0.0] * 3),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_a_value_error(spoil):
+    message = lct_message(SOUND)
+    lct_value(message)
+    spoil(message)
+    with pytest.raises(ValueError, match=r'99|log_var has shape \[3\]'):
+        lct_value(through_bytes(message))
+
+
+def test_the_longest_lists_that_messages_hold_go_through():
+    telemetry = Telemetry(energy_trajectory=(0.5,) * 256)
+    long = np.ones(4096, np.float32)
+    lct = replace(
+        SOUND,
+        latent=Latent(long, -long, telemetry=telemetry),
+        provenance=SOUND.provenance * 16,
+        signature=b's' * 64,
+    )
+    assert_same(lct_value(through_bytes(lct_message(lct))), lct)
+
+
+def test_an_empty_region_is_none():
+    latent = replace(SOUND.latent, roi=None)
+    assert latent_value(through_bytes(latent_message(latent))).roi is None
+
+
+@pytest.mark.parametrize(
+    ('values', 'message', 'prefix'),
+    [
+        (LatentKind, sage.Latent, 'KIND_'),
+        (HaltReason, sage.IrpTelemetry, 'HALT_'),
+        (Operation, sage.Provenance, 'OPERATION_'),
+        (CropSource, sage.Crop, 'SOURCE_'),
+    ],
+)
+def test_numbers_mean_the_same_in_the_core_and_in_messages(values, message, prefix):
+    constants = {
+        name[len(prefix) :]: getattr(message, name)
+        for name in dir(type(message))
+        if name.startswith(prefix)
+    }
+    assert issubclass(values, enum.IntEnum)
+    assert constants == {value.name: int(value) for value in values}
+
+
+def test_an_entity_must_fit_into_its_field():
+    assert check_entity('r' * 64) == 'r' * 64
+    sage.LCT(entity_id='r' * 64)
+    with pytest.raises(ConfigurationError, match=r"65 bytes, 64 are allowed: set .*'entity_id'"):
+        check_entity('r' * 65)
+    with pytest.raises(ConfigurationError, match='80 bytes'):
+        check_entity('ü' * 40)

@@ -1,0 +1,246 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The repository as a ROS package: manifests, versions, what is installed, what is written."""
+
+import ast
+import importlib
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import setuptools
+from catkin_pkg.package import parse_package
+
+import sage_perception
+from sage_perception.graph import dual_camera
+
+ROOT = Path(__file__).resolve().parents[1]
+MANIFESTS = {
+    name: ROOT / path
+    for name, path in (
+        ('sage_perception', 'package.xml'),
+        ('sage_msgs', 'sage_msgs/package.xml'),
+    )
+}
+LICENCE = 'SPDX-License-Identifier: Apache-2.0'
+# Where ROS packages are told from others.
+ROS_PACKAGES = re.compile(r'.*_msgs|.*_interfaces|rclpy|launch|launch_ros|cv_bridge|ament_\w+')
+
+
+@pytest.fixture(scope='module')
+def files():
+    """The files of the repository, without what was made from them."""
+    command = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip(f'not a git checkout: {listed.stderr.strip()}')
+    return [ROOT / name for name in listed.stdout.split('\0') if name and (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope='module')
+def setup_py():
+    """What setup.py asks for."""
+    asked = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(setuptools, 'setup', lambda **arguments: asked.update(arguments))
+        runpy.run_path('setup.py')
+    return asked
+
+
+def texts(files, *patterns):
+    for file in files:
+        if not patterns or any(file.match(pattern) for pattern in patterns):
+            try:
+                yield file.relative_to(ROOT), file.read_text()
+            except UnicodeDecodeError:
+                continue
+
+
+# Manifests
+
+
+def test_there_is_one_version(setup_py):
+    changelog = (ROOT / 'CHANGELOG.rst').read_text()
+    newest = re.search(r'^(\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)\n-+$', changelog, re.MULTILINE)
+    versions = {name: parse_package(str(path)).version for name, path in MANIFESTS.items()}
+    versions |= {
+        'setup.py': setup_py['version'],
+        '__version__': sage_perception.__version__,
+        'CHANGELOG.rst': newest[1],
+    }
+    assert set(versions.values()) == {sage_perception.__version__}, versions
+
+
+@pytest.mark.parametrize('name', MANIFESTS)
+def test_a_manifest_is_as_rep_149_wants_it(name):
+    warnings = []
+    package = parse_package(str(MANIFESTS[name]), warnings=warnings)
+    package.validate(warnings=warnings)
+    assert warnings == []
+    assert (package.name, package.package_format, package.licenses) == (name, 3, ['Apache-2.0'])
+    assert package.has_buildtool_depend_on_catkin() is False
+
+
+def test_what_is_imported_from_ros_is_declared(files):
+    package = parse_package(str(MANIFESTS['sage_perception']))
+    declared = {depend.name for depend in (*package.exec_depends, *package.build_depends)}
+    imported = set()
+    for _, text in texts(files, 'sage_perception/**/*.py', 'sage_perception/*.py', 'launch/*.py'):
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split('.')[0])
+    ros = {name for name in imported if ROS_PACKAGES.fullmatch(name)}
+    assert {'rclpy', 'sensor_msgs', 'sage_msgs'} <= ros
+    assert ros <= declared
+
+
+def test_messages_depend_on_what_they_are_made_of():
+    package = parse_package(str(MANIFESTS['sage_msgs']))
+    cmake = (ROOT / 'sage_msgs' / 'CMakeLists.txt').read_text()
+    used = set()
+    for file in (ROOT / 'sage_msgs').glob('*/*.*'):
+        used |= set(re.findall(r'^(\w+)/\w+', file.read_text(), re.MULTILINE))
+    declared = {depend.name for depend in package.build_depends}
+    assert used
+    assert used <= declared
+    built = set(cmake.split())
+    assert used <= built
+    written = {f'{f.parent.name}/{f.name}' for f in (ROOT / 'sage_msgs').glob('*/*.[ms][sr][gv]')}
+    assert len(written) > 15
+    assert written <= built
+
+
+def test_manifests_point_at_their_schema_and_licence():
+    for path in MANIFESTS.values():
+        text = path.read_text()
+        assert 'package_format3.xsd' in text
+        for licence in ElementTree.fromstring(text).iter('license'):
+            if licence.get('file'):
+                assert (path.parent / licence.get('file')).is_file()
+    assert 'Apache License' in (ROOT / 'LICENSE').read_text()
+
+
+# What setup.py installs
+
+
+def test_every_executable_has_a_main(setup_py):
+    scripts = dict(entry.split(' = ') for entry in setup_py['entry_points']['console_scripts'])
+    for target in scripts.values():
+        module, _, function = target.partition(':')
+        assert callable(getattr(importlib.import_module(module), function))
+    assert {spec.executable for spec in dual_camera()} <= set(scripts)
+    nodes = {path.stem for path in (ROOT / 'sage_perception' / 'nodes').glob('*_node.py')}
+    assert nodes | {'sage'} == set(scripts)
+
+
+def test_files_beside_the_code_are_installed(setup_py):
+    installed = {source for _, sources in setup_py['data_files'] for source in sources}
+    assert f'resource/{setup_py["name"]}' in installed
+    assert 'package.xml' in installed
+    for folder in ('launch', 'config'):
+        beside = {str(f.relative_to(ROOT)) for f in (ROOT / folder).rglob('*.*') if f.is_file()}
+        assert {f for f in beside if '__pycache__' not in f} <= installed
+    found = {path.parent for path in (ROOT / 'sage_perception').rglob('*.py')}
+    packages = {str(path.relative_to(ROOT)).replace(os.sep, '.') for path in found}
+    assert packages == set(setup_py['packages'])
+
+
+# A plain colcon build
+
+
+@pytest.fixture(scope='module')
+def workspace(files, tmp_path_factory):
+    """A copy of the sources, built as a robot would."""
+    folder = tmp_path_factory.mktemp('workspace')
+    for file in files:
+        target = folder / file.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    environment = {**os.environ}
+    if os.environ.get('AMENT_PREFIX_PATH', '').startswith(sys.prefix):
+        # The wheels of ROS are in this environment.
+        environment['VIRTUAL_ENV'] = environment['CMAKE_PREFIX_PATH'] = sys.prefix
+    built = subprocess.run(
+        [sys.executable, '-m', 'colcon', 'build'],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout[-4000:]
+    assert '2 packages finished' in built.stdout
+    return folder
+
+
+def sourced(workspace, command, cwd):
+    """Run a command as after `source install/setup.bash`."""
+    return subprocess.run(
+        ['bash', '-c', f'source {workspace}/install/setup.bash && {command}'],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_colcon_builds_and_installs_both_packages(workspace, setup_py, tmp_path):
+    install = workspace / 'install' / 'sage_perception'
+    scripts = {entry.split(' = ')[0] for entry in setup_py['entry_points']['console_scripts']}
+    assert {path.name for path in (install / 'lib' / 'sage_perception').iterdir()} == scripts
+    share = install / 'share'
+    index = share / 'ament_index' / 'resource_index' / 'packages' / 'sage_perception'
+    assert index.is_file()
+    for folder in ('launch', 'config'):
+        expected = {p.name for p in (ROOT / folder).glob('*.*')}
+        assert {p.name for p in (share / 'sage_perception' / folder).glob('*.*')} == expected
+
+    program = (
+        'import json, sage_msgs.msg, sage_perception.models as m, sage_perception.graph as g; '
+        'codec = m.load("tinyvae"); '
+        'config = str(g.config_path("dual_camera.yaml")); '
+        'print(json.dumps([sage_msgs.__file__, m.__file__, config, str(codec.id)]))'
+    )
+    done = sourced(workspace, f"python3 -c '{program}'", tmp_path)
+    assert done.returncode == 0, done.stderr
+    *places, model = json.loads(done.stdout)
+    assert all(place.startswith(str(workspace / 'install')) for place in places), places
+    assert model.startswith('tinyvae@')
+
+
+def test_an_installed_node_runs(workspace, tmp_path):
+    node = workspace / 'install' / 'sage_perception' / 'lib' / 'sage_perception' / 'arbiter_node'
+    done = sourced(workspace, f'{node} --ros-args -p cameras:=[a,a]', tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: parameter 'cameras'")
+
+
+# What is written
+
+
+def test_every_file_of_code_names_its_licence(files):
+    missing = [
+        str(name)
+        for name, text in texts(files, '*.py', '*.sh', '*.xml')
+        if LICENCE not in '\n'.join(text.splitlines()[:5]) and name.name != 'package.xml'
+    ]
+    assert missing == []
+
+
+def test_no_file_names_a_place_of_one_machine(files):
+    places = ['/' + place for place in ('work/', 'tmp/w', 'root/', 'tmp/vae')]
+    places += ['/' + r'home/\w+/']
+    wanted = re.compile('|'.join(rf'(?<![\w.}}]){place}' for place in places))
+    found = [
+        f'{name}: {match[0]}' for name, text in texts(files) for match in wanted.finditer(text)
+    ]
+    assert found == []
