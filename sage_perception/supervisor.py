@@ -18,7 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from sage_perception.graph import DeathRecord, NodeSpec, dds_environment, describe_exit
+from sage_perception.graph import NodeSpec
+from sage_perception.runtime import DeathRecord, dds_environment, describe_exit
 
 # How long a node may take to end after SIGINT, and then after SIGTERM, before the next signal.
 INTERRUPT_S, TERMINATE_S = 5.0, 2.0

@@ -26,12 +26,11 @@ from rich.text import Text
 from sage_perception.graph import (
     Camera,
     NodeSpec,
-    config_path,
-    describe_exit,
     dual_camera,
     fleet,
     single_camera,
 )
+from sage_perception.runtime import config_path, describe_exit
 from sage_perception.supervisor import GraphRunner, command
 
 # Graph: what describes it, how many cameras a robot has, its parameter file.

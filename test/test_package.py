@@ -205,7 +205,7 @@ def test_colcon_builds_and_installs_both_packages(workspace, setup_py, tmp_path)
         assert {p.name for p in (share / 'sage_perception' / folder).glob('*.*')} == expected
 
     program = (
-        'import json, sage_msgs.msg, sage_perception.models as m, sage_perception.graph as g; '
+        'import json, sage_msgs.msg, sage_perception.models as m, sage_perception.runtime as g; '
         'codec = m.load("tinyvae"); '
         'config = str(g.config_path("dual_camera.yaml")); '
         'print(json.dumps([sage_msgs.__file__, m.__file__, config, str(codec.id)]))'

@@ -36,7 +36,7 @@ from sage_perception.bags.terminal import (
     positive,
     told_to_end,
 )
-from sage_perception.graph import dds_environment
+from sage_perception.runtime import dds_environment
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks

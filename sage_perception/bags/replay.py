@@ -40,7 +40,7 @@ from sage_perception.bags.terminal import (
     positive,
     told_to_end,
 )
-from sage_perception.graph import dds_environment
+from sage_perception.runtime import dds_environment
 
 DEFAULT_CLOCK_HZ = 40.0
 # How long publishers and subscribers of one host may take to find each other.

@@ -24,7 +24,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sage_perception.bags import open_bag
 from sage_perception.demo.measure import Run, compare, read, summarise
 from sage_perception.demo.plot import plot
-from sage_perception.graph import Camera, config_path, dds_environment, dual_camera
+from sage_perception.graph import Camera, dual_camera
+from sage_perception.runtime import config_path, dds_environment
 from sage_perception.supervisor import GraphRunner
 
 CAMERAS = ['cam0', 'cam1']

@@ -32,7 +32,7 @@ class AttentionNode(Node):
 
     def __init__(self, **options):
         super().__init__('attention', **options)
-        self.on_parameters_changed()
+        self._attention = MotionAttention(self._config())
         self._crops = self.publisher('crops')
         self._took = Durations()
         self._frames = self.subscribe('image_raw', self._attend)
@@ -46,8 +46,11 @@ class AttentionNode(Node):
             raise ValueError(f'parameter {error}') from None
 
     def on_parameters_changed(self) -> None:
-        """Begin anew with the new parameters."""
-        self._attention = MotionAttention(AttentionConfig(**self.parameters.values))
+        """Begin anew with the new parameters; track ids go on."""
+        self._attention.reset(self._config())
+
+    def _config(self) -> AttentionConfig:
+        return AttentionConfig(**self.parameters.values)
 
     def _attend(self, message: Image) -> None:
         begun = time.perf_counter()

@@ -98,8 +98,6 @@ class ViewerNode(Node):
             self._codec = models.load(self.parameters.model)
         except models.ModelError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-        # Pictures for people may wait for a core; perception may not.
-        os.nice(10)
         self._cameras = {camera: _Camera() for camera in self.parameters.cameras}
         self._agreement: AgreementArray | None = None
         self._drawn = Rate()
@@ -277,7 +275,8 @@ def _markers(header: Header, camera: _Camera) -> MarkerArray:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the node."""
+    """Run the node; pictures for people may wait for a core, perception may not."""
+    os.nice(10)
     sys.exit(run(ViewerNode, args))
 
 

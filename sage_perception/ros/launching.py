@@ -20,7 +20,8 @@ from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
-from sage_perception.graph import Camera, DeathRecord, NodeSpec, config_path, dds_environment
+from sage_perception.graph import Camera, NodeSpec
+from sage_perception.runtime import DeathRecord, config_path, dds_environment
 
 _YES_NO = ['true', 'false', 'True', 'False']
 _AS_IN_FILE = 'as in params_file'

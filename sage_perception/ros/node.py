@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import cv2
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
@@ -257,6 +258,8 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
     initialised = False
     # rclpy ends the spin by itself; Python's own handler would raise in the midst of its C code.
     signal.signal(signal.SIGINT, lambda *_: None)
+    # The nodes of a graph share the cores among themselves already.
+    cv2.setNumThreads(1)
     try:
         rclpy.init(args=args)
         initialised = True

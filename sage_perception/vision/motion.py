@@ -42,6 +42,8 @@ GAINS = (0.2, 5.0)
 
 REGISTRATION_STEPS = 3
 """Gauss-Newton steps of the registration at most."""
+REGISTRATION_ROWS = 2
+"""Of so many rows of the picture one takes part in the registration."""
 REGISTRATION_ERROR = 0.1
 """What the registration may be off by; it excuses differences along edges."""
 NEGLIGIBLE_SHIFT = 0.05
@@ -332,31 +334,35 @@ def register(
     gain · mean(x) + offset, fitted by iteratively reweighted least squares with Cauchy weights.
     The weights, float32 `[h, w]` in (0, 1], are small where something else is seen.
     """
-    dx = cv2.Sobel(mean, -1, 1, 0, scale=1 / 8).ravel()
-    dy = cv2.Sobel(mean, -1, 0, 1, scale=1 / 8).ravel()
-    centred = mean.ravel() - mean.mean()
+    rows = np.s_[::REGISTRATION_ROWS]
+    dx = cv2.Sobel(mean, -1, 1, 0, scale=1 / 8)[rows].ravel()
+    dy = cv2.Sobel(mean, -1, 0, 1, scale=1 / 8)[rows].ravel()
+    centred = mean[rows].ravel() - mean.mean()
     columns = np.stack([dx, dy, centred, np.ones_like(centred)])
     # A few strong edges, perhaps of one mover, must not outvote the rest of the picture.
-    fair = believed.ravel() * FAIR_SLOPE**2 / (FAIR_SLOPE**2 + dx**2 + dy**2)
+    slope = dx**2 + dy**2
+    fair = believed[rows].ravel() * FAIR_SLOPE**2 / (FAIR_SLOPE**2 + slope)
     # Where nothing tells otherwise, nothing has moved and the gain is 1.
-    texture = float(fair @ (dx**2 + dy**2)) / mean.size
+    texture = float(fair @ slope) / slope.size
     still = 0.3 * max(1 - texture, 0.01)
-    prior = np.array([still, still, 1.0, 1e-3]) * mean.size
+    prior = np.diag([still, still, 1.0, 1e-3]) * slope.size
+    middle = slope.size // 16
     shift = np.array(start, float)
     weight = np.ones_like(centred)
     for _ in range(REGISTRATION_STEPS):
-        moved = _shifted(frame[None], shift).ravel()
+        moved = _shifted(frame[None], shift, REGISTRATION_ROWS).ravel()
         weighted = columns * (fair * weight)
-        target = weighted @ moved + prior * (*shift, 1, 0)
-        solution = np.linalg.solve(weighted @ columns.T + np.diag(prior), target)
+        target = weighted @ moved + prior @ (*shift, 1, 0)
+        solution = np.linalg.solve(weighted @ columns.T + prior, target)
         error = np.abs(moved - solution.astype(np.float32) @ columns)
-        scale = max(2 * float(np.median(error[::16])), 1.0)
-        weight = 1 / (1 + (error / scale) ** 2)
+        median = float(np.partition(error[::8], middle)[middle])
+        weight = 1 / (1 + (error / max(2 * median, 1.0)) ** 2)
         step = solution[:2] / max(solution[2], 0.1)
         shift -= step
         if np.abs(step).max() < NEGLIGIBLE_SHIFT:
             break
-    return shift, weight.reshape(mean.shape)
+    weight = np.repeat(weight.reshape(-1, mean.shape[1]), REGISTRATION_ROWS, axis=0)
+    return shift, weight[: len(mean)]
 
 
 def photometry(
@@ -389,12 +395,16 @@ def row_gain(frame: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndar
     return cv2.blur(gain[:, None], (1, 3))
 
 
-def _shifted(picture: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Return `picture` `[C, h, w]` sampled at x + shift; edges are repeated outwards."""
+def _shifted(picture: np.ndarray, shift: np.ndarray, every: int = 1) -> np.ndarray:
+    """Return `picture` `[C, h, w]` sampled at x + shift; edges are repeated outwards.
+
+    Of the rows only `every` second, third … is returned.
+    """
     if np.abs(shift).max() < NEGLIGIBLE_SHIFT:
-        return picture
-    matrix = np.float32([[1, 0, shift[0]], [0, 1, shift[1]]])
-    size, flags = picture.shape[:0:-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return picture[:, ::every]
+    height, width = picture.shape[1:]
+    matrix = np.float32([[1, 0, shift[0]], [0, every, shift[1]]])
+    size, flags = (width, -(-height // every)), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     border = cv2.BORDER_REPLICATE
     return np.stack(
         [cv2.warpAffine(c, matrix, size, flags=flags, borderMode=border) for c in picture]

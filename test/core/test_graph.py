@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from sage_perception import graph
-from sage_perception.graph import Camera, DeathRecord, dual_camera, fleet, single_camera
+from sage_perception import runtime
+from sage_perception.graph import Camera, dual_camera, fleet, single_camera
+from sage_perception.runtime import DeathRecord
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 PARAMS_FILES = ('single_camera.yaml', 'dual_camera.yaml', 'jetson_dual_csi.yaml')
@@ -205,7 +206,7 @@ def test_the_dds_profile_makes_room_for_images():
     ],
 )
 def test_the_users_own_dds_settings_stand(environment):
-    assert graph.dds_environment(environment) == {}
+    assert runtime.dds_environment(environment) == {}
 
 
 @pytest.mark.parametrize('environment', [{}, {'RMW_IMPLEMENTATION': 'rmw_fastrtps_cpp'}])
@@ -219,14 +220,14 @@ def test_the_users_own_dds_settings_stand(environment):
 )
 def test_fast_dds_gets_our_profile_by_the_name_it_reads(environment, rclpy, variable, monkeypatch):
     monkeypatch.setattr('importlib.metadata.version', lambda name: {'rclpy': rclpy}[name])
-    given = graph.dds_environment(environment)
+    given = runtime.dds_environment(environment)
     assert list(given) == [variable]
     assert os.path.isfile(given[variable])
 
 
 def test_a_missing_config_file_says_where_it_was_looked_for():
     with pytest.raises(FileNotFoundError, match=r'absent\.yaml is in none of'):
-        graph.config_path('absent.yaml')
+        runtime.config_path('absent.yaml')
 
 
 def displays(tree):

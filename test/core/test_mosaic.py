@@ -99,7 +99,7 @@ def test_its_size_depends_on_the_number_of_cameras_only():
 def test_matched_pairs_are_shown_side_by_side_in_the_colour_of_the_verdict():
     a, b = Tile(None, 1, plain(RED)), Tile(None, 2, plain(GREEN))
     views = [CameraView('a', None), CameraView('b', None)]
-    high = mosaic(views, [PairView(a, b, 0.91, True)], '1 HIGH')
+    high = mosaic(views, [PairView(a, b, 0.91, True)])
     low = mosaic(views, [PairView(a, b, 0.12, False)])
     for picture in (high, low):
         assert share(picture, RED) >= (TILE - 1) * (TILE - 1)

@@ -25,7 +25,7 @@ from sage_perception.trust.lct import (
 )
 from sage_perception.trust.pairing import StampPairs
 from sage_perception.trust.screening import Screen
-from sage_perception.trust.telemetry import telemetry_trust
+from sage_perception.trust.telemetry import ErrorMemory, telemetry_trust
 
 MODEL = ModelId('m', '1', bytes(range(32)))
 ENDLESS = 10**15
@@ -291,6 +291,57 @@ def test_nothing_unmeasured_infinite_or_impossible_earns_trust(mse, kl):
         assert trust == telemetry_trust(mse, math.inf)
 
 
+# Measuring now and then
+
+
+@given(
+    st.lists(st.sets(st.integers(1, 30), max_size=12).map(sorted), min_size=1, max_size=40),
+    st.integers(1, 7),
+)
+def test_each_track_is_measured_at_once_and_then_in_its_turn(frames, every):
+    memory = ErrorMemory(every)
+    measured = {}
+    for number, tracks in enumerate(frames):
+        due = memory.due(tracks)
+        assert due == sorted(set(due))
+        new = [i for i, track in enumerate(tracks) if track not in measured]
+        assert set(new) <= set(due)
+        known = len(tracks) - len(new)
+        assert len(due) - len(new) == math.ceil(known / every), 'shared out evenly'
+        errors = [number + track / 100 for track in tracks]
+        memory.note([tracks[i] for i in due], [errors[i] for i in due])
+        measured |= {tracks[i]: errors[i] for i in due}
+        assert [memory.last(track) for track in tracks] == [measured[track] for track in tracks]
+
+
+@given(st.integers(1, 9), st.integers(1, 12))
+def test_no_track_that_stays_waits_longer_than_said(every, count):
+    memory = ErrorMemory(every)
+    tracks = list(range(1, count + 1))
+    last = {}
+    for number in range(5 * every):
+        due = [tracks[i] for i in memory.due(tracks)]
+        memory.note(due, [0.0] * len(due))
+        last |= dict.fromkeys(due, number)
+        assert all(number - last[track] < every for track in tracks)
+
+
+def test_what_has_no_track_is_always_measured_and_never_remembered():
+    memory = ErrorMemory(5)
+    for _ in range(3):
+        assert memory.due([0, 0]) == [0, 1]
+        memory.note([0, 0], [0.1, 0.2])
+    assert math.isnan(memory.last(0))
+
+
+def test_tracks_that_are_gone_are_forgotten():
+    memory = ErrorMemory(3)
+    for track in range(1, 1000):
+        memory.note([track], [0.5])
+    assert memory.last(999) == 0.5
+    assert math.isnan(memory.last(1))
+
+
 # Matching
 
 
@@ -339,16 +390,14 @@ def test_the_same_things_in_another_order_find_each_other():
     assert all(m.similarity == pytest.approx(1) for m in matches)
 
 
-def test_whitening_takes_off_what_all_latents_share():
-    mean, std = np.full(64, 50.0), np.full(64, 2.0)
+def test_centring_takes_off_what_all_latents_share():
+    mean = np.full(64, 50.0)
     rng = np.random.default_rng(1)
-    a, b = mean + std * rng.normal(size=(2, 1, 64))
+    a, b = mean + rng.normal(size=(2, 1, 64))
     raw = agreement.cosine_matrix(a, b)[0, 0]
-    white = agreement.cosine_matrix(
-        agreement.whiten(a, mean, std), agreement.whiten(b, mean, std)
-    )[0, 0]
+    own = agreement.cosine_matrix(agreement.centre(a, mean), agreement.centre(b, mean))[0, 0]
     assert raw > 0.99
-    assert abs(white) < 0.5
+    assert abs(own) < 0.5
 
 
 # Fusing

@@ -11,7 +11,7 @@ import sys
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 
-from sage_perception.graph import dds_environment
+from sage_perception.runtime import dds_environment
 from sage_perception.supervisor import GraphRunner
 
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sage_perception import models
@@ -31,7 +30,6 @@ from sage_perception.ros.messages import (
     model_value,
     roi_message,
     roi_value,
-    serialised_stamp_ns,
     stamp_ns,
     stamp_of,
     telemetry_message,
@@ -167,13 +165,6 @@ def test_crops(shape, roi, score, source, track, seed):
     assert np.array_equal((to_rgb if len(shape) == 3 else to_mono)(message.image), picture)
     assert roi_value(message.roi) == roi
     assert (message.score, message.source, message.track_id) == (score, int(source), track)
-
-
-@given(STAMPS, st.text(max_size=20), st.integers(0, 9))
-def test_the_stamp_of_a_picture_is_read_without_unpacking_it(ns, frame_id, size):
-    frame_id = frame_id.replace('\0', '').encode('ascii', 'ignore').decode()
-    message = Image(header=Header(stamp=stamp_of(ns), frame_id=frame_id), data=bytes(size))
-    assert serialised_stamp_ns(serialize_message(message)) == ns
 
 
 def test_model_info_says_what_the_model_is():
