@@ -39,8 +39,8 @@ class Run:
     high: list[tuple[int, float]] = field(default_factory=list)
     low: list[tuple[int, float]] = field(default_factory=list)
     fused: int = 0
-    accepted: dict[str, int] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
+    # How many LCTs of each camera there had been when the arbiter last reported on it.
+    reports: dict[str, dict[str, int]] = field(default_factory=dict)
     mosaic: bytes = b''
 
 
@@ -73,8 +73,11 @@ def read(messages: Iterable, cameras: list[str], since_ns: int = 0) -> Run:
         elif name == 'fused':
             run.fused += 1
         elif name == 'trust_report':
-            run.accepted[message.entity_b] = message.accepted
-            run.refused[message.entity_b] = message.refused
+            run.reports[message.entity_b] = {
+                'published': run.cameras[message.entity_b].latents,
+                'accepted': message.accepted,
+                'refused': message.refused,
+            }
         elif topic.endswith('mosaic/compressed') and pairs >= most_pairs:
             # The picture with the most to see, of those the later one.
             run.mosaic, most_pairs = message.data.tobytes(), pairs
@@ -101,11 +104,6 @@ def summarise(run: Run, seconds: float) -> dict:
             'latency_ms': _percentiles(lags),
             'latency_ms_first_third': _percentiles(lags[:third]),
             'latency_ms_last_third': _percentiles(lags[-third:]),
-            'lcts': {
-                'published': seen.latents,
-                'accepted': run.accepted.get(name, 0),
-                'refused': run.refused.get(name, 0),
-            },
         }
     return {
         'cameras': cameras,

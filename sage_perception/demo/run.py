@@ -34,7 +34,7 @@ SIZE = '640x480'
 TARGET_MS = 40.0
 START_LIMIT_S = 60.0
 WARM_UP_S = 2.0
-REPLAY_RATE = 2.0
+REPLAY_RATE = 1.0
 VIDEOS = ('.avi', '.mp4', '.mkv')
 # cam1 sees this window of cam0's picture (fractions of its width and height), a little brighter.
 WINDOW = (0.08, 0.08, 0.86, 0.86)
@@ -137,9 +137,11 @@ def demonstrate(video: Path, out: Path, duration_s: float) -> dict:
         raise DemoError(f'nodes did not end well: {exits}; see {out}/graph.log')
 
     run = read(messages_of(out / 'bag'), CAMERAS, since_ns)
-    figures = summarise(run, duration_s)
-    replayed = replay(out, env)
     recorded = read(messages_of(out / 'bag'), CAMERAS)
+    figures = summarise(run, duration_s)
+    for camera in CAMERAS:
+        figures['cameras'][camera]['lcts'] = recorded.reports[camera]
+    replayed = replay(out, env)
     figures['replay'] = {
         'rate': REPLAY_RATE,
         **{

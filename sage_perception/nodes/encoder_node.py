@@ -215,7 +215,7 @@ class EncoderNode(LifecycleNode):
             self._require_model()
             response.latent = latent_message(self._encode(self._picture(request.image)[None])[0])
             response.success = True
-        except (ValueError, models.ModelError) as error:
+        except ValueError as error:
             response.message = str(error)
         return response
 

@@ -175,6 +175,14 @@ def test_padding_and_byte_order_change_nothing(
         assert np.array_equal(convert(odd), convert(plain))
 
 
+@pytest.mark.parametrize('padding', [1, 2, 3, 5])
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_an_odd_step_skews_nothing(encoding, padding):
+    raw = pixels(encoding)
+    odd = message_of(raw, encoding, padding)
+    assert np.array_equal(to_bgr(odd), to_bgr(message_of(raw, encoding)))
+
+
 @given(st.sampled_from(ENCODINGS), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_what_goes_in_comes_out(encoding, height, width, seed):
     raw = pixels(encoding, height, 2 * width if encoding in YUV else width, seed)
