@@ -7,12 +7,9 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +29,7 @@ from sage_perception.graph import (
 )
 from sage_perception.runtime import config_path, describe_exit
 from sage_perception.supervisor import GraphRunner, command
+from sage_perception.terminal import EXIT_FAILED, EXIT_USAGE, Parser, told_to_end
 
 # Graph: what describes it, how many cameras a robot has, its parameter file.
 GRAPHS = {
@@ -41,7 +39,6 @@ GRAPHS = {
     'fleet': (fleet, 2, 'dual_camera.yaml'),
 }
 
-_EXIT_DEAD, _EXIT_USAGE = 1, 2
 _COLOURS = ('cyan', 'green', 'magenta', 'blue', 'yellow', 'bright_cyan', 'bright_magenta')
 _LEVEL_STYLES = {'WARN': 'yellow', 'ERROR': 'red', 'FATAL': 'bold red'}
 _EXPONENT = re.compile(r'[-+]?\d+[eE][-+]?\d+')
@@ -55,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         params_file = _params_file(options)
     except (ValueError, OSError) as error:
         print(f'sage up: {error}', file=sys.stderr)
-        return _EXIT_USAGE
+        return EXIT_USAGE
     if options.dry_run:
         for spec in specs:
             print(shlex.join(command(spec, [params_file], options.log_level)))
@@ -65,13 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     return _run(options, specs, params_file)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        self.exit(_EXIT_USAGE, f'sage up: {message} (see sage up --help)\n')
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog='sage up', description=__doc__, allow_abbrev=False)
+    parser = Parser(prog='sage up', description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add('graph', metavar='GRAPH', choices=GRAPHS, help=', '.join(GRAPHS))
     for n in (0, 1):
@@ -183,10 +175,10 @@ def _run(options: argparse.Namespace, specs: list[NodeSpec], params_file: Path) 
     show('', f'{options.graph}: {len(specs)} nodes, parameters from {params_file}')
     table = not options.plain and console.is_terminal
     end = time.monotonic() + (options.duration or float('inf'))
-    with _signals() as told_to_end, _status(console, runner) if table else nullcontext():
+    with told_to_end() as told, _status(console, runner) if table else nullcontext():
         runner.start()
         try:
-            while not told_to_end.is_set() and time.monotonic() < end and not runner.wait(0.1):
+            while not told.is_set() and time.monotonic() < end and not runner.wait(0.1):
                 pass
         finally:
             exit_codes = runner.stop()
@@ -195,21 +187,8 @@ def _run(options: argparse.Namespace, specs: list[NodeSpec], params_file: Path) 
             show('', f'{path} ended with {describe_exit(code)}')
     if runner.failure is not None:
         print(f'sage up: stopped: {runner.failure}', file=sys.stderr)
-        return _EXIT_DEAD
+        return EXIT_FAILED
     return 0
-
-
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """Give an event that SIGINT, SIGTERM and the end of the terminal set."""
-    told_to_end = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {n: signal.signal(n, lambda *_: told_to_end.set()) for n in numbers}
-    try:
-        yield told_to_end
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _printer(console: Console, specs: list[NodeSpec]):

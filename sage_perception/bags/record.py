@@ -27,7 +27,8 @@ from rclpy.subscription import Subscription
 from sage_perception.bags.definitions import UnreadableType, message_class
 from sage_perception.bags.profiles import request_for
 from sage_perception.bags.storage import COMPRESSIONS, BagError, BagWriter, repair
-from sage_perception.bags.terminal import (
+from sage_perception.runtime import dds_environment
+from sage_perception.terminal import (
     EXIT_FAILED,
     EXIT_USAGE,
     Parser,
@@ -36,7 +37,6 @@ from sage_perception.bags.terminal import (
     positive,
     told_to_end,
 )
-from sage_perception.runtime import dds_environment
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks

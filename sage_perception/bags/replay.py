@@ -31,7 +31,8 @@ from rosgraph_msgs.msg import Clock
 from sage_perception.bags.definitions import UnreadableType, message_class
 from sage_perception.bags.profiles import is_latched, offer_for
 from sage_perception.bags.storage import Bag, BagError, BagTopic, open_bag
-from sage_perception.bags.terminal import (
+from sage_perception.runtime import dds_environment
+from sage_perception.terminal import (
     EXIT_USAGE,
     Parser,
     Progress,
@@ -40,7 +41,6 @@ from sage_perception.bags.terminal import (
     positive,
     told_to_end,
 )
-from sage_perception.runtime import dds_environment
 
 DEFAULT_CLOCK_HZ = 40.0
 # How long publishers and subscribers of one host may take to find each other.

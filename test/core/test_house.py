@@ -15,7 +15,7 @@ ROS = {'rclpy', 'launch', 'launch_ros', 'sage_msgs', 'sensor_msgs', 'std_msgs', 
 MAY_IMPORT_ROS = ('nodes', 'ros', 'bags', 'demo', 'doctor.py')
 MAY_IMPORT_TORCH = ('models', 'training', 'doctor.py')
 FLOORS = {
-    1: ('latent', 'vision', 'graph', 'runtime'),
+    1: ('latent', 'vision', 'graph', 'runtime', 'terminal'),
     2: ('models', 'trust', 'supervisor'),
     3: ('ros', 'bags', 'training'),
     4: ('nodes', 'cli', 'up', 'doctor', 'demo'),

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the two bag commands do alike: options, signals, one line of progress."""
+"""What the commands do alike: options, signals, one line of progress."""
 
 from __future__ import annotations
 
