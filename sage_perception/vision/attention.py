@@ -54,45 +54,45 @@ class AttentionConfig:
     `maximum`, both allowed, or `choices`. ValueError names a field that is out of range.
     """
 
-    crop_size: int = _setting(64, 'side of a crop, pixels', minimum=8, maximum=512)
-    max_crops: int = _setting(8, 'crops of a frame at most', minimum=1, maximum=24)
-    colour: str = _setting('rgb', 'colours of the crops', choices=COLOURS)
+    crop_size: int = _setting(64, 'Side of a crop, pixels.', minimum=8, maximum=512)
+    max_crops: int = _setting(8, 'Crops of a frame at most.', minimum=1, maximum=24)
+    colour: str = _setting('rgb', 'Colours of the crops.', choices=COLOURS)
     threshold: float = _setting(
         5.0,
-        'difference from the background that counts, standard deviations; less is more sensitive',
+        'Difference from the background that counts, standard deviations; less is more sensitive.',
         minimum=2.0,
         maximum=50.0,
     )
     min_object_px: int = _setting(
-        12, 'side of the smallest mover, pixels of the frame', minimum=1, maximum=512
+        12, 'Side of the smallest mover, pixels of the frame.', minimum=1, maximum=512
     )
     min_roi_px: int = _setting(
-        32, 'smallest side of a region, pixels of the frame', minimum=8, maximum=4096
+        32, 'Smallest side of a region, pixels of the frame.', minimum=8, maximum=4096
     )
     max_roi_px: int = _setting(
-        480, 'largest side of a region, pixels of the frame', minimum=8, maximum=4096
+        480, 'Largest side of a region, pixels of the frame.', minimum=8, maximum=4096
     )
     absorb_s: float = _setting(
         3.0,
-        'how long something rests until it is part of the background, seconds',
+        'How long something rests until it is part of the background, seconds.',
         minimum=0.1,
         maximum=600.0,
     )
     saliency_weight: float = _setting(
         0.0,
-        'score of the most salient still place where movers leave room; 0: movers only',
+        'Score of the most salient still place where movers leave room; 0: movers only.',
         minimum=0.0,
         maximum=1.0,
     )
     inhibition: float = _setting(
         0.7,
-        'share of its score that a still place loses while attention rests on it',
+        'Share of its score that a still place loses while attention rests on it.',
         minimum=0.0,
         maximum=1.0,
     )
     inhibition_s: float = _setting(
         3.0,
-        'time constant of that loss and of the recovery from it, seconds',
+        'Time constant of that loss and of the recovery from it, seconds.',
         minimum=0.1,
         maximum=600.0,
     )
