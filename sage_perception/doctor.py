@@ -148,7 +148,10 @@ def _cameras() -> Finding:
 def _shared_memory() -> Finding:
     free = shutil.disk_usage('/dev/shm').free >> 20 if os.path.isdir('/dev/shm') else 0
     if free < LEAST_SHM_MIB:
-        fix = 'docker run --shm-size=1g, or --ipc=host; clean stale /dev/shm/fastrtps_*'
+        fix = (
+            'docker run --shm-size=1g, or --ipc=host; `fastdds shm clean` removes what '
+            'killed nodes left'
+        )
         return Finding('/dev/shm', MISSING, f'{free} MiB free', fix)
     return Finding('/dev/shm', OK, f'{free} MiB free')
 

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,6 +48,31 @@ def dds_environment(environment: Mapping[str, str]) -> dict[str, str]:
         return dict.fromkeys(sorted(ours), profile)
     name = 'FASTDDS_DEFAULT_PROFILES_FILE' if modern else 'FASTRTPS_DEFAULT_PROFILES_FILE'
     return {name: profile}
+
+
+def remove_stale_shared_memory(folder: Path = Path('/dev/shm'), age_s: float = 5.0) -> int:
+    """Remove the Fast DDS segments of processes that were killed; return how many there were.
+
+    A killed process leaves its segment behind, 64 MiB with our profile, and nothing else removes
+    it. While a process lives it holds a lock on `<segment>_el`: what can be locked is nobody's.
+    Segments younger than `age_s` seconds are left alone, they may not have been locked yet.
+    """
+    removed = 0
+    for lock in folder.glob('fast*_el'):
+        segment = lock.with_name(lock.name.removesuffix('_el'))
+        if 'port' in lock.name or not os.access(lock, os.W_OK):
+            continue
+        try:
+            with open(lock) as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime < age_s:
+                    continue
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                segment.unlink(missing_ok=True)
+                lock.unlink()
+                removed += 1
+        except (BlockingIOError, FileNotFoundError):
+            continue
+    return removed
 
 
 class DeathRecord:

@@ -19,7 +19,12 @@ from pathlib import Path
 import yaml
 
 from sage_perception.graph import NodeSpec
-from sage_perception.runtime import DeathRecord, dds_environment, describe_exit
+from sage_perception.runtime import (
+    DeathRecord,
+    dds_environment,
+    describe_exit,
+    remove_stale_shared_memory,
+)
 
 # How long a node may take to end after SIGINT, and then after SIGTERM, before the next signal.
 INTERRUPT_S, TERMINATE_S = 5.0, 2.0
@@ -98,6 +103,7 @@ class GraphRunner:
 
     def start(self) -> None:
         """Start every node; returns at once."""
+        remove_stale_shared_memory()
         self._overrides = tempfile.TemporaryDirectory(prefix='sage_')
         self._threads = [
             threading.Thread(target=self._keep_running, args=(node,), name=path, daemon=True)
@@ -125,6 +131,7 @@ class GraphRunner:
                 thread.join(max(0.0, deadline - time.monotonic()))
         if self._overrides is not None:
             self._overrides.cleanup()
+        remove_stale_shared_memory()
         return {path: node.exit_code for path, node in self.processes.items()}
 
     def __enter__(self) -> GraphRunner:
@@ -163,6 +170,7 @@ class GraphRunner:
                 self._fail(node, reason)
                 return
             node.state = 'restarting'
+            remove_stale_shared_memory()
             delay_s = node.spec.respawn_delay_s
             self._say(
                 f'{node.spec.path} died ({describe_exit(node.exit_code)}), '

@@ -236,6 +236,13 @@ class LifecycleNode(_Endpoints, RosLifecycleNode):
             self.deactivate()
         self.cleanup()
 
+    def destroy_node(self) -> None:
+        """Destroy the node for good."""
+        super().destroy_node()
+        # rclpy forgets the state machine, which holds on to the node and so to the participant:
+        # its 64 MiB of shared memory would stay behind in /dev/shm after every run.
+        self._state_machine.destroy_when_not_in_use()
+
     def _transition(self, work: Callable, otherwise) -> TransitionCallbackReturn:
         # rclpy swallows the exceptions of transitions: without this nobody would see them.
         try:

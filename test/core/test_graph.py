@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node graphs as data, and the files in `config/` that go with them."""
 
+import fcntl
 import os
 import re
 from pathlib import Path
@@ -223,6 +224,20 @@ def test_fast_dds_gets_our_profile_by_the_name_it_reads(environment, rclpy, vari
     given = runtime.dds_environment(environment)
     assert list(given) == [variable]
     assert os.path.isfile(given[variable])
+
+
+def test_only_the_shared_memory_of_the_dead_is_removed(tmp_path):
+    for name in ('dead', 'alive', 'young'):
+        (tmp_path / f'fastdds_{name}').write_bytes(b'segment')
+        (tmp_path / f'fastdds_{name}_el').touch()
+        if name != 'young':
+            os.utime(tmp_path / f'fastdds_{name}_el', (0, 0))
+    (tmp_path / 'other_el').touch()
+    with open(tmp_path / 'fastdds_alive_el') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert runtime.remove_stale_shared_memory(tmp_path) == 1
+    left = {path.name.removesuffix('_el') for path in tmp_path.iterdir()}
+    assert left == {'fastdds_alive', 'fastdds_young', 'other'}
 
 
 def test_a_missing_config_file_says_where_it_was_looked_for():

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A camera that goes and comes back, and the end of a graph."""
 
+import fcntl
 import os
+import re
 import signal
+from pathlib import Path
 
 import cv2
 import pytest
@@ -82,6 +85,8 @@ def test_every_node_ends_well_when_it_is_told_to(run_graph, number):
     mosaics = graph.collect(Image, f'{name}/mosaic')
     graph.wait_for(lambda: any(a.lcts for a in list(fused)) and mosaics, 'a graph under way')
     pids = [graph.pid(path) for path in graph.runner.processes]
+    segments = segments_of(pids)
+    assert len(segments) >= len(pids)
     for pid in pids:
         os.kill(pid, number)
     processes = graph.runner.processes.values()
@@ -91,3 +96,22 @@ def test_every_node_ends_well_when_it_is_told_to(run_graph, number):
     )
     assert 'Traceback' not in graph.written()
     assert 'error' not in graph.written().lower()
+    assert not [s for s in segments if is_left_behind(s)], '64 MiB of /dev/shm for each run'
+
+
+def segments_of(pids):
+    """Return the shared memory that processes have mapped: their own, and their peers'."""
+    maps = ''.join(Path(f'/proc/{pid}/maps').read_text() for pid in pids)
+    return {Path(name) for name in re.findall(r'/dev/shm/fast\w+_[0-9a-f]{16}', maps)}
+
+
+def is_left_behind(segment):
+    """Whether nobody holds a segment any more; its owner locks a file beside it."""
+    if not segment.exists():
+        return False
+    with open(f'{segment}_el') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
