@@ -133,8 +133,9 @@ def demonstrate(video: Path, out: Path, duration_s: float) -> dict:
             since_ns = time.time_ns()
             processes = watch(runner, duration_s, out)
         exits = {path: node.exit_code for path, node in runner.processes.items()}
-    if any(exits.values()):
-        raise DemoError(f'nodes did not end well: {exits}; see {out}/graph.log')
+    for path, code in exits.items():
+        if code:
+            console.print(f'[yellow]{path} ended with code {code}; see {out}/graph.log[/]')
 
     run = read(messages_of(out / 'bag'), CAMERAS, since_ns)
     recorded = read(messages_of(out / 'bag'), CAMERAS)
