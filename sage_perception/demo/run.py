@@ -35,6 +35,8 @@ TARGET_MS = 40.0
 START_LIMIT_S = 60.0
 WARM_UP_S = 2.0
 REPLAY_RATE = 1.0
+# Time for encoders and recorder to have found each other, before the first crop is sent.
+SETTLE_S = 4.0
 VIDEOS = ('.avi', '.mp4', '.mkv')
 # cam1 sees this window of cam0's picture (fractions of its width and height), a little brighter.
 WINDOW = (0.08, 0.08, 0.86, 0.86)
@@ -271,6 +273,7 @@ def replay(out: Path, env: dict) -> Run:
         GraphRunner(encoders, params_file=params, env=env),
         recording(out / 'replayed', lcts, env, out / 'record_replay.log'),
     ):
+        time.sleep(SETTLE_S)
         done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT)
         time.sleep(1.0)
     if done.returncode:
