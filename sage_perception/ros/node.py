@@ -236,6 +236,15 @@ class LifecycleNode(_Endpoints, RosLifecycleNode):
             self.deactivate()
         self.cleanup()
 
+    def _LifecycleNodeMixin__change_state(self, transition_id: int):
+        # Up to Jazzy rclpy lets a request for a transition that the state does not have end the
+        # node; later releases refuse it, as this does.
+        try:
+            return super()._LifecycleNodeMixin__change_state(transition_id)
+        except RuntimeError as error:
+            self.get_logger().error(f'transition {transition_id} is refused: {error}')
+            return TransitionCallbackReturn.ERROR
+
     def destroy_node(self) -> None:
         """Destroy the node for good."""
         super().destroy_node()
