@@ -67,9 +67,9 @@ class Graph:
         )
         self.runner.start()
 
-    def collect(self, *arguments, **options):
+    def collect(self, *arguments):
         """Return a list that grows by each message of a topic."""
-        return self.ros.collect(*arguments, **options)
+        return self.ros.collect(*arguments)
 
     def wait_for(self, condition, what: str):
         """Wait until `condition()` is true, and return what it returned."""

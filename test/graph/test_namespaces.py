@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from sage_msgs.msg import LCTArray
+from sensor_msgs.msg import Image
 
 from sage_perception.graph import Camera, single_camera
 
@@ -24,9 +25,14 @@ def robot(name, seed):
 def robots(run_graph):
     graph = run_graph([*robot('robot1', 1), *robot('robot2', 2)])
     graph.topics = {
-        f'{name}/{topic}': graph.collect(LCTArray, f'{name}/{topic}')
+        f'{name}/{topic}': graph.collect(kind, f'{name}/{topic}')
         for name in ROBOTS
-        for topic in ('cam0/lcts', 'trusted', 'fused')
+        for topic, kind in {
+            'cam0/image_raw': Image,
+            'cam0/lcts': LCTArray,
+            'trusted': LCTArray,
+            'fused': LCTArray,
+        }.items()
     }
     graph.wait_for(lambda: all(heard_of(graph, name) for name in ROBOTS), 'both robots')
     return graph
@@ -53,19 +59,13 @@ def test_each_topic_has_the_endpoints_of_its_own_robot_only(robots):
     node = robots.ros.node
     for name in ROBOTS:
         topic = f'/{name}/cam0/lcts'
-
-        def known(endpoints):
-            # The names of nodes become known a little later than their endpoints.
-            names = {(e.node_namespace, e.node_name) for e in endpoints}
-            return not any('UNKNOWN' in name for _, name in names) and names
-
-        speakers = robots.wait_for(
-            lambda t=topic: known(node.get_publishers_info_by_topic(t)), 'who speaks'
-        )
-        listeners = robots.wait_for(
-            lambda t=topic: known(node.get_subscriptions_info_by_topic(t)), 'who listens'
-        )
-        assert speakers == {(f'/{name}/cam0', 'encoder')}
+        publishers = node.get_publishers_info_by_topic(topic)
+        assert [(p.node_namespace, p.node_name) for p in publishers] == [
+            (f'/{name}/cam0', 'encoder')
+        ]
+        listeners = {
+            (s.node_namespace, s.node_name) for s in node.get_subscriptions_info_by_topic(topic)
+        }
         assert listeners == {(f'/{name}', 'arbiter'), ('/', 'tester')}
 
 
