@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every test process runs ROS on a domain of its own, on this host only, with checked fields."""
 
+import collections
 import fcntl
 import itertools
 import os
@@ -65,6 +66,7 @@ class Ros:
         rclpy.init(context=self.context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
         self._executor = SingleThreadedExecutor(context=self.context)
         self._nodes = []
+        self._subscriptions = {}
         self._closing = False
         # The tester: for what the tests publish, hear and ask for.
         self.node = self.add(Node('tester', context=self.context))
@@ -87,11 +89,19 @@ class Ros:
         line += list(arguments)
         return self.add(kind(context=self.context, cli_args=line, use_global_arguments=False))
 
-    def collect(self, kind, topic, qos=100):
-        """Return a list that grows by each message of a topic."""
-        received = []
-        self.node.create_subscription(kind, topic, received.append, qos)
+    def collect(self, kind, topic, qos=100, last=None):
+        """Return a list that grows by each message of a topic; `last`: keeps so many only."""
+        received = [] if last is None else collections.deque(maxlen=last)
+        # rclpy wants a function that tells its arguments.
+        subscription = self.node.create_subscription(
+            kind, topic, lambda message: received.append(message), qos
+        )
+        self._subscriptions[id(received)] = subscription
         return received
+
+    def forget(self, received):
+        """Collect no more."""
+        self.node.destroy_subscription(self._subscriptions.pop(id(received)))
 
     def ask(self, kind, service, **fields):
         """Call a service and return its response."""

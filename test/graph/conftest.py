@@ -67,9 +67,9 @@ class Graph:
         )
         self.runner.start()
 
-    def collect(self, *arguments):
+    def collect(self, *arguments, **options):
         """Return a list that grows by each message of a topic."""
-        return self.ros.collect(*arguments)
+        return self.ros.collect(*arguments, **options)
 
     def wait_for(self, condition, what: str):
         """Wait until `condition()` is true, and return what it returned."""

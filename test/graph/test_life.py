@@ -82,7 +82,7 @@ def test_every_node_ends_well_when_it_is_told_to(run_graph, number):
         single_camera([Camera('cam0', source)], namespace=name, respawn=False), may_end=True
     )
     fused = graph.collect(LCTArray, f'{name}/fused')
-    mosaics = graph.collect(Image, f'{name}/mosaic')
+    mosaics = graph.collect(Image, f'{name}/mosaic', last=1)
     graph.wait_for(lambda: any(a.lcts for a in list(fused)) and mosaics, 'a graph under way')
     pids = [graph.pid(path) for path in graph.runner.processes]
     segments = segments_of(pids)
