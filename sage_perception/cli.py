@@ -4,27 +4,38 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import sys
 
 from sage_perception import __version__
 
-# Each module has a main(argv) -> exit code; it is imported only when its command is called.
+# Each is module:function, called with the arguments and returning the exit code; the module is
+# imported only when its command is called.
 COMMANDS = {
-    'up': ('sage_perception.up', 'run a graph of nodes without launch'),
-    'doctor': ('sage_perception.doctor', 'see what is installed, what is missing, and the fix'),
-    'record': ('sage_perception.bags.record', 'record topics to a bag'),
-    'replay': ('sage_perception.bags.replay', 'play a bag'),
-    'train': ('sage_perception.training.train', 'train a model'),
-    'export': ('sage_perception.training.export', 'turn a training run into a model artefact'),
-    'eval': ('sage_perception.training.evaluate', 'measure a model on pictures'),
-    'demo': ('sage_perception.demo', 'run two cameras on recorded footage, and measure'),
+    'up': ('sage_perception.up:main', 'run a graph of nodes without launch'),
+    'doctor': (
+        'sage_perception.doctor:main',
+        'see what is installed, what is missing, and the fix',
+    ),
+    'record': ('sage_perception.bags.record:main', 'record topics to a bag'),
+    'replay': ('sage_perception.bags.replay:main', 'play a bag'),
+    'encode': ('sage_perception.coding:encode', 'turn pictures into latents'),
+    'decode': ('sage_perception.coding:decode', 'turn latents into pictures'),
+    'reconstruct': ('sage_perception.coding:reconstruct', 'show what a model keeps of pictures'),
+    'train': ('sage_perception.training.train:main', 'train a model'),
+    'export': (
+        'sage_perception.training.export:main',
+        'turn a training run into a model artefact',
+    ),
+    'codebook': ('sage_perception.training.codebook:main', 'train the tokens of a model'),
+    'eval': ('sage_perception.training.evaluate:main', 'measure models on pictures'),
+    'demo': ('sage_perception.demo:main', 'run two cameras on recorded footage, and measure'),
 }
 
 
 def usage() -> str:
     """Return the help text."""
-    commands = '\n'.join(f'  {name:<8} {what}' for name, (_, what) in COMMANDS.items())
+    commands = '\n'.join(f'  {name:<11} {what}' for name, (_, what) in COMMANDS.items())
     return (
         f'usage: sage COMMAND [options]\n\n{commands}\n\n'
         'sage COMMAND --help explains a command; sage --version prints the version.'
@@ -43,9 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] not in COMMANDS:
         print(f'sage: there is no command {argv[0]!r}\n\n{usage()}', file=sys.stderr)
         return 2
-    module, _ = COMMANDS[argv[0]]
+    target, _ = COMMANDS[argv[0]]
     sys.argv[0] = f'sage {argv[0]}'
-    return importlib.import_module(module).main(argv[1:]) or 0
+    return pkgutil.resolve_name(target)(argv[1:]) or 0
 
 
 if __name__ == '__main__':

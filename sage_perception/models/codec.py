@@ -15,9 +15,10 @@ from sage_perception.models.artefact import LATENT_MEAN, LATENT_STD, Artefact, M
 class Codec(ABC):
     """A loaded model that turns pictures into latents and back.
 
-    Pictures `x` are float32 `[B, C, S, S]` in [0, 1], latents `z` float32 `[B, D]`; `B` may be
-    anything, 0 included. Takes and returns numpy arrays. The torch backend also takes tensors
-    and then returns tensors, on the device of the input.
+    Pictures `x` are float32 `[B, C, S, S]` in [0, 1], latents `z` float32 `[B, D]`, or
+    `[B, K, H, W]` where the family keeps places apart; `B` may be anything, 0 included. Takes and
+    returns numpy arrays. The torch backend also takes tensors and then returns tensors, on the
+    device of the input.
 
     Attributes
     ----------
@@ -26,8 +27,8 @@ class Codec(ABC):
     backend, device, precision : str
         What computes, where, and in which arithmetic: `'fp32'` or `'fp16'`.
     latent_mean, latent_std : np.ndarray
-        Statistics of the latents over the training crops, float32 `[D]`. Latents of different
-        pictures are compared after taking off the mean.
+        Statistics of the latents over the training crops, float32 of a latent's shape. Latents
+        of different pictures are compared after taking off the mean.
 
     """
 
@@ -55,9 +56,14 @@ class Codec(ABC):
         return self.artefact.card
 
     @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Return the shape of a latent: `[D]`, or `[K, H, W]`."""
+        return self.latent_mean.shape
+
+    @property
     def latent_dim(self) -> int:
         """Return D, the numbers of a latent."""
-        return self.artefact.config['latent_dim']
+        return self.latent_mean.size
 
     @property
     def input_size(self) -> int:
@@ -87,9 +93,21 @@ class Codec(ABC):
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Return the pictures `[B, C, S, S]` that latents stand for."""
 
+    def get_latents(self, x: np.ndarray) -> np.ndarray:
+        """Return the latents of pictures: another name of `encode`."""
+        return self.encode(x)
+
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
         """Return what pictures look like after encoding and decoding."""
         return self.decode(self.encode(x))
+
+    def interpolate(self, a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
+        """Return the pictures `[steps, C, S, S]` on the straight way from latent `a` to `b`.
+
+        Both are one latent without the batch; the first and last pictures are their own.
+        """
+        share = np.linspace(0, 1, steps, dtype=np.float32).reshape(-1, *[1] * a.ndim)
+        return self.decode(a + share * (b - a))
 
     def require_pictures(self, x: np.ndarray) -> None:
         """Raise `ModelError` unless `x` is an array or tensor of floats `[B, C, S, S]`."""
@@ -98,7 +116,7 @@ class Codec(ABC):
 
     def require_latents(self, z: np.ndarray) -> None:
         """Raise `ModelError` unless `z` is an array or tensor of floats `[B, D]`."""
-        self._require(z, (self.latent_dim,), 'latents', '')
+        self._require(z, self.latent_shape, 'latents', '')
 
     def _require(self, array, shape, what, scale):
         given = tuple(array.shape)

@@ -4,7 +4,8 @@
 
 Both halves have a linear path, which `init_linear` sets to the principal components of the
 training crops, and a convolutional path that starts near zero. So training starts at what PCA
-can do and only adds to it. Every convolution is depthwise, pointwise or one of each.
+can do and only adds to it. Other sizes, up to a teacher of ten million parameters, are
+configurations of the same class.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss, pixel_shuffle
+from torch.nn.functional import adaptive_avg_pool2d, mse_loss, pixel_unshuffle
 
-from sage_perception.models.layers import DepthwiseSeparable, Enlarge, InvertedResidual
+from sage_perception.models.layers import (
+    DepthwiseSeparable,
+    Enlarge,
+    InvertedResidual,
+    Opponent,
+    Residual,
+)
 
 GRID = 16  # side of the small picture that the linear path sees and paints
 BINS = 8  # side of the feature maps next to the latent
@@ -26,28 +33,67 @@ NEAR_ZERO = 1e-3  # of the first convolutional contribution, beside a linear one
 class TinyVAEConfig:
     """What defines a TinyVAE; the decoder's fields do not touch the latent space.
 
-    `img_size` is the side of the pictures in pixels, a multiple of 64.
+    `img_size` is the side of the pictures in pixels: 32, 64, 128, … Widths are channels of the
+    feature maps at 8×8, depths their residual blocks, and bins the maps next to the latent.
+    With `separable` 1 the blocks are depthwise-separable: fewer parameters, slower.
     """
 
     input_channels: int = 3
     latent_dim: int = 64
     img_size: int = 64
-    encoder_width: int = 96
-    encoder_bins: int = 12
+    encoder_width: int = 64
+    encoder_depth: int = 1
+    encoder_bins: int = 8
     decoder_width: int = 48
-    decoder_depth: int = 4
+    decoder_depth: int = 1
+    decoder_bins: int = 8
+    separable: int = 0
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if value < 1:
+            if value < (0 if name == 'separable' else 1):
                 raise ValueError(f'{name} is {value}, it must be positive')
-        if self.img_size % 64:
-            raise ValueError(f'img_size is {self.img_size}, it must be a multiple of 64')
-        if self.encoder_width % 4 or self.decoder_width % 2:
-            raise ValueError(
-                f'encoder_width {self.encoder_width} must be a multiple of 4, '
-                f'decoder_width {self.decoder_width} of 2'
-            )
+        if self.input_channels not in (1, 3):
+            raise ValueError(f'input_channels is {self.input_channels}, it must be 1 or 3')
+        if self.img_size < 32 or self.img_size & (self.img_size - 1):
+            raise ValueError(f'img_size is {self.img_size}, it must be 32, 64, 128, …')
+        for name, factor in (('encoder_width', 16), ('decoder_width', 12)):
+            value = getattr(self, name)
+            if value % factor:
+                raise ValueError(f'{name} is {value}, it must be a multiple of {factor}')
+
+    def blocks(self, count: int, channels: int, hidden: int) -> list[nn.Module]:
+        """Return `count` residual blocks of this configuration's kind."""
+        if self.separable:
+            return [InvertedResidual(channels, expansion=2, kernel=3) for _ in range(count)]
+        return [Residual(channels, hidden) for _ in range(count)]
+
+    def halve(self, inputs: int, outputs: int) -> nn.Module:
+        """Return what halves the resolution."""
+        if self.separable:
+            return DepthwiseSeparable(inputs, outputs)
+        return nn.Conv2d(inputs, outputs, 3, 2, 1)
+
+
+class Thumbnail(nn.Module):
+    """A picture's lightness on 16×16 cells and its colour on 8×8, as one vector.
+
+    Colour is weighed by 2, so that distances are those between 16×16 pictures in red, green and
+    blue whose colour is smooth.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.opponent = Opponent() if channels == 3 else None
+        self.numbers = GRID**2 + (2 * BINS**2 if channels == 3 else 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float `[B, C, H, W]` to `[B, numbers]`."""
+        x = adaptive_avg_pool2d(x, GRID)
+        if self.opponent is None:
+            return x.flatten(1)
+        lightness, colour = self.opponent(x)
+        return torch.cat((lightness.flatten(1), 2 * colour.flatten(1)), 1)
 
 
 class Encoder(nn.Module):
@@ -58,18 +104,22 @@ class Encoder(nn.Module):
 
     def __init__(self, config: TinyVAEConfig):
         super().__init__()
-        channels, width = config.input_channels, config.encoder_width
+        channels, width, stride = (
+            config.input_channels,
+            config.encoder_width,
+            config.img_size // 16,
+        )
+        narrow = width * 3 // 4
         self.features = nn.Sequential(
-            DepthwiseSeparable(channels, width // 4, multiplier=8),
-            DepthwiseSeparable(width // 4, width // 2),
-            DepthwiseSeparable(width // 2, width),
-            InvertedResidual(width, expansion=1),
-            InvertedResidual(width, expansion=1),
+            nn.Conv2d(channels, narrow, 2 * stride - 1, stride, stride - 1),
+            *config.blocks(1, narrow, narrow // 3),
+            config.halve(narrow, width),
+            *config.blocks(config.encoder_depth, width, width * 5 // 8),
             nn.AdaptiveAvgPool2d(BINS),
         )
         self.squeeze = nn.Conv2d(width, config.encoder_bins, 1)
-        self.thumbnail = nn.AdaptiveAvgPool2d(GRID)
-        self.linear = nn.Linear(channels * GRID**2, config.latent_dim)
+        self.thumbnail = Thumbnail(channels)
+        self.linear = nn.Linear(self.thumbnail.numbers, config.latent_dim)
         self.correction = nn.Linear(config.encoder_bins * BINS**2, config.latent_dim, bias=False)
         self.log_var = nn.Linear(width, config.latent_dim)
         nn.init.normal_(self.correction.weight, std=NEAR_ZERO)
@@ -78,8 +128,8 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map float `[B, C, H, W]` in [0, 1] to `(mean, log_var)`, both `[B, D]`."""
-        features = self.features(x)
-        mean = self.linear(self.thumbnail(x).flatten(1))
+        features = self.features(x - 0.5)
+        mean = self.linear(self.thumbnail(x))
         mean = mean + self.correction(self.squeeze(features).flatten(1))
         return mean, self.log_var(features.mean((2, 3)))
 
@@ -89,28 +139,47 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TinyVAEConfig):
         super().__init__()
-        channels, width = config.input_channels, config.decoder_width
-        self.channels = channels
-        self.linear = nn.Linear(config.latent_dim, channels * GRID**2)
-        self.hint = nn.Linear(config.latent_dim, 8 * BINS**2)
-        self.enlarge = Enlarge(channels, config.img_size // GRID)
+        width, half, quarter = (config.decoder_width * n // 3 for n in (3, 2, 1))
+        self.opponent = Opponent() if config.input_channels == 3 else None
+        self.linear = nn.Linear(config.latent_dim, Thumbnail(config.input_channels).numbers)
+        self.hint = nn.Linear(config.latent_dim, config.decoder_bins * BINS**2)
+        self.enlarge_colour = Enlarge(2, 2) if self.opponent else None
+        self.enlarge = Enlarge(config.input_channels, config.img_size // GRID)
+        last = config.img_size // 32
+        small = 4 + (2 if self.opponent else 0) + config.decoder_bins
         self.detail = nn.Sequential(
-            nn.Conv2d(channels + 2, width, 1),
-            *[InvertedResidual(width) for _ in range(config.decoder_depth)],
-            nn.Conv2d(width, 2 * width, 1),
+            nn.Conv2d(small, width, 1),
+            *config.blocks(config.decoder_depth, width, width),
+            nn.Conv2d(width, 4 * half, 1),
             nn.PixelShuffle(2),
-            InvertedResidual(width // 2),
-            nn.Conv2d(width // 2, channels * (config.img_size // (2 * GRID)) ** 2, 1),
-            nn.PixelShuffle(config.img_size // (2 * GRID)),
+            *config.blocks(config.decoder_depth, half, half),
+            nn.Conv2d(half, 4 * quarter, 1),
+            nn.PixelShuffle(2),
+            nn.ReLU(),
+            *refinement(quarter, config),
+            nn.Conv2d(quarter, config.input_channels * last**2, 3, padding=1),
+            nn.PixelShuffle(last),
         )
         nn.init.normal_(self.detail[-2].weight, std=NEAR_ZERO)
         nn.init.zeros_(self.detail[-2].bias)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map float `[B, D]` to `[B, C, img_size, img_size]`, near [0, 1] but not clamped."""
-        thumbnail = self.linear(z).unflatten(1, (self.channels, GRID, GRID))
-        hint = pixel_shuffle(self.hint(z).unflatten(1, (8, BINS, BINS)), GRID // BINS)
-        return self.enlarge(thumbnail) + self.detail(torch.cat((thumbnail, hint), 1))
+        painted = self.linear(z)
+        thumbnail = painted[:, : GRID**2].unflatten(1, (1, GRID, GRID))
+        small = [pixel_unshuffle(thumbnail, 2), self.hint(z).unflatten(1, (-1, BINS, BINS))]
+        if self.opponent:
+            colour = painted[:, GRID**2 :].unflatten(1, (2, BINS, BINS)) / 2
+            small.append(colour)
+            thumbnail = self.opponent.invert(thumbnail, self.enlarge_colour(colour))
+        return self.enlarge(thumbnail) + self.detail(torch.cat(small, 1))
+
+
+def refinement(channels: int, config: TinyVAEConfig) -> list[nn.Module]:
+    """Return what a decoder does at 32×32, where every operation is dear."""
+    if config.separable:
+        return [InvertedResidual(channels, expansion=1, kernel=3)]
+    return [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
 
 
 class TinyVAE(nn.Module):
@@ -157,8 +226,8 @@ class TinyVAE(nn.Module):
     def init_linear(self, mean: Tensor, components: Tensor) -> None:
         """Start the linear paths from principal components of thumbnails.
 
-        `mean` is `[C * 16 * 16]`, `components` `[D, C * 16 * 16]` with orthogonal rows of equal
-        length; a row's length is the scale of the latents against the thumbnails' pixels.
+        `mean` is `[N]`, `components` `[D, N]`, N the numbers of a `Thumbnail`, with orthogonal
+        rows of equal length: the scale of the latents against the thumbnails' pixels.
         """
         scale = components.norm(dim=1, keepdim=True)
         self.encoder.linear.weight.copy_(components)

@@ -8,9 +8,8 @@ import torch
 
 from sage_perception.models.artefact import Artefact, ModelError
 from sage_perception.models.codec import Codec
-from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
+from sage_perception.models.families import FAMILIES
 
-FAMILIES = {'tinyvae': (TinyVAEConfig, TinyVAE)}
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16}
 
 
@@ -28,7 +27,7 @@ class TorchCodec(Codec):
         self.module = build(artefact).to(device, DTYPES[precision]).eval()
 
     def encode_stats(self, x):
-        """Return mean and logarithm of the variance, float32 `[B, D]`."""
+        """Return mean and logarithm of the variance, float32 `[B, D…]`."""
         self.require_pictures(x)
         mean, log_var = self._run(self.module.encode, x)
         return mean, log_var
@@ -54,8 +53,8 @@ def build(artefact: Artefact) -> torch.nn.Module:
         raise ModelError(
             f'{artefact.path} is of family {artefact.family!r}, known are {sorted(FAMILIES)}'
         )
-    config, network = FAMILIES[artefact.family]
-    module = network(config(**artefact.config))
+    family = FAMILIES[artefact.family]
+    module = family.network(family.config(**artefact.config))
     weights = {
         name: torch.from_numpy(tensor)
         for name, tensor in artefact.tensors.items()

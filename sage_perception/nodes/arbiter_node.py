@@ -19,9 +19,21 @@ from sage_msgs.msg import (
     TrustReport,
 )
 
+from sage_perception import models
+from sage_perception.latent import ModelId
+from sage_perception.models import codebook
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Input, Report
-from sage_perception.ros.messages import check_entity, lct_message, lct_value, stamp_ns
+from sage_perception.ros.messages import (
+    Packers,
+    UnknownModel,
+    check_entity,
+    info_packer,
+    lct_message,
+    lct_value,
+    model_value,
+    stamp_ns,
+)
 from sage_perception.ros.node import CAMERAS, Node, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.trust import agreement
@@ -92,6 +104,7 @@ class ArbiterNode(Node):
         self._entity = check_entity(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
         self._sequence = time.time_ns()
         self._models: dict[str, ModelInfo] = {}
+        self._packers: dict[str, Packers] = {camera: {} for camera in cameras}
         self._model_inputs: dict[str, Input] = {}
         self._screens = {camera: Screen() for camera in cameras}
         slop, patience = self.parameters.sync_slop_s, self.parameters.sync_patience_s
@@ -115,15 +128,25 @@ class ArbiterNode(Node):
 
     def _meet(self, camera: str, info: ModelInfo) -> None:
         """Note a camera's model, unless what it says of its latents cannot be."""
-        mean, std = np.array(info.latent_mean), np.array(info.latent_std)
-        if not (len(mean) == len(std) == info.latent_dim > 0):
-            why = f'{len(mean)} means and {len(std)} deviations for {info.latent_dim} dimensions'
-        elif not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-            why = 'statistics of the latents that are not finite, or a deviation of 0'
+        model = model_value(info.model)
+        try:
+            packer = info_packer(info, self._codebook(model))
+        except ValueError as error:
+            self._model_inputs[camera].reject(str(error))
         else:
             self._models[camera] = info
-            return
-        self._model_inputs[camera].reject(why)
+            self._packers[camera] = {model.fingerprint: packer}
+
+    def _codebook(self, model: ModelId) -> codebook.Codebook | None:
+        """Return the codebook of a model, where the model is installed here too."""
+        try:
+            book = codebook.read(models.available()[model.name])
+        except KeyError:
+            return None
+        except models.ModelError as error:
+            self.get_logger().warning(f'latents of {model} as tokens cannot be read: {error}')
+            return None
+        return book if book and book.fingerprint == model.fingerprint else None
 
     def _receive(self, camera: str, message: LCTArray) -> None:
         accepted = []
@@ -131,10 +154,12 @@ class ArbiterNode(Node):
         dims = {bytes(info.model.fingerprint): info.latent_dim for info in self._models.values()}
         for lct in message.lcts:
             try:
-                value = lct_value(lct)
+                value = lct_value(lct, self._packers[camera])
             except ValueError as error:
-                screen.refuse(Refusal.MALFORMED)
-                self._complain(camera, f'{Refusal.MALFORMED.value}: {error}')
+                unknown = isinstance(error, UnknownModel)
+                reason = Refusal.UNKNOWN_MODEL if unknown else Refusal.MALFORMED
+                screen.refuse(reason)
+                self._complain(camera, f'{reason.value}: {error}')
                 continue
             fault = screen.judge(value, dims.get(value.latent.model.fingerprint))
             if fault is None:

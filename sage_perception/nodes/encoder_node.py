@@ -16,16 +16,19 @@ from sensor_msgs.msg import Image
 
 from sage_perception import models
 from sage_perception.latent import Latent, Telemetry
+from sage_perception.models.wire import Form, Packer, WireError
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message, to_mono, to_rgb
 from sage_perception.ros.messages import (
     check_entity,
+    latent_bytes,
     latent_message,
     latent_value,
     lct_message,
     model_info_message,
+    model_value,
     roi_value,
     stamp_ns,
 )
@@ -64,6 +67,15 @@ class EncoderNode(LifecycleNode):
             read_only=True,
         ),
         Parameter(
+            'wire',
+            'float32',
+            'Form in which latents travel. Of 64 numbers: float32 256 bytes, and as many for the '
+            'variance, which the others leave out; float16 128; int8 64; entropy_int8 about 33; '
+            'vq the tokens of the codebook in the folder of the model.',
+            choices=tuple(form.name.lower() for form in Form),
+            read_only=True,
+        ),
+        Parameter(
             'entity_id',
             '',
             "Who speaks in the LCTs; empty: the node's namespace.",
@@ -94,7 +106,8 @@ class EncoderNode(LifecycleNode):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        self._codec = None
+        self._codec = self._packer = None
+        self._form = Form[self.parameters.wire.upper()]
         self._entity = check_entity(
             self.parameters.entity_id or self.get_namespace().strip('/') or self.get_name()
         )
@@ -102,7 +115,7 @@ class EncoderNode(LifecycleNode):
         self._sequence = time.time_ns()
         self._took = Durations()
         self._memory = ErrorMemory(self.parameters.measure_every)
-        self._worst = math.nan
+        self._worst = self._bytes = math.nan
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
         self._crops = self.subscribe('crops', self._receive)
@@ -114,14 +127,21 @@ class EncoderNode(LifecycleNode):
         """Load the model, run it once so that the first frame is not late, and say what it is."""
         wanted = self.parameters
         try:
-            self._codec = models.load(
+            codec = models.load(
                 wanted.model,
                 backend=wanted.backend,
                 device=wanted.device,
                 precision=wanted.precision,
             )
+            packer = Packer.of(codec)
         except models.ModelError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
+        if self._form == Form.VQ and packer.codebook is None:
+            raise ConfigurationError(
+                f"parameter 'wire': vq needs a codebook, and {codec.artefact.path} holds none: "
+                'make one with `sage codebook`, or choose another form'
+            )
+        self._codec, self._packer = codec, packer
         self._encode(np.zeros((1, *self._shape), np.float32))
         self._info.publish(model_info_message(self._codec, self.get_clock().now().to_msg()))
         self.get_logger().info(
@@ -152,7 +172,14 @@ class EncoderNode(LifecycleNode):
                 np.stack(pictures), [(roi_value(crop.roi), crop.track_id) for crop in kept]
             )
             stamp = stamp_ns(message.header.stamp)
-            array.lcts = [lct_message(self._sign_for(latent, stamp)) for latent in latents]
+            for latent in latents:
+                try:
+                    lct = self._sign_for(latent, stamp)
+                    array.lcts.append(lct_message(lct, self._form, self._packer))
+                except WireError as error:
+                    self._crops.reject(str(error))
+        if array.lcts:
+            self._bytes = float(np.mean([latent_bytes(lct.latent) for lct in array.lcts]))
         self._lcts.publish(array)
         self._took.add(time.perf_counter() - begun)
 
@@ -195,10 +222,17 @@ class EncoderNode(LifecycleNode):
         due = self._memory.due(tracks)
         errors = np.array([self._memory.last(track) for track in tracks])
         if due:
-            apart = self._codec.decode(mean[due]) - pictures[due]
+            apart = self._codec.decode(self._arriving(mean[due])) - pictures[due]
             errors[due] = np.square(apart).mean(axis=(1, 2, 3))
             self._memory.note([tracks[i] for i in due], errors[due])
         return errors
+
+    def _arriving(self, mean: np.ndarray) -> np.ndarray:
+        """Return latents `[B, D]` as their receivers will have them."""
+        if self._form == Form.FLOAT32 or not np.isfinite(mean).all():
+            return mean
+        pack, unpack = self._packer.pack, self._packer.unpack
+        return np.stack([unpack(pack(z, self._form), self._form) for z in mean])
 
     def _sign_for(self, latent: Latent, stamp: int) -> LCT:
         self._sequence += 1
@@ -222,11 +256,10 @@ class EncoderNode(LifecycleNode):
     def _serve_decode(self, request: DecodeLatent.Request, response: DecodeLatent.Response):
         try:
             self._require_model()
-            latent = latent_value(request.latent)
-            if latent.model.fingerprint != self._codec.id.fingerprint:
-                raise ValueError(
-                    f'the latent is of {latent.model}, this node has {self._codec.id}'
-                )
+            model, own = model_value(request.latent.model), self._codec.id
+            if model.fingerprint != own.fingerprint:
+                raise ValueError(f'the latent is of {model}, this node has {own}')
+            latent = latent_value(request.latent, {own.fingerprint: self._packer})
             if not np.isfinite(latent.mean).all():
                 raise ValueError('the latent is not finite')
             picture = self._codec.decode(latent.mean[None])[0]
@@ -241,7 +274,7 @@ class EncoderNode(LifecycleNode):
 
     def cleanup(self) -> None:
         """Let go of the model."""
-        self._codec = None
+        self._codec = self._packer = None
 
     def _report(self) -> Report:
         if self._codec is None:
@@ -252,6 +285,8 @@ class EncoderNode(LifecycleNode):
             'device': self._codec.device,
             'entity': self._entity,
             'active': self.active,
+            'wire': self.parameters.wire,
+            'bytes_per_latent': self._bytes,
             'encode_p50_ms': self._took.percentile_ms(50),
             'encode_p95_ms': self._took.percentile_ms(95),
             'worst_reconstruction_error': self._worst,

@@ -10,18 +10,19 @@ from functools import partial
 
 import numpy as np
 from geometry_msgs.msg import Point
-from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray
+from sage_msgs.msg import Agreement, AgreementArray, CropArray, Latent, LCTArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sage_perception import models
+from sage_perception.models.wire import Packer
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, Rate, Report
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.gate import Gate
 from sage_perception.ros.images import to_jpeg, to_message, to_rgb
-from sage_perception.ros.messages import model_value, roi_value, stamp_ns
+from sage_perception.ros.messages import latent_numbers, model_value, roi_value, stamp_ns
 from sage_perception.ros.node import CAMERAS, Node, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_colour
@@ -96,6 +97,7 @@ class ViewerNode(Node):
         """Load the decoder and create the endpoints."""
         try:
             self._codec = models.load(self.parameters.model)
+            self._packers = {self._codec.id.fingerprint: Packer.of(self._codec)}
         except models.ModelError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         self._cameras = {camera: _Camera() for camera in self.parameters.cameras}
@@ -142,16 +144,17 @@ class ViewerNode(Node):
 
     def _tiles(self, crops: CropArray, array: LCTArray) -> list[Tile]:
         """Return crops with what their latents decode to."""
-        lcts = {
-            (lct.latent.track_id, lct.latent.roi.x_offset, lct.latent.roi.y_offset): lct
-            for lct in array.lcts
-            if model_value(lct.latent.model).fingerprint == self._codec.id.fingerprint
-            and len(lct.latent.mean) == self._codec.latent_dim
-        }
+        lcts, latents = {}, {}
+        for lct in array.lcts:
+            mean = self._numbers(lct.latent)
+            if mean is not None:
+                roi = lct.latent.roi
+                key = (lct.latent.track_id, roi.x_offset, roi.y_offset)
+                lcts[key], latents[key] = lct, mean
         decoded = {}
-        if lcts:
-            latents = np.array([lct.latent.mean for lct in lcts.values()], np.float32)
-            pictures = np.nan_to_num(self._codec.decode(latents)).clip(0, 1) * 255
+        if latents:
+            pictures = self._codec.decode(np.stack(list(latents.values())))
+            pictures = np.nan_to_num(pictures).clip(0, 1) * 255
             pictures = np.rint(pictures).astype(np.uint8).transpose(0, 2, 3, 1)
             decoded = dict(zip(lcts, pictures, strict=True))
         tiles = []
@@ -171,6 +174,16 @@ class ViewerNode(Node):
                 )
             )
         return tiles
+
+    def _numbers(self, latent: Latent) -> np.ndarray | None:
+        """Return a latent that our decoder is for, None for others: the arbiter judges those."""
+        if model_value(latent.model).fingerprint != self._codec.id.fingerprint:
+            return None
+        try:
+            mean = latent_numbers(latent, self._packers)
+        except ValueError:
+            return None
+        return mean if mean.size == self._codec.latent_dim else None
 
     def _show_camera(self, name: str, camera: _Camera) -> None:
         if camera.crops is None or camera.lcts is None:

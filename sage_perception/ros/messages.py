@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -13,6 +14,8 @@ from std_msgs.msg import Header
 
 from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.models import Codec
+from sage_perception.models.codebook import Codebook
+from sage_perception.models.wire import Form, Packer
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message
 from sage_perception.trust.lct import LCT, Operation, Provenance
@@ -28,6 +31,13 @@ except ImportError as error:
 
 
 ENTITY_BYTES = 64
+
+# What reads packed latents, by the fingerprint of their model.
+Packers = Mapping[bytes, Packer]
+
+
+class UnknownModel(ValueError):
+    """A latent is packed, and what its model's latents are like is not known."""
 
 
 def check_entity(name: str) -> str:
@@ -99,6 +109,19 @@ def model_info_message(codec: Codec, stamp: Time) -> sage.ModelInfo:
     )
 
 
+def info_packer(info: sage.ModelInfo, codebook: Codebook | None = None) -> Packer:
+    """Return what reads the packed latents of a model that was announced.
+
+    Raises `ValueError` when what is said of its latents cannot be.
+    """
+    packer = Packer(info.latent_mean, info.latent_std, codebook)
+    if packer.dim != info.latent_dim:
+        raise ValueError(
+            f'statistics of {packer.dim} dimensions where latents have {info.latent_dim}'
+        )
+    return packer
+
+
 def crop_message(crop: Crop, header: Header) -> sage.Crop:
     """Return a crop as a message, with its frame's header."""
     return sage.Crop(
@@ -142,23 +165,54 @@ def telemetry_value(message: sage.IrpTelemetry) -> Telemetry:
     )
 
 
-def latent_message(latent: Latent) -> sage.Latent:
-    """Return a latent as a message."""
+def latent_message(
+    latent: Latent, form: Form = Form.FLOAT32, packer: Packer | None = None
+) -> sage.Latent:
+    """Return a latent as a message, its numbers in a wire form.
+
+    `packer` is that of the latent's model; FLOAT32, which alone tells the variance, needs none.
+    Raises `WireError` when the form cannot hold the latent.
+    """
+    if form == Form.FLOAT32:
+        log_var = array('f') if latent.log_var is None else _floats(latent.log_var)
+        numbers = {'mean': _floats(latent.mean), 'log_var': log_var}
+    else:
+        numbers = {'payload': array('B', packer.pack(latent.mean, form))}
     return sage.Latent(
         kind=int(latent.kind),
-        mean=_floats(latent.mean),
-        log_var=array('f') if latent.log_var is None else _floats(latent.log_var),
         roi=roi_message(latent.roi),
         track_id=latent.track_id,
         model=model_message(latent.model),
         telemetry=telemetry_message(latent.telemetry),
+        encoding=int(form),
+        **numbers,
     )
 
 
-def latent_value(message: sage.Latent) -> Latent:
-    """Return a latent; raises `ValueError` when its parts do not fit together."""
+def latent_numbers(message: sage.Latent, packers: Packers) -> np.ndarray:
+    """Return the mean of a latent, float32 `[D]`, in whichever form it came.
+
+    Raises `UnknownModel` for one that no packer is for, `ValueError` for what is no latent.
+    """
+    form = Form(message.encoding)
+    given = len(message.mean), len(message.log_var), len(message.payload)
+    if form == Form.FLOAT32:
+        if given[2]:
+            raise ValueError(f'{given[2]} bytes of payload beside the numbers of a latent')
+        return np.array(message.mean, np.float32)
+    if given[0] or given[1]:
+        raise ValueError(f'{given[0] + given[1]} numbers beside the payload of a latent')
+    model = model_value(message.model)
+    packer = packers.get(model.fingerprint)
+    if packer is None:
+        raise UnknownModel(f'the form {form.name} needs the model_info of {model}, not come yet')
+    return packer.unpack(message.payload, form)
+
+
+def latent_value(message: sage.Latent, packers: Packers | None = None) -> Latent:
+    """Return a latent; raises as `latent_numbers` does, also when its parts do not fit."""
     return Latent(
-        mean=np.array(message.mean, np.float32),
+        mean=latent_numbers(message, packers or {}),
         log_var=np.array(message.log_var, np.float32) if len(message.log_var) else None,
         kind=LatentKind(message.kind),
         model=model_value(message.model),
@@ -168,14 +222,19 @@ def latent_value(message: sage.Latent) -> Latent:
     )
 
 
-def lct_message(lct: LCT) -> sage.LCT:
-    """Return an LCT as a message."""
+def latent_bytes(message: sage.Latent) -> int:
+    """Return how many bytes the numbers of a latent take, variance included."""
+    return 4 * (len(message.mean) + len(message.log_var)) + len(message.payload)
+
+
+def lct_message(lct: LCT, form: Form = Form.FLOAT32, packer: Packer | None = None) -> sage.LCT:
+    """Return an LCT as a message, its latent in a wire form; see `latent_message`."""
     return sage.LCT(
         id=np.frombuffer(lct.id, np.uint8),
         entity_id=lct.entity_id,
         sequence=lct.sequence,
         stamp=stamp_of(lct.stamp_ns),
-        latent=latent_message(lct.latent),
+        latent=latent_message(lct.latent, form, packer),
         trust=lct.trust,
         provenance=[
             sage.Provenance(
@@ -191,13 +250,13 @@ def lct_message(lct: LCT) -> sage.LCT:
     )
 
 
-def lct_value(message: sage.LCT) -> LCT:
-    """Return an LCT; raises `ValueError` when its parts do not fit together."""
+def lct_value(message: sage.LCT, packers: Packers | None = None) -> LCT:
+    """Return an LCT; raises as `latent_value` does."""
     return LCT(
         entity_id=message.entity_id,
         sequence=message.sequence,
         stamp_ns=stamp_ns(message.stamp),
-        latent=latent_value(message.latent),
+        latent=latent_value(message.latent, packers),
         provenance=tuple(
             Provenance(
                 Operation(step.operation),

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from sage_perception.models.tinyvae import TinyVAEConfig
+from sage_perception.models.families import FAMILIES
+
+KEYS = {'name', 'version', 'family', 'model', 'data', 'training', 'encoder', 'distillation'}
 
 
 class ConfigError(ValueError):
@@ -18,12 +21,24 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which files are trained on: all under `root` but `exclude` and `held_out` patterns."""
+    """Which files are trained on: all under `root` but `exclude` and `held_out` patterns.
+
+    Pictures are cut at any side from `smallest` pixels up; with `whole` they are not cut but
+    only scaled. `stills_share` of the crops come from pictures, the rest from clips and bags.
+    """
 
     root: str
-    stills_share: float = 0.8
+    stills_share: float = 0.6
+    smallest: int = 48
+    whole: bool = False
     exclude: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not 0 <= self.stills_share <= 1:
+            raise ConfigError(f'data.stills_share is {self.stills_share}, it is in [0, 1]')
+        if self.smallest < 8:
+            raise ConfigError(f'data.smallest is {self.smallest}, it is 8 pixels at least')
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,9 @@ class TrainingConfig:
     `beta` weighs the divergence from the unit Gaussian, summed over dimensions, against the mean
     squared error over pixels. The specification's 0.1 (`docs/models.md`) collapses the code.
     From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is added. The principal
-    components and the latents' statistics are taken over `fitted_crops`.
+    components and the latents' statistics are taken over `fitted_crops`. Validation that does
+    not improve for `patience` epochs ends the run; 0: never. `precision` is Lightning's:
+    `32-true`, `16-mixed`, `bf16-mixed`.
     """
 
     steps: int = 6000
@@ -46,6 +63,8 @@ class TrainingConfig:
     ssim_from: float = 0.75
     ema: float = 0.998
     epoch: int = 250
+    patience: int = 0
+    precision: str = '32-true'
     validation_crops: int = 512
     fitted_crops: int = 12_000
     seed: int = 1
@@ -57,29 +76,52 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole configuration file."""
+    """A whole configuration file.
+
+    `model` is the configuration of a network of `family`. `encoder` names a model, or its
+    folder, whose encoder and so whose latent space is kept as it is: only a decoder is trained.
+    """
 
     name: str
     version: str
-    model: TinyVAEConfig
+    family: str
+    model: Any
     data: DataConfig
     training: TrainingConfig
+    encoder: str = ''
+    distillation: dict[str, Any] = field(default_factory=dict)
+
+
+def data_of(tree: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the section `data`; a file name there stands for the section of that file."""
+    data = tree['data']
+    if isinstance(data, str):
+        return yaml.safe_load((path.parent / data).read_text())['data']
+    return data
 
 
 def read_config(path: Path) -> RunConfig:
     """Read a configuration file; `ConfigError` names what does not fit."""
     try:
         tree = yaml.safe_load(path.read_text())
+        if unknown := tree.keys() - KEYS:
+            raise ConfigError(f'unknown section {", ".join(sorted(unknown))}')
+        family = tree.get('family', 'tinyvae')
+        if family not in FAMILIES:
+            raise ConfigError(f'family is {family!r}, it is one of {", ".join(FAMILIES)}')
         return RunConfig(
             name=str(tree['name']),
             version=str(tree['version']),
-            model=TinyVAEConfig(**tree['model']),
-            data=DataConfig(**tree['data']),
+            family=family,
+            model=FAMILIES[family].config(**tree['model']),
+            data=DataConfig(**data_of(tree, path)),
             training=TrainingConfig(**tree['training']),
+            encoder=tree.get('encoder', ''),
+            distillation=tree.get('distillation', {}),
         )
-    except FileNotFoundError:
-        raise ConfigError(f'{path}: no such file') from None
+    except FileNotFoundError as error:
+        raise ConfigError(f'{error.filename}: no such file') from None
     except KeyError as error:
         raise ConfigError(f'{path}: the section or key {error} is missing') from None
-    except (TypeError, ValueError, yaml.YAMLError) as error:
+    except (TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f'{path}: {error}') from error

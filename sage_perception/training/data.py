@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Crops to train and to measure on: cut from photographs at many scales, and where clips move."""
+"""Crops to train and to measure on: from pictures at many scales, and what attention cuts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from sage_perception.training.config import ConfigError, DataConfig
+from sage_perception.vision.attention import MotionAttention
 
 PICTURES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 CLIPS = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
 LONGEST = 1280  # pixels; larger pictures are reduced to what a camera would deliver
+MOST_FRAMES = 150  # kept of a clip
 FLAT = 8.0  # standard deviation in grey levels below which a crop shows next to nothing
 
 
@@ -26,12 +28,16 @@ class CropConfig:
     """How crops are cut: `size` of the result and `smallest` side in the source, pixels.
 
     The side is drawn log-uniformly from `smallest` to the picture's shorter side; with `native`
-    every crop has `size` source pixels a side and is not rescaled.
+    every crop has `size` source pixels a side and is not rescaled, with `whole` it is the
+    picture's centre. With `loose` the regions that attention chose in clips are moved and scaled
+    a little.
     """
 
     size: int = 64
     smallest: int = 48
     native: bool = False
+    whole: bool = False
+    loose: bool = False
 
 
 def find(root: Path, suffixes: set[str]) -> list[Path]:
@@ -92,6 +98,8 @@ class Stills:
             picture = self.pictures[rng.integers(len(self.pictures))]
             height, width = picture.shape
             most = min(height, width)
+            if config.whole:
+                return picture.cut((width - most) / 2, (height - most) / 2, most, config.size)
             side = config.size if config.native else log_uniform(rng, config.smallest, most)
             side = min(side, most)
             crop = picture.cut(
@@ -102,35 +110,33 @@ class Stills:
 
 
 class Clips:
-    """Crops around what moves in a set of clips of a camera that stands still.
+    """Crops that our own motion attention chooses in clips, in every clip as often as any other.
 
     Raises `ValueError` for a clip in which nothing moves.
     """
 
-    def __init__(self, files: Sequence[Path], every: int = 5):
+    def __init__(self, files: Sequence[Path]):
         self.files = list(files)
-        self.clips = [list(moving(path, every)) for path in self.files]
+        self.clips = [attended(path) for path in self.files]
         for path, frames in zip(self.files, self.clips, strict=True):
             if not frames:
-                raise ValueError(f'{path}: nothing moves in it before a camera that stands still')
+                raise ValueError(f'{path}: attention finds nothing that moves in it, exclude it')
 
     def __len__(self):
         return sum(len(frames) for frames in self.clips)
 
     def draw(self, rng: np.random.Generator, config: CropConfig) -> np.ndarray:
-        """Return one crop, uint8 RGB `[S, S, 3]`, a mover within it at a random place."""
+        """Return one crop, uint8 RGB `[S, S, 3]`."""
         frames = self.clips[rng.integers(len(self.clips))]
-        picture, boxes = frames[rng.integers(len(frames))]
-        x, y, width, height = boxes[rng.integers(len(boxes))]
-        side = max(width, height) * log_uniform(rng, 0.9, 1.8)
-        side = config.size if config.native else max(side, config.smallest)
-        jitter = rng.uniform(-0.15, 0.15, 2) * side
-        return picture.cut(
-            x + width / 2 - side / 2 + jitter[0],
-            y + height / 2 - side / 2 + jitter[1],
-            side,
-            config.size,
-        )
+        picture, regions = frames[rng.integers(len(frames))]
+        x, y, side = regions[rng.integers(len(regions))]
+        centre = np.array([x, y]) + side / 2
+        if config.native:
+            side = config.size
+        elif config.loose:
+            side *= log_uniform(rng, 0.7, 1.5)
+            centre += rng.uniform(-0.15, 0.15, 2) * side
+        return picture.cut(*(centre - side / 2), side, config.size)
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -141,41 +147,42 @@ def read_picture(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def moving(path: Path, every: int) -> Iterator[tuple[Picture, list[tuple[int, int, int, int]]]]:
-    """Yield every `every`-th frame of a clip in which something moves, and its boxes (x, y, w, h).
+def attended(path: Path) -> list[tuple[Picture, list[tuple[int, int, int]]]]:
+    """Return frames of a clip with the regions (x, y, side) that attention chose in them.
 
-    What moves differs from the frame before the last one. Frames that change in more than a
-    fifth of their area are left out: there the camera moves.
+    The clip is seen twice, the first time to learn the scene. Of the frames with regions at most
+    `MOST_FRAMES` are kept, drawn evenly (reservoir sampling: Vitter, 1985).
     """
-    capture = cv2.VideoCapture(str(path))
-    before = None
+    rng = np.random.default_rng(0)
+    frames, count = [], 0
+    attention = MotionAttention()
+    for image, stamp_s, new in seen_twice(path):
+        crops = attention.attend(image, stamp_s)
+        if new or not crops:
+            continue
+        count += 1
+        place = len(frames) if len(frames) < MOST_FRAMES else rng.integers(count)
+        if place < MOST_FRAMES:
+            regions = [(crop.roi.x, crop.roi.y, crop.roi.width) for crop in crops]
+            frames[place : place + 1] = [(image, regions)]
+    return [(Picture(cv2.cvtColor(i, cv2.COLOR_BGR2RGB)), regions) for i, regions in frames]
+
+
+def seen_twice(path: Path) -> Iterator[tuple[np.ndarray, float, bool]]:
+    """Yield the frames of a clip, BGR, twice: image, stamp in seconds, whether it is new."""
     index = 0
-    while True:
-        ok, image = capture.read()
-        if not ok:
-            break
-        index += 1
-        if index % every == every - 3 % every:
-            before = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (5, 5), 0)
-        if index % every == 0 and before is not None:
-            now = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (5, 5), 0)
-            boxes = difference_boxes(before, now)
-            if boxes:
-                yield Picture(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), boxes
-    capture.release()
+    for new in (True, False):
+        capture = cv2.VideoCapture(str(path))
+        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+        while True:
+            ok, image = capture.read()
+            if not ok:
+                break
+            index += 1
+            yield image, index / rate, new
+        capture.release()
     if not index:
         raise ValueError(f'{path} is not a clip that OpenCV reads')
-
-
-def difference_boxes(before: np.ndarray, now: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Return the bounding boxes (x, y, w, h) of what differs between two grey frames."""
-    mask = (cv2.absdiff(before, now) > 15).astype(np.uint8)
-    if mask.mean() > 0.2:
-        return []
-    mask = cv2.dilate(mask, np.ones((9, 9), np.uint8))
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    boxes = [cv2.boundingRect(outline) for outline in outlines]
-    return [box for box in boxes if max(box[2:]) >= 24 and min(box[2:]) >= 12]
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -256,7 +263,8 @@ def mixture(data: DataConfig, size: int, held_out: bool = False) -> Mixture:
             raise ConfigError(f'{error}: data.held_out fits no file') from None
         raise
     shares = {'stills': data.stills_share, 'motion': 1 - data.stills_share}
-    return Mixture(tuple(kinds.values()), tuple(shares[kind] for kind in kinds), CropConfig(size))
+    crops = CropConfig(size, data.smallest, whole=data.whole, loose=not held_out)
+    return Mixture(tuple(kinds.values()), tuple(shares[kind] for kind in kinds), crops)
 
 
 class CropStream(Dataset):

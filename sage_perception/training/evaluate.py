@@ -1,84 +1,119 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure a model on crops of pictures and clips beside the baselines: `sage eval tinyvae …`."""
+"""Measure models on crops of pictures and clips beside the baselines: `sage eval tinyvae …`."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from safetensors.numpy import load_file
-from torch.nn.functional import interpolate
+from tqdm import tqdm
 
-from sage_perception.models import Codec, ModelError, artefact, load
-from sage_perception.training import losses
-from sage_perception.training.config import ConfigError, DataConfig, read_config
-from sage_perception.training.data import CropConfig, Mixture, matches, sources, to_model
-from sage_perception.training.pca import Pca
+from sage_perception.models import Codec, ModelError, load
+from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.training import perceptual, rate_plot, report
+from sage_perception.training.baselines import read_components
+from sage_perception.training.comparison import Comparison
+from sage_perception.training.config import DataConfig, read_config
+from sage_perception.training.data import (
+    CLIPS,
+    PICTURES,
+    Clips,
+    CropConfig,
+    Mixture,
+    Stills,
+    matches,
+    sources,
+)
+from sage_perception.training.probe import probe
+from sage_perception.training.scores import Tree, joined, means
 
-BATCH = 64
+BATCH = 32  # larger ones leave the cache and take twice as long a crop
 ACTIVE = 0.01  # variance of a dimension's mean that makes it active (Burda et al., 2015)
+SEED = 0
 
 
-def mean_colour(x: np.ndarray) -> np.ndarray:
-    """Return pictures `[B, C, H, W]` with each one's mean colour all over."""
-    return np.broadcast_to(x.mean((2, 3), keepdims=True), x.shape).copy()
+def kinds_of(data: Path, wanted: Callable[[Path], bool]) -> dict[str, Stills | Clips]:
+    """Return what there is at `data`, a folder or one file: `'stills'`, `'motion'` or both."""
+    if not data.is_file():
+        return sources(data, wanted)
+    if data.suffix.lower() in CLIPS:
+        return {'motion': Clips([data])}
+    if data.suffix.lower() in PICTURES:
+        return {'stills': Stills([data])}
+    raise ValueError(f'{data} is neither a picture nor a clip: {", ".join(PICTURES | CLIPS)}')
 
 
-def downsample(x: np.ndarray, numbers: int) -> np.ndarray:
-    """Return what bilinear resizing leaves of `[B, C, S, S]` through at most `numbers` values."""
-    cells = max(numbers // x.shape[1], 1)
-    rows = int(np.sqrt(cells))
-    small = interpolate(
-        torch.from_numpy(x), (rows, cells // rows), mode='bilinear', antialias=True
-    )
-    return interpolate(small, x.shape[2:], mode='bilinear').numpy()
+def evaluate(
+    codec: Codec,
+    kinds: dict[str, Stills | Clips],
+    config: CropConfig,
+    count: int,
+    rates: bool = False,
+) -> dict:
+    """Return the report of a model on `count` crops of each kind, cut as `config` says.
 
-
-def quality(y: np.ndarray, x: np.ndarray) -> dict[str, float]:
-    """Return the means over crops of PSNR (dB), MSE, SSIM and MS-SSIM of `y` against `x`."""
-    parts = []
-    for a, b in zip(
-        torch.from_numpy(y).split(BATCH), torch.from_numpy(x).split(BATCH), strict=True
-    ):
-        mse = (a - b).square().mean((1, 2, 3))
-        parts.append((losses.psnr(a, b), mse, losses.ssim(a, b), losses.ms_ssim(a, b)))
-    scores = (float(torch.cat(part).mean()) for part in zip(*parts, strict=True))
-    return dict(zip(('psnr', 'mse', 'ssim', 'ms_ssim'), scores, strict=True))
-
-
-def measure(codec: Codec, x: np.ndarray, baseline: Pca | None) -> dict:
-    """Return the figures of a model on crops, float32 `[N, C, S, S]`, and of the baselines."""
-    mean, log_var = codec.encode_stats(x)
-    y = codec.decode(mean)
-    kl = losses.kl_divergence(torch.from_numpy(mean), torch.from_numpy(log_var))
-    baselines = {
-        'mean_colour': quality(mean_colour(x), x),
-        'downsample': quality(downsample(x, codec.latent_dim), x),
-    }
-    if baseline is not None:
-        baselines['pca'] = quality(baseline.reconstruct(x), x)
+    Figures are means over all crops at the top, and of each kind of crop under `sets`; with
+    `rates` the curves of `Comparison` are among them.
+    """
+    comparison = Comparison(codec, read_components(codec), rates)
+    measured = {}
+    active = {}
+    for kind, source in kinds.items():
+        crops = Mixture((source,), (1,), config).sample(count, SEED)
+        first = len(comparison.latents)
+        batches = range(0, count, BATCH)
+        measured[kind] = joined(
+            [
+                comparison.measure(crops[start : start + BATCH])
+                for start in tqdm(batches, f'{codec.id.name} on {kind}', disable=None)
+            ]
+        )
+        active[kind] = active_dims(comparison.latents[first:])
+    everything = joined(list(measured.values()))
     return {
-        'crops': len(x),
-        **quality(y, x),
-        'kl_per_dim': float(kl.mean()),
-        'active_dims': int((mean.var(0) > ACTIVE).sum()),
-        'baselines': baselines,
+        'model': str(codec.id),
+        'backend': codec.backend,
+        'protocol': protocol(config),
+        'params': codec.parameters,
+        'dims': comparison.latents[0].shape[1],
+        'crop': codec.input_size,
+        **figures(everything, active_dims(comparison.latents)),
+        'latency_ms_b1': latency_ms(codec),
+        'sets': {kind: figures(scores, active[kind]) for kind, scores in measured.items()},
     }
 
 
-def latency_ms(codec: Codec, x: np.ndarray) -> dict[str, float]:
-    """Return median times of one call, milliseconds, for a picture `[1, C, S, S]`."""
+def protocol(config: CropConfig) -> str:
+    """Return how crops are cut, in a word or two."""
+    if config.whole:
+        return 'whole-picture'
+    return 'native' if config.native else 'multi-scale'
+
+
+def figures(scores: Tree, active: int) -> dict:
+    """Return the means of per-crop scores, and what is no mean over crops."""
+    return {'crops': len(scores['psnr']), **means(scores), 'active_dims': active}
+
+
+def active_dims(latents: Sequence[np.ndarray]) -> int:
+    """Return how many dimensions differ between crops."""
+    return int((np.concatenate(latents).var(0) > ACTIVE).sum())
+
+
+def latency_ms(codec: Codec, runs: int = 200) -> dict[str, float]:
+    """Return median times of one call for one picture, milliseconds."""
+    x = np.full((1, codec.input_channels, codec.input_size, codec.input_size), 0.5, np.float32)
     z = codec.encode(x)
 
-    def median(call, runs=200):
+    def median(call):
         times = []
         for _ in range(runs):
             start = time.perf_counter()
@@ -89,90 +124,104 @@ def latency_ms(codec: Codec, x: np.ndarray) -> dict[str, float]:
     return {'encode': median(lambda: codec.encode(x)), 'decode': median(lambda: codec.decode(z))}
 
 
-def read_baseline(codec: Codec) -> Pca | None:
-    """Return the principal components that come with a model, None if none came."""
-    path = codec.artefact.path / artefact.PCA
-    if not path.is_file():
-        return None
-    tensors = {name: value.astype(np.float32) for name, value in load_file(path).items()}
-    return Pca(tensors['mean'], tensors['components'])
+def positive_count(text: str) -> int:
+    """Read an option that is a whole number of 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
 
 
-def evaluate(
-    codec: Codec, root: Path, held_out: DataConfig | None, count: int, native: bool
-) -> dict:
-    """Return the report of a model: figures over all crops, and by kind under `sets`.
-
-    With `held_out` only the files count that this training configuration kept apart.
-    """
-
-    def wanted(path):
-        return held_out is None or (
-            matches(path, held_out.held_out) and not matches(path, held_out.exclude)
-        )
-
-    config = CropConfig(codec.input_size, native=native)
-    sets = {
-        kind: to_model(Mixture((source,), (1,), config).sample(count, 0), codec.input_channels)
-        for kind, source in sources(root, wanted).items()
-    }
-    baseline = read_baseline(codec)
-    everything = np.concatenate(list(sets.values()))
-    return {
-        'model': str(codec.id),
-        'backend': codec.backend,
-        'protocol': 'native' if native else 'multi-scale',
-        'params': codec.parameters,
-        'dims': codec.latent_dim,
-        **measure(codec, everything, baseline),
-        'latency_ms_b1': latency_ms(codec, everything[:1]),
-        'sets': {kind: measure(codec, x, baseline) for kind, x in sets.items()},
-    }
-
-
-def table(report: dict) -> str:
-    """Return the report for people."""
-    lines = [
-        f'{report["model"]} on {report["backend"]}: {report["params"]} parameters, '
-        f'{report["dims"]} dimensions, {report["active_dims"]} active; encode '
-        f'{report["latency_ms_b1"]["encode"]} ms, decode {report["latency_ms_b1"]["decode"]} ms',
-        f'{report["protocol"] + " crops":24}{"PSNR dB":>9}{"SSIM":>8}{"MS-SSIM":>9}{"MSE":>10}',
-    ]
-    for kind, figures in report['sets'].items():
-        rows = {f'{kind} ({figures["crops"]})': figures}
-        rows |= {f'  {name}': values for name, values in figures['baselines'].items()}
-        lines += [
-            f'{name:24}{v["psnr"]:9.2f}{v["ssim"]:8.3f}{v["ms_ssim"]:9.3f}{v["mse"]:10.5f}'
-            for name, v in rows.items()
-        ]
-    return '\n'.join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage eval`; return the exit code."""
-    parser = argparse.ArgumentParser(prog='sage eval', description=__doc__)
-    parser.add_argument('model', help='name or folder of a model')
-    parser.add_argument('--data', type=Path, required=True, help='folder of pictures and clips')
+def parse(argv: Sequence[str] | None):
+    """Return the options of `sage eval`."""
+    parser = Parser(prog='sage eval', description=__doc__)
+    parser.add_argument('models', nargs='+', metavar='MODEL', help='name or folder of a model')
+    parser.add_argument(
+        '--data', type=Path, required=True, help='folder of pictures and clips, or one of them'
+    )
     parser.add_argument(
         '--held-out',
         type=Path,
         metavar='CONFIG',
         help='use only the files that this training configuration kept apart',
     )
-    parser.add_argument('--crops', type=int, default=1000, help='of each kind (1000)')
+    parser.add_argument(
+        '--crops', type=positive_count, default=1000, metavar='N', help='of each kind (1000)'
+    )
+    parser.add_argument(
+        '--crop',
+        type=positive_count,
+        metavar='PIXELS',
+        help='side of the crops that the figures are for; refused if a model takes another one',
+    )
     parser.add_argument('--native', action='store_true', help='cut at native scale only')
+    parser.add_argument(
+        '--probe',
+        type=Path,
+        metavar='DIR',
+        help='folder with a folder of pictures a class: accuracy of a linear classifier',
+    )
+    parser.add_argument(
+        '--plot', type=Path, metavar='FILE.png', help='draw quality over bytes, and report it'
+    )
     parser.add_argument('--backend', default='auto', help='auto, torch or onnxruntime')
-    parser.add_argument('--json', action='store_true', help='print one JSON object')
-    args = parser.parse_args(argv)
+    parser.add_argument(
+        '--json', action='store_true', help='print one JSON object, a list of several models'
+    )
+    return parser.parse_args(argv)
+
+
+def reports(args) -> list[dict]:
+    """Return the reports of all models that were asked for."""
+    held_out: DataConfig | None = read_config(args.held_out).data if args.held_out else None
+
+    def wanted(path):
+        return held_out is None or (
+            matches(path, held_out.held_out) and not matches(path, held_out.exclude)
+        )
+
+    codecs = [load(model, backend=args.backend) for model in args.models]
+    for codec in codecs:
+        if args.crop not in (None, codec.input_size):
+            raise ModelError(
+                f'--crop {args.crop}: {codec.id.name} takes crops of {codec.input_size} pixels'
+            )
+    if args.plot and len({codec.input_size for codec in codecs}) > 1:
+        raise ModelError('--plot: the models take crops of different sizes, plot them apart')
+    kinds = kinds_of(args.data, wanted)
+    done = []
+    for codec in codecs:
+        config = CropConfig(codec.input_size, native=args.native)
+        if held_out is not None:
+            config = replace(config, smallest=held_out.smallest, whole=held_out.whole)
+        result = evaluate(codec, kinds, config, args.crops, rates=args.plot is not None)
+        if args.probe:
+            result['probe'] = probe(codec, read_components(codec), args.probe)
+        done.append(result)
+    return done
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage eval`; return the exit code."""
+    args = parse(argv)
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)  # what latency is stated for, on either backend
+    if not perceptual.installed():
+        print(
+            f'sage eval: no perceptual distance without its network: {perceptual.FIX}',
+            file=sys.stderr,
+        )
     try:
-        held_out = read_config(args.held_out).data if args.held_out else None
-        codec = load(args.model, backend=args.backend)
-        report = evaluate(codec, args.data, held_out, args.crops, args.native)
-    except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
+        done = reports(args)
+        if args.plot:
+            rate_plot.plot(done, args.plot)
+    except (ModelError, OSError, ValueError, ModuleNotFoundError) as error:
         print(f'sage eval: {error}', file=sys.stderr)
-        return 2
-    print(json.dumps(report) if args.json else table(report))
+        return EXIT_USAGE
+    if args.json:
+        print(json.dumps(done[0] if len(done) == 1 else done))
+    else:
+        print(report.text(done))
     return 0
 
 

@@ -18,25 +18,25 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from sage_perception.models import artefact
-from sage_perception.models.tinyvae import TinyVAE
+from sage_perception.models.registry import resolve
 from sage_perception.training import pca
-from sage_perception.training.config import ConfigError, read_config
+from sage_perception.training.config import ConfigError, RunConfig, read_config
 from sage_perception.training.data import mixture, to_model
 from sage_perception.training.train import load_run, varied_crops
 
 OPSET = 17
 
 
-class Decode(nn.Module):
-    """`TinyVAE.decode` as a network of its own, for the exporter."""
+class Half(nn.Module):
+    """One method of a network, `encode` or `decode`, as a network of its own for the exporter."""
 
-    def __init__(self, model: TinyVAE):
+    def __init__(self, model: nn.Module, method: str):
         super().__init__()
-        self.decoder = model.decoder
+        self.model, self.method = model, method
 
-    def forward(self, z):
-        """Map latents `[B, D]` to pictures `[B, C, S, S]` in [0, 1]."""
-        return self.decoder(z).clamp(0, 1)
+    def forward(self, x):
+        """Return what the method returns."""
+        return getattr(self.model, self.method)(x)
 
 
 def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, names: Sequence[str]) -> None:
@@ -57,38 +57,54 @@ def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, names: Sequenc
         )
 
 
+def latent_statistics(config: RunConfig, model: nn.Module, crops: np.ndarray) -> dict:
+    """Return mean and deviation of the latents over crops, float32 `[N, C, S, S]`.
+
+    With another model's encoder they are that model's: the two share one latent space.
+    """
+    if config.encoder:
+        known = artefact.read(resolve(config.encoder)).tensors
+        return {name: known[name] for name in (artefact.LATENT_MEAN, artefact.LATENT_STD)}
+    with torch.inference_mode():
+        latents = torch.cat(
+            [model.get_latents(part) for part in torch.from_numpy(crops).split(64)]
+        )
+    return {
+        artefact.LATENT_MEAN: latents.mean(0).numpy(),
+        artefact.LATENT_STD: latents.std(0).numpy(),
+    }
+
+
 def write(
-    folder: Path, name: str, version: str, model: TinyVAE, crops: np.ndarray, baseline: pca.Pca
+    folder: Path, config: RunConfig, model: nn.Module, crops: np.ndarray, baseline: pca.Pca | None
 ) -> None:
     """Write a model folder, all but its card.
 
-    `crops`, float32 `[N, C, S, S]`, are training crops from which the statistics of the latents
-    are taken; `baseline` are their principal components.
+    `crops`, float32 `[N, C, S, S]`, are training crops; `baseline` are their principal components,
+    None for a latent too large for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = model.float().eval().to(memory_format=torch.contiguous_format)
-    config = asdict(model.config)
-    with torch.inference_mode():
-        parts = torch.from_numpy(crops).split(256)
-        latents = torch.cat([model.get_latents(part) for part in parts])
     tensors = {key: value.contiguous().numpy() for key, value in model.state_dict().items()}
-    tensors[artefact.LATENT_MEAN] = latents.mean(0).numpy()
-    tensors[artefact.LATENT_STD] = latents.std(0).numpy()
+    tensors |= latent_statistics(config, model, crops)
     save_file(tensors, folder / artefact.WEIGHTS)
-    halves = {'mean': baseline.mean, 'components': baseline.components}
-    save_file({k: v.astype(np.float16) for k, v in halves.items()}, folder / artefact.PCA)
+    files = [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER]
+    if baseline:
+        halves = {'mean': baseline.mean, 'components': baseline.components}
+        save_file({k: v.astype(np.float16) for k, v in halves.items()}, folder / artefact.PCA)
+        files.append(artefact.PCA)
     size = model.config.img_size
     picture = torch.zeros(2, model.config.input_channels, size, size)
-    latent = torch.zeros(2, model.config.latent_dim)
-    to_onnx(model.encoder, picture, folder / artefact.ENCODER, ['x', 'mean', 'log_var'])
-    to_onnx(Decode(model), latent, folder / artefact.DECODER, ['z', 'y'])
-    files = (artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER, artefact.PCA)
+    latent = torch.zeros(2, *tensors[artefact.LATENT_MEAN].shape)
+    to_onnx(Half(model, 'encode'), picture, folder / artefact.ENCODER, ['x', 'mean', 'log_var'])
+    to_onnx(Half(model, 'decode'), latent, folder / artefact.DECODER, ['z', 'y'])
+    settings = asdict(model.config)
     tree = {
-        'name': name,
-        'version': version,
-        'family': 'tinyvae',
-        'config': config,
-        'fingerprint': artefact.fingerprint('tinyvae', config, tensors).hex(),
+        'name': config.name,
+        'version': config.version,
+        'family': config.family,
+        'config': settings,
+        'fingerprint': artefact.fingerprint(config.family, settings, tensors).hex(),
         'files': {file: artefact.file_sha256(folder / file) for file in files},
     }
     for file in files:
@@ -110,10 +126,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, FileNotFoundError) as error:
         print(f'sage export: {error}', file=sys.stderr)
         return 2
-    baseline = pca.fit(varied_crops(crops, config), config.model.latent_dim)
     sample = crops.sample(config.training.fitted_crops, seed=1)
     x = to_model(sample, config.model.input_channels)
-    write(args.to, config.name, config.version, model, x, baseline)
+    baseline = None
+    if hasattr(config.model, 'latent_dim'):
+        baseline = pca.fit(varied_crops(crops, config), config.model.latent_dim)
+    write(args.to, config, model, x, baseline)
     print(f'{artefact.read(args.to).id} in {args.to}')
     return 0
 

@@ -1,12 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train a TinyVAE as a configuration file says: `sage train config/train/tinyvae.yaml`."""
+"""Train a model as a configuration file says: `sage train config/train/tinyvae.yaml`."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import math
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,13 +17,20 @@ import cv2
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, mse_loss
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader
 
-from sage_perception.models.tinyvae import GRID, TinyVAE
+from sage_perception.models import artefact
+from sage_perception.models.families import FAMILIES
+from sage_perception.models.registry import resolve
 from sage_perception.training import losses, pca
 from sage_perception.training.config import ConfigError, RunConfig, TrainingConfig, read_config
 from sage_perception.training.data import CropStream, Mixture, mixture, to_model
@@ -50,9 +58,9 @@ class CropData(lightning.LightningDataModule):
 
 
 class Trainee(lightning.LightningModule):
-    """A TinyVAE and how it learns."""
+    """A network and how it learns; its encoder learns only if its parameters want gradients."""
 
-    def __init__(self, model: TinyVAE, config: TrainingConfig):
+    def __init__(self, model: nn.Module, config: TrainingConfig):
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)
         self.config = config
@@ -64,14 +72,19 @@ class Trainee(lightning.LightningModule):
         """
         torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
         x = x.contiguous(memory_format=torch.channels_last)
-        y, mean, log_var = self.model(x)
-        mse = mse_loss(y, x)
-        kl = losses.kl_divergence(mean, log_var).sum(1).mean()
-        loss = mse + self.config.beta * kl
-        if self.global_step >= self.config.ssim_from * self.config.steps:
-            loss = loss + self.config.ssim_weight * (1 - losses.ssim(y, x).mean())
-        self.log_dict({'loss': loss, 'mse': mse, 'kl': kl}, prog_bar=True)
+        terms = self.terms(x)
+        loss = sum(terms.values())
+        self.log_dict({'loss': loss, **terms}, prog_bar=True)
         return loss
+
+    def terms(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the weighted parts of the loss by name, of a batch `[B, C, S, S]`."""
+        y, mean, log_var = self.model(x)
+        kl = losses.kl_divergence(mean, log_var).flatten(1).sum(1).mean()
+        terms = {'mse': mse_loss(y, x), 'kl': self.config.beta * kl}
+        if self.global_step >= self.config.ssim_from * self.config.steps:
+            terms['ssim'] = self.config.ssim_weight * (1 - losses.ssim(y, x).mean())
+        return terms
 
     def validation_step(self, x: Tensor, _) -> None:
         """Log how held-out crops come back."""
@@ -82,7 +95,9 @@ class Trainee(lightning.LightningModule):
     def configure_optimizers(self):
         """Return AdamW with a warm-up and a cosine decay (Loshchilov and Hutter, 2017)."""
         optimizer = torch.optim.AdamW(
-            self.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay
+            [p for p in self.parameters() if p.requires_grad],
+            self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
         )
 
         def factor(step):
@@ -106,27 +121,59 @@ def varied_crops(crops: Mixture, config: RunConfig) -> np.ndarray:
     return np.stack([stream[index] for index in range(count)])
 
 
-def start_from_components(model: TinyVAE, crops: np.ndarray) -> None:
+def new_model(config: RunConfig, crops: Mixture) -> nn.Module:
+    """Return the network to train: at the principal components, or with a model's encoder."""
+    model = FAMILIES[config.family].network(config.model)
+    if config.encoder:
+        keep_encoder(model, config.encoder)
+    elif hasattr(model, 'init_linear'):
+        start_from_components(model, varied_crops(crops, config))
+    return model
+
+
+def keep_encoder(model: nn.Module, name: str) -> None:
+    """Give a network the encoder of a model, by name or folder, and let it not be trained."""
+    known = artefact.read(resolve(name))
+    prefix = 'encoder.'
+    weights = {
+        key.removeprefix(prefix): torch.from_numpy(value)
+        for key, value in known.tensors.items()
+        if key.startswith(prefix)
+    }
+    try:
+        model.encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConfigError(f'encoder: {known.id} is not what model says: {error}') from None
+    model.encoder.requires_grad_(False)
+
+
+def start_from_components(model: nn.Module, crops: np.ndarray) -> None:
     """Set the linear paths to the principal components of crops, float32 `[N, C, S, S]`.
 
     The components keep their orthogonality and are scaled together, so that the latents'
     variances are 1 on average and distances between latents are distances between thumbnails.
     """
-    small = adaptive_avg_pool2d(torch.from_numpy(crops), GRID).flatten(1).numpy()
+    with torch.no_grad():
+        small = model.encoder.thumbnail(torch.from_numpy(crops)).numpy()
     fitted = pca.fit(small, model.config.latent_dim)
     latents = (small - fitted.mean) @ fitted.components.T
     scale = np.float32(1 / np.sqrt(latents.var(0).mean()))
     model.init_linear(torch.from_numpy(fitted.mean), torch.from_numpy(fitted.components * scale))
 
 
-def load_run(config: RunConfig, run: Path) -> TinyVAE:
+def load_run(config: RunConfig, run: Path) -> nn.Module:
     """Return the network of a run's last checkpoint, with its averaged weights."""
     path = run / 'last.ckpt'
     if not path.is_file():
         raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
     checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    weights = {k.removeprefix('model.'): v for k, v in checkpoint['state_dict'].items()}
-    model = TinyVAE(config.model)
+    prefix = 'model.'
+    weights = {
+        k.removeprefix(prefix): v
+        for k, v in checkpoint['state_dict'].items()
+        if k.startswith(prefix)
+    }
+    model = FAMILIES[config.family].network(config.model)
     try:
         model.load_state_dict(weights)
     except RuntimeError:
@@ -150,20 +197,21 @@ def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
     crops = mixture(config.data, config.model.img_size)
     held_out = mixture(config.data, config.model.img_size, held_out=True)
     resume = out / 'last.ckpt' if (out / 'last.ckpt').exists() else None
-    if resume:
-        model = load_run(config, out)
-    else:
-        model = TinyVAE(config.model)
-        start_from_components(model, varied_crops(crops, config))
-    trainee = Trainee(model, config.training)
+    trainee = Trainee(
+        load_run(config, out) if resume else new_model(config, crops), config.training
+    )
+    if resume and config.encoder:
+        trainee.model.encoder.requires_grad_(False)
     checkpoint = ModelCheckpoint(out, 'last', enable_version_counter=False)
     trainer = lightning.Trainer(
         accelerator='auto',
-        devices=1,
+        devices=int(os.environ.get('LOCAL_WORLD_SIZE', 1)),  # which torchrun sets
+        precision=config.training.precision,
         max_epochs=config.training.steps // config.training.epoch,
         callbacks=[
             EMAWeightAveraging(decay=config.training.ema),
             checkpoint,
+            *patience(config.training),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
         logger=[CSVLogger(out, 'csv'), TensorBoardLogger(out, 'tensorboard', '')],
@@ -176,6 +224,13 @@ def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
     data = CropData(crops, held_out, config.model.input_channels, config.training)
     trainer.fit(trainee, data, ckpt_path=resume)
     return trainee
+
+
+def patience(config: TrainingConfig) -> list[EarlyStopping]:
+    """Return what ends a run that no longer improves, if that is wanted."""
+    if not config.patience:
+        return []
+    return [EarlyStopping('val_psnr', patience=config.patience, mode='max')]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

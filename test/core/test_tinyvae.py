@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, interpolate
 
 from sage_perception.models.layers import Enlarge
-from sage_perception.models.tinyvae import GRID, TinyVAE, TinyVAEConfig
+from sage_perception.models.tinyvae import GRID, Thumbnail, TinyVAE, TinyVAEConfig
 from sage_perception.training import losses
 
 CONFIGS = [
@@ -19,6 +19,8 @@ CONFIGS = [
     TinyVAEConfig(input_channels=1, latent_dim=16),
     TinyVAEConfig(latent_dim=128),
     TinyVAEConfig(img_size=128),
+    TinyVAEConfig(img_size=32, separable=1),
+    TinyVAEConfig(img_size=32, encoder_width=96, decoder_width=96),
 ]
 
 
@@ -49,10 +51,12 @@ def test_budget(channels, dims):
     assert sum(p.numel() for p in model.parameters()) <= 300_000
 
 
-def test_convolutions_are_depthwise_or_pointwise(model):
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            assert module.groups == module.in_channels or module.kernel_size == (1, 1)
+def test_separable_convolutions_are_depthwise_or_pointwise_past_the_first():
+    model = TinyVAE(TinyVAEConfig(separable=1))
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    dense = [c for c in convolutions if c.groups == 1 and c.kernel_size != (1, 1)]
+    assert len(convolutions) > 10
+    assert {c.in_channels for c in dense} <= {3, 16}, 'the first and the last one'
 
 
 @pytest.mark.parametrize('side', [16, 48, 100, 256])
@@ -92,15 +96,34 @@ def test_gradient_reaches_every_parameter(model, x):
 def test_starts_at_principal_components(model):
     """After `init_linear` the code is the projection and decoding gives the low frequencies."""
     generator = torch.Generator().manual_seed(1)
-    basis = torch.linalg.qr(torch.randn(3 * GRID**2, 64, generator=generator))[0].T
-    mean = torch.full((3 * GRID**2,), 0.5)
+    thumbnail = model.encoder.thumbnail
+    basis = torch.linalg.qr(torch.randn(thumbnail.numbers, 64, generator=generator))[0].T
+    mean = thumbnail(torch.full((1, 3, 64, 64), 0.5))[0]
     model.init_linear(mean, 2 * basis)
-    code = 0.5 * torch.randn(6, 64, generator=generator)
-    thumbnails = (mean + code @ basis / 2).unflatten(1, (3, GRID, GRID))
-    pictures = interpolate(thumbnails, scale_factor=4, mode='nearest')
+    code = 0.1 * torch.randn(6, 64, generator=generator)
+    expected = mean + code @ basis / 2
+    painted = model.decoder(code)
+    torch.testing.assert_close(thumbnail(painted), expected, atol=0.05, rtol=0)
+
+    colour = expected[:, GRID**2 :].unflatten(1, (2, GRID // 2, GRID // 2)) / 2
+    colour = interpolate(colour, scale_factor=2, mode='nearest')
+    lightness = expected[:, : GRID**2].unflatten(1, (1, GRID, GRID))
+    blocks = thumbnail.opponent.invert(lightness, colour)
+    pictures = interpolate(blocks, scale_factor=4, mode='nearest')
+    torch.testing.assert_close(thumbnail(pictures), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(model.get_latents(pictures), code, atol=0.05, rtol=0)
-    expected = interpolate(thumbnails, scale_factor=4, mode='bicubic')
-    torch.testing.assert_close(model.decoder(code), expected, atol=0.02, rtol=0)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_thumbnails_keep_distances_between_pictures_of_smooth_colour(seed):
+    generator = torch.Generator().manual_seed(seed)
+    thumbnail = Thumbnail(3)
+    lightness = torch.rand(2, 1, 16, 16, generator=generator)
+    colour = interpolate(torch.rand(2, 2, 8, 8, generator=generator), scale_factor=2)
+    x = thumbnail.opponent.invert(lightness, colour)
+    apart = (x[0] - x[1]).norm()
+    torch.testing.assert_close((thumbnail(x)[0] - thumbnail(x)[1]).norm(), apart)
 
 
 @pytest.mark.parametrize('factor', [2, 4, 8])
@@ -112,7 +135,7 @@ def test_enlarge_starts_as_bicubic(x, factor):
 
 @pytest.mark.parametrize(
     ('field', 'value'),
-    [('latent_dim', 0), ('img_size', 65), ('img_size', 0), ('encoder_width', 10)],
+    [('latent_dim', 0), ('img_size', 65), ('img_size', 0), ('encoder_width', 10), ('input_channels', 2)],
 )
 def test_impossible_configuration_is_named(field, value):
     with pytest.raises(ValueError, match=field):

@@ -50,9 +50,9 @@ def data(tmp_path_factory):
         cv2.imwrite(str(folder / f'picture{seed}.png'), scene(seed))
     codec = cv2.VideoWriter.fourcc(*'MJPG')
     writer = cv2.VideoWriter(str(folder / 'clip.avi'), codec, 25, (160, 160))
-    for index in range(20):
+    for index in range(50):
         frame = scene(0)
-        cv2.circle(frame, (10 + 6 * index, 80), 16, (255, 255, 255), -1)
+        cv2.circle(frame, (5 + 3 * index, 80), 16, (255, 255, 255), -1)
         writer.write(frame)
     writer.release()
     return folder
@@ -67,8 +67,8 @@ def config_file(data, tmp_path):
             'model': {
                 'latent_dim': 8,
                 'encoder_width': 16,
-                'decoder_width': 8,
-                'decoder_depth': 1,
+                'encoder_depth': 1,
+                'decoder_width': 12,
             },
             'data': {'root': str(data), 'exclude': ['picture1.*'], 'held_out': ['picture0.*']},
             'training': {
@@ -149,17 +149,17 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
         assert -1 <= figures['ssim'] <= 1
         assert 0 <= figures['ms_ssim'] <= 1
         assert figures['psnr'] > 5
-    assert set(report['baselines']) == {'mean_colour', 'downsample', 'pca'}
+    assert {'mean_colour', 'downsample', 'pca'} <= set(report['baselines'])
     assert 1 <= report['active_dims'] <= 8
     assert evaluate.main([*command, '--native']) == 0
     assert 'pca' in capsys.readouterr().out
 
 
 def test_training_starts_at_pca(config_file):
-    config = train.read_config(config_file(model={'encoder_width': 96, 'decoder_width': 48}))
-    crops = train.varied_crops(train.mixture(config.data, 64), config)
-    model = train.TinyVAE(config.model)
-    train.start_from_components(model, crops)
+    config = train.read_config(config_file(model={'encoder_width': 64, 'decoder_width': 48}))
+    mixture = train.mixture(config.data, 64)
+    crops = train.varied_crops(mixture, config)
+    model = train.new_model(config, mixture)
     x = torch.from_numpy(crops)
     with torch.no_grad():
         ours = (model.reconstruct(x) - x).square().mean()
@@ -194,7 +194,7 @@ def test_clips_are_cut_where_something_moves(data):
     crops = Mixture((Clips([data / 'clip.avi']),), (1.0,)).sample(40, seed=0)
     assert crops.shape == (40, 64, 64, 3)
     white = (crops.min(axis=3) > 225).mean(axis=(1, 2))
-    assert (white > 0.03).mean() > 0.9  # the white disc is what moves
+    assert (white > 0.03).mean() > 0.8  # the white disc is what moves
 
 
 def test_cutting_keeps_scale_and_colour():

@@ -1,0 +1,146 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what each wire form of a latent costs and loses.
+
+`python bench/wire.py [MODEL] --data DIR [--held-out CONFIG] [--crops N] [--native] [--json]` draws
+the crops that `sage eval` draws. Bytes are means over crops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from scipy import stats
+
+from sage_perception.models import Codec, ModelError, load
+from sage_perception.models.wire import CONTRASTS, DEFAULT_STEP, Form, Packer
+from sage_perception.training import losses
+from sage_perception.training.config import ConfigError, read_config
+from sage_perception.training.data import CropConfig, Mixture, matches, sources, to_model
+
+STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+LOSSES = (0.1, 0.3, 1.0)  # dB
+
+
+def measure(codec: Codec, packer: Packer, z: np.ndarray, x: np.ndarray, form: Form, **how) -> dict:
+    """Return bytes, PSNR and MS-SSIM of crops `x` whose latents `z` travelled in one form."""
+    payloads = [packer.pack(each, form, **how) for each in z]
+    arrived = np.stack([packer.unpack(payload, form) for payload in payloads])
+    a, b = torch.from_numpy(codec.decode(arrived)), torch.from_numpy(x)
+    return {
+        'bytes': float(np.mean([len(payload) for payload in payloads])),
+        'psnr': float(losses.psnr(a, b).mean()),
+        'ms_ssim': float(losses.ms_ssim(a, b).mean()),
+    }
+
+
+def bytes_at(sweep: list[dict], psnr: float) -> float:
+    """Return the bytes at which a sweep over steps reaches `psnr`, between its points linear."""
+    points = sorted((point['psnr'], point['bytes']) for point in sweep)
+    return float(np.interp(psnr, *np.transpose(points)))
+
+
+def entropies(mean: np.ndarray, std: np.ndarray, z: np.ndarray) -> dict[str, float]:
+    """Return the bytes that the indices at the default step would take in theory, by model.
+
+    Each has the scale, a multiple of contrast · std, at which it is shortest.
+    """
+    scaled = (z - mean) / std
+    contrast = np.abs(scaled).mean(1, keepdims=True)
+    contrast = CONTRASTS[np.abs(np.log(CONTRASTS / contrast)).argmin(1)][:, None]
+    index = np.rint((z - mean) / (DEFAULT_STEP * contrast))
+    models = {'Gaussian': stats.norm(), 'Laplace': stats.laplace(), "Student's t, 4": stats.t(4)}
+
+    def size(model, scale):
+        edge = DEFAULT_STEP / (std * scale)
+        p = model.cdf((index + 0.5) * edge) - model.cdf((index - 0.5) * edge)
+        return -np.log2(np.maximum(p, 2.0**-24)).sum(1).mean() / 8
+
+    return {
+        name: float(min(size(model, scale) for scale in np.arange(0.8, 1.5, 0.1)))
+        for name, model in models.items()
+    }
+
+
+def report(codec: Codec, x: np.ndarray) -> dict:
+    """Return the figures of all forms for crops, float32 `[N, C, S, S]`."""
+    packer = Packer.of(codec)
+    z = codec.encode(x)
+    forms = [form for form in Form if form != Form.VQ or packer.codebook is not None]
+    wire = {form.name.lower(): measure(codec, packer, z, x, form) for form in forms}
+    best = wire['float32']['psnr']
+    sweep = [
+        {'step': step, **measure(codec, packer, z, x, Form.ENTROPY_INT8, step=step)}
+        for step in STEPS
+    ]
+    return {
+        'crops': len(x),
+        'wire': wire,
+        'step': DEFAULT_STEP,
+        'sweep': sweep,
+        'bytes_at_loss': {str(loss): bytes_at(sweep, best - loss) for loss in LOSSES},
+        'entropy_bytes': entropies(codec.latent_mean, codec.latent_std, z),
+    }
+
+
+def table(kind: str, figures: dict) -> str:
+    """Return the report of one kind of crops for people."""
+    best = figures['wire']['float32']['psnr']
+
+    def line(name, v):
+        return (
+            f'{name:24}{v["bytes"]:8.1f}{v["psnr"]:9.2f}{v["psnr"] - best:8.3f}{v["ms_ssim"]:9.4f}'
+        )
+
+    head = f'{kind} ({figures["crops"]})'
+    lines = [f'{head:24}{"bytes":>8}{"PSNR dB":>9}{"loss":>8}{"MS-SSIM":>9}']
+    lines += [line(name, values) for name, values in figures['wire'].items()]
+    lines += [line(f'  entropy, step {v["step"]}', v) for v in figures['sweep']]
+    lines += [
+        f'  {loss} dB less in {size:.1f} bytes' for loss, size in figures['bytes_at_loss'].items()
+    ]
+    sizes = ', '.join(f'{n} {size:.2f}' for n, size in figures['entropy_bytes'].items())
+    return '\n'.join([*lines, f'  indices at step {figures["step"]}, bytes by model: {sizes}'])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', nargs='?', default='tinyvae')
+    parser.add_argument('--data', type=Path, default=Path('out/data/pictures'))
+    parser.add_argument('--held-out', type=Path, default=Path('config/train/tinyvae.yaml'))
+    parser.add_argument('--crops', type=int, default=1000, help='of each kind (1000)')
+    parser.add_argument('--native', action='store_true', help='cut at native scale only')
+    parser.add_argument('--json', action='store_true')
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    try:
+        data = read_config(args.held_out).data
+        codec = load(args.model)
+        kinds = sources(
+            args.data,
+            lambda p: matches(p, data.held_out) and not matches(p, data.exclude),
+        )
+    except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
+        print(f'bench/wire.py: {error}', file=sys.stderr)
+        return 2
+    config = CropConfig(codec.input_size, native=args.native)
+    result = {}
+    for kind, source in kinds.items():
+        crops = Mixture((source,), (1,), config).sample(args.crops, 0)
+        result[kind] = report(codec, to_model(crops, codec.input_channels))
+        if not args.json:
+            print(table(kind, result[kind]), flush=True)
+    if args.json:
+        print(json.dumps(result))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,260 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures to latents and back by hand: `sage encode`, `sage decode`, `sage reconstruct`."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sage_perception.latent import ModelId, Roi
+from sage_perception.models import Codec, ModelError, load
+from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.vision.crops import crop_image, square_roi
+from sage_perception.vision.grid import grid
+from sage_perception.vision.similarity import psnr, ssim
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Latents of pictures, and where each was cut.
+
+    `latents` is float32 `[N, …]`, `rois` int32 `[N, 4]` (x, y, width, height), `owners` int32
+    `[N]` the number of the picture. `names` and `sizes` (int32 `[P, 2]`, height and width) are of
+    the P pictures. `tiled` tells tiles that cover a picture from centre squares.
+    """
+
+    model: ModelId
+    latents: np.ndarray
+    rois: np.ndarray
+    owners: np.ndarray
+    names: list[str]
+    sizes: np.ndarray
+    tiled: bool
+
+    def save(self, path: Path) -> None:
+        """Write a NumPy archive."""
+        with path.open('wb') as file:
+            np.savez_compressed(
+                file,
+                model=np.array([self.model.name, self.model.version]),
+                fingerprint=np.frombuffer(self.model.fingerprint, np.uint8),
+                latents=self.latents,
+                rois=self.rois,
+                owners=self.owners,
+                names=np.array(self.names),
+                sizes=self.sizes,
+                tiled=self.tiled,
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> Coded:
+        """Read what `save` wrote; `ValueError` if it is anything else."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                name, version = file['model']
+                return cls(
+                    ModelId(str(name), str(version), file['fingerprint'].tobytes()),
+                    latents=file['latents'],
+                    rois=file['rois'],
+                    owners=file['owners'],
+                    names=[str(name) for name in file['names']],
+                    sizes=file['sizes'],
+                    tiled=bool(file['tiled']),
+                )
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f'{path} is no file of sage encode: {error}') from error
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Return the picture at `path`, uint8 BGR `[H, W, 3]`; `ValueError` if it is none."""
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such picture')
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{path} is not a picture that OpenCV reads')
+    return image
+
+
+def tiles(width: int, height: int, size: int) -> list[Roi]:
+    """Return squares of `size` pixels that cover a picture; the last ones overlap others.
+
+    Raises `ValueError` if the picture is smaller than one of them.
+    """
+    if min(width, height) < size:
+        raise ValueError(
+            f'{width}x{height} pixels are smaller than a tile of {size}: leave --tiles out'
+        )
+
+    def starts(side):
+        return [*range(0, side - size, size), side - size]
+
+    return [Roi(x, y, size, size) for y in starts(height) for x in starts(width)]
+
+
+def cut(images: Sequence[np.ndarray], size: int, tiled: bool) -> list[list[Roi]]:
+    """Return the squares to encode of each picture: its tiles, or the one in its middle."""
+    rois = []
+    for image in images:
+        height, width = image.shape[:2]
+        middle = square_roi((width / 2, height / 2), min(width, height), width, height)
+        rois.append(tiles(width, height, size) if tiled else [middle])
+    return rois
+
+
+def crops_of(images: Sequence[np.ndarray], rois: Sequence[Sequence[Roi]], codec: Codec):
+    """Return the squares of pictures as the model takes them, float32 `[N, C, S, S]`."""
+    colour = 'grey' if codec.input_channels == 1 else 'rgb'
+    crops = [
+        np.atleast_3d(crop_image(image, roi, codec.input_size, colour))
+        for image, own in zip(images, rois, strict=True)
+        for roi in own
+    ]
+    return np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
+
+
+def encode_pictures(
+    codec: Codec, names: Sequence[str], images: Sequence[np.ndarray], tiled: bool
+) -> Coded:
+    """Return the latents of pictures, uint8 BGR `[H, W, 3]`."""
+    rois = cut(images, codec.input_size, tiled)
+    flat = [(roi.x, roi.y, roi.width, roi.height) for own in rois for roi in own]
+    return Coded(
+        model=codec.id,
+        latents=codec.encode(crops_of(images, rois, codec)),
+        rois=np.array(flat, np.int32),
+        owners=np.repeat(np.arange(len(rois)), [len(own) for own in rois]).astype(np.int32),
+        names=list(names),
+        sizes=np.array([image.shape[:2] for image in images], np.int32),
+        tiled=tiled,
+    )
+
+
+def decode_pictures(codec: Codec, coded: Coded) -> list[np.ndarray]:
+    """Return one picture, uint8 RGB, for each one encoded: its square, or all of it if tiled.
+
+    Raises `ModelError` if the latents are of another space than the model's.
+    """
+    if coded.model.fingerprint != codec.id.fingerprint:
+        raise ModelError(
+            f'the latents were made by {coded.model}, and {codec.id} has another latent space'
+        )
+    return assemble(codec.decode(coded.latents), coded)
+
+
+def assemble(x: np.ndarray, coded: Coded) -> list[np.ndarray]:
+    """Return the pictures, uint8 RGB, that squares `[N, C, S, S]` in [0, 1] are parts of."""
+    parts = np.rint(x.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+    parts = np.repeat(parts, 3, axis=3) if parts.shape[3] == 1 else parts
+    if not coded.tiled:
+        return list(parts)
+    pictures = [np.zeros((height, width, 3), np.uint8) for height, width in coded.sizes]
+    for part, (x0, y0, width, height), owner in zip(parts, coded.rois, coded.owners, strict=True):
+        pictures[owner][y0 : y0 + height, x0 : x0 + width] = part
+    return pictures
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write uint8 RGB in the format that the name says; `ValueError` if it says none."""
+    if not cv2.haveImageWriter(str(path)):
+        raise ValueError(f'{path}: OpenCV writes no such format, name it .png, .jpg or .webp')
+    _, data = cv2.imencode(path.suffix, picture[..., ::-1])
+    path.write_bytes(data.tobytes())
+
+
+@contextmanager
+def in_one_line(command: str) -> Iterator[None]:
+    """End the process with one line instead of a traceback for what a user can cause."""
+    try:
+        yield
+    except (ModelError, OSError, ValueError) as error:
+        print(f'{command}: {error}', file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
+
+
+def parser_of(command: str, description: str) -> Parser:
+    """Return a parser of what `encode` and `reconstruct` share."""
+    parser = Parser(prog=command, description=description)
+    parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE')
+    parser.add_argument('--model', default='tinyvae', help='name or folder (tinyvae)')
+    parser.add_argument(
+        '--tiles',
+        action='store_true',
+        help='cover each picture at its own scale; else its centre square is scaled to fit',
+    )
+    return parser
+
+
+def encode(argv: Sequence[str] | None = None) -> int:
+    """Run `sage encode`; return the exit code."""
+    parser = parser_of('sage encode', 'Turn pictures into latents.')
+    parser.add_argument('--print', action='store_true', help='write the numbers to the terminal')
+    parser.add_argument('-o', '--output', type=Path, metavar='FILE.npz', help='keep the latents')
+    args = parser.parse_args(argv)
+    if not (args.print or args.output):
+        parser.error('give --print, -o FILE.npz, or both')
+    with in_one_line(parser.prog):
+        codec = load(args.model)
+        images = [read_picture(path) for path in args.images]
+        coded = encode_pictures(codec, [p.name for p in args.images], images, args.tiles)
+        if args.output:
+            coded.save(args.output)
+    if args.print:
+        for z, (x, y, width, height), owner in zip(
+            coded.latents, coded.rois, coded.owners, strict=True
+        ):
+            numbers = np.array2string(
+                z, precision=3, suppress_small=True, max_line_width=99, threshold=sys.maxsize
+            )
+            print(f'{coded.names[owner]} {width}x{height}+{x}+{y}\n{numbers}')
+    if args.output:
+        shape = '×'.join(map(str, coded.latents.shape[1:]))
+        print(f'{args.output}: {len(coded.latents)} latents of {shape} numbers by {coded.model}')
+    return 0
+
+
+def decode(argv: Sequence[str] | None = None) -> int:
+    """Run `sage decode`; return the exit code."""
+    parser = Parser(prog='sage decode', description='Turn latents into pictures.')
+    parser.add_argument('latents', type=Path, metavar='LATENTS.npz', help='from sage encode')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='GRID.png')
+    parser.add_argument('--model', help='name or folder; else the model that made the latents')
+    args = parser.parse_args(argv)
+    with in_one_line(parser.prog):
+        coded = Coded.read(args.latents)
+        pictures = decode_pictures(load(args.model or coded.model.name), coded)
+        captions = [[name] for name in coded.names]
+        write_picture(args.output, grid([[picture] for picture in pictures], captions))
+    print(f'{args.output}: {len(pictures)} pictures')
+    return 0
+
+
+def reconstruct(argv: Sequence[str] | None = None) -> int:
+    """Run `sage reconstruct`; return the exit code."""
+    parser = parser_of('sage reconstruct', 'Show pictures above what is left of them.')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='GRID.png')
+    args = parser.parse_args(argv)
+    columns, captions = [], []
+    with in_one_line(parser.prog):
+        codec = load(args.model)
+        images = [read_picture(path) for path in args.images]
+        names = [path.name for path in args.images]
+        coded = encode_pictures(codec, names, images, args.tiles)
+        x = crops_of(images, cut(images, codec.input_size, args.tiles), codec)
+        pairs = zip(assemble(x, coded), decode_pictures(codec, coded), strict=True)
+        for name, (before, after) in zip(names, pairs, strict=True):
+            figures = f'{psnr(before, after):.2f} dB', f'SSIM {ssim(before, after):.3f}'
+            columns.append([before, after])
+            captions.append([name, *figures])
+            print(f'{name}: PSNR {", ".join(figures)}')
+        write_picture(args.output, grid(columns, captions))
+    return 0

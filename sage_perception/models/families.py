@@ -1,0 +1,25 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The families of networks: what an artefact's `family` and `config` are built into."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
+
+
+class Family(NamedTuple):
+    """A dataclass of settings, and the network that is built from it.
+
+    A network has `encode`, `get_latents`, `decode`, `reconstruct`, `forward` and `config` as
+    `TinyVAE` has them.
+    """
+
+    config: type[Any]
+    network: type[nn.Module]
+
+
+FAMILIES = {'tinyvae': Family(TinyVAEConfig, TinyVAE)}

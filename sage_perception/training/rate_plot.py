@@ -1,0 +1,67 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Draws quality over bytes: the wire forms of models, PCA, and the image codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+CODECS = {'webp': 'tab:blue', 'jpeg': 'tab:orange', 'avif': 'tab:green'}
+MARKERS = {'float32': 's', 'float16': 'D', 'int8': 'o', 'entropy_int8': '^', 'vq': '*'}
+MODELS = ('tab:red', 'tab:purple', 'tab:brown', 'tab:pink')
+
+
+def plot(reports: Sequence[dict], path: Path) -> None:
+    """Write the figure: PSNR and MS-SSIM over bytes a crop, means over all crops of a report.
+
+    `reports` are those of `evaluate(…, rates=True)` on the same crops.
+    """
+    first = reports[0]
+    measures = {'psnr': 'PSNR, dB', 'ms_ssim': 'MS-SSIM'}
+    measures = {key: title for key, title in measures.items() if first[key] is not None}
+    figure, _ = plt.subplots(1, len(measures), figsize=(6 * len(measures), 4.5))
+    for axes, (key, title) in zip(figure.axes, measures.items(), strict=True):
+        for codec, colour in CODECS.items():
+            draw_curve(axes, first['rates'][codec], key, color=colour, label=codec)
+        largest = max(reports, key=lambda report: report['dims'])
+        if pca := largest['rates'].get('pca'):
+            label = 'PCA, a byte a number, rounding left out'
+            draw_curve(axes, pca, key, color='tab:grey', linestyle='--', label=label)
+        for report, colour in zip(reports, MODELS, strict=False):
+            draw_model(axes, report, key, colour)
+        axes.set_xscale('log', base=2)
+        axes.xaxis.set_major_formatter('{x:.0f}')
+        axes.set_xlabel('bytes a crop')
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=7)
+    size = first['crop']
+    what = f'{first["crops"]} {first["protocol"]} crops of {size}×{size} pixels'
+    figure.suptitle(what, fontsize=10)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def draw_curve(axes: Axes, curve: dict, key: str, **style) -> None:
+    """Draw one measure of a curve's settings over their bytes."""
+    points = sorted((step['bytes'], step[key]) for step in curve.values())
+    axes.plot(*zip(*points, strict=True), marker='.', ms=4, **style)
+
+
+def draw_model(axes: Axes, report: dict, key: str, colour: str) -> None:
+    """Draw a model's wire forms, and its entropy-coded latents at finer and coarser steps."""
+    draw_curve(axes, report['rates']['entropy_int8'], key, color=colour, lw=1)
+    name = report['model'].split('@')[0]
+    for form, values in report['wire'].items():
+        if values is not None:
+            label = f'{name}, {form}'
+            place = values['bytes'], values[key]
+            axes.plot(*place, MARKERS[form], color=colour, label=label)

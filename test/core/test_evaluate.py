@@ -1,0 +1,359 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation: every measure against its definition, and the report as a whole."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sage_perception.models import load
+from sage_perception.training import baselines, evaluate, losses, perceptual, probe, scores
+from sage_perception.training.image_codecs import CODECS, QUALITIES, Ladder
+from sage_perception.training.pca import Pca
+
+
+def scene(seed, side=96):
+    """Return a picture of discs and noise on a ramp, uint8 RGB."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(*rng.uniform(40, 215, 2), side)
+    image = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (side, side, 3)), np.uint8)
+    for _ in range(12):
+        centre = tuple(int(v) for v in rng.integers(0, side, 2))
+        colour = tuple(float(v) for v in rng.uniform(0, 255, 3))
+        cv2.circle(image, centre, int(rng.integers(4, 30)), colour, -1, cv2.LINE_AA)
+    return (image + rng.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def planes(*images):
+    """Return pictures as a model takes them, float32 `[B, 3, S, S]`."""
+    return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Return a folder with three pictures and a clip of a disc that crosses one of them."""
+    folder = tmp_path_factory.mktemp('data')
+    for seed in range(3):
+        cv2.imwrite(str(folder / f'picture{seed}.png'), scene(seed, 160))
+    codec = cv2.VideoWriter.fourcc(*'MJPG')
+    writer = cv2.VideoWriter(str(folder / 'clip.avi'), codec, 25, (160, 160))
+    ground = scene(0, 160)
+    for index in range(40):
+        frame = ground.copy()
+        cv2.circle(frame, (10 + 4 * index, 80), 16, (255, 255, 255), -1)
+        writer.write(frame)
+    writer.release()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# Image codecs
+
+
+@pytest.mark.parametrize('codec', CODECS)
+@pytest.mark.parametrize('budget', [64, 256, 700, 3000])
+def test_a_budget_is_used_up_and_not_exceeded(codec, budget):
+    ladder = Ladder(codec, scene(1, 64))
+    chosen = ladder.within(budget)
+    if chosen.bytes > budget:
+        assert chosen is ladder[0]  # the floor: no setting is smaller
+        assert min(ladder[q].bytes for q in range(0, 101, 10)) == chosen.bytes
+    else:
+        quality = next(q for q in QUALITIES if ladder._rungs.get(q) is chosen)
+        assert ladder[min(quality + 1, 100)].bytes > budget or quality == 100
+
+
+@pytest.mark.parametrize('codec', CODECS)
+def test_a_quality_is_reached_with_few_bytes(codec):
+    ladder = Ladder(codec, scene(2, 64))
+    for wanted in (10, 28, 33):
+        chosen = ladder.reaching(wanted)
+        assert chosen.psnr >= wanted
+        if chosen is not ladder[0]:
+            quality = next(q for q in QUALITIES if ladder._rungs.get(q) is chosen)
+            assert ladder[quality - 1].psnr < wanted
+    assert ladder.reaching(99) is ladder[100]  # out of reach: the best there is
+
+
+@pytest.mark.parametrize('codec', CODECS)
+def test_what_a_codec_shows_is_what_it_wrote(codec):
+    for image in (scene(3, 64), cv2.cvtColor(scene(3, 64), cv2.COLOR_RGB2GRAY)):
+        encoded = Ladder(codec, image)[80]
+        assert encoded.picture.shape == image.shape
+        assert encoded.picture.dtype == np.uint8
+        if image.ndim == 3:
+            decoded = cv2.imdecode(np.frombuffer(encoded.payload, np.uint8), cv2.IMREAD_COLOR_RGB)
+            assert np.abs(decoded.astype(int) - encoded.picture).mean() < 2
+        mse = np.mean((encoded.picture / 255.0 - image / 255.0) ** 2)
+        assert encoded.psnr == pytest.approx(-10 * np.log10(mse))
+        assert encoded.psnr > 28
+    assert Ladder(codec, scene(3, 64))[5].psnr < Ladder(codec, scene(3, 64))[90].psnr
+
+
+# The perceptual distance
+
+
+@pytest.fixture
+def network():
+    if not perceptual.installed():
+        pytest.skip(perceptual.FIX)
+    return perceptual.features()
+
+
+def test_perceptual_distance_grows_with_the_damage(network):
+    x = [scene(seed, 64) for seed in range(4)]
+    original = torch.from_numpy(planes(*x))
+    blurred = [
+        perceptual.perceptual_distance(
+            original, torch.from_numpy(planes(*(cv2.GaussianBlur(i, (0, 0), s) for i in x)))
+        )
+        for s in (0.5, 1, 2, 4)
+    ]
+    assert torch.stack(blurred).diff(dim=0).min() > 0
+    other = perceptual.perceptual_distance(original, original.roll(1, 0))
+    assert (other > blurred[1]).all()
+    assert perceptual.perceptual_distance(original, original).abs().max() < 1e-5
+
+
+def test_perceptual_distance_is_half_the_squared_distance_of_unit_features(network):
+    a, b = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    parts = []
+    for p, q in zip(network(a), network(b), strict=True):
+        p, q = (m / m.square().sum(1, keepdim=True).sqrt() for m in (p, q))
+        parts.append(((p - q).square().sum(1) / 2).mean((1, 2)))
+    torch.testing.assert_close(perceptual.perceptual_distance(a, b), sum(parts) / 5)
+    torch.testing.assert_close(
+        perceptual.perceptual_distance(a, b), perceptual.perceptual_distance(b, a)
+    )
+    assert [m.shape[2] for m in network(a)] == [32, 16, 8, 4, 2]
+
+
+def test_perceptual_distance_can_be_a_loss(network):
+    with torch.inference_mode():
+        perceptual.perceptual_distance(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
+    network.train()
+    assert not any(module.training for module in network.modules())
+    target = torch.from_numpy(planes(scene(0, 64)))
+    x = target.roll(9, 3).requires_grad_()
+    before = perceptual.perceptual_distance(x, target).sum()
+    before.backward()
+    assert all(weight.grad is None for weight in network.parameters())
+    with torch.no_grad():
+        after = perceptual.perceptual_distance(x - 0.5 * x.grad / x.grad.norm(), target)
+    assert after < before
+
+
+def test_grey_is_seen_as_grey_colours(network):
+    grey = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    same = perceptual.perceptual_distance(grey, grey.expand(-1, 3, -1, -1))
+    assert same.abs().max() < 1e-5
+
+
+# Scores, baselines, probe
+
+
+def test_scores_are_the_measures():
+    x, y = planes(scene(0, 64), scene(1, 64)), planes(scene(0, 64), scene(2, 64))
+    judged = scores.Judge(x)(y)
+    a, b = torch.from_numpy(y), torch.from_numpy(x)
+    np.testing.assert_allclose(judged['psnr'], losses.psnr(a, b), rtol=1e-5)
+    np.testing.assert_allclose(judged['ms_ssim'], losses.ms_ssim(a, b), rtol=1e-5)
+    assert judged['above_085']['ssim'].tolist() == [True, False]
+    if perceptual.installed():
+        distance = perceptual.perceptual_distance(a, b)
+        np.testing.assert_allclose(judged['perceptual'], distance, atol=1e-5)
+    small = scores.Judge(x[..., ::2, ::2].copy())(y[..., ::2, ::2].copy())
+    assert small['ms_ssim'] is None  # its fifth scale would be two pixels wide
+
+
+@given(
+    st.lists(arrays(np.float64, st.integers(1, 9), elements=st.floats(-5, 5)), min_size=1),
+)
+def test_means_are_over_all_crops(parts):
+    trees = [{'a': part, 'b': {'c': part > 0, 'd': None}} for part in parts]
+    whole = np.concatenate(parts)
+    found = scores.means(scores.joined(trees))
+    assert found['a'] == pytest.approx(whole.mean(), abs=1e-6)
+    assert found['b'] == {'c': pytest.approx((whole > 0).mean(), abs=1e-6), 'd': None}
+
+
+def test_baselines_hold_no_more_numbers_than_allowed():
+    rng = np.random.default_rng(0)
+    x = rng.random((100, 3, 64, 64), np.float32)
+    for allowed, rank in ((64, 60), (16, 12), (12, 12), (4, 3)):
+        flat = baselines.downsample(x, allowed).reshape(100, -1)
+        assert np.linalg.matrix_rank(flat, tol=1e-3) == rank
+    assert np.ptp(baselines.mean_colour(x), axis=(2, 3)).max() == 0
+
+
+@settings(max_examples=20)
+@given(st.sampled_from([(1, 8, 8), (3, 8, 4), (3, 16, 4)]), st.integers(1, 48))
+def test_components_of_blocks_keep_what_they_may(shape, numbers):
+    channels, size, side = shape
+    rng = np.random.default_rng(numbers)
+    length = channels * side * side
+    basis, _ = np.linalg.qr(rng.normal(size=(length, length)))
+    mean = rng.uniform(0.4, 0.6, length).astype(np.float32)
+    full = baselines.Components(Pca(mean, basis.T.astype(np.float32)), channels, size)
+    x = rng.uniform(0.3, 0.7, (30, channels, size, size)).astype(np.float32)
+    np.testing.assert_allclose(full.reconstruct(x, full.most), x, atol=1e-5)
+    kept = full.reconstruct(x, numbers)
+    rank = max(numbers // full.blocks, 1) * full.blocks
+    assert full.coefficients(x, numbers).shape == (30, min(rank, full.most))
+    if rank < 29:
+        middle = kept - kept.mean(0)
+        assert np.linalg.matrix_rank(middle.reshape(30, -1), tol=1e-4) <= rank
+
+
+def test_components_that_fit_no_picture_are_refused():
+    with pytest.raises(ValueError, match='no square block'):
+        baselines.Components(Pca(np.zeros(75, np.float32), np.eye(75, dtype=np.float32)), 3, 64)
+
+
+def test_a_probe_finds_colours_and_not_what_is_random(tmp_path):
+    codec = load('tinyvae')
+    rng = np.random.default_rng(0)
+    for truth, folder in ((True, tmp_path / 'told'), (False, tmp_path / 'random')):
+        for index in range(60):
+            red = index % 2
+            name = ('red' if red else 'blue') if truth else rng.choice(['a', 'b'])
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            image = scene(index, 48) // 2
+            image[..., 2 if red else 0] += 100  # BGR
+            cv2.imwrite(str(folder / name / f'{index:02}.png'), image)
+    found = probe.probe(codec, baselines.read_components(codec), tmp_path / 'told')
+    assert found['latent'] == found['pca'] == 1
+    assert found['classes'] == ['blue', 'red']
+    assert found['test_pictures'] == 12
+    assert found['chance'] == 0.5
+    assert probe.probe(codec, None, tmp_path / 'random')['latent'] < 0.9
+    with pytest.raises(ValueError, match='holds 0 folders'):
+        probe.probe(codec, None, tmp_path / 'told' / 'red')
+
+
+def test_test_pictures_are_a_fifth_of_every_class():
+    labels = np.repeat([0, 1, 2], [10, 25, 12])
+    test = probe.held_apart(labels)
+    assert [int(test[labels == k].sum()) for k in range(3)] == [2, 5, 2]
+
+
+# The command
+
+
+def run(capsys, *args):
+    code = evaluate.main([*map(str, args)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope='module')
+def full_report(data, tmp_path_factory):
+    picture = tmp_path_factory.mktemp('plot') / 'rates.png'
+    codec = load('tinyvae')
+    kinds = evaluate.kinds_of(data, lambda path: True)
+    report = evaluate.evaluate(codec, kinds, evaluate.CropConfig(64), 6, rates=True)
+    evaluate.rate_plot.plot([report], picture)
+    return report, picture
+
+
+def test_the_report_is_of_all_crops_and_of_each_kind(full_report):
+    report, _ = full_report
+    codec = load('tinyvae')
+    assert report['params'] == codec.parameters
+    assert report['dims'] == codec.latent_dim
+    assert report['crops'] == 12
+    assert set(report['sets']) == {'stills', 'motion'}
+    for key in ('psnr', 'mse', 'ssim', 'ms_ssim', 'kl'):
+        parts = [figures[key] for figures in report['sets'].values()]
+        assert report[key] == pytest.approx(np.mean(parts), abs=2e-6)
+    assert 0 < report['active_dims'] <= report['dims']
+    assert report['kl_per_dim'] == pytest.approx(report['kl'] / report['dims'], rel=1e-3)
+    assert all(time > 0 for time in report['latency_ms_b1'].values())
+
+
+def test_the_report_sets_bytes_against_quality(full_report):
+    report, _ = full_report
+    dims = report['dims']
+    wire = report['wire']
+    assert wire['float32']['bytes'] == 4 * dims
+    assert wire['float16']['bytes'] == 2 * dims
+    assert wire['int8']['bytes'] == dims
+    assert wire['entropy_int8']['bytes'] < dims
+    assert wire['float32']['psnr'] == report['psnr']
+    assert report['psnr'] - 0.1 <= wire['int8']['psnr']
+    pictures = report['baselines']
+    assert set(pictures) == {'mean_colour', 'downsample', 'pca', 'webp', 'jpeg', 'avif'}
+    assert pictures['pca']['bytes'] == 4 * dims
+    assert pictures['mean_colour']['psnr'] < pictures['downsample']['psnr'] < report['psnr']
+    for name in CODECS:
+        assert pictures[name]['bytes'] <= 4 * dims or pictures[name]['fits'] < 1
+        assert report['at_equal_quality'][name]['reached'] == 1
+        assert report['at_equal_quality'][name]['psnr'] >= report['psnr']
+        rates = report['rates'][name].values()
+        for key in ('bytes', 'psnr'):
+            steps = [step[key] for step in rates]
+            assert steps == sorted(steps)
+    coarse = list(report['rates']['entropy_int8'].values())
+    assert coarse[0]['bytes'] > coarse[-1]['bytes']
+    assert coarse[0]['psnr'] > coarse[-1]['psnr']
+
+
+def test_the_figure_is_a_picture(full_report):
+    image = cv2.imread(str(full_report[1]))
+    assert image.shape[0] > 300
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 50
+
+
+def test_one_model_gives_an_object_and_several_a_list(data, capsys):
+    picture = data / 'picture1.png'
+    command = ('--data', picture, '--crops', 2)
+    code, out, _ = run(capsys, 'tinyvae', *command, '--crop', 64, '--json')
+    one = json.loads(out)
+    assert code == 0
+    assert set(one['sets']) == {'stills'}
+    code, out, _ = run(capsys, 'tinyvae', 'tinyvae', *command, '--native')
+    assert code == 0
+    assert out.count('native crops of 64 px') == 2
+    assert 'PCA, 64 numbers' in out
+    code, out, _ = run(capsys, 'tinyvae', 'tinyvae', *command, '--json')
+    both = json.loads(out)
+    assert [report['psnr'] for report in both] == [one['psnr']] * 2
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (('tinyvea', '--data', '{data}'), 'tinyvea'),
+        (('tinyvae', '--data', '{data}/nothing'), 'is no folder'),
+        (('tinyvae', '--data', '{data}', '--crop', '32'), '--crop 32: tinyvae takes crops of 64'),
+        (('tinyvae', '--data', __file__), 'neither a picture nor a clip'),
+        (('tinyvae', '--data', '{data}', '--held-out', 'none.yaml'), 'none.yaml: no such file'),
+        (('tinyvae', '--data', '{data}/picture0.png', '--probe', '{data}/x'), 'is no folder'),
+    ],
+)
+def test_mistakes_are_named_in_one_line(data, capsys, options, message):
+    code, _, err = run(capsys, *(option.format(data=data) for option in options), '--crops', 1)
+    assert code == 2
+    assert err.startswith('sage eval: ')
+    assert message in err
+    assert err.count('\n') == 1
+
+
+def test_no_crops_are_refused(data, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(capsys, 'tinyvae', '--data', data, '--crops', 0)
+    assert ended.value.code == 2
+    assert '--crops' in capsys.readouterr().err
