@@ -104,7 +104,7 @@ def slerp(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def interpolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, kind: str) -> dict:
-    """Is what is decoded from between two frames the frame between them?"""
+    """Tell whether what lies between two frames is the frame between them."""
     results = {}
     for gap in GAPS:
         at = (RECENT - gap, RECENT, RECENT + gap)
@@ -152,7 +152,7 @@ def interpolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
 
 
 def extrapolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, kind: str) -> dict:
-    """Is the latent of a track nearer to what is expected than to what it was?"""
+    """Tell whether a latent comes nearer to what was expected than to what it had been."""
     stamps = np.arange(RECENT, dtype=float)
     known = z[:, :RECENT]
     results = {}
@@ -225,7 +225,7 @@ def views(size: int) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def analogies(codec: Codec, crops: np.ndarray, rows: Rows) -> dict:
-    """Does b − a + c find the changed picture d: a crop and its change, another and its change?
+    """Tell whether b − a + c is d: a crop a and its change b, another one c and its change d.
 
     It has to be nearer to d than c is; and d has to be the nearest to it among a, b, c, the
     other changes of the same crop, and the same change of all other crops.
@@ -295,11 +295,13 @@ def tokens(codec: Codec, crops: dict[str, np.ndarray], pictures: int, rows: Rows
         coded = book.encode(z)
         decoded = {n: codec.decode(book.decode(coded[:, :n])) for n in counts}
         whole = codec.decode(z)
-        loss = psnr(whole, x) - psnr(decoded[book.depth], x)
+        judged = counts[-2:][0]
+        loss = psnr(whole, x) - psnr(decoded[judged], x)
         for name, i in quantiles(-loss).items():
             shown = {'crop': x[i], 'float32': whole[i]}
             shown |= {f'{n} tokens': decoded[n][i] for n in counts[-4:]}
-            rows.append((f'tokens, {kind}\n{name}: {-loss[i]:+.1f} dB', shown))
+            label = f'tokens, {kind}\n{name}: {-loss[i]:+.1f} dB with {judged}'
+            rows.append((label, shown))
     return results
 
 
@@ -311,24 +313,24 @@ def draw(rows: Rows, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     half = -(-len(rows) // 2)
-    widest = max(len(shown) for _, shown in rows)
+    columns = 1 + max(len(shown) for _, shown in rows)
     figure, axes = plt.subplots(
-        half, 2 * widest + 1, figsize=(2.2 * widest + 1, 1.25 * half), squeeze=False
+        half,
+        2 * columns,
+        figsize=(2.3 * columns, 1.25 * half),
+        width_ratios=2 * [1.6, *(columns - 1) * [1]],
+        squeeze=False,
     )
     for place in axes.flat:
         place.axis('off')
     for index, (label, shown) in enumerate(rows):
-        line, column = index % half, (widest + 1) * (index // half)
-        for offset, (caption, picture) in enumerate(shown.items()):
-            place = axes[line, column + offset]
-            picture = np.moveaxis(picture, 0, -1)
-            place.imshow(picture.squeeze(), vmin=0, vmax=1, cmap='gray', interpolation='nearest')
+        line = axes[index % half, columns * (index // half) :]
+        line[0].text(1, 0.5, label, ha='right', va='center', fontsize=7)
+        for place, (caption, picture) in zip(line[1:], shown.items(), strict=False):
+            picture = np.moveaxis(picture, 0, -1).squeeze()
+            place.imshow(picture, vmin=0, vmax=1, cmap='gray', interpolation='nearest')
             place.set_title(caption, fontsize=7, pad=2)
-        axes[line, column].text(
-            -0.08, 0.5, label, transform=axes[line, column].transAxes, ha='right', va='center',
-            fontsize=7,
-        )  # fmt: skip
-    figure.subplots_adjust(0.08, 0.01, 0.99, 0.97, wspace=0.05, hspace=0.3)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.97, wspace=0.05, hspace=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -338,8 +340,8 @@ def table(result: dict) -> str:
     for video, found in result['videos'].items():
         for kind, gaps in found['interpolation'].items():
             lines += [
-                f'\ninterpolation half-way, {video}, {kind}: share of triplets nearer to the truth '
-                'than …; PSNR, dB',
+                f'\ninterpolation half-way, {video}, {kind}: share of triplets nearer to the '
+                'truth than …; PSNR, dB',
                 f'{"frames":>8}{"triplets":>9}{"ends":>7}{"raw ends":>9}{"pixels":>7}'
                 f'{"slerp":>7}{"interp.":>9}{"end":>7}{"pixels":>7}{"itself":>7}',
                 *(

@@ -1,6 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time encoding and decoding on one thread: `python bench/tinyvae.py [MODEL] [--json]`."""
+"""Time encoding and decoding on one thread: `python bench/tinyvae.py [MODEL] [--json]`.
+
+With HRM_ROOT set to a checkout of the public original (github.com/dp-web4/HRM) its TinyVAE, which
+runs in torch, is timed in the same run.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import sys
 import time
 
 BACKENDS = ('onnxruntime', 'torch')
+PEER = 'HRM, torch'
 BATCHES = (1, 4, 8, 16)
 
 
@@ -43,6 +48,26 @@ def measure(model: str, backend: str) -> dict:
     return result
 
 
+def measure_peer(root: str) -> dict:
+    """Return the same of the public original's network; to be called in a process of its own."""
+    import torch
+
+    sys.path.insert(0, root)
+    from sage.irp.plugins.tinyvae_irp_plugin import TinyVAE
+
+    torch.set_num_threads(1)
+    network = TinyVAE().eval()
+    result = {'backend': PEER, 'encode_ms': {}, 'decode_ms': {}}
+    with torch.inference_mode():
+        for batch in BATCHES:
+            x = torch.rand(batch, 3, 64, 64)
+            z = network.encode(x)[0]
+            result['encode_ms'][batch] = median_ms(lambda x=x: network.encode(x)) / batch
+            result['decode_ms'][batch] = median_ms(lambda z=z: network.decode(z)) / batch
+    result['process_mb'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return result
+
+
 def median_ms(call, seconds: float = 0.5) -> float:
     """Return the median time of a call, repeated for some `seconds`, milliseconds."""
     times = []
@@ -57,15 +82,18 @@ def median_ms(call, seconds: float = 0.5) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', nargs='?', default='tinyvae')
-    parser.add_argument('--backend', choices=BACKENDS, help='measure this one, in this process')
+    parser.add_argument('--backend', choices=(*BACKENDS, PEER), help='measure this one, in this process')
     parser.add_argument('--json', action='store_true')
     args = parser.parse_args()
+    root = os.environ.get('HRM_ROOT', '')
     if args.backend:
-        print(json.dumps(measure(args.model, args.backend)))
+        peer = args.backend == PEER
+        result = measure_peer(root) if peer else measure(args.model, args.backend)
+        print(json.dumps(result))
         return
     one_thread = os.environ | {'OMP_NUM_THREADS': '1'}
     results = []
-    for backend in BACKENDS:
+    for backend in (*BACKENDS, PEER) if root else BACKENDS:
         command = [sys.executable, __file__, args.model, '--backend', backend]
         done = subprocess.run(command, env=one_thread, stdout=subprocess.PIPE, check=True)
         results.append(json.loads(done.stdout))

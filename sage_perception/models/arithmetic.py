@@ -14,7 +14,7 @@ RECENT = 16
 """Latents of a history that extrapolation looks at, the latest ones ..."""
 LEAST = 4
 """... and how many it needs: fewer do not tell a motion from jitter."""
-LENGTHS = (2.0, 4.0, 8.0, 16.0, 32.0)
+LENGTHS = (1.0, 2.0, 4.0, 8.0)
 """How long a track may take to change, in intervals between two of its stamps."""
 NOISE = 1e-3
 """Variance of what belongs to one moment alone, over that of the track."""
@@ -47,8 +47,9 @@ def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Return what is to `c` as `b` is to `a`, that is b − a + c, float32 `[..., D]`.
 
     Each is float `[..., D]`, broadcast against one another (Mikolov et al., 2013; Radford et
-    al., 2015). It holds for what adds the same to any latent, such as light and colour; not for
-    a mirror or a shift, whose difference depends on what is seen.
+    al., 2015). It holds for what adds the same to any picture, such as light or another
+    background; by half for what multiplies, such as exposure and white balance; not for a
+    mirror, a shift or a blur, whose difference depends on what is seen: there c itself is nearer.
     Raises ValueError for other shapes or numbers that are not finite.
     """
     a, b, c = _latents(a=a, b=b, c=c)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from sage_perception.models.lightweight import LightweightVAE, LightweightVAEConfig
 from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
 
 
@@ -22,4 +23,7 @@ class Family(NamedTuple):
     network: type[nn.Module]
 
 
-FAMILIES = {'tinyvae': Family(TinyVAEConfig, TinyVAE)}
+FAMILIES = {
+    'tinyvae': Family(TinyVAEConfig, TinyVAE),
+    'lightweight': Family(LightweightVAEConfig, LightweightVAE),
+}

@@ -3,9 +3,9 @@
 """A range coder: symbols to about as many bits as they are surprising, and back.
 
 After G. N. N. Martin, Range encoding, 1979. A symbol is a part `start … start + size` of
-`1 << TOTAL_BITS`, `size` being its probability. The encoder's low end is one integer of Python's,
-which has no end, so that carries need no care. Only integers are used: the bytes are the same on
-every machine.
+`1 << TOTAL_BITS`, its `size`, at least 1, being its probability. The encoder's low end is one
+integer of Python's, which has no end, so that carries need no care. Only integers are used: the
+bytes are the same on every machine.
 """
 
 from __future__ import annotations

@@ -40,6 +40,10 @@ class TorchCodec(Codec):
     @torch.inference_mode()
     def _run(self, function, given):
         tensor = torch.as_tensor(given)
+        if not len(tensor):  # which not every layer takes
+            blank = self._run(function, torch.zeros(1, *tensor.shape[1:], device=tensor.device))
+            empty = [result[:0] for result in blank]
+            return empty if isinstance(given, torch.Tensor) else [e.numpy() for e in empty]
         results = function(tensor.to(self.device, DTYPES[self.precision]))
         results = [result.float().to(tensor.device) for result in results]
         if isinstance(given, torch.Tensor):

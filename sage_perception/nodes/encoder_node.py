@@ -70,7 +70,7 @@ class EncoderNode(LifecycleNode):
             'wire',
             'float32',
             'Form in which latents travel. Of 64 numbers: float32 256 bytes, and as many for the '
-            'variance, which the others leave out; float16 128; int8 64; entropy_int8 about 33; '
+            'variance, which the others leave out; float16 128; int8 64; entropy_int8 about 34; '
             'vq the tokens of the codebook in the folder of the model.',
             choices=tuple(form.name.lower() for form in Form),
             read_only=True,
@@ -134,7 +134,7 @@ class EncoderNode(LifecycleNode):
                 precision=wanted.precision,
             )
             packer = Packer.of(codec)
-        except models.ModelError as error:
+        except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         if self._form == Form.VQ and packer.codebook is None:
             raise ConfigurationError(

@@ -98,7 +98,7 @@ class ViewerNode(Node):
         try:
             self._codec = models.load(self.parameters.model)
             self._packers = {self._codec.id.fingerprint: Packer.of(self._codec)}
-        except models.ModelError as error:
+        except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         self._cameras = {camera: _Camera() for camera in self.parameters.cameras}
         self._agreement: AgreementArray | None = None

@@ -20,13 +20,17 @@ def mean_colour(x: np.ndarray) -> np.ndarray:
     return np.broadcast_to(x.mean((2, 3), keepdims=True), x.shape).copy()
 
 
+def thumbnail(channels: int, numbers: int) -> tuple[int, int]:
+    """Return rows and columns of the nearly square picture that has at most `numbers` values."""
+    cells = max(numbers // channels, 1)
+    rows = math.isqrt(cells)
+    return rows, cells // rows
+
+
 def downsample(x: np.ndarray, numbers: int) -> np.ndarray:
     """Return what bilinear resizing leaves of `[B, C, S, S]` through at most `numbers` values."""
-    cells = max(numbers // x.shape[1], 1)
-    rows = int(np.sqrt(cells))
-    small = interpolate(
-        torch.from_numpy(x), (rows, cells // rows), mode='bilinear', antialias=True
-    )
+    size = thumbnail(x.shape[1], numbers)
+    small = interpolate(torch.from_numpy(x), size, mode='bilinear', antialias=True)
     return interpolate(small, x.shape[2:], mode='bilinear').numpy()
 
 

@@ -4,6 +4,7 @@
 
 One codebook serves all modalities: what is projected to the model's latent space (same number of
 dimensions, scaled alike) is trained on with `--latents NAME=FILE.npy` and then shares the tokens.
+Whether a token then means the same in two modalities is up to the projections.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ DECAY = 0.9  # of the codes' moving averages, a step
 DEAD = 2.0  # latents a batch, averaged likewise, below which a code starts anew
 STARTED_FROM = 2 * BATCH  # latents that k-means starts from
 KEPT = 0.1  # share of other modalities' latents that is measured on, not trained on
-LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # numbers of levels reported
+LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64)  # levels reported
 LOSSES_DB = (1.0, 0.5, 0.1)
 BEAM = 8
 
@@ -349,7 +350,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             others[name] = z[kept:], z[:kept]
         sources = {'vision': training_latents(codec, data, args.crops, seed=1)}
         sources |= {name: trained for name, (trained, _) in others.items()}
-        codebook = train(sources, codec.id.fingerprint, args.levels, progress=True)
+        codebook = train(sources, codec.id.fingerprint, args.levels, steps=STEPS, progress=True)
         path = write(codec.artefact.path, codebook)
         kept = {name: kept for name, (_, kept) in others.items()}
         figures = report(codec, codebook, sources, held_out, kept)

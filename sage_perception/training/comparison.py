@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from sage_perception.models import Codec, codebook
 from sage_perception.models.wire import Form, Packer
 from sage_perception.training import losses
-from sage_perception.training.baselines import Components, downsample, mean_colour
+from sage_perception.training.baselines import Components, downsample, mean_colour, thumbnail
 from sage_perception.training.data import to_model
 from sage_perception.training.image_codecs import CODECS, Encoded, Ladder, require_codecs
 from sage_perception.training.scores import Judge, Tree, fidelity
@@ -56,12 +57,7 @@ class Comparison:
             **scores,
             'kl': kl,
             'kl_per_dim': kl / numbers,
-            'baselines': {
-                'mean_colour': as_floats(x.shape[1], judge(mean_colour(x))),
-                'downsample': as_floats(numbers, judge(downsample(x, numbers))),
-                'pca': self._pca(numbers, judge),
-                **{name: self._within(rungs, 4 * numbers, judge) for name, rungs in ladders},
-            },
+            'baselines': self._baselines(judge, numbers, ladders),
             'wire': {form: self._packed(form, mean, x) for form in FORMS},
             'at_int8_bytes': {name: self._within(rungs, numbers) for name, rungs in ladders},
             'at_equal_quality': {
@@ -75,10 +71,18 @@ class Comparison:
                 tree['rates']['pca'] = self._pca_curve(x)
         return tree
 
-    def _pca(self, numbers: int, judge: Judge) -> Tree | None:
-        if self.components is None:
-            return None
-        return as_floats(numbers, judge(self.components.reconstruct(judge.x, numbers)))
+    def _baselines(self, judge: Judge, numbers: int, ladders) -> Tree:
+        channels = judge.x.shape[1]
+        fewer = channels * math.prod(thumbnail(channels, numbers))
+        tree = {
+            'mean_colour': as_floats(channels, judge(mean_colour(judge.x))),
+            'downsample': as_floats(fewer, judge(downsample(judge.x, numbers))),
+            'pca': None,
+        }
+        if self.components is not None:
+            y = self.components.reconstruct(judge.x, numbers)
+            tree['pca'] = as_floats(numbers, judge(y))
+        return tree | {name: self._within(rungs, 4 * numbers, judge) for name, rungs in ladders}
 
     def _ladders(self, x: np.ndarray) -> list[tuple[str, list[Ladder]]]:
         """Return every crop at all settings of each image codec."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 from sage_perception.models.families import FAMILIES
 
 KEYS = {'name', 'version', 'family', 'model', 'data', 'training', 'encoder', 'distillation'}
+PRECISIONS = ('32-true', '16-mixed', 'bf16-mixed')
 
 
 class ConfigError(ValueError):
@@ -50,7 +51,8 @@ class TrainingConfig:
     From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is added. The principal
     components and the latents' statistics are taken over `fitted_crops`. Validation that does
     not improve for `patience` epochs ends the run; 0: never. `precision` is Lightning's:
-    `32-true`, `16-mixed`, `bf16-mixed`.
+    `32-true`, `16-mixed`, `bf16-mixed`. `batch` is of all processes together: each step sees the
+    same crops on any number of them.
     """
 
     steps: int = 6000
@@ -72,6 +74,48 @@ class TrainingConfig:
     def __post_init__(self):
         if self.steps % self.epoch:
             raise ConfigError(f'training.steps {self.steps} is no multiple of epoch {self.epoch}')
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f'training.precision is {self.precision!r}, it is one of {", ".join(PRECISIONS)}'
+            )
+        if self.patience < 0:
+            raise ConfigError(f'training.patience is {self.patience}, it is 0 epochs or more')
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """How a small network learns from a large one.
+
+    `teacher` names a model, its folder, or the folder of the run that trained it. The shares of
+    the five terms are those of specification 002 (§7.2); a share of 0 switches its term off and
+    what it costs. Shares of terms that live on other scales are shares of what weighs as much as
+    squared error (`docs/models.md`): at these defaults reconstruction and divergence weigh as much
+    as without a teacher, 1 and `training.beta`. `temperature` softens the Gaussians of the
+    latents. The teacher and the perceptual network, far dearer than the student, are asked about
+    the share `asked` of each batch.
+    """
+
+    teacher: str = ''
+    reconstruction: float = 0.3
+    kl: float = 0.1
+    latent: float = 0.3
+    output: float = 0.2
+    perceptual: float = 0.1
+    temperature: float = 3.0
+    asked: float = 0.25
+
+    def __post_init__(self):
+        for name in ('reconstruction', 'kl', 'latent', 'output', 'perceptual'):
+            if getattr(self, name) < 0:
+                raise ConfigError(f'distillation.{name} is {getattr(self, name)}, it is 0 or more')
+        if self.reconstruction == self.output == self.perceptual == 0:
+            raise ConfigError('distillation: no term is left that says how pictures should look')
+        if (self.latent or self.output) and not self.teacher:
+            raise ConfigError('distillation.teacher is missing: name a model or a run folder')
+        if self.temperature <= 0:
+            raise ConfigError(f'distillation.temperature is {self.temperature}, it is over 0')
+        if not 0 < self.asked <= 1:
+            raise ConfigError(f'distillation.asked is {self.asked}, it is in (0, 1]')
 
 
 @dataclass(frozen=True)
@@ -80,6 +124,7 @@ class RunConfig:
 
     `model` is the configuration of a network of `family`. `encoder` names a model, or its
     folder, whose encoder and so whose latent space is kept as it is: only a decoder is trained.
+    With `distillation` there is a teacher.
     """
 
     name: str
@@ -89,7 +134,7 @@ class RunConfig:
     data: DataConfig
     training: TrainingConfig
     encoder: str = ''
-    distillation: dict[str, Any] = field(default_factory=dict)
+    distillation: DistillationConfig | None = None
 
 
 def data_of(tree: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -117,7 +162,9 @@ def read_config(path: Path) -> RunConfig:
             data=DataConfig(**data_of(tree, path)),
             training=TrainingConfig(**tree['training']),
             encoder=tree.get('encoder', ''),
-            distillation=tree.get('distillation', {}),
+            distillation=DistillationConfig(**tree['distillation'])
+            if 'distillation' in tree
+            else None,
         )
     except FileNotFoundError as error:
         raise ConfigError(f'{error.filename}: no such file') from None
@@ -125,3 +172,9 @@ def read_config(path: Path) -> RunConfig:
         raise ConfigError(f'{path}: the section or key {error} is missing') from None
     except (TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f'{path}: {error}') from error
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """Write a configuration file that `read_config` reads as `config`."""
+    tree = {key: value for key, value in asdict(config).items() if value is not None}
+    path.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
+from sage_perception.training import bags
 from sage_perception.training.config import ConfigError, DataConfig
 from sage_perception.vision.attention import MotionAttention
 
@@ -20,6 +23,7 @@ PICTURES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 CLIPS = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
 LONGEST = 1280  # pixels; larger pictures are reduced to what a camera would deliver
 MOST_FRAMES = 150  # kept of a clip
+MOST_CROPS = 3000  # kept of a topic with crops
 FLAT = 8.0  # standard deviation in grey levels below which a crop shows next to nothing
 
 
@@ -82,6 +86,10 @@ class Picture:
         return cv2.resize(square, (size, size), interpolation=how)
 
 
+Frame = tuple[Picture, list[tuple[int, int, int]]]  # with the regions (x, y, side) in it
+T = TypeVar('T')
+
+
 class Stills:
     """Crops from anywhere in a set of pictures, every file as often as any other."""
 
@@ -112,15 +120,18 @@ class Stills:
 class Clips:
     """Crops that our own motion attention chooses in clips, in every clip as often as any other.
 
+    Each image topic of a bag is a clip too, and so is each topic with crops.
     Raises `ValueError` for a clip in which nothing moves.
     """
 
     def __init__(self, files: Sequence[Path]):
         self.files = list(files)
-        self.clips = [attended(path) for path in self.files]
-        for path, frames in zip(self.files, self.clips, strict=True):
-            if not frames:
+        self.clips = []
+        for path in self.files:
+            clips = [frames for frames in clips_of(path) if frames]
+            if not clips:
                 raise ValueError(f'{path}: attention finds nothing that moves in it, exclude it')
+            self.clips += clips
 
     def __len__(self):
         return sum(len(frames) for frames in self.clips)
@@ -147,40 +158,79 @@ def read_picture(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def attended(path: Path) -> list[tuple[Picture, list[tuple[int, int, int]]]]:
-    """Return frames of a clip with the regions (x, y, side) that attention chose in them.
+def clips_of(path: Path) -> list[list[Frame]]:
+    """Return what attention kept of a clip, or of each topic of a bag."""
+    if not bags.is_bag(path):
+        return [attended(partial(clip_frames, path))]
+    images, crops = bags.topics_of(path)
+    return [
+        *(attended(partial(bags.images, path, topic)) for topic in images),
+        *(ready(bags.crops(path, topic)) for topic in crops),
+    ]
 
-    The clip is seen twice, the first time to learn the scene. Of the frames with regions at most
-    `MOST_FRAMES` are kept, drawn evenly (reservoir sampling: Vitter, 1985).
+
+def attended(frames: Callable[[], Iterator[tuple[np.ndarray, float]]]) -> list[Frame]:
+    """Return frames of a clip with the regions that attention chose in them.
+
+    `frames` begins the clip anew: images, uint8 BGR `[H, W, 3]`, and their stamps in seconds. It
+    is seen twice, the first time to learn the scene.
     """
-    rng = np.random.default_rng(0)
-    frames, count = [], 0
     attention = MotionAttention()
-    for image, stamp_s, new in seen_twice(path):
-        crops = attention.attend(image, stamp_s)
-        if new or not crops:
-            continue
-        count += 1
-        place = len(frames) if len(frames) < MOST_FRAMES else rng.integers(count)
-        if place < MOST_FRAMES:
-            regions = [(crop.roi.x, crop.roi.y, crop.roi.width) for crop in crops]
-            frames[place : place + 1] = [(image, regions)]
-    return [(Picture(cv2.cvtColor(i, cv2.COLOR_BGR2RGB)), regions) for i, regions in frames]
+
+    def chosen():
+        for image, stamp_s, new in seen_twice(frames):
+            crops = attention.attend(image, stamp_s)
+            if crops and not new:
+                yield image, [(crop.roi.x, crop.roi.y, crop.roi.width) for crop in crops]
+
+    return [
+        (Picture(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), regions)
+        for image, regions in kept(chosen(), MOST_FRAMES)
+    ]
 
 
-def seen_twice(path: Path) -> Iterator[tuple[np.ndarray, float, bool]]:
-    """Yield the frames of a clip, BGR, twice: image, stamp in seconds, whether it is new."""
+def ready(crops: Iterable[np.ndarray]) -> list[Frame]:
+    """Return crops, uint8 RGB `[S, S, 3]`, as pictures that are one region each."""
+    return [(Picture(crop), [(0, 0, crop.shape[0])]) for crop in kept(crops, MOST_CROPS)]
+
+
+def kept(items: Iterable[T], most: int) -> list[T]:
+    """Return at most `most` items, drawn evenly (reservoir sampling: Vitter, 1985)."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for count, item in enumerate(items, 1):
+        place = len(drawn) if len(drawn) < most else rng.integers(count)
+        if place < most:
+            drawn[place : place + 1] = [item]
+    return drawn
+
+
+def seen_twice(
+    frames: Callable[[], Iterator[tuple[np.ndarray, float]]],
+) -> Iterator[tuple[np.ndarray, float, bool]]:
+    """Yield image, stamp and whether it is new; the second time the stamps go on."""
+    stamps = []
+    for image, stamp_s in frames():
+        stamps.append(stamp_s)
+        yield image, stamp_s, True
+    if len(stamps) > 1:
+        later = (stamps[-1] - stamps[0]) * len(stamps) / (len(stamps) - 1)
+        for image, stamp_s in frames():
+            yield image, stamp_s + later, False
+
+
+def clip_frames(path: Path) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield the frames of a clip, uint8 BGR `[H, W, 3]`, with stamps in seconds."""
+    capture = cv2.VideoCapture(str(path))
+    rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
     index = 0
-    for new in (True, False):
-        capture = cv2.VideoCapture(str(path))
-        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        while True:
-            ok, image = capture.read()
-            if not ok:
-                break
-            index += 1
-            yield image, index / rate, new
-        capture.release()
+    while True:
+        ok, image = capture.read()
+        if not ok:
+            break
+        index += 1
+        yield image, index / rate
+    capture.release()
     if not index:
         raise ValueError(f'{path} is not a clip that OpenCV reads')
 
@@ -243,10 +293,10 @@ def sources(root: Path, wanted: Callable[[Path], bool]) -> dict[str, Stills | Cl
     kinds = {}
     if pictures := list(filter(wanted, find(root, PICTURES))):
         kinds['stills'] = Stills(pictures)
-    if clips := list(filter(wanted, find(root, CLIPS))):
+    if clips := list(filter(wanted, find(root, CLIPS) + bags.find_bags(root))):
         kinds['motion'] = Clips(clips)
     if not kinds:
-        raise ConfigError(f'{root} holds no picture or clip to use')
+        raise ConfigError(f'{root} holds no picture, clip or bag to use')
     return kinds
 
 

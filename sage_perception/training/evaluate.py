@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,10 +56,10 @@ def evaluate(
     codec: Codec,
     kinds: dict[str, Stills | Clips],
     config: CropConfig,
-    count: int,
+    crops: int,
     rates: bool = False,
 ) -> dict:
-    """Return the report of a model on `count` crops of each kind, cut as `config` says.
+    """Return the report of a model on `crops` crops of each kind, cut as `config` says.
 
     Figures are means over all crops at the top, and of each kind of crop under `sets`; with
     `rates` the curves of `Comparison` are among them.
@@ -67,12 +68,12 @@ def evaluate(
     measured = {}
     active = {}
     for kind, source in kinds.items():
-        crops = Mixture((source,), (1,), config).sample(count, SEED)
+        images = Mixture((source,), (1,), config).sample(crops, SEED)
         first = len(comparison.latents)
-        batches = range(0, count, BATCH)
+        batches = range(0, crops, BATCH)
         measured[kind] = joined(
             [
-                comparison.measure(crops[start : start + BATCH])
+                comparison.measure(images[start : start + BATCH])
                 for start in tqdm(batches, f'{codec.id.name} on {kind}', disable=None)
             ]
         )
@@ -124,15 +125,14 @@ def latency_ms(codec: Codec, runs: int = 200) -> dict[str, float]:
     return {'encode': median(lambda: codec.encode(x)), 'decode': median(lambda: codec.decode(z))}
 
 
-def positive_count(text: str) -> int:
+def count(text: str) -> int:
     """Read an option that is a whole number of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f'{text!r} is not a whole number of 1 or more')
+    return int(text)
 
 
-def parse(argv: Sequence[str] | None):
+def parse(argv: Sequence[str] | None) -> Namespace:
     """Return the options of `sage eval`."""
     parser = Parser(prog='sage eval', description=__doc__)
     parser.add_argument('models', nargs='+', metavar='MODEL', help='name or folder of a model')
@@ -146,11 +146,11 @@ def parse(argv: Sequence[str] | None):
         help='use only the files that this training configuration kept apart',
     )
     parser.add_argument(
-        '--crops', type=positive_count, default=1000, metavar='N', help='of each kind (1000)'
+        '--crops', type=count, default=1000, metavar='N', help='of each kind (1000)'
     )
     parser.add_argument(
         '--crop',
-        type=positive_count,
+        type=count,
         metavar='PIXELS',
         help='side of the crops that the figures are for; refused if a model takes another one',
     )
@@ -171,7 +171,7 @@ def parse(argv: Sequence[str] | None):
     return parser.parse_args(argv)
 
 
-def reports(args) -> list[dict]:
+def reports(args: Namespace) -> list[dict]:
     """Return the reports of all models that were asked for."""
     held_out: DataConfig | None = read_config(args.held_out).data if args.held_out else None
 

@@ -15,11 +15,8 @@ BYTES = ('bytes', 'bytes', 9, 0)
 
 
 def text(reports: Sequence[dict]) -> str:
-    """Return one report after another and, of several, what they have in common."""
-    parts = [single(report) for report in reports]
-    if len(reports) > 1:
-        parts.append(sizes(reports))
-    return '\n\n'.join(parts)
+    """Return one report after another, and how similar pictures stay by size of the latent."""
+    return '\n\n'.join([*(single(report) for report in reports), sizes(reports)])
 
 
 def single(report: dict) -> str:
@@ -44,7 +41,7 @@ def single(report: dict) -> str:
         lines.append(row(f'  {form}', values, columns))
     lines += ['', header("image codecs for the latent's quality", columns)]
     for name, values in report['at_equal_quality'].items():
-        reached = '' if values['reached'] == 1 else f', {values["reached"]:.0%} reach it'
+        reached = '' if values['reached'] == 1 else f', {values["reached"]:.1%} reach it'
         lines.append(row(f'  {name}{reached}', values, columns))
     if probe := report.get('probe'):
         pca = '–' if probe['pca'] is None else f'{probe["pca"]:.3f}'
@@ -58,7 +55,7 @@ def single(report: dict) -> str:
 
 
 def sizes(reports: Sequence[dict]) -> str:
-    """Return how similar pictures stay by model: means, and shares of crops above the line."""
+    """Return similarities by model: means, and the shares of crops above the line."""
     measures = (
         ('ssim', 'SSIM'),
         ('ms_ssim', 'MS-SSIM'),

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-import math
 import os
 import sys
 import warnings
@@ -21,19 +21,28 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
     ModelCheckpoint,
+    Timer,
     TQDMProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch import nn
 from torch.utils.data import DataLoader
 
-from sage_perception.models import artefact
+from sage_perception.models import ModelError, artefact
 from sage_perception.models.families import FAMILIES
 from sage_perception.models.registry import resolve
-from sage_perception.training import losses, pca
-from sage_perception.training.config import ConfigError, RunConfig, TrainingConfig, read_config
+from sage_perception.training import pca
+from sage_perception.training.config import (
+    ConfigError,
+    RunConfig,
+    TrainingConfig,
+    read_config,
+    write_config,
+)
 from sage_perception.training.data import CropStream, Mixture, mixture, to_model
+from sage_perception.training.distillation import FITTED_CROPS, new_distiller
+from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, load_run
+from sage_perception.training.trainee import Trainee
 
 
 class CropData(lightning.LightningDataModule):
@@ -50,73 +59,25 @@ class CropData(lightning.LightningDataModule):
         count = self.config.epoch * self.config.batch
         start = self.trainer.current_epoch * count
         stream = CropStream(self.train, self.channels, self.config.seed, start, count)
-        return DataLoader(stream, self.config.batch)
+        return DataLoader(stream, self.batch)
 
     def val_dataloader(self) -> DataLoader:
         """Return the crops to validate on."""
-        return DataLoader(self.validation, self.config.batch)
+        return DataLoader(self.validation, self.batch)
+
+    @property
+    def batch(self) -> int:
+        """Return how many crops of a batch one process takes; Lightning deals them out."""
+        return self.config.batch // self.trainer.world_size
 
 
-class Trainee(lightning.LightningModule):
-    """A network and how it learns; its encoder learns only if its parameters want gradients."""
+def varied_crops(crops: Mixture, config: RunConfig, count: int | None = None) -> np.ndarray:
+    """Return crops to fit something linear to, float32 `[N, C, S, S]`, varied as in training.
 
-    def __init__(self, model: nn.Module, config: TrainingConfig):
-        super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)
-        self.config = config
-
-    def training_step(self, x: Tensor, _) -> Tensor:
-        """Return the loss of a batch, float `[B, C, S, S]`.
-
-        Its noise depends on the step's number alone, so that a resumed run is the same.
-        """
-        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
-        x = x.contiguous(memory_format=torch.channels_last)
-        terms = self.terms(x)
-        loss = sum(terms.values())
-        self.log_dict({'loss': loss, **terms}, prog_bar=True)
-        return loss
-
-    def terms(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the weighted parts of the loss by name, of a batch `[B, C, S, S]`."""
-        y, mean, log_var = self.model(x)
-        kl = losses.kl_divergence(mean, log_var).flatten(1).sum(1).mean()
-        terms = {'mse': mse_loss(y, x), 'kl': self.config.beta * kl}
-        if self.global_step >= self.config.ssim_from * self.config.steps:
-            terms['ssim'] = self.config.ssim_weight * (1 - losses.ssim(y, x).mean())
-        return terms
-
-    def validation_step(self, x: Tensor, _) -> None:
-        """Log how held-out crops come back."""
-        y = self.model.reconstruct(x)
-        scores = {'psnr': losses.psnr(y, x), 'ssim': losses.ssim(y, x)}
-        self.log_dict({f'val_{k}': v.mean() for k, v in scores.items()}, prog_bar=True)
-
-    def configure_optimizers(self):
-        """Return AdamW with a warm-up and a cosine decay (Loshchilov and Hutter, 2017)."""
-        optimizer = torch.optim.AdamW(
-            [p for p in self.parameters() if p.requires_grad],
-            self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-        )
-
-        def factor(step):
-            warm = min((step + 1) / self.config.warmup, 1)
-            return warm * 0.5 * (1 + math.cos(math.pi * min(step / self.config.steps, 1)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            'optimizer': optimizer,
-            'lr_scheduler': {'scheduler': schedule, 'interval': 'step'},
-        }
-
-
-def varied_crops(crops: Mixture, config: RunConfig) -> np.ndarray:
-    """Return crops to fit principal components to, float32 `[N, C, S, S]`, varied as in training.
-
-    The variation makes components that fit other pictures better: a fairer baseline too.
+    The variation makes principal components that fit other pictures better: a fairer baseline
+    too. There are `training.fitted_crops` of them unless `count` says otherwise.
     """
-    count = config.training.fitted_crops
+    count = count or config.training.fitted_crops
     stream = CropStream(crops, config.model.input_channels, config.training.seed, 0, count)
     return np.stack([stream[index] for index in range(count)])
 
@@ -152,65 +113,76 @@ def start_from_components(model: nn.Module, crops: np.ndarray) -> None:
 
     The components keep their orthogonality and are scaled together, so that the latents'
     variances are 1 on average and distances between latents are distances between thumbnails.
+    What a latent has more than a thumbnail starts at zero, for the convolutions to fill.
     """
     with torch.no_grad():
         small = model.encoder.thumbnail(torch.from_numpy(crops)).numpy()
     fitted = pca.fit(small, model.config.latent_dim)
     latents = (small - fitted.mean) @ fitted.components.T
     scale = np.float32(1 / np.sqrt(latents.var(0).mean()))
-    model.init_linear(torch.from_numpy(fitted.mean), torch.from_numpy(fitted.components * scale))
+    used, numbers = fitted.components.shape
+    rows = torch.ones(model.config.latent_dim, numbers)
+    rows[:used] = torch.from_numpy(fitted.components * scale)
+    model.init_linear(torch.from_numpy(fitted.mean), rows)
+    with torch.no_grad():
+        model.encoder.linear.weight[used:] = 0
+        model.encoder.linear.bias[used:] = 0
+        model.decoder.linear.weight[:, used:] = 0
 
 
-def load_run(config: RunConfig, run: Path) -> nn.Module:
-    """Return the network of a run's last checkpoint, with its averaged weights."""
-    path = run / 'last.ckpt'
-    if not path.is_file():
-        raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
-    checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    prefix = 'model.'
-    weights = {
-        k.removeprefix(prefix): v
-        for k, v in checkpoint['state_dict'].items()
-        if k.startswith(prefix)
-    }
-    model = FAMILIES[config.family].network(config.model)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError:
-        raise ConfigError(
-            f'{path} is of a model with another configuration: take the one it was trained with, '
-            'or another run folder'
-        ) from None
-    return model
+def new_trainee(config: RunConfig, crops: Mixture, run: Path) -> Trainee:
+    """Return what is trained: from the start on, or with what the folder of a run has of it."""
+    resumed = (run / CHECKPOINT).exists()
+    model = load_run(config, run) if resumed else new_model(config, crops)
+    if resumed and config.encoder:
+        model.encoder.requires_grad_(False)
+    if config.distillation is None:
+        return Trainee(model, config.training)
+    distiller = new_distiller(model, config)
+    if distiller.projection is not None and not resumed:
+        distiller.fit_projection(torch.from_numpy(varied_crops(crops, config, FITTED_CROPS)))
+    return distiller
 
 
 def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
-    """Train, or go on with what `out/last.ckpt` holds; leave the checkpoint and metrics there.
+    """Train, or go on with what `out` holds; leave checkpoint and metrics there.
 
     Returns the trained module with the averaged weights.
+    """
+    crops = mixture(config.data, config.model.img_size)
+    held_out = mixture(config.data, config.model.img_size, held_out=True)
+    return fit(config, crops, held_out, out, progress)
+
+
+def fit(
+    config: RunConfig, crops: Mixture, held_out: Mixture, out: Path, progress: bool = True
+) -> Trainee:
+    """Train on `crops` and validate on `held_out` as `train` does.
+
+    Under torchrun each process takes its share of every batch, and the first one writes.
     """
     cv2.setNumThreads(1)
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     warnings.filterwarnings('ignore', 'Checkpoint directory .* not empty', UserWarning)
     lightning.seed_everything(config.training.seed, verbose=False)
+    processes = int(os.environ.get('WORLD_SIZE', 1))  # which torchrun sets, and the others below
+    if config.training.batch % processes:
+        raise ConfigError(
+            f'training.batch {config.training.batch} is no multiple of {processes} processes'
+        )
     out.mkdir(parents=True, exist_ok=True)
-    crops = mixture(config.data, config.model.img_size)
-    held_out = mixture(config.data, config.model.img_size, held_out=True)
-    resume = out / 'last.ckpt' if (out / 'last.ckpt').exists() else None
-    trainee = Trainee(
-        load_run(config, out) if resume else new_model(config, crops), config.training
-    )
-    if resume and config.encoder:
-        trainee.model.encoder.requires_grad_(False)
-    checkpoint = ModelCheckpoint(out, 'last', enable_version_counter=False)
+    trainee = new_trainee(config, crops, out)
+    timer = Timer()
     trainer = lightning.Trainer(
         accelerator='auto',
-        devices=int(os.environ.get('LOCAL_WORLD_SIZE', 1)),  # which torchrun sets
+        devices=int(os.environ.get('LOCAL_WORLD_SIZE', 1)),
+        num_nodes=int(os.environ.get('GROUP_WORLD_SIZE', 1)),
         precision=config.training.precision,
         max_epochs=config.training.steps // config.training.epoch,
         callbacks=[
             EMAWeightAveraging(decay=config.training.ema),
-            checkpoint,
+            ModelCheckpoint(out, Path(CHECKPOINT).stem, enable_version_counter=False),
+            timer,
             *patience(config.training),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
@@ -221,9 +193,34 @@ def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
         enable_progress_bar=progress,
         enable_model_summary=False,
     )
+    if trainer.is_global_zero:
+        write_config(config, out / CONFIG)
     data = CropData(crops, held_out, config.model.input_channels, config.training)
-    trainer.fit(trainee, data, ckpt_path=resume)
+    resume = out / CHECKPOINT
+    trainer.fit(trainee, data, ckpt_path=resume if resume.exists() else None)
+    figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    if trainer.is_global_zero and figures:  # a run that had ended before has no new ones
+        write_metrics(config, trainee, figures, timer.time_elapsed('train'), out)
     return trainee
+
+
+def write_metrics(
+    config: RunConfig, trainee: Trainee, figures: dict[str, float], seconds: float, out: Path
+) -> None:
+    """Write how a run ended: `figures` are the last ones of its loss and validation."""
+    steps = trainee.trainer.global_step
+    tree = {
+        'name': config.name,
+        'version': config.version,
+        'parameters': sum(p.numel() for p in trainee.model.parameters()),
+        'steps': steps,
+        'stopped_early': steps < config.training.steps,
+        'seconds': round(seconds, 1),  # from the first step on, what a resumed run took before too
+        'processes': trainee.trainer.world_size,
+        'seed': config.training.seed,
+        **{name: round(value, 6) for name, value in sorted(figures.items())},
+    }
+    (out / METRICS).write_text(json.dumps(tree, indent=1) + '\n')
 
 
 def patience(config: TrainingConfig) -> list[EarlyStopping]:
@@ -243,10 +240,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = read_config(args.config)
         out = args.out or Path('out/train') / config.name
         train(config, out)
-    except (ConfigError, FileNotFoundError) as error:
+    except (ConfigError, ModelError, FileNotFoundError) as error:
         print(f'sage train: {error}', file=sys.stderr)
         return 2
-    print(f'trained: {out}/last.ckpt. Next: sage export {args.config} --run {out} --to DIR')
+    if os.environ.get('RANK', '0') == '0':
+        print(f'trained: {out}/last.ckpt. Next: sage export {args.config} --run {out} --to DIR')
     return 0
 
 

@@ -66,20 +66,30 @@ class Refusal(str, enum.Enum):
     """Why an LCT is not accepted."""
 
     MALFORMED = 'malformed'
+    OVERSIZED = 'oversized'
     NO_ENTITY = 'no entity'
     NO_STAMP = 'no stamp'
+    STAMP = 'stamp outside tolerance'
     NOT_FINITE = 'not finite'
     OUT_OF_RANGE = 'out of range'
     UNKNOWN_MODEL = 'unknown model'
+    WRONG_MODEL = 'wrong fingerprint'
     DIMENSION = 'wrong dimension'
     BROKEN_CHAIN = 'broken chain'
     SEQUENCE = 'replayed or old sequence'
+    UNKNOWN_KEY = 'unknown key'
+    REVOKED_KEY = 'revoked key'
+    UNSIGNED = 'unsigned'
+    BAD_SIGNATURE = 'bad signature'
 
 
 # Latents of a trained model stay within some tens of standard deviations.
 LARGEST = 1e4
 # Steps of provenance: `sage_msgs/LCT` holds 16, and a fusion of two adds two.
 LONGEST_CHAIN = 14
+# The bounds of the messages.
+MOST_DIMENSIONS = 4096
+MOST_ENERGIES = 256
 
 
 def find_fault(lct: LCT, dim: int | None = None) -> Refusal | None:
@@ -87,24 +97,72 @@ def find_fault(lct: LCT, dim: int | None = None) -> Refusal | None:
 
     `dim` is the number of dimensions of its model's latents, where that is known.
     """
-    latent = lct.latent
+    return find_statement_fault(lct) or find_number_fault(lct.latent, dim)
+
+
+def find_statement_fault(lct: LCT) -> Refusal | None:
+    """Return what is wrong with `lct`, its latent's numbers left aside, or None."""
+    telemetry = lct.latent.telemetry
     if not lct.entity_id:
         return Refusal.NO_ENTITY
     if lct.stamp_ns <= 0:
         return Refusal.NO_STAMP
-    if not latent.dim or latent.dim != (dim or latent.dim):
-        return Refusal.DIMENSION
-    numbers = latent.mean if latent.log_var is None else [latent.mean, latent.log_var]
-    largest = np.abs(numbers).max()
-    if not np.isfinite(largest):
-        return Refusal.NOT_FINITE
-    if largest > LARGEST or len(lct.provenance) > LONGEST_CHAIN:
+    if len(telemetry.energy_trajectory) > MOST_ENERGIES:
+        return Refusal.OVERSIZED
+    if len(lct.provenance) > LONGEST_CHAIN:
         return Refusal.OUT_OF_RANGE
-    trusts = (lct.trust, *(step.trust for step in lct.provenance))
+    trusts = (lct.trust, telemetry.trust, *(step.trust for step in lct.provenance))
     if not all(0 <= trust <= 1 for trust in trusts):
         return Refusal.OUT_OF_RANGE
-    if latent.model.fingerprint == UNKNOWN_FINGERPRINT:
+    if not math.isfinite(telemetry.latent_norm + telemetry.time_s + telemetry.budget_spent):
+        return Refusal.NOT_FINITE
+    # NaN says that these were not measured.
+    if math.isinf(telemetry.reconstruction_error) or math.isinf(telemetry.kl_per_dim):
+        return Refusal.NOT_FINITE
+    if lct.latent.model.fingerprint == UNKNOWN_FINGERPRINT:
         return Refusal.UNKNOWN_MODEL
     if abs(lct.trust - chain_trust(lct.provenance)) > 1e-3:
+        return Refusal.BROKEN_CHAIN
+    return None
+
+
+def find_number_fault(latent: Latent, dim: int | None = None) -> Refusal | None:
+    """Return what is wrong with the numbers of `latent`, or None; `dim` as for `find_fault`."""
+    if latent.dim > MOST_DIMENSIONS:
+        return Refusal.OVERSIZED
+    if not latent.dim or latent.dim != (dim or latent.dim):
+        return Refusal.DIMENSION
+    for numbers in (latent.mean, latent.log_var):
+        if numbers is None:
+            continue
+        largest = float(np.abs(numbers).max())
+        if not math.isfinite(largest):
+            return Refusal.NOT_FINITE
+        if largest > LARGEST:
+            return Refusal.OUT_OF_RANGE
+    return None
+
+
+def find_break(lct: LCT) -> Refusal | None:
+    """Return `BROKEN_CHAIN` when the provenance of `lct` does not hang together, or None.
+
+    It begins with one ENCODE, of no parent; each later step names another LCT that it started
+    from; the last is the speaker's own; and the last model named is that of the latent.
+    """
+    steps = lct.provenance
+    whole = (
+        steps
+        and steps[-1].entity_id == lct.entity_id
+        and (steps[0].operation, steps[0].parent_id) == (Operation.ENCODE, NO_PARENT)
+        and not any(step.operation in (Operation.UNKNOWN, Operation.ENCODE) for step in steps[1:])
+    )
+    if not whole:
+        return Refusal.BROKEN_CHAIN
+    parents = {step.parent_id for step in steps}
+    if len(parents) < len(steps) or lct.id in parents:
+        return Refusal.BROKEN_CHAIN
+    models = [step.model.fingerprint for step in steps]
+    named = [fingerprint for fingerprint in models if fingerprint != UNKNOWN_FINGERPRINT]
+    if not named or named[-1] != lct.latent.model.fingerprint:
         return Refusal.BROKEN_CHAIN
     return None

@@ -1,42 +1,172 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets well-formed LCTs of one sender pass, and counts the others by reason."""
+"""Lets LCTs pass that may be believed, and counts the others by reason."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
+from typing import NamedTuple
 
-from sage_perception.trust.lct import LCT, Refusal, find_fault
+from sage_perception.latent import Latent
+from sage_perception.trust.canonical import PLAIN, Wire, latent_digest
+from sage_perception.trust.lct import (
+    LCT,
+    Operation,
+    Provenance,
+    Refusal,
+    find_number_fault,
+)
+from sage_perception.trust.signing import TOLERANCE_NS, verify
+from sage_perception.trust.store import TrustStore
+
+# These make one latent of several, each with a step of its own.
+MANY_PARENTS = (Operation.FUSE, Operation.COMPRESS)
+
+
+class Said(NamedTuple):
+    """What an LCT that was accepted said of its descent, and the digest of its latent."""
+
+    provenance: tuple[Provenance, ...]
+    stamp_ns: int
+    latent: bytes
+
+
+class History:
+    """What was accepted: how far each entity has counted, and the last signed LCTs by id.
+
+    All screens of a process share one, so that what one camera said is not said again on the
+    topic of another. Its memory is bounded: entities with a key are as many as are trusted, and of
+    all others only the last to speak are remembered.
+    """
+
+    RECENT = 4096
+    STRANGERS = 256
+
+    def __init__(self):
+        self._counts: dict[str, int] = {}
+        self._strangers: OrderedDict[str, int] = OrderedDict()
+        self._said: OrderedDict[bytes, Said] = OrderedDict()
+
+    def repeats(self, lct: LCT, signed: bool) -> bool:
+        """Return whether this was said before, or something later was."""
+        counts = self._counts if signed else self._strangers
+        return lct.sequence <= counts.get(lct.entity_id, -1) or lct.id in self._said
+
+    def contradicts(self, lct: LCT, wire: Wire = PLAIN) -> bool:
+        """Return whether an LCT that was accepted descends otherwise than `lct` says.
+
+        A step continues the chain of the LCT that it started from, and is about the same frame;
+        what was only relayed is the same latent. Of several parents that is the first one.
+        """
+        steps = lct.provenance
+        for n, step in enumerate(steps):
+            parent = self._said.get(step.parent_id)
+            before = steps[n - 1] if n else None
+            if parent is None or (step.operation in MANY_PARENTS and _together(before, step)):
+                continue
+            if parent.provenance != steps[:n]:
+                return True
+            if step.operation is not Operation.COMPRESS and parent.stamp_ns != lct.stamp_ns:
+                return True
+            unchanged = all(later.operation is Operation.RELAY for later in steps[n:])
+            if unchanged and parent.latent != latent_digest(lct.latent, wire):
+                return True
+        return False
+
+    def note(self, lct: LCT, signed: bool, wire: Wire = PLAIN) -> None:
+        """Remember an LCT that was accepted."""
+        if not signed:
+            self._strangers[lct.entity_id] = lct.sequence
+            self._strangers.move_to_end(lct.entity_id)
+            if len(self._strangers) > self.STRANGERS:
+                self._strangers.popitem(last=False)
+            return
+        self._counts[lct.entity_id] = lct.sequence
+        self._said[lct.id] = Said(lct.provenance, lct.stamp_ns, latent_digest(lct.latent, wire))
+        if len(self._said) > self.RECENT:
+            self._said.popitem(last=False)
 
 
 class Screen:
-    """Judges what one sender says."""
+    """Judges what comes from one sender.
 
-    def __init__(self):
+    With a `store` only signed LCTs of the entities in it pass; with `require_signatures` off also
+    unsigned ones of entities that are not. Without a store signatures are not looked at: for a
+    robot alone.
+    """
+
+    def __init__(
+        self,
+        store: TrustStore | None = None,
+        *,
+        require_signatures: bool | None = None,
+        tolerance_ns: int = TOLERANCE_NS,
+        history: History | None = None,
+    ):
         self.accepted = 0
         self.reasons: Counter[Refusal] = Counter()
-        self._sequences: dict[str, int] = {}
+        self.require_signatures = (
+            store is not None if require_signatures is None else require_signatures
+        )
+        self._store = store or TrustStore()
+        self._tolerance_ns = tolerance_ns
+        self._history = history or History()
 
     @property
     def refused(self) -> int:
         """Return how many were refused, for whatever reason."""
         return self.reasons.total()
 
-    def judge(self, lct: LCT, dim: int | None = None) -> Refusal | None:
+    def judge(
+        self,
+        lct: LCT,
+        dim: int | None = None,
+        *,
+        fingerprint: bytes | None = None,
+        now_ns: int | None = None,
+        wire: Wire = PLAIN,
+    ) -> Refusal | None:
         """Return why `lct` is refused, or None when it is accepted; either is counted.
 
-        `dim` is the number of dimensions of its model's latents, where that is known.
+        Takes what `verify` does. A packed latent may be judged before it is unpacked: its numbers
+        are then for `judge_numbers`.
         """
-        fault = find_fault(lct, dim)
-        if fault is None and lct.sequence <= self._sequences.get(lct.entity_id, -1):
-            fault = Refusal.SEQUENCE
+        signed = bool(self._store.keys_of(lct.entity_id))
+        fault = Refusal.SEQUENCE if self._history.repeats(lct, signed) else None
+        fault = fault or verify(
+            lct,
+            self._store,
+            dim=dim,
+            fingerprint=fingerprint,
+            now_ns=now_ns,
+            tolerance_ns=self._tolerance_ns,
+            wire=wire,
+            require_signature=self.require_signatures,
+        )
+        if fault is None and self._history.contradicts(lct, wire):
+            fault = Refusal.BROKEN_CHAIN
         if fault is not None:
             self.refuse(fault)
             return fault
-        self._sequences[lct.entity_id] = lct.sequence
+        self._history.note(lct, signed, wire)
         self.accepted += 1
         return None
+
+    def judge_numbers(self, latent: Latent, dim: int | None = None) -> Refusal | None:
+        """Return why a latent that was judged packed is refused after all, or None."""
+        fault = find_number_fault(latent, dim)
+        if fault is not None:
+            self.accepted -= 1
+            self.refuse(fault)
+        return fault
 
     def refuse(self, reason: Refusal) -> None:
         """Count a refusal that was decided elsewhere."""
         self.reasons[reason] += 1
+
+
+def _together(before: Provenance | None, step: Provenance) -> bool:
+    """Return whether two steps are of one and the same operation."""
+    return before is not None and (
+        (before.operation, before.entity_id) == (step.operation, step.entity_id)
+    )

@@ -3,6 +3,8 @@
 """Evaluation: every measure against its definition, and the report as a whole."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sage_perception.models import load
+from sage_perception.models import codebook, load
 from sage_perception.training import baselines, evaluate, losses, perceptual, probe, scores
+from sage_perception.training.comparison import Comparison
 from sage_perception.training.image_codecs import CODECS, QUALITIES, Ladder
 from sage_perception.training.pca import Pca
 
@@ -79,7 +82,7 @@ def test_a_budget_is_used_up_and_not_exceeded(codec, budget):
 @pytest.mark.parametrize('codec', CODECS)
 def test_a_quality_is_reached_with_few_bytes(codec):
     ladder = Ladder(codec, scene(2, 64))
-    for wanted in (10, 28, 33):
+    for wanted in (10, 24, 28):
         chosen = ladder.reaching(wanted)
         assert chosen.psnr >= wanted
         if chosen is not ladder[0]:
@@ -99,7 +102,7 @@ def test_what_a_codec_shows_is_what_it_wrote(codec):
             assert np.abs(decoded.astype(int) - encoded.picture).mean() < 2
         mse = np.mean((encoded.picture / 255.0 - image / 255.0) ** 2)
         assert encoded.psnr == pytest.approx(-10 * np.log10(mse))
-        assert encoded.psnr > 28
+        assert encoded.psnr > 25
     assert Ladder(codec, scene(3, 64))[5].psnr < Ladder(codec, scene(3, 64))[90].psnr
 
 
@@ -231,15 +234,15 @@ def test_a_probe_finds_colours_and_not_what_is_random(tmp_path):
             red = index % 2
             name = ('red' if red else 'blue') if truth else rng.choice(['a', 'b'])
             (folder / name).mkdir(parents=True, exist_ok=True)
-            image = scene(index, 48) // 2
-            image[..., 2 if red else 0] += 100  # BGR
+            image = scene(index, 48) // 4
+            image[..., 2 if red else 0] += 150  # BGR
             cv2.imwrite(str(folder / name / f'{index:02}.png'), image)
     found = probe.probe(codec, baselines.read_components(codec), tmp_path / 'told')
-    assert found['latent'] == found['pca'] == 1
+    assert min(found['latent'], found['pca']) > 0.9
     assert found['classes'] == ['blue', 'red']
     assert found['test_pictures'] == 12
     assert found['chance'] == 0.5
-    assert probe.probe(codec, None, tmp_path / 'random')['latent'] < 0.9
+    assert probe.probe(codec, None, tmp_path / 'random')['latent'] < 0.8
     with pytest.raises(ValueError, match='holds 0 folders'):
         probe.probe(codec, None, tmp_path / 'told' / 'red')
 
@@ -278,7 +281,7 @@ def test_the_report_is_of_all_crops_and_of_each_kind(full_report):
     assert set(report['sets']) == {'stills', 'motion'}
     for key in ('psnr', 'mse', 'ssim', 'ms_ssim', 'kl'):
         parts = [figures[key] for figures in report['sets'].values()]
-        assert report[key] == pytest.approx(np.mean(parts), abs=2e-6)
+        assert report[key] == pytest.approx(np.mean(parts), rel=1e-4)
     assert 0 < report['active_dims'] <= report['dims']
     assert report['kl_per_dim'] == pytest.approx(report['kl'] / report['dims'], rel=1e-3)
     assert all(time > 0 for time in report['latency_ms_b1'].values())
@@ -297,6 +300,7 @@ def test_the_report_sets_bytes_against_quality(full_report):
     pictures = report['baselines']
     assert set(pictures) == {'mean_colour', 'downsample', 'pca', 'webp', 'jpeg', 'avif'}
     assert pictures['pca']['bytes'] == 4 * dims
+    assert pictures['downsample']['bytes'] <= 4 * dims
     assert pictures['mean_colour']['psnr'] < pictures['downsample']['psnr'] < report['psnr']
     for name in CODECS:
         assert pictures[name]['bytes'] <= 4 * dims or pictures[name]['fits'] < 1
@@ -311,10 +315,57 @@ def test_the_report_sets_bytes_against_quality(full_report):
     assert coarse[0]['psnr'] > coarse[-1]['psnr']
 
 
+def test_tokens_are_measured_where_there_is_a_codebook(data, tmp_path):
+    shutil.copytree(load('tinyvae').artefact.path, tmp_path, dirs_exist_ok=True)
+    codec = load(tmp_path)
+    crops = np.stack([scene(seed, 64) for seed in range(20)])
+    z = codec.encode(planes(*crops))
+    levels = np.stack([z[:16], 0.5 * (z[:16] - z[:16].mean(0))])
+    codebook.write(tmp_path, codebook.Codebook(levels, codec.id.fingerprint))
+    figures = scores.means(Comparison(codec, None).measure(crops[:8]))
+    assert figures['baselines']['pca'] is None
+    assert 1 <= figures['wire']['vq']['bytes'] <= 4  # two tokens of four bits, and a check
+    # The first level's codes are latents of these very crops.
+    assert figures['wire']['vq']['psnr'] == pytest.approx(figures['psnr'], abs=2)
+
+
+class Thumbnails:
+    """A model whose latents are pictures of 4×4 pixels, `[3, 4, 4]`."""
+
+    input_size, input_channels = 64, 3
+    latent_mean = np.full((3, 4, 4), 0.5, np.float32)
+    latent_std = np.full((3, 4, 4), 0.2, np.float32)
+
+    def __init__(self, path):
+        self.artefact = SimpleNamespace(path=path)
+
+    def encode_stats(self, x):
+        mean = x.reshape(-1, 3, 4, 16, 4, 16).mean((3, 5))
+        return mean, np.full_like(mean, -6)
+
+    def decode(self, z):
+        return z.repeat(16, 2).repeat(16, 3)
+
+
+def test_latents_with_places_are_measured_too(tmp_path):
+    comparison = Comparison(Thumbnails(tmp_path), None)
+    crops = np.stack([scene(seed, 64) for seed in range(4)])
+    figures = scores.means(comparison.measure(crops))
+    sizes = {form: values and values['bytes'] for form, values in figures['wire'].items()}
+    assert (sizes['float32'], sizes['float16'], sizes['int8'], sizes['vq']) == (192, 96, 48, None)
+    assert figures['wire']['float32']['psnr'] == figures['psnr']
+    assert figures['wire']['int8']['psnr'] == pytest.approx(figures['psnr'], abs=0.1)
+    assert comparison.latents[0].shape == (4, 48)
+    x = planes(*crops)
+    mean = x.reshape(4, 3, 4, 16, 4, 16).mean((3, 5), keepdims=True)
+    mse = ((x.reshape(4, 3, 4, 16, 4, 16) - mean) ** 2).mean()
+    assert figures['mse'] == pytest.approx(mse, rel=1e-3)
+
+
 def test_the_figure_is_a_picture(full_report):
     image = cv2.imread(str(full_report[1]))
     assert image.shape[0] > 300
-    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 50
+    assert image.std() > 10
 
 
 def test_one_model_gives_an_object_and_several_a_list(data, capsys):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.latent import Latent, LatentKind, ModelId
+from sage_perception.latent import Latent, LatentKind, ModelId, Telemetry
 from sage_perception.trust import agreement
 from sage_perception.trust.lct import (
     LCT,
@@ -167,7 +167,16 @@ FAULTS = {
     Refusal.NO_ENTITY: [{'entity_id': ''}],
     Refusal.NO_STAMP: [{'stamp_ns': 0}, {'stamp_ns': -1}],
     Refusal.DIMENSION: [{'mean': []}, {'mean': [1.0]}, {'mean': [1.0, 2.0, 3.0]}],
+    Refusal.OVERSIZED: [
+        {'mean': [0.0] * 4097},
+        {'telemetry': Telemetry(energy_trajectory=(0.0,) * 257)},
+    ],
     Refusal.NOT_FINITE: [
+        {'telemetry': Telemetry(latent_norm=math.nan)},
+        {'telemetry': Telemetry(time_s=math.inf)},
+        {'telemetry': Telemetry(budget_spent=-math.inf)},
+        {'telemetry': Telemetry(reconstruction_error=math.inf)},
+        {'telemetry': Telemetry(kl_per_dim=-math.inf)},
         {'mean': [1.0, math.nan]},
         {'mean': [-math.inf, 1.0]},
         {'log_var': [0.0, math.nan]},
@@ -179,6 +188,8 @@ FAULTS = {
         {'trust': 1.5},
         {'trust': -0.1},
         {'trust': math.nan},
+        {'telemetry': Telemetry(trust=1.1)},
+        {'telemetry': Telemetry(trust=math.nan)},
         {'step': math.inf},
         {'step': math.nan},
         {'steps': LONGEST_CHAIN + 1},
@@ -197,8 +208,9 @@ def spoilt(fault):
         latent = replace(latent, mean=mean, log_var=None)
     if 'log_var' in fault:
         latent = replace(latent, log_var=np.array(fault['log_var'], np.float32))
-    if 'model' in fault:
-        latent = replace(latent, model=fault['model'])
+    for name in ('model', 'telemetry'):
+        if name in fault:
+            latent = replace(latent, **{name: fault[name]})
     provenance = lct.provenance
     if 'step' in fault:
         provenance = (replace(provenance[0], trust=fault['step']),)
@@ -222,7 +234,15 @@ def test_each_fault_has_its_name_and_is_counted(refusal, fault):
 
 
 def test_every_refusal_is_tried():
-    elsewhere = {Refusal.MALFORMED, Refusal.SEQUENCE}
+    authenticity = {
+        Refusal.STAMP,
+        Refusal.WRONG_MODEL,
+        Refusal.UNKNOWN_KEY,
+        Refusal.REVOKED_KEY,
+        Refusal.UNSIGNED,
+        Refusal.BAD_SIGNATURE,
+    }
+    elsewhere = {Refusal.MALFORMED, Refusal.SEQUENCE} | authenticity
     assert set(FAULTS) | elsewhere == set(Refusal)
 
 

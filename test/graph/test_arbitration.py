@@ -14,6 +14,7 @@ from sage_msgs.msg import (
     AgreementArray,
     Crop,
     CropArray,
+    Latent,
     LCTArray,
     ModelInfo,
     Provenance,
@@ -350,6 +351,22 @@ def undated(lct):
     lct.stamp = stamp_of(0)
 
 
+def packed(lct):
+    """Give it a payload that any model of 64 dimensions can read."""
+    lct.latent.encoding = Latent.ENCODING_INT8
+    lct.latent.mean, lct.latent.log_var, lct.latent.payload = [], [], [0] * 64
+
+
+def packed_for_nobody(lct):
+    packed(lct)
+    lct.latent.model.fingerprint = np.full(32, 9, np.uint8)
+
+
+def packed_too_short(lct):
+    packed(lct)
+    lct.latent.payload = lct.latent.payload[:-1]
+
+
 def of_no_model(lct):
     lct.latent.model.fingerprint = np.zeros(32, np.uint8)
 
@@ -368,6 +385,8 @@ FORGERIES = {
     endless_chain: 'out of range',
     anonymous: 'no entity',
     undated: 'no stamp',
+    packed_for_nobody: 'unknown model',
+    packed_too_short: 'malformed',
     of_no_model: 'unknown model',
 }
 
@@ -377,7 +396,7 @@ def test_what_cannot_be_right_is_refused_by_reason_and_the_rest_goes_on(bench, t
     arbiter = 'arbiter: agreement'
     before = bench.figures(arbiter)
     forged = [edited(good, n, forge) for n, forge in enumerate(FORGERIES, 1)]
-    sound = [edited(good, n, lambda lct: None) for n in (100, 101)]
+    sound = [edited(good, 100, lambda lct: None), edited(good, 101, packed)]
     header = bench.say('cam0', [sound[0], *forged, sound[1]])
     trusted = bench.of(bench.trusted, header, 'what is trusted')
     assert [lct.sequence for lct in trusted.lcts] == [100, 101]

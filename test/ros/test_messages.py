@@ -16,11 +16,15 @@ from std_msgs.msg import Header
 
 from sage_perception import models
 from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.models.wire import Form, Packer, WireError
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_mono, to_rgb
 from sage_perception.ros.messages import (
+    UnknownModel,
     check_entity,
     crop_message,
+    info_packer,
+    latent_bytes,
     latent_message,
     latent_value,
     lct_message,
@@ -210,6 +214,101 @@ def test_parts_that_do_not_fit_together_are_a_value_error(spoil):
         lct_value(through_bytes(message))
 
 
+# Latents in the other wire forms
+
+PACKED = [Form.FLOAT16, Form.INT8, Form.ENTROPY_INT8]
+MODEL = ModelId('seen', '1', bytes(range(32)))
+PACKER = Packer(np.float32([1, 0, -1, 0]), np.float32([2, 1, 1, 0.5]))
+PACKERS = {MODEL.fingerprint: PACKER}
+SEEN = replace(SOUND, latent=replace(SOUND.latent, model=MODEL, mean=np.float32([1, 2, 3, -0.5])))
+
+
+@pytest.mark.parametrize('form', PACKED)
+def test_a_packed_latent_loses_its_variance_and_what_the_form_says(form):
+    value = lct_value(through_bytes(lct_message(SEEN, form, PACKER)), PACKERS)
+    assert np.array_equal(
+        value.latent.mean, PACKER.unpack(PACKER.pack(SEEN.latent.mean, form), form)
+    )
+    assert np.abs(value.latent.mean - SEEN.latent.mean).max() < 0.25
+    expected = replace(SEEN, latent=replace(SEEN.latent, mean=value.latent.mean, log_var=None))
+    assert_same(value, expected)
+
+
+@pytest.mark.parametrize('form', PACKED)
+def test_a_packed_latent_is_its_payload_alone(form):
+    message = latent_message(SEEN.latent, form, PACKER)
+    payload = PACKER.pack(SEEN.latent.mean, form)
+    assert (message.encoding, bytes(message.payload)) == (form, payload)
+    assert (len(message.mean), len(message.log_var)) == (0, 0)
+    assert latent_bytes(message) == len(payload)
+    assert latent_bytes(latent_message(SEEN.latent)) == 2 * 4 * 4
+
+
+def test_a_packed_latent_of_a_model_that_was_not_announced_is_told_apart():
+    message = latent_message(SEEN.latent, Form.INT8, PACKER)
+    with pytest.raises(UnknownModel, match='INT8 needs the model_info of seen@1#00010203'):
+        latent_value(message)
+    with pytest.raises(UnknownModel):
+        latent_value(message, {bytes(32): PACKER})
+    # Numbers that came as numbers are read as ever.
+    assert_same(latent_value(latent_message(SEEN.latent)), SEEN.latent)
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'why'),
+    [
+        (lambda m: setattr(m, 'payload', m.payload[:-1]), '3 bytes are no latent'),
+        (lambda m: setattr(m, 'payload', []), '0 bytes are no latent'),
+        (lambda m: setattr(m, 'mean', [0.0] * 4), '4 numbers beside the payload'),
+        (lambda m: setattr(m, 'log_var', [0.0] * 4), '4 numbers beside the payload'),
+        (lambda m: setattr(m, 'encoding', Form.FLOAT32), '4 bytes of payload beside'),
+        (lambda m: setattr(m, 'encoding', 99), '99 is not a valid Form'),
+        (lambda m: setattr(m, 'encoding', Form.VQ), 'needs the codebook'),
+    ],
+)
+def test_a_payload_that_is_no_latent_is_a_value_error(spoil, why):
+    message = latent_message(SEEN.latent, Form.INT8, PACKER)
+    spoil(message)
+    with pytest.raises(ValueError, match=why):
+        latent_value(through_bytes(message), PACKERS)
+
+
+def test_a_latent_that_is_not_finite_is_not_packed():
+    latent = replace(SEEN.latent, mean=np.float32([0, np.nan, 0, 0]))
+    with pytest.raises(WireError, match='and finite'):
+        latent_message(latent, Form.INT8, PACKER)
+
+
+def test_what_a_model_info_says_is_enough_to_unpack():
+    codec = models.load('tinyvae', backend='onnxruntime')
+    info = through_bytes(model_info_message(codec, stamp_of(5)))
+    z = codec.encode(np.random.default_rng(0).random((1, 3, 64, 64), np.float32))[0]
+    for form in PACKED:
+        message = latent_message(Latent(z, model=codec.id), form, Packer.of(codec))
+        packers = {codec.id.fingerprint: info_packer(info)}
+        value = latent_value(through_bytes(message), packers)
+        assert np.abs(value.mean - z).max() < 0.5
+        decoded = codec.decode(np.stack([z, value.mean]))
+        assert np.square(decoded[1] - decoded[0]).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ('fields', 'why'),
+    [
+        ({'latent_dim': 3}, 'of 2 dimensions where latents have 3'),
+        ({'latent_std': [1.0, 0.0]}, 'not above 0'),
+        ({'latent_std': [1.0]}, r'not \[2\] and \[1\]'),
+        ({'latent_mean': [np.inf, 0.0]}, 'not finite'),
+        ({'latent_mean': [], 'latent_std': [], 'latent_dim': 0}, 'mean and std'),
+    ],
+)
+def test_a_model_info_whose_statistics_cannot_be_is_a_value_error(fields, why):
+    sound = {'latent_dim': 2, 'latent_mean': [0.0, 0.0], 'latent_std': [1.0, 1.0]}
+    info_packer(sage.ModelInfo(**sound))
+    with pytest.raises(ValueError, match=why):
+        info_packer(sage.ModelInfo(**{**sound, **fields}))
+
+
 def test_the_longest_lists_that_messages_hold_go_through():
     telemetry = Telemetry(energy_trajectory=(0.5,) * 256)
     long = np.ones(4096, np.float32)
@@ -231,6 +330,7 @@ def test_an_empty_region_is_none():
     ('values', 'message', 'prefix'),
     [
         (LatentKind, sage.Latent, 'KIND_'),
+        (Form, sage.Latent, 'ENCODING_'),
         (HaltReason, sage.IrpTelemetry, 'HALT_'),
         (Operation, sage.Provenance, 'OPERATION_'),
         (CropSource, sage.Crop, 'SOURCE_'),

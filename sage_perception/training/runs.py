@@ -1,0 +1,58 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a training run: the configuration, the last checkpoint, the final figures.
+
+run.yaml       the configuration, as it was read
+last.ckpt      what a run resumes from; its `state_dict` holds the averaged weights
+metrics.json   final figures, once the run has ended
+csv/, tensorboard/   figures on the way
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sage_perception.models.families import FAMILIES
+from sage_perception.models.registry import load
+from sage_perception.training.config import ConfigError, RunConfig, read_config
+
+CONFIG = 'run.yaml'
+CHECKPOINT = 'last.ckpt'
+METRICS = 'metrics.json'
+
+
+def load_run(config: RunConfig, run: Path) -> nn.Module:
+    """Return the network of a run's last checkpoint, with its averaged weights."""
+    path = run / CHECKPOINT
+    if not path.is_file():
+        raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
+    checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    prefix = 'model.'
+    weights = {
+        k.removeprefix(prefix): v
+        for k, v in checkpoint['state_dict'].items()
+        if k.startswith(prefix)
+    }
+    model = FAMILIES[config.family].network(config.model)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise ConfigError(
+            f'{path} is of a model with another configuration: take the one it was trained with, '
+            'or another run folder'
+        ) from None
+    return model
+
+
+def load_network(name: str) -> nn.Module:
+    """Return the network of a model, by name or folder, or of the folder of a run.
+
+    Raises `ConfigError` or `ModelError` if there is none.
+    """
+    folder = Path(name)
+    if (folder / CHECKPOINT).is_file():
+        return load_run(read_config(folder / CONFIG), folder)
+    return load(name, backend='torch', device='cpu').module

@@ -1,0 +1,169 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The canonical bytes of an LCT: what a signature is made over (docs/lct.md, field by field).
+
+Two LCTs have the same bytes exactly when they say the same; to go through a message and back
+changes none. CDR, in which messages travel, would not do: its padding is whatever was there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from sage_perception.latent import Latent, ModelId, Telemetry
+from sage_perception.trust.lct import LCT, Provenance
+
+VERSION = 1
+LCT_TAG = b'sage.LCT' + bytes([VERSION])
+LATENT_TAG = b'sage.Latent' + bytes([VERSION])
+MOST_TEXT = 64  # bytes; the longest string of the messages
+
+FLOAT32 = 0  # `sage_msgs/Latent.ENCODING_FLOAT32`
+NO_SNARC = b'\0'
+
+_WHO = struct.Struct('<QqfB')
+_WHAT = struct.Struct('<BB')
+_WHERE = struct.Struct('<4II')
+_TELEMETRY = struct.Struct('<HBB6fH')
+_LENGTH = struct.Struct('<I')
+_TRUST = struct.Struct('<f')
+
+
+class Wire(NamedTuple):
+    """The form in which the numbers of a latent travel: `encoding` and `payload` of its message.
+
+    For `FLOAT32` the payload is not looked at: there the numbers are those of `Latent.mean`. Any
+    other form does not carry the variance.
+    """
+
+    encoding: int
+    payload: bytes = b''
+
+    @property
+    def packed(self) -> bool:
+        """Whether the numbers are in the payload."""
+        return self.encoding != FLOAT32
+
+
+PLAIN = Wire(FLOAT32)
+
+
+def canonical_form(lct: LCT, wire: Wire = PLAIN) -> bytes:
+    """Return the bytes that the signature of `lct` is made over; the signature is not in them.
+
+    Raises `ValueError` for what no message can hold.
+    """
+    try:
+        return b''.join(
+            (
+                LCT_TAG,
+                _fixed(lct.id, 16),
+                _text(lct.entity_id),
+                _WHO.pack(lct.sequence, lct.stamp_ns, lct.trust, len(lct.provenance)),
+                *(_step(step) for step in lct.provenance),
+                latent_digest(lct.latent, wire),
+            )
+        )
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f'an LCT of {lct.entity_id!r} fits no message: {error}') from error
+
+
+def latent_digest(latent: Latent, wire: Wire = PLAIN) -> bytes:
+    """Return the SHA-256 of the canonical bytes of a latent; raises as `canonical_form` does."""
+    return hashlib.sha256(latent_form(latent, wire)).digest()
+
+
+def latent_form(latent: Latent, wire: Wire = PLAIN) -> bytes:
+    """Return the canonical bytes of a latent; raises as `canonical_form` does."""
+    try:
+        return _latent_form(latent, wire)
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f'a latent of {latent.model} fits no message: {error}') from error
+
+
+def _latent_form(latent: Latent, wire: Wire) -> bytes:
+    payload, log_var = wire.payload, b''
+    if not wire.packed:
+        payload = _numbers(latent.mean)
+        log_var = b'' if latent.log_var is None else _numbers(latent.log_var)
+    roi = latent.roi
+    corners = (roi.x, roi.y, roi.width, roi.height) if roi and roi.area else (0, 0, 0, 0)
+    return b''.join(
+        (
+            LATENT_TAG,
+            _WHAT.pack(latent.kind, wire.encoding),
+            _LENGTH.pack(len(payload)),
+            payload,
+            _LENGTH.pack(len(log_var)),
+            log_var,
+            _WHERE.pack(*corners, latent.track_id),
+            _model(latent.model),
+            _telemetry(latent.telemetry),
+            NO_SNARC,
+        )
+    )
+
+
+def _telemetry(telemetry: Telemetry) -> bytes:
+    energies = telemetry.energy_trajectory
+    numbers = (
+        telemetry.trust,
+        telemetry.reconstruction_error,
+        telemetry.kl_per_dim,
+        telemetry.latent_norm,
+        telemetry.time_s,
+        telemetry.budget_spent,
+    )
+    return _TELEMETRY.pack(
+        telemetry.iterations,
+        telemetry.converged,
+        telemetry.halt_reason,
+        *_one_nan(numbers),
+        len(energies),
+    ) + struct.pack(f'<{len(energies)}f', *_one_nan(energies))
+
+
+def _step(step: Provenance) -> bytes:
+    return b''.join(
+        (
+            bytes([step.operation]),
+            _text(step.entity_id),
+            _model(step.model),
+            _fixed(step.parent_id, 16),
+            _TRUST.pack(step.trust),
+        )
+    )
+
+
+@lru_cache(maxsize=256)
+def _model(model: ModelId) -> bytes:
+    return _text(model.name) + _text(model.version) + model.fingerprint
+
+
+def _numbers(values: np.ndarray) -> bytes:
+    return np.asarray(values, '<f4').tobytes()
+
+
+def _one_nan(values: Iterable[float]) -> list[float]:
+    """Return the values with every NaN the same one: there are 2²⁴ of them, and none says more."""
+    return [value if value == value else math.nan for value in values]
+
+
+def _text(text: str) -> bytes:
+    # A message ends a string at its first zero.
+    if len(text) > MOST_TEXT or '\0' in text or len(data := text.encode()) > MOST_TEXT:
+        raise ValueError(f'{text[:MOST_TEXT]!r} has a zero or more than {MOST_TEXT} bytes')
+    return bytes([len(data)]) + data
+
+
+def _fixed(data: bytes, length: int) -> bytes:
+    if len(data) != length:
+        raise ValueError(f'an id has {len(data)} bytes, not {length}')
+    return data

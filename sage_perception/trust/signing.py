@@ -1,0 +1,92 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Signs LCTs, and tells whether one may be believed to be what its signer said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sage_perception.trust.canonical import PLAIN, Wire, canonical_form
+from sage_perception.trust.lct import (
+    LCT,
+    Refusal,
+    find_break,
+    find_number_fault,
+    find_statement_fault,
+)
+from sage_perception.trust.store import TrustedKey, TrustStore
+
+SIGNATURE_BYTES = 64
+MOST_PAYLOAD = 16384
+# A second for the slowest encoder, the others for clocks that nobody synchronises.
+TOLERANCE_NS = 5_000_000_000
+
+
+def sign(lct: LCT, key: Ed25519PrivateKey, wire: Wire = PLAIN) -> LCT:
+    """Return `lct` with a signature, for the form in which its latent will travel.
+
+    Raises `ValueError` for what no message can hold.
+    """
+    return replace(lct, signature=key.sign(canonical_form(lct, wire)))
+
+
+def verify(
+    lct: LCT,
+    store: TrustStore,
+    *,
+    dim: int | None = None,
+    fingerprint: bytes | None = None,
+    now_ns: int | None = None,
+    tolerance_ns: int = TOLERANCE_NS,
+    wire: Wire = PLAIN,
+    require_signature: bool = True,
+) -> Refusal | None:
+    """Return why `lct` is not to be believed, or None; what is cheap is looked at first.
+
+    `dim` and `fingerprint` are those of the model that the entity announced, `now_ns` the graph's
+    clock; each is checked where it is given. A packed latent (`wire`) may come before it is
+    unpacked, with no numbers: then they are not looked at. With `require_signature` off an entity
+    without a key in `store` is believed as it is; one that has a key must sign all the same.
+
+    It has no memory: that nothing is said twice, a `Screen` sees to.
+    """
+    keys = store.keys_of(lct.entity_id)
+    if not keys and require_signature and lct.entity_id:
+        return Refusal.UNKNOWN_KEY
+    if len(lct.signature) > SIGNATURE_BYTES or len(wire.payload) > MOST_PAYLOAD:
+        return Refusal.OVERSIZED
+    fault = find_statement_fault(lct)
+    if fault:
+        return fault
+    if now_ns is not None and abs(now_ns - lct.stamp_ns) > tolerance_ns:
+        return Refusal.STAMP
+    if fingerprint is not None and fingerprint != lct.latent.model.fingerprint:
+        return Refusal.WRONG_MODEL
+    if lct.latent.dim or not wire.packed:
+        fault = find_number_fault(lct.latent, dim)
+        if fault:
+            return fault
+    if not keys:
+        return None
+    return find_break(lct) or _find_forgery(lct, keys, wire)
+
+
+def _find_forgery(lct: LCT, keys: tuple[TrustedKey, ...], wire: Wire) -> Refusal | None:
+    valid = [key for key in keys if not key.revoked]
+    if not valid:
+        return Refusal.REVOKED_KEY
+    if not lct.signature:
+        return Refusal.UNSIGNED
+    try:
+        data = canonical_form(lct, wire)
+    except ValueError:
+        return Refusal.MALFORMED
+    if any(key.made(lct.signature, data) for key in reversed(valid)):
+        return None
+    # Only the key that was revoked last is looked for: more would make forgeries dear.
+    revoked = sorted((key for key in keys if key.revoked), key=lambda key: key.revoked)
+    if any(key.made(lct.signature, data) for key in revoked[-1:]):
+        return Refusal.REVOKED_KEY
+    return Refusal.BAD_SIGNATURE

@@ -1,0 +1,199 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""`sage encode`, `decode` and `reconstruct`, and the sheet of pictures they write."""
+
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sage_perception import cli, coding
+from sage_perception.models import ModelError, load
+from sage_perception.training import losses
+from sage_perception.vision.grid import grid
+from sage_perception.vision.similarity import psnr, ssim
+
+
+def smooth(seed, height, width):
+    """Return a picture of soft greys with a tint, uint8 BGR."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 216, (4, 6, 1)) + rng.integers(-20, 21, (4, 6, 3))
+    coarse = coarse.astype(np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope='module')
+def codec():
+    return load('tinyvae')
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    paths = []
+    for seed, (height, width) in enumerate([(64, 64), (150, 200), (70, 130)]):
+        paths.append(tmp_path / f'picture{seed}.png')
+        cv2.imwrite(str(paths[-1]), smooth(seed, height, width))
+    return paths
+
+
+def run(capsys, *args):
+    """Return exit code, standard output and standard error of `sage …`."""
+    try:
+        code = cli.main([*map(str, args)])
+    except SystemExit as ended:
+        code = ended.code
+    return code, *capsys.readouterr()
+
+
+@given(st.integers(16, 90), st.integers(16, 90), st.integers(8, 40))
+def test_tiles_cover_a_picture_and_stay_inside(width, height, size):
+    if min(width, height) < size:
+        with pytest.raises(ValueError, match='smaller than a tile'):
+            coding.tiles(width, height, size)
+        return
+    seen = np.zeros((height, width), int)
+    rois = coding.tiles(width, height, size)
+    for roi in rois:
+        assert (roi.width, roi.height) == (size, size)
+        assert 0 <= roi.x <= width - size
+        assert 0 <= roi.y <= height - size
+        seen[roi.y : roi.y + size, roi.x : roi.x + size] += 1
+    assert seen.min() == 1
+    assert len(rois) == -(-width // size) * -(-height // size)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.integers(11, 40), st.integers(11, 40), st.sampled_from([1, 3]))
+def test_similarity_is_that_of_training(seed, height, width, channels):
+    rng = np.random.default_rng(seed)
+    a = rng.integers(0, 256, (height, width, channels), np.uint8)
+    b = (a.astype(int) + rng.integers(-40, 40, a.shape)).clip(0, 255).astype(np.uint8)
+    tensors = [torch.from_numpy(p.transpose(2, 0, 1)[None] / 255.0) for p in (a, b)]
+    assert ssim(a, b) == pytest.approx(float(losses.ssim(*tensors)), abs=1e-5)
+    assert psnr(a, b) == pytest.approx(float(losses.psnr(*tensors)), abs=1e-3)
+    assert ssim(a, a) == pytest.approx(1)
+    assert psnr(a, a) == 100
+
+
+def test_latents_are_those_of_the_centre_square(codec, pictures):
+    images = [coding.read_picture(path) for path in pictures]
+    coded = coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=False)
+    assert coded.latents.shape == (3, 64)
+    assert coded.rois.tolist() == [[0, 0, 64, 64], [25, 0, 150, 150], [30, 0, 70, 70]]
+    x = images[0][..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+    np.testing.assert_allclose(coded.latents[:1], codec.encode(x), atol=1e-4)
+    y = coding.decode_pictures(codec, coded)[0]
+    np.testing.assert_allclose(y, codec.reconstruct(x)[0].transpose(1, 2, 0) * 255, atol=0.51)
+
+
+def test_tiles_are_put_together_again(codec, pictures):
+    images = [coding.read_picture(path) for path in pictures]
+    coded = coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=True)
+    assert coded.owners.tolist() == [0] + [1] * 12 + [2] * 6
+    whole = coding.decode_pictures(codec, coded)
+    assert [picture.shape for picture in whole] == [image.shape for image in images]
+    x = coding.crops_of(images, coding.cut(images, 64, True), codec)
+    for picture, image in zip(coding.assemble(x, coded), images, strict=True):
+        assert np.array_equal(picture[..., ::-1], image)
+    for picture, image in zip(whole, images, strict=True):
+        assert psnr(picture[..., ::-1], image) > 22  # so smooth a picture is easy
+
+
+def test_latents_of_another_space_are_refused(codec):
+    images = [smooth(0, 64, 64)]
+    coded = coding.encode_pictures(codec, ['a'], images, tiled=False)
+    object.__setattr__(coded, 'model', coding.ModelId('other', '1', bytes(32)))
+    with pytest.raises(ModelError, match='another latent space'):
+        coding.decode_pictures(codec, coded)
+
+
+@pytest.mark.parametrize('tiled', [False, True])
+def test_from_pictures_to_a_file_and_back(codec, pictures, tmp_path, capsys, tiled):
+    file, sheet = tmp_path / 'latents.npz', tmp_path / 'grid.png'
+    options = ['--tiles'] if tiled else []
+    code, out, _ = run(capsys, 'encode', *pictures, '-o', file, *options)
+    assert code == 0
+    assert f'{19 if tiled else 3} latents of 64 numbers by tinyvae@' in out
+    coded = coding.Coded.read(file)
+    assert coded.names == ['picture0.png', 'picture1.png', 'picture2.png']
+    assert coded.model == codec.id
+    assert coded.tiled == tiled
+    assert run(capsys, 'decode', file, '-o', sheet)[0] == 0
+    image = cv2.imread(str(sheet), cv2.IMREAD_COLOR_RGB)
+    first = coding.decode_pictures(codec, coded)[0].repeat(2, 0).repeat(2, 1)
+    assert np.array_equal(image[8 : 8 + 128, 8 : 8 + 128], first)
+
+
+def test_printed_numbers_are_the_latents(codec, pictures, capsys):
+    code, out, _ = run(capsys, 'encode', *pictures[:2], '--print')
+    assert code == 0
+    blocks = re.split(r'(?m)^picture\d\.png \d+x\d+\+\d+\+\d+\n', out)[1:]
+    numbers = [np.fromstring(block.strip().strip('[]'), sep=' ') for block in blocks]
+    images = [coding.read_picture(path) for path in pictures[:2]]
+    coded = coding.encode_pictures(codec, ['a', 'b'], images, tiled=False)
+    np.testing.assert_allclose(numbers, coded.latents, atol=6e-4)
+
+
+def test_reconstruct_says_how_well(codec, pictures, tmp_path, capsys):
+    sheet = tmp_path / 'grid.png'
+    code, out, _ = run(capsys, 'reconstruct', *pictures, '-o', sheet)
+    assert code == 0
+    said = re.search(r'picture0.png: PSNR ([\d.]+) dB, SSIM ([\d.]+)', out)
+    image = cv2.imread(str(sheet), cv2.IMREAD_COLOR_RGB)
+    before, after = image[8:136:2, 8:136:2], image[140:268:2, 8:136:2]
+    assert np.array_equal(before[..., ::-1], coding.read_picture(pictures[0]))
+    assert float(said[1]) == pytest.approx(psnr(before, after), abs=0.006)
+    assert float(said[2]) == pytest.approx(ssim(before, after), abs=0.0006)
+
+
+def test_a_sheet_holds_every_picture_and_starts_new_rows():
+    pictures = [np.full((40, 300, 3), 30 + 10 * i, np.uint8) for i in range(9)]
+    sheet = grid([[picture] for picture in pictures], [[f'number {i}'] for i in range(9)])
+    assert sheet.shape[1] <= 1700
+    for i in range(9):
+        assert (sheet == 30 + 10 * i).all(axis=2).sum() >= 40 * 300
+    wide = grid([[np.zeros((5, 3000, 3), np.uint8)]], [['so wide']])
+    assert wide.shape[1] > 3000
+
+
+@pytest.mark.parametrize(
+    ('command', 'message'),
+    [
+        ('encode {tmp}/none.png --print', 'none.png: no such picture'),
+        ('encode {tmp}/text.png --print', 'not a picture that OpenCV reads'),
+        ('encode {tmp}/picture0.png', 'give --print, -o FILE.npz, or both'),
+        ('encode {tmp}/small.png --print --tiles', 'smaller than a tile of 64'),
+        ('encode {tmp}/picture0.png --print --model nothing', "'nothing' is neither a model"),
+        ('encode {tmp}/picture0.png -o {tmp}/no/where.npz', 'where.npz'),
+        ('decode {tmp}/none.npz -o {tmp}/g.png', 'none.npz'),
+        ('decode {tmp}/text.png -o {tmp}/g.png', 'no file of sage encode'),
+        ('decode {tmp}/other.npz -o {tmp}/g.png', 'no file of sage encode'),
+        ('reconstruct {tmp}/picture0.png -o {tmp}/g.xyz', 'OpenCV writes no such format'),
+        ('reconstruct {tmp}/picture0.png -o {tmp}/no/where.png', 'where.png'),
+    ],
+)
+def test_mistakes_are_named_in_one_line(pictures, tmp_path, capsys, command, message):
+    (tmp_path / 'text.png').write_text('no picture')
+    np.savez(tmp_path / 'other.npz', latents=np.zeros(3))
+    cv2.imwrite(str(tmp_path / 'small.png'), smooth(0, 40, 90))
+    code, _, err = run(capsys, *command.format(tmp=tmp_path).split())
+    assert code == 2
+    assert err.startswith(f'sage {command.split()[0]}: ')
+    assert message in err
+    assert err.count('\n') == 1
+
+
+def test_coding_needs_no_torch(pictures, tmp_path):
+    program = (
+        'import sys; from sage_perception import cli; '
+        f'cli.main(["reconstruct", {str(pictures[0])!r}, "-o", {str(tmp_path / "g.png")!r}]); '
+        'sys.exit("torch" in sys.modules and "torch was imported")'
+    )
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,211 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The network with a spatial latent: its start at block PCA, its places, its two backends."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import interpolate, mse_loss
+
+from sage_perception.models import ModelError, load
+from sage_perception.models.lightweight import LightweightVAE, LightweightVAEConfig
+from sage_perception.training import export, losses
+
+SMALL = LightweightVAEConfig(
+    img_size=64, latent_channels=12, base_channels=8, decoder_channels=16, decoder_depth=1
+)
+
+
+def pictures(count, seed, channels=3, side=64):
+    """Return smooth random pictures with a fine grain, float `[count, C, S, S]` in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, channels, 7, 7, generator=generator)
+    fine = torch.rand(count, channels, side, side, generator=generator)
+    smooth = interpolate(coarse, size=side, mode='bicubic', align_corners=True)
+    return (0.95 * smooth + 0.05 * fine).clamp(0, 1)
+
+
+def block_pca(crops, x, dims):
+    """Return `x` with what `dims` components of the blocks of `crops` keep, by a full SVD."""
+
+    def blocks(y):
+        n, c, s, _ = y.shape
+        cut = y.reshape(n, c, s // 32, 32, s // 32, 32)
+        return np.moveaxis(cut, (2, 4), (1, 2)).reshape(-1, c * 32 * 32)
+
+    known = blocks(crops.double().numpy())
+    mean = known.mean(0)
+    rows = np.linalg.svd(known - mean, full_matrices=False)[2][:dims]
+    kept = (blocks(x.double().numpy()) - mean) @ rows.T @ rows + mean
+    n, c, s, _ = x.shape
+    kept = kept.reshape(n, s // 32, s // 32, c, 32, 32)
+    return torch.from_numpy(np.moveaxis(kept, (1, 2), (2, 4)).reshape(n, c, s, s)).float()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def x():
+    return pictures(5, seed=0)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = LightweightVAE(SMALL).eval()
+    model.start_from_crops(pictures(60, seed=1))
+    return model
+
+
+@pytest.mark.parametrize(('channels', 'size', 'places'), [(3, 64, 2), (1, 96, 3), (3, 224, 7)])
+def test_shapes(channels, size, places):
+    config = LightweightVAEConfig(channels, size, 12, 8, 16, 1)
+    model = LightweightVAE(config)
+    x = pictures(2, 0, channels, size)
+    reconstruction, mean, log_var = model(x)
+    assert reconstruction.shape == x.shape
+    assert mean.shape == log_var.shape == (2, 12, places, places)
+    assert config.latent_size == places
+    assert model.reconstruct(x).shape == x.shape
+    assert model.reconstruction_loss(x).shape == (2,)
+
+
+def test_the_default_is_what_the_specification_asks_for():
+    model = LightweightVAE()
+    assert 2e6 <= sum(p.numel() for p in model.parameters()) <= 10e6
+    mean = model.get_latents(torch.rand(1, 3, 224, 224))
+    assert mean.shape == (1, 256, 7, 7)
+
+
+def test_starts_at_the_principal_components_of_blocks(model, x):
+    crops = pictures(60, seed=1)
+    expected = block_pca(crops, x, SMALL.latent_channels)
+    torch.testing.assert_close(model(x)[0], expected, atol=0.02, rtol=0)
+    assert losses.psnr(model.reconstruct(x), expected.clamp(0, 1)).min() > 45
+    variance = model.get_latents(crops).var((0, 2, 3))
+    assert variance.mean() == pytest.approx(1, rel=0.02)
+    assert variance.tolist() == sorted(variance.tolist(), reverse=True)
+
+
+def test_the_start_is_the_same_whatever_was_drawn_before(model):
+    again = LightweightVAE(SMALL)
+    torch.rand(7)
+    again.start_from_crops(pictures(60, seed=1))
+    assert torch.equal(model.encoder.linear.weight, again.encoder.linear.weight)
+
+
+def test_too_few_crops_to_start_from_are_named():
+    with pytest.raises(ValueError, match='2 crops have 8 blocks, 12 components need more'):
+        LightweightVAE(SMALL).start_from_crops(pictures(2, seed=1))
+
+
+def test_a_place_of_the_latent_stands_for_its_block(model, x):
+    other = x.clone()
+    other[:, :, :32, 32:] = 1 - other[:, :, :32, 32:]
+    moved = (model.get_latents(other) - model.get_latents(x)).norm(dim=1).mean(0)
+    assert moved[0, 1] > 1
+    assert moved.sum() - moved[0, 1] < 0.05 * moved[0, 1]
+
+
+def test_training_makes_more_of_it_than_principal_components(model):
+    """With the start's linear paths kept: what is gained is what looks across the borders."""
+    crops, held_out = pictures(64, seed=1), pictures(16, seed=2)
+    before = mse_loss(block_pca(crops, held_out, SMALL.latent_channels), held_out)
+    for half in (model.encoder, model.decoder):
+        half.linear.requires_grad_(False)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 3e-3)
+    model.train()
+    for step in range(50):
+        x = crops[step % 8 :: 8]
+        optimizer.zero_grad()
+        mse_loss(model(x)[0], x).backward()
+        optimizer.step()
+    with torch.no_grad():
+        after = mse_loss(model.eval()(held_out)[0], held_out)
+    assert after < 0.8 * before
+
+
+def test_latents_are_the_mean_and_only_training_is_random(model, x):
+    assert torch.equal(model.get_latents(x), model.encode(x)[0])
+    assert torch.equal(model(x)[0], model(x)[0])
+    model.train()
+    assert torch.equal(model.get_latents(x), model.get_latents(x))
+    assert not torch.equal(model(x)[0], model(x)[0])
+
+
+def test_each_row_of_a_batch_is_computed_alone(model, x):
+    together = model.get_latents(x)
+    alone = torch.cat([model.get_latents(row[None]) for row in x])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_reaches_every_parameter(model, x):
+    model.train()
+    reconstruction, mean, log_var = model(x)
+    loss = mse_loss(reconstruction, x) + losses.kl_divergence(mean, log_var).mean()
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_the_decoder_is_no_part_of_the_latent_space(model):
+    larger = LightweightVAE(
+        LightweightVAEConfig(3, 64, 12, 8, decoder_channels=32, decoder_depth=2)
+    )
+    larger.encoder.load_state_dict(model.encoder.state_dict())
+    assert larger.decode(model.get_latents(pictures(1, 3))).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [
+        ('img_size', 100),
+        ('img_size', 0),
+        ('input_channels', 2),
+        ('latent_channels', 0),
+        ('latent_channels', 3073),
+        ('decoder_channels', 31),
+        ('decoder_depth', 0),
+    ],
+)
+def test_impossible_configuration_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        LightweightVAEConfig(**{field: value})
+
+
+def test_both_backends_agree_on_an_exported_model(model, x, tmp_path):
+    run = SimpleNamespace(name='small', version='1', family='lightweight', encoder='')
+    export.write(tmp_path, run, model, x.numpy(), None)
+    torch_codec = load(tmp_path, backend='torch')
+    onnx_codec = load(tmp_path, backend='onnxruntime')
+    assert onnx_codec.latent_shape == (12, 2, 2)
+    assert onnx_codec.latent_dim == 48
+    assert onnx_codec.parameters == sum(p.numel() for p in model.parameters())
+    pair = [codec.encode_stats(x.numpy()) for codec in (torch_codec, onnx_codec)]
+    for ours, theirs in zip(*pair, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    z = pair[0][0]
+    np.testing.assert_allclose(torch_codec.decode(z), onnx_codec.decode(z), atol=1e-4)
+    np.testing.assert_allclose(
+        onnx_codec.decode(z), model.reconstruct(x).detach().numpy(), atol=1e-4
+    )
+    between = onnx_codec.interpolate(z[0], z[1], 3)
+    np.testing.assert_allclose(between[[0, 2]], onnx_codec.decode(z[:2]), atol=1e-4)
+    for codec in (torch_codec, onnx_codec):
+        with pytest.raises(ModelError, match='12, 2, 2'):
+            codec.decode(z.reshape(len(z), -1))
+
+
+def test_half_precision(model, x):
+    full = model.get_latents(x)
+    half = model.half().get_latents(x.half()).float()
+    assert torch.cosine_similarity(half.flatten(1), full.flatten(1)).min() > 0.999

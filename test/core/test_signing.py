@@ -1,0 +1,650 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Authenticity: the canonical form, signatures, screening of what outsiders and insiders send."""
+
+import importlib.util
+import json
+import math
+import pickle
+import re
+import struct
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.trust import LCT, TrustStore, sign, verify
+from sage_perception.trust.agreement import fuse
+from sage_perception.trust.canonical import (
+    PLAIN,
+    Wire,
+    canonical_form,
+    latent_digest,
+    latent_form,
+)
+from sage_perception.trust.keys import public_bytes
+from sage_perception.trust.lct import Operation, Provenance, Refusal
+from sage_perception.trust.screening import History, Screen
+
+ROOT = Path(__file__).resolve().parents[2]
+SECOND = 10**9
+NOW = 100 * SECOND
+MODEL = ModelId('m', '1', bytes(range(32)))
+OTHER = ModelId('other', '1', bytes(range(1, 33)))
+KEYS = {
+    name: Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32)
+    for n, name in enumerate(('cam0', 'cam1', 'arbiter', 'relay', 'forger'))
+}
+TRUSTED = ('cam0', 'cam1', 'arbiter', 'relay')
+
+
+def a_store(*entities):
+    store = TrustStore()
+    for entity in entities or TRUSTED:
+        store.trust(entity, public_bytes(KEYS[entity]))
+    return store
+
+
+def spoken(entity='cam0', sequence=1, trust=0.75, stamp_ns=NOW, **latent):
+    """An LCT as an encoder makes it."""
+    latent = Latent(np.array([1.0, 2.0], np.float32), **{'model': MODEL, **latent})
+    step = Provenance(Operation.ENCODE, entity, latent.model, trust=trust)
+    return LCT(entity, sequence, stamp_ns, latent, (step,), trust)
+
+
+def said(entity='cam0', sequence=1, **rest):
+    return sign(spoken(entity, sequence, **rest), KEYS[entity])
+
+
+def passed_on(parent, entity='relay', sequence=1, operation=Operation.RELAY, **change):
+    """An LCT of `entity`, made from another, signed."""
+    step = Provenance(operation, entity, parent.latent.model, parent.id, 1.0)
+    steps = (*parent.provenance, step)
+    lct = LCT(entity, sequence, parent.stamp_ns, parent.latent, steps, parent.trust)
+    return sign(replace(lct, **change), KEYS[entity])
+
+
+# The canonical form
+
+
+FLOAT32 = st.floats(width=32, allow_nan=False)
+MODELS = st.builds(
+    ModelId, st.text(st.characters(exclude_characters='\0', codec='utf-8'), max_size=16),
+    st.text('0123456789.', max_size=8), st.binary(min_size=32, max_size=32),
+)  # fmt: skip
+ENTITIES = st.text(st.characters(exclude_characters='\0', codec='utf-8'), max_size=16)
+IDS = st.binary(min_size=16, max_size=16)
+WORD = st.integers(0, 2**32 - 1)
+SIDE = st.integers(1, 2**32 - 1)
+
+
+@st.composite
+def lcts(draw):
+    mean = draw(st.lists(FLOAT32, max_size=5))
+    log_var = draw(st.none() | st.lists(FLOAT32, min_size=len(mean), max_size=len(mean)))
+    measured = st.just(math.nan) | FLOAT32
+    latent = Latent(
+        np.array(mean, np.float32),
+        None if log_var is None else np.array(log_var, np.float32),
+        draw(st.sampled_from(LatentKind)),
+        draw(MODELS),
+        draw(st.none() | st.builds(Roi, WORD, WORD, SIDE, SIDE)),
+        draw(WORD),
+        Telemetry(
+            *(draw(each) for each in (FLOAT32, measured, measured, FLOAT32, FLOAT32)),
+            draw(st.integers(0, 2**16 - 1)),
+            tuple(draw(st.lists(measured, max_size=4))),
+            draw(st.booleans()),
+            draw(st.sampled_from(HaltReason)),
+            draw(FLOAT32),
+        ),
+    )
+    step = st.builds(Provenance, st.sampled_from(Operation), ENTITIES, MODELS, IDS, FLOAT32)
+    return LCT(
+        draw(ENTITIES),
+        draw(st.integers(0, 2**64 - 1)),
+        draw(st.integers(0, 2**62)),
+        latent,
+        tuple(draw(st.lists(step, max_size=3))),
+        draw(FLOAT32),
+        draw(IDS),
+    )
+
+
+class Reader:
+    """Reads bytes as docs/lct.md lays them out."""
+
+    def __init__(self, data):
+        self.data, self.place = data, 0
+
+    def take(self, length):
+        self.place += length
+        assert self.place <= len(self.data)
+        return self.data[self.place - length : self.place]
+
+    def number(self, code):
+        return struct.unpack('<' + code, self.take(struct.calcsize('<' + code)))[0]
+
+    def text(self):
+        return self.take(self.number('B')).decode()
+
+    def model(self):
+        return ModelId(self.text(), self.text(), self.take(32))
+
+    def floats(self, count):
+        return [self.number('f') for _ in range(count)]
+
+
+def read_latent(data):
+    r = Reader(data)
+    assert r.take(12) == b'sage.Latent\x01'
+    kind, encoding = r.number('B'), r.number('B')
+    payload = r.take(r.number('I'))
+    log_var = r.take(r.number('I'))
+    x, y, width, height, track = (r.number('I') for _ in range(5))
+    model = r.model()
+    iterations, converged, halt = r.number('H'), r.number('B'), r.number('B')
+    trust, error, kl, norm, time_s, budget = r.floats(6)
+    energies = tuple(r.floats(r.number('H')))
+    assert r.number('B') == 0, 'no snarc'
+    assert r.place == len(data)
+    telemetry = Telemetry(
+        trust, error, kl, norm, time_s, iterations, energies, bool(converged), halt, budget
+    )
+    roi = Roi(x, y, width, height) if width and height else None
+    return kind, encoding, payload, log_var, roi, track, model, telemetry
+
+
+def read_lct(data):
+    r = Reader(data)
+    assert r.take(9) == b'sage.LCT\x01'
+    lct_id, entity = r.take(16), r.text()
+    sequence, stamp, trust = r.number('Q'), r.number('q'), r.number('f')
+    steps = tuple(
+        Provenance(r.number('B'), r.text(), r.model(), r.take(16), r.number('f'))
+        for _ in range(r.number('B'))
+    )
+    digest = r.take(32)
+    assert r.place == len(data)
+    return lct_id, entity, sequence, stamp, trust, steps, digest
+
+
+@given(lcts())
+def test_everything_can_be_read_back_from_the_canonical_form(lct):
+    """So no two LCTs that differ have the same."""
+    form, latent = canonical_form(lct), lct.latent
+    *mine, steps, digest = read_lct(form)
+    assert mine == [lct.id, lct.entity_id, lct.sequence, lct.stamp_ns, lct.trust]
+    assert steps == lct.provenance
+    data = latent_form(latent)
+    assert digest == sha256(data).digest() == latent_digest(latent)
+    kind, encoding, payload, log_var, roi, track, model, telemetry = read_latent(data)
+    assert (kind, encoding, track, model) == (latent.kind, 0, latent.track_id, latent.model)
+    assert roi == latent.roi
+    assert payload == latent.mean.astype('<f4').tobytes()
+    assert log_var == (b'' if latent.log_var is None else latent.log_var.astype('<f4').tobytes())
+    assert repr(telemetry.energy_trajectory) == repr(latent.telemetry.energy_trajectory)
+    for name, value in vars(latent.telemetry).items():
+        found = getattr(telemetry, name)
+        assert found == value or repr(found) == repr(value), name
+
+
+def vectors():
+    document = (ROOT / 'docs' / 'lct.md').read_text()
+    return json.loads(re.search(r'```json\n(\[.*?\])\n```', document, re.DOTALL)[1])
+
+
+def lct_of(said):
+    """The LCT that a golden vector describes, and the form in which it travels."""
+
+    def measured(value):
+        return math.nan if value is None else value
+
+    def model(value):
+        name, version, fingerprint = value
+        return ModelId(name, version, bytes.fromhex(fingerprint))
+
+    latent, telemetry = said['latent'], said['latent']['telemetry']
+    log_var = latent['log_var']
+    roi = latent['roi']
+    value = Latent(
+        np.array(latent['mean'], np.float32),
+        None if log_var is None else np.array(log_var, np.float32),
+        LatentKind(latent['kind']),
+        model(latent['model']),
+        None if roi is None else Roi(*roi),
+        latent['track_id'],
+        Telemetry(
+            **{
+                **telemetry,
+                'reconstruction_error': measured(telemetry['reconstruction_error']),
+                'kl_per_dim': measured(telemetry['kl_per_dim']),
+                'energy_trajectory': tuple(telemetry['energy_trajectory']),
+                'halt_reason': HaltReason(telemetry['halt_reason']),
+            }
+        ),
+    )
+    steps = tuple(
+        Provenance(
+            Operation(step['operation']),
+            step['entity_id'],
+            model(step['model']),
+            bytes.fromhex(step['parent_id']),
+            step['trust'],
+        )
+        for step in said['provenance']
+    )
+    lct = LCT(
+        said['entity_id'],
+        said['sequence'],
+        said['stamp_ns'],
+        value,
+        steps,
+        said['trust'],
+        bytes.fromhex(said['id']),
+    )
+    return lct, Wire(latent['encoding'], bytes.fromhex(latent['payload']))
+
+
+@pytest.mark.parametrize('vector', vectors(), ids=lambda vector: vector['name'])
+def test_golden_vectors(vector):
+    lct, wire = lct_of(vector['lct'])
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector['secret_key']))
+    assert public_bytes(key).hex() == vector['public_key']
+    assert latent_digest(lct.latent, wire).hex() == vector['latent_sha256']
+    assert canonical_form(lct, wire).hex() == ''.join(vector['form'])
+    assert sign(lct, key, wire).signature.hex() == ''.join(vector['signature'])
+
+
+def test_numbers_are_those_of_float32_whatever_they_came_from():
+    third = spoken(trust=1 / 3, telemetry=Telemetry(0.1, np.float64(0.2), np.float32(0.3)))
+    rounded = replace(
+        third,
+        trust=float(np.float32(1 / 3)),
+        provenance=(replace(third.provenance[0], trust=float(np.float32(1 / 3))),),
+        latent=replace(
+            third.latent, telemetry=Telemetry(*(float(np.float32(x)) for x in (0.1, 0.2, 0.3)))
+        ),
+    )
+    assert canonical_form(third) == canonical_form(rounded)
+
+
+def test_one_nan_is_as_good_as_another():
+    other = struct.unpack('<f', bytes.fromhex('0100c0ff'))[0]
+    energies = [Telemetry(kl_per_dim=nan, energy_trajectory=(nan,)) for nan in (math.nan, other)]
+    a, b = (latent_digest(spoken(telemetry=telemetry).latent) for telemetry in energies)
+    assert a == b
+
+
+def test_an_empty_region_is_none():
+    assert latent_digest(spoken(roi=Roi(3, 4, 0, 9)).latent) == latent_digest(spoken().latent)
+
+
+@pytest.mark.parametrize(
+    'unfit',
+    [
+        replace(spoken(), trust=1e300),
+        replace(spoken(), entity_id='x' * 65),
+        replace(spoken(), entity_id='ü' * 33),
+        replace(spoken(), entity_id='cam0\0'),
+        replace(spoken(), entity_id='\ud800'),
+        replace(spoken(), sequence=-1),
+        replace(spoken(), sequence=2**64),
+        replace(spoken(), id=b'short'),
+        spoken(roi=Roi(-1, 0, 2, 2)),
+        spoken(track_id=2**32),
+        spoken(telemetry=Telemetry(iterations=2**16)),
+    ],
+)
+def test_what_no_message_can_hold_is_not_signed(unfit):
+    with pytest.raises(ValueError, match=r'bytes|fits no message|surrogates'):
+        sign(unfit, KEYS['cam0'])
+
+
+# Signatures
+
+
+def test_what_was_said_is_believed():
+    assert verify(said(), a_store()) is None
+    assert verify(said(), a_store(), dim=2, fingerprint=MODEL.fingerprint, now_ns=NOW) is None
+
+
+def load_bench():
+    spec = importlib.util.spec_from_file_location('security', ROOT / 'bench' / 'security.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+security = load_bench()
+
+
+@settings(max_examples=400)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_any_single_change_of_any_field_breaks_the_signature(random, rich):
+    telemetry = Telemetry(0.5, 0.01, math.nan, 2.0, 0.1, 3, (0.3, 0.2, math.nan))
+    lct = spoken(
+        log_var=np.zeros(2, np.float32),
+        roi=Roi(1, 2, 3, 4),
+        track_id=7,
+        telemetry=telemetry if rich else Telemetry(),
+    )
+    lct = passed_on(lct, entity='arbiter', operation=Operation.FUSE) if rich else lct
+    lct = sign(lct, KEYS[lct.entity_id])
+    assert verify(lct, a_store()) is None
+    assert verify(security.changed(lct, random), a_store()) is not None
+
+
+@given(st.binary(min_size=1, max_size=40), st.data())
+def test_what_travels_packed_is_signed_as_it_travels(payload, data):
+    wire = Wire(data.draw(st.integers(1, 4)), payload)
+    lct = sign(spoken(), KEYS['cam0'], wire)
+    assert verify(lct, a_store(), wire=wire) is None
+    place = data.draw(st.integers(0, len(payload) - 1))
+    flipped = payload[:place] + bytes([payload[place] ^ 1]) + payload[place + 1 :]
+    for other in (
+        Wire(wire.encoding, flipped),
+        Wire(wire.encoding, payload[:-1]),
+        Wire(wire.encoding, payload + b'\0'),
+        Wire(wire.encoding % 4 + 1, payload),
+        PLAIN,
+    ):
+        assert verify(lct, a_store(), wire=other) is Refusal.BAD_SIGNATURE
+
+
+def test_the_variance_does_not_travel_packed():
+    wire = Wire(2, b'payload')
+    lct = spoken(log_var=np.ones(2, np.float32))
+    arrived = replace(lct, latent=replace(lct.latent, log_var=None))
+    assert canonical_form(lct, wire) == canonical_form(arrived, wire)
+    assert canonical_form(lct) != canonical_form(arrived)
+
+
+def test_a_signature_has_one_form():
+    """Adding the group's order to its second half solves the same equation (RFC 8032, 5.1.7)."""
+    lct = said()
+    number = int.from_bytes(lct.signature[32:], 'little') + security.ORDER
+    other = replace(lct, signature=lct.signature[:32] + number.to_bytes(32, 'little'))
+    assert verify(other, a_store()) is Refusal.BAD_SIGNATURE
+
+
+def spoilt(**change):
+    return sign(replace(spoken(), **change), KEYS['cam0'])
+
+
+STEP = spoken().provenance[0]
+ID = b'i' * 16
+REFUSED = {
+    'nobody trusts the key': (Refusal.UNKNOWN_KEY, said('forger')),
+    'nobody trusts the key, and it is unsigned': (Refusal.UNKNOWN_KEY, spoken('forger')),
+    'no signature': (Refusal.UNSIGNED, spoken()),
+    'half a signature': (Refusal.BAD_SIGNATURE, replace(said(), signature=b's' * 32)),
+    'too long a signature': (Refusal.OVERSIZED, replace(said(), signature=b's' * 65)),
+    "another's key": (Refusal.BAD_SIGNATURE, sign(spoken(), KEYS['cam1'])),
+    "another's signature": (Refusal.BAD_SIGNATURE, replace(said(), signature=said().signature)),
+    'another model': (Refusal.WRONG_MODEL, sign(spoken(model=OTHER), KEYS['cam0'])),
+    'late': (Refusal.STAMP, said(stamp_ns=NOW - 6 * SECOND)),
+    'early': (Refusal.STAMP, said(stamp_ns=NOW + 6 * SECOND)),
+    'a long name of a model': (
+        Refusal.MALFORMED,
+        replace(
+            said(),
+            latent=replace(said().latent, model=replace(MODEL, name='m' * 65)),
+        ),
+    ),
+    'a short id': (Refusal.MALFORMED, replace(said(), id=b'')),
+    'no steps': (Refusal.BROKEN_CHAIN, spoilt(provenance=(), trust=0.0)),
+    "another's step last": (
+        Refusal.BROKEN_CHAIN,
+        spoilt(provenance=(replace(STEP, entity_id='cam1'),)),
+    ),
+    'a beginning that has a parent': (
+        Refusal.BROKEN_CHAIN,
+        spoilt(provenance=(replace(STEP, parent_id=ID),)),
+    ),
+    'no beginning': (
+        Refusal.BROKEN_CHAIN,
+        spoilt(provenance=(replace(STEP, operation=Operation.RELAY),)),
+    ),
+    'two beginnings': (
+        Refusal.BROKEN_CHAIN,
+        spoilt(provenance=(replace(STEP, trust=1.0), replace(STEP, parent_id=ID))),
+    ),
+    'a step from nothing': (
+        Refusal.BROKEN_CHAIN,
+        spoilt(provenance=(STEP, Provenance(Operation.RELAY, 'cam0', MODEL))),
+    ),
+    'a step from itself': (
+        Refusal.BROKEN_CHAIN,
+        spoilt(provenance=(STEP, Provenance(Operation.RELAY, 'cam0', MODEL, ID)), id=ID),
+    ),
+    'two steps from the same': (
+        Refusal.BROKEN_CHAIN,
+        spoilt(provenance=(STEP, *[Provenance(Operation.FUSE, 'cam0', MODEL, ID)] * 2)),
+    ),
+    'a model that no step made': (
+        Refusal.BROKEN_CHAIN,
+        spoilt(provenance=(replace(STEP, model=OTHER),)),
+    ),
+    'a trust that is not the product': (Refusal.BROKEN_CHAIN, spoilt(trust=0.9)),
+}
+
+
+@pytest.mark.parametrize(('refusal', 'lct'), REFUSED.values(), ids=REFUSED)
+def test_each_refusal_has_its_name_and_is_counted(refusal, lct):
+    known = {'dim': 2, 'fingerprint': MODEL.fingerprint, 'now_ns': NOW}
+    assert verify(lct, a_store(), **known) is refusal
+    screen = Screen(a_store())
+    assert screen.judge(lct, **known) is refusal
+    assert (screen.accepted, dict(screen.reasons)) == (0, {refusal: 1})
+
+
+def test_time_is_the_graphs_and_only_where_it_is_known():
+    old = said(stamp_ns=3 * SECOND)
+    assert verify(old, a_store()) is None
+    assert verify(old, a_store(), now_ns=4 * SECOND) is None
+    assert verify(old, a_store(), now_ns=10 * SECOND) is Refusal.STAMP
+    assert verify(old, a_store(), now_ns=10 * SECOND, tolerance_ns=8 * SECOND) is None
+
+
+def test_keys_change_without_a_break_and_the_old_one_is_named():
+    store, new = a_store('cam0'), Ed25519PrivateKey.generate()
+    old_one, new_one = said(), sign(spoken(), new)
+    assert verify(new_one, store) is Refusal.BAD_SIGNATURE
+    store.trust('cam0', public_bytes(new))
+    assert verify(old_one, store) is None
+    assert verify(new_one, store) is None
+    store.revoke('cam0', public_bytes(KEYS['cam0']))
+    assert verify(old_one, store) is Refusal.REVOKED_KEY
+    assert verify(new_one, store) is None
+    store.revoke('cam0')
+    assert verify(new_one, store) is Refusal.REVOKED_KEY
+    assert verify(spoken(), store) is Refusal.REVOKED_KEY
+
+
+# Unsigned
+
+
+def test_a_robot_alone_needs_no_keys():
+    screen = Screen()
+    assert not screen.require_signatures
+    assert screen.judge(spoken('forger')) is None
+    assert verify(spoken(), TrustStore(), require_signature=False) is None
+
+
+def test_who_has_a_key_must_sign_also_where_others_need_not():
+    screen = Screen(a_store('cam0'), require_signatures=False)
+    assert screen.judge(spoken('cam1')) is None
+    assert screen.judge(spoken('cam0')) is Refusal.UNSIGNED
+    assert screen.judge(said('cam0')) is None
+
+
+def test_what_was_said_in_the_name_of_an_entity_before_its_key_came_does_not_silence_it():
+    store = TrustStore()
+    screen = Screen(store, require_signatures=False)
+    assert screen.judge(spoken('cam0', sequence=2**64 - 1)) is None
+    store.trust('cam0', public_bytes(KEYS['cam0']))
+    assert screen.judge(said('cam0', sequence=5)) is None
+
+
+# Screening
+
+
+def test_nothing_is_said_twice_on_any_topic_that_shares_a_history():
+    history = History()
+    first, second = (Screen(a_store(), history=history) for _ in range(2))
+    lct = said(sequence=5)
+    assert first.judge(lct) is None
+    assert [screen.judge(lct) for screen in (first, second)] == [Refusal.SEQUENCE] * 2
+    assert first.judge(said(sequence=4)) is Refusal.SEQUENCE
+    assert second.judge(said(sequence=6)) is None
+
+
+def test_what_is_refused_uses_up_no_sequence_number_and_no_id():
+    screen = Screen(a_store())
+    lct = said(sequence=5)
+    forged = replace(lct, sequence=2**64 - 1)
+    assert screen.judge(forged) is Refusal.BAD_SIGNATURE
+    assert screen.judge(lct) is None
+
+
+def test_an_id_is_used_once():
+    screen = Screen(a_store())
+    lct = said('cam0')
+    thief = sign(replace(spoken('cam1'), id=lct.id), KEYS['cam1'])
+    assert screen.judge(lct) is None
+    assert screen.judge(thief) is Refusal.SEQUENCE
+
+
+@pytest.mark.parametrize('required', [True, False])
+def test_a_flood_of_names_fills_no_memory(required):
+    history = History()
+    screen = Screen(a_store(), require_signatures=required, history=history)
+    assert screen.judge(said('cam0', sequence=7)) is None
+    stranger = spoken()
+    for n in range(3000):
+        name = f'stranger {n:1000}'
+        step = replace(stranger.provenance[0], entity_id=name)
+        fault = screen.judge(replace(stranger, entity_id=name, provenance=(step,)))
+        assert fault is (Refusal.UNKNOWN_KEY if required else None)
+    assert len(pickle.dumps(history)) < History.STRANGERS * 1100
+    assert screen.judge(said('cam0', sequence=7)) is Refusal.SEQUENCE
+    assert len(screen.reasons) <= len(Refusal)
+
+
+def test_the_history_of_those_who_are_trusted_is_bounded_too(monkeypatch):
+    monkeypatch.setattr(History, 'RECENT', 10)
+    history = History()
+    screen = Screen(a_store(), history=history)
+    sizes = []
+    for n in range(50):
+        assert screen.judge(said(sequence=n)) is None
+        sizes.append(len(pickle.dumps(history)))
+    assert sizes[-1] <= sizes[12]
+
+
+def test_what_is_packed_is_judged_before_it_is_unpacked():
+    wire = Wire(3, b'packed')
+    lct = sign(spoken(), KEYS['cam0'], wire)
+    still_packed = replace(lct, latent=replace(lct.latent, mean=np.empty(0, np.float32)))
+    screen = Screen(a_store())
+    forged = replace(still_packed, signature=b's' * 64)
+    assert screen.judge(forged, 2, wire=wire) is Refusal.BAD_SIGNATURE
+    assert screen.judge(still_packed, 2, wire=wire) is None
+    assert screen.accepted == 1
+    assert screen.judge_numbers(lct.latent, 2) is None
+    assert (screen.accepted, screen.refused) == (1, 1)
+    assert screen.judge_numbers(lct.latent, 3) is Refusal.DIMENSION
+    assert (screen.accepted, screen.refused) == (0, 2)
+    # What is not packed has its numbers.
+    assert Screen(a_store()).judge(still_packed, wire=PLAIN) is Refusal.DIMENSION
+    big = Wire(3, bytes(16385))
+    assert Screen(a_store()).judge(still_packed, wire=big) is Refusal.OVERSIZED
+
+
+# Provenance, step by step
+
+
+def heard(*lcts):
+    screen = Screen(a_store())
+    for lct in lcts:
+        assert screen.judge(lct) is None
+    return screen
+
+
+def test_a_chain_is_believed_whether_its_beginning_was_heard_or_not():
+    first = said('cam0')
+    relayed = passed_on(first)
+    fused = sign(fuse(relayed, [(said('cam1'), 0.9)], 'arbiter', 1), KEYS['arbiter'])
+    fused_again = sign(fuse(fused, [(said('cam1', 2), 0.8)], 'arbiter', 2), KEYS['arbiter'])
+    assert len(fused_again.provenance) == 6
+    for known in ((), (first,), (relayed,), (first, relayed), (first, relayed, fused)):
+        assert heard(*known).judge(fused_again) is None
+
+
+LIES = {
+    'a trust that was not said': lambda lct: replace(
+        lct, provenance=(replace(lct.provenance[0], trust=1.0), *lct.provenance[1:]), trust=1.0
+    ),
+    'another speaker': lambda lct: replace(
+        lct, provenance=(replace(lct.provenance[0], entity_id='cam1'), *lct.provenance[1:])
+    ),
+    'another moment': lambda lct: replace(lct, stamp_ns=lct.stamp_ns + 1),
+    'another latent, said to be only passed on': lambda lct: replace(
+        lct, latent=replace(lct.latent, mean=-lct.latent.mean)
+    ),
+    'a step between that nobody took': lambda lct: replace(
+        lct,
+        provenance=(
+            lct.provenance[0],
+            Provenance(Operation.RELAY, 'cam1', MODEL, ID),
+            *lct.provenance[1:],
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize('lie', LIES.values(), ids=LIES)
+def test_an_insider_who_lies_about_what_was_heard_is_refused(lie):
+    first = said('cam0')
+    relayed = passed_on(first)
+    lying = sign(lie(relayed), KEYS['relay'])
+    assert heard(first).judge(lying) is Refusal.BROKEN_CHAIN
+    assert heard(first).judge(relayed) is None
+    # Who has not heard the first has only the insider's word.
+    assert heard().judge(lying) is None
+
+
+def test_a_lie_about_the_primary_parent_of_a_fusion_is_found():
+    a, b = said('cam0'), said('cam1')
+    fused = fuse(a, [(b, 0.9)], 'arbiter', 1)
+    better = replace(fused.provenance[0], trust=1.0)
+    lying = replace(fused, provenance=(better, *fused.provenance[1:]), trust=0.9)
+    assert heard(a, b).judge(sign(lying, KEYS['arbiter'])) is Refusal.BROKEN_CHAIN
+    assert heard(a, b).judge(sign(fused, KEYS['arbiter'])) is None
+
+
+def test_a_translation_changes_the_latent_and_its_model():
+    first = said('cam0')
+    step = Provenance(Operation.TRANSLATE, 'relay', OTHER, first.id, 0.9)
+    latent = replace(first.latent, mean=-first.latent.mean, model=OTHER)
+    steps = (*first.provenance, step)
+    lct = LCT('relay', 1, first.stamp_ns, latent, steps, first.trust * 0.9)
+    assert heard(first).judge(sign(lct, KEYS['relay'])) is None
+
+
+# The bench
+
+
+def test_the_bench_attacks_in_every_way_and_nothing_passes():
+    result = security.attack(mutations=600, seed=1, honest=10)
+    assert (result['accepted'], result['crashes']) == (0, 0)
+    assert result['honest'] == result['honest_accepted'] == 20
+    assert sum(sum(v.values()) for v in result['verdicts'].values()) == result['mutated'] == 600
+    assert set(result['verdicts']) == {way.__name__ for way in security.ATTACKS}

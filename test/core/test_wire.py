@@ -1,0 +1,403 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Latents as bytes: what goes in comes out, within what a form promises, or is refused."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sage_perception.models import range_coder
+from sage_perception.models.codebook import Codebook
+from sage_perception.models.range_coder import TOTAL_BITS
+from sage_perception.models.wire import (
+    CONTRASTS,
+    DEFAULT_STEP,
+    LAST,
+    RANGE,
+    STEPS,
+    Form,
+    Packer,
+    WireError,
+)
+
+DIM = 16
+MEAN = np.linspace(-1, 2, DIM, dtype=np.float32)
+STD = np.geomspace(5, 0.3, DIM, dtype=np.float32)
+SCALE = RANGE * np.sqrt(STD * np.sqrt(np.square(STD.astype(float)).mean()))
+BOOK = Codebook(np.random.default_rng(1).normal(size=(3, 300, DIM)).astype(np.float32), bytes(32))
+PACKER = Packer(MEAN, STD, BOOK)
+
+# Latents in units of their deviation: as they are, and far out.
+usual = arrays(np.float32, DIM, elements=st.floats(-6, 6, width=32))
+any_size = arrays(np.float32, DIM, elements=st.floats(-(2.0**120), 2.0**120, width=32))
+steps = st.sampled_from([float(step) for step in STEPS[::5]])
+
+
+def latent(units):
+    return (MEAN + STD * units).astype(np.float32)
+
+
+def crc8(data):
+    """Bit by bit, as the polynomial division x⁸ + x² + x + 1 says."""
+    crc = 0
+    for byte in data:
+        for bit in range(7, -1, -1):
+            top = crc >> 7 ^ byte >> bit & 1
+            crc = (crc << 1 & 0xFF) ^ (0x07 if top else 0)
+    return crc
+
+
+def with_check(data, before=b''):
+    return bytes([crc8(before + data)]) + data
+
+
+# What goes in comes out
+
+
+@given(usual)
+def test_float32_is_exact(units):
+    z = latent(units)
+    payload = PACKER.pack(z, Form.FLOAT32)
+    assert payload == b''.join(np.float32(number).astype('<f4').tobytes() for number in z)
+    assert np.array_equal(PACKER.unpack(payload, Form.FLOAT32), z)
+
+
+@given(usual)
+def test_float16_keeps_eleven_bits(units):
+    z = latent(units)
+    payload = PACKER.pack(z, Form.FLOAT16)
+    assert len(payload) == 2 * DIM
+    back = PACKER.unpack(payload, Form.FLOAT16)
+    assert (np.abs(back - z) <= np.abs(z) * 2.0**-11 + 2.0**-25).all()
+
+
+@given(usual)
+def test_int8_is_fine_near_the_mean_and_bounded_far_from_it(units):
+    z = latent(units).astype(float)
+    payload = PACKER.pack(z.astype(np.float32), Form.INT8)
+    assert len(payload) == DIM
+    error = np.abs(PACKER.unpack(payload, Form.INT8) - z)
+    u = (z - MEAN) / SCALE
+    inside = np.abs(u) < 1
+    # The slope of (u + 3u³) / 4 is at most 2.5, and 1/4 at the mean.
+    assert (error[inside] <= SCALE[inside] * (2.5 / 127 / 2) + 1e-5).all()
+    near = np.abs(u) < 0.05
+    assert (error[near] <= SCALE[near] * (0.4 / 127 / 2) + 1e-5).all()
+
+
+@given(usual, steps)
+def test_entropy_coding_is_exact_to_half_a_step_times_the_contrast(units, step):
+    z = latent(units)
+    apart = np.abs(z.astype(float) - MEAN)
+    assume(apart.max() < LAST * step * CONTRASTS[-1])
+    back = PACKER.unpack(PACKER.pack(z, Form.ENTROPY_INT8, step), Form.ENTROPY_INT8)
+    # The contrast is one of four in an octave; it is larger where indices would not suffice.
+    contrast = max((apart / STD).mean() * 1.13, CONTRASTS[0], apart.max() / (LAST * step) * 1.26)
+    assert np.abs(back - z).max() <= step * contrast / 2 * 1.001 + 1e-6
+
+
+@given(usual, steps)
+def test_a_receiver_needs_neither_the_step_nor_the_same_instance(units, step):
+    payload = PACKER.pack(latent(units), Form.ENTROPY_INT8, step)
+    receiver = Packer(MEAN.tolist(), STD.tolist())
+    back = receiver.unpack(payload, Form.ENTROPY_INT8)
+    assert np.array_equal(back, PACKER.unpack(payload, Form.ENTROPY_INT8))
+
+
+@given(any_size, st.sampled_from([Form.FLOAT16, Form.INT8, Form.ENTROPY_INT8]), steps)
+def test_what_a_form_cannot_reach_comes_back_at_the_end_of_its_range(z, form, step):
+    payload = PACKER.pack(z, form, step)
+    back = PACKER.unpack(payload, form)
+    assert back.dtype == np.float32
+    assert (np.abs(back) <= np.abs(z) + np.abs(MEAN) + 0.51 * step * CONTRASTS[-1] + SCALE).all()
+    # Also the most surprising latent has a bound.
+    assert len(payload) <= 3 + DIM * TOTAL_BITS // 8
+
+
+def test_flat_pictures_lose_less():
+    rng = np.random.default_rng(0)
+    units = rng.normal(size=(200, DIM))
+    lost = {}
+    for contrast in (0.1, 1.0):
+        z = [latent(row * contrast) for row in units]
+        payloads = [PACKER.pack(row, Form.ENTROPY_INT8) for row in z]
+        back = [PACKER.unpack(payload, Form.ENTROPY_INT8) for payload in payloads]
+        lost[contrast] = np.square(np.subtract(back, z)).mean()
+        assert np.mean([len(payload) for payload in payloads]) == pytest.approx(12, abs=2)
+    assert lost[0.1] == pytest.approx(lost[1.0] / 100, rel=0.3)
+
+
+def test_a_finer_step_costs_three_bits_of_eight_numbers_when_halved():
+    z = [latent(row) for row in np.random.default_rng(0).standard_t(4, (100, DIM))]
+    sizes = [
+        np.mean([len(PACKER.pack(row, Form.ENTROPY_INT8, step)) for row in z])
+        for step in (0.4, 0.2, 0.1)
+    ]
+    assert np.diff(sizes) == pytest.approx([DIM / 8] * 2, abs=0.3)
+
+
+@pytest.mark.parametrize('code', [0, 1, 90, 180, 254, 255])
+@pytest.mark.parametrize('std', [1e-45, 1e-3, 1.0, 1e3, 3e38])
+def test_every_index_has_a_part_and_together_they_are_all(code, std):
+    packer = Packer(np.zeros(2, np.float32), np.float32([std, 1]))
+    for row in packer._frequencies(code):
+        assert (row[0], row[-1]) == (0, 1 << TOTAL_BITS)
+        assert np.diff(row).min() >= 1
+
+
+def test_latents_that_vary_alike_share_the_row_of_a_table():
+    mean, std = np.zeros(4000, np.float32), np.repeat(np.float32([1, 2]), 2000)
+    packer = Packer(mean, std)
+    z = np.random.default_rng(0).normal(size=4000).astype(np.float32) * std
+    payload = packer.pack(z, Form.ENTROPY_INT8)
+    assert len(packer._widths) == 2
+    error = packer.unpack(payload, Form.ENTROPY_INT8) - z
+    assert np.abs(error).max() <= DEFAULT_STEP / 2 * 1.001
+
+
+# The format stays
+
+
+GOLDEN = np.float32([-3.25, 0.5, 0.0, 1.75, -0.125, 0.25, 7.0, -0.0625])
+GOLDEN_PACKER = Packer(
+    np.float32([-1, 0, 0.25, 0.5, 0, 0, 0.125, 0]),
+    np.float32([5, 2.5, 1.5, 1, 0.75, 0.5, 0.5, 0.375]),
+    Codebook(np.arange(2 * 5 * 8, dtype=np.float32).reshape(2, 5, 8) / 16, bytes(range(32))),
+)
+
+
+@pytest.mark.parametrize(
+    ('form', 'step', 'payload', 'numbers'),
+    [
+        (
+            Form.FLOAT32,
+            DEFAULT_STEP,
+            '000050c00000003f000000000000e03f000000be0000803e0000e040000080bd',
+            [-3.25, 0.5, 0.0, 1.75, -0.125, 0.25, 7.0, -0.0625],
+        ),
+        (
+            Form.FLOAT16,
+            DEFAULT_STEP,
+            '80c200380000003f00b00034004700ac',
+            [-3.25, 0.5, 0.0, 1.75, -0.125, 0.25, 7.0, -0.0625],
+        ),
+        (
+            Form.INT8,
+            DEFAULT_STEP,
+            'df0cf826fa0d71fc',
+            [-3.2850018, 0.5016643, -0.0053041, 1.7413261, -0.1346986, 0.2441477, 7.0692453]
+            + [-0.0632629],
+        ),
+        (
+            Form.ENTROPY_INT8,
+            DEFAULT_STEP,
+            '3873a34a1560a410',
+            [-3.40625, 0.34375, -0.09375, 1.875, 0.0, 0.34375, 7.0, 0.0],
+        ),
+        (
+            Form.ENTROPY_INT8,
+            0.05,
+            '4665a35677e77fb8a5a0',
+            [-3.234375, 0.5078125, 0.046875, 1.71875, -0.1015625, 0.203125, 7.03125, -0.1015625],
+        ),
+        (
+            Form.ENTROPY_INT8,
+            1.0,
+            '5c88a36a5660',
+            [-3.0, 0.0, 0.25, 2.5, 0.0, 0.0, 6.125, 0.0],
+        ),
+        (Form.VQ, DEFAULT_STEP, '2020', [3.0, 3.125, 3.25, 3.375, 3.5, 3.625, 3.75, 3.875]),
+    ],
+)
+def test_the_bytes_and_what_they_mean_stay_the_same(form, step, payload, numbers):
+    assert GOLDEN_PACKER.pack(GOLDEN, form, step).hex() == payload
+    back = GOLDEN_PACKER.unpack(bytes.fromhex(payload), form)
+    assert back == pytest.approx(numbers, abs=1e-6)
+
+
+# What is no latent
+
+
+@pytest.mark.parametrize('form', Form)
+@given(st.data())
+def test_any_bytes_are_a_finite_latent_or_an_error(form, data):
+    longest = 4 * DIM + 4
+    payload = data.draw(st.binary(max_size=longest))
+    if data.draw(st.booleans()):
+        payload = with_check(payload, BOOK.digest if form == Form.VQ else b'')
+    try:
+        z = PACKER.unpack(payload, form)
+    except WireError:
+        return
+    assert z.shape == (DIM,)
+    assert z.dtype == np.float32
+    assert np.isfinite(z).all()
+
+
+@given(usual, st.data(), st.sampled_from([Form.ENTROPY_INT8, Form.VQ]))
+def test_a_byte_that_was_altered_is_found(units, data, form):
+    payload = bytearray(PACKER.pack(latent(units), form))
+    place = data.draw(st.integers(0, len(payload) - 1))
+    payload[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(WireError):
+        PACKER.unpack(bytes(payload), form)
+
+
+@pytest.mark.parametrize('form', Form)
+def test_what_breaks_off_or_goes_on_is_found(form):
+    rng = np.random.default_rng(0)
+    missed = tried = 0
+    for row in rng.normal(size=(40, DIM)):
+        payload = PACKER.pack(latent(row), form)
+        wrong = [payload[:size] for size in range(len(payload))]
+        wrong += [payload + bytes([tail]) for tail in (0, 1, 255)]
+        for each in wrong:
+            tried += 1
+            try:
+                PACKER.unpack(each, form)
+                missed += 1
+            except WireError:
+                pass
+    # Entropy-coded latents have no length of their own: their check byte misses one in 256.
+    assert missed <= (tried / 100 if form == Form.ENTROPY_INT8 else 0)
+
+
+@pytest.mark.parametrize(
+    ('payload', 'form', 'why'),
+    [
+        (b'\0' * 63, Form.FLOAT32, '63 bytes are no latent: it takes 64'),
+        (b'\0' * 64, Form.FLOAT16, '64 bytes are no latent: it takes 32'),
+        (np.full(DIM, np.nan, '<f4').tobytes(), Form.FLOAT32, 'not finite'),
+        (np.full(DIM, np.inf, '<f2').tobytes(), Form.FLOAT16, 'not finite'),
+        (b'\x80' * DIM, Form.INT8, 'byte 0x80 is no number'),
+        (b'', Form.ENTROPY_INT8, '0 bytes are no latent'),
+        (b'\0' * 999, Form.ENTROPY_INT8, '999 bytes are no latent'),
+        (b'\1\0', Form.ENTROPY_INT8, 'altered'),
+        (with_check(b'\xa5' + b'\7' * 40), Form.ENTROPY_INT8, 'left over'),
+        (with_check(b'\xa5\7\0'), Form.ENTROPY_INT8, 'left over'),
+        (b'\0' * 6, Form.VQ, '6 bytes are no latent: with <codebook'),
+        (b'\0' * 5, Form.VQ, 'another codebook'),
+        (b'', 99, 'there is no wire form 99'),
+    ],
+)
+def test_what_is_wrong_with_bytes_is_said(payload, form, why):
+    with pytest.raises(WireError, match=why):
+        PACKER.unpack(payload, form)
+
+
+def test_statistics_so_large_that_numbers_overflow_are_an_error():
+    packer = Packer(np.full(2, 3e38, np.float32), np.full(2, 3e38, np.float32))
+    with pytest.raises(WireError, match='not finite'):
+        packer.unpack(b'\x7f\x7f', Form.INT8)
+
+
+@pytest.mark.parametrize('tiny', [1e-45, 1e-30, 1e30])
+def test_deviations_of_any_size_are_worked_with(tiny):
+    packer = Packer(np.zeros(2, np.float32), np.float32([tiny, 1]))
+    z = np.float32([0, 0.5])
+    back = packer.unpack(packer.pack(z, Form.ENTROPY_INT8), Form.ENTROPY_INT8)
+    assert back == pytest.approx(z, abs=DEFAULT_STEP)
+
+
+@pytest.mark.parametrize(
+    ('z', 'form', 'step', 'why'),
+    [
+        (np.zeros(DIM - 1), Form.INT8, 0.1, r'float32 \[16\], not \[15\]'),
+        (np.full(DIM, np.nan), Form.ENTROPY_INT8, 0.1, 'and finite'),
+        (np.zeros(DIM), Form.ENTROPY_INT8, 0.0, 'step is 0.0; it must be above 0'),
+        (np.zeros(DIM), Form.ENTROPY_INT8, math.inf, 'step is inf'),
+        (np.zeros(DIM), Form.ENTROPY_INT8, math.nan, 'step is nan'),
+        (np.zeros(DIM), 99, 0.1, 'there is no wire form 99'),
+    ],
+)
+def test_what_cannot_be_packed_is_said(z, form, step, why):
+    with pytest.raises(WireError, match=why):
+        PACKER.pack(z.astype(np.float32), form, step)
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std', 'why'),
+    [
+        ([0, 0], [1], r'not \[2\] and \[1\]'),
+        ([], [], 'two float32'),
+        ([math.nan], [1], 'not finite'),
+        ([0], [math.inf], 'not finite'),
+        ([0], [0], 'not above 0'),
+        ([0], [-1], 'not above 0'),
+    ],
+)
+def test_statistics_that_cannot_be_are_refused(mean, std, why):
+    with pytest.raises(ValueError, match=why):
+        Packer(np.float32(mean), np.float32(std))
+
+
+# Tokens
+
+
+@given(usual)
+def test_tokens_travel_in_as_few_bits_as_name_them(units):
+    z = latent(units)
+    payload = PACKER.pack(z, Form.VQ)
+    assert len(payload) == 1 + math.ceil(3 * 9 / 8)
+    assert np.array_equal(PACKER.unpack(payload, Form.VQ), BOOK.decode(BOOK.encode(z[None]))[0])
+
+
+def test_tokens_of_another_codebook_are_refused():
+    other = Packer(MEAN, STD, Codebook(BOOK.levels[::-1].copy(), BOOK.fingerprint))
+    z = [latent(row) for row in np.random.default_rng(0).normal(size=(20, DIM))]
+    refused = 0
+    for payload in (PACKER.pack(row, Form.VQ) for row in z):
+        try:
+            other.unpack(payload, Form.VQ)
+        except WireError as error:
+            refused += 'tokens of another codebook' in str(error)
+    assert refused >= 19
+
+
+def test_bits_that_name_no_code_are_refused():
+    for bits in ('111111111' + '0' * 18 + '00000', '0' * 27 + '00001'):
+        payload = with_check(int(bits, 2).to_bytes(4, 'big'), BOOK.digest)
+        with pytest.raises(WireError, match='no tokens of'):
+            PACKER.unpack(payload, Form.VQ)
+
+
+def test_without_a_codebook_tokens_are_neither_made_nor_read():
+    packer = Packer(MEAN, STD)
+    with pytest.raises(WireError, match='needs the codebook'):
+        packer.pack(MEAN, Form.VQ)
+    with pytest.raises(WireError, match='needs the codebook'):
+        packer.unpack(b'\0' * 5, Form.VQ)
+
+
+def test_a_codebook_must_have_the_dimensions_of_the_latents():
+    with pytest.raises(ValueError, match='for 16 dimensions, not 2'):
+        Packer(np.zeros(2, np.float32), np.ones(2, np.float32), BOOK)
+
+
+# The range coder
+
+
+@st.composite
+def symbols(draw):
+    """Parts of random alphabets, down to a size of 1 and up to all but 1."""
+    parts = []
+    for _ in range(draw(st.integers(0, 80))):
+        size = min(1 << draw(st.integers(0, TOTAL_BITS)), (1 << TOTAL_BITS) - 1)
+        parts.append((draw(st.integers(0, (1 << TOTAL_BITS) - size)), size))
+    return parts
+
+
+@given(symbols())
+def test_symbols_take_as_many_bits_as_they_are_surprising(parts):
+    data = range_coder.encode(parts)
+    decoder = range_coder.Decoder(data)
+    for start, size in parts:
+        assert start <= decoder.place() < start + size
+        decoder.take(start, size)
+    assert decoder.rest == b''
+    surprise = sum(TOTAL_BITS - math.log2(size) for _, size in parts)
+    assert len(data) <= surprise / 8 + 1

@@ -1,0 +1,111 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Signed LCTs as they travel: what goes through a message keeps its signature, and nothing else."""
+
+import math
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rclpy.serialization import deserialize_message, serialize_message
+from sage_msgs import msg as sage
+
+from sage_perception.latent import Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.models.wire import Form, Packer
+from sage_perception.ros.messages import lct_message, lct_value
+from sage_perception.trust import LCT, TrustStore, sign, verify
+from sage_perception.trust.canonical import Wire, canonical_form
+from sage_perception.trust.keys import public_bytes
+from sage_perception.trust.lct import Operation, Provenance, chain_trust
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+MODEL = ModelId('m', '1', bytes(range(32)))
+DIM = 8
+PACKER = Packer(np.zeros(DIM, np.float32), np.ones(DIM, np.float32))
+UNIT = st.floats(0, 1)
+MEASURED = st.just(math.nan) | st.floats(0, 1e6)
+NUMBERS = st.lists(st.floats(-5, 5), min_size=DIM, max_size=DIM).map(
+    lambda values: np.array(values, np.float32)
+)
+
+
+def a_store():
+    store = TrustStore()
+    store.trust('cam0', public_bytes(KEY))
+    return store
+
+
+def wire_of(message):
+    return Wire(message.latent.encoding, bytes(message.latent.payload))
+
+
+def signed(lct, form):
+    """An LCT as it is sent: signed for the form in which it travels."""
+    return sign(lct, KEY, wire_of(lct_message(lct, form, PACKER)))
+
+
+@st.composite
+def lcts(draw):
+    """LCTs with numbers of Python's precision."""
+    hops = draw(st.lists(UNIT, min_size=1, max_size=4))
+    steps = [Provenance(Operation.ENCODE, 'cam0', MODEL, trust=hops[0])]
+    for n, trust in enumerate(hops[1:], 1):
+        steps.append(Provenance(Operation.RELAY, 'cam0', MODEL, bytes([n]) * 16, trust))
+    telemetry = Telemetry(
+        draw(UNIT),
+        draw(MEASURED),
+        draw(MEASURED),
+        draw(st.floats(0, 100)),
+        draw(UNIT),
+        energy_trajectory=tuple(draw(st.lists(MEASURED, max_size=3))),
+    )
+    latent = Latent(
+        draw(NUMBERS),
+        draw(st.none() | NUMBERS),
+        LatentKind.VISION,
+        MODEL,
+        draw(st.none() | st.builds(Roi, *[st.integers(0, 2**32 - 1)] * 4)),
+        telemetry=telemetry,
+    )
+    stamp = draw(st.integers(1, 2**31 * 10**9 - 1))
+    sequence = draw(st.integers(0, 2**64 - 1))
+    return LCT('cam0', sequence, stamp, latent, tuple(steps), chain_trust(steps))
+
+
+@settings(max_examples=50)
+@given(lcts(), st.sampled_from([form for form in Form if form != Form.VQ]))
+def test_to_travel_changes_no_byte_of_what_is_signed(lct, form):
+    sent = lct_message(signed(lct, form), form, PACKER)
+    message = deserialize_message(serialize_message(sent), sage.LCT)
+    arrived = lct_value(message, {MODEL.fingerprint: PACKER})
+    assert canonical_form(arrived, wire_of(message)) == canonical_form(lct, wire_of(sent))
+    assert verify(arrived, a_store(), wire=wire_of(message)) is None
+
+
+@pytest.mark.parametrize('form', [Form.FLOAT32, Form.INT8])
+def test_any_byte_that_changes_on_the_way_is_noticed_or_says_nothing(form):
+    """Padding and `do_rectify` say nothing; a `snarc` the core does not read."""
+    log_var = np.full(DIM, -1, np.float32) if form == Form.FLOAT32 else None
+    latent = Latent(np.arange(DIM, dtype=np.float32) / 4, log_var, LatentKind.VISION, MODEL)
+    latent = Latent(latent.mean, log_var, latent.kind, MODEL, Roi(1, 2, 3, 4), 5)
+    steps = (
+        Provenance(Operation.ENCODE, 'cam1', MODEL, trust=0.5),
+        Provenance(Operation.FUSE, 'cam0', MODEL, b'p' * 16, 1.0),
+    )
+    lct = signed(LCT('cam0', 1, 10**9, latent, steps, 0.5), form)
+    message = lct_message(lct, form, PACKER)
+    data, store = bytes(serialize_message(message)), a_store()
+    padding = bytes(serialize_message(deserialize_message(data, sage.LCT)))
+    accepted = []
+    for place in range(4, len(data)):
+        changed = data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
+        try:
+            message = deserialize_message(changed, sage.LCT)
+            arrived = lct_value(message, {MODEL.fingerprint: PACKER})
+        except (ValueError, RuntimeError, MemoryError):
+            continue
+        if verify(arrived, store, wire=wire_of(message)) is None:
+            accepted.append(place)
+    print(len(data), accepted, [data[p] for p in accepted])

