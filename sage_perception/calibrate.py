@@ -144,13 +144,13 @@ def draw_matrix(names: Sequence[str], before: np.ndarray, after: np.ndarray, pat
     scale = ListedColormap(list(colours.values()))
     norm = BoundaryNorm([0, 0.5, 0.7, 0.9, 1.0], len(colours))
     side = max(3.0, 0.75 * len(names) + 1.2)
-    figure, axes = plt.subplots(1, 2, figsize=(2 * side + 0.5, side + 1), sharey=True)
+    size = 2 * side + 0.5, side + 1.5
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout='constrained')
     for ax, values, title in zip(axes, (before, after), ('as sent', 'calibrated'), strict=True):
         ax.imshow(np.clip(values, 0, 0.999), cmap=scale, norm=norm)
         ax.set_title(title)
         ax.set_xticks(range(len(names)), names, rotation=35, ha='right')
         ax.set_yticks(range(len(names)), names)
-        ax.set_xlabel('speaks')
         for (row, column), value in np.ndenumerate(values):
             ax.text(column, row, f'{value:.2f}', ha='center', va='center')
         ax.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
@@ -159,13 +159,11 @@ def draw_matrix(names: Sequence[str], before: np.ndarray, after: np.ndarray, pat
         ax.tick_params(which='both', length=0)
         for spine in ax.spines.values():
             spine.set_visible(False)
-    axes[0].set_ylabel('hears')
     patches = [
         Patch(color=c, label=f'{level.name}: {level.action}') for level, c in colours.items()
     ]
-    figure.suptitle('Compression trust')
-    figure.legend(handles=patches, loc='lower center', ncols=2, fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0.1, 1, 1))
+    figure.suptitle('Compression trust: rows hear, columns speak')
+    figure.legend(handles=patches, loc='outside lower center', ncols=2, fontsize=8, frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

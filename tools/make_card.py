@@ -17,7 +17,6 @@ from pathlib import Path
 
 from sage_perception.models import Codec, load
 from sage_perception.models.artefact import CARD
-from sage_perception.models.wire import Form, Packer
 from sage_perception.training import evaluate
 from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.data import CLIPS, PICTURES, find, matches

@@ -6,6 +6,9 @@ Both halves have a linear path, which `start_from_crops` sets to the principal c
 32×32 blocks, and a convolutional path that starts near zero. So training starts at what PCA can
 do block by block, and adds what a block cannot know: the encoder's and the decoder's convolutions
 see across the borders.
+
+The linear paths work on pixels divided by 32, so that their weights are of order 1: Adam, which
+moves every weight by as much, would else undo 3,072 small ones in a few steps.
 """
 
 from __future__ import annotations
@@ -91,7 +94,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map float `[B, C, S, S]` in [0, 1] to `(mean, log_var)`, both `[B, K, S/32, S/32]`."""
         features = self.features(x - 0.5)
-        return self.linear(x) + self.correction(features), self.log_var(features)
+        mean = self.linear((x - 0.5) / BLOCK) + self.correction(features)
+        return mean, self.log_var(features)
 
 
 class Decoder(nn.Module):
@@ -128,9 +132,9 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map float `[B, K, H, W]` to `[B, C, 32·H, 32·W]`, near [0, 1] but not clamped."""
-        painted = self.paint(self.linear(z))
-        seen = torch.cat((self.look(painted - 0.5), self.hint(z)), 1)
-        return painted + self.detail(seen)
+        painted = self.paint(self.linear(z)) / BLOCK
+        seen = torch.cat((self.look(painted), self.hint(z)), 1)
+        return painted + self.detail(seen) + 0.5
 
 
 class LightweightVAE(nn.Module):
@@ -190,7 +194,7 @@ class LightweightVAE(nn.Module):
         for crops with fewer blocks than there are components.
         """
         count = self.config.latent_channels
-        blocks = self.blocks(crops)
+        blocks = (self.blocks(crops) - 0.5) / BLOCK
         if len(blocks) <= count:
             raise ValueError(
                 f'{len(crops)} crops have {len(blocks)} blocks, '
@@ -206,5 +210,5 @@ class LightweightVAE(nn.Module):
         encoder, decoder = self.encoder.linear, self.decoder.linear
         encoder.weight.copy_((rows * scale).view_as(encoder.weight))
         encoder.bias.copy_(-scale * rows @ mean)
-        decoder.weight.copy_((rows.T / scale).view_as(decoder.weight))
-        decoder.bias.copy_(mean)
+        decoder.weight.copy_((rows.T / scale).view_as(decoder.weight) * BLOCK**2)
+        decoder.bias.copy_(mean * BLOCK**2)

@@ -24,9 +24,9 @@ dimensions costs the fewest bytes (reverse water-filling; Cover and Thomas, 10.3
 taken relative to the contrast of the crop, the mean of |z − mean| / std: what is lost then stays
 in proportion to what the model itself loses, small in flat crops and large in rich ones, which for
 as many bytes about halves the loss of PSNR. Each index is coded under Student's t distribution
-with 4 degrees of freedom and the scale contrast · std: on crops that training did not see it is
-shorter than the Gaussian and the Laplace distribution (`bench/wire.py`), and its cumulative
-distribution has a closed form without transcendental functions.
+with 4 degrees of freedom and the scale contrast · std, std being rounded to 5 bits. On crops that
+training did not see it is shorter than the Gaussian and the Laplace distribution
+(`bench/wire.py`), and its cumulative distribution has no transcendental function in it.
 
     byte 0   CRC-8 of the bytes that follow, polynomial x⁸ + x² + x + 1
     byte 1   step, `STEPS[byte]`
@@ -103,8 +103,10 @@ class Packer:
         self.codebook = codebook
         rms = np.sqrt(np.square(self._std).mean())
         self._scale = RANGE * np.sqrt(self._std * rms)
-        # Where latents are maps, all places share their channel's deviation, and so its row.
-        self._widths, self._rows = np.unique(self._std, return_inverse=True)
+        # Sixteen widths an octave are fine enough; dimensions then share the rows of a table.
+        mantissa, exponent = np.frexp(self._std)
+        widths = np.ldexp(np.rint(mantissa * 32) / 32, exponent)
+        self._widths, self._rows = np.unique(widths, return_inverse=True)
         # A table is large; whoever speaks to us keeps to one step.
         self._table = lru_cache(maxsize=2)(self._frequencies)
 

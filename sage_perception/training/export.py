@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 import yaml
 from safetensors.numpy import save_file
@@ -112,12 +115,49 @@ def write(
     (folder / artefact.CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
 
 
+def build_engines(folder: Path, batch: int = 24) -> list[Path]:
+    """Build TensorRT engines beside the ONNX graphs, in half precision, for 1 to `batch` pictures.
+
+    They are for the device that they are built on, with TensorRT's own `trtexec`.
+    """
+    trtexec = shutil.which('trtexec') or shutil.which('trtexec', path='/usr/src/tensorrt/bin')
+    if not trtexec:
+        raise ConfigError(
+            '--tensorrt: there is no trtexec on PATH or in /usr/src/tensorrt/bin: run this on the '
+            'Jetson, JetPack has it in the package libnvinfer-bin'
+        )
+    shapes = {artefact.ENCODER: 'x', artefact.DECODER: 'z'}
+    engines = []
+    for file, name in shapes.items():
+        engine = (folder / file).with_suffix('.engine')
+        rest = 'x'.join(map(str, input_shape(folder / file)))
+        command = [trtexec, f'--onnx={folder / file}', f'--saveEngine={engine}', '--fp16']
+        for which, count in (('min', 1), ('opt', batch // 3), ('max', batch)):
+            command.append(f'--{which}Shapes={name}:{count}x{rest}')
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ConfigError(f'{trtexec} failed on {folder / file}:\n{done.stdout[-2000:]}')
+        engines.append(engine)
+    return engines
+
+
+def input_shape(path: Path) -> tuple[int, ...]:
+    """Return the shape of an ONNX graph's input without the batch."""
+    (shape,) = (i.type.tensor_type.shape for i in onnx.load(path).graph.input)
+    return tuple(dim.dim_value for dim in shape.dim[1:])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage export`; return the exit code."""
     parser = argparse.ArgumentParser(prog='sage export', description=__doc__)
     parser.add_argument('config', type=Path, help='the configuration that was trained with')
     parser.add_argument('--run', type=Path, required=True, help='run folder with last.ckpt')
     parser.add_argument('--to', type=Path, required=True, help='model folder to write')
+    parser.add_argument(
+        '--tensorrt',
+        action='store_true',
+        help='also build TensorRT engines for this device, with trtexec',
+    )
     args = parser.parse_args(argv)
     try:
         config = read_config(args.config)
@@ -133,6 +173,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         baseline = pca.fit(varied_crops(crops, config), config.model.latent_dim)
     write(args.to, config, model, x, baseline)
     print(f'{artefact.read(args.to).id} in {args.to}')
+    if args.tensorrt:
+        try:
+            print(*build_engines(args.to), sep='\n')
+        except ConfigError as error:
+            print(f'sage export: {error}', file=sys.stderr)
+            return 1
     return 0
 
 

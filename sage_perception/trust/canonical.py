@@ -18,12 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from sage_perception.latent import Latent, ModelId, Telemetry
-from sage_perception.trust.lct import LCT, Provenance
+from sage_perception.trust.lct import LCT, MOST_TEXT, Provenance
 
 VERSION = 1
 LCT_TAG = b'sage.LCT' + bytes([VERSION])
 LATENT_TAG = b'sage.Latent' + bytes([VERSION])
-MOST_TEXT = 64  # bytes; the longest string of the messages
 
 FLOAT32 = 0  # `sage_msgs/Latent.ENCODING_FLOAT32`
 NO_SNARC = b'\0'

@@ -222,12 +222,12 @@ class Listener:
         return psnr(self._decode(self.latents[probes.FITTED :]), self._x)
 
     def hear(self, theirs: np.ndarray, sender: ModelId) -> Heard:
-        """Judge a sender by its latents of the probes, float `[probes.COUNT, D]`.
+        """Judge a sender by its latents of the probes, float32 `[probes.COUNT, D]`.
 
         Takes milliseconds to fit a map, and the time to decode the held-back probes twice.
         Raises `ValueError` for latents that are none of all probes, or not finite.
         """
-        theirs = np.asarray(theirs)
+        theirs = np.asarray(theirs, np.float32)
         if theirs.ndim != 2 or len(theirs) != probes.COUNT or not np.isfinite(theirs).all():
             raise ValueError(
                 f'probe latents of {sender} are {list(theirs.shape)}, they must be finite '
@@ -244,7 +244,8 @@ class Listener:
     def measure(self, latents: np.ndarray) -> Trust:
         """Return the trust in latents of all probes that are taken for the listener's own."""
         quality = psnr(self._decode(latents[probes.FITTED :]), self._x)
-        gain = (quality - self._plain_psnr) / (self.own_psnr - self._plain_psnr)
+        margin = self.own_psnr - self._plain_psnr
+        gain = (quality - self._plain_psnr) / margin if margin > 0 else 0.0
         theirs, ours = (
             z[probes.FITTED :] - z[: probes.FITTED].mean(0) for z in (latents, self.latents)
         )

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from sage_perception.trust.canonical import MOST_TEXT
+from sage_perception.trust.lct import MOST_TEXT
 
 ENVIRONMENT = 'SAGE_KEYS'
 DEFAULT_FOLDER = '~/.config/sage/keys'
@@ -52,7 +52,8 @@ def check_entity(entity: str) -> str:
 
 def public_bytes(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
     """Return the 32 bytes of a public key, or of that of a secret one."""
-    return (key.public_key() if isinstance(key, Ed25519PrivateKey) else key).public_bytes_raw()
+    public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
+    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def key_text(public: bytes) -> str:

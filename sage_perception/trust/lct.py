@@ -90,6 +90,7 @@ LONGEST_CHAIN = 14
 # The bounds of the messages.
 MOST_DIMENSIONS = 4096
 MOST_ENERGIES = 256
+MOST_TEXT = 64  # bytes
 
 
 def find_fault(lct: LCT, dim: int | None = None) -> Refusal | None:
@@ -107,7 +108,7 @@ def find_statement_fault(lct: LCT) -> Refusal | None:
         return Refusal.NO_ENTITY
     if lct.stamp_ns <= 0:
         return Refusal.NO_STAMP
-    if len(telemetry.energy_trajectory) > MOST_ENERGIES:
+    if len(lct.entity_id) > MOST_TEXT or len(telemetry.energy_trajectory) > MOST_ENERGIES:
         return Refusal.OVERSIZED
     if len(lct.provenance) > LONGEST_CHAIN:
         return Refusal.OUT_OF_RANGE

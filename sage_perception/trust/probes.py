@@ -157,13 +157,15 @@ class Painter:
         under = canvas[window]
         if depth := self.draw(0, 200):
             shift = self.draw(-6, 7), self.draw(-6, 7)
-            shade = np.roll(mask, shift, (0, 1)) & ~mask
-            under[shade] = under[shade] * (256 - depth) >> 8
+            dark = np.roll(mask, shift, (0, 1)) * depth
+            under *= 256 - dark[..., None]
+            under >>= 8
         look = self.material(y, x)
         if self.draw(0, 2):  # a round thing is lit from one side
             slope = self.draw(-3, 4) * (x - centre[1]) + self.draw(-3, 4) * (y - centre[0])
-            look = look * (256 + slope[..., None].clip(-200, 200)) >> 8
-        under[mask] = look[mask]
+            look *= (256 + slope.clip(-200, 200)).astype(np.int32)[..., None]
+            look >>= 8
+        np.copyto(under, look, where=mask[..., None], casting='same_kind')
 
     def outline(self, kind: int, y: np.ndarray, x: np.ndarray, a: int) -> np.ndarray:
         """Return where a leaf around (0, 0) is, bool `[h, w]`; `a` is half its length, pixels."""
@@ -186,7 +188,7 @@ class Painter:
         """Let light fall unevenly."""
         field = self.cloud(CANVAS, CANVAS, 4) * self.draw(0, 160) >> 8
         gradient = self.draw(-2, 3) * (x - SIZE) + self.draw(-2, 3) * (y - SIZE)
-        canvas *= (256 + field + gradient // 2).clip(16, 512)[..., None]
+        canvas *= (256 + field + gradient // 2).clip(16, 512).astype(np.int32)[..., None]
         canvas >>= 8
 
     def expose(self, picture: np.ndarray) -> None:

