@@ -59,13 +59,12 @@ Coder = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Voice:
-    """An encoder and, where it also listens, a decoder; `training` names its own training."""
+    """An encoder and, where it also listens, a decoder."""
 
     name: str
     encode: Coder
     decode: Coder | None
     dim: int
-    training: str = ''
     input_size: int = 64
     input_channels: int = 3
 
@@ -183,7 +182,7 @@ def pca_voice(name: str, x: np.ndarray, dim: int) -> Voice:
     def decode(z):
         return (z @ fitted.components + fitted.mean).clip(0, 1).reshape(-1, 3, 64, 64)
 
-    return Voice(name, encode, decode, dim, training=name)
+    return Voice(name, encode, decode, dim)
 
 
 def trained_voice(name: str, network, crops: np.ndarray, steps: int, seed: int) -> Voice:
@@ -210,7 +209,7 @@ def trained_voice(name: str, network, crops: np.ndarray, steps: int, seed: int) 
         with torch.inference_mode():
             return network.decode(torch.from_numpy(z)).clamp(0, 1).numpy()
 
-    return Voice(name, encode, decode, network.config.latent_dim, training=name)
+    return Voice(name, encode, decode, network.config.latent_dim)
 
 
 def cca(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -371,11 +370,11 @@ def main() -> int:
 
     codec = load(args.model, backend='onnxruntime')
     folder = codec.artefact.path
-    base = Voice('shipped', codec.encode, codec.decode, codec.latent_dim, training='shipped')
+    base = Voice('shipped', codec.encode, codec.decode, codec.latent_dim)
     natives = [base]
     for path in args.older:
         coders = [onnx_coder((path / file).read_bytes()) for file in (ENCODER, DECODER)]
-        natives.append(Voice(path.name, *coders, 64, training=path.name))
+        natives.append(Voice(path.name, *coders, base.dim))
     for kind in ('stills A', 'motion'):
         natives.append(pca_voice(f'PCA of {kind}', crops[kind][:1500], 64))
     for kind in ('stills B', 'motion'):
@@ -397,7 +396,7 @@ def main() -> int:
             continue
         listener = listeners[receiver.name]
         pair = judge(sender, listener, x, native[receiver.name], sent[sender.name])
-        if sender.training and sender is not receiver:
+        if sender.name in native and sender is not receiver:
             plain = psnr(x.mean((2, 3), keepdims=True), x)
             weaker = min(native[sender.name], native[receiver.name])
             got = native[receiver.name] - pair['gap_db']

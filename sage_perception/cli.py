@@ -17,6 +17,7 @@ COMMANDS = {
         'sage_perception.doctor:main',
         'see what is installed, what is missing, and the fix',
     ),
+    'keys': ('sage_perception.keyring:main', 'make keys, and say whose are believed'),
     'record': ('sage_perception.bags.record:main', 'record topics to a bag'),
     'replay': ('sage_perception.bags.replay:main', 'play a bag'),
     'encode': ('sage_perception.coding:encode', 'turn pictures into latents'),

@@ -8,9 +8,12 @@ import math
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import (
     Agreement,
     AgreementArray,
@@ -18,30 +21,52 @@ from sage_msgs.msg import (
     ModelInfo,
     TrustReport,
 )
+from std_msgs.msg import Header
 
 from sage_perception import models
 from sage_perception.latent import ModelId
 from sage_perception.models import codebook
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Input, Report
+from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.messages import (
     Packers,
     UnknownModel,
     check_entity,
     info_packer,
+    lct_as_sent,
     lct_message,
-    lct_value,
     model_value,
     stamp_ns,
+    stamp_of,
+    unpack,
 )
 from sage_perception.ros.node import CAMERAS, Node, Topic, run
 from sage_perception.ros.parameters import Parameter
-from sage_perception.trust import agreement
+from sage_perception.trust import TrustStore, agreement
+from sage_perception.trust.keys import KeyFault, key_folder
 from sage_perception.trust.lct import LCT, Refusal
 from sage_perception.trust.pairing import StampPairs
-from sage_perception.trust.screening import Screen
+from sage_perception.trust.screening import History, Screen, explain
+from sage_perception.trust.signing import signing_key, signs_with
 
 REPORT_PERIOD_S = 1.0
+# How long a revocation may take to be seen.
+REFRESH_PERIOD_S = 1.0
+COMPLAIN_EVERY_S = 5.0
+UNSIGNED_MODE = 'arbitrating in unsigned mode, for a robot alone: who has no key need not sign'
+
+
+class Frame(NamedTuple):
+    """What was accepted of one moment of one camera; the stamp of `header` is that of its LCTs."""
+
+    header: Header
+    size: tuple[int, int]
+    lcts: list[LCT]
+
+
+def _array(header: Header, size: tuple[int, int], lcts: list[LCTMessage]) -> LCTArray:
+    return LCTArray(header=header, source_width=size[0], source_height=size[1], lcts=lcts)
 
 
 class ArbiterNode(Node):
@@ -70,6 +95,27 @@ class ArbiterNode(Node):
             'Seconds to wait for the other camera before the primary one is used alone.',
             minimum=0.0,
             maximum=10.0,
+            read_only=True,
+        ),
+        Parameter(
+            'require_signatures',
+            False,
+            'Believe only LCTs that are signed with a trusted key. false: also unsigned ones of '
+            'whoever has no trusted key, for a robot alone.',
+            read_only=True,
+        ),
+        Parameter(
+            'keys',
+            '',
+            'Folder of the keys that are trusted, as `sage keys trust` writes it; empty: '
+            '$SAGE_KEYS, else ~/.config/sage/keys.',
+            read_only=True,
+        ),
+        Parameter(
+            'key',
+            '',
+            'Secret key that fused LCTs are signed with: its file, or the folder that holds it, '
+            'as made by `sage keys create`; empty: they are not signed.',
             read_only=True,
         ),
     )
@@ -106,7 +152,18 @@ class ArbiterNode(Node):
         self._models: dict[str, ModelInfo] = {}
         self._packers: dict[str, Packers] = {camera: {} for camera in cameras}
         self._model_inputs: dict[str, Input] = {}
-        self._screens = {camera: Screen() for camera in cameras}
+        self._open_keys()
+        # One for all: what one camera said is not said again on the topic of another.
+        history = History()
+        self._screens = {
+            camera: Screen(
+                self._store,
+                require_signatures=self.parameters.require_signatures,
+                history=history,
+            )
+            for camera in cameras
+        }
+        self._complained: dict[tuple[str, Refusal], float] = {}
         slop, patience = self.parameters.sync_slop_s, self.parameters.sync_patience_s
         self._pairs = {
             other: StampPairs(round(slop * 1e9), round(patience * 1e9)) for other in cameras[1:]
@@ -124,7 +181,31 @@ class ArbiterNode(Node):
             )
         self.create_timer(patience / 2 or 0.01, self._expire)
         self.create_timer(REPORT_PERIOD_S, self._publish_reports)
+        self.create_timer(REFRESH_PERIOD_S, self._refresh_keys, clock=self.diagnostics.clock)
         self.diagnostics.add('agreement', self._report)
+
+    def _open_keys(self) -> None:
+        try:
+            self._store = TrustStore(key_folder(self.parameters.keys))
+        except KeyFault as error:
+            raise ConfigurationError(f"parameter 'keys': {error}") from error
+        try:
+            self._key = signing_key(self.parameters.key, self._entity)
+        except KeyFault as error:
+            raise ConfigurationError(f"parameter 'key': {error}") from error
+        self._key_fault = ''
+
+    def _refresh_keys(self) -> None:
+        """Take note of keys that were trusted or revoked; the old ones hold while none can be."""
+        fault = ''
+        try:
+            if self._store.refresh():
+                self.get_logger().info(f'{self._store.path} has changed: it holds from now on')
+        except KeyFault as error:
+            fault = f'{error}; what was trusted before still is'
+        if fault and fault != self._key_fault:
+            self.get_logger().error(fault)
+        self._key_fault = fault
 
     def _meet(self, camera: str, info: ModelInfo) -> None:
         """Note a camera's model, unless what it says of its latents cannot be."""
@@ -149,30 +230,58 @@ class ArbiterNode(Node):
         return book if book and book.fingerprint == model.fingerprint else None
 
     def _receive(self, camera: str, message: LCTArray) -> None:
-        accepted = []
-        screen = self._screens[camera]
-        dims = {bytes(info.model.fingerprint): info.latent_dim for info in self._models.values()}
+        accepted, values = [], []
         for lct in message.lcts:
-            try:
-                value = lct_value(lct, self._packers[camera])
-            except ValueError as error:
-                unknown = isinstance(error, UnknownModel)
-                reason = Refusal.UNKNOWN_MODEL if unknown else Refusal.MALFORMED
-                screen.refuse(reason)
-                self._complain(camera, f'{reason.value}: {error}')
-                continue
-            fault = screen.judge(value, dims.get(value.latent.model.fingerprint))
-            if fault is None:
-                accepted.append((lct, value))
-            else:
-                self._complain(camera, fault.value)
-        trusted = LCTArray(header=message.header, lcts=[lct for lct, _ in accepted])
-        trusted.source_width, trusted.source_height = message.source_width, message.source_height
+            value = self._believed(camera, lct)
+            if value is not None:
+                accepted.append(lct)
+                values.append(value)
+        size = message.source_width, message.source_height
         if self._trusted.get_subscription_count():
-            self._trusted.publish(trusted)
+            self._trusted.publish(_array(message.header, size, accepted))
 
-        frame = (trusted, [value for _, value in accepted])
-        stamp = stamp_ns(message.header.stamp)
+        # The header of an array is anybody's word: only the stamp of an LCT is signed.
+        moments: dict[int, list[LCT]] = {}
+        for value in values:
+            moments.setdefault(value.stamp_ns, []).append(value)
+        if not moments and not self.parameters.require_signatures:
+            moments[stamp_ns(message.header.stamp)] = []
+        for stamp, lcts in sorted(moments.items()):
+            header = Header(stamp=stamp_of(stamp), frame_id=message.header.frame_id)
+            self._pair(camera, stamp, Frame(header, size, lcts))
+
+    def _believed(self, camera: str, message: LCTMessage) -> LCT | None:
+        """Return an LCT that passes; what is packed is unpacked only when it does."""
+        screen = self._screens[camera]
+        info = self._models.get(camera)
+        dim = info.latent_dim if info else None
+        fingerprint = bytes(info.model.fingerprint) if info else None
+        judged = False
+        try:
+            value, wire = lct_as_sent(message)
+            fault = screen.judge(
+                value,
+                dim,
+                fingerprint=fingerprint,
+                now_ns=self.get_clock().now().nanoseconds,
+                wire=wire,
+            )
+            judged = fault is None
+            if judged and wire.packed:
+                value = replace(value, latent=unpack(value.latent, wire, self._packers[camera]))
+                fault = screen.judge_numbers(value.latent, dim)
+        except ValueError as error:
+            unknown = isinstance(error, UnknownModel)
+            fault = Refusal.UNKNOWN_MODEL if unknown else Refusal.MALFORMED
+            (screen.withdraw if judged else screen.refuse)(fault)
+            self._complain(camera, fault, message.entity_id, str(error))
+            return None
+        if fault is not None:
+            self._complain(camera, fault, message.entity_id)
+            return None
+        return value
+
+    def _pair(self, camera: str, stamp: int, frame: Frame) -> None:
         if not self._pairs:
             self._settle('', frame, None, 0)
         for other, pairs in self._pairs.items():
@@ -180,8 +289,13 @@ class ArbiterNode(Node):
                 for decided in pairs.add(stamp, frame, primary=camera != other):
                     self._settle(other, *decided)
 
-    def _complain(self, camera: str, why: str) -> None:
-        self.get_logger().warning(f'refused an LCT of {camera}: {why}', throttle_duration_sec=5.0)
+    def _complain(self, camera: str, reason: Refusal, entity: str, detail: str = '') -> None:
+        """Warn of a refusal, of each kind now and then: one flood is not to hide another."""
+        now = time.monotonic()
+        if now - self._complained.get((camera, reason), -math.inf) < COMPLAIN_EVERY_S:
+            return
+        self._complained[camera, reason] = now
+        self.get_logger().warning(f'refused an LCT of {camera}: {explain(reason, entity, detail)}')
 
     def _expire(self) -> None:
         now = self.get_clock().now().nanoseconds
@@ -189,24 +303,24 @@ class ArbiterNode(Node):
             for decided in pairs.expire(now):
                 self._settle(other, *decided)
 
-    def _settle(self, other: str, primary_frame, other_frame, delta_ns: int) -> None:
+    def _settle(self, other: str, frame: Frame, other_frame: Frame | None, delta_ns: int) -> None:
         """Publish what the primary camera and `other` make of one moment together."""
-        header, primary = primary_frame[0].header, primary_frame[1]
         partners: dict[int, tuple[LCT, float]] = {}
         if other_frame is None:
             self._alone[other] += 1
         else:
-            partners = self._agree(other, header, primary, other_frame[1], delta_ns)
-        fused = LCTArray(header=header)
-        fused.source_width = primary_frame[0].source_width
-        fused.source_height = primary_frame[0].source_height
-        for i, lct in enumerate(primary):
+            partners = self._agree(other, frame.header, frame.lcts, other_frame.lcts, delta_ns)
+        fused = []
+        for i, lct in enumerate(frame.lcts):
             self._sequence += 1
             partner = [partners[i]] if i in partners else []
-            fused.lcts.append(
-                lct_message(agreement.fuse(lct, partner, self._entity, self._sequence))
-            )
-        self._fused.publish(fused)
+            both = agreement.fuse(lct, partner, self._entity, self._sequence)
+            try:
+                fused.append(lct_message(both, key=self._key))
+            except ValueError as error:
+                # What came unsigned may say what no message can hold.
+                self.get_logger().warning(f'not fused: {error}', throttle_duration_sec=5.0)
+        self._fused.publish(_array(frame.header, frame.size, fused))
 
     def _agree(self, other: str, header, a: list[LCT], b: list[LCT], delta_ns: int) -> dict:
         """Match the crops of two frames; return the agreeing partner of each primary one."""
@@ -284,8 +398,18 @@ class ArbiterNode(Node):
             self._reports.publish(report)
 
     def _report(self) -> Report:
-        figures = {'high': self._high, 'low': self._low, 'fused_alone': sum(self._alone.values())}
-        worries = []
+        required = self.parameters.require_signatures
+        figures = {
+            'high': self._high,
+            'low': self._low,
+            'fused_alone': sum(self._alone.values()),
+            'signatures': 'required' if required else 'not required',
+            'entities_trusted': len(self._store.entities),
+            'signs_with': signs_with(self._key),
+        }
+        worries = [self._key_fault] if self._key_fault else []
+        if required and not self._store.entities:
+            worries.append(f'{self._store.path} trusts nobody: sage keys trust ENTITY KEY')
         for camera, screen in self._screens.items():
             figures[f'{camera} accepted'] = screen.accepted
             figures[f'{camera} refused'] = screen.refused
@@ -293,8 +417,8 @@ class ArbiterNode(Node):
                 figures[f'{camera} refused: {reason.value}'] = count
             if camera not in self._models:
                 worries.append(f'{camera} has not announced its model')
-        message = '; '.join(worries) or 'arbitrating'
-        return (WARN if worries else OK), message, figures
+        mode = 'arbitrating' if required else UNSIGNED_MODE
+        return (WARN if worries else OK), '; '.join([*worries, mode]), figures
 
 
 def main(args: list[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 
 from sage_perception import models
 from sage_perception.latent import Latent, Telemetry
-from sage_perception.models.wire import Form, Packer, WireError
+from sage_perception.models.wire import Form, Packer
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.errors import ConfigurationError
@@ -34,7 +34,9 @@ from sage_perception.ros.messages import (
 )
 from sage_perception.ros.node import AUTOSTART, LifecycleNode, Service, Topic, run
 from sage_perception.ros.parameters import Parameter
+from sage_perception.trust.keys import KeyFault
 from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.trust.signing import signing_key, signs_with
 from sage_perception.trust.telemetry import ErrorMemory, telemetry_trust
 
 
@@ -82,6 +84,13 @@ class EncoderNode(LifecycleNode):
             read_only=True,
         ),
         Parameter(
+            'key',
+            '',
+            'Secret key that LCTs are signed with: its file, or the folder that holds it, as made '
+            'by `sage keys create`; empty: LCTs are not signed.',
+            read_only=True,
+        ),
+        Parameter(
             'measure_every',
             3,
             'Frames in which the latent of each track is decoded once, to measure its '
@@ -106,7 +115,7 @@ class EncoderNode(LifecycleNode):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        self._codec = self._packer = None
+        self._codec = self._packer = self._key = None
         self._form = Form[self.parameters.wire.upper()]
         self._entity = check_entity(
             self.parameters.entity_id or self.get_namespace().strip('/') or self.get_name()
@@ -127,6 +136,10 @@ class EncoderNode(LifecycleNode):
         """Load the model, run it once so that the first frame is not late, and say what it is."""
         wanted = self.parameters
         try:
+            key = signing_key(wanted.key, self._entity)
+        except KeyFault as error:
+            raise ConfigurationError(f"parameter 'key': {error}") from error
+        try:
             codec = models.load(
                 wanted.model,
                 backend=wanted.backend,
@@ -141,12 +154,13 @@ class EncoderNode(LifecycleNode):
                 f"parameter 'wire': vq needs a codebook, and {codec.artefact.path} holds none: "
                 'make one with `sage codebook`, or choose another form'
             )
-        self._codec, self._packer = codec, packer
+        self._codec, self._packer, self._key = codec, packer, key
         self._encode(np.zeros((1, *self._shape), np.float32))
         self._info.publish(model_info_message(self._codec, self.get_clock().now().to_msg()))
         self.get_logger().info(
             f'{self._codec.id} on {self._codec.backend}, {self._codec.device}, '
-            f'{self._codec.precision}; speaks as {self._entity!r}'
+            f'{self._codec.precision}; speaks as {self._entity!r}, '
+            f'signs with {signs_with(key)}'
         )
 
     @property
@@ -174,9 +188,9 @@ class EncoderNode(LifecycleNode):
             stamp = stamp_ns(message.header.stamp)
             for latent in latents:
                 try:
-                    lct = self._sign_for(latent, stamp)
-                    array.lcts.append(lct_message(lct, self._form, self._packer))
-                except WireError as error:
+                    lct = self._said(latent, stamp)
+                    array.lcts.append(lct_message(lct, self._form, self._packer, self._key))
+                except ValueError as error:
                     self._crops.reject(str(error))
         if array.lcts:
             self._bytes = float(np.mean([latent_bytes(lct.latent) for lct in array.lcts]))
@@ -234,7 +248,7 @@ class EncoderNode(LifecycleNode):
         pack, unpack = self._packer.pack, self._packer.unpack
         return np.stack([unpack(pack(z, self._form), self._form) for z in mean])
 
-    def _sign_for(self, latent: Latent, stamp: int) -> LCT:
+    def _said(self, latent: Latent, stamp: int) -> LCT:
         self._sequence += 1
         trust = latent.telemetry.trust
         step = Provenance(Operation.ENCODE, self._entity, latent.model, trust=trust)
@@ -273,8 +287,8 @@ class EncoderNode(LifecycleNode):
         return response
 
     def cleanup(self) -> None:
-        """Let go of the model."""
-        self._codec = self._packer = None
+        """Let go of the model and the key."""
+        self._codec = self._packer = self._key = None
 
     def _report(self) -> Report:
         if self._codec is None:
@@ -284,6 +298,7 @@ class EncoderNode(LifecycleNode):
             'backend': self._codec.backend,
             'device': self._codec.device,
             'entity': self._entity,
+            'signs_with': signs_with(self._key),
             'active': self.active,
             'wire': self.parameters.wire,
             'bytes_per_latent': self._bytes,
@@ -291,7 +306,9 @@ class EncoderNode(LifecycleNode):
             'encode_p95_ms': self._took.percentile_ms(95),
             'worst_reconstruction_error': self._worst,
         }
-        return (OK, 'encoding', figures) if self.active else (WARN, 'not active', figures)
+        if not self.active:
+            return WARN, 'not active', figures
+        return OK, 'encoding' if self._key else 'encoding, unsigned', figures
 
 
 def main(args: list[str] | None = None) -> None:

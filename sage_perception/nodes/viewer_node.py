@@ -22,7 +22,7 @@ from sage_perception.ros.diagnostics import OK, Rate, Report
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.gate import Gate
 from sage_perception.ros.images import to_jpeg, to_message, to_rgb
-from sage_perception.ros.messages import latent_numbers, model_value, roi_value, stamp_ns
+from sage_perception.ros.messages import latent_value, model_value, roi_value, stamp_ns
 from sage_perception.ros.node import CAMERAS, Node, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_colour
@@ -180,7 +180,7 @@ class ViewerNode(Node):
         if model_value(latent.model).fingerprint != self._codec.id.fingerprint:
             return None
         try:
-            mean = latent_numbers(latent, self._packers)
+            mean = latent_value(latent, self._packers).mean
         except ValueError:
             return None
         return mean if mean.size == self._codec.latent_dim else None

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
@@ -18,7 +20,9 @@ from sage_perception.models.codebook import Codebook
 from sage_perception.models.wire import Form, Packer
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message
+from sage_perception.trust.canonical import Wire
 from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.trust.signing import sign
 from sage_perception.vision.frame import Crop
 
 try:
@@ -189,30 +193,42 @@ def latent_message(
     )
 
 
-def latent_numbers(message: sage.Latent, packers: Packers) -> np.ndarray:
-    """Return the mean of a latent, float32 `[D]`, in whichever form it came.
+def wire_value(message: sage.Latent) -> Wire:
+    """Return the form in which the numbers of a latent travel; `ValueError` when it has two."""
+    form = Form(message.encoding)
+    given = len(message.mean), len(message.log_var), len(message.payload)
+    if form == Form.FLOAT32 and given[2]:
+        raise ValueError(f'{given[2]} bytes of payload beside the numbers of a latent')
+    if form != Form.FLOAT32 and (given[0] or given[1]):
+        raise ValueError(f'{given[0] + given[1]} numbers beside the payload of a latent')
+    return Wire(int(form), bytes(message.payload))
+
+
+def unpack(latent: Latent, wire: Wire, packers: Packers) -> Latent:
+    """Return a latent with its numbers, which are in `wire` where they travel packed.
 
     Raises `UnknownModel` for one that no packer is for, `ValueError` for what is no latent.
     """
-    form = Form(message.encoding)
-    given = len(message.mean), len(message.log_var), len(message.payload)
-    if form == Form.FLOAT32:
-        if given[2]:
-            raise ValueError(f'{given[2]} bytes of payload beside the numbers of a latent')
-        return np.array(message.mean, np.float32)
-    if given[0] or given[1]:
-        raise ValueError(f'{given[0] + given[1]} numbers beside the payload of a latent')
-    model = model_value(message.model)
-    packer = packers.get(model.fingerprint)
+    if not wire.packed:
+        return latent
+    form, packer = Form(wire.encoding), packers.get(latent.model.fingerprint)
     if packer is None:
-        raise UnknownModel(f'the form {form.name} needs the model_info of {model}, not come yet')
-    return packer.unpack(message.payload, form)
+        raise UnknownModel(
+            f'the form {form.name} needs the model_info of {latent.model}, not come yet'
+        )
+    return replace(latent, mean=packer.unpack(wire.payload, form))
 
 
 def latent_value(message: sage.Latent, packers: Packers | None = None) -> Latent:
-    """Return a latent; raises as `latent_numbers` does, also when its parts do not fit."""
+    """Return a latent; raises as `wire_value` and `unpack` do, and when its parts do not fit."""
+    wire = wire_value(message)
+    return unpack(_latent_as_sent(message), wire, packers or {})
+
+
+def _latent_as_sent(message: sage.Latent) -> Latent:
+    """Return a latent, without its numbers where they travel packed."""
     return Latent(
-        mean=latent_numbers(message, packers or {}),
+        mean=np.array(message.mean, np.float32),
         log_var=np.array(message.log_var, np.float32) if len(message.log_var) else None,
         kind=LatentKind(message.kind),
         model=model_value(message.model),
@@ -227,14 +243,26 @@ def latent_bytes(message: sage.Latent) -> int:
     return 4 * (len(message.mean) + len(message.log_var)) + len(message.payload)
 
 
-def lct_message(lct: LCT, form: Form = Form.FLOAT32, packer: Packer | None = None) -> sage.LCT:
-    """Return an LCT as a message, its latent in a wire form; see `latent_message`."""
+def lct_message(
+    lct: LCT,
+    form: Form = Form.FLOAT32,
+    packer: Packer | None = None,
+    key: Ed25519PrivateKey | None = None,
+) -> sage.LCT:
+    """Return an LCT as a message, its latent in a wire form; see `latent_message`.
+
+    With a `key` it is signed, for the form in which it travels; without, its own signature stays.
+    Raises `ValueError` also for what no message can hold.
+    """
+    latent = latent_message(lct.latent, form, packer)
+    if key is not None:
+        lct = sign(lct, key, wire_value(latent))
     return sage.LCT(
         id=np.frombuffer(lct.id, np.uint8),
         entity_id=lct.entity_id,
         sequence=lct.sequence,
         stamp=stamp_of(lct.stamp_ns),
-        latent=latent_message(lct.latent, form, packer),
+        latent=latent,
         trust=lct.trust,
         provenance=[
             sage.Provenance(
@@ -251,12 +279,25 @@ def lct_message(lct: LCT, form: Form = Form.FLOAT32, packer: Packer | None = Non
 
 
 def lct_value(message: sage.LCT, packers: Packers | None = None) -> LCT:
-    """Return an LCT; raises as `latent_value` does."""
-    return LCT(
+    """Return an LCT; raises as `lct_as_sent` and `unpack` do."""
+    lct, wire = lct_as_sent(message)
+    return replace(lct, latent=unpack(lct.latent, wire, packers or {}))
+
+
+def lct_as_sent(message: sage.LCT) -> tuple[LCT, Wire]:
+    """Return an LCT, and the form of its latent: what its signature is made over.
+
+    A latent that travels packed has no numbers here: `unpack` makes them of the form. Raises
+    `ValueError` for what is no LCT.
+    """
+    if message.latent.snarc:
+        raise ValueError('it has a snarc, which no signature covers yet')
+    wire = wire_value(message.latent)
+    lct = LCT(
         entity_id=message.entity_id,
         sequence=message.sequence,
         stamp_ns=stamp_ns(message.stamp),
-        latent=latent_value(message.latent, packers),
+        latent=_latent_as_sent(message.latent),
         provenance=tuple(
             Provenance(
                 Operation(step.operation),
@@ -271,6 +312,7 @@ def lct_value(message: sage.LCT, packers: Packers | None = None) -> LCT:
         id=bytes(message.id),
         signature=bytes(message.signature),
     )
+    return lct, wire
 
 
 def _floats(values: np.ndarray) -> array:

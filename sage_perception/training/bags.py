@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.image import ImageError, message_to_cvimage
 from rosbags.typesys import Stores, get_typestore
 
 from sage_perception.training.config import ConfigError
@@ -47,7 +46,7 @@ def opened(path: Path) -> Iterator[AnyReader]:
     try:
         with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
             yield reader
-    except (AnyReaderError, ImageError) as error:
+    except AnyReaderError as error:
         raise ConfigError(
             f'{path} cannot be read: {error} (sage record --repair mends one that was not closed)'
         ) from None
@@ -78,7 +77,7 @@ def images(path: Path, topic: str) -> Iterator[tuple[np.ndarray, float]]:
         for message, time_ns in _messages(reader, topic):
             stamp = message.header.stamp
             stamp_ns = stamp.sec * 10**9 + stamp.nanosec
-            yield message_to_cvimage(message, 'bgr8'), (stamp_ns or time_ns) * 1e-9
+            yield _picture(message, 'bgr8', path), (stamp_ns or time_ns) * 1e-9
 
 
 def crops(path: Path, topic: str) -> Iterator[np.ndarray]:
@@ -86,7 +85,17 @@ def crops(path: Path, topic: str) -> Iterator[np.ndarray]:
     with opened(path) as reader:
         for message, _ in _messages(reader, topic):
             for crop in message.crops:
-                yield message_to_cvimage(crop.image, 'rgb8')
+                yield _picture(crop.image, 'rgb8', path)
+
+
+def _picture(message: object, encoding: str, path: Path) -> np.ndarray:
+    # Here and not above, so that only who trains on bags needs it.
+    from rosbags.image import ImageError, message_to_cvimage
+
+    try:
+        return message_to_cvimage(message, encoding)
+    except ImageError as error:
+        raise ConfigError(f'{path} holds an image that cannot be read: {error}') from None
 
 
 def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[object, int]]:

@@ -22,10 +22,10 @@ from sage_perception.training.config import (
 from sage_perception.training.runs import load_network
 from sage_perception.training.trainee import Trainee
 
-# What turns a term into as much as squared error: with these, at a trained TinyVAE, the gradients
-# of the terms are as long as that of the reconstruction's (bench/distillation.py --scales).
+# What turns a term into as much as squared error: with these the gradients at a trained TinyVAE's
+# latents are about as long as that of reconstruction (bench/distillation.py --scales).
 LATENT_SCALE = 1e-3
-PERCEPTUAL_SCALE = 1e-2
+PERCEPTUAL_SCALE = 2e-3
 FITTED_CROPS = 2048  # that the projection's start is fitted to
 
 
@@ -75,14 +75,18 @@ class Projection(nn.Module):
         return self.linear(mean), carried + self.log_rest.exp()
 
     @torch.no_grad()
-    def fit(self, student: Tensor, teacher: Tensor) -> None:
-        """Start at the least-squares map from means `[N, S]` to means `[N, T]`."""
+    def fit(self, student: Tensor, teacher: Tensor, var: Tensor, temperature: float) -> None:
+        """Start at the least-squares map from means `[N, S]` to means `[N, T]`.
+
+        The variance starts where the divergence is least, see `softened_divergence`, for a
+        teacher whose codes have variances `var` `[N, T]`.
+        """
         inputs = torch.cat((student, torch.ones(len(student), 1)), 1)
         solution = torch.linalg.lstsq(inputs, teacher, driver='gelsd').solution
         self.linear.weight.copy_(solution[:-1].T)
         self.linear.bias.copy_(solution[-1])
-        rest = (teacher - inputs @ solution).var(0)
-        self.log_rest.copy_(rest.clamp_min(1e-6).log())
+        missed = (teacher - inputs @ solution).square().mean(0)
+        self.log_rest.copy_((var.mean(0) + missed / temperature**2).log())
 
 
 def softened_divergence(
@@ -133,11 +137,12 @@ class Distiller(Trainee):
     @torch.no_grad()
     def fit_projection(self, x: Tensor) -> None:
         """Start the projection at what fits the latents of pictures `[N, C, S, S]` best."""
-        pairs = [
-            (self.model.get_latents(part).flatten(1), self.teacher.encode(part)[0])
+        parts = [
+            (self.model.get_latents(part).flatten(1), *self.teacher.encode(part))
             for part in x.split(64)
         ]
-        self.projection.fit(*map(torch.cat, zip(*pairs, strict=True)))
+        student, teacher, log_var = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        self.projection.fit(student, teacher, log_var.exp(), self.distillation.temperature)
 
     def terms(self, x: Tensor, y: Tensor, mean: Tensor, log_var: Tensor) -> dict[str, Tensor]:
         """Return the weighted parts of the loss by name; see `Trainee.terms`."""

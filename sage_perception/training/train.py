@@ -93,18 +93,20 @@ def new_model(config: RunConfig, crops: Mixture) -> nn.Module:
 
 
 def keep_encoder(model: nn.Module, name: str) -> None:
-    """Give a network the encoder of a model, by name or folder, and let it not be trained."""
+    """Give a network the encoder of a model, by name or folder, and let it not be trained.
+
+    What its decoder has of the same name and shape, such as the linear path, is where it starts.
+    """
     known = artefact.read(resolve(name))
-    prefix = 'encoder.'
-    weights = {
-        key.removeprefix(prefix): torch.from_numpy(value)
+    own = model.state_dict()
+    given = {
+        key: torch.from_numpy(value)
         for key, value in known.tensors.items()
-        if key.startswith(prefix)
+        if key in own and value.shape == own[key].shape
     }
-    try:
-        model.encoder.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ConfigError(f'encoder: {known.id} is not what model says: {error}') from None
+    if missing := [key for key in own if key.startswith('encoder.') and key not in given]:
+        raise ConfigError(f'encoder: {known.id} is not what model says: {missing[0]} differs')
+    model.load_state_dict(given, strict=False)
     model.encoder.requires_grad_(False)
 
 
@@ -199,7 +201,10 @@ def fit(
     resume = out / CHECKPOINT
     trainer.fit(trainee, data, ckpt_path=resume if resume.exists() else None)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    if trainer.is_global_zero and figures:  # a run that had ended before has no new ones
+    if not figures:  # it had ended before, and what was loaded is not averaged
+        checkpoint = torch.load(resume, map_location='cpu', weights_only=True)
+        trainee.load_state_dict(checkpoint['state_dict'])
+    elif trainer.is_global_zero:
         write_metrics(config, trainee, figures, timer.time_elapsed('train'), out)
     return trainee
 

@@ -6,7 +6,7 @@
 >>> z = calibration.apply(received)  # as if our own encoder had said it
 
 Affine ridge regression where there are more pictures than dimensions, else a rotation. A network
-on top of it gained nothing on 384 pictures (`bench/compatibility.py --mlp`).
+on top of it is no better (`bench/compatibility.py` compares them).
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Calibration:
         float64 `[D, E]` and `[E]`.
     method : str
         `'ridge'` or `'procrustes'`.
+    residual : np.ndarray
+        Variance of what the map leaves unsaid on pictures held back, float64 `[E]`.
     probes : int
         Pictures that it was fitted on.
     r2 : float
@@ -54,6 +56,7 @@ class Calibration:
     receiver: bytes
     weights: np.ndarray
     offset: np.ndarray
+    residual: np.ndarray
     method: str
     probes: int
     r2: float
@@ -71,6 +74,15 @@ class Calibration:
                 f'this calibration takes latents [B, {len(self.weights)}], not {list(z.shape)}'
             )
         return affine(z, self.weights, self.offset)
+
+    def apply_log_var(self, log_var: np.ndarray) -> np.ndarray:
+        """Return the logarithm of the variance of translated latents, float32 `[B, E]`.
+
+        `log_var` `[B, D]` is that of the sender's. To what it becomes through the map comes what
+        the map does not know: a translated latent is never surer than the translation.
+        """
+        variance = np.exp(np.asarray(log_var, np.float64)) @ self.weights**2 + self.residual
+        return np.log(np.maximum(variance, np.finfo(np.float32).tiny)).astype(np.float32)
 
     def still_fits(self, source: np.ndarray, target: np.ndarray) -> bool:
         """Whether it does as well as it did, on held-back latents `[N, D]` and `[N, E]`.
@@ -93,6 +105,7 @@ class Calibration:
                 probe_set=np.array(probes.SHA256),
                 weights=self.weights,
                 offset=self.offset,
+                residual=self.residual,
                 method=np.array(self.method),
                 probes=self.probes,
                 scores=np.array([self.r2, self.p_value]),
@@ -112,6 +125,7 @@ class Calibration:
                     both[32:],
                     np.asarray(file['weights'], np.float64),
                     np.asarray(file['offset'], np.float64),
+                    np.asarray(file['residual'], np.float64),
                     str(file['method']),
                     int(file['probes']),
                     *scores,
@@ -122,9 +136,10 @@ class Calibration:
             raise ValueError(f'{path} is no calibration: {error}') from error
         if known != probes.SHA256:
             raise ValueError(f'{path} was fitted on another probe set: calibrate again')
-        if read.weights.ndim != 2 or read.weights.shape[1:] != read.offset.shape:
+        shape = read.weights.shape[1:]
+        if read.weights.ndim != 2 or not read.offset.shape == read.residual.shape == shape:
             raise ValueError(f'{path} is no calibration: its map has no proper shape')
-        if not (np.isfinite(read.weights).all() and np.isfinite(read.offset).all()):
+        if not all(np.isfinite(a).all() for a in (read.weights, read.offset, read.residual)):
             raise ValueError(f'{path} is no calibration: its map is not finite')
         return read
 
@@ -160,6 +175,7 @@ def calibrate(
         receiver,
         weights,
         offset,
+        np.square(target - predicted, dtype=np.float64).mean(0),
         method.__name__,
         fitted,
         r2,

@@ -181,7 +181,7 @@ class Heard:
         )
 
 
-class Speaker(Protocol):
+class Model(Protocol):
     """What is asked of a model: `sage_perception.models.Codec` has it all."""
 
     id: ModelId
@@ -196,7 +196,7 @@ class Speaker(Protocol):
         """Return pictures of latents."""
 
 
-def probe_latents(model: Speaker) -> np.ndarray:
+def probe_latents(model: Model) -> np.ndarray:
     """Return a model's latents of the probes, float32 `[probes.COUNT, D]`: what it publishes."""
     x = probes.to_input(model.input_size, model.input_channels)
     return np.asarray(model.encode(x), np.float32).reshape(probes.COUNT, -1)
@@ -208,7 +208,7 @@ class Listener:
     Encodes all probes, and decodes the held-back ones, once.
     """
 
-    def __init__(self, model: Speaker, cache: Path | None = None):
+    def __init__(self, model: Model, cache: Path | None = None):
         self.model = model
         self.cache = cache
         self.latents = probe_latents(model)

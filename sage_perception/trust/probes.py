@@ -165,7 +165,7 @@ class Painter:
             slope = self.draw(-3, 4) * (x - centre[1]) + self.draw(-3, 4) * (y - centre[0])
             look *= (256 + slope.clip(-200, 200)).astype(np.int32)[..., None]
             look >>= 8
-        np.copyto(under, look, where=mask[..., None], casting='same_kind')
+        np.copyto(under, look, where=mask[..., None])
 
     def outline(self, kind: int, y: np.ndarray, x: np.ndarray, a: int) -> np.ndarray:
         """Return where a leaf around (0, 0) is, bool `[h, w]`; `a` is half its length, pixels."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, OrderedDict
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from sage_perception.latent import Latent
 from sage_perception.trust.canonical import PLAIN, Wire, latent_digest
 from sage_perception.trust.lct import (
     LCT,
+    MOST_TEXT,
     Operation,
     Provenance,
     Refusal,
@@ -18,6 +20,19 @@ from sage_perception.trust.lct import (
 )
 from sage_perception.trust.signing import TOLERANCE_NS, verify
 from sage_perception.trust.store import TrustStore
+
+# What can be done about a refusal, where the message itself does not say it.
+FIXES = {
+    Refusal.STAMP: 'synchronise the clocks of the machines; for a recording give all use_sim_time',
+    Refusal.WRONG_MODEL: 'it is not of the model that was announced on model_info',
+    Refusal.SEQUENCE: 'it was heard already, or two nodes speak in this name',
+    Refusal.UNKNOWN_KEY: 'if you know whose it is: sage keys trust {entity} KEY',
+    Refusal.REVOKED_KEY: 'make a new key where it speaks: sage keys create {entity} --rotate, and '
+    'here sage keys trust {entity} KEY',
+    Refusal.UNSIGNED: "set parameter 'key' of the node that speaks in this name",
+    Refusal.BAD_SIGNATURE: 'it was forged or changed on the way, or it has a new key: then '
+    'sage keys trust {entity} KEY',
+}
 
 # These make one latent of several, each with a step of its own.
 MANY_PARENTS = (Operation.FUSE, Operation.COMPRESS)
@@ -156,13 +171,33 @@ class Screen:
         """Return why a latent that was judged packed is refused after all, or None."""
         fault = find_number_fault(latent, dim)
         if fault is not None:
-            self.accepted -= 1
-            self.refuse(fault)
+            self.withdraw(fault)
         return fault
+
+    def withdraw(self, reason: Refusal) -> None:
+        """Count an LCT that was judged packed as refused after all."""
+        self.accepted -= 1
+        self.refuse(reason)
 
     def refuse(self, reason: Refusal) -> None:
         """Count a refusal that was decided elsewhere."""
         self.reasons[reason] += 1
+
+
+def explain(reason: Refusal, entity: str, detail: str = '') -> str:
+    """Return on one line why what `entity` said is refused, and what to do about it.
+
+    A name is anybody's to choose, and `detail` may quote more: both are shown so that they can
+    neither write to a terminal nor, copied from it, to a shell.
+    """
+    name = _shown(entity)[:MOST_TEXT]
+    fix = FIXES.get(reason, '').format(entity=shlex.quote(name))
+    parts = (f'{reason.value}, said in the name of {name!r}', _shown(detail), fix)
+    return ': '.join(part for part in parts if part)
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _together(before: Provenance | None, step: Provenance) -> bool:

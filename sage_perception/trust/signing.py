@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sage_perception.trust.canonical import PLAIN, Wire, canonical_form
+from sage_perception.trust.keys import KeyFault, key_path, key_text, load_key, public_bytes
 from sage_perception.trust.lct import (
     LCT,
     Refusal,
@@ -22,6 +24,29 @@ SIGNATURE_BYTES = 64
 MOST_PAYLOAD = 16384
 # A second for the slowest encoder, the others for clocks that nobody synchronises.
 TOLERANCE_NS = 5_000_000_000
+
+
+def signing_key(place: str, entity: str) -> Ed25519PrivateKey | None:
+    """Return the key that `entity` signs with: `place` is its file, or the folder that it is in.
+
+    None for an empty `place`: the entity does not sign. Raises `KeyFault` as `load_key` does, and
+    for a file that is not named as the entity's: several nodes may have been given the same one.
+    """
+    if not place:
+        return None
+    path = Path(place).expanduser()
+    folder = path if path.is_dir() else path.parent
+    own = key_path(folder, entity)
+    if path not in (folder, own):
+        raise KeyFault(
+            f'{path} is not named as the key of {entity}, {own.name}: give the folder of the keys'
+        )
+    return load_key(folder, entity)
+
+
+def signs_with(key: Ed25519PrivateKey | None) -> str:
+    """Return the public key that belongs to `key`, as `sage keys trust` takes it; or 'nothing'."""
+    return 'nothing' if key is None else key_text(public_bytes(key))
 
 
 def sign(lct: LCT, key: Ed25519PrivateKey, wire: Wire = PLAIN) -> LCT:

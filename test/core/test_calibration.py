@@ -225,6 +225,20 @@ def test_latents_that_cannot_be_used_are_named(theirs, fitted, message):
         fit(theirs, np.ones((10, 4)), fitted)
 
 
+def test_variances_are_translated_too_and_what_the_map_does_not_know_is_added():
+    rng = np.random.default_rng(0)
+    ours = latents(rng, 400)
+    theirs = ours[:, :9] @ rng.standard_normal((9, 9))
+    found = fit(theirs, ours, 300)
+    log_var = rng.uniform(-3, 1, (1, 9))
+    spread = np.exp(log_var / 2) * rng.standard_normal((40000, 9))
+    measured = found.apply(theirs[:1] + spread).var(0)
+    translated = np.exp(found.apply_log_var(log_var)[0])
+    np.testing.assert_allclose(translated - found.residual, measured, rtol=0.05, atol=1e-4)
+    # Three of our dimensions were never sent: their whole variance is unknown.
+    np.testing.assert_allclose(found.residual[9:], ours[300:, 9:].var(0), rtol=0.2)
+
+
 def test_latents_of_another_size_are_not_translated():
     ours = latents(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r'\[B, 12\], not \[4, 5\]'):

@@ -5,8 +5,12 @@
 import gzip
 import importlib
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,6 +22,7 @@ import yaml
 
 from sage_perception.models import load
 from sage_perception.models.registry import resolve
+from sage_perception.models.tinyvae import TinyVAE
 from sage_perception.training import evaluate, export, pca, train
 from sage_perception.training.data import (
     Clips,
@@ -84,7 +89,9 @@ def config_file(data, tmp_path):
             },
         }
         for section, values in changes.items():
-            tree[section] = {**tree[section], **values} if isinstance(values, dict) else values
+            tree[section] = (
+                {**tree.get(section, {}), **values} if isinstance(values, dict) else values
+            )
         path = tmp_path / 'tiny.yaml'
         path.write_text(yaml.safe_dump(tree))
         return path
@@ -104,28 +111,132 @@ def weights(trainee):
     return torch.cat([p.detach().flatten() for p in trainee.model.parameters()])
 
 
-def test_training_lowers_the_loss_and_resumes_where_it_stopped(config_file, tmp_path):
-    whole = train.train(train.read_config(config_file()), tmp_path / 'whole', progress=False)
+def metrics(run):
+    return json.loads((run / 'metrics.json').read_text())
+
+
+def test_training_lowers_the_loss_and_resumes_after_a_kill(config_file, tmp_path):
+    path, parts = config_file(training={'steps': 48}), tmp_path / 'parts'
+    config = train.read_config(path)
+    whole = train.train(config, tmp_path / 'whole', progress=False)
     rows = np.genfromtxt(
         next((tmp_path / 'whole').rglob('metrics.csv')), delimiter=',', names=True
     )
     psnr = rows['val_psnr'][~np.isnan(rows['val_psnr'])]
-    assert len(psnr) == 2
+    assert len(psnr) == 6
     assert psnr[1] > psnr[0]
+    figures = metrics(tmp_path / 'whole')
+    assert figures['steps'] == 48
+    assert figures['val_psnr'] == pytest.approx(psnr[-1], abs=1e-3)
+    assert figures['parameters'] == weights(whole).numel()
+    assert figures['seconds'] > 0
+    assert not figures['stopped_early']
 
-    # The same run, killed after the first epoch: every step and crop comes out the same.
-    config = train.read_config(config_file())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            train.Trainee,
-            'on_validation_epoch_start',
-            lambda self: self.current_epoch == 1 and 1 / 0,
-            raising=False,
-        )
-        with pytest.raises(ZeroDivisionError):
-            train.train(config, tmp_path / 'parts', progress=False)
-    resumed = train.train(config, tmp_path / 'parts', progress=False)
+    # The same run, killed in its midst: every step and crop comes out the same.
+    module = 'sage_perception.training.train'
+    command = [sys.executable, '-m', module, str(path), '--out', str(parts)]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not (parts / 'last.ckpt').exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        error = process.communicate()[1]
+    assert process.returncode == -signal.SIGKILL, error
+    reached = torch.load(parts / 'last.ckpt', weights_only=True)['global_step']
+    assert 0 < reached < 48
+    assert not (parts / 'metrics.json').exists()
+    resumed = train.train(config, parts, progress=False)
     torch.testing.assert_close(weights(resumed), weights(whole), atol=1e-6, rtol=1e-4)
+    assert metrics(parts)['steps'] == 48
+
+
+RECORDER = """
+import os, pathlib, sys
+from sage_perception.training import data, train
+get = data.CropStream.__getitem__
+def recorded(stream, index):
+    if stream.count == 128:  # an epoch; not the crops that principal components are fitted to
+        with pathlib.Path(sys.argv[1], 'seen' + os.environ['RANK']).open('a') as file:
+            print(stream.start + index, file=file)
+    return get(stream, index)
+data.CropStream.__getitem__ = recorded
+sys.exit(train.main(sys.argv[2:]))
+"""
+
+
+def test_two_processes_share_the_work_of_one(config_file, tmp_path):
+    path, run = config_file(training={'learning_rate': 3e-4}), tmp_path / 'run'
+    script = tmp_path / 'recorder.py'
+    script.write_text(RECORDER)
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+    done = subprocess.run(
+        [*torchrun, '--nproc_per_node=2', script, tmp_path, path, '--out', run],
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('trained:') == 1
+    first, second = (
+        [int(line) for line in (tmp_path / f'seen{rank}').read_text().split()] for rank in (0, 1)
+    )
+    assert len(first) == len(second) == 128
+    assert sorted(first + second) == list(range(256))
+    assert len(list(run.rglob('*.ckpt'))) == len(list(run.rglob('metrics.csv'))) == 1
+    alone = tmp_path / 'alone'
+    train.train(train.read_config(path), alone, progress=False)
+    assert (metrics(run)['processes'], metrics(alone)['processes']) == (2, 1)
+    assert metrics(run)['steps'] == metrics(alone)['steps'] == 16
+    assert metrics(run)['val_psnr'] == pytest.approx(metrics(alone)['val_psnr'], abs=0.02)
+
+
+def test_mixed_precision_computes_in_bfloat16_and_keeps_weights_in_full(config_file, tmp_path):
+    changes = {'precision': 'bf16-mixed', 'ssim_from': 0.5}
+    config = train.read_config(config_file(training=changes))
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        forward = TinyVAE.forward
+        patch.setattr(
+            TinyVAE, 'forward', lambda self, x: (seen.append(forward(self, x)), seen[-1])[1]
+        )
+        trained = train.train(config, tmp_path / 'mixed', progress=False)
+    assert {output.dtype for outputs in seen for output in outputs} <= {
+        torch.bfloat16,
+        torch.float32,
+    }
+    assert seen[0][2].dtype == torch.bfloat16
+    assert weights(trained).dtype == torch.float32
+    full = config_file(training={'ssim_from': 0.5})
+    train.train(train.read_config(full), tmp_path / 'full', progress=False)
+    mixed, full = metrics(tmp_path / 'mixed'), metrics(tmp_path / 'full')
+    assert mixed['val_psnr'] == pytest.approx(full['val_psnr'], abs=0.3)
+    assert mixed['ssim'] == pytest.approx(full['ssim'], abs=0.003)
+
+
+def test_a_run_that_no_longer_improves_ends(config_file, tmp_path):
+    changes = {'learning_rate': 0.0, 'patience': 2, 'steps': 80}
+    path = config_file(training=changes)
+    train.train(train.read_config(path), tmp_path / 'run', progress=False)
+    figures = metrics(tmp_path / 'run')
+    assert figures['steps'] == 3 * 8  # one epoch that sets the mark, two that do not better it
+    assert figures['stopped_early']
+
+
+def test_a_small_network_learns_from_the_run_of_a_large_one(config_file, tmp_path):
+    teacher, run = tmp_path / 'teacher', tmp_path / 'run'
+    large = config_file(model={'latent_dim': 400}, training={'fitted_crops': 500})
+    train.train(train.read_config(large), teacher, progress=False)
+    path = config_file(distillation={'teacher': str(teacher), 'perceptual': 0})
+    config = train.read_config(path)
+    distilled = train.train(config, run, progress=False)
+    assert {'mse', 'kl', 'latent', 'output'} <= metrics(run).keys()
+    assert 'perceptual' not in metrics(run)
+    assert metrics(run)['parameters'] < metrics(teacher)['parameters'] / 2
+    assert (run / 'last.ckpt').stat().st_size < (teacher / 'last.ckpt').stat().st_size
+    again = train.train(config, run, progress=False)  # it has ended: nothing changes
+    torch.testing.assert_close(weights(again), weights(distilled))
+    assert again.projection.linear.weight.equal(distilled.projection.linear.weight)
+    assert metrics(run)['steps'] == 16
 
 
 def test_from_command_to_model(config_file, data, tmp_path, capsys):
@@ -265,6 +376,10 @@ def test_patterns_match_from_the_right():
         ({'data': {'exclude': ['*']}}, 'no picture, clip or bag to use'),
         ({'data': {'held_out': []}}, 'data.held_out fits no file'),
         ({'training': None}, 'training'),
+        ({'training': {'precision': 'fp16'}}, "precision is 'fp16', it is one of 32-true"),
+        ({'training': {'patience': -1}}, 'patience is -1'),
+        ({'distillation': {'teacher': 'nobody'}}, "'nobody' is neither a model"),
+        ({'distillation': {'temprature': 3}}, 'temprature'),
     ],
 )
 def test_mistakes_in_a_configuration_are_named(config_file, tmp_path, capsys, changes, message):

@@ -18,6 +18,7 @@ from sage_msgs.msg import (
     LCTArray,
     ModelInfo,
     Provenance,
+    Snarc,
 )
 from sage_msgs.srv import DecodeLatent, EncodeImage
 from sensor_msgs.msg import Image, RegionOfInterest
@@ -288,11 +289,12 @@ def an_lct(bench, things, camera='cam0'):
     return lct
 
 
-def edited(lct, number, edit):
-    """Return a copy with an identity of its own, changed by `edit`."""
+def edited(lct, header, number, edit=lambda lct: None):
+    """Return a copy of the moment of `header` and of another speaker, changed by `edit`."""
     copy = deserialize_message(serialize_message(lct), type(lct))
     copy.entity_id = 'forger'
     copy.sequence = number
+    copy.stamp = header.stamp
     edit(copy)
     return copy
 
@@ -371,6 +373,26 @@ def of_no_model(lct):
     lct.latent.model.fingerprint = np.zeros(32, np.uint8)
 
 
+def of_another_model(lct):
+    lct.latent.model.fingerprint = np.full(32, 9, np.uint8)
+
+
+def long_ago(lct):
+    lct.stamp.sec -= 6
+
+
+def early(lct):
+    lct.stamp.sec += 6
+
+
+def with_what_is_not_signed(lct):
+    lct.latent.snarc = [Snarc()]
+
+
+def old(lct):
+    lct.sequence = 1
+
+
 FORGERIES = {
     nan: 'not finite',
     infinite_variance: 'not finite',
@@ -385,9 +407,14 @@ FORGERIES = {
     endless_chain: 'out of range',
     anonymous: 'no entity',
     undated: 'no stamp',
-    packed_for_nobody: 'unknown model',
+    packed_for_nobody: 'wrong fingerprint',
     packed_too_short: 'malformed',
     of_no_model: 'unknown model',
+    of_another_model: 'wrong fingerprint',
+    long_ago: 'stamp outside tolerance',
+    early: 'stamp outside tolerance',
+    with_what_is_not_signed: 'malformed',
+    old: 'replayed or old sequence',
 }
 
 
@@ -395,49 +422,72 @@ def test_what_cannot_be_right_is_refused_by_reason_and_the_rest_goes_on(bench, t
     good = an_lct(bench, things)
     arbiter = 'arbiter: agreement'
     before = bench.figures(arbiter)
-    forged = [edited(good, n, forge) for n, forge in enumerate(FORGERIES, 1)]
-    sound = [edited(good, 100, lambda lct: None), edited(good, 101, packed)]
-    header = bench.say('cam0', [sound[0], *forged, sound[1]])
+    header = bench.header()
+    forged = [edited(good, header, n, forge) for n, forge in enumerate(FORGERIES, 101)]
+    sound = [edited(good, header, 100), edited(good, header, 199, packed)]
+    bench.say('cam0', [sound[0], *forged, sound[1]])
     trusted = bench.of(bench.trusted, header, 'what is trusted')
-    assert [lct.sequence for lct in trusted.lcts] == [100, 101]
+    assert [lct.sequence for lct in trusted.lcts] == [100, 199]
     assert len(bench.of(bench.fused, header, 'fused').lcts) == 2
     after = bench.figures(arbiter)
     more = {name: after[name] - before.get(name, 0) for name in after if name.startswith('cam0 ')}
     expected = Counter(f'cam0 refused: {reason}' for reason in FORGERIES.values())
     assert more == {**expected, 'cam0 accepted': 2, 'cam0 refused': len(FORGERIES)}
-    assert 'refused an LCT of cam0: ' in bench.graph.written('arbiter')
+    written = bench.graph.written('arbiter')
+    for reason in set(FORGERIES.values()):
+        assert f'refused an LCT of cam0: {reason}, said in the name of ' in written
+    assert "'forger': synchronise the clocks" in written
+    assert 'it has a snarc, which no signature covers' in written or 'malformed' in written
 
 
 def test_what_was_said_before_is_refused_as_a_replay(bench, things):
     good = an_lct(bench, things)
     replays = 'cam0 refused: replayed or old sequence'
     before = bench.figures('arbiter: agreement').get(replays, 0)
-    header = bench.say('cam0', [good, edited(good, 200, lambda lct: None)])
+    header = bench.header()
+    bench.say('cam0', [good, edited(good, header, 200)])
     assert [x.sequence for x in bench.of(bench.trusted, header, 'trusted').lcts] == [200]
     assert bench.figures('arbiter: agreement')[replays] == before + 1
 
 
-def test_latents_of_another_model_are_passed_on_but_not_compared(bench, things):
-    def foreign(lct):
-        lct.latent.model.fingerprint = np.full(32, 9, np.uint8)
-
-    def foreign_and_short(lct):
-        foreign(lct)
-        too_short(lct)
-
-    good = an_lct(bench, things)
-    header = bench.say('cam0', [edited(good, 300, foreign), edited(good, 301, foreign_and_short)])
-    bench.say('cam1', [edited(good, 302, foreign)], header)
-    assert len(bench.of(bench.fused, header, 'fused').lcts) == 2
-    assert header not in [a.header for a in bench.agreement]
-    assert 'different latent spaces' in bench.graph.written('arbiter')
-
-
-def test_a_model_whose_statistics_cannot_be_is_refused(bench, things):
+@pytest.fixture
+def announce(bench):
+    """Give the model of cam1, and what announces another one in its place."""
     infos = bench.graph.collect(ModelInfo, 'cam1/model_info', qos.LATCHED)
     info = bench.graph.wait_for(lambda: infos and infos[0], 'the model')
     publisher = bench.graph.ros.node.create_publisher(ModelInfo, 'cam1/model_info', qos.LATCHED)
     bench.graph.wait_for(lambda: publisher.get_subscription_count() == 2, 'the arbiter')
+    yield info, publisher
+    bench.graph.ros.node.destroy_publisher(publisher)
+    bench.graph.forget(infos)
+
+
+def test_latents_of_different_models_are_passed_on_but_not_compared(bench, things, announce):
+    good = an_lct(bench, things)
+    info, publisher = announce
+    own = info.model.fingerprint
+    info.model.fingerprint = np.full(32, 9, np.uint8)
+    publisher.publish(info)
+    header = bench.header()
+    bench.graph.wait_for(
+        lambda: bench.figures('arbiter: input cam1/model_info')['received'] > 1, 'another model'
+    )
+    bench.next_moment()
+    header = bench.header()
+    bench.say('cam0', [edited(good, header, 300), edited(good, header, 301)])
+    bench.say('cam1', [edited(good, header, 302, of_another_model)], header)
+    assert len(bench.of(bench.fused, header, 'fused').lcts) == 2
+    assert header not in [a.header for a in bench.agreement]
+    assert 'different latent spaces' in bench.graph.written('arbiter')
+    info.model.fingerprint = own
+    publisher.publish(info)
+    bench.graph.wait_for(
+        lambda: bench.figures('arbiter: input cam1/model_info')['received'] > 2, 'its own model'
+    )
+
+
+def test_a_model_whose_statistics_cannot_be_is_refused(bench, things, announce):
+    info, publisher = announce
     before = bench.figures('arbiter: input cam1/model_info')['refused']
     mean, std = info.latent_mean, info.latent_std
     for bad_mean, bad_std in (
@@ -458,7 +508,6 @@ def test_a_model_whose_statistics_cannot_be_is_refused(bench, things):
     bench.see('cam1', things)
     agreements = bench.of(bench.agreement, header, 'agreement').agreements
     assert {a.level for a in agreements} == {Agreement.LEVEL_HIGH}
-    bench.graph.ros.node.destroy_publisher(publisher)
 
 
 # Quality of service

@@ -131,7 +131,7 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
     ros.wait_for(speak.get_subscription_count, 'the arbiter')
 
     def say(sequence, *forms):
-        stamp = sequence * 10**9
+        stamp = ros.node.get_clock().now().nanoseconds
         step = Provenance(Operation.ENCODE, 'cam0', codec.id)
         array = LCTArray(header=Header(stamp=stamp_of(stamp)))
         for number, form in enumerate(forms):

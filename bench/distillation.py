@@ -1,0 +1,267 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what a teacher is worth: `python bench/distillation.py --minutes 20 [--only NAME …]`.
+
+TinyVAE is trained with the five terms of distillation, with each of them off in turn, and alone:
+with the same seed, on the same crops, and each for the same CPU time, which buys as many steps as
+each is cheap. Every result is written when it is there; what is written is not measured again,
+and a run that was stopped goes on.
+
+`--scales` instead measures what the scales in `sage_perception/training/distillation.py` say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from sage_perception.models import load
+from sage_perception.training import perceptual
+from sage_perception.training.config import RunConfig, read_config
+from sage_perception.training.data import (
+    CropConfig,
+    CropStream,
+    Mixture,
+    Stills,
+    mixture,
+    to_model,
+)
+from sage_perception.training.distillation import FITTED_CROPS, Distiller, softened_divergence
+from sage_perception.training.runs import load_network
+from sage_perception.training.scores import Judge, joined, means
+from sage_perception.training.train import fit, new_model, varied_crops
+from sage_perception.training.trainee import Trainee
+
+CONFIG = Path('config/train/tinyvae_distilled.yaml')
+CHANGES = {
+    'alone': None,
+    'five terms': {},
+    'without reconstruction': {'reconstruction': 0.0},
+    'without kl': {'kl': 0.0},
+    'without latent': {'latent': 0.0},
+    'without output': {'output': 0.0},
+    'without perceptual': {'perceptual': 0.0},
+    'temperature 1': {'temperature': 1.0},
+}
+MEASURES = ('psnr', 'ssim', 'ms_ssim', 'perceptual')
+ROUNDS = 5  # in which the time of a step is measured, of every variant in turn
+EPOCHS = 10  # of a run, after each of which it could go on
+
+
+def variant(config: RunConfig, name: str) -> RunConfig:
+    """Return the configuration of a run by its name in `CHANGES`."""
+    changes = CHANGES[name]
+    if changes is None:
+        return replace(config, distillation=None)
+    return replace(config, distillation=replace(config.distillation, **changes))
+
+
+def trainee_of(config: RunConfig, student: torch.nn.Module, teacher: torch.nn.Module) -> Trainee:
+    """Return what trains `student`, without the cost of starting a whole run."""
+    if config.distillation is None:
+        return Trainee(student, config.training)
+    return Distiller(student, config.training, config.distillation, teacher)
+
+
+class Stopwatch:
+    """Takes the CPU time of steps of one variant, by turns early ones and late ones with SSIM."""
+
+    def __init__(self, trainee: Trainee, stream: CropStream):
+        self.trainee, self.stream = trainee, stream
+        self.optimizer = trainee.configure_optimizers()['optimizer']
+        self.early: list[float] = []
+        self.late: list[float] = []
+
+    def step(self, late: bool) -> None:
+        """Take a training step, cutting its crops included."""
+        training = self.trainee.config
+        self.trainee.config = replace(training, ssim_from=0.0 if late else 2.0)
+        start = time.process_time()
+        crops = [self.stream[index] for index in range(training.batch)]
+        x = torch.from_numpy(np.stack(crops)).contiguous(memory_format=torch.channels_last)
+        loss = sum(self.trainee.terms(x, *self.trainee.model(x)).values())
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        (self.late if late else self.early).append(time.process_time() - start)
+        self.trainee.config = training
+
+    def seconds(self) -> float:
+        """Return the mean time of a step of a run; of each kind the median counts."""
+        share = self.trainee.config.ssim_from
+        return share * float(np.median(self.early)) + (1 - share) * float(np.median(self.late))
+
+
+def step_times(config: RunConfig, crops: Mixture, names: Sequence[str]) -> dict[str, float]:
+    """Return the CPU seconds of a training step of each variant, measured in turn."""
+    teacher = load_network(config.distillation.teacher)
+    student = new_model(config, crops)
+    stream = CropStream(crops, config.model.input_channels, 0, 0, config.training.batch)
+    watches = {}
+    for name in names:
+        trainee = trainee_of(variant(config, name), student, teacher)
+        watches[name] = Stopwatch(trainee.train(), stream)
+    for turn in range(ROUNDS + 1):
+        for watch in watches.values():
+            watch.step(late=False)
+            watch.step(late=True)
+            if turn == 0:  # which allocates and loads
+                watch.early, watch.late = [], []
+    return {name: watch.seconds() for name, watch in watches.items()}
+
+
+def budgeted(config: RunConfig, seconds: float, step: float) -> RunConfig:
+    """Return the configuration with as many steps as fit into CPU `seconds`."""
+    epoch = max(1, round(seconds / step / EPOCHS))
+    warmup = min(config.training.warmup, epoch)
+    return replace(
+        config,
+        training=replace(config.training, steps=EPOCHS * epoch, epoch=epoch, warmup=warmup),
+    )
+
+
+def crops_to_judge(config: RunConfig, held_out: Mixture, count: int) -> dict[str, np.ndarray]:
+    """Return held-out crops by kind, uint8 RGB `[count, S, S, 3]`, as `sage eval` cuts them."""
+    plain = CropConfig(config.model.img_size, config.data.smallest)
+    cuts = {}
+    for source in held_out.sources:
+        if isinstance(source, Stills):
+            cuts['stills'] = (source, plain)
+            cuts['native'] = (source, replace(plain, native=True))
+        else:
+            cuts['motion'] = (source, plain)
+    return {
+        kind: Mixture((source,), (1,), cut).sample(count, seed=0)
+        for kind, (source, cut) in cuts.items()
+    }
+
+
+@torch.inference_mode()
+def judged(model: torch.nn.Module, crops: np.ndarray) -> dict[str, float]:
+    """Return the means over crops, uint8 RGB `[N, S, S, 3]`, of what `sage eval` measures."""
+    model.eval()
+    parts = []
+    for start in range(0, len(crops), 32):
+        x = to_model(crops[start : start + 32], model.config.input_channels)
+        scores = Judge(x)(model.reconstruct(torch.from_numpy(x)).numpy())
+        parts.append({name: scores[name] for name in MEASURES})
+    return means(joined(parts))
+
+
+def measure(names: Sequence[str], config: RunConfig, args) -> dict:
+    """Train and judge the variants that are not in the report yet; return the report."""
+    report = {'minutes': args.minutes, 'teacher': config.distillation.teacher, 'runs': {}}
+    if args.json.exists():
+        report = json.loads(args.json.read_text())
+        if report['minutes'] != args.minutes:
+            raise SystemExit(f'{args.json} is of {report["minutes"]} minutes a run: move it away')
+    runs = report['runs']
+
+    def save():
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(report, indent=1) + '\n')
+
+    crops = mixture(config.data, config.model.img_size)
+    held_out = mixture(config.data, config.model.img_size, held_out=True)
+    judges = crops_to_judge(config, held_out, args.crops)
+    if unknown := [name for name in names if name not in runs]:
+        for name, seconds in step_times(config, crops, unknown).items():
+            runs[name] = {'cpu_seconds_a_step': round(seconds, 4)}
+        save()
+    if 'figures of the teacher' not in report:
+        teacher = load_network(config.distillation.teacher)
+        report['figures of the teacher'] = {k: judged(teacher, x) for k, x in judges.items()}
+        save()
+    for name in names:
+        run = runs[name]
+        if 'figures' in run:
+            continue
+        wanted = budgeted(variant(config, name), 60 * args.minutes, run['cpu_seconds_a_step'])
+        folder = args.runs / name.replace(' ', '_')
+        start = time.process_time()
+        trained = fit(wanted, crops, held_out, folder, progress=True)
+        run['cpu_minutes'] = round((time.process_time() - start) / 60, 2)  # of this start
+        run['steps'] = wanted.training.steps
+        run['figures'] = {kind: judged(trained.model, x) for kind, x in judges.items()}
+        save()
+    return report
+
+
+def table(report: dict) -> str:
+    """Return the report as text."""
+    rows = [(n, r) for n, r in report['runs'].items() if 'figures' in r]
+    rows.append(('the teacher itself', {'figures': report['figures of the teacher']}))
+    kinds = list(rows[-1][1]['figures'])
+    lines = [f'{report["minutes"]:g} CPU-minutes a run; PSNR (dB) / SSIM / MS-SSIM / perceptual']
+    lines.append(f'{"":24}{"steps":>7}' + ''.join(f'{kind:>28}' for kind in kinds))
+    for name, run in rows:
+        cells = (
+            '{psnr:6.2f} {ssim:.4f} {ms_ssim:.4f} {perceptual:.4f}'.format(**run['figures'][kind])
+            for kind in kinds
+        )
+        lines.append(f'{name:24}{run.get("steps", ""):>7}' + ''.join(f'{c:>28}' for c in cells))
+    return '\n'.join(lines)
+
+
+def gradient(loss: Tensor, at: Tensor) -> float:
+    """Return the median over crops of the length of a loss's gradient at their rows of `at`."""
+    (rows,) = torch.autograd.grad(loss, at, retain_graph=True)
+    return float(rows.flatten(1).norm(dim=1).median()) * len(rows)
+
+
+def scales(config: RunConfig) -> dict[str, float]:
+    """Return the factors with which the terms pull at the latents as hard as squared error."""
+    crops = mixture(config.data, config.model.img_size)
+    x = torch.from_numpy(varied_crops(crops, config, FITTED_CROPS))
+    student = load('tinyvae', backend='torch', device='cpu').module.eval()
+    teacher = load_network(config.distillation.teacher)
+    distiller = Distiller(student, config.training, config.distillation, teacher)
+    distiller.fit_projection(x)
+    x = x[:256]
+    with torch.no_grad():
+        mean, log_var = student.encode(x)
+    mean.requires_grad_()
+    y = student.decoder(mean)
+    code, log_spread = distiller.teacher.encode(x)
+    guess, spread = distiller.projection(mean, log_var)
+    temperature = config.distillation.temperature
+    apart = softened_divergence(code, log_spread.exp(), guess, spread, temperature)
+    unit = gradient(mse_loss(y, x), mean)
+    return {
+        'latent': unit / gradient(apart.mean(), mean),
+        'output': unit / gradient(mse_loss(y, distiller.teacher.decode(code)), mean),
+        'perceptual': unit / gradient(perceptual.perceptual_distance(y, x).mean(), mean),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--config', type=Path, default=CONFIG)
+    parser.add_argument('--minutes', type=float, default=20, help='of CPU time a run (20)')
+    parser.add_argument('--only', nargs='+', choices=CHANGES, metavar='NAME', help='these runs')
+    parser.add_argument('--crops', type=int, default=1000, help='of each kind to judge on (1000)')
+    parser.add_argument('--runs', type=Path, default=Path('out/bench/distillation'))
+    parser.add_argument('--json', type=Path, default=Path('out/bench/distillation.json'))
+    parser.add_argument('--scales', action='store_true', help='measure the scales of the terms')
+    args = parser.parse_args(argv)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    config = read_config(args.config)
+    if args.scales:
+        print(json.dumps(scales(config), indent=1))
+        return
+    print(table(measure(args.only or list(CHANGES), config, args)))
+
+
+if __name__ == '__main__':
+    main()
