@@ -160,11 +160,13 @@ def judged(model: torch.nn.Module, crops: np.ndarray) -> dict[str, float]:
 
 def measure(names: Sequence[str], config: RunConfig, args) -> dict:
     """Train and judge the variants that are not in the report yet; return the report."""
-    report = {'minutes': args.minutes, 'teacher': config.distillation.teacher, 'runs': {}}
+    setting = {'minutes': args.minutes, 'teacher': config.distillation.teacher}
+    report = {**setting, 'runs': {}}
     if args.json.exists():
         report = json.loads(args.json.read_text())
-        if report['minutes'] != args.minutes:
-            raise SystemExit(f'{args.json} is of {report["minutes"]} minutes a run: move it away')
+        for name, value in setting.items():
+            if report[name] != value:
+                raise SystemExit(f'{args.json} is of {name} {report[name]}: move it away')
     runs = report['runs']
 
     def save():
@@ -187,7 +189,7 @@ def measure(names: Sequence[str], config: RunConfig, args) -> dict:
         if 'figures' in run:
             continue
         wanted = budgeted(variant(config, name), 60 * args.minutes, run['cpu_seconds_a_step'])
-        folder = args.runs / name.replace(' ', '_')
+        folder = args.runs / f'{name} {wanted.training.steps} steps'.replace(' ', '_')
         start = time.process_time()
         trained = fit(wanted, crops, held_out, folder, progress=True)
         run['cpu_minutes'] = round((time.process_time() - start) / 60, 2)  # of this start
@@ -234,8 +236,8 @@ def scales(config: RunConfig) -> dict[str, float]:
     y = student.decoder(mean)
     code, log_spread = distiller.teacher.encode(x)
     guess, spread = distiller.projection(mean, log_var)
-    temperature = config.distillation.temperature
-    apart = softened_divergence(code, log_spread.exp(), guess, spread, temperature)
+    told = code.flatten(1), log_spread.flatten(1).exp()
+    apart = softened_divergence(*told, guess, spread, config.distillation.temperature)
     unit = gradient(mse_loss(y, x), mean)
     return {
         'latent': unit / gradient(apart.mean(), mean),

@@ -82,7 +82,9 @@ def median_ms(call, seconds: float = 0.5) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', nargs='?', default='tinyvae')
-    parser.add_argument('--backend', choices=(*BACKENDS, PEER), help='measure this one, in this process')
+    parser.add_argument(
+        '--backend', choices=(*BACKENDS, PEER), help='measure this one, in this process'
+    )
     parser.add_argument('--json', action='store_true')
     args = parser.parse_args()
     root = os.environ.get('HRM_ROOT', '')

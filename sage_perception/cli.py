@@ -30,13 +30,21 @@ COMMANDS = {
     ),
     'codebook': ('sage_perception.training.codebook:main', 'train the tokens of a model'),
     'eval': ('sage_perception.training.evaluate:main', 'measure models on pictures'),
+    'calibrate': (
+        'sage_perception.calibrate:main',
+        'measure how far two models understand each other, and fit a map between them',
+    ),
+    'trust-matrix': (
+        'sage_perception.calibrate:main_matrix',
+        'the same for each pair of several models, as a picture',
+    ),
     'demo': ('sage_perception.demo:main', 'run two cameras on recorded footage, and measure'),
 }
 
 
 def usage() -> str:
     """Return the help text."""
-    commands = '\n'.join(f'  {name:<11} {what}' for name, (_, what) in COMMANDS.items())
+    commands = '\n'.join(f'  {name:<12} {what}' for name, (_, what) in COMMANDS.items())
     return (
         f'usage: sage COMMAND [options]\n\n{commands}\n\n'
         'sage COMMAND --help explains a command; sage --version prints the version.'

@@ -16,8 +16,6 @@ import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.typesys import Stores, get_typestore
 
-from sage_perception.training.config import ConfigError
-
 FILES = {'.mcap', '.db3'}
 IMAGES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
 CROPS = 'sage_msgs/msg/CropArray'
@@ -42,12 +40,12 @@ def is_bag(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path) -> Iterator[AnyReader]:
-    """Open a bag; `ConfigError` if it is broken."""
+    """Open a bag; `ValueError` if it is broken."""
     try:
         with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
             yield reader
     except AnyReaderError as error:
-        raise ConfigError(
+        raise ValueError(
             f'{path} cannot be read: {error} (sage record --repair mends one that was not closed)'
         ) from None
 
@@ -62,7 +60,7 @@ def topics_of(path: Path) -> tuple[list[str], list[str]]:
         ]
         crops = [topic for topic, info in reader.topics.items() if info.msgtype == CROPS]
         if crops and CROPS not in reader.typestore.fielddefs:
-            raise ConfigError(
+            raise ValueError(
                 f'{path} does not say what {CROPS} is: record it as MCAP, or exclude it'
             )
     return images, crops
@@ -95,7 +93,7 @@ def _picture(message: object, encoding: str, path: Path) -> np.ndarray:
     try:
         return message_to_cvimage(message, encoding)
     except ImageError as error:
-        raise ConfigError(f'{path} holds an image that cannot be read: {error}') from None
+        raise ValueError(f'{path} holds an image that cannot be read: {error}') from None
 
 
 def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[object, int]]:

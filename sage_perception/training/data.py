@@ -312,6 +312,8 @@ def mixture(data: DataConfig, size: int, held_out: bool = False) -> Mixture:
         if held_out:
             raise ConfigError(f'{error}: data.held_out fits no file') from None
         raise
+    except ValueError as error:  # a file that cannot be used
+        raise ConfigError(str(error)) from None
     shares = {'stills': data.stills_share, 'motion': 1 - data.stills_share}
     crops = CropConfig(size, data.smallest, whole=data.whole, loose=not held_out)
     return Mixture(tuple(kinds.values()), tuple(shares[kind] for kind in kinds), crops)

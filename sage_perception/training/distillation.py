@@ -44,13 +44,12 @@ class Teacher:
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and logarithm of the variance, `[B, T]` each, of pictures `[B, C, S, S]`."""
-        mean, log_var = self.network.to(x.device).encode(x)
-        return mean.flatten(1), log_var.flatten(1)
+        """Return mean and logarithm of the variance, `[B, T…]`, of pictures `[B, C, S, S]`."""
+        return self.network.to(x.device).encode(x)
 
     @torch.no_grad()
     def decode(self, mean: Tensor) -> Tensor:
-        """Return the pictures in [0, 1] of latents `[B, T]`."""
+        """Return the pictures in [0, 1] of latents `[B, T…]`."""
         return self.network.decode(mean)
 
 
@@ -138,10 +137,11 @@ class Distiller(Trainee):
     def fit_projection(self, x: Tensor) -> None:
         """Start the projection at what fits the latents of pictures `[N, C, S, S]` best."""
         parts = [
-            (self.model.get_latents(part).flatten(1), *self.teacher.encode(part))
-            for part in x.split(64)
+            (self.model.get_latents(part), *self.teacher.encode(part)) for part in x.split(64)
         ]
-        student, teacher, log_var = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        student, teacher, log_var = (
+            torch.cat(kind).flatten(1) for kind in zip(*parts, strict=True)
+        )
         self.projection.fit(student, teacher, log_var.exp(), self.distillation.temperature)
 
     def terms(self, x: Tensor, y: Tensor, mean: Tensor, log_var: Tensor) -> dict[str, Tensor]:
@@ -160,9 +160,8 @@ class Distiller(Trainee):
             code, log_spread = self.teacher.encode(x)
         if weights.latent:
             guess, spread = self.projection(mean.flatten(1), log_var.flatten(1))
-            apart = softened_divergence(
-                code, log_spread.exp(), guess, spread, weights.temperature
-            ).mean()
+            told = code.flatten(1), log_spread.flatten(1).exp()
+            apart = softened_divergence(*told, guess, spread, weights.temperature).mean()
             terms['latent'] = weights.latent / unit * LATENT_SCALE * apart
         if weights.output:
             terms['output'] = weights.output / unit * mse_loss(y, self.teacher.decode(code))

@@ -63,7 +63,8 @@ def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, names: Sequenc
 def latent_statistics(config: RunConfig, model: nn.Module, crops: np.ndarray) -> dict:
     """Return mean and deviation of the latents over crops, float32 `[N, C, S, S]`.
 
-    With another model's encoder they are that model's: the two share one latent space.
+    With another model's encoder they are that model's: the two share one latent space. Of a
+    latent `[K, H, W]` they are those of its K maps, the same at every place.
     """
     if config.encoder:
         known = artefact.read(resolve(config.encoder)).tensors
@@ -72,30 +73,39 @@ def latent_statistics(config: RunConfig, model: nn.Module, crops: np.ndarray) ->
         latents = torch.cat(
             [model.get_latents(part) for part in torch.from_numpy(crops).split(64)]
         )
+    over = (0, *range(2, latents.ndim))
+    shape = latents.shape[1:]
     return {
-        artefact.LATENT_MEAN: latents.mean(0).numpy(),
-        artefact.LATENT_STD: latents.std(0).numpy(),
+        artefact.LATENT_MEAN: latents.mean(over, keepdim=True)[0].expand(shape).numpy().copy(),
+        artefact.LATENT_STD: latents.std(over, keepdim=True)[0].expand(shape).numpy().copy(),
     }
 
 
+def fit_baseline(model: nn.Module, crops: np.ndarray) -> pca.Pca:
+    """Return the principal components of crops, float32 `[N, C, S, S]`, as many as the latent's.
+
+    Where a latent keeps places apart they are those of the blocks that it describes.
+    """
+    if hasattr(model, 'blocks'):
+        return pca.fit(model.blocks(torch.from_numpy(crops)).numpy(), model.config.latent_channels)
+    return pca.fit(crops, model.config.latent_dim)
+
+
 def write(
-    folder: Path, config: RunConfig, model: nn.Module, crops: np.ndarray, baseline: pca.Pca | None
+    folder: Path, config: RunConfig, model: nn.Module, crops: np.ndarray, baseline: pca.Pca
 ) -> None:
     """Write a model folder, all but its card.
 
-    `crops`, float32 `[N, C, S, S]`, are training crops; `baseline` are their principal components,
-    None for a latent too large for them.
+    `crops`, float32 `[N, C, S, S]`, are training crops; `baseline` are their principal components.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = model.float().eval().to(memory_format=torch.contiguous_format)
     tensors = {key: value.contiguous().numpy() for key, value in model.state_dict().items()}
     tensors |= latent_statistics(config, model, crops)
     save_file(tensors, folder / artefact.WEIGHTS)
-    files = [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER]
-    if baseline:
-        halves = {'mean': baseline.mean, 'components': baseline.components}
-        save_file({k: v.astype(np.float16) for k, v in halves.items()}, folder / artefact.PCA)
-        files.append(artefact.PCA)
+    files = [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER, artefact.PCA]
+    halves = {'mean': baseline.mean, 'components': baseline.components}
+    save_file({k: v.astype(np.float16) for k, v in halves.items()}, folder / artefact.PCA)
     size = model.config.img_size
     picture = torch.zeros(2, model.config.input_channels, size, size)
     latent = torch.zeros(2, *tensors[artefact.LATENT_MEAN].shape)
@@ -168,10 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     sample = crops.sample(config.training.fitted_crops, seed=1)
     x = to_model(sample, config.model.input_channels)
-    baseline = None
-    if hasattr(config.model, 'latent_dim'):
-        baseline = pca.fit(varied_crops(crops, config), config.model.latent_dim)
-    write(args.to, config, model, x, baseline)
+    write(args.to, config, model, x, fit_baseline(model, varied_crops(crops, config)))
     print(f'{artefact.read(args.to).id} in {args.to}')
     if args.tensorrt:
         try:

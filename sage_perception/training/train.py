@@ -87,7 +87,9 @@ def new_model(config: RunConfig, crops: Mixture) -> nn.Module:
     model = FAMILIES[config.family].network(config.model)
     if config.encoder:
         keep_encoder(model, config.encoder)
-    elif hasattr(model, 'init_linear'):
+    elif hasattr(model, 'start_from_crops'):
+        model.start_from_crops(torch.from_numpy(varied_crops(crops, config)))
+    else:
         start_from_components(model, varied_crops(crops, config))
     return model
 

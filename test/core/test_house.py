@@ -18,7 +18,7 @@ FLOORS = {
     1: ('latent', 'vision', 'graph', 'runtime', 'terminal'),
     2: ('models', 'trust', 'supervisor'),
     3: ('ros', 'bags', 'training'),
-    4: ('nodes', 'cli', 'up', 'doctor', 'demo', 'coding', 'keyring'),
+    4: ('nodes', 'cli', 'up', 'doctor', 'demo', 'coding', 'keyring', 'calibrate'),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

@@ -188,7 +188,7 @@ def test_impossible_configuration_is_named(field, value):
 
 def test_both_backends_agree_on_an_exported_model(model, x, tmp_path):
     run = SimpleNamespace(name='small', version='1', family='lightweight', encoder='')
-    export.write(tmp_path, run, model, x.numpy(), None)
+    export.write(tmp_path, run, model, x.numpy(), export.fit_baseline(model, x.numpy()))
     torch_codec = load(tmp_path, backend='torch')
     onnx_codec = load(tmp_path, backend='onnxruntime')
     assert onnx_codec.latent_shape == (12, 2, 2)

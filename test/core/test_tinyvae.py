@@ -135,7 +135,13 @@ def test_enlarge_starts_as_bicubic(x, factor):
 
 @pytest.mark.parametrize(
     ('field', 'value'),
-    [('latent_dim', 0), ('img_size', 65), ('img_size', 0), ('encoder_width', 10), ('input_channels', 2)],
+    [
+        ('latent_dim', 0),
+        ('img_size', 65),
+        ('img_size', 0),
+        ('encoder_width', 10),
+        ('input_channels', 2),
+    ],
 )
 def test_impossible_configuration_is_named(field, value):
     with pytest.raises(ValueError, match=field):

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -115,39 +114,46 @@ def metrics(run):
     return json.loads((run / 'metrics.json').read_text())
 
 
+KILLED = """
+import os, signal, sys
+from sage_perception.training import train
+step = train.Trainee.training_step
+def killed(trainee, *batch):
+    if trainee.global_step == 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(trainee, *batch)
+train.Trainee.training_step = killed
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
 def test_training_lowers_the_loss_and_resumes_after_a_kill(config_file, tmp_path):
-    path, parts = config_file(training={'steps': 48}), tmp_path / 'parts'
+    path, parts = config_file(), tmp_path / 'parts'
     config = train.read_config(path)
     whole = train.train(config, tmp_path / 'whole', progress=False)
     rows = np.genfromtxt(
         next((tmp_path / 'whole').rglob('metrics.csv')), delimiter=',', names=True
     )
     psnr = rows['val_psnr'][~np.isnan(rows['val_psnr'])]
-    assert len(psnr) == 6
+    assert len(psnr) == 2
     assert psnr[1] > psnr[0]
     figures = metrics(tmp_path / 'whole')
-    assert figures['steps'] == 48
-    assert figures['val_psnr'] == pytest.approx(psnr[-1], abs=1e-3)
+    assert figures['steps'] == 16
+    assert figures['val_psnr'] == pytest.approx(psnr[1], abs=1e-3)
     assert figures['parameters'] == weights(whole).numel()
     assert figures['seconds'] > 0
     assert not figures['stopped_early']
 
-    # The same run, killed in its midst: every step and crop comes out the same.
-    module = 'sage_perception.training.train'
-    command = [sys.executable, '-m', module, str(path), '--out', str(parts)]
+    # The same run, killed in the midst of its second epoch: it comes out the same.
+    command = [sys.executable, '-c', KILLED, path, '--out', parts]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        while not (parts / 'last.ckpt').exists() and process.poll() is None:
-            time.sleep(0.01)
-        process.kill()
-        error = process.communicate()[1]
-    assert process.returncode == -signal.SIGKILL, error
-    reached = torch.load(parts / 'last.ckpt', weights_only=True)['global_step']
-    assert 0 < reached < 48
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert torch.load(parts / 'last.ckpt', weights_only=True)['global_step'] == 8
     assert not (parts / 'metrics.json').exists()
     resumed = train.train(config, parts, progress=False)
     torch.testing.assert_close(weights(resumed), weights(whole), atol=1e-6, rtol=1e-4)
-    assert metrics(parts)['steps'] == 48
+    assert metrics(parts)['steps'] == 16
 
 
 RECORDER = """
@@ -390,6 +396,12 @@ def test_mistakes_in_a_configuration_are_named(config_file, tmp_path, capsys, ch
     assert error.count('\n') == 1
 
 
+def test_a_batch_that_processes_cannot_share_is_named(config_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('WORLD_SIZE', '3')
+    assert train.main([str(config_file()), '--out', str(tmp_path / 'run')]) == 2
+    assert 'training.batch 16 is no multiple of 3 processes' in capsys.readouterr().err
+
+
 def test_other_mistakes_are_named(config_file, data, tmp_path, capsys):
     path = config_file()
     assert train.main([str(tmp_path / 'none.yaml')]) == 2
@@ -401,6 +413,9 @@ def test_other_mistakes_are_named(config_file, data, tmp_path, capsys):
     assert evaluate.main(['tinyvae', '--data', str(tmp_path / 'nothing')]) == 2
     assert 'is no folder' in capsys.readouterr().err
     (tmp_path / 'broken.png').write_text('no picture')
+    assert train.main([str(config_file(data={'root': str(tmp_path), 'held_out': []}))]) == 2
+    assert 'sage train: ' in (error := capsys.readouterr().err)
+    assert 'broken.png is not a picture' in error
     assert evaluate.main(['tinyvae', '--data', str(tmp_path)]) == 2
     assert 'broken.png is not a picture' in capsys.readouterr().err
 
