@@ -47,6 +47,8 @@ os.environ['ROS_DOMAIN_ID'] = str(_own.__enter__())
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 if os.environ.get('ROS_DISTRO') == 'humble':
     os.environ['ROS_LOCALHOST_ONLY'] = '1'
+# The keys of whoever runs the tests are not those of the tests.
+os.environ['SAGE_KEYS'] = str(Path(tempfile.gettempdir(), 'sage_test_without_keys'))
 # The messages read it when they are imported.
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 
