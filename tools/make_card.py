@@ -92,6 +92,7 @@ def figures_section(codec: Codec, reports: list[dict], path: Path) -> str:
     first = reports[0]
     lines += [
         '',
+        f'Mean squared error {first["mse"]:.4f} ({first["protocol"]} crops of all kinds). '
         f'{first["active_dims"]} of {first["dims"]} dimensions are active (variance above 0.01); '
         f'the divergence is {first["kl_per_dim"]:.1f} nats a dimension.',
         '',
