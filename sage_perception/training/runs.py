@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sage_perception.models import artefact
 from sage_perception.models.families import FAMILIES
-from sage_perception.models.registry import load
+from sage_perception.models.registry import load, resolve
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 
 CONFIG = 'run.yaml'
@@ -25,7 +26,10 @@ METRICS = 'metrics.json'
 
 
 def load_run(config: RunConfig, run: Path) -> nn.Module:
-    """Return the network of a run's last checkpoint, with its averaged weights."""
+    """Return the network of a run's last checkpoint, with its averaged weights.
+
+    An encoder that is another model's is taken from there: averaging has rounded this one.
+    """
     path = run / CHECKPOINT
     if not path.is_file():
         raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
@@ -44,7 +48,24 @@ def load_run(config: RunConfig, run: Path) -> nn.Module:
             f'{path} is of a model with another configuration: take the one it was trained with, '
             'or another run folder'
         ) from None
+    if config.encoder:
+        keep_encoder(model, artefact.read(resolve(config.encoder)))
     return model
+
+
+def keep_encoder(model: nn.Module, known: artefact.Artefact) -> None:
+    """Give a network the encoder of a model, and let it not be trained."""
+    prefix = 'encoder.'
+    weights = {
+        name.removeprefix(prefix): torch.from_numpy(value)
+        for name, value in known.tensors.items()
+        if name.startswith(prefix)
+    }
+    try:
+        model.encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConfigError(f'encoder: {known.id} is not what model says: {error}') from None
+    model.encoder.requires_grad_(False)
 
 
 def load_network(name: str) -> nn.Module:

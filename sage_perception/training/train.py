@@ -41,7 +41,7 @@ from sage_perception.training.config import (
 )
 from sage_perception.training.data import CropStream, Mixture, mixture, to_model
 from sage_perception.training.distillation import FITTED_CROPS, new_distiller
-from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, load_run
+from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, keep_encoder, load_run
 from sage_perception.training.trainee import Trainee
 
 
@@ -86,7 +86,7 @@ def new_model(config: RunConfig, crops: Mixture) -> nn.Module:
     """Return the network to train: at the principal components, or with a model's encoder."""
     model = FAMILIES[config.family].network(config.model)
     if config.encoder:
-        keep_encoder(model, config.encoder)
+        start_from_model(model, config.encoder)
     elif hasattr(model, 'start_from_crops'):
         model.start_from_crops(torch.from_numpy(varied_crops(crops, config)))
     else:
@@ -94,22 +94,20 @@ def new_model(config: RunConfig, crops: Mixture) -> nn.Module:
     return model
 
 
-def keep_encoder(model: nn.Module, name: str) -> None:
-    """Give a network the encoder of a model, by name or folder, and let it not be trained.
+def start_from_model(model: nn.Module, name: str) -> None:
+    """Give a network the encoder of a model, by name or folder, to keep, and a start to train on.
 
-    What its decoder has of the same name and shape, such as the linear path, is where it starts.
+    What the decoders have in common by name and shape, such as the linear path, is that start.
     """
     known = artefact.read(resolve(name))
+    keep_encoder(model, known)
     own = model.state_dict()
-    given = {
+    common = {
         key: torch.from_numpy(value)
         for key, value in known.tensors.items()
         if key in own and value.shape == own[key].shape
     }
-    if missing := [key for key in own if key.startswith('encoder.') and key not in given]:
-        raise ConfigError(f'encoder: {known.id} is not what model says: {missing[0]} differs')
-    model.load_state_dict(given, strict=False)
-    model.encoder.requires_grad_(False)
+    model.load_state_dict(common, strict=False)
 
 
 def start_from_components(model: nn.Module, crops: np.ndarray) -> None:
@@ -138,8 +136,6 @@ def new_trainee(config: RunConfig, crops: Mixture, run: Path) -> Trainee:
     """Return what is trained: from the start on, or with what the folder of a run has of it."""
     resumed = (run / CHECKPOINT).exists()
     model = load_run(config, run) if resumed else new_model(config, crops)
-    if resumed and config.encoder:
-        model.encoder.requires_grad_(False)
     if config.distillation is None:
         return Trainee(model, config.training)
     distiller = new_distiller(model, config)

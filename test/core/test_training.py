@@ -295,6 +295,24 @@ def test_engines_are_built_with_what_tensorrt_wants_to_know(tmp_path, monkeypatc
         export.build_engines(tmp_path)
 
 
+def test_a_larger_decoder_shares_the_latent_space(config_file, tmp_path):
+    run, base, large = tmp_path / 'run', tmp_path / 'base', tmp_path / 'large'
+    path = config_file()
+    assert train.main([str(path), '--out', str(run / '1')]) == 0
+    assert export.main([str(path), '--run', str(run / '1'), '--to', str(base)]) == 0
+    path = config_file(name='large', encoder=str(base), model={'decoder_width': 24})
+    assert train.main([str(path), '--out', str(run / '2')]) == 0
+    assert export.main([str(path), '--run', str(run / '2'), '--to', str(large)]) == 0
+    speaker, listener = load(base), load(large)
+    assert listener.parameters > speaker.parameters
+    assert listener.id.fingerprint == speaker.id.fingerprint
+    x = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
+    z = speaker.encode(x)
+    assert np.array_equal(z, listener.encode(x))
+    assert not np.array_equal(speaker.decode(z), listener.decode(z))
+    np.testing.assert_allclose(listener.latent_mean, speaker.latent_mean)
+
+
 def test_training_starts_at_pca(config_file):
     config = train.read_config(config_file(model={'encoder_width': 64, 'decoder_width': 48}))
     mixture = train.mixture(config.data, 64)
