@@ -9,6 +9,7 @@ the endpoints and the documentation alike.
 from __future__ import annotations
 
 import copy
+import faulthandler
 import gc
 import signal
 import sys
@@ -38,6 +39,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 EXIT_CONFIGURATION = 2
+LET_GO_S = 3.0
 
 AUTOSTART = Parameter(
     'autostart',
@@ -297,6 +299,8 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
             return _refuse(error)
         raise
     finally:
+        # Rarely the middleware does not let go of a participant: then say where it hangs.
+        faulthandler.dump_traceback_later(LET_GO_S, file=sys.__stderr__)
         if node is not None:
             node.close()
         if executor is not None:
@@ -304,6 +308,7 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        faulthandler.cancel_dump_traceback_later()
     return 0
 
 
