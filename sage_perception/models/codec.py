@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from sage_perception.latent import ModelId
+from sage_perception.models import arithmetic
 from sage_perception.models.artefact import LATENT_MEAN, LATENT_STD, Artefact, ModelError
 
 
@@ -106,8 +107,8 @@ class Codec(ABC):
 
         Both are one latent without the batch; the first and last pictures are their own.
         """
-        share = np.linspace(0, 1, steps, dtype=np.float32).reshape(-1, *[1] * a.ndim)
-        return self.decode(a + share * (b - a))
+        way = arithmetic.interpolate(a.ravel(), b.ravel(), np.linspace(0, 1, steps))
+        return self.decode(way.reshape(steps, *a.shape))
 
     def require_pictures(self, x: np.ndarray) -> None:
         """Raise `ModelError` unless `x` is an array or tensor of floats `[B, C, S, S]`."""

@@ -6,21 +6,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from torch import nn
-
 from sage_perception.models.lightweight import LightweightVAE, LightweightVAEConfig
 from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
+from sage_perception.models.vae import VAE
 
 
 class Family(NamedTuple):
-    """A dataclass of settings, and the network that is built from it.
-
-    A network has `encode`, `get_latents`, `decode`, `reconstruct`, `forward` and `config` as
-    `TinyVAE` has them.
-    """
+    """A dataclass of settings, and the network that is built from it."""
 
     config: type[Any]
-    network: type[nn.Module]
+    network: type[VAE]
 
 
 FAMILIES = {

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss, pixel_unshuffle
+from torch.nn.functional import pixel_unshuffle
 
 from sage_perception.models.layers import Residual
+from sage_perception.models.vae import VAE
 
 BLOCK = 32  # side of the square of pixels that a place of the latent stands for
 CELL = 8  # side of the squares at which the convolutions look first and paint last
@@ -137,7 +138,7 @@ class Decoder(nn.Module):
         return painted + self.detail(seen) + 0.5
 
 
-class LightweightVAE(nn.Module):
+class LightweightVAE(VAE):
     """A variational autoencoder (Kingma and Welling, 2013) whose latent keeps places apart.
 
     K is `latent_channels`, H = W = `latent_size`.
@@ -148,37 +149,6 @@ class LightweightVAE(nn.Module):
         self.config = config or LightweightVAEConfig()
         self.encoder = Encoder(self.config)
         self.decoder = Decoder(self.config)
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `(mean, log_var)`, both `[B, K, H, W]`, of pictures `[B, C, S, S]` in [0, 1]."""
-        return self.encoder(x)
-
-    def get_latents(self, x: Tensor) -> Tensor:
-        """Return the latents `[B, K, H, W]` of pictures: the means, nothing random."""
-        return self.encoder(x)[0]
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the pictures `[B, C, S, S]` in [0, 1] of latents `[B, K, H, W]`."""
-        return self.decoder(z).clamp(0, 1)
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Return what is left of pictures `[B, C, S, S]` after encoding and decoding."""
-        return self.decode(self.get_latents(x))
-
-    def reconstruction_loss(self, x: Tensor) -> Tensor:
-        """Return the mean squared error `[B]` of each picture's reconstruction."""
-        return mse_loss(self.reconstruct(x), x, reduction='none').mean((1, 2, 3))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `(reconstruction, mean, log_var)`; the code is sampled in training mode only.
-
-        The reconstruction is not clamped, so that its gradient does not die outside [0, 1].
-        """
-        mean, log_var = self.encoder(x)
-        z = mean
-        if self.training:
-            z = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
-        return self.decoder(z), mean, log_var
 
     def blocks(self, x: Tensor) -> Tensor:
         """Return the blocks `[B·H·W, C·32·32]` of pictures `[B, C, S, S]`."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, mse_loss, pixel_unshuffle
+from torch.nn.functional import adaptive_avg_pool2d, pixel_unshuffle
 
 from sage_perception.models.layers import (
     DepthwiseSeparable,
@@ -23,6 +23,7 @@ from sage_perception.models.layers import (
     Opponent,
     Residual,
 )
+from sage_perception.models.vae import VAE
 
 GRID = 16  # side of the small picture that the linear path sees and paints
 CELLS = 4  # side of the encoder's last feature maps
@@ -182,7 +183,7 @@ def refinement(channels: int, config: TinyVAEConfig) -> list[nn.Module]:
     return [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
 
 
-class TinyVAE(nn.Module):
+class TinyVAE(VAE):
     """A variational autoencoder (Kingma and Welling, 2013) for the crops of visual attention."""
 
     def __init__(self, config: TinyVAEConfig | None = None):
@@ -190,37 +191,6 @@ class TinyVAE(nn.Module):
         self.config = config or TinyVAEConfig()
         self.encoder = Encoder(self.config)
         self.decoder = Decoder(self.config)
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `(mean, log_var)`, both `[B, D]`, of pictures `[B, C, H, W]` in [0, 1]."""
-        return self.encoder(x)
-
-    def get_latents(self, x: Tensor) -> Tensor:
-        """Return the latents `[B, D]` of pictures `[B, C, H, W]`: the means, nothing random."""
-        return self.encoder(x)[0]
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the pictures `[B, C, img_size, img_size]` in [0, 1] of latents `[B, D]`."""
-        return self.decoder(z).clamp(0, 1)
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Return what is left of pictures `[B, C, H, W]` after encoding and decoding."""
-        return self.decode(self.get_latents(x))
-
-    def reconstruction_loss(self, x: Tensor) -> Tensor:
-        """Return the mean squared error `[B]` of each picture's reconstruction."""
-        return mse_loss(self.reconstruct(x), x, reduction='none').mean((1, 2, 3))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `(reconstruction, mean, log_var)`; the code is sampled in training mode only.
-
-        The reconstruction is not clamped, so that its gradient does not die outside [0, 1].
-        """
-        mean, log_var = self.encoder(x)
-        z = mean
-        if self.training:
-            z = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
-        return self.decoder(z), mean, log_var
 
     @torch.no_grad()
     def init_linear(self, mean: Tensor, components: Tensor) -> None:
