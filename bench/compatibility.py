@@ -31,11 +31,10 @@ from scipy.stats import spearmanr
 from torch.nn.functional import mse_loss
 
 from sage_perception.latent import ModelId
-from sage_perception.models import load
+from sage_perception.models import load, pca
 from sage_perception.models.artefact import DECODER, ENCODER
 from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
 from sage_perception.models.wire import Form, Packer
-from sage_perception.training import pca
 from sage_perception.training.config import read_config
 from sage_perception.training.data import (
     CLIPS,
@@ -48,7 +47,6 @@ from sage_perception.training.data import (
     matches,
     to_model,
 )
-from sage_perception.training.train import start_from_components
 from sage_perception.trust import probes
 from sage_perception.trust.calibration import affine, centred, procrustes, ridge
 from sage_perception.trust.compatibility import Listener, mean_cosine, probe_latents, psnr
@@ -379,7 +377,7 @@ def main() -> int:
         natives.append(pca_voice(f'PCA of {kind}', crops[kind][:1500], 64))
     for kind in ('stills B', 'motion'):
         network = TinyVAE(TinyVAEConfig())
-        start_from_components(network, crops[kind][:1500])
+        network.start_from_crops(torch.from_numpy(crops[kind][:1500]))
         natives.append(trained_voice(f'trained on {kind}', network, crops[kind], args.steps, 1))
     tuned = load(args.model, backend='torch').module.requires_grad_(True)
     natives.append(trained_voice('tuned on motion', tuned, crops['motion'], args.steps, 2))

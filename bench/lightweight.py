@@ -28,9 +28,8 @@ import numpy as np
 import torch
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from sage_perception.models import Codec, ModelError, load
+from sage_perception.models import Codec, ModelError, load, pca
 from sage_perception.models.wire import Form, Packer
-from sage_perception.training import pca
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 from sage_perception.training.data import CropConfig, Mixture, matches, mixture, sources, to_model
 from sage_perception.training.image_codecs import Ladder

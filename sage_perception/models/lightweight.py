@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
+from sage_perception.models import pca
 from sage_perception.models.layers import Residual
 from sage_perception.models.vae import VAE
 
@@ -158,10 +159,10 @@ class LightweightVAE(VAE):
     def start_from_crops(self, crops: Tensor) -> None:
         """Start the linear paths at the principal components of the blocks of training crops.
 
-        `crops` are float `[N, C, S, S]` in [0, 1]. The components (randomised: Halko et al., 2011)
-        keep their orthogonality and are scaled together, so that the latents' variances are 1 on
-        average and distances between latents are distances between blocks. Raises `ValueError`
-        for crops with fewer blocks than there are components.
+        `crops` are float `[N, C, S, S]` in [0, 1]. The components keep their orthogonality and
+        are scaled together, so that the latents' variances are 1 on average and distances between
+        latents are distances between blocks. Raises `ValueError` for crops with fewer blocks than
+        there are components.
         """
         count = self.config.latent_channels
         blocks = (self.blocks(crops) - 0.5) / BLOCK
@@ -170,13 +171,9 @@ class LightweightVAE(VAE):
                 f'{len(crops)} crops have {len(blocks)} blocks, '
                 f'{count} components need more: raise training.fitted_crops'
             )
-        mean = blocks.mean(0)
-        blocks -= mean
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            _, s, v = torch.svd_lowrank(blocks, q=min(count + 16, *blocks.shape), niter=4)
-        scale = (s[:count].square().mean() / len(blocks)).rsqrt()
-        rows = v.T[:count]
+        fitted = pca.fit(blocks.numpy(), count)
+        mean, rows = torch.from_numpy(fitted.mean), torch.from_numpy(fitted.components)
+        scale = ((blocks - mean) @ rows.T).var(0).mean().rsqrt()
         encoder, decoder = self.encoder.linear, self.decoder.linear
         encoder.weight.copy_((rows * scale).view_as(encoder.weight))
         encoder.bias.copy_(-scale * rows @ mean)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TinyVAE: a 64×64 crop to 64 numbers and back with at most 300,000 parameters.
 
-Both halves have a linear path, which `init_linear` sets to the principal components of the
+Both halves have a linear path, which `start_from_crops` sets to the principal components of the
 training crops, and a convolutional path that starts near zero. So training starts at what PCA
 can do and only adds to it. Other sizes, up to a teacher of ten million parameters, are
 configurations of the same class.
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, pixel_unshuffle
 
+from sage_perception.models import pca
 from sage_perception.models.layers import (
     DepthwiseSeparable,
     Enlarge,
@@ -193,14 +194,23 @@ class TinyVAE(VAE):
         self.decoder = Decoder(self.config)
 
     @torch.no_grad()
-    def init_linear(self, mean: Tensor, components: Tensor) -> None:
-        """Start the linear paths from principal components of thumbnails.
+    def start_from_crops(self, crops: Tensor) -> None:
+        """Start the linear paths at the principal components of the thumbnails of training crops.
 
-        `mean` is `[N]`, `components` `[D, N]`, N the numbers of a `Thumbnail`, with orthogonal
-        rows of equal length: the scale of the latents against the thumbnails' pixels.
+        `crops` are float `[N, C, S, S]` in [0, 1]. The components keep their orthogonality and
+        are scaled together, so that the latents' variances are 1 on average and distances between
+        latents are distances between thumbnails. What a latent has more than a thumbnail starts
+        at zero, for the convolutions to fill.
         """
-        scale = components.norm(dim=1, keepdim=True)
-        self.encoder.linear.weight.copy_(components)
-        self.encoder.linear.bias.copy_(-components @ mean)
-        self.decoder.linear.weight.copy_((components / scale**2).T)
-        self.decoder.linear.bias.copy_(mean)
+        small = self.encoder.thumbnail(crops)
+        fitted = pca.fit(small.numpy(), self.config.latent_dim)
+        mean, rows = torch.from_numpy(fitted.mean), torch.from_numpy(fitted.components)
+        scale = ((small - mean) @ rows.T).var(0).mean().rsqrt()
+        encoder, decoder = self.encoder.linear, self.decoder.linear
+        for values in (encoder.weight, encoder.bias, decoder.weight):
+            values.zero_()
+        used = len(rows)
+        encoder.weight[:used] = scale * rows
+        encoder.bias[:used] = -scale * rows @ mean
+        decoder.weight[:, :used] = rows.T / scale
+        decoder.bias.copy_(mean)

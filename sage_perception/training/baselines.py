@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from torch.nn.functional import interpolate
 
 from sage_perception.models import Codec, artefact
-from sage_perception.training.pca import Pca
+from sage_perception.models.pca import Pca
 
 
 def mean_colour(x: np.ndarray) -> np.ndarray:

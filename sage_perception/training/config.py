@@ -46,13 +46,13 @@ class DataConfig:
 class TrainingConfig:
     """How it is trained.
 
-    `beta` weighs the divergence from the unit Gaussian, summed over dimensions, against the mean
-    squared error over pixels. The specification's 0.1 (`docs/models.md`) collapses the code.
-    From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is added. The principal
-    components and the latents' statistics are taken over `fitted_crops`. Validation that does
-    not improve for `patience` epochs ends the run; 0: never. `precision` is Lightning's:
-    `32-true`, `16-mixed`, `bf16-mixed`. `batch` is of all processes together: each step sees the
-    same crops on any number of them.
+    `beta` weighs the divergence from the unit Gaussian, summed over dimensions, against the
+    error of the pictures (`losses.log_error`). The specification's 0.1 (`docs/models.md`)
+    collapses the code. From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is
+    added. The principal components and the latents' statistics are taken over `fitted_crops`.
+    Validation that does not improve for `patience` epochs ends the run; 0: never. `precision` is
+    Lightning's: `32-true`, `16-mixed`, `bf16-mixed`. `batch` is of all processes together: each
+    step sees the same crops on any number of them.
     """
 
     steps: int = 6000

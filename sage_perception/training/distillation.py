@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
-from sage_perception.training import perceptual
+from sage_perception.training import losses, perceptual
 from sage_perception.training.config import (
     ConfigError,
     DistillationConfig,
@@ -148,7 +147,10 @@ class Distiller(Trainee):
         """Return the weighted parts of the loss by name; see `Trainee.terms`."""
         weights = self.distillation
         unit = DistillationConfig.reconstruction
-        factors = {'mse': weights.reconstruction / unit, 'kl': weights.kl / DistillationConfig.kl}
+        factors = {
+            'error': weights.reconstruction / unit,
+            'kl': weights.kl / DistillationConfig.kl,
+        }
         terms = {
             name: factors.get(name, 1) * term
             for name, term in super().terms(x, y, mean, log_var).items()
@@ -164,7 +166,8 @@ class Distiller(Trainee):
             apart = softened_divergence(*told, guess, spread, weights.temperature).mean()
             terms['latent'] = weights.latent / unit * LATENT_SCALE * apart
         if weights.output:
-            terms['output'] = weights.output / unit * mse_loss(y, self.teacher.decode(code))
+            apart = losses.log_error(y, self.teacher.decode(code)).mean()
+            terms['output'] = weights.output / unit * apart
         if weights.perceptual:
             apart = perceptual.perceptual_distance(y, x).mean()
             terms['perceptual'] = weights.perceptual / unit * PERCEPTUAL_SCALE * apart

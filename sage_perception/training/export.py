@@ -20,9 +20,8 @@ import yaml
 from safetensors.numpy import save_file
 from torch import nn
 
-from sage_perception.models import artefact
+from sage_perception.models import artefact, pca
 from sage_perception.models.registry import resolve
-from sage_perception.training import pca
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 from sage_perception.training.data import mixture, to_model
 from sage_perception.training.train import load_run, varied_crops

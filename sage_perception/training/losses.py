@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What training minimises and evaluation reports: PSNR, SSIM, MS-SSIM, KL."""
+"""What training minimises and evaluation reports: errors, PSNR, SSIM, MS-SSIM, KL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
+TYPICAL_ERROR = 5e-3  # mean squared error of a crop of ordinary detail, 23 dB
+NEGLIGIBLE_ERROR = 1e-4  # 40 dB
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
@@ -15,6 +17,17 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio `[B]`, dB, of pictures in [0, 1]; at most 100 dB."""
     error = (a - b).square().mean((1, 2, 3))
     return -10 * error.clamp_min(1e-10).log10()
+
+
+def log_error(a: Tensor, b: Tensor) -> Tensor:
+    """Return the logarithmic error `[B]`, zero or more, of pictures `[B, C, H, W]` in [0, 1].
+
+    The mean squared error m of each crop becomes t·ln(1 + m/n), t and n the typical and the
+    negligible error: near t it falls as fast as m does, and a decibel of a smooth crop counts as
+    much as one of a busy crop. Training on m itself all but forgets the smooth ones.
+    """
+    error = (a - b).square().mean((1, 2, 3))
+    return TYPICAL_ERROR * (error / NEGLIGIBLE_ERROR).log1p()
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 11) -> Tensor:

@@ -31,7 +31,6 @@ from torch.utils.data import DataLoader
 from sage_perception.models import ModelError, artefact
 from sage_perception.models.families import FAMILIES
 from sage_perception.models.registry import resolve
-from sage_perception.training import pca
 from sage_perception.training.config import (
     ConfigError,
     RunConfig,
@@ -87,10 +86,8 @@ def new_model(config: RunConfig, crops: Mixture) -> nn.Module:
     model = FAMILIES[config.family].network(config.model)
     if config.encoder:
         start_from_model(model, config.encoder)
-    elif hasattr(model, 'start_from_crops'):
-        model.start_from_crops(torch.from_numpy(varied_crops(crops, config)))
     else:
-        start_from_components(model, varied_crops(crops, config))
+        model.start_from_crops(torch.from_numpy(varied_crops(crops, config)))
     return model
 
 
@@ -108,28 +105,6 @@ def start_from_model(model: nn.Module, name: str) -> None:
         if key in own and value.shape == own[key].shape
     }
     model.load_state_dict(common, strict=False)
-
-
-def start_from_components(model: nn.Module, crops: np.ndarray) -> None:
-    """Set the linear paths to the principal components of crops, float32 `[N, C, S, S]`.
-
-    The components keep their orthogonality and are scaled together, so that the latents'
-    variances are 1 on average and distances between latents are distances between thumbnails.
-    What a latent has more than a thumbnail starts at zero, for the convolutions to fill.
-    """
-    with torch.no_grad():
-        small = model.encoder.thumbnail(torch.from_numpy(crops)).numpy()
-    fitted = pca.fit(small, model.config.latent_dim)
-    latents = (small - fitted.mean) @ fitted.components.T
-    scale = np.float32(1 / np.sqrt(latents.var(0).mean()))
-    used, numbers = fitted.components.shape
-    rows = torch.ones(model.config.latent_dim, numbers)
-    rows[:used] = torch.from_numpy(fitted.components * scale)
-    model.init_linear(torch.from_numpy(fitted.mean), rows)
-    with torch.no_grad():
-        model.encoder.linear.weight[used:] = 0
-        model.encoder.linear.bias[used:] = 0
-        model.decoder.linear.weight[:, used:] = 0
 
 
 def new_trainee(config: RunConfig, crops: Mixture, run: Path) -> Trainee:

@@ -9,7 +9,6 @@ import math
 import lightning
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from sage_perception.training import losses
 from sage_perception.training.config import TrainingConfig
@@ -48,7 +47,7 @@ class Trainee(lightning.LightningModule):
         `[B, D…]` their latents.
         """
         kl = losses.kl_divergence(mean, log_var).flatten(1).sum(1).mean()
-        terms = {'mse': mse_loss(y, x), 'kl': self.config.beta * kl}
+        terms = {'error': losses.log_error(y, x).mean(), 'kl': self.config.beta * kl}
         if self.global_step >= self.config.ssim_from * self.config.steps:
             terms['ssim'] = self.config.ssim_weight * (1 - losses.ssim(y, x).mean())
         return terms

@@ -109,7 +109,7 @@ def test_at_the_defaults_own_terms_weigh_what_they_weigh_without_a_teacher(pictu
     ours = module.terms(pictures, *outputs)
     plain = super(Distiller, module).terms(pictures, *outputs)
     torch.testing.assert_close({name: ours[name] for name in plain}, plain)
-    assert set(ours) == {'mse', 'kl', 'latent', 'output', 'perceptual'}
+    assert set(ours) == {'error', 'kl', 'latent', 'output', 'perceptual'}
 
 
 @pytest.mark.parametrize('name', TERMS)
@@ -118,12 +118,12 @@ def test_each_term_alone_is_lowered_by_training_on_it(pictures, name):
     module = distiller(replace(ALL, **{**NONE, 'reconstruction': 1e-9, name: 1.0}))
     if module.projection is not None:
         module.fit_projection(smooth(64))
-    key = {'reconstruction': 'mse'}.get(name, name)
+    key = {'reconstruction': 'error'}.get(name, name)
     optimizer = torch.optim.Adam(module.model.parameters(), 3e-3)
     values = []
     for _ in range(12):
         terms = terms_of(module.eval(), pictures)
-        assert set(terms) == {'mse', key}
+        assert set(terms) == {'error', key}
         optimizer.zero_grad()
         sum(terms.values()).backward()
         optimizer.step()
@@ -140,7 +140,7 @@ def test_a_term_that_is_off_is_neither_computed_nor_asked_for(pictures, name, mo
     if name == 'output':
         monkeypatch.setattr(module.teacher.network, 'decode', None)
     terms = terms_of(module, pictures)
-    assert {'reconstruction': 'mse'}.get(name, name) not in terms
+    assert {'reconstruction': 'error'}.get(name, name) not in terms
     assert len(terms) == 4
     assert (module.projection is None) == (name == 'latent')
 
@@ -148,7 +148,7 @@ def test_a_term_that_is_off_is_neither_computed_nor_asked_for(pictures, name, mo
 def test_without_teacher_terms_no_teacher_is_needed(pictures):
     module = distiller(DistillationConfig(latent=0, output=0))
     assert module.teacher is None
-    assert set(terms_of(module, pictures)) == {'mse', 'kl', 'perceptual'}
+    assert set(terms_of(module, pictures)) == {'error', 'kl', 'perceptual'}
 
 
 def gradient(module, x):

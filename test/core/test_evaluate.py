@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sage_perception.models import codebook, load
+from sage_perception.models.pca import Pca
 from sage_perception.training import baselines, evaluate, losses, perceptual, probe, scores
 from sage_perception.training.comparison import Comparison
 from sage_perception.training.image_codecs import CODECS, QUALITIES, Ladder
-from sage_perception.training.pca import Pca
 
 
 def scene(seed, side=96):

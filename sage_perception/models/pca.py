@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Principal components: where TinyVAE starts from and the baseline it has to beat."""
+"""Principal components: where networks start from and the baseline they have to beat."""
 
 from __future__ import annotations
 
