@@ -138,10 +138,11 @@ class RunConfig:
 
 
 def data_of(tree: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the section `data`; a file name there stands for the section of that file."""
-    data = tree['data']
-    if isinstance(data, str):
-        return yaml.safe_load((path.parent / data).read_text())['data']
+    """Return the section `data`; a key `like` names the file whose section it changes."""
+    data = dict(tree['data'])
+    if 'like' in data:
+        other = path.parent / data.pop('like')
+        data = yaml.safe_load(other.read_text())['data'] | data
     return data
 
 

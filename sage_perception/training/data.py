@@ -34,7 +34,7 @@ class CropConfig:
     The side is drawn log-uniformly from `smallest` to the picture's shorter side; with `native`
     every crop has `size` source pixels a side and is not rescaled, with `whole` it is the
     picture's centre. With `loose` the regions that attention chose in clips are moved and scaled
-    a little.
+    a little. They are of any side, unless `smallest` says that nothing is to be enlarged.
     """
 
     size: int = 64
@@ -147,6 +147,8 @@ class Clips:
         elif config.loose:
             side *= log_uniform(rng, 0.7, 1.5)
             centre += rng.uniform(-0.15, 0.15, 2) * side
+        if config.smallest >= config.size:
+            side = max(side, config.size)
         return picture.cut(*(centre - side / 2), side, config.size)
 
 

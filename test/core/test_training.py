@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from sage_perception.models.tinyvae import TinyVAE
 from sage_perception.training import evaluate, export, train
 from sage_perception.training.data import (
     Clips,
+    CropConfig,
     CropStream,
     Mixture,
     Picture,
@@ -353,6 +355,22 @@ def test_clips_are_cut_where_something_moves(data):
     assert crops.shape == (40, 64, 64, 3)
     white = (crops.min(axis=3) > 225).mean(axis=(1, 2))
     assert (white > 0.03).mean() > 0.8  # the white disc is what moves
+
+
+def test_attention_s_regions_grow_where_nothing_is_to_be_enlarged(data):
+    clips, rng = Clips([data / 'clip.avi']), np.random.default_rng(0)
+    narrow, wide = CropConfig(128, smallest=48), CropConfig(128, smallest=128)
+    disc = [(clips.draw(rng, config) > 250).mean() for config in (narrow, wide)]
+    assert disc[1] < 0.7 * disc[0]
+
+
+def test_a_configuration_takes_the_data_of_another(config_file, tmp_path):
+    first = config_file().rename(tmp_path / 'first.yaml')
+    tree = yaml.safe_load(first.read_text())
+    other = tmp_path / 'other.yaml'
+    other.write_text(yaml.safe_dump(tree | {'data': {'like': first.name, 'smallest': 100}}))
+    theirs, ours = (train.read_config(path).data for path in (first, other))
+    assert ours == replace(theirs, smallest=100)
 
 
 def test_cutting_keeps_scale_and_colour():
