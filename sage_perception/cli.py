@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import sys
 
@@ -65,7 +66,13 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     target, _ = COMMANDS[argv[0]]
     sys.argv[0] = f'sage {argv[0]}'
-    return pkgutil.resolve_name(target)(argv[1:]) or 0
+    try:
+        code = pkgutil.resolve_name(target)(argv[1:]) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
 
 
 if __name__ == '__main__':

@@ -197,3 +197,14 @@ def test_coding_needs_no_torch(pictures, tmp_path):
     )
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(pictures):
+    """As `sage encode --print … | head -1`."""
+    command = [sys.executable, '-m', 'sage_perception.cli', 'encode', '--print']
+    pipe = subprocess.Popen(
+        [*command, *map(str, pictures * 100)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    pipe.stdout.readline()
+    pipe.stdout.close()
+    assert (pipe.stderr.read().decode(), pipe.wait()) == ('', 0)
