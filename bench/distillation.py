@@ -23,10 +23,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from sage_perception.models import load
-from sage_perception.training import perceptual
+from sage_perception.training import losses, perceptual
 from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.data import (
     CropConfig,
@@ -238,10 +237,11 @@ def scales(config: RunConfig) -> dict[str, float]:
     guess, spread = distiller.projection(mean, log_var)
     told = code.flatten(1), log_spread.flatten(1).exp()
     apart = softened_divergence(*told, guess, spread, config.distillation.temperature)
-    unit = gradient(mse_loss(y, x), mean)
+    unit = gradient(losses.log_error(y, x).mean(), mean)
+    output = losses.log_error(y, distiller.teacher.decode(code))
     return {
         'latent': unit / gradient(apart.mean(), mean),
-        'output': unit / gradient(mse_loss(y, distiller.teacher.decode(code)), mean),
+        'output': unit / gradient(output.mean(), mean),
         'perceptual': unit / gradient(perceptual.perceptual_distance(y, x).mean(), mean),
     }
 
