@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model on disk: a folder with weights, configuration, ONNX graphs and a card.
 
-    model.safetensors   all weights, and the latents' mean and deviation over training crops
+    model.safetensors   all weights, float16, and the latents' mean and deviation over training
+                        crops, float32
     encoder.onnx        x → mean, log_var
     decoder.onnx        z → y
     pca.safetensors     the principal components that the card compares the model with
@@ -45,7 +46,8 @@ class ModelError(Exception):
 class Artefact:
     """A model folder that has been read and checked.
 
-    `tensors` holds float32 arrays by name: `encoder.*`, `decoder.*`, `latent.mean`, `latent.std`.
+    `tensors` holds arrays by name, as they are stored: `encoder.*` and `decoder.*` float16 or
+    float32, `latent.mean` and `latent.std` float32.
     """
 
     path: Path

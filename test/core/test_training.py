@@ -254,6 +254,7 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
     x = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
     codecs = [load(folder, backend=backend) for backend in ('onnxruntime', 'torch')]
     np.testing.assert_allclose(*(codec.reconstruct(x) for codec in codecs), atol=1e-4)
+    assert codecs[0].artefact.tensors['encoder.linear.weight'].dtype == np.float16
     other = config_file(model={'latent_dim': 9})
     assert train.main([str(other), '--out', str(run)]) == 2
     assert 'is of a model with another configuration' in capsys.readouterr().err
