@@ -25,19 +25,12 @@ from sage_perception.training.config import (
 )
 from sage_perception.training.distillation import Distiller, Projection, softened_divergence
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 SMALL = {'img_size': 32, 'encoder_width': 16, 'decoder_width': 12}
 TERMS = ('reconstruction', 'kl', 'latent', 'output', 'perceptual')
 ALL = DistillationConfig(teacher='teacher', asked=1)
 NONE = dict.fromkeys(TERMS, 0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

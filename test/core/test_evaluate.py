@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scenes import scene, write_scenes
 
 from sage_perception.models import codebook, load
 from sage_perception.models.pca import Pca
@@ -20,17 +21,7 @@ from sage_perception.training import baselines, evaluate, losses, perceptual, pr
 from sage_perception.training.comparison import Comparison
 from sage_perception.training.image_codecs import CODECS, QUALITIES, Ladder
 
-
-def scene(seed, side=96):
-    """Return a picture of discs and noise on a ramp, uint8 RGB."""
-    rng = np.random.default_rng(seed)
-    ramp = np.linspace(*rng.uniform(40, 215, 2), side)
-    image = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (side, side, 3)), np.uint8)
-    for _ in range(12):
-        centre = tuple(int(v) for v in rng.integers(0, side, 2))
-        colour = tuple(float(v) for v in rng.uniform(0, 255, 3))
-        cv2.circle(image, centre, int(rng.integers(4, 30)), colour, -1, cv2.LINE_AA)
-    return (image + rng.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def planes(*images):
@@ -41,26 +32,7 @@ def planes(*images):
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     """Return a folder with three pictures and a clip of a disc that crosses one of them."""
-    folder = tmp_path_factory.mktemp('data')
-    for seed in range(3):
-        cv2.imwrite(str(folder / f'picture{seed}.png'), scene(seed, 160))
-    codec = cv2.VideoWriter.fourcc(*'MJPG')
-    writer = cv2.VideoWriter(str(folder / 'clip.avi'), codec, 25, (160, 160))
-    ground = scene(0, 160)
-    for index in range(40):
-        frame = ground.copy()
-        cv2.circle(frame, (10 + 4 * index, 80), 16, (255, 255, 255), -1)
-        writer.write(frame)
-    writer.release()
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    return write_scenes(tmp_path_factory.mktemp('data'), 3)
 
 
 # Image codecs

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from scenes import scene, write_scenes
 
 from sage_perception.models import load, pca
 from sage_perception.models.registry import resolve
@@ -37,33 +38,13 @@ from sage_perception.training.data import (
     to_model,
 )
 
-
-def scene(seed, side=160):
-    """Return a picture of overlapping discs on a gradient, BGR."""
-    rng = np.random.default_rng(seed)
-    ramp = np.linspace(*rng.uniform(40, 215, 2), side)
-    image = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (side, side, 3)), np.uint8)
-    for _ in range(30):
-        centre = tuple(int(v) for v in rng.integers(0, side, 2))
-        colour = tuple(float(v) for v in rng.uniform(0, 255, 3))
-        cv2.circle(image, centre, int(rng.integers(5, 40)), colour, -1, cv2.LINE_AA)
-    return image
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     """Return a folder with six pictures and a clip of a disc that crosses the first of them."""
-    folder = tmp_path_factory.mktemp('data')
-    for seed in range(6):
-        cv2.imwrite(str(folder / f'picture{seed}.png'), scene(seed))
-    codec = cv2.VideoWriter.fourcc(*'MJPG')
-    writer = cv2.VideoWriter(str(folder / 'clip.avi'), codec, 25, (160, 160))
-    for index in range(50):
-        frame = scene(0)
-        cv2.circle(frame, (5 + 3 * index, 80), 16, (255, 255, 255), -1)
-        writer.write(frame)
-    writer.release()
-    return folder
+    return write_scenes(tmp_path_factory.mktemp('data'), 6)
 
 
 @pytest.fixture
@@ -98,14 +79,6 @@ def config_file(data, tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def weights(trainee):

@@ -1,0 +1,33 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures and a clip to train and measure on, drawn here."""
+
+import cv2
+import numpy as np
+
+
+def scene(seed, side):
+    """Return a picture of discs and noise on a ramp, uint8 `[side, side, 3]`."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(*rng.uniform(40, 215, 2), side)
+    image = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (side, side, 3)), np.uint8)
+    for _ in range(12):
+        centre = tuple(int(v) for v in rng.integers(0, side, 2))
+        colour = tuple(float(v) for v in rng.uniform(0, 255, 3))
+        cv2.circle(image, centre, int(rng.integers(4, 30)), colour, -1, cv2.LINE_AA)
+    return (image + rng.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def write_scenes(folder, count):
+    """Write `picture0.png` … and `clip.avi`, in which a disc crosses the first picture."""
+    for seed in range(count):
+        cv2.imwrite(str(folder / f'picture{seed}.png'), scene(seed, 160))
+    codec = cv2.VideoWriter.fourcc(*'MJPG')
+    writer = cv2.VideoWriter(str(folder / 'clip.avi'), codec, 25, (160, 160))
+    ground = scene(0, 160)
+    for index in range(50):
+        frame = ground.copy()
+        cv2.circle(frame, (5 + 3 * index, 80), 16, (255, 255, 255), -1)
+        writer.write(frame)
+    writer.release()
+    return folder

@@ -1,0 +1,58 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for every autoencoder of pictures, whatever its family."""
+
+import pytest
+import torch
+
+from sage_perception.models.lightweight import LightweightVAE, LightweightVAEConfig
+from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
+from sage_perception.training import losses
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+NETWORKS = {
+    'tinyvae': lambda: TinyVAE(),
+    'separable': lambda: TinyVAE(TinyVAEConfig(separable=1)),
+    'lightweight': lambda: LightweightVAE(LightweightVAEConfig(3, 64, 12, 8, 16, 1)),
+}
+
+
+@pytest.fixture
+def x():
+    return torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(params=NETWORKS)
+def model(request):
+    torch.manual_seed(0)
+    return NETWORKS[request.param]().eval()
+
+
+def test_latents_are_the_mean_and_only_training_is_random(model, x):
+    assert torch.equal(model.get_latents(x), model.encode(x)[0])
+    assert torch.equal(model(x)[0], model(x)[0])
+    model.train()
+    assert torch.equal(model.get_latents(x), model.get_latents(x))
+    assert not torch.equal(model(x)[0], model(x)[0])
+
+
+def test_each_row_of_a_batch_is_computed_alone(model, x):
+    together = model.get_latents(x)
+    alone = torch.cat([model.get_latents(row[None]) for row in x])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_pictures_come_back_in_range(model, x):
+    y = model.decode(100 * torch.randn_like(model.get_latents(x)))
+    assert 0 <= y.min() < y.max() <= 1
+
+
+def test_gradient_reaches_every_parameter(model, x):
+    model.train()
+    reconstruction, mean, log_var = model(x)
+    loss = (reconstruction - x).square().mean() + losses.kl_divergence(mean, log_var).mean()
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
