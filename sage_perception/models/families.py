@@ -6,19 +6,22 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from torch import nn
+
+from sage_perception.models.h_to_l import HToLCompressor, HToLConfig
 from sage_perception.models.lightweight import LightweightVAE, LightweightVAEConfig
 from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
-from sage_perception.models.vae import VAE
 
 
 class Family(NamedTuple):
     """A dataclass of settings, and the network that is built from it."""
 
     config: type[Any]
-    network: type[VAE]
+    network: type[nn.Module]
 
 
 FAMILIES = {
     'tinyvae': Family(TinyVAEConfig, TinyVAE),
     'lightweight': Family(LightweightVAEConfig, LightweightVAE),
+    'h_to_l': Family(HToLConfig, HToLCompressor),
 }

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -16,25 +17,40 @@ PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
 MOST = 64  # pictures at once, which bounds the memory that the runtime keeps
 
 
+def available_device(device: str, precision: str) -> str:
+    """Return the device to compute on; `ModelError` when it cannot be, or not in `precision`."""
+    if device == 'auto':
+        device = 'cpu'
+    if PROVIDERS.get(device) not in onnxruntime.get_available_providers():
+        raise ModelError(
+            f'device {device!r} is not available to onnxruntime here: use cpu'
+            + (', or pip install onnxruntime-gpu' if device == 'cuda' else '')
+        )
+    if precision != 'fp32':
+        raise ModelError(
+            f'onnxruntime computes this model in fp32, not {precision}: '
+            "use precision='fp32', or backend='torch' for fp16"
+        )
+    return device
+
+
+def open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
+    """Return a graph, ready to run on one thread; `ModelError` when its file is missing."""
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: export the model, or use backend='torch'")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[device]])
+
+
 class OnnxCodec(Codec):
     """A model computed by ONNX Runtime on one thread; each half is loaded when first used."""
 
     backend = 'onnxruntime'
 
     def __init__(self, artefact: Artefact, device: str, precision: str):
-        if device == 'auto':
-            device = 'cpu'
-        if PROVIDERS.get(device) not in onnxruntime.get_available_providers():
-            raise ModelError(
-                f'device {device!r} is not available to onnxruntime here: use cpu'
-                + (', or pip install onnxruntime-gpu' if device == 'cuda' else '')
-            )
-        if precision != 'fp32':
-            raise ModelError(
-                f'onnxruntime computes this model in fp32, not {precision}: '
-                "use precision='fp32', or backend='torch' for fp16"
-            )
-        super().__init__(artefact, device, precision)
+        super().__init__(artefact, available_device(device, precision), precision)
 
     def encode_stats(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and logarithm of the variance, float32 `[B, D]`."""
@@ -58,13 +74,7 @@ class OnnxCodec(Codec):
         return self._session(DECODER)
 
     def _session(self, file):
-        path = self.artefact.path / file
-        if not path.is_file():
-            raise ModelError(f"{path} is missing: export the model, or use backend='torch'")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[self.device]])
+        return open_session(self.artefact.path / file, self.device)
 
     @classmethod
     def _run(cls, session, array):

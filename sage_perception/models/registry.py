@@ -10,16 +10,31 @@
 from __future__ import annotations
 
 import importlib.util
+import pkgutil
 from pathlib import Path
 
 from sage_perception.models import artefact
 from sage_perception.models.artefact import ModelError
 from sage_perception.models.codec import Codec
+from sage_perception.models.compressor import Compressor
 
 ZOO = Path(__file__).with_name('zoo')
 BACKENDS = ('auto', 'torch', 'onnxruntime')
 DEVICES = ('auto', 'cpu', 'cuda')
 PRECISIONS = ('fp32', 'fp16')
+COMPRESSORS = 'h_to_l'
+"""The family of what compresses contexts; all others code pictures."""
+LOADED = {
+    False: {
+        'onnxruntime': 'sage_perception.models.onnx_codec:OnnxCodec',
+        'torch': 'sage_perception.models.torch_codec:TorchCodec',
+    },
+    True: {
+        'onnxruntime': 'sage_perception.models.onnx_compressor:OnnxCompressor',
+        'torch': 'sage_perception.models.torch_compressor:TorchCompressor',
+    },
+}
+"""What computes a model, by whether it is a compressor and by backend; imported when asked for."""
 
 
 def available() -> dict[str, Path]:
@@ -32,8 +47,10 @@ def load(
     backend: str = 'auto',
     device: str = 'auto',
     precision: str = 'fp32',
-) -> Codec:
+) -> Codec | Compressor:
     """Load a model by its name in the package or from a folder.
+
+    A model of pictures is a `Codec`, one of the family `h_to_l` a `Compressor` of contexts.
 
     `backend` is `'auto'`, `'torch'` or `'onnxruntime'`; `device` `'auto'`, `'cpu'` or `'cuda'`;
     `precision` `'fp32'` or `'fp16'`. Automatically, ONNX Runtime computes on the CPU where it is
@@ -53,11 +70,9 @@ def load(
         backend = 'onnxruntime' if cpu and installed('onnxruntime') else 'torch'
     if not installed(backend):
         raise ModelError(f'backend {backend} is not installed: pip install {backend}')
-    if backend == 'onnxruntime':
-        from sage_perception.models.onnx_codec import OnnxCodec as Chosen
-    else:
-        from sage_perception.models.torch_codec import TorchCodec as Chosen
-    return Chosen(artefact.read(path), device, precision)
+    model = artefact.read(path)
+    chosen = pkgutil.resolve_name(LOADED[model.family == COMPRESSORS][backend])
+    return chosen(model, device, precision)
 
 
 def resolve(name_or_path: str | Path) -> Path:

@@ -13,18 +13,23 @@ from sage_perception.models.families import FAMILIES
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16}
 
 
+def available_device(device: str) -> str:
+    """Return the device to compute on; `ModelError` when torch does not have it here."""
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise ModelError('device cuda is not available to torch here: use device cpu')
+    return device
+
+
 class TorchCodec(Codec):
     """A model computed by torch, in inference mode; `module` is the network itself."""
 
     backend = 'torch'
 
     def __init__(self, artefact: Artefact, device: str, precision: str):
-        if device == 'auto':
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        if device == 'cuda' and not torch.cuda.is_available():
-            raise ModelError('device cuda is not available to torch here: use device cpu')
-        super().__init__(artefact, device, precision)
-        self.module = build(artefact).to(device, DTYPES[precision]).eval()
+        super().__init__(artefact, available_device(device), precision)
+        self.module = build(artefact).to(self.device, DTYPES[precision]).eval()
 
     def encode_stats(self, x):
         """Return mean and logarithm of the variance, float32 `[B, D…]`."""

@@ -12,7 +12,10 @@ import yaml
 
 from sage_perception.models.families import FAMILIES
 
-KEYS = {'name', 'version', 'family', 'model', 'data', 'training', 'encoder', 'distillation'}
+KEYS = {
+    *('name', 'version', 'family', 'model', 'data', 'training', 'encoder', 'distillation'),
+    'contexts',
+}
 PRECISIONS = ('32-true', '16-mixed', 'bf16-mixed')
 
 
@@ -119,12 +122,33 @@ class DistillationConfig:
 
 
 @dataclass(frozen=True)
+class ContextsConfig:
+    """Which contexts a compressor learns from, recorded from the clips and pictures of `data`.
+
+    `encoder` makes the latents. Each clip is played `runs` times, through other windows each
+    time, those kept apart more often; `montages` scenes are made of pictures, a third as many of
+    those kept apart.
+    """
+
+    encoder: str = 'tinyvae'
+    runs: int = 2
+    montages: int = 18
+
+    def __post_init__(self):
+        if self.runs < 1 or self.montages < 0:
+            raise ConfigError(
+                f'contexts.runs is {self.runs}, 1 at least; contexts.montages {self.montages}, '
+                '0 at least'
+            )
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole configuration file.
 
     `model` is the configuration of a network of `family`. `encoder` names a model, or its
     folder, whose encoder and so whose latent space is kept as it is: only a decoder is trained.
-    With `distillation` there is a teacher.
+    With `distillation` there is a teacher. With `contexts` it compresses those, not pictures.
     """
 
     name: str
@@ -135,6 +159,7 @@ class RunConfig:
     training: TrainingConfig
     encoder: str = ''
     distillation: DistillationConfig | None = None
+    contexts: ContextsConfig | None = None
 
 
 def data_of(tree: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -166,6 +191,7 @@ def read_config(path: Path) -> RunConfig:
             distillation=DistillationConfig(**tree['distillation'])
             if 'distillation' in tree
             else None,
+            contexts=ContextsConfig(**tree['contexts']) if 'contexts' in tree else None,
         )
     except FileNotFoundError as error:
         raise ConfigError(f'{error.filename}: no such file') from None

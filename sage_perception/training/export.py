@@ -38,25 +38,27 @@ class Half(nn.Module):
         super().__init__()
         self.model, self.method = model, method
 
-    def forward(self, x):
+    def forward(self, *given):
         """Return what the method returns."""
-        return getattr(self.model, self.method)(x)
+        return getattr(self.model, self.method)(*given)
 
 
-def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, names: Sequence[str]) -> None:
-    """Write a network as ONNX with any batch size; `names` are its input's and outputs'."""
+def to_onnx(
+    module: nn.Module, example: Sequence[torch.Tensor], path: Path, names: Sequence[str]
+) -> None:
+    """Write a network as ONNX with any batch size; `names` are its inputs' and outputs'."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', DeprecationWarning)  # the exporter by tracing is kept
         warnings.simplefilter('ignore', torch.jit.TracerWarning)  # of group_norm's own checks
         warnings.filterwarnings('ignore', 'Constant folding', UserWarning)
         torch.onnx.export(
             module.eval(),
-            (example,),
+            tuple(example),
             str(path),
             opset_version=OPSET,
             dynamo=False,
-            input_names=names[:1],
-            output_names=names[1:],
+            input_names=names[: len(example)],
+            output_names=names[len(example) :],
             dynamic_axes={name: {0: 'batch'} for name in names},
         )
 
@@ -136,8 +138,8 @@ def write(
     size = model.config.img_size
     picture = torch.zeros(2, model.config.input_channels, size, size)
     latent = torch.zeros(2, *tensors[artefact.LATENT_MEAN].shape)
-    to_onnx(Half(model, 'encode'), picture, folder / artefact.ENCODER, ['x', 'mean', 'log_var'])
-    to_onnx(Half(model, 'decode'), latent, folder / artefact.DECODER, ['z', 'y'])
+    to_onnx(Half(model, 'encode'), [picture], folder / artefact.ENCODER, ['x', 'mean', 'log_var'])
+    to_onnx(Half(model, 'decode'), [latent], folder / artefact.DECODER, ['z', 'y'])
     for file in (artefact.ENCODER, artefact.DECODER):
         store_in_half(folder / file)
     settings = asdict(model.config)
@@ -200,6 +202,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         config = read_config(args.config)
+        if config.contexts is not None:
+            from sage_perception.training import compression
+
+            compression.export(config, args.run, args.to)
+            print(f'{artefact.read(args.to).id} in {args.to}')
+            return 0
         model = load_run(config, args.run)
         crops = mixture(config.data, config.model.img_size)
     except (ConfigError, FileNotFoundError) as error:

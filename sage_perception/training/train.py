@@ -124,6 +124,10 @@ def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
 
     Returns the trained module with the averaged weights.
     """
+    if config.contexts is not None:
+        from sage_perception.training import compression
+
+        return compression.train(config, out, progress)
     crops = mixture(config.data, config.model.img_size)
     held_out = mixture(config.data, config.model.img_size, held_out=True)
     return fit(config, crops, held_out, out, progress)
@@ -137,8 +141,6 @@ def fit(
     Under torchrun each process takes its share of every batch, and the first one writes.
     """
     cv2.setNumThreads(1)
-    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
-    warnings.filterwarnings('ignore', 'Checkpoint directory .* not empty', UserWarning)
     lightning.seed_everything(config.training.seed, verbose=False)
     processes = int(os.environ.get('WORLD_SIZE', 1))  # which torchrun sets, and the others below
     if config.training.batch % processes:
@@ -147,6 +149,20 @@ def fit(
         )
     out.mkdir(parents=True, exist_ok=True)
     trainee = new_trainee(config, crops, out)
+    data = CropData(crops, held_out, config.model.input_channels, config.training)
+    return learn(config, trainee, data, out, progress)
+
+
+def learn(
+    config: RunConfig,
+    trainee: Trainee,
+    data: lightning.LightningDataModule,
+    out: Path,
+    progress: bool = True,
+) -> Trainee:
+    """Train on `data`, or go on with what the folder `out` holds; leave checkpoint and metrics."""
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    warnings.filterwarnings('ignore', 'Checkpoint directory .* not empty', UserWarning)
     timer = Timer()
     trainer = lightning.Trainer(
         accelerator='auto',
@@ -170,7 +186,6 @@ def fit(
     )
     if trainer.is_global_zero:
         write_config(config, out / CONFIG)
-    data = CropData(crops, held_out, config.model.input_channels, config.training)
     resume = out / CHECKPOINT
     trainer.fit(trainee, data, ckpt_path=resume if resume.exists() else None)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -1,0 +1,395 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what compressors of H contexts retain, and what can be read from their 256 numbers.
+
+    for v in bottleneck attention hierarchical hybrid linear; do
+      sage train config/train/h_to_l_$v.yaml
+    done
+    python bench/compressor.py
+
+All are trained as their configurations say, the hybrid for the fewest steps, on contexts recorded
+from the same files, and are null where they are not yet.
+They are measured on contexts from files kept apart: `retained_r2` on the clips among them,
+`retained_r2_pictures` on scenes made of pictures. The variance is about each number's mean over
+these contexts. `h_to_l_hybrid` is also measured as it ships, on ONNX Runtime.
+
+Probes are read from contexts and from codes by the same kinds of read-out, fitted to training
+contexts: ridge regressions, and `LModule` for the task, to point a camera at where the most
+salient thing will be in half a second. `identity` is the share of contexts in which a classifier
+that has seen half of a held-out run's contexts knows which thing leads in the others.
+
+`--contexts FILE.npz` measures other contexts: `features` [N, parts, width], each of a `scene` [N],
+on scenes kept apart. With HRM_ROOT set to a checkout of the public original
+(github.com/dp-web4/HRM) the speed of its hybrid is measured too. Prints one JSON object and writes
+out/bench/compressor.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sage_perception.context import BLOCKS
+from sage_perception.models import load, pca
+from sage_perception.models.h_to_l import (
+    VARIANTS,
+    HToLCompressor,
+    HToLConfig,
+    explained_variance,
+)
+from sage_perception.models.l_module import PAN_TILT, LModule
+from sage_perception.training import compression
+from sage_perception.training.config import read_config
+from sage_perception.training.contexts import Contexts
+from sage_perception.training.runs import CHECKPOINT, load_run
+
+BATCH = 16
+LEADERS = compression.LEADING  # things whose salience and geometry are read
+RIDGES = (1e0, 1e1, 1e2, 1e3, 1e4, 1e5)  # tried on part of the training runs
+HEAD_STEPS = 600
+FOLDS = 5
+HITS = 0.15  # half frames: how near the camera is to point
+
+
+def median_ms(call: Callable, seconds: float = 1.0) -> float:
+    """Return the median time of a call, milliseconds."""
+    times, until = [], time.perf_counter() + seconds
+    while time.perf_counter() < until or len(times) < 10:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
+def speed(call: Callable) -> dict[str, float]:
+    """Return the latency of a batch and how many contexts a second that makes."""
+    took = median_ms(call)
+    return {'latency_ms_b16': round(took, 3), 'per_s': round(BATCH / took * 1e3)}
+
+
+class Measured:
+    """Held-out contexts in two parts, and what is retained of them."""
+
+    def __init__(self, apart: Contexts):
+        self.values, self.mask = compression.tensors(apart).tensors
+        self.clips = torch.from_numpy(np.array(apart.sources)[apart.source] != 'pictures')
+
+    def retained(self, kept: Tensor) -> dict[str, float]:
+        """Return the explained variance of both parts by a reconstruction `[N, 4096]`."""
+        names = {'retained_r2': self.clips, 'retained_r2_pictures': ~self.clips}
+        return {
+            name: round(
+                float(explained_variance(kept[part], self.values[part], self.mask[part])), 4
+            )
+            for name, part in names.items()
+        }
+
+
+def measure_pca(seen: Contexts, apart: Measured) -> tuple[dict, pca.Pca]:
+    """Return the figures of 256 principal components, fitted to the training contexts."""
+    values, mask = compression.tensors(seen).tensors
+    mean = (values * mask).sum(0) / mask.sum(0).clamp_min(1)
+    fitted = pca.fit(((values - mean) * mask).numpy(), 256)
+    components = torch.from_numpy(fitted.components)
+    code = ((apart.values - mean) * apart.mask) @ components.T
+    batch, known = apart.values[:BATCH], apart.mask[:BATCH]
+    figures = {'params': 2 * components.numel(), **apart.retained(code @ components + mean)}
+    return figures | speed(lambda: ((batch - mean) * known) @ components.T), fitted
+
+
+@torch.inference_mode()
+def measure_variant(model: HToLCompressor, apart: Measured) -> dict:
+    """Return the figures of a trained compressor."""
+    out = model.eval()(apart.values, apart.mask)
+    batch, known = apart.values[:BATCH], apart.mask[:BATCH]
+    return {
+        'params': sum(p.numel() for p in model.parameters()),
+        **apart.retained(out.reconstruction),
+        'kl_per_dim': round(float(out.metrics['kl']), 3),
+        **speed(lambda: model.encode(batch, known)),
+    }
+
+
+def measure_shipped(name: str, apart: Measured) -> dict:
+    """Return the figures of the artefact, on ONNX Runtime."""
+    shipped = load(name, backend='onnxruntime')
+    values, mask = apart.values.numpy(), apart.mask.numpy() > 0
+    kept = shipped.decompress(shipped.compress(values, mask))
+    return {
+        'params': shipped.parameters,
+        'megabytes': round(
+            sum(path.stat().st_size for path in shipped.artefact.path.iterdir()) / 1e6, 2
+        ),
+        **apart.retained(torch.from_numpy(kept)),
+        **speed(lambda: shipped.compress(values[:BATCH], mask[:BATCH])),
+    }
+
+
+def targets(contexts: Contexts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return what is to be read, by probe: numbers `[N, K]` and which of them are known."""
+    columns = {
+        'saliency': ('logical.items', ('salience',)),
+        'geometry': ('physical.items', ('x', 'y', 'width', 'height')),
+        'motion': ('physical.items', ('velocity_x', 'velocity_y')),
+        'trust': ('logical.items', ('telemetry_trust', 'error')),
+    }
+    found = {}
+    for name, (block, fields) in columns.items():
+        where = BLOCKS[block]
+        chosen = [where.fields.index(field) for field in fields]
+        parts = [
+            where.rows(numbers)[:, :LEADERS][..., chosen].reshape(len(contexts), -1)
+            for numbers in (contexts.values, contexts.mask)
+        ]
+        found[name] = tuple(parts)
+    return found
+
+
+def r2(told: np.ndarray, true: np.ndarray, known: np.ndarray) -> float:
+    """Return the explained variance of what is known."""
+    tensors = (torch.from_numpy(x.astype(np.float32)) for x in (told, true, known))
+    return float(explained_variance(*tensors))
+
+
+class Ridge:
+    """Ridge regressions from standardised features, the penalty chosen on runs left out."""
+
+    def __init__(self, x: np.ndarray, run: np.ndarray):
+        self.told = x.std(0) > 1e-4  # the rest says nothing in training
+        self.mean, self.std = x.mean(0)[self.told], x.std(0)[self.told] + 1e-3
+        self.x, self.held = self._standard(x), np.isin(run, np.unique(run)[::5])
+        # One decomposition serves all penalties.
+        self.ways = {}
+        for name, rows in (('part', ~self.held), ('all', np.ones(len(x), bool))):
+            gram = self.x[rows].T @ self.x[rows]
+            self.ways[name] = (rows, *torch.linalg.eigh(torch.from_numpy(gram)))
+
+    def _standard(self, x):
+        return ((x[:, self.told] - self.mean) / self.std).astype(np.float32)
+
+    def _fit(self, name, penalty, y):
+        rows, values, vectors = self.ways[name]
+        target = vectors.T @ torch.from_numpy(self.x[rows].T @ y[rows])
+        return (vectors @ (target / (values.clamp_min(0)[:, None] + penalty))).numpy()
+
+    def read(self, y: np.ndarray, known: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return what the regression tells of features `x` `[M, D]`, fitted to `y` `[N, K]`."""
+        mean = (y * known).sum(0) / np.maximum(known.sum(0), 1)
+        y = ((y - mean) * known).astype(np.float32)
+        part = self.x[self.held]
+        scores = [
+            r2(part @ self._fit('part', penalty, y), y[self.held], known[self.held])
+            for penalty in RIDGES
+        ]
+        best = RIDGES[int(np.argmax(scores))]
+        return self._standard(x) @ self._fit('all', best, y) + mean
+
+
+def train_head(
+    x: np.ndarray, y: np.ndarray, run: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return an `LModule` that has learnt pan and tilt `y` `[N, 2]` from features `[N, D]`.
+
+    It is the one of its training that did best on runs left out.
+    """
+    torch.manual_seed(0)
+    mean, std = x.mean(0), x.std()
+    inputs = torch.from_numpy(((x - mean) / std).astype(np.float32))
+    wanted = torch.from_numpy(y.astype(np.float32))
+    held = torch.from_numpy(np.isin(run, np.unique(run)[::5]))
+    head = LModule(x.shape[1])
+    optimizer = torch.optim.AdamW(head.parameters(), 1e-3, weight_decay=0.1)
+    best, weights = np.inf, {}
+    rows = torch.nonzero(~held)[:, 0]
+    for step in range(HEAD_STEPS):
+        chosen = rows[torch.randint(len(rows), (256,))]
+        loss = (head(inputs[chosen])[:, PAN_TILT] - wanted[chosen]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 20 == 19:
+            with torch.inference_mode():
+                error = float((head(inputs[held])[:, PAN_TILT] - wanted[held]).square().mean())
+            if error < best:
+                best = error
+                weights = {k: v.clone() for k, v in head.state_dict().items()}
+    head.load_state_dict(weights)
+
+    def act(features: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            given = torch.from_numpy(((features - mean) / std).astype(np.float32))
+            return head(given)[:, PAN_TILT].numpy()
+
+    return act
+
+
+def identity(features: np.ndarray, contexts: Contexts) -> tuple[float, int]:
+    """Return how often the leading thing of held-out runs is known again, and how many cases.
+
+    In each run every other context teaches, linear discriminants with a common, shrunk covariance;
+    the rest ask. Things that lead in fewer than six contexts are left out.
+    """
+    right = asked = 0
+    for run in np.unique(contexts.run):
+        rows = np.flatnonzero(contexts.run == run)
+        who = np.where(contexts.label[rows] >= 0, contexts.label[rows], -1 - contexts.track[rows])
+        names, counts = np.unique(who, return_counts=True)
+        rows = rows[np.isin(who, names[counts >= 6])]
+        who = who[np.isin(who, names[counts >= 6])]
+        if len(np.unique(who)) < 2:
+            continue
+        order = np.random.default_rng(int(run)).permutation(len(rows))
+        taught, tested = order[::2], order[1::2]
+        x = features[rows] - features[rows[taught]].mean(0)
+        classes = list(np.unique(who[taught]))
+        means = np.stack([x[taught][who[taught] == c].mean(0) for c in classes])
+        within = x[taught] - means[np.searchsorted(classes, who[taught])]
+        # In the span of the samples, where 4096 numbers are no more than these.
+        _, spread, basis = np.linalg.svd(within, full_matrices=False)
+        variance = spread**2 / len(within)
+        floor = 0.3 * np.square(within).sum() / within.size + 1e-9
+        shrink = 1 / np.sqrt(0.7 * variance + floor) - 1 / np.sqrt(floor)
+
+        def white(a, basis=basis, shrink=shrink, floor=floor):
+            return a / np.sqrt(floor) + (a @ basis.T * shrink) @ basis
+
+        gaps = np.square(white(x[tested])[:, None] - white(means)[None]).sum(2)
+        right += int((np.array(classes)[gaps.argmin(1)] == who[tested]).sum())
+        asked += len(tested)
+    return right / max(asked, 1), asked
+
+
+def probes(seen: Contexts, apart: Contexts, codes: tuple[np.ndarray, np.ndarray]) -> dict:
+    """Return what is read from contexts and from codes, of (training, held-out) contexts."""
+    given = {'from_4096': (seen.values, apart.values), 'from_256': codes}
+    result: dict[str, dict] = {}
+    wanted, true = targets(seen), targets(apart)
+    ahead = [np.isfinite(c.later).all(1) for c in (seen, apart)]
+    for name, (x, x_apart) in given.items():
+        ridge = Ridge(x, seen.run)
+        for probe, (y, known) in wanted.items():
+            told = ridge.read(y, known, x_apart)
+            result.setdefault(probe, {})[name] = round(r2(told, *true[probe]), 4)
+        who, cases = identity(x_apart, apart)
+        result.setdefault('identity', {'cases': cases})[name] = round(who, 4)
+        act = train_head(x[ahead[0]], seen.later[ahead[0]], seen.run[ahead[0]])
+        told = act(x_apart[ahead[1]])
+        goal = apart.later[ahead[1]]
+        result.setdefault('pan_tilt', {})[name] = round(r2(told, goal, np.ones_like(goal)), 4)
+        near = np.linalg.norm(told - goal, axis=1) < HITS
+        result.setdefault('pan_tilt_hits', {})[name] = round(float(near.mean()), 4)
+    for figures in result.values():
+        figures['ratio'] = round(figures['from_256'] / figures['from_4096'], 4)
+    return result
+
+
+def measure_features(path: Path) -> dict:
+    """Return R² on scenes kept apart of features `[N, parts, width]`: PCA, and our hybrid's start.
+
+    There are too few of them to train on: the hybrid is what `start_from_contexts` makes of them.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        features, scene = file['features'].astype(np.float32), file['scene']
+    count, parts, width = features.shape
+    x = torch.from_numpy(features.reshape(count, -1))
+    groups = {'views': {'count': parts, 'parts': [[0, width]], 'keep': 256, 'rate': 0}}
+    config = HToLConfig(groups=groups, input_dim=parts * width)
+    scenes = np.unique(scene)
+    left = {'pca256': 0.0, 'hybrid': 0.0}
+    total = 0.0
+    for fold in range(FOLDS):
+        held = torch.from_numpy(np.isin(scene, scenes[fold::FOLDS]))
+        fitted, apart = x[~held], x[held]
+        mean = fitted.mean(0)
+        _, _, rows = torch.linalg.svd(fitted - mean, full_matrices=False)
+        rows = rows[:256]
+        kept = {'pca256': (apart - mean) @ rows.T @ rows + mean}
+        model = HToLCompressor(config).eval()
+        compression.start_from_contexts(model, fitted, torch.ones_like(fitted))
+        with torch.inference_mode():
+            kept['hybrid'] = model(apart, torch.ones_like(apart)).reconstruction
+        for name, told in kept.items():
+            left[name] += float((told - apart).square().sum())
+        total += float((apart - apart.mean(0)).square().sum())
+    return {'contexts': count, 'folds': FOLDS} | {
+        name: round(1 - error / total, 4) for name, error in left.items()
+    }
+
+
+def measure_peer(root: str) -> dict:
+    """Return the figures of the public original's hybrid, untrained."""
+    sys.path[:0] = [root, str(Path(root) / 'sage')]
+    from compression.h_to_l_compressor import HToLCompressor as Peer
+
+    network = Peer().eval()
+    batch = torch.randn(BATCH, 4096)
+    with torch.inference_mode():
+        return {
+            'params': sum(p.numel() for p in network.parameters()),
+            **speed(lambda: network(batch)),
+        }
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('--runs', type=Path, default=Path('out/train'), help='run folders')
+    parser.add_argument('--configs', type=Path, default=Path('config/train'))
+    parser.add_argument('--contexts', type=Path, help='other contexts, .npz')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    config = read_config(args.configs / 'h_to_l_hybrid.yaml')
+    seen = compression.contexts_of(config)
+    kept_apart = compression.contexts_of(config, held_out=True)
+    apart = Measured(kept_apart)
+    things = BLOCKS['physical.items'].rows(kept_apart.mask)[:, :, 0].sum(1)
+    result: dict = {
+        'contexts': {
+            'train': len(seen),
+            'held_out_clips': int(apart.clips.sum()),
+            'held_out_pictures': int((~apart.clips).sum()),
+            'things_each': round(float(things.mean()), 1),
+        },
+    }
+    result['pca256'], _ = measure_pca(seen, apart)
+    for variant in VARIANTS:
+        run = args.runs / f'h_to_l_{variant}'
+        name = 'linear256' if variant == 'linear' else variant
+        if not (run / CHECKPOINT).is_file():
+            result[name] = None
+            continue
+        own = compression.completed(read_config(args.configs / f'h_to_l_{variant}.yaml'), seen)
+        model = load_run(own, run)
+        result[name] = measure_variant(model, apart)
+        if variant == 'hybrid':
+            hybrid = model
+    result['hybrid_shipped'] = measure_shipped('h_to_l_hybrid', apart)
+    with torch.inference_mode():
+        codes = tuple(
+            hybrid.encode(*compression.tensors(contexts).tensors)[0].numpy()
+            for contexts in (seen, kept_apart)
+        )
+    result['probes'] = probes(seen, kept_apart, codes)
+    if args.contexts:
+        result['other_contexts'] = measure_features(args.contexts)
+    if root := os.environ.get('HRM_ROOT', ''):
+        result['peer'] = measure_peer(root)
+    print(json.dumps(result, indent=1))
+    out = Path('out/bench/compressor.json')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + '\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

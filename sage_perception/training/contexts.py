@@ -1,0 +1,483 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded H contexts: what compressors are trained and measured on.
+
+`sage context record` plays clips, and scenes made of pictures, through the chain that runs on a
+robot: motion attention, the encoder with its telemetry, the arbiter's matching, `ContextBuilder`.
+One run is some seconds as one to four cameras might have seen them: windows of the picture, now
+and then mirrored, lit otherwise and late.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sage_perception.context import (
+    DIM,
+    LATENT,
+    LAYOUT,
+    ContextBuilder,
+    HContext,
+    LatentSpace,
+    Match,
+)
+from sage_perception.latent import Latent, Roi, Telemetry
+from sage_perception.models import Codec, ModelError, load
+from sage_perception.terminal import EXIT_FAILED, EXIT_USAGE, Parser, Progress
+from sage_perception.training.config import DataConfig, read_config
+from sage_perception.training.data import CLIPS, PICTURES, clip_frames, find, matches, to_model
+from sage_perception.training.montage import Montage
+from sage_perception.trust.agreement import centre, match
+from sage_perception.trust.lct import LCT, Operation, Provenance, chain_trust
+from sage_perception.trust.telemetry import ErrorMemory, telemetry_trust
+from sage_perception.vision.attention import MotionAttention
+
+RATE_HZ = 12.5  # of the frames that are played
+EVERY_S = 0.2  # between two contexts
+SECONDS = 9.0  # of a run
+WARM_S = 3.0  # before the first context, for attention to learn the scene
+FORESIGHT_S = 0.5  # how far ahead the place of the most salient thing is noted
+OVERLAP = 0.3  # intersection over union from which on a thing is what the scene says is there
+FORGOTTEN_S = 2.5  # older looks are memory, not the present
+MEMORY = 512  # looks that a run remembers
+PIXELS = 640 * 480
+
+Places = list[tuple[Roi, int]]
+Scene = Iterator[tuple[np.ndarray, Places]]
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A virtual camera: the window (x, y, side, as shares) of a scene that it sees, and how.
+
+    `late` is how many frames it lags behind.
+    """
+
+    x: float
+    y: float
+    side: float
+    mirrored: bool
+    gain: float
+    late: int
+
+    def look(self, image: np.ndarray, places: Places) -> tuple[np.ndarray, Places]:
+        """Return its picture of a scene, uint8 BGR `[h, w, 3]`, and what is where in it."""
+        height, width = image.shape[:2]
+        x, y = int(self.x * width), int(self.y * height)
+        wide, high = int(self.side * width), int(self.side * height)
+        seen = image[y : y + high, x : x + wide]
+        moved = [(Roi(r.x - x, r.y - y, r.width, r.height), label) for r, label in places]
+        if self.mirrored:
+            seen = seen[:, ::-1]
+            moved = [
+                (Roi(wide - r.x - r.width, r.y, r.width, r.height), label) for r, label in moved
+            ]
+        if self.gain != 1:
+            seen = cv2.convertScaleAbs(seen, alpha=self.gain)
+        return np.ascontiguousarray(seen), moved
+
+
+def draw_eyes(rng: np.random.Generator) -> list[Eye]:
+    """Return one to four virtual cameras."""
+    eyes = []
+    for number in range(rng.choice([1, 2, 3, 4], p=[0.3, 0.45, 0.15, 0.1])):
+        side = 1.0 if rng.random() < 0.3 else rng.uniform(0.55, 0.95)
+        eyes.append(
+            Eye(
+                rng.uniform(0, 1 - side),
+                rng.uniform(0, 1 - side),
+                side,
+                bool(rng.random() < 0.25),
+                1.0 if rng.random() < 0.5 else rng.uniform(0.75, 1.25),
+                0 if not number or rng.random() < 0.5 else int(rng.integers(1, 10)),
+            )
+        )
+    return eyes
+
+
+def clip_scene(path: Path, rng: np.random.Generator) -> Scene:
+    """Yield some seconds of a clip, mirrored now and then, at about `RATE_HZ`."""
+    capture = cv2.VideoCapture(str(path))
+    count, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS) or 25.0
+    capture.release()
+    step = max(round(fps / RATE_HZ), 1)
+    needed = SECONDS * RATE_HZ * step
+    start = int(rng.uniform(0, max(count - needed, 0) + 1))
+    mirrored = rng.random() < 0.5
+    for number, (image, _) in enumerate(clip_frames(path)):
+        if number >= start + needed:
+            return
+        if number >= start and not (number - start) % step:
+            scale = (PIXELS / (image.shape[0] * image.shape[1])) ** 0.5
+            if scale < 1:
+                image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            yield (image[:, ::-1] if mirrored else image), []
+
+
+def montage_scene(files: Sequence[Path], rng: np.random.Generator) -> Scene:
+    """Yield some seconds of a scene made of pictures."""
+    scene = Montage(files, int(rng.integers(2**31)))
+    for index in range(int(SECONDS * RATE_HZ)):
+        yield scene.render(index / RATE_HZ, index)
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The most salient thing of a context: who it is, where it will be `FORESIGHT_S` later."""
+
+    label: int  # of the picture that it is a piece of; −1: unknown
+    track: int  # of its camera, all cameras of a run told apart
+    later: tuple[float, float]  # half frames from the middle; NaN: it is no longer there
+
+
+class Recording:
+    """One run: cameras look at a scene, contexts come out."""
+
+    def __init__(self, codec: Codec, eyes: Sequence[Eye], rng: np.random.Generator):
+        self._codec, self._eyes = codec, eyes
+        self._names = [f'cam{i}' for i in range(len(eyes))]
+        self._attentions = [MotionAttention() for _ in eyes]
+        self._errors = [ErrorMemory(3) for _ in eyes]
+        space = LatentSpace.of(codec.id, codec.latent_mean, codec.latent_std)
+        self._builder = ContextBuilder(space, self._names)
+        self._recalls = bool(rng.random() < 0.5)
+        self._memory: deque[tuple[float, Latent]] = deque(maxlen=MEMORY)
+        self._start_s = float(rng.uniform(1e6, 1e6 + 7 * 86_400))
+        self._labels: dict[bytes, int] = {}
+        self._sequence = 0
+
+    def run(self, scene: Scene) -> Iterator[tuple[HContext, Leader]]:
+        """Yield contexts, each with what became of its most salient thing."""
+        past: deque = deque(maxlen=1 + max(eye.late for eye in self._eyes))
+        waiting: deque[tuple[HContext, int]] = deque()
+        due_s = WARM_S
+        for index, frame in enumerate(scene):
+            past.append(frame)
+            t = index / RATE_HZ
+            tracks = self._moment(past, self._start_s + t)
+            while waiting and self._start_s + t >= waiting[0][0].stamp_s + FORESIGHT_S - 1e-6:
+                yield self._judged(*waiting.popleft(), tracks)
+            if t >= due_s:
+                due_s += EVERY_S
+                self._remember(self._start_s + t)
+                context = self._builder.build()
+                if context.keys:
+                    waiting.append((context, self._labels.get(context.looks[0], -1)))
+
+    def _moment(self, past: deque, stamp_s: float) -> dict[tuple[str, int], Roi]:
+        """Let every camera see a frame; return where each track is, in half frames."""
+        seen, where = {}, {}
+        for name, eye, attention, errors in zip(
+            self._names, self._eyes, self._attentions, self._errors, strict=True
+        ):
+            image, places = eye.look(*past[max(len(past) - 1 - eye.late, 0)])
+            crops = attention.attend(image, stamp_s)
+            size = image.shape[1], image.shape[0]
+            seen[name] = self._encode(name, crops, stamp_s, errors) if crops else []
+            for crop, lct in zip(crops, seen[name], strict=True):
+                overlap, label = max(
+                    ((crop.roi.iou(roi), label) for roi, label in places), default=(0.0, -1)
+                )
+                self._labels[lct.id] = label if overlap > OVERLAP else -1
+                x, y = crop.roi.center
+                where[name, crop.track_id] = (2 * x / size[0] - 1, 2 * y / size[1] - 1)
+            self._builder.see(name, stamp_s, size, seen[name])
+            self._memory.extend((stamp_s, lct.latent) for lct in seen[name][:2])
+        first = seen[self._names[0]]
+        for name in self._names[1:]:
+            self._builder.agree(stamp_s, self._matches(first, seen[name]))
+        return where
+
+    def _encode(self, name: str, crops, stamp_s: float, errors: ErrorMemory) -> list[LCT]:
+        x = to_model(np.stack([crop.image for crop in crops]), self._codec.input_channels)
+        mean, log_var = self._codec.encode_stats(x)
+        tracks = [crop.track_id for crop in crops]
+        measured = np.array([errors.last(track) for track in tracks])
+        if due := errors.due(tracks):
+            apart = self._codec.decode(mean[due]) - x[due]
+            measured[due] = np.square(apart).mean((1, 2, 3))
+            errors.note([tracks[i] for i in due], measured[due])
+        kl = (np.square(mean) + np.exp(log_var) - 1 - log_var).mean(1) / 2
+        lcts = []
+        for i, crop in enumerate(crops):
+            self._sequence += 1
+            trust = telemetry_trust(float(measured[i]), float(kl[i]))
+            latent = Latent(
+                mean[i],
+                model=self._codec.id,
+                roi=crop.roi,
+                track_id=crop.track_id,
+                telemetry=Telemetry(
+                    trust,
+                    float(measured[i]),
+                    float(kl[i]),
+                    float(np.linalg.norm(mean[i])),
+                ),
+            )
+            steps = (Provenance(Operation.ENCODE, name, self._codec.id, trust=trust),)
+            stamp_ns = round(stamp_s * 1e9)
+            lcts.append(LCT(name, self._sequence, stamp_ns, latent, steps, chain_trust(steps)))
+        return lcts
+
+    def _matches(self, a: list[LCT], b: list[LCT]) -> list[Match]:
+        if not a or not b:
+            return []
+        centred = [
+            centre(np.stack([lct.latent.mean for lct in lcts]), self._codec.latent_mean)
+            for lcts in (a, b)
+        ]
+        return [Match(a[m.a].id, b[m.b].id, m.similarity) for m in match(*centred)]
+
+    def _remember(self, now_s: float) -> None:
+        """Recall the former looks that are most like the most salient thing, nearest first."""
+        items = self._builder.build().items if self._recalls else []
+        old = [latent for stamp_s, latent in self._memory if stamp_s < now_s - FORGOTTEN_S]
+        if not items or not old:
+            self._builder.recall([])
+            return
+        known = np.stack([latent.mean for latent in old])
+        apart = self._builder.space.put(known) - items[0].latent
+        nearest = np.argsort(np.square(apart).sum(1))[:8]
+        self._builder.recall([old[i] for i in nearest])
+
+    @staticmethod
+    def _judged(context: HContext, label: int, where: dict) -> tuple[HContext, Leader]:
+        camera, track = context.keys[0]
+        track += context.cameras.index(camera) * 1_000_000
+        return context, Leader(label, track, where.get(context.keys[0], (np.nan, np.nan)))
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """Recorded contexts.
+
+    `values` float32 and `mask` bool `[N, 4096]`; `run` `[N]` numbers the runs, `source` `[N]` is
+    the index in `sources` of what was played. Of the most salient thing, `label` `[N]` is the
+    picture that it is a piece of, −1 where that is unknown, `track` `[N]` its track, different
+    for each camera of a run, and `later` `[N, 2]` its place `FORESIGHT_S` later.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+    run: np.ndarray
+    source: np.ndarray
+    sources: tuple[str, ...]
+    label: np.ndarray
+    track: np.ndarray
+    later: np.ndarray
+    stamp: np.ndarray
+    model: str
+
+    def __len__(self):
+        return len(self.values)
+
+    def where(self, wanted: np.ndarray) -> Contexts:
+        """Return those at which `wanted`, bool `[N]`, is True."""
+        parts = ('values', 'mask', 'run', 'source', 'label', 'track', 'later', 'stamp')
+        chosen = {name: getattr(self, name)[wanted] for name in parts}
+        return Contexts(**chosen, sources=self.sources, model=self.model)
+
+    def write(self, path: Path) -> None:
+        """Write them to an `.npz` file, values in half precision, masks as bits."""
+        np.savez_compressed(
+            path,
+            values=self.values.astype(np.float16),
+            mask=np.packbits(self.mask, axis=1),
+            run=self.run,
+            source=self.source,
+            sources=np.array(self.sources),
+            label=self.label,
+            track=self.track,
+            later=self.later,
+            stamp=self.stamp,
+            model=self.model,
+            layout=LAYOUT,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Contexts:
+        """Read what `write` wrote; `ValueError` if it is of another layout."""
+        with np.load(path, allow_pickle=False) as file:
+            if int(file['layout']) != LAYOUT:
+                raise ValueError(
+                    f'{path} holds contexts of layout {int(file["layout"])}, this is {LAYOUT}: '
+                    'record them again'
+                )
+            return cls(
+                values=file['values'].astype(np.float32),
+                mask=np.unpackbits(file['mask'], axis=1, count=DIM).astype(bool),
+                run=file['run'],
+                source=file['source'],
+                sources=tuple(map(str, file['sources'])),
+                label=file['label'],
+                track=file['track'],
+                later=file['later'],
+                stamp=file['stamp'],
+                model=str(file['model']),
+            )
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is played for one run; `repeat` tells the runs of one `name` apart."""
+
+    name: str
+    repeat: int
+    scene: Callable[[np.random.Generator], Scene]
+
+
+def plan(clips: Sequence[Path], pictures: Sequence[Path], runs: int, montages: int) -> list[Run]:
+    """Return what is played, the first runs of all before the second ones.
+
+    A plan of more runs begins with the same ones.
+    """
+    made = [
+        Run(path.name, repeat, partial(clip_scene, path))
+        for repeat in range(runs)
+        for path in clips
+    ]
+    montage = partial(montage_scene, pictures)
+    return made + [Run('pictures', repeat, montage) for repeat in range(montages)]
+
+
+def record(run: Run, codec: Codec, seed: int = 0) -> Contexts | None:
+    """Play one run and return its contexts, None where nothing moved; always the same ones."""
+    rng = np.random.default_rng([seed, run.repeat, *run.name.encode()])
+    recording = Recording(codec, draw_eyes(rng), rng)
+    kept = list(recording.run(run.scene(rng)))
+    if not kept:
+        return None
+    contexts, leaders = zip(*kept, strict=True)
+    return Contexts(
+        values=np.stack([context.values for context in contexts]),
+        mask=np.stack([context.mask for context in contexts]),
+        run=np.zeros(len(kept), int),
+        source=np.zeros(len(kept), int),
+        sources=(run.name,),
+        label=np.array([leader.label for leader in leaders]),
+        track=np.array([leader.track for leader in leaders]),
+        later=np.array([leader.later for leader in leaders], np.float32),
+        stamp=np.array([context.stamp_s for context in contexts]),
+        model=codec.id.fingerprint.hex(),
+    )
+
+
+def joined(recorded: Iterable[Contexts | None]) -> Contexts:
+    """Return the contexts of several runs, numbered in their order.
+
+    Raises `ValueError` where there are none.
+    """
+    runs = [run for run in recorded if run is not None]
+    if not runs:
+        raise ValueError('nothing moved in what was played: no context was recorded')
+    sources = tuple(dict.fromkeys(run.sources[0] for run in runs))
+    parts = ('values', 'mask', 'label', 'track', 'later', 'stamp')
+    return Contexts(
+        **{part: np.concatenate([getattr(run, part) for run in runs]) for part in parts},
+        run=np.concatenate([np.full(len(run), number) for number, run in enumerate(runs)]),
+        source=np.concatenate([np.full(len(r), sources.index(r.sources[0])) for r in runs]),
+        sources=sources,
+        model=runs[0].model,
+    )
+
+
+def encoder(name: str) -> Codec:
+    """Return the model whose latents contexts are made of; `ModelError` if it cannot be."""
+    codec = load(name)
+    if not isinstance(codec, Codec) or codec.latent_dim != LATENT:
+        raise ModelError(f'contexts hold latents of {LATENT} numbers, {codec.id} has none such')
+    return codec
+
+
+def recorded(
+    played: Sequence[Run], make: Callable[[Run], Contexts | None], progress: Progress
+) -> Iterator[Contexts | None]:
+    """Yield the contexts of each run that `make` gives, telling how far it is."""
+    cv2.setNumThreads(1)
+    for number, run in enumerate(played):
+        if progress.due:
+            progress.show(f'{number} of {len(played)} runs recorded: {run.name}')
+        yield make(run)
+    progress.end()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage context`; return the exit code."""
+    parser = Parser(prog='sage context', description='Contexts of 4096 numbers.')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    wanted = commands.add_parser(
+        'record',
+        help='record contexts from clips, for training and measuring compressors',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    wanted.add_argument('places', nargs='+', type=Path, help='clips, or folders with clips')
+    wanted.add_argument('-o', '--output', required=True, type=Path, help='file to write, .npz')
+    wanted.add_argument('--runs', type=int, default=8, help='runs of each clip (8)')
+    wanted.add_argument(
+        '--montages', type=int, default=0, help='runs of scenes made of the pictures there (0)'
+    )
+    which = wanted.add_mutually_exclusive_group()
+    which.add_argument(
+        '--training-files', type=Path, metavar='CONFIG', help='only what this training uses'
+    )
+    which.add_argument(
+        '--held-out', type=Path, metavar='CONFIG', help='only what this training keeps apart'
+    )
+    wanted.add_argument('--model', default='tinyvae', help='encoder (tinyvae)')
+    wanted.add_argument('--seed', type=int, default=0, help='draws windows and moments (0)')
+    args = parser.parse_args(argv)
+    try:
+        config = args.training_files or args.held_out
+        wanted = wanted_by(read_config(config).data, bool(args.held_out)) if config else None
+        clips, pictures = files_of(args.places, wanted)
+        if args.montages and not pictures:
+            raise ValueError('--montages needs pictures: name a folder that holds some')
+        played = plan(clips, pictures, args.runs, args.montages)
+        codec = encoder(args.model)
+        contexts = joined(recorded(played, lambda run: record(run, codec, args.seed), Progress()))
+    except (ModelError, OSError, ValueError) as error:
+        print(f'sage context record: {error}', file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, ModelError) else EXIT_FAILED
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    contexts.write(args.output)
+    print(f'{len(contexts)} contexts of {len(played)} runs in {args.output}')
+    return 0
+
+
+def wanted_by(data: DataConfig, held_out: bool) -> Callable[[Path], bool]:
+    """Return what tells whether a training uses a file, or keeps it apart."""
+    return lambda path: (
+        not matches(path, data.exclude) and matches(path, data.held_out) == held_out
+    )
+
+
+def files_of(
+    places: Sequence[Path], wanted: Callable[[Path], bool] | None = None
+) -> tuple[list[Path], list[Path]]:
+    """Return the clips and the pictures among files and folders, those that are `wanted`."""
+    for place in places:
+        if not place.exists():
+            raise FileNotFoundError(f'{place} is neither a file nor a folder')
+
+    def chosen(suffixes):
+        found = []
+        for place in places:
+            found += [place] if place.suffix.lower() in suffixes else []
+            found += find(place, suffixes) if place.is_dir() else []
+        return list(filter(wanted, found))
+
+    return chosen(CLIPS), chosen(PICTURES)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
