@@ -5,7 +5,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 PACKAGE = 'sage_perception'
-NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer')
+NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor')
 
 setup(
     name=PACKAGE,
@@ -28,6 +28,10 @@ setup(
     extras_require={'test': ['pytest']},
     zip_safe=True,
     entry_points={
+        'sage.irp_plugins': [
+            f'tinyvae = {PACKAGE}.irp.tinyvae:TinyVAEIRP',
+            f'adaptive_vae = {PACKAGE}.irp.adaptive:AdaptiveVAE',
+        ],
         'console_scripts': [
             'sage = sage_perception.cli:main',
             *(f'{node}_node = {PACKAGE}.nodes.{node}_node:main' for node in NODES),

@@ -1,21 +1,18 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure whether compatibility trust tells what a receiver gets, and what calibration recovers.
+"""Whether compatibility trust tells what a receiver gets, and what calibration recovers.
 
-Encoders are made from the shipped one (weights pruned, rounded, noisy; latents turned, stretched,
-cut), fitted (PCA), and trained for a minute on other pictures. Each pair is judged on the probes
-alone; the truth is the PSNR of real crops, of files that no encoder was trained on, that travel
-from one to the other. Prints a table, and writes one JSON object.
-
-    python bench/compatibility.py --data out/data/pictures --held-out config/train/tinyvae.yaml
+Part of `bench/trust.py`. Encoders are made from the shipped one (weights pruned, rounded, noisy;
+latents turned, stretched, cut), fitted (PCA), and trained for a minute on other pictures. Each
+pair is judged on the probes alone; the truth is the PSNR of real crops, of files that no encoder
+was trained on, that travel from one to the other.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
-import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +29,7 @@ from torch.nn.functional import mse_loss
 
 from sage_perception.latent import ModelId
 from sage_perception.models import load, pca
-from sage_perception.models.artefact import DECODER, ENCODER
+from sage_perception.models.artefact import ENCODER
 from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
 from sage_perception.models.wire import Form, Packer
 from sage_perception.training.config import read_config
@@ -351,36 +348,26 @@ def gather(data: Path, config: Path, rng_seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def main() -> int:
-    """Print the table and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--model', default='tinyvae', help='name or folder')
-    parser.add_argument('--data', type=Path, default=Path('out/data/pictures'))
-    parser.add_argument('--held-out', type=Path, default=Path('config/train/tinyvae.yaml'))
-    parser.add_argument('--older', type=Path, nargs='*', default=[], help='folders of ONNX files')
-    parser.add_argument('--steps', type=int, default=120, help='of training each network')
-    parser.add_argument('--json', type=Path, default=Path('out/bench/compatibility.json'))
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    crops = gather(args.data, args.held_out, 0)
+def measure(model: str, data: Path, config: Path, steps: int) -> dict:
+    """Return the figures of a model, and a table of all pairs.
+
+    `config` tells which files under `data` are held out; networks train for so many `steps`.
+    """
+    crops = gather(data, config, 0)
     x = crops['held out']
 
-    codec = load(args.model, backend='onnxruntime')
+    codec = load(model, backend='onnxruntime')
     folder = codec.artefact.path
     base = Voice('shipped', codec.encode, codec.decode, codec.latent_dim)
     natives = [base]
-    for path in args.older:
-        coders = [onnx_coder((path / file).read_bytes()) for file in (ENCODER, DECODER)]
-        natives.append(Voice(path.name, *coders, base.dim))
     for kind in ('stills A', 'motion'):
         natives.append(pca_voice(f'PCA of {kind}', crops[kind][:1500], 64))
     for kind in ('stills B', 'motion'):
-        network = TinyVAE(TinyVAEConfig())
+        network = TinyVAE(TinyVAEConfig(**codec.config))
         network.start_from_crops(torch.from_numpy(crops[kind][:1500]))
-        natives.append(trained_voice(f'trained on {kind}', network, crops[kind], args.steps, 1))
-    tuned = load(args.model, backend='torch').module.requires_grad_(True)
-    natives.append(trained_voice('tuned on motion', tuned, crops['motion'], args.steps, 2))
+        natives.append(trained_voice(f'trained on {kind}', network, crops[kind], steps, 1))
+    tuned = load(model, backend='torch').module.requires_grad_(True)
+    natives.append(trained_voice('tuned on motion', tuned, crops['motion'], steps, 2))
     voices = natives + variants(folder, base, Packer.of(codec))
     voices += [pca_voice(f'PCA {d} of stills A', crops['stills A'][:1500], d) for d in (16, 32)]
 
@@ -411,13 +398,10 @@ def main() -> int:
             f'{pair["trust"]:.3f} (forward {pair["forward"]:.3f}, backward '
             f'{pair["backward"]:.3f})  raw cosine {pair["raw_cosine"]:+.2f}  gap '
             f'{pair["gap_db"]:6.2f} dB',
-            flush=True,
+            file=sys.stderr,
         )
-    result = summary(pairs, maps, native, psnr(x.mean((2, 3), keepdims=True), x))
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({**result, 'table': pairs}, indent=1))
-    print(json.dumps(result, indent=1))
-    return 0
+    plain = psnr(x.mean((2, 3), keepdims=True), x)
+    return {**summary(pairs, maps, native, plain), 'table': pairs}
 
 
 def summary(pairs: list[dict], maps: dict, native: dict, plain: float) -> dict:
@@ -449,7 +433,3 @@ def summary(pairs: list[dict], maps: dict, native: dict, plain: float) -> dict:
         'probes': probes.COUNT,
         'fitted': probes.FITTED,
     }
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

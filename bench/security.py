@@ -1,19 +1,14 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Attack signed LCTs in every way an outsider can, and measure what refusing and accepting cost.
+"""Attacks on signed LCTs, all that an outsider can do, and what refusing and accepting cost.
 
-`python bench/security.py [--mutations N] [--seed N]` prints one JSON object: how many LCTs were
-attacked, how many of them were accepted (0), what became of them by attack, how many honest ones
-passed before and after, and LCTs a second of one core (CPU time) of honest, forging and unknown
-speakers.
+Part of `bench/trust.py`.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import enum
-import json
 import math
 import random
 import struct
@@ -312,24 +307,21 @@ def rate(lcts: list[LCT], screen: Screen, expected: Refusal | None) -> float:
     return round(len(lcts) / spent)
 
 
-def main() -> int:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--mutations', type=int, default=20_000)
-    parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
-    result = attack(args.mutations, args.seed)
-    world = World(args.seed)
+def measure(mutations: int, seed: int) -> dict:
+    """Return the figures.
+
+    How many LCTs were attacked, how many of them were accepted, what became of them by attack, how
+    many honest ones passed before and after, and LCTs a second of one core (CPU time) of honest,
+    forging and unknown speakers.
+    """
+    result = attack(mutations, seed)
+    world = World(seed)
     honest = [world.speak() for _ in range(5000)]
     forged = [sign(lct, world.attacker) for lct in honest]
     unknown = [replace(lct, entity_id=f'robot{n}') for n, lct in enumerate(honest)]
     screen = Screen(world.store)
-    result['unknown_per_s'] = rate(unknown, screen, Refusal.UNKNOWN_KEY)
-    result['forged_per_s'] = rate(forged, screen, Refusal.BAD_SIGNATURE)
-    result['verify_per_s'] = rate(honest, screen, None)
-    print(json.dumps(result))
-    return 0 if not (result['accepted'] or result['crashes']) else 1
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    return result | {
+        'unknown_per_s': rate(unknown, screen, Refusal.UNKNOWN_KEY),
+        'forged_per_s': rate(forged, screen, Refusal.BAD_SIGNATURE),
+        'verify_per_s': rate(honest, screen, None),
+    }

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +14,8 @@ import numpy as np
 
 from sage_perception.models import ModelError, load
 from sage_perception.terminal import EXIT_USAGE, Parser
-from sage_perception.trust.calibration import place
+from sage_perception.trust.calibration import calibrations_folder, place
 from sage_perception.trust.compatibility import Heard, Level, Listener, Trust, probe_latents
-
-
-def cache_folder() -> Path:
-    """Return where calibrations are kept: `sage/calibrations` in the user's cache folder."""
-    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(base) / 'sage' / 'calibrations'
 
 
 def figures(trust: Trust) -> dict[str, float | str | None]:
@@ -94,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('sender', metavar='B', help='name or folder of the one that speaks')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument(
-        '--cache', type=Path, default=cache_folder(), metavar='DIR', help='%(default)s'
+        '--cache', type=Path, default=calibrations_folder(), metavar='DIR', help='%(default)s'
     )
     args = parser.parse_args(argv)
     try:

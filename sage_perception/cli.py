@@ -24,12 +24,20 @@ COMMANDS = {
     'encode': ('sage_perception.coding:encode', 'turn pictures into latents'),
     'decode': ('sage_perception.coding:decode', 'turn latents into pictures'),
     'reconstruct': ('sage_perception.coding:reconstruct', 'show what a model keeps of pictures'),
+    'context': (
+        'sage_perception.training.contexts:main',
+        'record contexts of 4096 numbers from clips',
+    ),
     'train': ('sage_perception.training.train:main', 'train a model'),
     'export': (
         'sage_perception.training.export:main',
         'turn a training run into a model artefact',
     ),
     'codebook': ('sage_perception.training.codebook:main', 'train the tokens of a model'),
+    'fit-trust': (
+        'sage_perception.training.trust_fit:main',
+        'fit what tells how far the latents of a model can be trusted',
+    ),
     'eval': ('sage_perception.training.evaluate:main', 'measure models on pictures'),
     'calibrate': (
         'sage_perception.calibrate:main',
@@ -39,6 +47,8 @@ COMMANDS = {
         'sage_perception.calibrate:main_matrix',
         'the same for each pair of several models, as a picture',
     ),
+    'irp': ('sage_perception.irp.discovery:main', 'list what can be refined under a budget'),
+    'memory': ('sage_perception.recall:main', 'look into what a robot remembers'),
     'demo': ('sage_perception.demo:main', 'run two cameras on recorded footage, and measure'),
 }
 

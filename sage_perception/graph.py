@@ -77,11 +77,14 @@ def perception(
     autostart: bool | None = None,
     use_sim_time: bool | None = None,
     viewer: bool = True,
+    memory: bool = False,
+    compressor: bool = False,
     respawn: bool = True,
     respawn_delay_s: float = 0.5,
 ) -> list[NodeSpec]:
     """Describe camera, attention and encoder of each camera, one arbiter and one viewer.
 
+    With `memory` there is a memory node too, with `compressor` one that compresses contexts.
     `namespace` goes before every node's own. `frame_prefix` goes before the cameras' frame ids,
     so that several robots share one frame tree. None leaves a parameter to the parameter file.
     Raises ValueError for a name that ROS would refuse.
@@ -129,6 +132,10 @@ def perception(
         graph.append(node('attention', camera, images))
         graph.append(node('encoder', camera, device=device, autostart=autostart))
     graph.append(node('arbiter', cameras=names))
+    if memory:
+        graph.append(node('memory'))
+    if compressor:
+        graph.append(node('compressor', cameras=names, autostart=autostart))
     if viewer:
         topics = []
         for camera in cameras:

@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     add('--log-level', choices=('debug', 'info', 'warn', 'error', 'fatal'), default='info')
     add('--use-sim-time', action='store_true', default=None, help='run on /clock')
     add('--no-viewer', action='store_true', help='leave the viewer node out')
+    add('--memory', action='store_true', help='remember and recall: with the memory node')
+    add('--compressor', action='store_true', help='contexts and their codes: with its node')
     add('--no-respawn', action='store_true', help='end when a node dies, do not start it again')
     add('--duration', metavar='SECONDS', type=float, help='end after this long')
     add('--plain', action='store_true', help='log lines only, no status table')
@@ -113,6 +115,8 @@ def _build(options: argparse.Namespace) -> list[NodeSpec]:
         device=options.device,
         use_sim_time=options.use_sim_time,
         viewer=not options.no_viewer,
+        memory=options.memory,
+        compressor=options.compressor,
         respawn=not options.no_respawn,
         **more,
     )

@@ -49,6 +49,8 @@ if os.environ.get('ROS_DISTRO') == 'humble':
     os.environ['ROS_LOCALHOST_ONLY'] = '1'
 # The keys of whoever runs the tests are not those of the tests.
 os.environ['SAGE_KEYS'] = str(Path(tempfile.gettempdir(), 'sage_test_without_keys'))
+# Nor what is cached; what takes long to make is kept from run to run.
+os.environ['XDG_CACHE_HOME'] = str(Path(tempfile.gettempdir(), f'sage_test_cache_{os.getuid()}'))
 # The messages read it when they are imported.
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer')
+NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor')
 PAGE = ROOT / 'README.md'
 BEGIN, END = '<!-- nodes -->\n', '<!-- /nodes -->\n'
 RELIABLE = {1: 'reliable', 2: 'best effort'}

@@ -7,20 +7,15 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import Counter
-from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.task import Future
 from sage_msgs.msg import LCT as LCTMessage
-from sage_msgs.msg import (
-    Agreement,
-    AgreementArray,
-    LCTArray,
-    ModelInfo,
-    TrustReport,
-)
+from sage_msgs.msg import AgreementArray, LCTArray, ModelInfo, ProbeSet, TrustReport
+from sage_msgs.srv import Calibrate
 from std_msgs.msg import Header
 
 from sage_perception import models
@@ -29,44 +24,38 @@ from sage_perception.models import codebook
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Input, Report
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.gate import FloodGate
+from sage_perception.ros.keys import KEYS, TrustedKeys
 from sage_perception.ros.messages import (
     Packers,
-    UnknownModel,
+    agreement_message,
+    announcement_value,
     check_entity,
     info_packer,
     lct_as_sent,
     lct_message,
-    model_value,
+    probe_set_value,
+    report_message,
     stamp_ns,
     stamp_of,
     unpack,
 )
-from sage_perception.ros.node import CAMERAS, Node, Topic, run
+from sage_perception.ros.node import CAMERAS, Node, Service, Topic, run
 from sage_perception.ros.parameters import Parameter
-from sage_perception.trust import TrustStore, agreement
-from sage_perception.trust.keys import KeyFault, key_folder
-from sage_perception.trust.lct import LCT, Refusal
-from sage_perception.trust.pairing import StampPairs
-from sage_perception.trust.screening import History, Screen, explain
+from sage_perception.ros.worker import Worker
+from sage_perception.trust import LCT, Arbiter
+from sage_perception.trust.arbiter import Frame, Moment
+from sage_perception.trust.calibration import calibrations_folder
+from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.geometry import Relation
+from sage_perception.trust.keys import KeyFault
+from sage_perception.trust.lct import Refusal
+from sage_perception.trust.screening import explain
 from sage_perception.trust.signing import signing_key, signs_with
 
 REPORT_PERIOD_S = 1.0
-# How long a revocation may take to be seen.
-REFRESH_PERIOD_S = 1.0
 COMPLAIN_EVERY_S = 5.0
 UNSIGNED_MODE = 'arbitrating in unsigned mode, for a robot alone: who has no key need not sign'
-
-
-class Frame(NamedTuple):
-    """What was accepted of one moment of one camera; the stamp of `header` is that of its LCTs."""
-
-    header: Header
-    size: tuple[int, int]
-    lcts: list[LCT]
-
-
-def _array(header: Header, size: tuple[int, int], lcts: list[LCTMessage]) -> LCTArray:
-    return LCTArray(header=header, source_width=size[0], source_height=size[1], lcts=lcts)
 
 
 class ArbiterNode(Node):
@@ -74,6 +63,13 @@ class ArbiterNode(Node):
 
     PARAMETERS = (
         CAMERAS,
+        Parameter(
+            'model',
+            'tinyvae',
+            'Model in whose latent space all is brought together: a name, or the folder of an '
+            'artefact. Who speaks another one is translated, as far as it is trusted.',
+            read_only=True,
+        ),
         Parameter(
             'agreement_threshold',
             0.7,
@@ -92,7 +88,7 @@ class ArbiterNode(Node):
         Parameter(
             'sync_patience_s',
             0.15,
-            'Seconds to wait for the other camera before the primary one is used alone.',
+            'Seconds to wait for the other cameras before it is done without them.',
             minimum=0.0,
             maximum=10.0,
             read_only=True,
@@ -105,32 +101,48 @@ class ArbiterNode(Node):
             read_only=True,
         ),
         Parameter(
-            'keys',
+            'entities',
             '',
-            'Folder of the keys that are trusted, as `sage keys trust` writes it; empty: '
-            '$SAGE_KEYS, else ~/.config/sage/keys.',
+            'Who speaks for a camera where that is not its namespace, as camera=entity, separated '
+            'by commas; with signatures required nobody else is believed on its topics.',
             read_only=True,
         ),
         Parameter(
+            'relations',
+            '',
+            'Files that tell what a camera can see together with the primary one, as camera=file, '
+            'separated by commas: a homography or fundamental matrix (trust/geometry.py).',
+            read_only=True,
+        ),
+        KEYS,
+        Parameter(
             'key',
             '',
-            'Secret key that fused LCTs are signed with: its file, or the folder that holds it, '
-            'as made by `sage keys create`; empty: they are not signed.',
+            'Secret key that fused and translated LCTs are signed with: its file, or the folder '
+            'that holds it, as made by `sage keys create`; empty: they are not signed.',
             read_only=True,
         ),
     )
     SUBSCRIBES = (
-        Topic('{camera}/lcts', LCTArray, qos.DATA, 'LCTs of each camera.'),
-        Topic('{camera}/model_info', ModelInfo, qos.LATCHED, "Each camera's model."),
+        Topic('{camera}/lcts', LCTArray, qos.HEARD, 'LCTs of each camera.'),
+        Topic('{camera}/model_info', ModelInfo, qos.LATCHED_OF_ANY, "Each camera's model."),
+        Topic(
+            '{camera}/probes', ProbeSet, qos.LATCHED_OF_ANY, 'Its latents of the probe pictures.'
+        ),
     )
     PUBLISHES = (
-        Topic('trusted', LCTArray, qos.DATA, 'LCTs that were accepted, of any camera.'),
+        Topic(
+            'trusted',
+            LCTArray,
+            qos.DATA,
+            'LCTs that were accepted, of any camera; those of another model translated.',
+        ),
         Topic(
             'fused',
             LCTArray,
             qos.DATA,
             'For each frame of the primary camera its LCTs, fused with the agreeing ones of the '
-            'other camera, or alone with a low trust.',
+            'other cameras, or alone with a low trust.',
         ),
         Topic(
             'agreement',
@@ -140,83 +152,121 @@ class ArbiterNode(Node):
         ),
         Topic('trust_report', TrustReport, qos.DATA, 'How each camera fares, once a second.'),
     )
+    SERVES = (
+        Service('~/calibrate', Calibrate, 'Measure anew how far one entity can use another.'),
+    )
 
     def __init__(self, **options):
         super().__init__('arbiter', **options)
 
     def setup(self) -> None:
         """Create the endpoints."""
-        cameras = self.parameters.cameras
+        wanted = self.parameters
         self._entity = check_entity(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
-        self._sequence = time.time_ns()
-        self._models: dict[str, ModelInfo] = {}
-        self._packers: dict[str, Packers] = {camera: {} for camera in cameras}
-        self._model_inputs: dict[str, Input] = {}
-        self._open_keys()
-        # One for all: what one camera said is not said again on the topic of another.
-        history = History()
-        self._screens = {
-            camera: Screen(
-                self._store,
-                require_signatures=self.parameters.require_signatures,
-                history=history,
-            )
-            for camera in cameras
-        }
+        self._keys = TrustedKeys(self)
+        try:
+            self._key = signing_key(wanted.key, self._entity)
+        except KeyFault as error:
+            raise ConfigurationError(f"parameter 'key': {error}") from error
+        model, weights = self._load_model()
+        self._arbiter = Arbiter(
+            wanted.cameras,
+            model,
+            entity=self._entity,
+            entities=self._entities(),
+            relations=self._relations(),
+            store=self._keys.store,
+            require_signatures=wanted.require_signatures,
+            threshold=wanted.agreement_threshold,
+            slop_ns=round(wanted.sync_slop_s * 1e9),
+            patience_ns=round(wanted.sync_patience_s * 1e9),
+            cache=calibrations_folder(),
+            weights=weights,
+        )
+        self._worker = Worker(self, 'measuring')
+        self._packers: dict[str, Packers] = {camera: {} for camera in wanted.cameras}
+        self._gates = {c: FloodGate(partial(self._refuse, c)) for c in wanted.cameras}
         self._complained: dict[tuple[str, Refusal], float] = {}
-        slop, patience = self.parameters.sync_slop_s, self.parameters.sync_patience_s
-        self._pairs = {
-            other: StampPairs(round(slop * 1e9), round(patience * 1e9)) for other in cameras[1:]
-        }
-        self._high = self._low = 0
-        self._alone = Counter()
         self._trusted = self.publisher('trusted')
         self._fused = self.publisher('fused')
         self._agreement = self.publisher('agreement')
         self._reports = self.publisher('trust_report')
-        for camera in cameras:
-            self.subscribe('{camera}/lcts', partial(self._receive, camera), camera)
+        self._model_inputs: dict[str, Input] = {}
+        self._probe_inputs: dict[str, Input] = {}
+        for camera in wanted.cameras:
+            receive = partial(self._receive, camera)
+            self.subscribe('{camera}/lcts', receive, camera, guard=self._gates[camera])
             self._model_inputs[camera] = self.subscribe(
                 '{camera}/model_info', partial(self._meet, camera), camera, 0
             )
-        self.create_timer(patience / 2 or 0.01, self._expire)
+            self._probe_inputs[camera] = self.subscribe(
+                '{camera}/probes', partial(self._present, camera), camera, 0
+            )
+        # It answers later: a group of its own, for its callback counts as under way until then.
+        self.serve('~/calibrate', self._serve_calibrate, ReentrantCallbackGroup())
+        self.create_timer(wanted.sync_patience_s / 2 or 0.01, self._expire)
         self.create_timer(REPORT_PERIOD_S, self._publish_reports)
-        self.create_timer(REFRESH_PERIOD_S, self._refresh_keys, clock=self.diagnostics.clock)
         self.diagnostics.add('agreement', self._report)
 
-    def _open_keys(self) -> None:
+    def _load_model(self) -> tuple[models.Codec, np.ndarray]:
+        """Return the model, and what each dimension of its latents is worth."""
         try:
-            self._store = TrustStore(key_folder(self.parameters.keys))
-        except KeyFault as error:
-            raise ConfigurationError(f"parameter 'keys': {error}") from error
-        try:
-            self._key = signing_key(self.parameters.key, self._entity)
-        except KeyFault as error:
-            raise ConfigurationError(f"parameter 'key': {error}") from error
-        self._key_fault = ''
+            model = models.load(self.parameters.model)
+            return model, similarity_weights(model)
+        except (models.ModelError, ValueError) as error:
+            raise ConfigurationError(f"parameter 'model': {error}") from error
 
-    def _refresh_keys(self) -> None:
-        """Take note of keys that were trusted or revoked; the old ones hold while none can be."""
-        fault = ''
+    def _entities(self) -> dict[str, str]:
+        """Return who speaks for each camera: its namespace, unless the parameter names another."""
+        home = self.get_namespace().strip('/')
+        return {
+            camera: camera.strip('/') if camera[0] == '/' else f'{home}/{camera}'.strip('/')
+            for camera in self.parameters.cameras
+        } | self.parameters.by_camera('entities')
+
+    def _relations(self) -> dict[str, Relation]:
         try:
-            if self._store.refresh():
-                self.get_logger().info(f'{self._store.path} has changed: it holds from now on')
-        except KeyFault as error:
-            fault = f'{error}; what was trusted before still is'
-        if fault and fault != self._key_fault:
-            self.get_logger().error(fault)
-        self._key_fault = fault
+            return {
+                camera: Relation.read(Path(path).expanduser())
+                for camera, path in self.parameters.by_camera('relations').items()
+            }
+        except ValueError as error:
+            raise ConfigurationError(f"parameter 'relations': {error}") from error
+
+    def on_parameters_changed(self) -> None:
+        """Apply the threshold."""
+        self._arbiter.threshold = self.parameters.agreement_threshold
+
+    # Who they are
 
     def _meet(self, camera: str, info: ModelInfo) -> None:
-        """Note a camera's model, unless what it says of its latents cannot be."""
-        model = model_value(info.model)
+        """Note a camera's model, unless what it says of its latents cannot be or is forged."""
         try:
-            packer = info_packer(info, self._codebook(model))
+            said = announcement_value(info)
+            fault = self._arbiter.meet(camera, said)
+            if fault is not None:
+                raise ValueError(explain(fault, said.entity_id))
+            packer = info_packer(info, self._codebook(said.model))
         except ValueError as error:
             self._model_inputs[camera].reject(str(error))
         else:
-            self._models[camera] = info
-            self._packers[camera] = {model.fingerprint: packer}
+            self._packers[camera] = {said.model.fingerprint: packer}
+
+    def _present(self, camera: str, message: ProbeSet) -> None:
+        """Have a camera's latents of the probes measured."""
+        try:
+            said = probe_set_value(message)
+            fault = self._arbiter.present(camera, said)
+            if fault is not None:
+                raise ValueError(explain(fault, said.entity_id))
+        except ValueError as error:
+            self._probe_inputs[camera].reject(str(error))
+        else:
+            self._worker.do(partial(self._measure, camera))
+
+    def _measure(self, camera: str) -> None:
+        heard = self._arbiter.measure(camera)
+        self.get_logger().info(f'{camera} speaks {heard.sender}: {heard.decision}')
 
     def _codebook(self, model: ModelId) -> codebook.Codebook | None:
         """Return the codebook of a model, where the model is installed here too."""
@@ -229,16 +279,48 @@ class ArbiterNode(Node):
             return None
         return book if book and book.fingerprint == model.fingerprint else None
 
-    def _receive(self, camera: str, message: LCTArray) -> None:
-        accepted, values = [], []
+    def _find_model(self, model: ModelId) -> models.Codec:
+        """Return a model that is installed here; `ValueError` for any other."""
+        codec = models.load(model.name) if model.name in models.available() else None
+        if codec is None or codec.id.fingerprint != model.fingerprint:
+            raise ValueError(f'{model} is not installed here: only who has it can measure with it')
+        return codec
+
+    async def _serve_calibrate(self, request: Calibrate.Request, response: Calibrate.Response):
+        done = Future(executor=self.executor)
+        self._worker.do(partial(self._calibrate, request, response, done))
+        await done
+        return response
+
+    def _calibrate(self, request: Calibrate.Request, response: Calibrate.Response, done) -> None:
+        try:
+            report = self._arbiter.compare(request.entity_a, request.entity_b, self._find_model)
+            response.report = report_message(report, self.get_clock().now().to_msg())
+            response.success = True
+        except (ValueError, models.ModelError) as error:
+            response.message = str(error)
+        finally:
+            done.set_result(None)
+            self.executor.wake()
+
+    # What they say
+
+    def _receive(self, camera: str, message: LCTArray, publisher: bytes) -> None:
+        trusted, values = [], []
+        gate = self._gates[camera]
         for lct in message.lcts:
+            if not gate.admits(publisher):
+                break
             value = self._believed(camera, lct)
+            gate.note(publisher, believed=value is not None)
             if value is not None:
-                accepted.append(lct)
                 values.append(value)
+                # What is translated is ours to sign; all else stays as it was said.
+                own = value.entity_id == self._entity
+                trusted.append(lct_message(value, key=self._key) if own else lct)
         size = message.source_width, message.source_height
         if self._trusted.get_subscription_count():
-            self._trusted.publish(_array(message.header, size, accepted))
+            self._trusted.publish(_array(message.header, size, trusted))
 
         # The header of an array is anybody's word: only the stamp of an LCT is signed.
         moments: dict[int, list[LCT]] = {}
@@ -248,46 +330,34 @@ class ArbiterNode(Node):
             moments[stamp_ns(message.header.stamp)] = []
         for stamp, lcts in sorted(moments.items()):
             header = Header(stamp=stamp_of(stamp), frame_id=message.header.frame_id)
-            self._pair(camera, stamp, Frame(header, size, lcts))
+            for moment in self._arbiter.see(camera, Frame(stamp, lcts, (header, size))):
+                self._publish(moment)
 
     def _believed(self, camera: str, message: LCTMessage) -> LCT | None:
-        """Return an LCT that passes; what is packed is unpacked only when it does."""
-        screen = self._screens[camera]
-        info = self._models.get(camera)
-        dim = info.latent_dim if info else None
-        fingerprint = bytes(info.model.fingerprint) if info else None
-        judged = False
+        """Return what is believed of an LCT; what is packed is unpacked only when it passes."""
+        detail = ''
         try:
             value, wire = lct_as_sent(message)
-            fault = screen.judge(
-                value,
-                dim,
-                fingerprint=fingerprint,
-                now_ns=self.get_clock().now().nanoseconds,
-                wire=wire,
-            )
-            judged = fault is None
-            if judged and wire.packed:
-                value = replace(value, latent=unpack(value.latent, wire, self._packers[camera]))
-                fault = screen.judge_numbers(value.latent, dim)
         except ValueError as error:
-            unknown = isinstance(error, UnknownModel)
-            fault = Refusal.UNKNOWN_MODEL if unknown else Refusal.MALFORMED
-            (screen.withdraw if judged else screen.refuse)(fault)
-            self._complain(camera, fault, message.entity_id, str(error))
+            said, detail = Refusal.MALFORMED, str(error)
+            self._arbiter.refuse(camera, said)
+        else:
+            said = self._arbiter.hear(
+                camera,
+                value,
+                wire,
+                lambda latent: unpack(latent, wire, self._packers[camera]),
+                self.get_clock().now().nanoseconds,
+            )
+        if isinstance(said, Refusal):
+            self._complain(camera, said, message.entity_id, detail)
             return None
-        if fault is not None:
-            self._complain(camera, fault, message.entity_id)
-            return None
-        return value
+        return said
 
-    def _pair(self, camera: str, stamp: int, frame: Frame) -> None:
-        if not self._pairs:
-            self._settle('', frame, None, 0)
-        for other, pairs in self._pairs.items():
-            if camera in (other, self.parameters.cameras[0]):
-                for decided in pairs.add(stamp, frame, primary=camera != other):
-                    self._settle(other, *decided)
+    def _refuse(self, camera: str, reason: Refusal) -> None:
+        """Refuse what cannot be read, or is not to be."""
+        self._arbiter.refuse(camera, reason)
+        self._complain(camera, reason, 'somebody')
 
     def _complain(self, camera: str, reason: Refusal, entity: str, detail: str = '') -> None:
         """Warn of a refusal, of each kind now and then: one flood is not to hide another."""
@@ -297,128 +367,73 @@ class ArbiterNode(Node):
         self._complained[camera, reason] = now
         self.get_logger().warning(f'refused an LCT of {camera}: {explain(reason, entity, detail)}')
 
-    def _expire(self) -> None:
-        now = self.get_clock().now().nanoseconds
-        for other, pairs in self._pairs.items():
-            for decided in pairs.expire(now):
-                self._settle(other, *decided)
+    # What they see together
 
-    def _settle(self, other: str, frame: Frame, other_frame: Frame | None, delta_ns: int) -> None:
-        """Publish what the primary camera and `other` make of one moment together."""
-        partners: dict[int, tuple[LCT, float]] = {}
-        if other_frame is None:
-            self._alone[other] += 1
-        else:
-            partners = self._agree(other, frame.header, frame.lcts, other_frame.lcts, delta_ns)
+    def _expire(self) -> None:
+        for moment in self._arbiter.expire(self.get_clock().now().nanoseconds):
+            self._publish(moment)
+
+    def _publish(self, moment: Moment) -> None:
+        header, size = moment.frame.tag
+        for pairing in moment.pairings:
+            ours = self.parameters.cameras[0]
+            self._agreement.publish(agreement_message(header, ours, moment.frame, pairing))
         fused = []
-        for i, lct in enumerate(frame.lcts):
-            self._sequence += 1
-            partner = [partners[i]] if i in partners else []
-            both = agreement.fuse(lct, partner, self._entity, self._sequence)
+        for lct in moment.fused:
             try:
-                fused.append(lct_message(both, key=self._key))
+                fused.append(lct_message(lct, key=self._key))
             except ValueError as error:
                 # What came unsigned may say what no message can hold.
                 self.get_logger().warning(f'not fused: {error}', throttle_duration_sec=5.0)
-        self._fused.publish(_array(frame.header, frame.size, fused))
+        self._fused.publish(_array(header, size, fused))
 
-    def _agree(self, other: str, header, a: list[LCT], b: list[LCT], delta_ns: int) -> dict:
-        """Match the crops of two frames; return the agreeing partner of each primary one."""
-        mean = self._common_mean(a, b)
-        if mean is None:
-            return {}
-        matches = agreement.match(
-            *(
-                agreement.centre(np.stack([lct.latent.mean for lct in lcts]), mean)
-                if lcts
-                else np.empty((0, len(mean)))
-                for lcts in (a, b)
-            )
-        )
-        message = AgreementArray(
-            header=header,
-            entity_a=self.parameters.cameras[0],
-            entity_b=other,
-            stamp_delta_s=delta_ns * 1e-9,
-            unmatched_a=len(a) - len(matches),
-            unmatched_b=len(b) - len(matches),
-        )
-        partners = {}
-        for match in matches:
-            high = match.similarity > self.parameters.agreement_threshold
-            self._high += high
-            self._low += not high
-            if high:
-                partners[match.a] = (b[match.b], match.similarity)
-            message.agreements.append(
-                Agreement(
-                    lct_a=np.frombuffer(a[match.a].id, np.uint8),
-                    lct_b=np.frombuffer(b[match.b].id, np.uint8),
-                    track_a=a[match.a].latent.track_id,
-                    track_b=b[match.b].latent.track_id,
-                    similarity=match.similarity,
-                    level=Agreement.LEVEL_HIGH if high else Agreement.LEVEL_LOW,
-                )
-            )
-        self._agreement.publish(message)
-        return partners
-
-    def _common_mean(self, a: list[LCT], b: list[LCT]):
-        """Return the mean of the space that all latents share; None when there is none."""
-        spaces = {(lct.latent.model.fingerprint, lct.latent.dim) for lct in (*a, *b)}
-        for info in self._models.values():
-            if not spaces or spaces == {(bytes(info.model.fingerprint), info.latent_dim)}:
-                return np.array(info.latent_mean, float)
-        if self._models:
-            self.get_logger().warning(
-                'the cameras speak different latent spaces: their latents are not compared',
-                throttle_duration_sec=5.0,
-            )
-        return None
+    # How they fare
 
     def _publish_reports(self) -> None:
-        cameras = self.parameters.cameras
-        for camera, screen in self._screens.items():
-            report = TrustReport(entity_a=self._entity, entity_b=camera)
-            report.header.stamp = self.get_clock().now().to_msg()
-            report.forward = report.backward = report.compression_trust = math.nan
-            if camera in self._models:
-                report.model_b = self._models[camera].model
-                spaces = {bytes(info.model.fingerprint) for info in self._models.values()}
-                if len(spaces) == 1 and len(self._models) == len(cameras):
-                    # One and the same encoder: the same picture gives the same latent.
-                    report.forward = report.backward = report.compression_trust = 1.0
-                    report.level = TrustReport.LEVEL_HIGH
-                    report.reason = 'same model'
-                else:
-                    report.reason = 'not measured: the models differ'
-            else:
-                report.reason = 'no model announced'
-            report.accepted, report.refused = screen.accepted, screen.refused
-            self._reports.publish(report)
+        now = self.get_clock().now().to_msg()
+        for camera in self.parameters.cameras:
+            self._reports.publish(report_message(self._arbiter.report(camera), now))
 
     def _report(self) -> Report:
         required = self.parameters.require_signatures
+        arbiter, store = self._arbiter, self._keys.store
         figures = {
-            'high': self._high,
-            'low': self._low,
-            'fused_alone': sum(self._alone.values()),
+            'model': arbiter.model.id,
+            'high': arbiter.high,
+            'low': arbiter.low,
+            'fused_alone': arbiter.alone,
             'signatures': 'required' if required else 'not required',
-            'entities_trusted': len(self._store.entities),
+            'entities_trusted': len(store.entities),
             'signs_with': signs_with(self._key),
         }
-        worries = [self._key_fault] if self._key_fault else []
-        if required and not self._store.entities:
-            worries.append(f'{self._store.path} trusts nobody: sage keys trust ENTITY KEY')
-        for camera, screen in self._screens.items():
-            figures[f'{camera} accepted'] = screen.accepted
-            figures[f'{camera} refused'] = screen.refused
-            for reason, count in screen.reasons.items():
+        worries = [self._keys.fault] if self._keys.fault else []
+        if required and not store.entities:
+            worries.append(f'{store.path} trusts nobody: sage keys trust ENTITY KEY')
+        for camera in self.parameters.cameras:
+            report = arbiter.report(camera)
+            figures[f'{camera} accepted'] = report.accepted
+            figures[f'{camera} refused'] = report.refused
+            figures[f'{camera} reputation'] = report.reputation
+            figures[f'{camera} compression trust'] = report.compression_trust
+            figures[f'{camera} latents'] = report.reason
+            for reason, count in arbiter.screen(camera).reasons.items():
                 figures[f'{camera} refused: {reason.value}'] = count
-            if camera not in self._models:
+            if arbiter.announced(camera) is None:
                 worries.append(f'{camera} has not announced its model')
+            elif report.reason.startswith('refused'):
+                worries.append(f'latents of {camera} are {report.reason}')
+            if arbiter.suspects(camera):
+                worries.append(f'{camera} has lost its reputation: it is heard, but not fused')
         mode = 'arbitrating' if required else UNSIGNED_MODE
         return (WARN if worries else OK), '; '.join([*worries, mode]), figures
+
+    def close(self) -> None:
+        """Measure no more."""
+        self._worker.close()
+
+
+def _array(header: Header, size: tuple[int, int], lcts: list[LCTMessage]) -> LCTArray:
+    return LCTArray(header=header, source_width=size[0], source_height=size[1], lcts=lcts)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -11,11 +11,12 @@ from sage_msgs.msg import CropArray
 from sensor_msgs.msg import Image
 
 from sage_perception.ros import qos
-from sage_perception.ros.diagnostics import OK, Durations, Report
+from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.images import to_bgr
 from sage_perception.ros.messages import crop_message, stamp_ns
 from sage_perception.ros.node import Node, Topic, run
 from sage_perception.ros.parameters import parameters_of
+from sage_perception.trust.health import CameraHealth, Fault
 from sage_perception.vision.attention import AttentionConfig, MotionAttention
 
 
@@ -33,6 +34,7 @@ class AttentionNode(Node):
     def __init__(self, **options):
         super().__init__('attention', **options)
         self._attention = MotionAttention(self._config())
+        self._health = CameraHealth()
         self._crops = self.publisher('crops')
         self._took = Durations()
         self._frames = self.subscribe('image_raw', self._attend)
@@ -56,21 +58,27 @@ class AttentionNode(Node):
         begun = time.perf_counter()
         try:
             picture = to_bgr(message)
-            crops = self._attention.attend(picture, stamp_ns(message.header.stamp) * 1e-9)
+            stamp_s = stamp_ns(message.header.stamp) * 1e-9
+            crops = self._attention.attend(picture, stamp_s)
         except ValueError as error:
             self._frames.reject(str(error))
             return
-        array = CropArray(header=message.header)
+        fault = self._health.update(picture, stamp_s, self.get_clock().now().nanoseconds * 1e-9)
+        array = CropArray(header=message.header, fault=int(fault))
         array.source_width, array.source_height = message.width, message.height
         array.crops = [crop_message(crop, message.header) for crop in crops]
         self._crops.publish(array)
         self._took.add(time.perf_counter() - begun)
 
     def _report(self) -> Report:
+        fault = self._health.fault
         figures = {
+            'camera_fault': fault.name.lower(),
             'attend_p50_ms': self._took.percentile_ms(50),
             'attend_p95_ms': self._took.percentile_ms(95),
         }
+        if fault > Fault.NONE:
+            return WARN, f'the camera is not to be trusted: {fault.name.lower()}', figures
         return OK, 'attending', figures
 
 

@@ -7,14 +7,20 @@ from __future__ import annotations
 import math
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
-from sage_msgs.msg import CropArray, LCTArray, ModelInfo
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeSet
 from sage_msgs.srv import DecodeLatent, EncodeImage
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from sage_perception import models
+from sage_perception.irp.delta import to_delta
+from sage_perception.irp.frame import FrameRefiner
 from sage_perception.latent import Latent, Telemetry
 from sage_perception.models.wire import Form, Packer
 from sage_perception.ros import qos
@@ -22,6 +28,7 @@ from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message, to_mono, to_rgb
 from sage_perception.ros.messages import (
+    budget_message,
     check_entity,
     latent_bytes,
     latent_message,
@@ -29,15 +36,20 @@ from sage_perception.ros.messages import (
     lct_message,
     model_info_message,
     model_value,
+    probe_set_message,
     roi_value,
     stamp_ns,
 )
 from sage_perception.ros.node import AUTOSTART, LifecycleNode, Service, Topic, run
 from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.worker import Worker
+from sage_perception.trust import probes, statements
+from sage_perception.trust.fitted import telemetry_trust_of
+from sage_perception.trust.health import TRUST
 from sage_perception.trust.keys import KeyFault
 from sage_perception.trust.lct import LCT, Operation, Provenance
 from sage_perception.trust.signing import signing_key, signs_with
-from sage_perception.trust.telemetry import ErrorMemory, telemetry_trust
+from sage_perception.trust.telemetry import ErrorMemory
 
 
 class EncoderNode(LifecycleNode):
@@ -99,11 +111,36 @@ class EncoderNode(LifecycleNode):
             maximum=100,
             read_only=True,
         ),
+        Parameter(
+            'refine_budget_ms',
+            0.0,
+            "Milliseconds a frame in which latents are refined: what its crops' pictures still "
+            'lack is brought down by gradient descent, on torch. 0: as the encoder has them.',
+            minimum=0.0,
+            maximum=1000.0,
+            read_only=True,
+        ),
+        Parameter(
+            'emit',
+            'latents',
+            'What is published of each crop: its latent, on lcts; its reconstruction delta, what '
+            'the latent does not say, on deltas; or both.',
+            choices=('latents', 'deltas', 'both'),
+            read_only=True,
+        ),
     )
     SUBSCRIBES = (Topic('crops', CropArray, qos.FRESH, 'Crops of each frame.'),)
     PUBLISHES = (
         Topic('lcts', LCTArray, qos.DATA, 'LCTs of each frame, in the order of its crops.'),
         Topic('model_info', ModelInfo, qos.LATCHED, 'What the model is and how to read it.'),
+        Topic('probes', ProbeSet, qos.LATCHED, 'Its latents of the shared probe pictures.'),
+        Topic('budget', Budget, qos.VIEW, 'How the time to refine a frame was shared out.'),
+        Topic(
+            'deltas',
+            CropArray,
+            qos.VIEW,
+            'Crops less what their latents decode to: grey 128 is no difference, 127 greys are 1.',
+        ),
     )
     SERVES = (
         Service('~/encode_image', EncodeImage, 'Encode one picture.'),
@@ -115,7 +152,9 @@ class EncoderNode(LifecycleNode):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        self._codec = self._packer = self._key = None
+        self._codec = self._packer = self._key = self._trust = self._refiner = None
+        self._health = 1.0
+        self._fault = ''
         self._form = Form[self.parameters.wire.upper()]
         self._entity = check_entity(
             self.parameters.entity_id or self.get_namespace().strip('/') or self.get_name()
@@ -127,6 +166,10 @@ class EncoderNode(LifecycleNode):
         self._worst = self._bytes = math.nan
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
+        self._probes = self.publisher('probes')
+        self._budget = self.publisher('budget')
+        self._deltas = self.publisher('deltas')
+        self._worker = Worker(self, 'probes')
         self._crops = self.subscribe('crops', self._receive)
         self.serve('~/encode_image', self._serve_encode)
         self.serve('~/decode_latent', self._serve_decode)
@@ -146,7 +189,7 @@ class EncoderNode(LifecycleNode):
                 device=wanted.device,
                 precision=wanted.precision,
             )
-            packer = Packer.of(codec)
+            packer, trust = Packer.of(codec), telemetry_trust_of(codec)
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         if self._form == Form.VQ and packer.codebook is None:
@@ -154,14 +197,41 @@ class EncoderNode(LifecycleNode):
                 f"parameter 'wire': vq needs a codebook, and {codec.artefact.path} holds none: "
                 'make one with `sage codebook`, or choose another form'
             )
-        self._codec, self._packer, self._key = codec, packer, key
+        self._refiner = self._new_refiner(wanted) if wanted.refine_budget_ms else None
+        self._codec, self._packer, self._key, self._trust = codec, packer, key, trust
         self._encode(np.zeros((1, *self._shape), np.float32))
-        self._info.publish(model_info_message(self._codec, self.get_clock().now().to_msg()))
+        now = self.get_clock().now().to_msg()
+        self._info.publish(model_info_message(codec, now, self._entity, key))
+        self._worker.do(partial(self._say_probes, codec, key))
         self.get_logger().info(
             f'{self._codec.id} on {self._codec.backend}, {self._codec.device}, '
             f'{self._codec.precision}; speaks as {self._entity!r}, '
             f'signs with {signs_with(key)}'
         )
+
+    def _say_probes(self, codec: models.Codec, key: Ed25519PrivateKey | None) -> None:
+        """Publish the latents of the probes, by which others measure how far they can use ours."""
+        if codec.latent_dim > statements.MOST_DIMENSIONS:
+            raise ValueError(
+                f'latents of {codec.id} have {codec.latent_dim} dimensions, a probe set holds '
+                f'{statements.MOST_DIMENSIONS}: others cannot measure them'
+            )
+        latents = probes.probe_latents(codec)
+        said = statements.ProbeSet(self._entity, time.time_ns(), codec.id, latents)
+        message = probe_set_message(said, self.get_clock().now().to_msg(), key)
+        if codec is self._codec:
+            self._probes.publish(message)
+
+    def _new_refiner(self, wanted) -> FrameRefiner:
+        try:
+            return FrameRefiner(wanted.model, wanted.device, wanted.refine_budget_ms)
+        except models.ModelError as error:
+            raise ConfigurationError(f"parameter 'model': {error}") from error
+        except ImportError as error:
+            raise ConfigurationError(
+                f"parameter 'refine_budget_ms': refining needs torch ({error}): pip install "
+                'torch, or set it to 0'
+            ) from error
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -174,6 +244,7 @@ class EncoderNode(LifecycleNode):
         begun = time.perf_counter()
         array = LCTArray(header=message.header)
         array.source_width, array.source_height = message.source_width, message.source_height
+        self._health = TRUST.get(message.fault, 0.0)
         kept, pictures = [], []
         for crop in message.crops:
             try:
@@ -183,7 +254,10 @@ class EncoderNode(LifecycleNode):
                 self._crops.reject(str(error))
         if kept:
             latents = self._encode(
-                np.stack(pictures), [(roi_value(crop.roi), crop.track_id) for crop in kept]
+                np.stack(pictures),
+                [(roi_value(crop.roi), crop.track_id) for crop in kept],
+                self._health,
+                self._refiner and partial(self._refine, message.header, kept),
             )
             stamp = stamp_ns(message.header.stamp)
             for latent in latents:
@@ -192,10 +266,37 @@ class EncoderNode(LifecycleNode):
                     array.lcts.append(lct_message(lct, self._form, self._packer, self._key))
                 except ValueError as error:
                     self._crops.reject(str(error))
+            if self.parameters.emit != 'latents':
+                self._say_deltas(message, kept, pictures, latents)
         if array.lcts:
             self._bytes = float(np.mean([latent_bytes(lct.latent) for lct in array.lcts]))
-        self._lcts.publish(array)
+        if self.parameters.emit != 'deltas':
+            self._lcts.publish(array)
         self._took.add(time.perf_counter() - begun)
+
+    def _say_deltas(self, frame: CropArray, crops: list[Crop], pictures, latents) -> None:
+        """Publish what the latents of a frame's crops do not say of them."""
+        mean = np.stack([latent.mean for latent in latents])
+        deltas = to_delta(np.stack(pictures), self._codec.decode(self._arriving(mean)))
+        said = CropArray(
+            header=frame.header,
+            source_width=frame.source_width,
+            source_height=frame.source_height,
+            fault=frame.fault,
+        )
+        encoding = 'rgb8' if deltas.shape[3] == 3 else 'mono8'
+        for crop, delta in zip(crops, deltas, strict=True):
+            image = to_message(delta, encoding, frame.header)
+            said.crops.append(
+                Crop(
+                    roi=crop.roi,
+                    score=crop.score,
+                    source=crop.source,
+                    track_id=crop.track_id,
+                    image=image,
+                )
+            )
+        self._deltas.publish(said)
 
     def _picture(self, message: Image) -> np.ndarray:
         """Return a picture as the model reads it: float32 `[C, S, S]` in [0, 1]."""
@@ -205,12 +306,19 @@ class EncoderNode(LifecycleNode):
             picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
         return picture.reshape(size, size, channels).transpose(2, 0, 1).astype(np.float32) / 255
 
-    def _encode(self, pictures: np.ndarray, places=((None, 0),)) -> list[Latent]:
+    def _encode(
+        self, pictures: np.ndarray, places=((None, 0),), health=1.0, refine=None
+    ) -> list[Latent]:
         begun = time.perf_counter()
         mean, log_var = self._codec.encode_stats(pictures)
+        told = [Telemetry()] * len(pictures)
+        if refine:
+            mean, told = refine(pictures, mean)
         errors = self._measure(mean, pictures, [track for _, track in places])
         kl = (np.square(mean) + np.exp(log_var) - 1 - log_var).mean(axis=1) / 2
-        each_s = (time.perf_counter() - begun) / len(pictures)
+        trust = health * self._trust(errors, kl, mean, pictures)
+        refined_s = sum(each.time_s for each in told)
+        each_s = (time.perf_counter() - begun - refined_s) / len(pictures)
         self._worst = float(errors.max())
         return [
             Latent(
@@ -219,17 +327,34 @@ class EncoderNode(LifecycleNode):
                 model=self._codec.id,
                 roi=roi,
                 track_id=track,
-                telemetry=Telemetry(
-                    trust=telemetry_trust(float(errors[i]), float(kl[i])),
+                telemetry=replace(
+                    told[i],
+                    trust=float(trust[i]),
                     reconstruction_error=float(errors[i]),
                     kl_per_dim=float(kl[i]),
                     latent_norm=float(np.linalg.norm(mean[i])),
-                    time_s=each_s,
-                    energy_trajectory=(float(errors[i]),),
+                    time_s=each_s + told[i].time_s,
+                    energy_trajectory=told[i].energy_trajectory or (float(errors[i]),),
                 ),
             )
             for i, (roi, track) in enumerate(places)
         ]
+
+    def _refine(
+        self, header: Header, crops: list[Crop], pictures: np.ndarray, guess: np.ndarray
+    ) -> tuple[np.ndarray, list[Telemetry]]:
+        """Return refined latents `[B, D]` and what became of each; say who got what for it."""
+        tracks = [crop.track_id for crop in crops]
+        errors = np.array([self._memory.last(track) for track in tracks])
+        result = self._refiner.refine(
+            pictures, guess, tracks, [crop.score for crop in crops], errors
+        )
+        if self._form == Form.FLOAT32:  # what the refinement measured is what arrives
+            began = np.flatnonzero(np.isfinite(result.refinement.best))
+            self._memory.note([tracks[i] for i in began], result.refinement.best[began])
+        self._fault = result.fault
+        self._budget.publish(budget_message(result, tracks, self._refiner.budget, header))
+        return np.stack(result.outputs), result.telemetry
 
     def _measure(self, mean: np.ndarray, pictures: np.ndarray, tracks: list[int]) -> np.ndarray:
         """Return the reconstruction errors of latents, `[B]`, measured now or a little before."""
@@ -288,7 +413,12 @@ class EncoderNode(LifecycleNode):
 
     def cleanup(self) -> None:
         """Let go of the model and the key."""
-        self._codec = self._packer = self._key = None
+        self._codec = self._packer = self._key = self._trust = self._refiner = None
+
+    def close(self) -> None:
+        """Publish no more."""
+        self._worker.close()
+        super().close()
 
     def _report(self) -> Report:
         if self._codec is None:
@@ -305,9 +435,13 @@ class EncoderNode(LifecycleNode):
             'encode_p50_ms': self._took.percentile_ms(50),
             'encode_p95_ms': self._took.percentile_ms(95),
             'worst_reconstruction_error': self._worst,
+            'camera_health': self._health,
+            'trust_by': 'quality map' if self._trust.quality else 'specification',
         }
         if not self.active:
             return WARN, 'not active', figures
+        if self._fault:
+            return WARN, f'not refined: {self._fault}', figures
         return OK, 'encoding' if self._key else 'encoding, unsigned', figures
 
 

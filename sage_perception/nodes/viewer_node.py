@@ -32,11 +32,12 @@ class _Camera:
     """What is taken from one camera for each picture: a frame, and what was made of it."""
 
     def __init__(self):
-        self.frame_gate, self.data_gate = Gate(), Gate()
+        self.frame_gate, self.crops_gate = Gate(), Gate()
         self.frame: Image | None = None
         self.info: CameraInfo | None = None
         self.crops: CropArray | None = None
         self.lcts: LCTArray | None = None
+        self.awaited: Header | None = None
         self.tiles: list[Tile] = []
 
     def ask(self) -> None:
@@ -44,17 +45,22 @@ class _Camera:
         self.frame_gate.is_open = True
 
     def take_frame(self, message: Image) -> None:
-        """Take the frame, and wait for the crops and latents of it or of a later one."""
+        """Take the frame, and wait for the crops of it or of a later one."""
         self.frame = message
         self.frame_gate.is_open = False
-        self.data_gate.is_open = True
+        self.crops_gate.is_open = True
 
-    def take(self, name: str, message) -> None:
-        """Take crops or latents."""
-        setattr(self, name, message)
-        if self.frame is not None and self.crops is not None and self.lcts is not None:
-            stamps = (stamp_ns(m.header.stamp) for m in (self.crops, self.lcts))
-            self.data_gate.is_open = min(stamps) < stamp_ns(self.frame.header.stamp)
+    def take_crops(self, message: CropArray) -> None:
+        """Take the crops, and wait for what is believed of their latents."""
+        self.crops = message
+        if self.frame and stamp_ns(message.header.stamp) >= stamp_ns(self.frame.header.stamp):
+            self.crops_gate.is_open = False
+            self.awaited = message.header
+
+    def take_lcts(self, message: LCTArray) -> None:
+        """Take the latents that are waited for."""
+        if message.header == self.awaited:
+            self.lcts, self.awaited = message, None
 
 
 class ViewerNode(Node):
@@ -74,7 +80,7 @@ class ViewerNode(Node):
         Topic('{camera}/image_raw', Image, qos.NEWEST, 'Frames of each camera.'),
         Topic('{camera}/camera_info', CameraInfo, qos.NEWEST, 'Calibration of each camera.'),
         Topic('{camera}/crops', CropArray, qos.NEWEST, 'Crops of each camera.'),
-        Topic('{camera}/lcts', LCTArray, qos.NEWEST, 'LCTs of each camera.'),
+        Topic('trusted', LCTArray, qos.RECENT, 'LCTs that the arbiter accepted, of any camera.'),
         Topic('agreement', AgreementArray, qos.NEWEST, 'Matched crops of the cameras.'),
     )
     PUBLISHES = (
@@ -115,9 +121,9 @@ class ViewerNode(Node):
             listen(
                 '{camera}/camera_info', partial(setattr, camera, 'info'), group=camera.frame_gate
             )
-            for topic in ('crops', 'lcts'):
-                callback = partial(camera.take, topic)
-                listen(f'{{camera}}/{topic}', callback, group=camera.data_gate)
+            listen('{camera}/crops', partial(self._take_crops, camera), group=camera.crops_gate)
+        self._trusted_gate = Gate()
+        self.subscribe('trusted', self._take_trusted, timeout_s=0, group=self._trusted_gate)
         self._agreement_gate = Gate()
         if len(self._cameras) > 1:
             self.subscribe(
@@ -125,6 +131,16 @@ class ViewerNode(Node):
             )
         self.create_timer(1 / self.parameters.rate, self._show)
         self.diagnostics.add('viewer', self._report)
+
+    def _take_crops(self, camera: _Camera, message: CropArray) -> None:
+        camera.take_crops(message)
+        self._trusted_gate.is_open = True
+
+    def _take_trusted(self, message: LCTArray) -> None:
+        # An array is of the frame that its header is from.
+        for camera in self._cameras.values():
+            camera.take_lcts(message)
+        self._trusted_gate.is_open = any(camera.awaited for camera in self._cameras.values())
 
     def _take_agreement(self, message: AgreementArray) -> None:
         self._agreement = message
@@ -176,7 +192,7 @@ class ViewerNode(Node):
         return tiles
 
     def _numbers(self, latent: Latent) -> np.ndarray | None:
-        """Return a latent that our decoder is for, None for others: the arbiter judges those."""
+        """Return a latent that our decoder is for, None for others."""
         if model_value(latent.model).fingerprint != self._codec.id.fingerprint:
             return None
         try:

@@ -1,10 +1,15 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Receives only when asked: for a node that needs fewer messages than are sent."""
+"""Receives only when asked, or only from whom it is worth it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rclpy.callback_groups import CallbackGroup
+
+from sage_perception.trust.lct import Refusal
+from sage_perception.trust.screening import Sieve
 
 
 class Gate(CallbackGroup):
@@ -28,3 +33,23 @@ class Gate(CallbackGroup):
 
     def ending_execution(self, entity) -> None:
         """Nothing is to be done."""
+
+
+class FloodGate(Sieve):
+    """Keeps a flood out of a subscription, whose guard it is, and tells of what it keeps out."""
+
+    def __init__(self, refuse: Callable[[Refusal], None]):
+        super().__init__()
+        self._refuse = refuse
+
+    def admits(self, publisher: bytes) -> bool:
+        """Return whether to look at what a publisher says."""
+        admitted = super().admits(publisher)
+        if not admitted:
+            self._refuse(Refusal.FLOOD)
+        return admitted
+
+    def garbled(self, publisher: bytes) -> None:
+        """Take note of bytes that were no message."""
+        self.note(publisher, believed=False)
+        self._refuse(Refusal.MALFORMED)

@@ -79,6 +79,8 @@ def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
         ),
         argument('frame_prefix', '', 'Goes before the frame ids of the cameras, such as robot1/'),
         argument('use_viewer', 'true', 'Start the viewer node', _YES_NO),
+        argument('use_memory', 'false', 'Start the memory node', _YES_NO),
+        argument('use_compressor', 'false', 'Start the compressor node', _YES_NO),
         argument('use_rviz', 'false', 'Start rviz2', _YES_NO),
         argument('rviz_config', str(config_path('sage.rviz')), 'Configuration file of rviz2'),
     ]
@@ -137,6 +139,8 @@ def _nodes(
         autostart=_flag(given['autostart']),
         use_sim_time=use_sim_time,
         viewer=_flag(given['use_viewer']),
+        memory=_flag(given['use_memory']),
+        compressor=_flag(given['use_compressor']),
         respawn=_flag(given['use_respawn']),
         respawn_delay_s=respawn_delay_s,
     )

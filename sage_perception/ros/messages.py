@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -23,7 +25,13 @@ from sage_perception.ros.images import to_message
 from sage_perception.trust.canonical import Wire
 from sage_perception.trust.lct import LCT, Operation, Provenance
 from sage_perception.trust.signing import sign
+from sage_perception.trust.statements import Announcement, ProbeSet, sign_statement
 from sage_perception.vision.frame import Crop
+
+if TYPE_CHECKING:
+    from sage_perception.irp.orchestrator import Result
+    from sage_perception.trust.arbiter import Frame, Pairing
+    from sage_perception.trust.compatibility import Report
 
 try:
     from sage_msgs import msg as sage
@@ -35,6 +43,7 @@ except ImportError as error:
 
 
 ENTITY_BYTES = 64
+REASON_LETTERS = 250
 
 # What reads packed latents, by the fingerprint of their model.
 Packers = Mapping[bytes, Packer]
@@ -93,8 +102,19 @@ def model_value(message: sage.ModelId) -> ModelId:
     return ModelId(message.name, message.version, bytes(message.fingerprint))
 
 
-def model_info_message(codec: Codec, stamp: Time) -> sage.ModelInfo:
-    """Return what a loaded model is and how to read its latents."""
+def model_info_message(
+    codec: Codec, stamp: Time, entity: str = '', key: Ed25519PrivateKey | None = None
+) -> sage.ModelInfo:
+    """Return what a loaded model is and how to read its latents; signed, with a `key`."""
+    said = Announcement(
+        entity,
+        time.time_ns(),
+        codec.id,
+        np.asarray(codec.latent_mean, np.float32).ravel(),
+        np.asarray(codec.latent_std, np.float32).ravel(),
+    )
+    if key is not None:
+        said = sign_statement(said, key)
     return sage.ModelInfo(
         header=Header(stamp=stamp),
         model=model_message(codec.id),
@@ -107,10 +127,30 @@ def model_info_message(codec: Codec, stamp: Time) -> sage.ModelInfo:
         backend=codec.backend,
         precision=codec.precision,
         device=codec.device,
-        latent_mean=_floats(codec.latent_mean),
-        latent_std=_floats(codec.latent_std),
+        latent_mean=_floats(said.mean),
+        latent_std=_floats(said.std),
         card=codec.card,
+        entity_id=said.entity_id,
+        sequence=said.sequence,
+        signature=array('B', said.signature),
     )
+
+
+def announcement_value(info: sage.ModelInfo) -> Announcement:
+    """Return what an entity says of its model's latents; `ValueError` when it cannot be."""
+    said = Announcement(
+        info.entity_id,
+        info.sequence,
+        model_value(info.model),
+        np.array(info.latent_mean, np.float32),
+        np.array(info.latent_std, np.float32),
+        bytes(info.signature),
+    )
+    if said.dim != info.latent_dim:
+        raise ValueError(
+            f'statistics of {said.dim} dimensions where latents have {info.latent_dim}'
+        )
+    return said
 
 
 def info_packer(info: sage.ModelInfo, codebook: Codebook | None = None) -> Packer:
@@ -118,12 +158,88 @@ def info_packer(info: sage.ModelInfo, codebook: Codebook | None = None) -> Packe
 
     Raises `ValueError` when what is said of its latents cannot be.
     """
-    packer = Packer(info.latent_mean, info.latent_std, codebook)
-    if packer.dim != info.latent_dim:
-        raise ValueError(
-            f'statistics of {packer.dim} dimensions where latents have {info.latent_dim}'
-        )
-    return packer
+    said = announcement_value(info)
+    return Packer(said.mean, said.std, codebook)
+
+
+def probe_set_message(
+    said: ProbeSet, stamp: Time, key: Ed25519PrivateKey | None = None
+) -> sage.ProbeSet:
+    """Return an entity's latents of the probes as a message; signed, with a `key`."""
+    if key is not None:
+        said = sign_statement(said, key)
+    return sage.ProbeSet(
+        header=Header(stamp=stamp),
+        entity_id=said.entity_id,
+        sequence=said.sequence,
+        model=model_message(said.model),
+        probe_set=np.frombuffer(said.pictures, np.uint8),
+        dim=said.latents.shape[1],
+        latents=_floats(said.latents),
+        signature=array('B', said.signature),
+    )
+
+
+def probe_set_value(message: sage.ProbeSet) -> ProbeSet:
+    """Return an entity's latents of the probes; `ValueError` when they are none."""
+    latents = np.array(message.latents, np.float32)
+    if not message.dim or latents.size % message.dim:
+        raise ValueError(f'{latents.size} numbers are no latents of {message.dim} dimensions')
+    return ProbeSet(
+        message.entity_id,
+        message.sequence,
+        model_value(message.model),
+        latents.reshape(-1, message.dim),
+        bytes(message.probe_set),
+        bytes(message.signature),
+    )
+
+
+def report_message(report: Report, stamp: Time) -> sage.TrustReport:
+    """Return how an entity fares as a message."""
+    return sage.TrustReport(
+        header=Header(stamp=stamp),
+        entity_a=report.entity_a,
+        entity_b=report.entity_b,
+        model_b=model_message(report.model_b),
+        forward=report.forward,
+        backward=report.backward,
+        compression_trust=report.compression_trust,
+        level=int(report.level),
+        calibrated=report.calibrated,
+        probes=report.probes,
+        accepted=report.accepted,
+        refused=report.refused,
+        reason=report.reason[:REASON_LETTERS],
+        reputation=report.reputation,
+    )
+
+
+def agreement_message(
+    header: Header, ours: str, frame: Frame, pairing: Pairing
+) -> sage.AgreementArray:
+    """Return the matched crops of a frame of the camera `ours` and that of another one."""
+    a, b = frame.lcts, pairing.frame.lcts
+    level = (sage.Agreement.LEVEL_LOW, sage.Agreement.LEVEL_HIGH)
+    return sage.AgreementArray(
+        header=header,
+        entity_a=ours,
+        entity_b=pairing.camera,
+        stamp_delta_s=pairing.delta_ns * 1e-9,
+        unmatched_a=len(a) - len(pairing.matches),
+        unmatched_b=len(b) - len(pairing.matches),
+        agreements=[
+            sage.Agreement(
+                lct_a=np.frombuffer(a[match.a].id, np.uint8),
+                lct_b=np.frombuffer(b[match.b].id, np.uint8),
+                track_a=a[match.a].latent.track_id,
+                track_b=b[match.b].latent.track_id,
+                similarity=match.similarity,
+                level=level[agrees],
+            )
+            for match, agrees in zip(pairing.matches, pairing.agree, strict=True)
+        ],
+    )
 
 
 def crop_message(crop: Crop, header: Header) -> sage.Crop:
@@ -134,6 +250,29 @@ def crop_message(crop: Crop, header: Header) -> sage.Crop:
         source=int(crop.source),
         track_id=crop.track_id,
         image=to_message(crop.image, 'rgb8' if crop.image.ndim == 3 else 'mono8', header),
+    )
+
+
+def budget_message(
+    result: Result, tracks: Sequence[int], total: int, header: Header
+) -> sage.Budget:
+    """Return how a frame's budget was shared among its crops, whose tracks are `tracks`."""
+    return sage.Budget(
+        header=header,
+        total=total,
+        shares=[
+            sage.BudgetShare(
+                plugin=share.plugin,
+                track_id=track,
+                trust=share.trust,
+                need=share.need,
+                granted=share.granted,
+                extra=share.extra,
+                spent=share.spent,
+                outcome=int(result.outcome),
+            )
+            for share, track in zip(result.shares, tracks, strict=True)
+        ],
     )
 
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import rclpy
@@ -27,6 +28,7 @@ from rclpy.node import Node as RosNode
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
 from sage_perception.ros.diagnostics import Diagnostics, Input
@@ -75,6 +77,16 @@ class Service:
     description: str
 
 
+class Guard(Protocol):
+    """Decides whose messages are read at all."""
+
+    def admits(self, publisher: bytes) -> bool:
+        """Return whether to read a message."""
+
+    def garbled(self, publisher: bytes) -> None:
+        """Take note of bytes that were no message."""
+
+
 class _Endpoints:
     """What plain and lifecycle nodes share."""
 
@@ -112,11 +124,14 @@ class _Endpoints:
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
 
-    def subscribe(self, name: str, callback, camera='', timeout_s=2.0, group=None) -> Input:
+    def subscribe(
+        self, name: str, callback, camera='', timeout_s=2.0, group=None, guard: Guard | None = None
+    ) -> Input:
         """Subscribe as `SUBSCRIBES` describes; return the monitor of what comes in.
 
         `timeout_s` is how long the input may be silent before diagnostics warn of it; 0: for ever.
-        `group` is a callback group.
+        `group` is a callback group. With a `guard` messages are read only if it admits them, and
+        the callback is given their publisher as well.
         """
         topic = _find(self.SUBSCRIBES, name)
         profile = copy.copy(topic.qos)  # An override is written into it.
@@ -125,8 +140,19 @@ class _Endpoints:
 
         # A default for `info` would have rclpy leave it out.
         def receive(message, info):
+            publisher = ()
+            if guard is not None:
+                publisher = (_publisher(info),)
+                try:
+                    message = guard.admits(*publisher) and deserialize_message(message, topic.type)
+                except (RuntimeError, ValueError) as error:
+                    guard.garbled(*publisher)
+                    monitor.reject(f'what is no {topic.type.__name__}: {str(error)[:80]}')
+                    return
+                if not message:
+                    return
             monitor.received(message, info)
-            callback(message)
+            callback(message, *publisher)
 
         def receive_without_info(message):
             receive(message, None)
@@ -141,6 +167,7 @@ class _Endpoints:
                 receive if knows else receive_without_info,
                 profile,
                 callback_group=group,
+                raw=guard is not None,
                 event_callbacks=SubscriptionEventCallbacks(
                     incompatible_qos=monitor.incompatible, use_default_callbacks=False
                 ),
@@ -149,10 +176,10 @@ class _Endpoints:
         self.diagnostics.watch(monitor)
         return monitor
 
-    def serve(self, name: str, callback: Callable) -> None:
-        """Offer the service that `SERVES` describes."""
+    def serve(self, name: str, callback: Callable, group=None) -> None:
+        """Offer the service that `SERVES` describes; `group` is a callback group."""
         service = _find(self.SERVES, name)
-        self.create_service(service.type, service.name, callback)
+        self.create_service(service.type, service.name, callback, callback_group=group)
 
     def close(self) -> None:
         """Release what the node holds; called once, at the end."""
@@ -328,6 +355,11 @@ def _overrides_explained(topic: str):
         if not str(error).startswith('Unexpected QoS override'):
             raise
         raise ConfigurationError(f'topic {topic}: {error}') from error
+
+
+def _publisher(info: dict | None) -> bytes:
+    """Return what the middleware knows a publisher by; before Kilted rclpy does not tell."""
+    return (info or {}).get('publisher_gid', {}).get('data', b'')
 
 
 def _find(table: tuple, name: str):

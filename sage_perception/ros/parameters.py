@@ -152,6 +152,23 @@ class Parameters:
         except KeyError:
             raise AttributeError(name) from None
 
+    def by_camera(self, name: str) -> dict[str, str]:
+        """Return what a parameter says of some of `cameras`: camera=value, separated by commas.
+
+        Raises:
+            ConfigurationError: it is anything else.
+        """
+        values = {}
+        for pair in filter(None, map(str.strip, self._values[name].split(','))):
+            camera, _, value = pair.partition('=')
+            if camera not in self.cameras or not value:
+                raise ConfigurationError(
+                    f"parameter '{name}': {pair!r} is not camera=value with one of the cameras "
+                    f'{", ".join(self.cameras)}'
+                )
+            values[camera] = value
+        return values
+
     @property
     def values(self) -> dict[str, Any]:
         """Return all of them."""

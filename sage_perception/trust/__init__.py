@@ -6,4 +6,13 @@ from sage_perception.trust.lct import LCT
 from sage_perception.trust.signing import sign, verify
 from sage_perception.trust.store import TrustStore
 
-__all__ = ['LCT', 'TrustStore', 'sign', 'verify']
+__all__ = ['LCT', 'Arbiter', 'TrustStore', 'sign', 'verify']
+
+
+def __getattr__(name: str):
+    # It needs scipy, which takes a second to import: who only signs or verifies need not wait.
+    if name == 'Arbiter':
+        from sage_perception.trust.arbiter import Arbiter
+
+        return Arbiter
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -6,7 +6,7 @@
 >>> z = calibration.apply(received)  # as if our own encoder had said it
 
 Affine ridge regression where there are more pictures than dimensions, else a rotation. A network
-on top of it is no better (`bench/compatibility.py` compares them).
+on top of it is no better (`bench/trust.py` compares them).
 """
 
 from __future__ import annotations
@@ -181,6 +181,11 @@ def calibrate(
         r2,
         p_value=float((1 + np.sum(np.array(null) >= r2)) / (1 + PERMUTATIONS)),
     )
+
+
+def calibrations_folder() -> Path:
+    """Return where calibrations are kept when nothing else is said."""
+    return probes.cache_folder() / 'calibrations'
 
 
 def place(folder: Path, sender: bytes, receiver: bytes) -> Path:

@@ -32,6 +32,7 @@ _WHAT = struct.Struct('<BB')
 _WHERE = struct.Struct('<4II')
 _TELEMETRY = struct.Struct('<HBB6fH')
 _LENGTH = struct.Struct('<I')
+_SEQUENCE = struct.Struct('<Q')
 _TRUST = struct.Struct('<f')
 
 
@@ -85,6 +86,27 @@ def latent_form(latent: Latent, wire: Wire = PLAIN) -> bytes:
         return _latent_form(latent, wire)
     except (struct.error, OverflowError) as error:
         raise ValueError(f'a latent of {latent.model} fits no message: {error}') from error
+
+
+def statement_form(
+    tag: bytes,
+    entity_id: str,
+    sequence: int,
+    model: ModelId,
+    arrays: Iterable[np.ndarray],
+    digest: bytes = b'',
+) -> bytes:
+    """Return the canonical bytes of what an entity says of its model.
+
+    `arrays` are float32, each with its shape; raises `ValueError` for what no message can hold.
+    """
+    try:
+        said = [tag, bytes([VERSION]), _text(entity_id), _SEQUENCE.pack(sequence), _model(model)]
+        for numbers in arrays:
+            said += [bytes([numbers.ndim]), *map(_LENGTH.pack, numbers.shape), _numbers(numbers)]
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f'a statement of {entity_id!r} fits no message: {error}') from error
+    return b''.join((*said, digest))
 
 
 def _latent_form(latent: Latent, wire: Wire) -> bytes:

@@ -28,6 +28,7 @@ import numpy as np
 from sage_perception.latent import ModelId
 from sage_perception.trust import probes
 from sage_perception.trust.calibration import Calibration, calibrate, place, recall
+from sage_perception.trust.probes import probe_latents
 
 DARKEST = 1e-6  # mean squared error below which no difference is seen: 60 dB
 
@@ -93,7 +94,8 @@ NOTHING = Trust(0.0, 0.0, math.nan)
 class Report:
     """The fields of `sage_msgs/TrustReport` but the header: `entity_a` receives from `entity_b`.
 
-    Trusts are in [0, 1], NaN where not measured; `accepted` and `refused` count LCTs.
+    Trusts and `reputation` are in [0, 1], NaN where not known; `accepted` and `refused` count
+    LCTs.
     """
 
     entity_a: str
@@ -106,6 +108,7 @@ class Report:
     reason: str
     accepted: int = 0
     refused: int = 0
+    reputation: float = math.nan
 
     @property
     def compression_trust(self) -> float:
@@ -133,8 +136,11 @@ class Heard:
 
     @property
     def calibrated(self) -> bool:
-        """Whether latents are translated: not if they are good as they are, or it is no use."""
-        if self.before.level is Level.HIGH:
+        """Whether latents are translated: not if they are good as they are, or it is no use.
+
+        Nor with the listener's own fingerprint, which promises that they are its own.
+        """
+        if self.before.level is Level.HIGH or self.sender.fingerprint == self.calibration.receiver:
             return False
         return self.after.compression_trust > self.before.compression_trust
 
@@ -188,18 +194,13 @@ class Model(Protocol):
     input_size: int
     input_channels: int
     latent_shape: tuple[int, ...]
+    latent_mean: np.ndarray
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Return latents `[B, *latent_shape]` of pictures `[B, C, S, S]` in [0, 1]."""
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Return pictures of latents."""
-
-
-def probe_latents(model: Model) -> np.ndarray:
-    """Return a model's latents of the probes, float32 `[probes.COUNT, D]`: what it publishes."""
-    x = probes.to_input(model.input_size, model.input_channels)
-    return np.asarray(model.encode(x), np.float32).reshape(probes.COUNT, -1)
 
 
 class Listener:
@@ -221,10 +222,11 @@ class Listener:
         """Return what its own latents of the held-back probes decode to, dB."""
         return psnr(self._decode(self.latents[probes.FITTED :]), self._x)
 
-    def hear(self, theirs: np.ndarray, sender: ModelId) -> Heard:
+    def hear(self, theirs: np.ndarray, sender: ModelId, afresh: bool = False) -> Heard:
         """Judge a sender by its latents of the probes, float32 `[probes.COUNT, D]`.
 
-        Takes milliseconds to fit a map, and the time to decode the held-back probes twice.
+        Takes milliseconds to fit a map, and the time to decode the held-back probes twice. A
+        stored calibration that still fits is used, unless `afresh`.
         Raises `ValueError` for latents that are none of all probes, or not finite.
         """
         theirs = np.asarray(theirs, np.float32)
@@ -233,7 +235,7 @@ class Listener:
                 f'probe latents of {sender} are {list(theirs.shape)}, they must be finite '
                 f'[{probes.COUNT}, D]: one of each picture of probe set {probes.VERSION}'
             )
-        calibration = self._calibration(theirs, sender)
+        calibration = self._calibration(theirs, sender, afresh)
         alike = theirs.shape[1] == self.latents.shape[1]
         before = self.measure(theirs) if alike else NOTHING
         after = NOTHING
@@ -255,9 +257,9 @@ class Listener:
         z = np.asarray(latents, np.float32).reshape(-1, *self.model.latent_shape)
         return np.asarray(self.model.decode(z))
 
-    def _calibration(self, theirs: np.ndarray, sender: ModelId) -> Calibration:
+    def _calibration(self, theirs: np.ndarray, sender: ModelId, afresh: bool) -> Calibration:
         pair = sender.fingerprint, self.model.id.fingerprint
-        stored = None if self.cache is None else recall(self.cache, *pair)
+        stored = None if self.cache is None or afresh else recall(self.cache, *pair)
         held_back = theirs[probes.FITTED :], self.latents[probes.FITTED :]
         if stored is not None and stored.still_fits(*held_back):
             return stored

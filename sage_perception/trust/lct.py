@@ -81,11 +81,17 @@ class Refusal(str, enum.Enum):
     REVOKED_KEY = 'revoked key'
     UNSIGNED = 'unsigned'
     BAD_SIGNATURE = 'bad signature'
+    WRONG_ENTITY = 'not the entity of this topic'
+    OTHER_PROBES = 'other probe pictures'
+    NOT_MEASURED = 'latents not measured'
+    INCOMPATIBLE = 'incompatible latents'
+    FLOOD = 'flood'
 
 
 # Latents of a trained model stay within some tens of standard deviations.
 LARGEST = 1e4
-# Steps of provenance: `sage_msgs/LCT` holds 16, and a fusion of two adds two.
+# Steps of provenance: `sage_msgs/LCT` holds 16, and who translates and fuses adds two or more.
+MOST_STEPS = 16
 LONGEST_CHAIN = 14
 # The bounds of the messages.
 MOST_DIMENSIONS = 4096

@@ -1,11 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts together what two cameras saw at the same moment."""
+"""Puts together what several cameras saw at the same moment."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar('T')
 
@@ -72,3 +74,60 @@ class StampPairs(Generic[T]):
     def _drop_before(self, stamp_ns: int) -> None:
         while self._other and self._other[0][0] < stamp_ns:
             self._other.popleft()
+
+
+class Partner(NamedTuple, Generic[T]):
+    """What another camera saw at a moment of the primary one, `delta_ns` later."""
+
+    item: T
+    delta_ns: int
+
+
+@dataclass
+class _Waiting(Generic[T]):
+    item: T
+    undecided: int
+    partners: dict[str, Partner[T]] = field(default_factory=dict)
+
+
+class Moments(Generic[T]):
+    """Gathers what all cameras saw at each moment of the first one.
+
+    Each item of the first camera is given back exactly once, in the order they were added, with
+    those of the others that saw the same moment; `StampPairs` tells when that is.
+    """
+
+    def __init__(self, cameras: Sequence[str], slop_ns: int, patience_ns: int):
+        self._primary = cameras[0]
+        self._pairs: Mapping[str, StampPairs] = {
+            other: StampPairs(slop_ns, patience_ns) for other in cameras[1:]
+        }
+
+    def add(self, camera: str, stamp_ns: int, item: T) -> list[tuple[T, dict[str, Partner[T]]]]:
+        """Add what a camera saw; return the moments that are now complete."""
+        if camera != self._primary:
+            return self._settle(camera, self._pairs[camera].add(stamp_ns, item, False))
+        if not self._pairs:
+            return [(item, {})]
+        waiting = _Waiting(item, len(self._pairs))
+        complete = []
+        for other, pairs in self._pairs.items():
+            complete += self._settle(other, pairs.add(stamp_ns, waiting, True))
+        return complete
+
+    def expire(self, now_ns: int) -> list[tuple[T, dict[str, Partner[T]]]]:
+        """Return the moments that have waited too long for somebody by `now_ns`."""
+        complete = []
+        for other, pairs in self._pairs.items():
+            complete += self._settle(other, pairs.expire(now_ns))
+        return complete
+
+    def _settle(self, other: str, decided: list) -> list[tuple[T, dict[str, Partner[T]]]]:
+        complete = []
+        for waiting, partner, delta_ns in decided:
+            if partner is not None:
+                waiting.partners[other] = Partner(partner, delta_ns)
+            waiting.undecided -= 1
+            if not waiting.undecided:
+                complete.append((waiting.item, waiting.partners))
+        return complete

@@ -13,11 +13,19 @@ to the bit on every machine and with every version of every library, and `SHA256
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import math
+import os
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from sage_perception.trust.compatibility import Model
 
 VERSION = 1
 COUNT = 512  # pictures
@@ -36,13 +44,42 @@ GRAINS = 1 << 18  # that noise is taken from
 
 @cache
 def pictures() -> np.ndarray:
-    """Return the probe pictures, uint8 RGB `[COUNT, SIZE, SIZE, 3]`, not writable."""
+    """Return the probe pictures, uint8 RGB `[COUNT, SIZE, SIZE, 3]`, not writable.
+
+    To paint them takes seconds: that is done once on a machine, and the user's cache folder keeps
+    them. Processes that start together wait for the one that paints.
+    """
+    kept = cache_folder() / f'probes-{VERSION}.bin'
+    with contextlib.ExitStack() as stack:
+        # Without a folder to keep them in, each process paints its own.
+        with contextlib.suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(kept.with_suffix('.lock'), 'w'))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            data = kept.read_bytes()
+            if hashlib.sha256(data).hexdigest() == SHA256:
+                return np.frombuffer(data, np.uint8).reshape(COUNT, SIZE, SIZE, 3)
+        painted = paint()
+        with contextlib.suppress(OSError):
+            part = kept.with_suffix(f'.{os.getpid()}')
+            part.write_bytes(painted.tobytes())
+            part.replace(kept)
+    painted.flags.writeable = False
+    return painted
+
+
+def cache_folder() -> Path:
+    """Return where to keep what can be made again: `sage` in the user's cache folder."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'sage'
+
+
+def paint() -> np.ndarray:
+    """Paint the probe pictures, uint8 RGB `[COUNT, SIZE, SIZE, 3]`."""
     grains = stream('grains', GRAINS)
     clouds = sky(grains)
     painters = (Painter(stream(number, DRAWS), grains, clouds) for number in range(COUNT))
-    probes = np.stack([painter.paint() for painter in painters])
-    probes.flags.writeable = False
-    return probes
+    return np.stack([painter.paint() for painter in painters])
 
 
 def to_input(size: int = SIZE, channels: int = 3) -> np.ndarray:
@@ -62,6 +99,12 @@ def to_input(size: int = SIZE, channels: int = 3) -> np.ndarray:
     if channels == 1:
         x = np.tensordot([0.299, 0.587, 0.114], x, (0, 1))[:, None]
     return np.ascontiguousarray(x, np.float32)
+
+
+def probe_latents(model: Model) -> np.ndarray:
+    """Return a model's latents of the probes, float32 `[COUNT, D]`: what it publishes."""
+    x = to_input(model.input_size, model.input_channels)
+    return np.asarray(model.encode(x), np.float32).reshape(COUNT, -1)
 
 
 def stream(label: object, count: int) -> np.ndarray:

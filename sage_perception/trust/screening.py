@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sage_perception.latent import Latent
@@ -32,6 +34,11 @@ FIXES = {
     Refusal.UNSIGNED: "set parameter 'key' of the node that speaks in this name",
     Refusal.BAD_SIGNATURE: 'it was forged or changed on the way, or it has a new key: then '
     'sage keys trust {entity} KEY',
+    Refusal.WRONG_ENTITY: "another one speaks there: see parameter 'entities' of the arbiter",
+    Refusal.OTHER_PROBES: 'its version of sage has other pictures: update one of both',
+    Refusal.NOT_MEASURED: 'it speaks another model and has not published its probes yet',
+    Refusal.FLOOD: 'so much was refused there that some is left unread',
+    Refusal.INCOMPATIBLE: 'no map brings its latents into ours: see trust_report',
 }
 
 # These make one latent of several, each with a step of its own.
@@ -100,6 +107,68 @@ class History:
         self._said[lct.id] = Said(lct.provenance, lct.stamp_ns, latent_digest(lct.latent, wire))
         if len(self._said) > self.RECENT:
             self._said.popitem(last=False)
+
+
+class Budget:
+    """How much may be refused before it is a flood: a token bucket.
+
+    An honest speaker has next to nothing refused; a signature that is none costs as much to look
+    at as one that is. `RATE` refusals a second are always looked at, and `BURST` at once.
+    """
+
+    RATE, BURST = 50.0, 100.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._left = self.BURST
+        self._last = clock()
+
+    def spend(self) -> None:
+        """Take note of a refusal."""
+        self._refill()
+        self._left = max(self._left - 1, 0.0)
+
+    @property
+    def spent(self) -> bool:
+        """Return whether nothing is left."""
+        self._refill()
+        return self._left < 1
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._left = min(self._left + (now - self._last) * self.RATE, self.BURST)
+        self._last = now
+
+
+class Sieve:
+    """Holds a flood on a topic back before it costs anything to look at it.
+
+    A publisher that was believed has a budget of refusals of its own; all others share one, so
+    that to come as many helps nobody, and to flood a topic takes nothing from who speaks there.
+    `publisher` is what the middleware knows it by; where that is nothing, all count as one.
+    """
+
+    KNOWN = 16  # publishers remembered
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._strangers = Budget(clock)
+        self._known: OrderedDict[bytes, Budget] = OrderedDict()
+
+    def admits(self, publisher: bytes) -> bool:
+        """Return whether to look at what a publisher says."""
+        return not self._known.get(publisher, self._strangers).spent
+
+    def note(self, publisher: bytes, believed: bool) -> None:
+        """Take note of whether an LCT was believed."""
+        if not believed:
+            self._known.get(publisher, self._strangers).spend()
+            return
+        if publisher not in self._known:
+            self._known[publisher] = Budget(self._clock)
+        self._known.move_to_end(publisher)
+        if len(self._known) > self.KNOWN:
+            self._known.popitem(last=False)
 
 
 class Screen:

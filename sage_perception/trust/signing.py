@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -95,23 +97,26 @@ def verify(
             return fault
     if not keys:
         return None
-    return find_break(lct) or _find_forgery(lct, keys, wire)
+    return find_break(lct) or find_forgery(lct.signature, partial(canonical_form, lct, wire), keys)
 
 
-def _find_forgery(lct: LCT, keys: tuple[TrustedKey, ...], wire: Wire) -> Refusal | None:
+def find_forgery(
+    signature: bytes, form: Callable[[], bytes], keys: tuple[TrustedKey, ...]
+) -> Refusal | None:
+    """Return why a signature over what `form` returns is none of an entity's with these keys."""
     valid = [key for key in keys if not key.revoked]
     if not valid:
         return Refusal.REVOKED_KEY
-    if not lct.signature:
+    if not signature:
         return Refusal.UNSIGNED
     try:
-        data = canonical_form(lct, wire)
+        data = form()
     except ValueError:
         return Refusal.MALFORMED
-    if any(key.made(lct.signature, data) for key in reversed(valid)):
+    if any(key.made(signature, data) for key in reversed(valid)):
         return None
     # Only the key that was revoked last is looked for: more would make forgeries dear.
     revoked = sorted((key for key in keys if key.revoked), key=lambda key: key.revoked)
-    if any(key.made(lct.signature, data) for key in revoked[-1:]):
+    if any(key.made(signature, data) for key in revoked[-1:]):
         return Refusal.REVOKED_KEY
     return Refusal.BAD_SIGNATURE

@@ -207,9 +207,9 @@ class MotionDetector:
         differs = (square > self._threshold**2 * noise).astype(np.uint8)
         # Flat areas look the same wherever they are.
         telling = inside * (1 + np.minimum(edges, TELLING_EDGE))
-        mismatch = (
-            float(np.vdot(differs, telling) / telling.sum()) if gain.max() > GAINS[0] else 1.0
-        )
+        told = telling.sum()  # 0: the shift has left nothing to compare
+        comparable = gain.max() > GAINS[0] and told > 0
+        mismatch = float(np.vdot(differs, telling) / told) if comparable else 1.0
         return _Comparison(
             shift,
             gain,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thumbnails import Thumbnails
 
 from sage_perception import calibrate as commands
 from sage_perception.latent import ModelId
@@ -22,26 +23,6 @@ from sage_perception.vision.synthetic import SyntheticWorld
 
 MESSAGE = Path(__file__).parents[2] / 'sage_msgs' / 'msg' / 'TrustReport.msg'
 seeds = st.integers(0, 2**32 - 1)
-
-
-class Thumbnails:
-    """A real, small codec: pictures of 8×8 pixels to their `dim` largest cosines and back."""
-
-    input_size, input_channels = 8, 3
-
-    def __init__(self, dim=48, name='thumbnails'):
-        self.latent_shape = (dim,)
-        self.id = ModelId(name, '1', name.encode().ljust(32, b'.'))
-        k, n = np.mgrid[:8, :8]
-        cosines = np.cos(np.pi * k * (n + 0.5) / 8) * np.where(k, 0.5, 0.5**1.5)
-        order = np.argsort(np.add.outer(np.arange(8), np.arange(8)).ravel(), kind='stable')
-        self.basis = np.kron(cosines, cosines)[order[: dim // 3]]
-
-    def encode(self, x):
-        return (x.reshape(len(x), 3, 64) @ self.basis.T).reshape(len(x), -1)
-
-    def decode(self, z):
-        return (z.reshape(len(z), 3, -1) @ self.basis).reshape(-1, 3, 8, 8).clip(0, 1)
 
 
 STRANGER = ModelId('stranger', '1', b's' * 32)

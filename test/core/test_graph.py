@@ -155,7 +155,8 @@ def matches(key: str, path: str) -> bool:
 @pytest.mark.parametrize('name', PARAMS_FILES)
 def test_every_key_of_a_parameter_file_means_a_node_of_its_graph(name):
     keys = yaml.safe_load((CONFIG / name).read_text())
-    specs = single_camera() if name.startswith('single') else dual_camera()
+    graph = single_camera if name.startswith('single') else dual_camera
+    specs = graph(memory=True, compressor=True)
     for key, content in keys.items():
         assert set(content) == {'ros__parameters'}
         assert any(matches(key, spec.path) for spec in specs), key
@@ -268,3 +269,15 @@ def test_rviz_shows_every_picture_reliably_under_relative_names():
         **{f'{c}/markers': markers for c in ('cam0', 'cam1')},
     }
     assert manager['Global Options']['Fixed Frame'] == 'cam0_optical_frame'
+
+
+def test_a_memory_is_there_when_it_is_asked_for():
+    names = [spec.name for spec in single_camera(memory=True)]
+    assert names.count('memory') == 1
+    assert 'memory' not in [spec.name for spec in single_camera()]
+
+
+def test_a_compressor_is_there_when_it_is_asked_for():
+    (spec,) = (spec for spec in dual_camera(compressor=True) if spec.name == 'compressor')
+    assert spec.parameters == {'cameras': ['cam0', 'cam1']}
+    assert 'compressor' not in [spec.name for spec in dual_camera()]

@@ -16,9 +16,9 @@ MAY_IMPORT_ROS = ('nodes', 'ros', 'bags', 'demo', 'doctor.py')
 MAY_IMPORT_TORCH = ('models', 'training', 'doctor.py')
 FLOORS = {
     1: ('latent', 'vision', 'graph', 'runtime', 'terminal'),
-    2: ('models', 'trust', 'supervisor'),
-    3: ('ros', 'bags', 'training'),
-    4: ('nodes', 'cli', 'up', 'doctor', 'demo', 'coding', 'keyring', 'calibrate'),
+    2: ('models', 'trust', 'memory', 'supervisor'),
+    3: ('context', 'irp', 'ros', 'bags', 'training'),
+    4: ('nodes', 'cli', 'up', 'doctor', 'demo', 'coding', 'keyring', 'calibrate', 'recall'),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
@@ -60,7 +60,9 @@ def test_every_room_has_a_floor():
     assert rooms == set(FLOOR_OF)
 
 
-@pytest.mark.parametrize('node', ['camera', 'attention', 'encoder', 'arbiter', 'viewer'])
+@pytest.mark.parametrize(
+    'node', ['camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor']
+)
 def test_nodes_start_without_torch(node):
     program = (
         f'import sys, sage_perception.nodes.{node}_node; '

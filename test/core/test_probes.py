@@ -10,11 +10,38 @@ import pytest
 from sage_perception.trust import probes
 
 
-def test_the_pictures_are_the_same_to_the_bit_everywhere():
+@pytest.fixture
+def afresh():
+    """Let this process forget the pictures before and after."""
+    probes.pictures.cache_clear()
+    yield
+    probes.pictures.cache_clear()
+
+
+def test_the_pictures_are_the_same_to_the_bit_everywhere(tmp_path, monkeypatch, afresh):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     pictures = probes.pictures()
     assert pictures.shape == (probes.COUNT, probes.SIZE, probes.SIZE, 3)
     assert pictures.dtype == np.uint8
     assert hashlib.sha256(pictures.tobytes()).hexdigest() == probes.SHA256
+
+    (kept,) = (tmp_path / 'sage').glob('*.bin')
+    assert kept.read_bytes() == pictures.tobytes()
+    # Kept ones are believed only when they are the right ones.
+    painted = pictures.copy()
+    monkeypatch.setattr(probes, 'paint', lambda: painted)
+    for spoilt in (kept.read_bytes()[:-1] + b'x', b''):
+        kept.write_bytes(spoilt)
+        probes.pictures.cache_clear()
+        assert np.array_equal(probes.pictures(), pictures)
+        assert hashlib.sha256(kept.read_bytes()).hexdigest() == probes.SHA256
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch, afresh):
+    monkeypatch.setattr(probes, 'paint', lambda: np.ones((2, 2)))
+    (tmp_path / 'sage').touch()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    assert probes.pictures().sum() == 4
 
 
 def test_nobody_can_change_them_for_others():

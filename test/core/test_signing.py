@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.trust import LCT, TrustStore, sign, verify
-from sage_perception.trust.agreement import fuse
 from sage_perception.trust.canonical import (
     PLAIN,
     Wire,
@@ -28,6 +27,7 @@ from sage_perception.trust.canonical import (
     latent_digest,
     latent_form,
 )
+from sage_perception.trust.fusion import View, fuse
 from sage_perception.trust.keys import public_bytes
 from sage_perception.trust.lct import Operation, Provenance, Refusal
 from sage_perception.trust.screening import History, Screen
@@ -582,6 +582,10 @@ def test_what_is_packed_is_judged_before_it_is_unpacked():
 # Provenance, step by step
 
 
+def fused_of(*lcts, sequence=1):
+    return fuse([View(lct) for lct in lcts], np.zeros(2), 'arbiter', sequence)
+
+
 def heard(*lcts):
     screen = Screen(a_store())
     for lct in lcts:
@@ -592,8 +596,8 @@ def heard(*lcts):
 def test_a_chain_is_believed_whether_its_beginning_was_heard_or_not():
     first = said('cam0')
     relayed = passed_on(first)
-    fused = sign(fuse(relayed, [(said('cam1'), 0.9)], 'arbiter', 1), KEYS['arbiter'])
-    fused_again = sign(fuse(fused, [(said('cam1', 2), 0.8)], 'arbiter', 2), KEYS['arbiter'])
+    fused = sign(fused_of(relayed, said('cam1')), KEYS['arbiter'])
+    fused_again = sign(fused_of(fused, said('cam1', 2), sequence=2), KEYS['arbiter'])
     assert len(fused_again.provenance) == 6
     for known in ((), (first,), (relayed,), (first, relayed), (first, relayed, fused)):
         assert heard(*known).judge(fused_again) is None
@@ -634,7 +638,7 @@ def test_an_insider_who_lies_about_what_was_heard_is_refused(lie):
 
 def test_a_lie_about_the_primary_parent_of_a_fusion_is_found():
     a, b = said('cam0'), said('cam1')
-    fused = fuse(a, [(b, 0.9)], 'arbiter', 1)
+    fused = fused_of(a, b)
     better = replace(fused.provenance[0], trust=1.0)
     lying = replace(fused, provenance=(better, *fused.provenance[1:]), trust=0.9)
     assert heard(a, b).judge(sign(lying, KEYS['arbiter'])) is Refusal.BROKEN_CHAIN

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trust: pairing by stamps, screening, provenance, matching and fusing."""
+"""Trust: pairing by stamps, screening, provenance, matching."""
 
 import itertools
 import math
@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import structural_rank
 
-from sage_perception.latent import Latent, LatentKind, ModelId, Telemetry
+from sage_perception.latent import Latent, ModelId, Telemetry
 from sage_perception.trust import agreement
 from sage_perception.trust.lct import (
     LCT,
@@ -23,7 +25,7 @@ from sage_perception.trust.lct import (
     chain_trust,
     find_fault,
 )
-from sage_perception.trust.pairing import StampPairs
+from sage_perception.trust.pairing import Moments, StampPairs
 from sage_perception.trust.screening import Screen
 from sage_perception.trust.telemetry import ErrorMemory, telemetry_trust
 
@@ -243,7 +245,15 @@ def test_every_refusal_is_tried():
         Refusal.UNSIGNED,
         Refusal.BAD_SIGNATURE,
     }
-    elsewhere = {Refusal.MALFORMED, Refusal.SEQUENCE} | authenticity
+    # test_arbiter.py, test_statements.py
+    of_the_arbiter = {
+        Refusal.WRONG_ENTITY,
+        Refusal.OTHER_PROBES,
+        Refusal.NOT_MEASURED,
+        Refusal.INCOMPATIBLE,
+        Refusal.FLOOD,
+    }
+    elsewhere = {Refusal.MALFORMED, Refusal.SEQUENCE} | authenticity | of_the_arbiter
     assert set(FAULTS) | elsewhere == set(Refusal)
 
 
@@ -421,63 +431,55 @@ def test_centring_takes_off_what_all_latents_share():
     assert abs(own) < 0.5
 
 
-# Fusing
+@given(matrices((1, 4)), matrices((1, 4)), st.data())
+def test_what_geometry_rules_out_is_not_matched_and_as_much_as_can_be_is(a, b, data):
+    cells = st.lists(st.booleans(), min_size=len(a) * len(b), max_size=len(a) * len(b))
+    possible = np.array(data.draw(cells)).reshape(len(a), len(b))
+    matches = agreement.match(a, b, possible)
+    assert all(possible[m.a, m.b] for m in matches)
+    assert len({m.a for m in matches}) == len({m.b for m in matches}) == len(matches)
+    assert len(matches) == structural_rank(csr_array(possible))
 
 
-@given(
-    st.lists(
-        st.tuples(*[st.lists(SMALL, min_size=4, max_size=4)] * 2, UNIT), min_size=1, max_size=3
-    )
-)
-def test_each_dimension_is_weighted_by_its_precision(parts):
-    lcts = [an_lct(mean, log_var) for mean, log_var, _ in parts]
-    others = [(lct, part[2]) for lct, part in zip(lcts, parts, strict=True)][1:]
-    fused = agreement.fuse(lcts[0], others, 'arbiter', 7)
-    means, log_vars = (np.array([part[n] for part in parts], np.float64) for n in (0, 1))
-    variance = 1 / (1 / np.exp(log_vars)).sum(axis=0)
-    expected = variance * (means / np.exp(log_vars)).sum(axis=0)
-    np.testing.assert_allclose(fused.latent.mean, expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(fused.latent.log_var, np.log(variance), rtol=1e-5, atol=1e-5)
-    assert fused.latent.mean.dtype == fused.latent.log_var.dtype == np.float32
-    assert fused.trust == pytest.approx(chain_trust(fused.provenance))
+# Several cameras
 
 
-def test_fusing_by_hand():
-    sure, unsure = an_lct([1.0], [math.log(1.0)]), an_lct([4.0], [math.log(2.0)])
-    fused = agreement.fuse(sure, [(unsure, 0.9)], 'arbiter', 7)
-    assert fused.latent.mean[0] == pytest.approx((1 * 1.0 + 0.5 * 4.0) / 1.5)
-    assert fused.latent.log_var[0] == pytest.approx(math.log(1 / 1.5))
-    assert fused.latent.kind is LatentKind.FUSED
-    assert (fused.entity_id, fused.sequence, fused.stamp_ns) == ('arbiter', 7, sure.stamp_ns)
-    assert fused.trust == pytest.approx(0.8 * 1.0 * 0.9)
-    assert [step.parent_id for step in fused.provenance[1:]] == [sure.id, unsure.id]
-    assert all(step.operation is Operation.FUSE for step in fused.provenance[1:])
-    assert find_fault(fused) is None
+@given(two_streams(), two_streams(), st.integers(0, 300), st.integers(0, 3000))
+def test_each_moment_of_the_first_camera_comes_once_in_order_with_all_that_saw_it(
+    one, two, slop, patience
+):
+    """As each other camera would pair with it alone."""
+    arrivals = [(stamp, 'b') for stamp, primary in one if not primary]
+    arrivals += [(stamp, 'c') for stamp, primary in two if not primary]
+    arrivals += [(stamp, 'a') for stamp, primary in one if primary]
+    arrivals.sort()
+    moments = Moments(('a', 'b', 'c'), slop, patience)
+    out = []
+    for stamp, camera in arrivals:
+        out += moments.add(camera, stamp, (camera, stamp))
+    out += moments.expire(ENDLESS)
+    assert [item for item, _ in out] == [('a', s) for s, camera in arrivals if camera == 'a']
+    for other in 'bc':
+        pairs = StampPairs(slop, patience)
+        alone = feed(
+            pairs, [(s, camera == 'a') for s, camera in arrivals if camera in ('a', other)]
+        )
+        expected = {item: (partner, delta) for item, partner, delta in alone if partner}
+        found = {
+            item[1]: (partners[other].item[1], partners[other].delta_ns)
+            for item, partners in out
+            if other in partners
+        }
+        assert found == expected
 
 
-def test_without_variances_all_weigh_the_same():
-    fused = agreement.fuse(an_lct([1.0]), [(an_lct([4.0], [0.0]), 0.9)], 'arbiter', 7)
-    assert fused.latent.mean[0] == 2.5
-    assert fused.latent.log_var is None
+def test_a_camera_that_is_alone_waits_for_nobody():
+    assert Moments(('a',), 20, 150).add('a', 100, 'frame') == [('frame', {})]
 
 
-@pytest.mark.parametrize('log_var', [None, (-3.0, 3.0)])
-def test_alone_the_primary_is_passed_on_unchanged_with_little_trust(log_var):
-    primary = an_lct((1 / 3, -2 / 3), log_var)
-    fused = agreement.fuse(primary, [], 'arbiter', 7)
-    assert np.array_equal(fused.latent.mean, primary.latent.mean)
-    if log_var is not None:
-        assert np.array_equal(fused.latent.log_var, primary.latent.log_var)
-    assert fused.trust == pytest.approx(primary.trust * agreement.ALONE_TRUST)
-    assert fused.id != primary.id
-
-
-@pytest.mark.parametrize('extreme', [-9000.0, 9000.0])
-def test_the_largest_and_smallest_variances_that_pass_screening_fuse_to_numbers(extreme):
-    a, b = an_lct([1.0, 2.0], [extreme, extreme]), an_lct([3.0, 4.0], [extreme, 0.0])
-    assert find_fault(a) is None
-    fused = agreement.fuse(a, [(b, 1.0)], 'arbiter', 7).latent
-    assert np.isfinite(fused.mean).all()
-    assert np.isfinite(fused.log_var).all()
-    assert fused.mean[0] == 2.0, 'equally unsure'
-    assert fused.mean[1] == (2.0 if extreme < 0 else 4.0), 'the surer one'
+def test_a_camera_that_fell_silent_does_not_keep_the_others_apart():
+    moments = Moments(('a', 'b', 'c'), 20, 150)
+    assert moments.add('a', 1000, 'x') == []
+    assert moments.add('b', 1000, 'y') == []
+    ((item, partners),) = moments.expire(1150)
+    assert (item, dict(partners)) == ('x', {'b': ('y', 0)})

@@ -9,6 +9,7 @@ import pytest
 from sage_msgs.msg import LCTArray
 
 from sage_perception.graph import Camera, single_camera
+from sage_perception.trust.fusion import ALONE_TRUST
 
 ROBOTS = ('robot1', 'robot2')
 
@@ -28,7 +29,10 @@ def robots(run_graph):
         for name in ROBOTS
         for topic in ('cam0/lcts', 'trusted', 'fused')
     }
-    graph.wait_for(lambda: all(heard_of(graph, name) for name in ROBOTS), 'both robots')
+    graph.wait_for(
+        lambda: all(heard_of(graph, name) for name in ROBOTS) and all(graph.topics.values()),
+        'both robots',
+    )
     return graph
 
 
@@ -76,8 +80,9 @@ def test_each_topic_has_the_endpoints_of_its_own_robot_only(robots):
 def test_a_single_camera_is_passed_on_alone_with_a_low_trust(robots):
     for array in heard_of(robots, 'robot1'):
         for lct in array.lcts:
-            assert len(lct.provenance) == 2
-            assert lct.trust == pytest.approx(0.6 * lct.provenance[0].trust, rel=1e-3)
+            encoded, alone = lct.provenance
+            assert 0.5 * ALONE_TRUST <= alone.trust <= ALONE_TRUST, 'as the reputation is'
+            assert lct.trust == pytest.approx(encoded.trust * alone.trust, rel=1e-3)
 
 
 def test_what_befalls_one_robot_does_not_touch_the_other(robots):

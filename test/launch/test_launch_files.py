@@ -39,6 +39,7 @@ GRAPH_ARGUMENTS = {
     'autostart': '',
     'frame_prefix': '',
     'use_viewer': 'true',
+    'use_memory': 'false',
     'use_rviz': 'false',
     'rviz_config': str(ROOT / 'config' / 'sage.rviz'),
 }
@@ -173,6 +174,7 @@ def test_arguments_reach_the_nodes_over_the_file(launch):
         use_sim_time='True',
         frame_prefix='robot1/',
         use_viewer='false',
+        use_memory='true',
         use_rviz='true',
         log_level='debug',
     )
@@ -183,6 +185,7 @@ def test_arguments_reach_the_nodes_over_the_file(launch):
         use_sim_time=True,
         frame_prefix='robot1/',
         viewer=False,
+        memory=True,
     )
     records = {given_names(record): record for record in records}
     assert set(records) == {f'/robot1/{spec.path}' for spec in specs} | {'/robot1/rviz'}

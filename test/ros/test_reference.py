@@ -36,7 +36,9 @@ def test_parameter_files_hold_the_defaults_of_the_code(path):
                 assert value == table[name].default, f'{path.name}: {key} {name}'
 
 
-@pytest.mark.parametrize('name', ['camera', 'attention', 'encoder', 'arbiter', 'viewer'])
+@pytest.mark.parametrize(
+    'name', ['camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor']
+)
 def test_every_parameter_is_described_and_its_default_is_allowed(name):
     for parameter in node_class(name).PARAMETERS:
         assert parameter.description

@@ -1,0 +1,209 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Flood the arbiter with forged latents at ten times the rate of its cameras; count what is lost.
+
+Two cameras speak at 30 frames a second, signed; for some seconds somebody else speaks on both
+topics in their names, with everything right but the signatures. All are processes of their own.
+Prints one JSON object, also to out/bench/flood.json: the share of the honest LCTs that were not
+accepted, during the flood and without it, and what became of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import serialize_message
+from sage_msgs.msg import LCTArray
+from std_msgs.msg import Header
+
+from sage_perception.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.models import load
+from sage_perception.ros import qos
+from sage_perception.ros.messages import lct_message, stamp_of
+from sage_perception.runtime import dds_environment
+from sage_perception.trust import LCT, TrustStore
+from sage_perception.trust.keys import public_bytes
+from sage_perception.trust.lct import Operation, Provenance
+
+CAMERAS = ('cam0', 'cam1')
+CROPS = 6
+RATE_HZ = 30.0
+FACTOR = 10
+VARIANTS = 60  # different arrays that the attacker repeats
+
+
+def array(camera: str, model: ModelId, key: Ed25519PrivateKey, first: int) -> LCTArray:
+    """Return what a camera says of one frame, as of now; numbered from `first` on."""
+    now = time.time_ns()
+    rng = np.random.default_rng(first)
+    lcts = []
+    for n in range(CROPS):
+        mean, log_var = rng.standard_normal((2, 64)).astype(np.float32)
+        telemetry = Telemetry(0.8, 0.01, 0.5, 7.0, 0.002)
+        latent = Latent(mean, log_var, model=model, roi=Roi(n, n, 64, 64), telemetry=telemetry)
+        step = Provenance(Operation.ENCODE, camera, model, trust=0.8)
+        lct = LCT(camera, first + n, now, latent, (step,), 0.8)
+        lcts.append(lct_message(lct, key=key))
+    header = Header(stamp=stamp_of(now), frame_id=camera)
+    return LCTArray(header=header, source_width=640, source_height=480, lcts=lcts)
+
+
+def paced(rate_hz: float, seconds: float):
+    """Yield as often as asked; what is late is made up for."""
+    begun = time.monotonic()
+    for n in range(round(rate_hz * seconds)):
+        wait = begun + n / rate_hz - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        yield n
+
+
+def attack(model: ModelId, seconds: float, count) -> None:
+    """Speak in the cameras' names with a key of one's own."""
+    rclpy.init()
+    node = rclpy.create_node('attacker')
+    publishers = {c: node.create_publisher(LCTArray, f'{c}/lcts', qos.DATA) for c in CAMERAS}
+    while any(p.get_subscription_count() < 1 for p in publishers.values()):
+        time.sleep(0.05)
+    key = Ed25519PrivateKey.generate()
+    later = time.time_ns() + 10**18
+    forged = {
+        c: [serialize_message(array(c, model, key, later + n)) for n in range(VARIANTS)]
+        for c in CAMERAS
+    }
+    made = time.monotonic()
+    for n in paced(RATE_HZ * FACTOR, seconds):
+        for camera, publisher in publishers.items():
+            publisher.publish(forged[camera][n % VARIANTS])
+            count.value += 1
+        if time.monotonic() - made > 4:  # they would be too old before long
+            break
+    rclpy.shutdown()
+
+
+class Bench:
+    """Honest cameras, and what the arbiter accepts of theirs."""
+
+    def __init__(self, keys: dict[str, Ed25519PrivateKey], model: ModelId):
+        self.keys, self.model = keys, model
+        self.accepted: Counter[str] = Counter()
+        self.health: dict[str, str] = {}
+        self.sequence = time.time_ns()
+        self.node = rclpy.create_node('cameras')
+        self.publishers = {
+            c: self.node.create_publisher(LCTArray, f'{c}/lcts', qos.DATA) for c in CAMERAS
+        }
+        self.node.create_subscription(LCTArray, 'trusted', self._count, qos.HEARD)
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
+        executor = SingleThreadedExecutor()
+        executor.add_node(self.node)
+        threading.Thread(target=executor.spin, daemon=True).start()
+
+    def _count(self, message: LCTArray) -> None:
+        self.accepted[message.header.frame_id] += len(message.lcts)
+
+    def _note(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == 'arbiter: agreement':
+                self.health = {pair.key: pair.value for pair in status.values}
+
+    def speak(self, seconds: float) -> dict[str, float]:
+        """Let both cameras speak; return the share of each one's LCTs that was not accepted."""
+        sent: Counter[str] = Counter()
+        before = Counter(self.accepted)
+        for _ in paced(RATE_HZ, seconds):
+            for camera, publisher in self.publishers.items():
+                self.sequence += CROPS
+                publisher.publish(array(camera, self.model, self.keys[camera], self.sequence))
+                sent[camera] += CROPS
+        time.sleep(2)
+        return {c: 1 - (self.accepted[c] - before[c]) / sent[c] for c in CAMERAS}
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('--seconds', type=float, default=4.0, help='of the flood (%(default)s)')
+    parser.add_argument('--out', type=Path, default=Path('out/bench/flood.json'))
+    args = parser.parse_args()
+    # A domain of its own, and for all processes that are started from here.
+    os.environ |= dds_environment(os.environ)
+    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    model = load('tinyvae').id
+    keys = {camera: Ed25519PrivateKey.generate() for camera in CAMERAS}
+    with tempfile.TemporaryDirectory() as folder:
+        store = TrustStore(Path(folder))
+        for camera, key in keys.items():
+            store.trust(camera, public_bytes(key))
+        parameters = [f'keys:={folder}', 'require_signatures:=true', 'cameras:=[cam0, cam1]']
+        arbiter = subprocess.Popen(
+            [sys.executable, '-m', 'sage_perception.nodes.arbiter_node', '--ros-args']
+            + [word for parameter in parameters for word in ('-p', parameter)],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            result = measure(keys, model, args.seconds)
+        finally:
+            arbiter.terminate()
+            arbiter.wait()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=2) + '\n')
+    print(json.dumps(result))
+    return 0
+
+
+def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) -> dict:
+    """Return the figures; the arbiter runs."""
+    rclpy.init()
+    bench = Bench(keys, model)
+    while any(p.get_subscription_count() < 1 for p in bench.publishers.values()):
+        time.sleep(0.1)
+    while not all(bench.accepted[camera] for camera in CAMERAS):
+        bench.speak(0.2)
+    calm = bench.speak(seconds)
+    count = multiprocessing.Value('Q', 0, lock=False)
+    attacker = multiprocessing.get_context('spawn').Process(
+        target=attack, args=(model, seconds, count)
+    )
+    attacker.start()
+    while not count.value:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    flooded = bench.speak(seconds)
+    took = time.monotonic() - begun - 2
+    attacker.join()
+    refused = {
+        f'{camera} {reason}': int(number)
+        for name, number in bench.health.items()
+        for camera, _, reason in (name.partition(' refused: '),)
+        if reason
+    }
+    return {
+        'flood_loss_honest': round(max(flooded.values()), 4),
+        'calm_loss_honest': round(max(calm.values()), 4),
+        'honest_frames_per_s': RATE_HZ,
+        'forged_frames_per_s': round(count.value / len(CAMERAS) / took, 1),
+        'lcts_a_frame': CROPS,
+        'seconds': seconds,
+        'refused': refused,
+    }
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,326 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether similarity of latents tells the same thing, seen by another camera, from another thing.
+
+Part of `bench/trust.py`. Regions are cut out of two views of a scene, where it is known what
+corresponds: by disparity (semi-global matching, on rectified pairs), by features that fit one
+epipolar geometry, by labels, or because the second view is a window of the first. In the last
+case our own attention cuts in both. Labelled are the paws and other parts of one mouse, seen from
+the side and from below: they are measured, but no different things.
+A positive is a region and its counterpart. A hard negative is a region and the counterpart of
+another one of the same two pictures, at least `APART` sides away; a random one is the counterpart
+of a region of another set.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.stats import rankdata
+
+from sage_perception.latent import Roi
+from sage_perception.models import Codec
+from sage_perception.training.data import clip_frames
+from sage_perception.trust.agreement import centre, cosine_matrix
+from sage_perception.trust.fitted import similarity_weights
+from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.crops import crop_image, square_roi
+
+FILES = (
+    'motorcycle_left.png',
+    'motorcycle_right.png',
+    'aloeL.jpg',
+    'aloeR.jpg',
+    'leuvenA.jpg',
+    'leuvenB.jpg',
+    'graf1.png',
+    'graf3.png',
+    'vtest.avi',
+)
+MOST = 12  # regions of two pictures and one size
+APART = 0.75  # sides
+FLAT = 8.0  # standard deviation, grey levels, of a region that shows next to nothing
+SIDES = (64, 96, 128)  # pixels
+RANDOM = 20  # random negatives a region
+AGREE = 0.7  # the arbiter's agreement_threshold
+PARTS = 'paws in a mirror'  # parts of one thing, which look alike: not counted in the mean
+
+# Centre x, y in the first view, in the second, and how much larger the second one is.
+Match = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Crops of things in one view and in the other, uint8 `[N, 64, 64, 3]`, and where they are.
+
+    `places` `[N, 2]` are the centres in the first view, `side` `[N]` the sides, pixels.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    places: np.ndarray
+    side: np.ndarray
+
+    @property
+    def apart(self) -> np.ndarray:
+        """Return which two are different things, bool `[N, N]`."""
+        distance = np.abs(self.places[:, None] - self.places[None]).max(-1)
+        return distance >= APART * (self.side[:, None] + self.side[None]) / 2
+
+
+def cut(image: np.ndarray, x: float, y: float, side: float) -> np.ndarray | None:
+    """Return a square around (x, y), None where it leaves the picture."""
+    height, width = image.shape[:2]
+    if not (side / 2 <= x <= width - side / 2 and side / 2 <= y <= height - side / 2):
+        return None
+    return crop_image(image, square_roi((x, y), side, width, height), 64, 'rgb')
+
+
+def group(a: np.ndarray, b: np.ndarray, matches: Iterator[Match], side: float) -> Group | None:
+    """Return up to `MOST` things that both pictures show, none near another, None for less than 2.
+
+    Those without any contrast are left out.
+    """
+    kept = []
+    for xa, ya, xb, yb, scale in matches:
+        if any(max(abs(xa - x), abs(ya - y)) < APART * side for _, _, (x, y) in kept):
+            continue
+        first, second = cut(a, xa, ya, side), cut(b, xb, yb, side * scale)
+        if first is not None and second is not None and first.std() >= FLAT:
+            kept.append((first, second, (xa, ya)))
+        if len(kept) == MOST:
+            break
+    if len(kept) < 2:
+        return None
+    first, second, places = map(np.array, zip(*kept, strict=True))
+    return Group(first, second, places, np.full(len(kept), side))
+
+
+def by_disparity(left: np.ndarray, right: np.ndarray, side: float) -> Iterator[Match]:
+    """Yield what corresponds in a rectified pair: the median disparity of a region."""
+    matcher = cv2.StereoSGBM_create(
+        0, 256 if left.shape[1] > 1000 and left.shape[0] > 600 else 128, 5, 600, 2400, 1, 63, 10,
+        100, 2,
+    )  # fmt: skip
+    disparity = matcher.compute(left, right).astype(np.float32) / 16
+    height, width = disparity.shape
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        x, y = rng.uniform(side / 2, width - side / 2), rng.uniform(side / 2, height - side / 2)
+        window = disparity[
+            int(y - side / 2) : int(y + side / 2), int(x - side / 2) : int(x + side / 2)
+        ]
+        known = window[window > 0]
+        if known.size > 0.3 * window.size:
+            yield x, y, x - float(np.median(known)), y, 1.0
+
+
+def by_features(a: np.ndarray, b: np.ndarray, side: float) -> Iterator[Match]:
+    """Yield what corresponds in two pictures: SIFT features that fit one epipolar geometry."""
+    sift = cv2.SIFT_create(3000)
+    (points_a, found_a), (points_b, found_b) = (sift.detectAndCompute(i, None) for i in (a, b))
+    nearest = cv2.BFMatcher().knnMatch(found_a, found_b, k=2)
+    good = [m for m, other in nearest if m.distance < 0.75 * other.distance]
+    if len(good) < 30:
+        return
+    pa = np.float32([points_a[m.queryIdx].pt for m in good])
+    pb = np.float32([points_b[m.trainIdx].pt for m in good])
+    _, inside = cv2.findFundamentalMat(pa, pb, cv2.FM_RANSAC, 1.5, 0.999)
+    if inside is None or inside.sum() < 30:
+        return
+    pa, pb = (p[inside.ravel() > 0] for p in (pa, pb))
+    for i in np.random.default_rng(0).permutation(len(pa)):
+        near = np.argsort(np.square(pa - pa[i]).sum(1))[1:9]
+        spread_a, spread_b = (np.median(np.linalg.norm(p[near] - p[i], axis=1)) for p in (pa, pb))
+        if 0 < spread_a < side:
+            yield *pa[i], *pb[i], float(np.clip(spread_b / spread_a, 0.6, 1.6))
+
+
+def pair(first: Path, second: Path, how) -> list[Group]:
+    """Return the groups of two pictures."""
+    a, b = cv2.imread(str(first)), cv2.imread(str(second))
+    groups = (group(a, b, how(a, b, side), side) for side in SIDES)
+    return [g for g in groups if g is not None]
+
+
+def window_of(clip: Path) -> list[Group]:
+    """Return what our attention finds in a clip and in a window of it, brighter and larger."""
+    width, height, left, top, zoom = 640, 480, 45, 24, 0.9
+    ours, theirs = MotionAttention(), MotionAttention()
+    groups = []
+    for number, (image, stamp_s) in enumerate(clip_frames(clip)):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        shown = image[top : top + round(zoom * height), left : left + round(zoom * width)]
+        shown = cv2.convertScaleAbs(cv2.resize(shown, (width, height)), alpha=1.1, beta=8)
+        found = ours.attend(image, stamp_s), theirs.attend(shown, stamp_s)
+        if number >= 420:
+            break
+        if number % 10:
+            continue
+        kept = []
+        for crop in found[0]:
+            overlaps = [(_moved(c.roi, left, top, zoom).iou(crop.roi), c.image) for c in found[1]]
+            overlap, image_b = max(overlaps, key=lambda o: o[0], default=(0, None))
+            if overlap > 0.4:
+                kept.append((crop.image, image_b, crop.roi.center, crop.roi.width))
+        if len(kept) > 1:
+            groups.append(Group(*map(np.array, zip(*kept, strict=True))))
+    return groups
+
+
+def _moved(roi: Roi, left: int, top: int, zoom: float) -> Roi:
+    """Return where a region of the window is in the whole picture."""
+    side = round(roi.width * zoom)
+    return Roi(round(roi.x * zoom + left), round(roi.y * zoom + top), side, side)
+
+
+def labelled(folder: Path, side: float = 56.0) -> list[Group]:
+    """Return the parts of an animal that are labelled in a picture and in its mirror."""
+    with (folder / 'CollectedData.csv').open() as file:
+        _, parts, _, *rows = csv.reader(file)
+    groups = []
+    for row in rows:
+        image = cv2.imread(str(folder / row[0]))
+        places = {
+            parts[i]: (float(row[i]), float(row[i + 1]))
+            for i in range(1, len(row), 2)
+            if row[i] and row[i + 1]
+        }
+        names = [name[:-4] for name in places if name.endswith('_top')]
+        matches = (
+            (*places[f'{name}_top'], *places[f'{name}_bot'], 1.0)
+            for name in names
+            if f'{name}_bot' in places
+        )
+        groups.append(group(image, image, matches, side))
+    return [g for g in groups if g is not None]
+
+
+def rendered(folder: Path) -> list[Group]:
+    """Return the objects of rendered scenes that two cameras see, by their masks."""
+    groups = []
+    for path in sorted(folder.glob('*.npz')):
+        with np.load(path) as file:
+            views, masks = file['rgb'][:, 0, ..., ::-1], file['mask'][:, 0]
+        kept = []
+        for number in range(1, masks.max() + 1):
+            boxes = [cv2.boundingRect((mask == number).astype(np.uint8)) for mask in masks]
+            if min(w * h for _, _, w, h in boxes) < 100:
+                continue
+            regions = [
+                square_roi((x + w / 2, y + h / 2), 1.2 * max(w, h, 16), *masks.shape[:0:-1])
+                for x, y, w, h in boxes
+            ]
+            crops = [
+                crop_image(np.ascontiguousarray(view), region, 64)
+                for view, region in zip(views, regions, strict=True)
+            ]
+            kept.append((*crops, regions[0].center, regions[0].width))
+        if len(kept) > 1:
+            groups.append(Group(*map(np.array, zip(*kept, strict=True))))
+    return groups
+
+
+def sets(pictures: Path, shared: Path | None) -> dict[str, list[Group]]:
+    """Return all groups by name: those of the fetched pictures, and of `shared` if given."""
+    files = [next(iter(sorted(pictures.rglob(f'*{name}')))) for name in FILES]
+    found = {
+        'motorcycle': pair(*files[:2], by_disparity),
+        'aloe': pair(*files[2:4], by_disparity),
+        'leuven': pair(*files[4:6], by_features),
+        'graffiti': pair(*files[6:8], by_features),
+        'demo window': window_of(files[8]),
+    }
+    if shared is not None:
+        kitti = shared / 'stereo_kitti_raw'
+        found['kitti'] = [
+            g
+            for n in (4, 8, 12, 16, 19)
+            for g in pair(
+                *(kitti / side / f'{n:010d}.jpg' for side in ('left', 'right')), by_disparity
+            )
+        ]
+        streets = sorted((shared / 'multiview_lund_street').glob('*.jpg'))
+        found['street'] = [
+            g
+            for a, b in zip(streets[::2], streets[1::2], strict=True)
+            for g in pair(a, b, by_features)
+        ]
+        found[PARTS] = labelled(shared / 'video_two_view_mirror_mouse')
+        found['rendered'] = rendered(shared / 'synth_pybullet_two_view')
+    return {name: groups for name, groups in found.items() if groups}
+
+
+def auroc(same: np.ndarray, other: np.ndarray) -> float:
+    """Return the area under the ROC curve: how often the same thing is more similar."""
+    ranks = rankdata(np.concatenate([same, other]))[: len(same)]
+    return float((ranks.sum() - len(same) * (len(same) + 1) / 2) / (len(same) * len(other)))
+
+
+def scores(latents: dict[str, list[tuple]], space) -> dict[str, dict]:
+    """Return the AUROC of each set in one space; `latents` are (first, second, apart) by group."""
+    rng = np.random.default_rng(0)
+    result = {}
+    for name, groups in latents.items():
+        strangers = np.concatenate(
+            [b for other, gs in latents.items() if other != name for _, b, _ in gs]
+        )
+        same, hard, far = [], [], []
+        for a, b, apart in groups:
+            cosines = cosine_matrix(space(a), space(b))
+            same.append(np.diag(cosines))
+            hard.append(cosines[apart])
+            drawn = strangers[rng.integers(0, len(strangers), RANDOM)]
+            far.append(cosine_matrix(space(a), space(drawn)).ravel())
+        same, hard, far = map(np.concatenate, (same, hard, far))
+        result[name] = {
+            'same': len(same),
+            'other': len(hard),
+            'hard': round(auroc(same, hard), 4),
+            'random': round(auroc(same, far), 4),
+            'same_agree': round(float((same > AGREE).mean()), 4),
+            'other_agree': round(float((hard > AGREE).mean()), 4),
+            'median_same': round(float(np.median(same)), 3),
+            'median_other': round(float(np.median(hard)), 3),
+        }
+    return result
+
+
+def measure(codec: Codec, pictures: Path, shared: Path | None) -> dict:
+    """Return the figures: AUROC as the mean over sets but `PARTS`, hard and random negatives."""
+
+    def encode(crops):
+        return codec.encode(crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+
+    latents = {
+        name: [(encode(g.first), encode(g.second), g.apart) for g in groups]
+        for name, groups in sets(pictures, shared).items()
+    }
+    mean, std, weights = codec.latent_mean, codec.latent_std, similarity_weights(codec)
+    spaces = {
+        'raw': lambda z: z,
+        'centred': lambda z: centre(z, mean),
+        'whitened': lambda z: centre(z, mean, 1 / std),
+        'weighted': lambda z: centre(z, mean, weights),
+    }
+    by_space = {name: scores(latents, space) for name, space in spaces.items()}
+
+    def over_sets(space, figure):
+        found = [s[figure] for name, s in by_space[space].items() if name != PARTS]
+        return round(float(np.mean(found)), 4)
+
+    return {
+        'auroc_centred': over_sets('weighted', 'hard'),
+        'auroc_raw': over_sets('raw', 'hard'),
+        'auroc': {space: {n: over_sets(space, n) for n in ('hard', 'random')} for space in spaces},
+        'agree': {
+            space: {n: over_sets(space, f'{n}_agree') for n in ('same', 'other')}
+            for space in spaces
+        },
+        'sets': by_space,
+    }

@@ -1,0 +1,99 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure whether trust can be relied on; prints one JSON object, writes out/bench/trust.json.
+
+`tools/fetch_pictures.py` fetches the data. Parts: same_object.py, compatibility.py, failsafe.py,
+security.py; bench/flood.py, which needs a graph, writes out/bench/flood.json, read here. Takes ten
+minutes of one core, of which `compatibility` takes most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import compatibility
+import cv2
+import failsafe
+import same_object
+import security
+import torch
+
+from sage_perception.models import load
+from sage_perception.training.config import read_config
+from sage_perception.training.trust_fit import fit_quality
+
+FLOOD = Path('out/bench/flood.json')
+PARTS = ('same_object', 'telemetry', 'compatibility', 'failsafe', 'alarms', 'security')
+
+
+def summary(found: dict[str, dict]) -> dict:
+    """Return the figures that count of all parts, null where a part was not measured."""
+
+    def of(part, key):
+        return found.get(part, {}).get(key)
+
+    flood = json.loads(FLOOD.read_text()) if FLOOD.is_file() else {}
+    return {
+        'auroc_centred': of('same_object', 'auroc_centred'),
+        'auroc_raw': of('same_object', 'auroc_raw'),
+        'spearman_trust_quality': of('compatibility', 'spearman_trust_quality'),
+        'pairs': of('compatibility', 'pairs'),
+        'calibration_recovery': of('compatibility', 'calibration_recovery'),
+        'failsafe': of('failsafe', 'faults'),
+        'false_alarm_rate': of('alarms', 'false_alarm_rate'),
+        'security': {key: of('security', key) for key in ('mutated', 'accepted', 'crashes')},
+        'verify_per_s': of('security', 'verify_per_s'),
+        'flood_loss_honest': flood.get('flood_loss_honest'),
+        **({} if flood else {'flood_loss_honest_why': f'no {FLOOD}: run bench/flood.py'}),
+    }
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('--model', default='tinyvae', help='name or folder')
+    parser.add_argument('--data', type=Path, default=Path('out/data/pictures'))
+    parser.add_argument('--shared', type=Path, help='folder of further two-view sets and video')
+    parser.add_argument('--config', type=Path, default=Path('config/train/tinyvae.yaml'))
+    parser.add_argument('--steps', type=int, default=120, help='of training each network')
+    parser.add_argument('--mutations', type=int, default=20_000)
+    parser.add_argument('--json', type=Path, default=Path('out/bench/trust.json'))
+    parser.add_argument(
+        '--part', choices=PARTS, help='measure only this one, keep the figures of the others'
+    )
+    args = parser.parse_args()
+    for name in (failsafe.CLIP, *same_object.FILES):
+        if not any(args.data.rglob(f'*{name}')):
+            print(f'no {name} in {args.data}: run tools/fetch_pictures.py', file=sys.stderr)
+            return 1
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    codec = load(args.model)
+    measure = {
+        'same_object': lambda: same_object.measure(codec, args.data, args.shared),
+        'telemetry': lambda: fit_quality(codec, read_config(args.config).data)[1],
+        'compatibility': lambda: compatibility.measure(
+            args.model, args.data, args.config, args.steps
+        ),
+        'failsafe': lambda: failsafe.measure(codec, args.data),
+        'alarms': lambda: failsafe.false_alarms(args.data, args.shared),
+        'security': lambda: security.measure(args.mutations, seed=0),
+    }
+    found = {}
+    if args.part and args.json.is_file():
+        found = json.loads(args.json.read_text())['details']
+    for part in [args.part] if args.part else PARTS:
+        print(f'{part} ...', file=sys.stderr)
+        found[part] = {**measure[part](), 'model': str(codec.id)}
+    result = summary(found)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps({**result, 'details': found}, indent=1) + '\n')
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

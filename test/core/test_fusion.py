@@ -1,0 +1,139 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What several cameras see of one thing: weights, variances, and how far to trust it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sage_perception.latent import Latent, LatentKind, ModelId
+from sage_perception.trust.agreement import cosine_matrix
+from sage_perception.trust.fusion import ALONE_TRUST, View, fuse, view_weights
+from sage_perception.trust.lct import (
+    LCT,
+    LONGEST_CHAIN,
+    MOST_STEPS,
+    Operation,
+    Provenance,
+    chain_trust,
+    find_fault,
+)
+
+MODEL = ModelId('m', '1', bytes(range(32)))
+UNIT = st.floats(0, 1)
+SMALL = st.floats(-5, 5, width=32)
+FOUR = st.lists(SMALL, min_size=4, max_size=4)
+
+
+def an_lct(mean=(1.0, 2.0), log_var=None, trust=0.8, entity='cam0', steps=1):
+    latent = Latent(
+        np.array(mean, np.float32),
+        None if log_var is None else np.array(log_var, np.float32),
+        model=MODEL,
+    )
+    first = Provenance(Operation.ENCODE, entity, MODEL, trust=trust)
+    rest = [Provenance(Operation.RELAY, entity, MODEL, bytes([n]) * 16) for n in range(1, steps)]
+    return LCT(entity, 1, 10**9, latent, (first, *rest), trust)
+
+
+def fused_of(*views):
+    views = [view if isinstance(view, View) else View(view) for view in views]
+    return fuse(views, np.zeros(views[0].lct.latent.dim), 'arbiter', 7)
+
+
+def hop(fused):
+    """Return the trust of the whole fusion."""
+    return math.prod(s.trust for s in fused.provenance if s.operation is Operation.FUSE)
+
+
+@given(st.lists(st.tuples(FOUR, FOUR, UNIT, UNIT), min_size=1, max_size=4))
+def test_each_dimension_is_weighted_by_its_precision_and_its_view(parts):
+    views = [View(an_lct(m, v, trust), standing) for m, v, trust, standing in parts]
+    fused = fused_of(*views)
+    means, log_vars = (np.array([part[n] for part in parts], np.float64) for n in (0, 1))
+    precision = view_weights(views, cosine_matrix(means, means))[:, None] / np.exp(log_vars)
+    variance = 1 / precision.sum(axis=0)
+    expected = variance * (means * precision).sum(axis=0)
+    np.testing.assert_allclose(fused.latent.mean, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(fused.latent.log_var, np.log(variance), rtol=1e-4, atol=1e-4)
+    assert fused.latent.mean.dtype == fused.latent.log_var.dtype == np.float32
+    assert fused.trust == pytest.approx(chain_trust(fused.provenance))
+    assert 0 <= fused.trust <= views[0].lct.trust
+
+
+def test_fusing_by_hand():
+    sure, unsure = an_lct([1.0], [math.log(1.0)]), an_lct([4.0], [math.log(2.0)])
+    fused = fused_of(View(sure, 0.9), View(unsure, 0.5))
+    # Cosine 1 of both with each other: the views weigh 0.9 to 0.5.
+    share = 0.5 / 0.9 * 0.5
+    assert fused.latent.mean[0] == pytest.approx((1 * 1.0 + share * 4.0) / (1 + share))
+    assert fused.latent.log_var[0] == pytest.approx(-math.log(1 + share))
+    assert fused.latent.kind is LatentKind.FUSED
+    assert (fused.entity_id, fused.sequence, fused.stamp_ns) == ('arbiter', 7, sure.stamp_ns)
+    assert fused.trust == pytest.approx(0.8 * 0.9 * (0.6 + 0.4 * 0.5))
+    assert [step.parent_id for step in fused.provenance[1:]] == [sure.id, unsure.id]
+    assert all(step.operation is Operation.FUSE for step in fused.provenance[1:])
+    assert find_fault(fused) is None
+
+
+def test_without_variances_only_the_views_weigh():
+    fused = fused_of(an_lct([1.0]), an_lct([4.0], [0.0]))
+    assert fused.latent.mean[0] == 2.5
+    assert fused.latent.log_var is None
+
+
+@pytest.mark.parametrize('log_var', [None, (-3.0, 3.0)])
+def test_alone_the_primary_is_passed_on_unchanged_with_little_trust(log_var):
+    primary = an_lct((1 / 3, -2 / 3), log_var)
+    fused = fused_of(View(primary, 0.5))
+    assert np.array_equal(fused.latent.mean, primary.latent.mean)
+    if log_var is not None:
+        assert np.array_equal(fused.latent.log_var, primary.latent.log_var)
+    assert fused.trust == pytest.approx(primary.trust * ALONE_TRUST * 0.5)
+    assert fused.id != primary.id
+
+
+@given(st.lists(UNIT, min_size=1, max_size=5), UNIT)
+def test_another_witness_never_makes_it_worth_less(standings, more):
+    views = [View(an_lct(entity=f'cam{n}'), standing) for n, standing in enumerate(standings)]
+    fewer = hop(fused_of(*views))
+    many = hop(fused_of(*views, View(an_lct(entity='more'), more)))
+    assert fewer - 1e-9 <= many <= standings[0] + 1e-9
+    assert fewer >= ALONE_TRUST * standings[0] - 1e-9
+
+
+def test_the_view_that_stands_apart_weighs_least():
+    alike = [an_lct((1.0, 0.1)), an_lct((1.0, -0.1))]
+    apart = an_lct((0.3, 1.0))
+    cosines = np.array([[1.0, 0.9, 0.4], [0.9, 1.0, 0.3], [0.4, 0.3, 1.0]])
+    weights = view_weights([View(lct) for lct in (*alike, apart)], cosines)
+    assert weights.argmin() == 2
+    assert weights.max() == 1.0
+    assert fused_of(*alike, apart).latent.mean[1] < 0.33
+
+
+def test_views_that_nobody_thinks_anything_of_weigh_the_same():
+    fused = fused_of(View(an_lct([1.0]), 0.0), View(an_lct([4.0]), 0.0))
+    assert fused.latent.mean[0] == 2.5
+    assert fused.trust == 0.0
+
+
+@pytest.mark.parametrize('extreme', [-9000.0, 9000.0])
+def test_the_largest_and_smallest_variances_that_pass_screening_fuse_to_numbers(extreme):
+    a, b = an_lct([1.0, 1.0], [extreme, extreme]), an_lct([3.0, 3.0], [extreme, 0.0])
+    assert find_fault(a) is None
+    fused = fused_of(a, b).latent
+    assert np.isfinite(fused.mean).all()
+    assert np.isfinite(fused.log_var).all()
+    assert fused.mean[0] == pytest.approx(2.0), 'equally unsure'
+    assert fused.mean[1] == pytest.approx(1.0 if extreme < 0 else 3.0), 'the surer one'
+
+
+def test_no_more_views_are_fused_than_a_message_has_steps_for():
+    primary = an_lct(steps=LONGEST_CHAIN)
+    fused = fused_of(primary, *[replace(an_lct(), entity_id=f'cam{n}') for n in range(5)])
+    assert len(fused.provenance) == MOST_STEPS

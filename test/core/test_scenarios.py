@@ -1,0 +1,129 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The specification's four scenarios of trust, with models that ship and as the arbiter sees them.
+
+Self, two cameras, one model on several backends and in several precisions, and models of
+different training, before and after calibration.
+"""
+
+import numpy as np
+import pytest
+
+from sage_perception.latent import Latent, Telemetry
+from sage_perception.models import load
+from sage_perception.models.wire import Form, Packer
+from sage_perception.trust import Arbiter, probes
+from sage_perception.trust.arbiter import Frame
+from sage_perception.trust.compatibility import Level, psnr
+from sage_perception.trust.lct import LCT, Operation, Provenance, Refusal
+from sage_perception.trust.probes import probe_latents
+from sage_perception.trust.statements import Announcement, ProbeSet
+from sage_perception.vision.synthetic import SyntheticWorld
+
+CAMERAS = ('cam0', 'cam1')
+
+
+@pytest.fixture(scope='module')
+def ours():
+    return load('tinyvae', backend='onnxruntime')
+
+
+@pytest.fixture(scope='module')
+def views():
+    """Return crops of four movers, and the same shifted and brighter, `[2, 4, 3, 64, 64]`."""
+    crops = ([], [])
+    for seed in (1, 2, 3, 5):
+        world = SyntheticWorld(seed=seed, width=128, height=128, objects=1)
+        picture, roi = world.render(0.0)[..., ::-1], world.truth(0.0)[0].roi
+        x, y = (int(np.clip(c - 32, 4, 60)) for c in roi.center)
+        for views, shift, gain in zip(crops, (0, 2), (1.0, 1.1), strict=True):
+            view = picture[y : y + 64, x + shift : x + shift + 64] * gain
+            views.append(view.clip(0, 255).transpose(2, 0, 1) / 255)
+    return np.float32(crops)
+
+
+def introduced(ours, codec, latents=None):
+    """Return an arbiter that has measured what `codec` says on the second camera's topic."""
+    arbiter = Arbiter(CAMERAS, ours)
+    mean, std = codec.latent_mean.ravel(), codec.latent_std.ravel()
+    assert arbiter.meet('cam1', Announcement('cam1', 1, codec.id, mean, std)) is None
+    said = probe_latents(codec) if latents is None else latents
+    assert arbiter.present('cam1', ProbeSet('cam1', 2, codec.id, said)) is None
+    return arbiter, arbiter.measure('cam1')
+
+
+def spoken(codec, camera, pictures):
+    """Return what a camera says of pictures, LCTs."""
+    step = (Provenance(Operation.ENCODE, camera, codec.id, trust=0.8),)
+    telemetry = Telemetry(trust=0.8)
+    return [
+        LCT(camera, n, 10**9, Latent(z, v, model=codec.id, telemetry=telemetry), step, 0.8)
+        for n, (z, v) in enumerate(zip(*codec.encode_stats(pictures), strict=True), 1)
+    ]
+
+
+def test_1_self(ours, views):
+    """An entity trusts itself fully, and nothing of what it says is changed."""
+    arbiter, heard = introduced(ours, ours)
+    assert heard.trust.compression_trust == pytest.approx(1.0)
+    assert heard.decision == 'shared directly: trust 1.00'
+    for lct in spoken(ours, 'cam1', views[0]):
+        assert arbiter.hear('cam1', lct) is lct
+
+
+def test_2_two_cameras(ours, views):
+    """Two cameras with one model agree on what both see, and on nothing else."""
+    arbiter, _ = introduced(ours, ours)
+    for camera, pictures in zip(CAMERAS, (views[0], views[1][::-1]), strict=True):
+        said = [arbiter.hear(camera, lct) for lct in spoken(ours, camera, pictures)]
+        moments = arbiter.see(camera, Frame(10**9, said))
+    (pairing,) = moments[0].pairings
+    assert [(match.a, match.b) for match in pairing.matches] == [(0, 3), (1, 2), (2, 1), (3, 0)]
+    assert all(pairing.agree)
+    assert np.mean([match.similarity for match in pairing.matches]) > 0.8
+
+
+def through(form):
+    """Return what makes of latents what they are after they travelled in a wire form."""
+
+    def travelled(codec):
+        packer = Packer.of(codec)
+        latents = probe_latents(codec)
+        return np.stack([packer.unpack(packer.pack(z, form), form) for z in latents])
+
+    return travelled
+
+
+SAME = {
+    'ONNX Runtime': ('onnxruntime', 'fp32', probe_latents),
+    'torch': ('torch', 'fp32', probe_latents),
+    'torch in half precision': ('torch', 'fp16', probe_latents),
+    'float16 on the wire': ('onnxruntime', 'fp32', through(Form.FLOAT16)),
+    'int8 on the wire': ('onnxruntime', 'fp32', through(Form.INT8)),
+}
+
+
+@pytest.mark.parametrize(('backend', 'precision', 'said'), SAME.values(), ids=SAME)
+def test_3_the_same_model_elsewhere(ours, backend, precision, said):
+    """Other arithmetic makes so little difference that latents are shared directly."""
+    codec = load('tinyvae', backend=backend, device='cpu', precision=precision)
+    _, heard = introduced(ours, codec, said(codec))
+    assert 0.95 < heard.trust.compression_trust <= 1.0
+    assert heard.trust.level is Level.HIGH
+    assert not heard.calibrated
+
+
+def test_4_different_training(ours, views):
+    """Another model is refused, until a map is fitted; through it its latents are as good."""
+    theirs = load('tinyvae_128', backend='onnxruntime')
+    arbiter = Arbiter(CAMERAS, ours)
+    (first, *_) = spoken(theirs, 'cam1', views[0])
+    assert arbiter.hear('cam1', first) is Refusal.NOT_MEASURED
+    arbiter, heard = introduced(ours, theirs)
+    assert heard.before.level is Level.NONE
+    assert heard.trust.level >= Level.MEDIUM
+    translated = [arbiter.hear('cam1', lct) for lct in spoken(theirs, 'cam1', views[0])]
+    means = np.stack([lct.latent.mean for lct in translated])
+    arrived, own = psnr(ours.decode(means), views[0]), psnr(ours.reconstruct(views[0]), views[0])
+    assert arrived > own - 1.0, 'within a decibel, on pictures that are no probes'
+    assert len(probe_latents(theirs)) == probes.COUNT <= 512
