@@ -326,10 +326,10 @@ def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
             return _refuse(error)
         raise
     finally:
-        # Rarely the middleware does not let go of a participant: then say where it hangs.
-        faulthandler.dump_traceback_later(LET_GO_S, file=sys.__stderr__)
         if node is not None:
             node.close()
+        # Rarely the middleware does not let go of a participant: then say where it hangs, and end.
+        faulthandler.dump_traceback_later(LET_GO_S, exit=True, file=sys.__stderr__)
         if executor is not None:
             executor.shutdown()
         if node is not None:

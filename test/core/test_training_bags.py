@@ -93,7 +93,7 @@ def recorded(tmp_path_factory, store):
                 )
                 for level in (100, 200)
             ]
-            array = bag.make('sage_msgs/msg/CropArray', bag.header(index), 160, 160, crops)
+            array = bag.make('sage_msgs/msg/CropArray', bag.header(index), 160, 160, crops, 0)
             bag.write('/cam0/crops', array, index)
     return root
 

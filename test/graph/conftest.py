@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
@@ -99,7 +100,14 @@ class Graph:
         exit_codes = self.runner.stop()
         self.ros.close()
         assert self._may_end or not self.runner.failure
-        assert set(exit_codes.values()) == {0}, (exit_codes, self.written())
+        stuck = {name for name in exit_codes if 'Timeout (0:00:0' in self.written(name)}
+        for name in stuck:
+            # A defect of the middleware, met once in some hundred ends; `ros/node.py` copes.
+            warnings.warn(f'{name} was not let go:\n{self.written(name)}', stacklevel=1)
+        failed = {name: code for name, code in exit_codes.items() if code and name not in stuck}
+        if failed:
+            print(self.written())  # pytest shortens what an assertion shows
+        assert not failed
         assert 'Traceback' not in self.written(), self.written()
 
 

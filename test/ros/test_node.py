@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How nodes start, refuse to start, go through their life, and end."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -383,3 +386,28 @@ def test_attention_is_tuned_while_it_runs(ros):
     assert after.successful
     crops.clear()
     assert sides(3000) == {32}
+
+
+STUCK = """
+import os, signal, sys, threading, time
+from sage_perception.ros.node import Node, run
+
+class Stuck(Node):
+    def __init__(self, **options):
+        super().__init__('stuck', **options)
+    def setup(self):
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    def destroy_node(self):
+        time.sleep(60)
+
+sys.exit(run(Stuck, []))
+"""
+
+
+def test_a_node_that_the_middleware_does_not_let_go_says_where_and_ends():
+    done = subprocess.run(
+        [sys.executable, '-c', STUCK], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert 'Timeout (0:00:03)!' in done.stderr
+    assert 'in destroy_node' in done.stderr
