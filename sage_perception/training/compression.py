@@ -18,7 +18,6 @@ import lightning
 import numpy as np
 import scipy.linalg
 import torch
-import yaml
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -49,7 +48,7 @@ from sage_perception.training.contexts import (
     recorded,
     wanted_by,
 )
-from sage_perception.training.export import Half, store_in_half, to_onnx
+from sage_perception.training.export import Half, seal, to_onnx
 from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.trainee import Trainee
 
@@ -418,20 +417,7 @@ def write(folder: Path, config: RunConfig, model: nn.Module, contexts: Contexts)
     )
     to_onnx(Half(model, 'decode'), (codes[:2],), folder / artefact.DECODER, ['z', 'context'])
     files = [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER]
-    for file in files[1:]:
-        store_in_half(folder / file)
-    settings = asdict(model.config)
-    tree = {
-        'name': config.name,
-        'version': config.version,
-        'family': config.family,
-        'config': settings,
-        'fingerprint': artefact.fingerprint(config.family, settings, weights).hex(),
-        'files': {file: artefact.file_sha256(folder / file) for file in files},
-    }
-    for file in files:
-        (folder / file).chmod(0o644)  # safetensors writes files that only their owner reads
-    (folder / artefact.CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
+    seal(folder, config, asdict(model.config), weights, files)
 
 
 def space_of(config: RunConfig) -> dict[str, np.ndarray]:

@@ -140,9 +140,24 @@ def write(
     latent = torch.zeros(2, *tensors[artefact.LATENT_MEAN].shape)
     to_onnx(Half(model, 'encode'), [picture], folder / artefact.ENCODER, ['x', 'mean', 'log_var'])
     to_onnx(Half(model, 'decode'), [latent], folder / artefact.DECODER, ['z', 'y'])
+    seal(folder, config, asdict(model.config), tensors, files)
+
+
+def seal(
+    folder: Path,
+    config: RunConfig,
+    settings: dict,
+    tensors: dict[str, np.ndarray],
+    files: Sequence[str],
+) -> None:
+    """Halve the graphs in a model folder and write what identifies it and its `files`.
+
+    `settings` are those of its network, `tensors` what its weights' file holds.
+    """
     for file in (artefact.ENCODER, artefact.DECODER):
         store_in_half(folder / file)
-    settings = asdict(model.config)
+    for file in files:
+        (folder / file).chmod(0o644)  # safetensors writes files that only their owner reads
     tree = {
         'name': config.name,
         'version': config.version,
@@ -151,8 +166,6 @@ def write(
         'fingerprint': artefact.fingerprint(config.family, settings, tensors).hex(),
         'files': {file: artefact.file_sha256(folder / file) for file in files},
     }
-    for file in files:
-        (folder / file).chmod(0o644)  # safetensors writes files that only their owner reads
     (folder / artefact.CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
 
 
