@@ -212,9 +212,13 @@ def test_one_may_ask_to_remember_and_to_forget(life):
 
 
 def test_what_was_kept_a_second_ago_outlives_a_kill(life):
+    def committed():
+        held = str(len(life.ask(count=64)))
+        life.graph.wait_for(lambda: life.figures()['entries'] == held, 'a commit')
+
+    committed()
     assert life.show(latent(141))[0].stored
-    held = str(len(life.ask(count=64)))
-    life.graph.wait_for(lambda: life.figures()['entries'] == held, 'a commit')
+    committed()
     pid = life.graph.pid('memory')
     os.kill(pid, signal.SIGKILL)
     life.graph.wait_for(
