@@ -32,7 +32,7 @@ from sage_perception.models import ModelError
 from sage_perception.models.landscape import Landscape
 from sage_perception.models.wire import Form, Packer
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data import CropConfig, Mixture, matches, sources, to_model
+from sage_perception.training.data import CropConfig, Mixture, sources, to_model, wanted_by
 
 BUDGETS_MS = (5, 10, 20, 50, 100)
 BATCH = 16
@@ -367,9 +367,7 @@ def main() -> int:
         own, other = TinyVAEIRP(args.model), None
         if args.decoder:
             other = TinyVAEIRP(args.model, args.decoder)
-        found = sources(
-            args.data, lambda p: matches(p, data.held_out) and not matches(p, data.exclude)
-        )
+        found = sources(args.data, wanted_by(data, held_out=True))
     except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
         print(f'bench/irp.py: {error}', file=sys.stderr)
         return 2

@@ -31,7 +31,14 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from sage_perception.models import Codec, ModelError, load, pca
 from sage_perception.models.wire import Form, Packer
 from sage_perception.training.config import ConfigError, RunConfig, read_config
-from sage_perception.training.data import CropConfig, Mixture, matches, mixture, sources, to_model
+from sage_perception.training.data import (
+    CropConfig,
+    Mixture,
+    mixture,
+    sources,
+    to_model,
+    wanted_by,
+)
 from sage_perception.training.image_codecs import Ladder
 from sage_perception.training.scores import fidelity, joined, means
 from sage_perception.training.train import varied_crops
@@ -182,9 +189,7 @@ def table(kind: str, figures: dict) -> str:
 def held_out_crops(config: RunConfig, size: int, count: int) -> dict[str, np.ndarray]:
     """Return crops of files kept apart by kind, uint8 RGB `[count, S, S, 3]`."""
     data = config.data
-    kinds = sources(
-        Path(data.root), lambda p: matches(p, data.held_out) and not matches(p, data.exclude)
-    )
+    kinds = sources(Path(data.root), wanted_by(data, held_out=True))
     scale = {'stills': CropConfig(size, smallest=size), 'motion': CropConfig(size, native=True)}
     return {
         kind: Mixture((source,), (1,), scale[kind]).sample(count, 0)

@@ -22,7 +22,7 @@ from sage_perception.models import Codec, ModelError, load
 from sage_perception.models.wire import CONTRASTS, DEFAULT_STEP, Form, Packer
 from sage_perception.training import losses
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data import CropConfig, Mixture, matches, sources, to_model
+from sage_perception.training.data import CropConfig, Mixture, sources, to_model, wanted_by
 
 STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 LOSSES = (0.1, 0.3, 1.0)  # dB
@@ -123,10 +123,7 @@ def main() -> int:
     try:
         data = read_config(args.held_out).data
         codec = load(args.model)
-        kinds = sources(
-            args.data,
-            lambda p: matches(p, data.held_out) and not matches(p, data.exclude),
-        )
+        kinds = sources(args.data, wanted_by(data, held_out=True))
     except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
         print(f'bench/wire.py: {error}', file=sys.stderr)
         return 2

@@ -46,8 +46,8 @@ from sage_perception.training.contexts import (
     plan,
     record,
     recorded,
-    wanted_by,
 )
+from sage_perception.training.data import wanted_by
 from sage_perception.training.export import Half, seal, to_onnx
 from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.trainee import Trainee

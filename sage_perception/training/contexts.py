@@ -33,8 +33,8 @@ from sage_perception.context import (
 from sage_perception.latent import Latent, Roi, Telemetry
 from sage_perception.models import Codec, ModelError, load
 from sage_perception.terminal import EXIT_FAILED, EXIT_USAGE, Parser, Progress
-from sage_perception.training.config import DataConfig, read_config
-from sage_perception.training.data import CLIPS, PICTURES, clip_frames, find, matches, to_model
+from sage_perception.training.config import read_config
+from sage_perception.training.data import CLIPS, PICTURES, clip_frames, find, to_model, wanted_by
 from sage_perception.training.montage import Montage
 from sage_perception.trust.agreement import centre, match
 from sage_perception.trust.lct import LCT, Operation, Provenance, chain_trust
@@ -452,13 +452,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     contexts.write(args.output)
     print(f'{len(contexts)} contexts of {len(played)} runs in {args.output}')
     return 0
-
-
-def wanted_by(data: DataConfig, held_out: bool) -> Callable[[Path], bool]:
-    """Return what tells whether a training uses a file, or keeps it apart."""
-    return lambda path: (
-        not matches(path, data.exclude) and matches(path, data.held_out) == held_out
-    )
 
 
 def files_of(

@@ -56,6 +56,13 @@ def matches(path: Path, patterns: Sequence[str]) -> bool:
     return any(path.match(pattern) for pattern in patterns)
 
 
+def wanted_by(data: DataConfig, held_out: bool) -> Callable[[Path], bool]:
+    """Return what tells whether a training uses a file or, with `held_out`, keeps it apart."""
+    return lambda path: (
+        not matches(path, data.exclude) and matches(path, data.held_out) == held_out
+    )
+
+
 class Picture:
     """One picture, uint8 RGB `[H, W, 3]`, kept at halved sizes too so that cutting is cheap."""
 
@@ -304,12 +311,8 @@ def sources(root: Path, wanted: Callable[[Path], bool]) -> dict[str, Stills | Cl
 
 def mixture(data: DataConfig, size: int, held_out: bool = False) -> Mixture:
     """Return the crops to train on or, with `held_out`, those of the files kept apart."""
-
-    def wanted(path):
-        return not matches(path, data.exclude) and matches(path, data.held_out) == held_out
-
     try:
-        kinds = sources(Path(data.root), wanted)
+        kinds = sources(Path(data.root), wanted_by(data, held_out))
     except ConfigError as error:
         if held_out:
             raise ConfigError(f'{error}: data.held_out fits no file') from None

@@ -30,8 +30,8 @@ from sage_perception.training.data import (
     CropConfig,
     Mixture,
     Stills,
-    matches,
     sources,
+    wanted_by,
 )
 from sage_perception.training.probe import probe
 from sage_perception.training.scores import Tree, joined, means
@@ -174,12 +174,7 @@ def parse(argv: Sequence[str] | None) -> Namespace:
 def reports(args: Namespace) -> list[dict]:
     """Return the reports of all models that were asked for."""
     held_out: DataConfig | None = read_config(args.held_out).data if args.held_out else None
-
-    def wanted(path):
-        return held_out is None or (
-            matches(path, held_out.held_out) and not matches(path, held_out.exclude)
-        )
-
+    wanted = wanted_by(held_out, True) if held_out else lambda _: True
     codecs = [load(model, backend=args.backend) for model in args.models]
     for codec in codecs:
         if args.crop not in (None, codec.input_size):

@@ -38,8 +38,8 @@ from sage_perception.training.data import (
     clip_frames,
     find,
     log_uniform,
-    matches,
     to_model,
+    wanted_by,
 )
 from sage_perception.trust.fitted import Fitted
 from sage_perception.trust.telemetry import (
@@ -179,11 +179,7 @@ def fit_weights(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def files_of(data: DataConfig, suffixes: set[str], held_out: bool) -> list[Path]:
     """Return the files to train on, or those held out."""
-    return [
-        path
-        for path in find(Path(data.root), suffixes)
-        if not matches(path, data.exclude) and matches(path, data.held_out) == held_out
-    ]
+    return list(filter(wanted_by(data, held_out), find(Path(data.root), suffixes)))
 
 
 def gather(codec: Codec, data: DataConfig, held_out: bool) -> list[Observations]:
