@@ -48,7 +48,7 @@ from sage_perception.training.contexts import (
     recorded,
 )
 from sage_perception.training.data import wanted_by
-from sage_perception.training.export import Half, seal, to_onnx
+from sage_perception.training.export import Half, round_weights, seal, to_onnx
 from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.trainee import Trainee
 
@@ -399,8 +399,8 @@ def write(folder: Path, config: RunConfig, model: nn.Module, contexts: Contexts)
     """Write a compressor's folder, all but its card; weights in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     values, mask = tensors(contexts).tensors
-    model = model.half().float().eval()
-    weights = {name: value.half().numpy() for name, value in model.state_dict().items()}
+    model = model.float().eval()
+    weights = round_weights(model)
     with torch.no_grad():  # which the exporter can trace on with, unlike inference mode
         codes = model.encode(values, mask)[0]
     weights |= {

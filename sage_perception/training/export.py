@@ -126,11 +126,7 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = model.float().eval().to(memory_format=torch.contiguous_format)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half())
-    tensors = {key: value.half().numpy() for key, value in model.state_dict().items()}
-    tensors |= latent_statistics(config, model, crops)
+    tensors = round_weights(model) | latent_statistics(config, model, crops)
     save_file(tensors, folder / artefact.WEIGHTS)
     files = [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER, artefact.PCA]
     halves = {'mean': baseline.mean, 'components': baseline.components}
@@ -141,6 +137,17 @@ def write(
     to_onnx(Half(model, 'encode'), [picture], folder / artefact.ENCODER, ['x', 'mean', 'log_var'])
     to_onnx(Half(model, 'decode'), [latent], folder / artefact.DECODER, ['z', 'y'])
     seal(folder, config, asdict(model.config), tensors, files)
+
+
+def round_weights(model: nn.Module) -> dict[str, np.ndarray]:
+    """Round what a network stores to half precision, in place; return it as float16, by name.
+
+    What it does not store, such as a fixed basis, stays as it is: who loads it makes that anew.
+    """
+    stored = model.state_dict()
+    for value in stored.values():
+        value.copy_(value.half())
+    return {name: value.half().numpy() for name, value in stored.items()}
 
 
 def seal(
