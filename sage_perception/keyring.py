@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.terminal import EXIT_USAGE, Parser, add_command
 from sage_perception.trust.keys import (
     DEFAULT_FOLDER,
     ENVIRONMENT,
@@ -111,11 +111,10 @@ def parser() -> Parser:
     commands = top.add_subparsers(required=True, metavar='COMMAND')
 
     def command(name, run, what):
-        own = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + '.')
+        own = add_command(commands, name, run, what)
         own.add_argument(
             '--dir', default='', help=f'folder of keys (${ENVIRONMENT}, else {DEFAULT_FOLDER})'
         )
-        own.set_defaults(run=run)
         return own
 
     own = command('create', create, 'make key pairs, and trust them here')

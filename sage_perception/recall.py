@@ -21,7 +21,7 @@ from sage_perception.memory import Hit, Query, Space, StoreFault, default_place,
 from sage_perception.memory.store import DEFAULT_FOLDER, ENVIRONMENT, LATEST_NS
 from sage_perception.models import Codec, ModelError, available, load
 from sage_perception.models.artefact import read
-from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.terminal import EXIT_USAGE, Parser, add_command
 from sage_perception.vision.grid import grid
 
 HELP = f"""\
@@ -152,9 +152,8 @@ def parser() -> Parser:
     commands = top.add_subparsers(required=True, metavar='COMMAND')
 
     def command(name, run, what):
-        own = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + '.')
+        own = add_command(commands, name, run, what)
         own.add_argument('--store', default=str(default_place()), help='file or URL (%(default)s)')
-        own.set_defaults(run=run)
         return own
 
     def narrowed(own):

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -22,6 +22,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         """Print what is wrong and end with `EXIT_USAGE`."""
         self.exit(EXIT_USAGE, f'{self.prog}: {message} (see {self.prog} --help)\n')
+
+
+def add_command(
+    commands: argparse._SubParsersAction, name: str, run: Callable, what: str
+) -> argparse.ArgumentParser:
+    """Return the parser of a new command among `commands`; `what` says what it does.
+
+    Its arguments have `run` with them, for whoever parsed them to call.
+    """
+    own = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + '.')
+    own.set_defaults(run=run)
+    return own
 
 
 def positive(text: str) -> float:
