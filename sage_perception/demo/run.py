@@ -35,8 +35,6 @@ TARGET_MS = 40.0
 START_LIMIT_S = 60.0
 WARM_UP_S = 2.0
 REPLAY_RATE = 1.0
-# Time for encoders and recorder to have found each other, before the first crop is sent.
-SETTLE_S = 4.0
 VIDEOS = ('.avi', '.mp4', '.mkv')
 # cam1 sees this window of cam0's picture (fractions of its width and height), a little brighter.
 WINDOW = (0.08, 0.08, 0.86, 0.86)
@@ -226,6 +224,24 @@ def wait_for_graph(runner: GraphRunner, out: Path) -> None:
             time.sleep(0.05)
 
 
+def wait_for_subscribers(topics: list[str], env: dict, log: Path) -> None:
+    """Wait until somebody subscribes to each of `topics`."""
+    look = (
+        'import rclpy, sys, time; rclpy.init(); '
+        "node = rclpy.create_node('demo'); "
+        'wanted = set(sys.argv[1:])\n'
+        'while wanted := {name for name in wanted if not node.count_subscribers(name)}:\n'
+        '    time.sleep(0.05)'
+    )
+    try:
+        subprocess.run([sys.executable, '-c', look, *topics], env=env, timeout=START_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise DemoError(
+            f'not all of {", ".join(topics)} had a subscriber within {START_LIMIT_S:.0f} s; '
+            f'see {log}'
+        ) from None
+
+
 def watch(runner: GraphRunner, duration_s: float, out: Path) -> dict:
     """Let the graph run; return CPU and memory of each node."""
     nodes = {path: psutil.Process(node.pid) for path, node in runner.processes.items()}
@@ -273,7 +289,8 @@ def replay(out: Path, env: dict) -> Run:
         GraphRunner(encoders, params_file=params, env=env),
         recording(out / 'replayed', lcts, env, out / 'record_replay.log'),
     ):
-        time.sleep(SETTLE_S)
+        # Without a subscriber from the first crop on, not all latents could be compared.
+        wait_for_subscribers([*crops, *lcts], env, out / 'record_replay.log')
         done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT)
         time.sleep(1.0)
     if done.returncode:
