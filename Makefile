@@ -42,11 +42,16 @@ lint: build  ## Check style
 format: build  ## Mend style
 	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
 
-docs: build  ## Remake the generated tables in README.md and the parameter files
+docs: build  ## Remake the generated tables in README.md
 	@$(RUN) tools/make_docs.py
 
+# What measures the models that ship; the others in bench/ measure what has to be trained first, or
+# are parts of trust.py.
+BENCHES := attention compressor flood irp latents memory precision tinyvae trust wire
+
 bench: build  ## Measure; results in out/bench
-	@for file in bench/*.py; do echo "-- $$file" && $(RUN) $$file || exit 1; done
+	@$(RUN) tools/fetch_pictures.py && $(RUN) tools/fetch_footage.py --dest out/data/footage
+	@for name in $(BENCHES); do echo "-- $$name" && $(RUN) bench/$$name.py || exit 1; done
 
 clean:  ## Remove everything that was made
 	rm -rf .venv .venv-* build install log out *.egg-info

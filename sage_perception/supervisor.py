@@ -181,14 +181,14 @@ class GraphRunner:
 
     def _spawn(self, node: NodeProcess) -> bool:
         """Start a node's process unless the graph is stopping; return whether it was started."""
-        params_files = [*self._params_files]
-        if node.spec.parameters:
-            params_files.append(self._write_overrides(node.spec))
         # Under the lock, so that `stop` sees either no process or one that it can signal.
         with self._process_lock:
             if self._stopping.is_set():
                 return False
             try:
+                params_files = [*self._params_files]
+                if node.spec.parameters:
+                    params_files.append(self._write_overrides(node.spec))
                 node.popen = subprocess.Popen(
                     command(node.spec, params_files, self._log_level),
                     env=self.environment,
@@ -210,6 +210,7 @@ class GraphRunner:
         # Keyed by the full name: ROS lets it win over the wildcards of the user's file, which it
         # does not do for `-p name:=value` or a key `/**`.
         path = Path(self._overrides.name, spec.path.replace('/', '.') + '.yaml')
+        path.parent.mkdir(exist_ok=True)  # old temporary folders are cleaned away
         path.write_text(
             yaml.safe_dump({f'/{spec.path}': {'ros__parameters': {**spec.parameters}}})
         )

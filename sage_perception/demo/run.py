@@ -27,6 +27,7 @@ from sage_perception.demo.plot import plot
 from sage_perception.graph import Camera, dual_camera
 from sage_perception.runtime import config_path, dds_environment
 from sage_perception.supervisor import GraphRunner
+from sage_perception.terminal import positive
 
 CAMERAS = ['cam0', 'cam1']
 FPS = 30
@@ -39,6 +40,7 @@ VIDEOS = ('.avi', '.mp4', '.mkv')
 # cam1 sees this window of cam0's picture (fractions of its width and height), a little brighter.
 WINDOW = (0.08, 0.08, 0.86, 0.86)
 GAIN = 1.15
+LOG = 'graph.log'  # what every demo leaves in its folder, even one that failed
 
 console = Console()
 
@@ -60,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         help='a video, or a folder to take the first one from (vtest.avi preferred)',
     )
     parser.add_argument('--out', type=Path, default=Path('out/demo'), help='default: out/demo')
-    parser.add_argument('--duration', type=float, default=20.0, metavar='S', help='default: 20')
+    parser.add_argument('--duration', type=positive, default=20.0, metavar='S', help='default: 20')
     args = parser.parse_args(argv)
     try:
         summary = demonstrate(find_video(args.footage), args.out, args.duration)
@@ -86,6 +88,15 @@ def find_video(footage: Path) -> Path:
     return (preferred or videos)[0].resolve()
 
 
+def make_room(out: Path) -> None:
+    """Make a folder, without what an earlier demo left there; leave all other folders alone."""
+    if out.exists() and any(out.iterdir()) and not (out / LOG).exists():
+        raise DemoError(f'--out: {out} holds what no demo made: give an empty or a new folder')
+    for bag in ('bag', 'replayed'):
+        shutil.rmtree(out / bag, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+
+
 def views(video: Path) -> list[Camera]:
     """Return the two cameras that look at the same footage in step."""
     import cv2
@@ -107,10 +118,9 @@ def views(video: Path) -> list[Camera]:
 
 def demonstrate(video: Path, out: Path, duration_s: float) -> dict:
     """Run everything; return the summary, which is also written to `out/summary.json`."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    env = isolated_environment()
     cameras = views(video)
+    make_room(out)
+    env = isolated_environment()
 
     topics = ['/agreement', '/fused', '/trust_report', '/mosaic/compressed']
     for camera in CAMERAS:
@@ -119,7 +129,7 @@ def demonstrate(video: Path, out: Path, duration_s: float) -> dict:
     specs = dual_camera(cameras)
     params = config_path('dual_camera.yaml')
     begun = time.monotonic()
-    with open(out / 'graph.log', 'w') as log:
+    with open(out / LOG, 'w') as log:
         runner = GraphRunner(
             specs,
             params_file=params,
@@ -135,7 +145,7 @@ def demonstrate(video: Path, out: Path, duration_s: float) -> dict:
         exits = {path: node.exit_code for path, node in runner.processes.items()}
     for path, code in exits.items():
         if code:
-            console.print(f'[yellow]{path} ended with code {code}; see {out}/graph.log[/]')
+            console.print(f'[yellow]{path} ended with code {code}; see {out}/{LOG}[/]')
 
     run = read(messages_of(out / 'bag'), CAMERAS, since_ns)
     recorded = read(messages_of(out / 'bag'), CAMERAS)
@@ -220,7 +230,7 @@ def wait_for_graph(runner: GraphRunner, out: Path) -> None:
             if runner.failure or time.monotonic() > deadline:
                 process.kill()
                 why = runner.failure or f'nothing was fused within {START_LIMIT_S:.0f} s'
-                raise DemoError(f'{why}; see {out}/graph.log')
+                raise DemoError(f'{why}; see {out}/{LOG}')
             time.sleep(0.05)
 
 
@@ -254,7 +264,7 @@ def watch(runner: GraphRunner, duration_s: float, out: Path) -> dict:
         while (elapsed := time.monotonic() - begun) < duration_s:
             progress.update(task, completed=elapsed)
             if runner.wait(min(1.0, duration_s - elapsed)):
-                raise DemoError(f'{runner.failure}; see {out}/graph.log')
+                raise DemoError(f'{runner.failure}; see {out}/{LOG}')
             for path, node in nodes.items():
                 memory[path].append(node.memory_info().rss / 2**20)
     elapsed = time.monotonic() - begun

@@ -70,7 +70,7 @@ def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
         ),
         argument('use_respawn', 'true', 'Start a node that died again', _YES_NO),
         argument('respawn_delay', '0.5', 'Seconds before a node that died starts again'),
-        argument('device', '', f'Device of the encoder: auto, cpu, cuda:0 (empty: {_AS_IN_FILE})'),
+        argument('device', '', f'Device of the encoder: auto, cpu, cuda (empty: {_AS_IN_FILE})'),
         argument(
             'autostart',
             '',

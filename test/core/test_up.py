@@ -3,9 +3,11 @@
 """`sage up` and the process supervisor, with small real processes in place of the nodes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -177,6 +179,29 @@ def test_a_node_is_told_its_name_and_typed_parameters(write_node, run, lines, tm
     assert arguments.endswith('--log-level debug')
     given = yaml.safe_load('\n'.join(content[:-1]))
     assert given == {'/robot1/cam0/show': {'ros__parameters': parameters}}
+
+
+def test_parameters_outlive_the_cleaning_of_temporary_folders(
+    write_node, run, lines, tmp_path, monkeypatch
+):
+    folder = tmp_path / 'temporary'
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(folder))
+    write_node(
+        'reads',
+        """
+        import sys, time
+        print('read', open(sys.argv[sys.argv.index('--params-file') + 1]).read())
+        time.sleep(60)
+        """,
+    )
+    runner = run(spec('reads', parameters={'rate': 2.0}))
+    until(lambda: any('read' in line for _, line in lines))
+    for made in folder.iterdir():
+        shutil.rmtree(made)
+    os.kill(runner.processes['reads'].pid, signal.SIGKILL)
+    until(lambda: sum('read' in line for _, line in lines) == 2)
+    assert runner.failure is None
 
 
 def test_nodes_get_the_dds_profile_unless_the_user_has_one(write_node, run, lines):
