@@ -23,8 +23,8 @@ from sage_perception.training.trainee import Trainee
 
 # What turns a term into as much as squared error: with these the gradients at a trained TinyVAE's
 # latents are about as long as that of reconstruction (bench/distillation.py --scales).
-LATENT_SCALE = 1e-3
-PERCEPTUAL_SCALE = 2e-3
+LATENT_SCALE = 1.5e-3
+PERCEPTUAL_SCALE = 6e-3
 FITTED_CROPS = 2048  # that the projection's start is fitted to
 
 
