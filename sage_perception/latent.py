@@ -33,11 +33,18 @@ class Roi:
 
     def iou(self, other: Roi) -> float:
         """Return intersection over union with `other`, in [0, 1]; 0 when both are empty."""
-        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
-        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        shared = max(across, 0) * max(down, 0)
+        shared = self._shared(other)
         union = self.area + other.area - shared
         return shared / union if union else 0.0
+
+    def share_in(self, other: Roi) -> float:
+        """Return the share of this region that lies in `other`, in [0, 1]; 0 when it is empty."""
+        return self._shared(other) / self.area if self.area else 0.0
+
+    def _shared(self, other: Roi) -> int:
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return max(across, 0) * max(down, 0)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, __version__, features
 
+from sage_perception.vision.similarity import psnr
+
 # The settings that make each one smallest for its quality; AVIF at libavif's usual speed.
 CODECS = {
     'webp': {'format': 'WEBP', 'method': 6},
@@ -51,8 +53,7 @@ class Encoded:
     @cached_property
     def psnr(self) -> float:
         """Return the peak signal-to-noise ratio, dB, at most 100."""
-        error = np.square(self.picture / 255.0 - self.original / 255.0).mean()
-        return float(-10 * np.log10(max(error, 1e-10)))
+        return psnr(self.picture, self.original)
 
 
 class Ladder:

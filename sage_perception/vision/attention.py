@@ -331,16 +331,9 @@ def _suppress(candidates: list[_Candidate], count: int) -> list[_Candidate]:
     """
     kept: list[_Candidate] = []
     for c in sorted(candidates, key=lambda c: (c.source != CropSource.MOTION, -c.score)):
-        if any(k.roi.iou(c.roi) > OVERLAP or _share(c.roi, k.roi) > NESTED for k in kept):
+        if any(k.roi.iou(c.roi) > OVERLAP or c.roi.share_in(k.roi) > NESTED for k in kept):
             continue
         if c.source == CropSource.MOTION:
-            kept = [k for k in kept if _share(k.roi, c.roi) <= NESTED or c.score < k.score / 2]
+            kept = [k for k in kept if k.roi.share_in(c.roi) <= NESTED or c.score < k.score / 2]
         kept.append(c)
     return kept[:count]
-
-
-def _share(roi: Roi, other: Roi) -> float:
-    """Return the share of `roi` that lies in `other`."""
-    across = min(roi.x + roi.width, other.x + other.width) - max(roi.x, other.x)
-    down = min(roi.y + roi.height, other.y + other.height) - max(roi.y, other.y)
-    return max(across, 0) * max(down, 0) / roi.area

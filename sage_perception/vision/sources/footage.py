@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 
@@ -16,6 +17,7 @@ from sage_perception.vision.sources.pacing import EndOfFootage, PacedSource, Sys
 from sage_perception.vision.sources.uri import SourceUri
 from sage_perception.vision.synthetic import SyntheticWorld
 
+LOG = logging.getLogger(__name__)
 SEEK_DISTANCE = 300  # pictures; over less, decoding them is as quick and always exact
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
@@ -138,7 +140,8 @@ class VideoFile:
 class ImageFolder:
     """The pictures of a folder, img2 before img10; the first one sets the size.
 
-    Raises OSError when the folder cannot be read, SourceLost when it holds no picture.
+    For a file that is no picture the next one stands in. Raises OSError when the folder cannot be
+    read, SourceLost when a file cannot, or none is a picture.
     """
 
     def __init__(self, folder: str):
@@ -147,21 +150,25 @@ class ImageFolder:
         if not self._paths:
             raise SourceLost(f'{folder} holds no pictures ({" ".join(PICTURE_SUFFIXES)})')
         self.length = len(self._paths)
+        self._broken: set[str] = set()
         self.height, self.width = self.picture(0).shape[:2]
 
     def picture(self, position: int) -> np.ndarray:
         """Return the picture at `position`."""
         if position >= self.length:
             raise EndOfFootage
-        path = self._paths[position]
-        try:
-            data = np.fromfile(path, np.uint8)
-        except OSError as error:
-            raise SourceLost(f'{path} cannot be read: {error.strerror}') from None
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if picture is None:
-            raise SourceLost(f'{path} cannot be decoded as a picture')
-        return picture
+        for path in self._paths[position:] + self._paths[:position]:
+            try:
+                data = np.fromfile(path, np.uint8)
+            except OSError as error:
+                raise SourceLost(f'{path} cannot be read: {error.strerror}') from None
+            picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+            if picture is not None:
+                return picture
+            if path not in self._broken:
+                self._broken.add(path)
+                LOG.warning('%s cannot be decoded as a picture: the next one stands in', path)
+        raise SourceLost(f'{path} cannot be decoded as a picture, nor can any other beside it')
 
 
 def _natural(name: str) -> list:
