@@ -1,11 +1,12 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Flood the arbiter with forged latents at ten times the rate of its cameras; count what is lost.
+"""Flood the arbiter with forgeries at ten times the rate of its cameras; count what is lost.
 
 Two cameras speak at 30 frames a second, signed; for some seconds somebody else speaks on both
-topics in their names, with everything right but the signatures. All are processes of their own.
+topics in their names, with everything right but the signatures, and then as fast of their models
+and latents of the probes. All are processes of their own.
 Prints one JSON object, also to out/bench/flood.json: the share of the honest LCTs that were not
-accepted, during the flood and without it, and what became of the others.
+accepted, during either flood and without it, and what became of the others.
 """
 
 from __future__ import annotations
@@ -28,17 +29,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import serialize_message
-from sage_msgs.msg import LCTArray
+from sage_msgs.msg import LCTArray, ModelInfo, ProbeSet
 from std_msgs.msg import Header
 
 from sage_perception.latent import Latent, ModelId, Roi, Telemetry
 from sage_perception.models import load
 from sage_perception.ros import qos
-from sage_perception.ros.messages import lct_message, stamp_of
+from sage_perception.ros.messages import (
+    lct_message,
+    model_info_message,
+    probe_set_message,
+    stamp_of,
+)
 from sage_perception.runtime import dds_environment
-from sage_perception.trust import LCT, TrustStore
+from sage_perception.trust import LCT, TrustStore, probes
 from sage_perception.trust.keys import public_bytes
 from sage_perception.trust.lct import Operation, Provenance
+from sage_perception.trust.statements import ProbeSet as Probes
 
 CAMERAS = ('cam0', 'cam1')
 CROPS = 6
@@ -73,25 +80,51 @@ def paced(rate_hz: float, seconds: float):
         yield n
 
 
-def attack(model: ModelId, seconds: float, count) -> None:
+def forged_lcts(camera: str, key: Ed25519PrivateKey) -> list[LCTArray]:
+    """Return what is said on the topic `lcts`: too old before long."""
+    model, later = load('tinyvae').id, time.time_ns() + 10**18
+    return [array(camera, model, key, later + n) for n in range(VARIANTS)]
+
+
+def forged_model(camera: str, key: Ed25519PrivateKey) -> list[ModelInfo]:
+    """Return what is said on the topic `model_info`."""
+    return [model_info_message(load('tinyvae'), stamp_of(time.time_ns()), camera, key)]
+
+
+def forged_probes(camera: str, key: Ed25519PrivateKey) -> list[ProbeSet]:
+    """Return what is said on the topic `probes`: noise, but of the right size."""
+    rng, model = np.random.default_rng(0), load('tinyvae').id
+    latents = rng.standard_normal((probes.COUNT, 64)).astype(np.float32)
+    said = Probes(camera, time.time_ns(), model, latents)
+    return [probe_set_message(said, stamp_of(time.time_ns()), key)]
+
+
+TOPICS = {
+    'lcts': (LCTArray, qos.DATA, forged_lcts),
+    'model_info': (ModelInfo, qos.LATCHED, forged_model),
+    'probes': (ProbeSet, qos.LATCHED, forged_probes),
+}
+
+
+def attack(topics: tuple[str, ...], seconds: float, count) -> None:
     """Speak in the cameras' names with a key of one's own."""
     rclpy.init()
     node = rclpy.create_node('attacker')
-    publishers = {c: node.create_publisher(LCTArray, f'{c}/lcts', qos.DATA) for c in CAMERAS}
-    while any(p.get_subscription_count() < 1 for p in publishers.values()):
-        time.sleep(0.05)
     key = Ed25519PrivateKey.generate()
-    later = time.time_ns() + 10**18
-    forged = {
-        c: [serialize_message(array(c, model, key, later + n)) for n in range(VARIANTS)]
-        for c in CAMERAS
-    }
+    forged = []
+    for camera in CAMERAS:
+        for topic in topics:
+            kind, profile, forge = TOPICS[topic]
+            publisher = node.create_publisher(kind, f'{camera}/{topic}', profile)
+            forged.append((publisher, [serialize_message(each) for each in forge(camera, key)]))
+    while any(publisher.get_subscription_count() < 1 for publisher, _ in forged):
+        time.sleep(0.05)
     made = time.monotonic()
     for n in paced(RATE_HZ * FACTOR, seconds):
-        for camera, publisher in publishers.items():
-            publisher.publish(forged[camera][n % VARIANTS])
+        for publisher, messages in forged:
+            publisher.publish(messages[n % len(messages)])
             count.value += 1
-        if time.monotonic() - made > 4:  # they would be too old before long
+        if time.monotonic() - made > 4:  # LCTs would be too old before long
             break
     rclpy.shutdown()
 
@@ -119,8 +152,12 @@ class Bench:
 
     def _note(self, message: DiagnosticArray) -> None:
         for status in message.status:
+            figures = {pair.key: pair.value for pair in status.values}
             if status.name == 'arbiter: agreement':
-                self.health = {pair.key: pair.value for pair in status.values}
+                self.health |= figures
+            elif status.name.endswith(('/model_info', '/probes')):
+                _, _, topic = status.name.partition(': input ')
+                self.health[f'{topic} refused: statements'] = figures['refused']
 
     def speak(self, seconds: float) -> dict[str, float]:
         """Let both cameras speak; return the share of each one's LCTs that was not accepted."""
@@ -177,17 +214,8 @@ def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) 
     while not all(bench.accepted[camera] for camera in CAMERAS):
         bench.speak(0.2)
     calm = bench.speak(seconds)
-    count = multiprocessing.Value('Q', 0, lock=False)
-    attacker = multiprocessing.get_context('spawn').Process(
-        target=attack, args=(model, seconds, count)
-    )
-    attacker.start()
-    while not count.value:
-        time.sleep(0.01)
-    begun = time.monotonic()
-    flooded = bench.speak(seconds)
-    took = time.monotonic() - begun - 2
-    attacker.join()
+    flooded, forged_per_s = under_attack(bench, ('lcts',), seconds)
+    besides, statements_per_s = under_attack(bench, ('model_info', 'probes'), seconds)
     refused = {
         f'{camera} {reason}': int(number)
         for name, number in bench.health.items()
@@ -196,13 +224,33 @@ def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) 
     }
     return {
         'flood_loss_honest': round(max(flooded.values()), 4),
+        'statement_flood_loss_honest': round(max(besides.values()), 4),
         'calm_loss_honest': round(max(calm.values()), 4),
         'honest_frames_per_s': RATE_HZ,
-        'forged_frames_per_s': round(count.value / len(CAMERAS) / took, 1),
+        'forged_frames_per_s': forged_per_s,
+        'forged_statements_per_s': statements_per_s,
         'lcts_a_frame': CROPS,
         'seconds': seconds,
         'refused': refused,
     }
+
+
+def under_attack(
+    bench: Bench, topics: tuple[str, ...], seconds: float
+) -> tuple[dict[str, float], float]:
+    """Return the loss of each camera while topics are flooded, and how fast, a camera's."""
+    count = multiprocessing.Value('Q', 0, lock=False)
+    attacker = multiprocessing.get_context('spawn').Process(
+        target=attack, args=(topics, seconds, count)
+    )
+    attacker.start()
+    while not count.value:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    losses = bench.speak(seconds)
+    took = time.monotonic() - begun - 2
+    attacker.join()
+    return losses, round(count.value / len(CAMERAS) / took, 1)
 
 
 if __name__ == '__main__':

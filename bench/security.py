@@ -26,7 +26,7 @@ from sage_perception.latent import Latent, ModelId, Roi, Telemetry
 from sage_perception.trust import LCT, TrustStore, sign
 from sage_perception.trust.canonical import PLAIN, Wire
 from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import Operation, Provenance, Refusal
+from sage_perception.trust.lct import Operation, Proof, Provenance, Refusal, step_from
 from sage_perception.trust.screening import Screen
 
 DIM = 64
@@ -37,14 +37,14 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 
 
 class World:
-    """Two cameras and an arbiter whose keys are trusted, and what the attacker has heard."""
+    """Two cameras, a relay and an arbiter whose keys are trusted; what the attacker has heard."""
 
     def __init__(self, seed: int):
         self.random = random.Random(seed)
         self.rng = np.random.default_rng(seed)
         self.keys = {
             name: Ed25519PrivateKey.from_private_bytes(self.random.randbytes(32))
-            for name in ('robot1/cam0', 'robot1/cam1', 'robot1/arbiter', 'revoked')
+            for name in ('robot1/cam0', 'robot1/cam1', 'robot2/radio', 'robot1/arbiter', 'revoked')
         }
         self.attacker = Ed25519PrivateKey.from_private_bytes(self.random.randbytes(32))
         self.store = TrustStore()
@@ -55,9 +55,8 @@ class World:
         self.sequence = NOW
         self.heard: list[LCT] = []
 
-    def speak(self, wire: Wire = PLAIN, entity: str = 'robot1/cam0') -> LCT:
-        """Return the next LCT of an entity, signed; what travels as FLOAT32 has a variance."""
-        self.sequence += 1
+    def see(self, wire: Wire = PLAIN, entity: str = 'robot1/cam0') -> LCT:
+        """Return the next LCT of a camera, signed; what travels as FLOAT32 has a variance."""
         mean, log_var = self.rng.normal(size=(2, DIM)).astype(np.float32)
         trust = float(np.float32(self.random.random()))
         latent = Latent(
@@ -68,11 +67,25 @@ class World:
             track_id=self.random.randint(0, 2**32 - 1),
             telemetry=Telemetry(trust, 0.01, 0.5, 7.0, 0.002, 2, (0.02, 0.01)),
         )
-        steps = [Provenance(Operation.ENCODE, 'robot1/cam1', MODEL, trust=trust)]
-        for operation, name in ((Operation.RELAY, 'robot2/radio'), (Operation.FUSE, entity)):
-            steps.append(Provenance(operation, name, MODEL, self.random.randbytes(16), 1.0))
-        lct = LCT(entity, self.sequence, NOW, latent, tuple(steps), trust)
-        return sign(lct, self.keys[entity], wire)
+        step = Provenance(Operation.ENCODE, entity, MODEL, trust=trust)
+        return self.signed(LCT(entity, 0, NOW, latent, (step,), trust), wire)
+
+    def go_on(self, parent: LCT, entity: str, operation: Operation, wire: Wire = PLAIN) -> LCT:
+        """Return what an entity makes of an LCT, signed."""
+        steps = (*parent.provenance, step_from(parent, operation, entity, MODEL))
+        lct = LCT(entity, 0, parent.stamp_ns, parent.latent, steps, parent.trust)
+        return self.signed(lct, wire)
+
+    def speak(self, wire: Wire = PLAIN, entity: str = 'robot1/cam0') -> LCT:
+        """Return the next LCT of an entity: seen by the other camera, relayed and fused."""
+        relayed = self.go_on(self.see(wire, 'robot1/cam1'), 'robot2/radio', Operation.RELAY, wire)
+        return self.go_on(relayed, entity, Operation.FUSE, wire)
+
+    def signed(self, lct: LCT, wire: Wire = PLAIN) -> LCT:
+        """Return an LCT as its entity says it next."""
+        self.sequence += 1
+        lct = replace(lct, sequence=self.sequence)
+        return sign(lct, self.keys[lct.entity_id], wire)
 
 
 def changed(value: Any, random: random.Random) -> Any:
@@ -81,10 +94,14 @@ def changed(value: Any, random: random.Random) -> Any:
     It says something else, also where it is a NaN or as float32.
     """
     if dataclasses.is_dataclass(value):
-        name = random.choice([field.name for field in dataclasses.fields(value)])
+        # The digest is the receiver's own.
+        names = [field.name for field in dataclasses.fields(value) if field.name != 'digest']
+        name = random.choice(names)
         part = getattr(value, name)
         if name == 'log_var':
             part = _changed_log_var(part, value.mean, random)
+        elif name == 'proof' and (part is None or not random.randrange(8)):
+            part = Proof(1, NOW, 1.0, bytes(32), bytes(64)) if part is None else None
         elif name == 'roi' and (part is None or not random.randrange(8)):
             part = Roi(1, 2, 3, 4) if part is None else None
         else:
@@ -238,6 +255,61 @@ def roll_back(world: World) -> tuple[LCT, Wire]:
     return sign(old, world.keys['robot1/cam0']), PLAIN
 
 
+def raise_a_step(world: World) -> tuple[LCT, Wire]:
+    """Think better of what was heard than who said it: an insider's lie."""
+    spoken = world.speak()
+    steps = list(spoken.provenance)
+    place = world.random.randrange(2)
+    steps[place] = replace(steps[place], trust=world.random.random())
+    return resigned(world, spoken, steps), PLAIN
+
+
+def splice(world: World) -> tuple[LCT, Wire]:
+    """Put steps, or proofs of steps, of one chain into another: an insider's lie."""
+    spoken, other = world.speak(), world.speak()
+    steps, foreign = list(spoken.provenance), other.provenance
+    place = world.random.randrange(3)
+    what = world.random.randrange(5)
+    if what == 0:
+        steps[:2] = foreign[:2]
+    elif what == 1:
+        steps[place] = foreign[place] if place < 2 else replace(steps[2], proof=foreign[2].proof)
+    elif what == 2:
+        steps[1] = replace(steps[1], proof=foreign[1].proof)
+    elif what == 3:
+        steps[1], steps[2] = (
+            replace(step, proof=other.proof)
+            for step, other in ((steps[1], steps[2]), (steps[2], steps[1]))
+        )
+    else:
+        steps[1 + place // 2] = replace(steps[1 + place // 2], proof=None)
+    return resigned(world, spoken, steps), PLAIN
+
+
+def invent_a_beginning(world: World) -> tuple[LCT, Wire]:
+    """Claim to have heard what nobody said, from one that is known or from one that is not."""
+    spoken = world.speak()
+    name = world.random.choice(['robot1/cam1', 'robot3/cam0'])
+    first = replace(spoken.provenance[0], entity_id=name, trust=world.random.random())
+    return resigned(world, spoken, [first, spoken.provenance[2]]), PLAIN
+
+
+def relay_another(world: World) -> tuple[LCT, Wire]:
+    """Say of another latent, or another moment, that it was relayed."""
+    relayed = world.go_on(world.see(), 'robot2/radio', Operation.RELAY)
+    if world.random.randrange(2):
+        relayed = replace(relayed, stamp_ns=NOW - world.random.randint(1, 10**9))
+    else:
+        relayed = replace(relayed, latent=world.see().latent)
+    return world.signed(relayed), PLAIN
+
+
+def resigned(world: World, lct: LCT, steps: list[Provenance]) -> LCT:
+    """Return an LCT of its own entity with another chain, all else in order."""
+    trust = math.prod(step.trust for step in steps)
+    return world.signed(replace(lct, provenance=tuple(steps), trust=trust))
+
+
 def hold_back(world: World) -> tuple[LCT, Wire]:
     apart = world.random.choice([-1, 1]) * world.random.randint(6 * 10**9, 10**18)
     return sign(replace(world.speak(), stamp_ns=NOW + apart), world.keys['robot1/cam0']), PLAIN
@@ -258,6 +330,10 @@ ATTACKS: tuple[Callable[[World], tuple[LCT, Wire]], ...] = (
     replay,
     roll_back,
     hold_back,
+    raise_a_step,
+    splice,
+    invent_a_beginning,
+    relay_another,
 )
 
 
@@ -311,12 +387,14 @@ def measure(mutations: int, seed: int) -> dict:
     """Return the figures.
 
     How many LCTs were attacked, how many of them were accepted, what became of them by attack, how
-    many honest ones passed before and after, and LCTs a second of one core (CPU time) of honest,
-    forging and unknown speakers.
+    many honest ones passed before and after, and LCTs a second of one core (CPU time): of a
+    camera, of an arbiter that fused what a relay had heard from a camera, of forging and of
+    unknown speakers.
     """
     result = attack(mutations, seed)
     world = World(seed)
-    honest = [world.speak() for _ in range(5000)]
+    honest = [world.see() for _ in range(5000)]
+    chains = [world.speak() for _ in range(1000)]
     forged = [sign(lct, world.attacker) for lct in honest]
     unknown = [replace(lct, entity_id=f'robot{n}') for n, lct in enumerate(honest)]
     screen = Screen(world.store)
@@ -324,4 +402,5 @@ def measure(mutations: int, seed: int) -> dict:
         'unknown_per_s': rate(unknown, screen, Refusal.UNKNOWN_KEY),
         'forged_per_s': rate(forged, screen, Refusal.BAD_SIGNATURE),
         'verify_per_s': rate(honest, screen, None),
+        'verify_chain_per_s': rate(chains, Screen(world.store), None),
     }

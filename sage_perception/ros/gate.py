@@ -4,12 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from rclpy.callback_groups import CallbackGroup
 
 from sage_perception.trust.lct import Refusal
-from sage_perception.trust.screening import Sieve
+from sage_perception.trust.screening import Ration, Sieve, explain
+
+COMPLAIN_EVERY_S = 5.0
+Said = TypeVar('Said')
+Believed = TypeVar('Believed')
 
 
 class Gate(CallbackGroup):
@@ -35,8 +42,8 @@ class Gate(CallbackGroup):
         """Nothing is to be done."""
 
 
-class FloodGate(Sieve):
-    """Keeps a flood out of a subscription, whose guard it is, and tells of what it keeps out."""
+class _Telling:
+    """Tells of what is kept out."""
 
     def __init__(self, refuse: Callable[[Refusal], None]):
         super().__init__()
@@ -49,7 +56,55 @@ class FloodGate(Sieve):
             self._refuse(Refusal.FLOOD)
         return admitted
 
+
+class StatementGate(_Telling, Ration):
+    """Keeps a flood out of a subscription to what is said but once, whose guard it is."""
+
+    def garbled(self, publisher: bytes) -> None:
+        """Do nothing: to look at them has cost already."""
+
+
+class FloodGate(_Telling, Sieve):
+    """Keeps a flood out of a subscription to LCTs, whose guard it is."""
+
     def garbled(self, publisher: bytes) -> None:
         """Take note of bytes that were no message."""
         self.note(publisher, believed=False)
         self._refuse(Refusal.MALFORMED)
+
+    def empty(self, publisher: bytes) -> None:
+        """Take note of an array without LCTs, which nobody signed.
+
+        It counts against strangers alone: a camera that was believed may see nothing for long.
+        """
+        if publisher not in self._known:
+            self.note(publisher, believed=False)
+
+    def sift(
+        self, publisher: bytes, said: Iterable[Said], believe: Callable[[Said], Believed | None]
+    ) -> list[Believed]:
+        """Return what `believe` makes of what is said, None left out, until it is a flood."""
+        believed = []
+        for one in said:
+            if not self.admits(publisher):
+                break
+            value = believe(one)
+            self.note(publisher, believed=value is not None)
+            if value is not None:
+                believed.append(value)
+        return believed
+
+
+class Complaints:
+    """Warns of what is refused on one line, of each kind now and then: no flood hides another."""
+
+    def __init__(self, logger):
+        self._logger = logger
+        self._last: dict[tuple[str, Refusal], float] = {}
+
+    def warn(self, whose: str, reason: Refusal, entity='somebody', detail='') -> None:
+        """Say why what was said in the name of `entity` is refused, `whose` topic it came on."""
+        now = time.monotonic()
+        if now - self._last.get((whose, reason), -math.inf) >= COMPLAIN_EVERY_S:
+            self._last[whose, reason] = now
+            self._logger.warning(f'refused an LCT of {whose}: {explain(reason, entity, detail)}')

@@ -18,12 +18,10 @@ from std_msgs.msg import Header
 
 from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.models import Codec
-from sage_perception.models.codebook import Codebook
 from sage_perception.models.wire import Form, Packer
-from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message
-from sage_perception.trust.canonical import Wire
-from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.trust.canonical import Wire, latent_digest
+from sage_perception.trust.lct import LCT, Operation, Proof, Provenance
 from sage_perception.trust.signing import sign
 from sage_perception.trust.statements import Announcement, ProbeSet, sign_statement
 from sage_perception.vision.frame import Crop
@@ -42,7 +40,6 @@ except ImportError as error:
     ) from error
 
 
-ENTITY_BYTES = 64
 REASON_LETTERS = 250
 
 # What reads packed latents, by the fingerprint of their model.
@@ -51,16 +48,6 @@ Packers = Mapping[bytes, Packer]
 
 class UnknownModel(ValueError):
     """A latent is packed, and what its model's latents are like is not known."""
-
-
-def check_entity(name: str) -> str:
-    """Return the name of an entity; `ConfigurationError` when messages cannot hold it."""
-    if len(name.encode()) > ENTITY_BYTES:
-        raise ConfigurationError(
-            f'entity {name!r} has {len(name.encode())} bytes, {ENTITY_BYTES} are allowed: '
-            "set parameter 'entity_id' or shorten the namespace"
-        )
-    return name
 
 
 def stamp_ns(stamp: Time) -> int:
@@ -151,15 +138,6 @@ def announcement_value(info: sage.ModelInfo) -> Announcement:
             f'statistics of {said.dim} dimensions where latents have {info.latent_dim}'
         )
     return said
-
-
-def info_packer(info: sage.ModelInfo, codebook: Codebook | None = None) -> Packer:
-    """Return what reads the packed latents of a model that was announced.
-
-    Raises `ValueError` when what is said of its latents cannot be.
-    """
-    said = announcement_value(info)
-    return Packer(said.mean, said.std, codebook)
 
 
 def probe_set_message(
@@ -410,6 +388,7 @@ def lct_message(
                 model=model_message(step.model),
                 parent_id=np.frombuffer(step.parent_id, np.uint8),
                 trust=step.trust,
+                proof=[proof_message(step.proof)] if step.proof else [],
             )
             for step in lct.provenance
         ],
@@ -432,11 +411,12 @@ def lct_as_sent(message: sage.LCT) -> tuple[LCT, Wire]:
     if message.latent.snarc:
         raise ValueError('it has a snarc, which no signature covers yet')
     wire = wire_value(message.latent)
+    latent = _latent_as_sent(message.latent)
     lct = LCT(
         entity_id=message.entity_id,
         sequence=message.sequence,
         stamp_ns=stamp_ns(message.stamp),
-        latent=_latent_as_sent(message.latent),
+        latent=latent,
         provenance=tuple(
             Provenance(
                 Operation(step.operation),
@@ -444,14 +424,38 @@ def lct_as_sent(message: sage.LCT) -> tuple[LCT, Wire]:
                 model_value(step.model),
                 bytes(step.parent_id),
                 step.trust,
+                proof_value(step.proof[0]) if step.proof else None,
             )
             for step in message.provenance
         ),
         trust=message.trust,
         id=bytes(message.id),
         signature=bytes(message.signature),
+        digest=latent_digest(latent, wire) if message.signature else b'',
     )
     return lct, wire
+
+
+def proof_message(proof: Proof) -> sage.Proof:
+    """Return the proof of a step as a message."""
+    return sage.Proof(
+        sequence=proof.sequence,
+        stamp=stamp_of(proof.stamp_ns),
+        trust=proof.trust,
+        latent=np.frombuffer(proof.latent, np.uint8),
+        signature=array('B', proof.signature),
+    )
+
+
+def proof_value(message: sage.Proof) -> Proof:
+    """Return the proof of a step."""
+    return Proof(
+        message.sequence,
+        stamp_ns(message.stamp),
+        message.trust,
+        bytes(message.latent),
+        bytes(message.signature),
+    )
 
 
 def _floats(values: np.ndarray) -> array:

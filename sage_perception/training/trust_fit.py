@@ -5,6 +5,8 @@
 Writes `trust.json` beside the model (`sage_perception.trust.fitted`): fitted on files that the
 model was trained on, and checked on those held out.
 
+The margin of the map is set on files left out of it in turn, all of them files to train on.
+
 The map of quality: pictures give crops whose error was just measured; clips go through our own
 attention, and the error is the last one that the encoder node would have measured of the same
 track. The weights of similarity: crops are cut once more as another camera would see them.
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +26,8 @@ import torch
 from scipy.optimize import isotonic_regression, lsq_linear
 from scipy.stats import spearmanr
 
-from sage_perception.models import Codec, ModelError, load
-from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.models import Codec, load_codec
+from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training import losses
 from sage_perception.training.config import ConfigError, DataConfig, read_config
 from sage_perception.training.data import (
@@ -59,6 +61,7 @@ NOISY = 0.1  # share of the pictures that get noise, so that bad latents are kno
 NOISE = (0.02, 1.0)  # its standard deviation, pixels in [0, 1]
 POINTS = 33  # of the isotonic map
 COVERED = 0.9  # share of pictures whose quality the lower bound holds for
+FOLDS = 5  # in which pictures are left out
 BINS = 10  # of the expected calibration error
 VIEWS = 2500  # crops that are seen twice
 # How much two views differ: place and shape as shares of the side, brightness, colour, offset.
@@ -182,18 +185,37 @@ def files_of(data: DataConfig, suffixes: set[str], held_out: bool) -> list[Path]
     return list(filter(wanted_by(data, held_out), find(Path(data.root), suffixes)))
 
 
-def gather(codec: Codec, data: DataConfig, held_out: bool) -> list[Observations]:
-    """Return observations of the files to train on, or of those held out: stills, then motion."""
-    kinds = []
+def gather(codec: Codec, data: DataConfig, held_out: bool) -> dict[str, Observations]:
+    """Return observations of the files to train on, or of those held out: stills and motion."""
+    kinds = {}
     if pictures := files_of(data, PICTURES, held_out):
-        kinds.append(observe_stills(codec, Stills(pictures), STILLS, seed=1 + held_out))
+        kinds['stills'] = observe_stills(codec, Stills(pictures), STILLS, seed=1 + held_out)
     clips = files_of(data, CLIPS, held_out)
     if seen := [part for path in clips for part in observe_clip(codec, path)]:
-        kinds.append(Observations.joined(seen))
+        kinds['motion'] = Observations.joined(seen)
     if not kinds:
         which = 'data.held_out fits' if held_out else 'there is'
         raise ConfigError(f'{data.root}: {which} no picture or clip to measure on')
     return kinds
+
+
+def gather_apart(codec: Codec, data: DataConfig) -> dict[str, list[Observations]]:
+    """Return observations of the files to train on, in parts that share no file.
+
+    Stills are in `FOLDS` parts, pictures that came together in the same one; motion by clip.
+    """
+    pictures = files_of(data, PICTURES, held_out=False)
+    count = min(FOLDS, len(pictures))
+    stills = [
+        observe_stills(codec, Stills([pictures[n] for n in some]), STILLS // count, seed=10 + part)
+        for part, some in enumerate(np.array_split(np.arange(len(pictures)), count or 1))
+        if len(some)
+    ]
+    clips = (list(observe_clip(codec, path)) for path in files_of(data, CLIPS, held_out=False))
+    motion = [Observations.joined(seen) for seen in clips if seen]
+    if len(stills) + len(motion) < 2:
+        raise ConfigError(f'{data.root}: to set the margin of trust takes two pictures or clips')
+    return {kind: parts for kind, parts in (('stills', stills), ('motion', motion)) if parts}
 
 
 def fit(kinds: Sequence[Observations]) -> QualityMap:
@@ -214,7 +236,7 @@ def fit(kinds: Sequence[Observations]) -> QualityMap:
     steps = isotonic_regression(seen.quality[order], weights=weight[order]).x
     # Points at equal shares of the scores, each the mean of its neighbourhood: no steps.
     scores, qualities = (
-        np.array([part.mean() for part in np.array_split(values, POINTS)])
+        np.array([part.mean() for part in np.array_split(values, min(POINTS, len(values)))])
         for values in (score[order], steps)
     )
     return QualityMap(
@@ -232,15 +254,31 @@ def trusts(quality: QualityMap, seen: Observations) -> np.ndarray:
     return quality.trust(seen.error, seen.variance, seen.distance)
 
 
-def conformal_margin(quality: QualityMap, seen: Observations) -> float:
-    """Return by how much trust exceeds quality at most, for `COVERED` of new pictures.
+def conformal_margin(excess: np.ndarray) -> float:
+    """Return what the next `excess` of trust over quality is at most, with chance `COVERED`.
 
-    Split conformal prediction (Papadopoulos et al., 2002): it holds for pictures drawn like those
-    of `seen`, none of which the map was fitted on.
+    That of conformal prediction (Papadopoulos et al., 2002): it holds for pictures drawn like
+    those of `excess` `[N]`, none of which the map was fitted on.
     """
-    excess = np.sort(trusts(quality, seen) - seen.quality)
     rank = int(np.ceil((len(excess) + 1) * COVERED))
-    return max(float(excess[min(rank, len(excess)) - 1]), 0.0)
+    return max(float(np.sort(excess)[min(rank, len(excess)) - 1]), 0.0)
+
+
+def cross_conformal_margin(parts: Mapping[str, Sequence[Observations]]) -> float:
+    """Return the margin for files that are new, the larger one of both kinds.
+
+    Each part is judged by the map of all others (cross-conformal prediction, Vovk, 2015). Parts
+    share no file: crops of one picture are alike, and say little of another picture.
+    """
+    margins = []
+    for kind, own in parts.items():
+        excess = []
+        for n, part in enumerate(own):
+            others = {**parts, kind: [*own[:n], *own[n + 1 :]]}
+            quality = fit([Observations.joined(some) for some in others.values() if some])
+            excess.append(trusts(quality, part) - part.quality)
+        margins.append(conformal_margin(np.concatenate(excess)))
+    return max(margins)
 
 
 def calibration_error(trust: np.ndarray, quality: np.ndarray) -> float:
@@ -264,35 +302,30 @@ def figures(quality: QualityMap, seen: Observations) -> dict[str, float]:
 
 
 def fit_quality(codec: Codec, data: DataConfig) -> tuple[QualityMap, dict]:
-    """Return the map of a model, and figures on held-out files; `ConfigError`, `ValueError`.
-
-    Half of the held-out crops set the margin, the others are reported.
-    """
+    """Return the map of a model, and figures on held-out files; `ConfigError`, `ValueError`."""
     if codec.input_size < SMALLEST or len(codec.latent_shape) != 1:
         raise ValueError(
             f'{codec.id} reads {codec.input_size} pixels: MS-SSIM takes {SMALLEST} and more'
         )
     fitted = gather(codec, data, held_out=False)
     held_out = gather(codec, data, held_out=True)
-    quality = fit(fitted)
-    halves = [(seen[: len(seen) // 2], seen[len(seen) // 2 :]) for seen in held_out]
-    margin = max(conformal_margin(quality, first) for first, _ in halves)
-    quality = replace(quality, margin=margin)
-    report = {
+    margin = cross_conformal_margin(gather_apart(codec, data))
+    quality = replace(fit(list(fitted.values())), margin=margin)
+    return quality, {
         'model': str(codec.id),
-        'fitted_on': sum(map(len, fitted)),
+        'fitted_on': sum(map(len, fitted.values())),
         'margin': round(margin, 4),
-        'stills': figures(quality, halves[0][1]),
+        **{kind: figures(quality, seen) for kind, seen in held_out.items()},
     }
-    if len(halves) > 1:
-        report['motion'] = figures(quality, halves[1][1])
-    return quality, report
 
 
 def fit_model(codec: Codec, data: DataConfig) -> tuple[Fitted, dict]:
     """Return all that is fitted to a model, and figures; `ConfigError`, `ValueError`."""
+    pictures = files_of(data, PICTURES, held_out=False)
+    if not pictures:
+        raise ConfigError(f'{data.root}: without pictures there are no two views to compare')
     quality, report = fit_quality(codec, data)
-    stills = Stills(files_of(data, PICTURES, held_out=False))
+    stills = Stills(pictures)
     views = (
         encode(codec, to_model(crops, codec.input_channels))
         for crops in two_views(stills, codec.input_size, VIEWS, seed=3)
@@ -306,6 +339,7 @@ def encode(codec: Codec, x: np.ndarray) -> np.ndarray:
     return np.concatenate([codec.encode(part) for part in np.array_split(x, -(-len(x) // 64))])
 
 
+@in_one_line('sage fit-trust')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage fit-trust`; return the exit code."""
     parser = Parser(
@@ -316,14 +350,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('config', type=Path, help='the configuration that it was trained with')
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
-    try:
-        data = read_config(args.config).data
-        codec = load(args.model)
-        fitted, report = fit_model(codec, data)
-        path = fitted.write(codec.artefact.path)
-    except (ConfigError, ModelError, OSError, ValueError) as error:
-        print(f'{parser.prog}: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    data = read_config(args.config).data
+    codec = load_codec(args.model)
+    fitted, report = fit_model(codec, data)
+    path = fitted.write(codec.artefact.path)
     print(json.dumps({**report, 'file': str(path)}, indent=1))
     return 0
 

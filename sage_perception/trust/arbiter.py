@@ -32,10 +32,10 @@ from sage_perception.trust.geometry import Relation
 from sage_perception.trust.lct import (
     LCT,
     Operation,
-    Provenance,
     Refusal,
     chain_trust,
     find_number_fault,
+    step_from,
 )
 from sage_perception.trust.pairing import Moments, Partner
 from sage_perception.trust.reputation import Reputation
@@ -105,6 +105,7 @@ class _Seat:
     probes: ProbeSet | None = None
     heard: Heard | None = None
     blamed: int = -1  # the last sequence that counted against it
+    withheld: int = 0
 
 
 class Arbiter:
@@ -115,7 +116,8 @@ class Arbiter:
     then it is refused. Who speaks the same one is believed until its probes say otherwise.
 
     `entities` names who speaks for a camera where that is not the camera's own name: with
-    signatures required nobody else is believed there. `threshold` is the similarity above which
+    signatures required nobody else is believed there, and who speaks in the name of `entity`, its
+    own, never is. `threshold` is the similarity above which
     two crops show the same thing; `weights` `[D]` is what each dimension of the model's latents is
     worth there (`sage_perception.trust.fitted.similarity_weights`).
     `relations` rule out by geometry what a camera cannot see together with the primary one.
@@ -267,7 +269,8 @@ class Arbiter:
         return said
 
     def _judge(self, seat: _Seat, lct: LCT, wire: Wire, unpack, now_ns) -> LCT | Refusal:
-        if self._required and lct.entity_id != seat.entity:
+        ours = lct.entity_id == self.entity
+        if ours or (self._required and lct.entity_id != seat.entity):
             seat.screen.refuse(Refusal.WRONG_ENTITY)
             return Refusal.WRONG_ENTITY
         own, spoken = self.model.id.fingerprint, lct.latent.model.fingerprint
@@ -308,7 +311,7 @@ class Arbiter:
         mean = heard.translate(latent.mean[None])[0]
         ours = replace(latent, mean=mean, log_var=log_var, model=own)
         trust = heard.trust.compression_trust
-        step = Provenance(Operation.TRANSLATE, self.entity, own, lct.id, trust)
+        step = step_from(lct, Operation.TRANSLATE, self.entity, own, trust)
         chain = (*lct.provenance, step)
         said = LCT(self.entity, self._next(), lct.stamp_ns, ours, chain, chain_trust(chain))
         return find_number_fault(ours, self._mean.size) or said
@@ -426,6 +429,22 @@ class Arbiter:
     def suspects(self, camera: str) -> bool:
         """Return whether a camera has lost its reputation."""
         return self._seats[camera].reputation.suspect
+
+    def vouches(self, camera: str, count: int) -> bool:
+        """Return whether others may have what was believed of a camera; if not, count it.
+
+        Not of one that has lost its reputation by its own doing, which only a key can show: where
+        anybody may speak in its name, anybody could have it silenced.
+        """
+        seat = self._seats[camera]
+        if not seat.reputation.suspect or not self._store.keys_of(seat.entity):
+            return True
+        seat.withheld += count
+        return False
+
+    def withheld(self, camera: str) -> int:
+        """Return how many LCTs of a camera were accepted and not vouched for."""
+        return self._seats[camera].withheld
 
     def _reputation(self, camera: str) -> float:
         return self._seats[camera].reputation.value

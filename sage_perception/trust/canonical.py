@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sage_perception.latent import Latent, ModelId, Telemetry
-from sage_perception.trust.lct import LCT, MOST_TEXT, Provenance
+from sage_perception.trust.lct import LCT, MOST_TEXT, Proof, Provenance
 
 VERSION = 1
 LCT_TAG = b'sage.LCT' + bytes([VERSION])
@@ -60,19 +60,28 @@ def canonical_form(lct: LCT, wire: Wire = PLAIN) -> bytes:
 
     Raises `ValueError` for what no message can hold.
     """
+    digest = latent_digest(lct.latent, wire)
+    said = Proof(lct.sequence, lct.stamp_ns, lct.trust, digest, lct.signature)
+    return proven_form(lct.id, lct.entity_id, lct.provenance, said)
+
+
+def proven_form(
+    lct_id: bytes, entity_id: str, provenance: tuple[Provenance, ...], proof: Proof
+) -> bytes:
+    """Return the bytes that the signature of `proof` is made over; raises as `canonical_form`."""
     try:
         return b''.join(
             (
                 LCT_TAG,
-                _fixed(lct.id, 16),
-                _text(lct.entity_id),
-                _WHO.pack(lct.sequence, lct.stamp_ns, lct.trust, len(lct.provenance)),
-                *(_step(step) for step in lct.provenance),
-                latent_digest(lct.latent, wire),
+                _fixed(lct_id, 16),
+                _text(entity_id),
+                _WHO.pack(proof.sequence, proof.stamp_ns, proof.trust, len(provenance)),
+                *(_step(step) for step in provenance),
+                _fixed(proof.latent, 32),
             )
         )
     except (struct.error, OverflowError) as error:
-        raise ValueError(f'an LCT of {lct.entity_id!r} fits no message: {error}') from error
+        raise ValueError(f'an LCT of {entity_id!r} fits no message: {error}') from error
 
 
 def latent_digest(latent: Latent, wire: Wire = PLAIN) -> bytes:
@@ -186,5 +195,5 @@ def _text(text: str) -> bytes:
 
 def _fixed(data: bytes, length: int) -> bytes:
     if len(data) != length:
-        raise ValueError(f'an id has {len(data)} bytes, not {length}')
+        raise ValueError(f'an id or digest has {len(data)} bytes, not {length}')
     return data

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -213,14 +214,16 @@ class Listener:
         self.model = model
         self.cache = cache
         self.latents = probe_latents(model)
-        x = probes.to_input(model.input_size, model.input_channels)[probes.FITTED :]
-        self._x = x
-        self._plain_psnr = psnr(x.mean((2, 3), keepdims=True), x)
 
     @cached_property
     def own_psnr(self) -> float:
         """Return what its own latents of the held-back probes decode to, dB."""
-        return psnr(self._decode(self.latents[probes.FITTED :]), self._x)
+        return self._quality(self.latents)
+
+    @cached_property
+    def _plain_psnr(self) -> float:
+        """Return what is gained by knowing the mean colours, dB."""
+        return self._psnr(lambda x, _: x.mean((2, 3), keepdims=True))
 
     def hear(self, theirs: np.ndarray, sender: ModelId, afresh: bool = False) -> Heard:
         """Judge a sender by its latents of the probes, float32 `[probes.COUNT, D]`.
@@ -245,7 +248,7 @@ class Listener:
 
     def measure(self, latents: np.ndarray) -> Trust:
         """Return the trust in latents of all probes that are taken for the listener's own."""
-        quality = psnr(self._decode(latents[probes.FITTED :]), self._x)
+        quality = self._quality(latents)
         margin = self.own_psnr - self._plain_psnr
         gain = (quality - self._plain_psnr) / margin if margin > 0 else 0.0
         theirs, ours = (
@@ -253,9 +256,17 @@ class Listener:
         )
         return Trust(share(gain), share(mean_cosine(theirs, ours)), quality)
 
-    def _decode(self, latents: np.ndarray) -> np.ndarray:
+    def _quality(self, latents: np.ndarray) -> float:
         z = np.asarray(latents, np.float32).reshape(-1, *self.model.latent_shape)
-        return np.asarray(self.model.decode(z))
+        return self._psnr(lambda _, part: self.model.decode(z[part]))
+
+    def _psnr(self, shown: Callable[[np.ndarray, slice], np.ndarray]) -> float:
+        """Return how near to the held-back probes is what is shown of them, dB."""
+        total = 0.0
+        for part in probes.parts(probes.FITTED):
+            x = probes.to_input(self.model.input_size, self.model.input_channels, part)
+            total += psnr(shown(x, part), x) * len(x)
+        return total / (probes.COUNT - probes.FITTED)
 
     def _calibration(self, theirs: np.ndarray, sender: ModelId, afresh: bool) -> Calibration:
         pair = sender.fingerprint, self.model.id.fingerprint

@@ -12,7 +12,14 @@ import numpy as np
 
 from sage_perception.latent import Latent, LatentKind
 from sage_perception.trust.agreement import centre, cosine_matrix
-from sage_perception.trust.lct import LCT, MOST_STEPS, Operation, Provenance, chain_trust
+from sage_perception.trust.lct import (
+    LCT,
+    MOST_STEPS,
+    Operation,
+    Provenance,
+    chain_trust,
+    step_from,
+)
 
 # What one camera says alone is worth a LOW confidence (0.5 to 0.7) of its own trust.
 ALONE_TRUST = 0.6
@@ -90,13 +97,12 @@ def _steps(views: Sequence[View], similarity: np.ndarray, entity_id: str) -> tup
         hops = [views[0].standing * confidence]
     else:
         hops = [views[0].standing, *[confidence ** (1 / len(doubts))] * len(doubts)]
-    return tuple(
-        Provenance(
-            Operation.FUSE,
-            entity_id,
-            views[0].lct.latent.model,
-            view.lct.id,
-            float(np.clip(trust, 0.0, 1.0)),
-        )
-        for view, trust in zip(views, hops, strict=True)
+    primary, model = views[0].lct, views[0].lct.latent.model
+    first, *others = (float(np.clip(trust, 0.0, 1.0)) for trust in hops)
+    return (
+        step_from(primary, Operation.FUSE, entity_id, model, first),
+        *(
+            Provenance(Operation.FUSE, entity_id, model, view.lct.id, trust)
+            for view, trust in zip(views[1:], others, strict=True)
+        ),
     )

@@ -14,6 +14,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -81,20 +82,34 @@ def key_path(folder: Path, entity: str) -> Path:
     return folder / f'{quote(check_entity(entity), safe="")}.key'
 
 
-def save_key(folder: Path, entity: str, key: Ed25519PrivateKey, replace: bool = False) -> Path:
+def require_no_key(folder: Path, entity: str) -> None:
+    """Raise `KeyFault` when an entity has a secret key."""
+    path = key_path(folder, entity)
+    if path.exists():
+        raise KeyFault(f'{entity} has a key, {path}: give --rotate to replace it')
+
+
+def save_key(
+    folder: Path,
+    entity: str,
+    key: Ed25519PrivateKey,
+    replace: bool = False,
+    before: Callable[[], object] = lambda: None,
+) -> Path:
     """Keep the secret key of an entity in `folder`, for its owner only; return where.
 
-    Raises `KeyFault` when the entity has one already and it is not to be replaced.
+    Raises `KeyFault` when the entity has one already and it is not to be replaced. `before` is
+    what to do when the key is on the disk and not in its place yet; if it raises, nothing changes.
     """
     path = key_path(folder, entity)
-    if path.exists() and not replace:
-        raise KeyFault(f'{entity} has a key, {path}: give --rotate to replace it')
+    if not replace:
+        require_no_key(folder, entity)
     pem = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    write_whole(path, pem, 0o600)
+    write_whole(path, pem, 0o600, before)
     return path
 
 
@@ -138,10 +153,12 @@ def check_unwritable(path: Path, mode: int) -> None:
         )
 
 
-def write_whole(path: Path, data: bytes, mode: int) -> None:
+def write_whole(
+    path: Path, data: bytes, mode: int, before: Callable[[], object] = lambda: None
+) -> None:
     """Write a file so that it is there with all its bytes or not at all, and never to others.
 
-    The folder is made, for its owner only, when it is not there.
+    The folder is made, for its owner only, when it is not there. `before` is as for `save_key`.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # mkstemp makes it with mode 0600.
@@ -152,6 +169,7 @@ def write_whole(path: Path, data: bytes, mode: int) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, mode)
+        before()
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

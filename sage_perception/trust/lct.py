@@ -29,14 +29,33 @@ class Operation(enum.IntEnum):
 
 
 @dataclass(frozen=True)
+class Proof:
+    """That an LCT was said: its signature, and what that is over beside id, entity and steps.
+
+    `trust` is that of its whole chain, `latent` the SHA-256 of its latent.
+    """
+
+    sequence: int
+    stamp_ns: int
+    trust: float
+    latent: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True)
 class Provenance:
-    """One step in the life of a latent; `trust` in [0, 1] is that of this step alone."""
+    """One step in the life of a latent; `trust` in [0, 1] is that of this step alone.
+
+    `proof` is that of the parent, where that is another entity's; evidence, and no part of what
+    is said.
+    """
 
     operation: Operation
     entity_id: str
     model: ModelId = field(default_factory=ModelId)
     parent_id: bytes = NO_PARENT
     trust: float = 1.0
+    proof: Proof | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +64,8 @@ class LCT:
 
     `stamp_ns` is when the source frame was captured, on the graph's clock; `sequence` strictly
     increases for each entity; `trust` in [0, 1] is the product of the provenance, oldest first.
+    `digest` is the SHA-256 of the latent as it was signed, which tells of its numbers even when
+    it travelled packed; empty where nobody signed it.
     """
 
     entity_id: str
@@ -55,6 +76,22 @@ class LCT:
     trust: float
     id: bytes = field(default_factory=lambda: uuid.uuid4().bytes)
     signature: bytes = b''
+    digest: bytes = b''
+
+
+def step_from(
+    parent: LCT, operation: Operation, entity_id: str, model: ModelId, trust: float = 1.0
+) -> Provenance:
+    """Return the step of an entity that goes on from `parent`, with the proof that it was said.
+
+    Of what nobody signed there is none, and of its own word an entity needs none.
+    """
+    proof = None
+    if parent.digest and parent.entity_id != entity_id:
+        proof = Proof(
+            parent.sequence, parent.stamp_ns, parent.trust, parent.digest, parent.signature
+        )
+    return Provenance(operation, entity_id, model, parent.id, trust, proof)
 
 
 def chain_trust(provenance: tuple[Provenance, ...]) -> float:
@@ -81,6 +118,9 @@ class Refusal(str, enum.Enum):
     REVOKED_KEY = 'revoked key'
     UNSIGNED = 'unsigned'
     BAD_SIGNATURE = 'bad signature'
+    UNPROVEN = 'step without proof'
+    BAD_PROOF = 'bad proof of a step'
+    UNKNOWN_STEP = 'step of an unknown entity'
     WRONG_ENTITY = 'not the entity of this topic'
     OTHER_PROBES = 'other probe pictures'
     NOT_MEASURED = 'latents not measured'

@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import math
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ VERSION = 1
 COUNT = 512  # pictures
 FITTED = 384  # of them, the first, to fit maps on; the others are held back to score them
 SIZE = 64  # side, pixels
+PART = 16  # pictures that are computed with at once, which bounds the memory that it takes
 SHA256 = 'dbef4629e07d7687ed2052dcd75cc9c8112767549b34a17b6bf9b1700a350e15'
 
 CANVAS = 2 * SIZE  # side that is rendered at, for smooth edges
@@ -82,16 +84,16 @@ def paint() -> np.ndarray:
     return np.stack([painter.paint() for painter in painters])
 
 
-def to_input(size: int = SIZE, channels: int = 3) -> np.ndarray:
-    """Return the probes as a model takes them, float32 `[COUNT, channels, size, size]` in [0, 1].
+def to_input(size: int = SIZE, channels: int = 3, part: slice = slice(COUNT)) -> np.ndarray:
+    """Return the probes as a model takes them, float32 `[N, channels, size, size]` in [0, 1].
 
     Smaller ones are means of squares of pixels, larger ones repeat pixels, grey is BT.601 luma.
     Raises `ValueError` for a size that neither divides `SIZE` nor is a multiple of it.
     """
-    x = pictures().transpose(0, 3, 1, 2)
+    x = pictures()[part].transpose(0, 3, 1, 2)
     if SIZE % size == 0:
         cell = SIZE // size
-        x = x.reshape(COUNT, 3, size, cell, size, cell).sum((3, 5), np.int64) / (255 * cell**2)
+        x = x.reshape(-1, 3, size, cell, size, cell).sum((3, 5), np.int64) / (255 * cell**2)
     elif size % SIZE == 0:
         x = x.repeat(size // SIZE, 2).repeat(size // SIZE, 3) / 255
     else:
@@ -103,8 +105,15 @@ def to_input(size: int = SIZE, channels: int = 3) -> np.ndarray:
 
 def probe_latents(model: Model) -> np.ndarray:
     """Return a model's latents of the probes, float32 `[COUNT, D]`: what it publishes."""
-    x = to_input(model.input_size, model.input_channels)
-    return np.asarray(model.encode(x), np.float32).reshape(COUNT, -1)
+    encoded = [
+        model.encode(to_input(model.input_size, model.input_channels, part)) for part in parts()
+    ]
+    return np.concatenate(encoded, dtype=np.float32).reshape(COUNT, -1)
+
+
+def parts(start: int = 0) -> Iterator[slice]:
+    """Yield the probes from `start` on, a part at a time."""
+    return (slice(first, min(first + PART, COUNT)) for first in range(start, COUNT, PART))
 
 
 def stream(label: object, count: int) -> np.ndarray:

@@ -8,25 +8,18 @@ import shlex
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
 
 from sage_perception.latent import Latent
-from sage_perception.trust.canonical import PLAIN, Wire, latent_digest
-from sage_perception.trust.lct import (
-    LCT,
-    MOST_TEXT,
-    Operation,
-    Provenance,
-    Refusal,
-    find_number_fault,
-)
+from sage_perception.trust.canonical import PLAIN, Wire
+from sage_perception.trust.lct import LCT, MOST_TEXT, Refusal, find_number_fault
 from sage_perception.trust.signing import TOLERANCE_NS, verify
 from sage_perception.trust.store import TrustStore
 
 # What can be done about a refusal, where the message itself does not say it.
 FIXES = {
     Refusal.STAMP: 'synchronise the clocks of the machines; for a recording give all use_sim_time',
-    Refusal.WRONG_MODEL: 'it is not of the model that was announced on model_info',
+    Refusal.WRONG_MODEL: 'it is not of the model that was announced on model_info, or that is '
+    'understood here',
     Refusal.SEQUENCE: 'it was heard already, or two nodes speak in this name',
     Refusal.UNKNOWN_KEY: 'if you know whose it is: sage keys trust {entity} KEY',
     Refusal.REVOKED_KEY: 'make a new key where it speaks: sage keys create {entity} --rotate, and '
@@ -34,6 +27,10 @@ FIXES = {
     Refusal.UNSIGNED: "set parameter 'key' of the node that speaks in this name",
     Refusal.BAD_SIGNATURE: 'it was forged or changed on the way, or it has a new key: then '
     'sage keys trust {entity} KEY',
+    Refusal.UNPROVEN: 'it names steps of others without their signatures: its version of sage is '
+    'older, or it invents them',
+    Refusal.BAD_PROOF: 'it says of another entity what that one never signed',
+    Refusal.UNKNOWN_STEP: 'trust all whom it went through: sage keys trust ENTITY KEY',
     Refusal.WRONG_ENTITY: "another one speaks there: see parameter 'entities' of the arbiter",
     Refusal.OTHER_PROBES: 'its version of sage has other pictures: update one of both',
     Refusal.NOT_MEASURED: 'it speaks another model and has not published its probes yet',
@@ -41,20 +38,9 @@ FIXES = {
     Refusal.INCOMPATIBLE: 'no map brings its latents into ours: see trust_report',
 }
 
-# These make one latent of several, each with a step of its own.
-MANY_PARENTS = (Operation.FUSE, Operation.COMPRESS)
-
-
-class Said(NamedTuple):
-    """What an LCT that was accepted said of its descent, and the digest of its latent."""
-
-    provenance: tuple[Provenance, ...]
-    stamp_ns: int
-    latent: bytes
-
 
 class History:
-    """What was accepted: how far each entity has counted, and the last signed LCTs by id.
+    """What was accepted: how far each entity has counted, and the ids of the last signed LCTs.
 
     All screens of a process share one, so that what one camera said is not said again on the
     topic of another. Its memory is bounded: entities with a key are as many as are trusted, and of
@@ -67,35 +53,14 @@ class History:
     def __init__(self):
         self._counts: dict[str, int] = {}
         self._strangers: OrderedDict[str, int] = OrderedDict()
-        self._said: OrderedDict[bytes, Said] = OrderedDict()
+        self._ids: OrderedDict[bytes, None] = OrderedDict()
 
     def repeats(self, lct: LCT, signed: bool) -> bool:
         """Return whether this was said before, or something later was."""
         counts = self._counts if signed else self._strangers
-        return lct.sequence <= counts.get(lct.entity_id, -1) or lct.id in self._said
+        return lct.sequence <= counts.get(lct.entity_id, -1) or lct.id in self._ids
 
-    def contradicts(self, lct: LCT, wire: Wire = PLAIN) -> bool:
-        """Return whether an LCT that was accepted descends otherwise than `lct` says.
-
-        A step continues the chain of the LCT that it started from, and is about the same frame;
-        what was only relayed is the same latent. Of several parents that is the first one.
-        """
-        steps = lct.provenance
-        for n, step in enumerate(steps):
-            parent = self._said.get(step.parent_id)
-            before = steps[n - 1] if n else None
-            if parent is None or (step.operation in MANY_PARENTS and _together(before, step)):
-                continue
-            if parent.provenance != steps[:n]:
-                return True
-            if step.operation is not Operation.COMPRESS and parent.stamp_ns != lct.stamp_ns:
-                return True
-            unchanged = all(later.operation is Operation.RELAY for later in steps[n:])
-            if unchanged and parent.latent != latent_digest(lct.latent, wire):
-                return True
-        return False
-
-    def note(self, lct: LCT, signed: bool, wire: Wire = PLAIN) -> None:
+    def note(self, lct: LCT, signed: bool) -> None:
         """Remember an LCT that was accepted."""
         if not signed:
             self._strangers[lct.entity_id] = lct.sequence
@@ -104,9 +69,9 @@ class History:
                 self._strangers.popitem(last=False)
             return
         self._counts[lct.entity_id] = lct.sequence
-        self._said[lct.id] = Said(lct.provenance, lct.stamp_ns, latent_digest(lct.latent, wire))
-        if len(self._said) > self.RECENT:
-            self._said.popitem(last=False)
+        self._ids[lct.id] = None
+        if len(self._ids) > self.RECENT:
+            self._ids.popitem(last=False)
 
 
 class Budget:
@@ -118,15 +83,27 @@ class Budget:
 
     RATE, BURST = 50.0, 100.0
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        rate: float = RATE,
+        burst: float = BURST,
+    ):
         self._clock = clock
-        self._left = self.BURST
+        self._rate, self._burst = rate, burst
+        self._left = burst
         self._last = clock()
 
     def spend(self) -> None:
         """Take note of a refusal."""
         self._refill()
         self._left = max(self._left - 1, 0.0)
+
+    @property
+    def whole(self) -> bool:
+        """Return whether all is left."""
+        self._refill()
+        return self._left == self._burst
 
     @property
     def spent(self) -> bool:
@@ -136,7 +113,7 @@ class Budget:
 
     def _refill(self) -> None:
         now = self._clock()
-        self._left = min(self._left + (now - self._last) * self.RATE, self.BURST)
+        self._left = min(self._left + (now - self._last) * self._rate, self._burst)
         self._last = now
 
 
@@ -169,6 +146,41 @@ class Sieve:
         self._known.move_to_end(publisher)
         if len(self._known) > self.KNOWN:
             self._known.popitem(last=False)
+
+
+class Ration:
+    """Lets each publisher say a few things, then few: for topics where all is said but once.
+
+    To leave unread what is latched, because others say too much, would be never to hear it. So
+    every publisher has a budget of its own, known or not, and whatever it says costs, also what is
+    believed: that has to be measured. Only who comes as more than `MOST` shares one.
+    """
+
+    RATE, BURST, MOST = 0.2, 8.0, 64
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._budgets: dict[bytes, Budget] = {}
+        self._others = self._budget()
+
+    def admits(self, publisher: bytes) -> bool:
+        """Return whether to look at what a publisher says; if so, it has cost."""
+        budget = self._budgets.get(publisher) or self._welcome(publisher)
+        if budget.spent:
+            return False
+        budget.spend()
+        return True
+
+    def _budget(self) -> Budget:
+        return Budget(self._clock, self.RATE, self.BURST)
+
+    def _welcome(self, publisher: bytes) -> Budget:
+        """Return the budget of a publisher that is new, or has not spoken for long."""
+        if len(self._budgets) >= self.MOST:
+            self._budgets = {p: b for p, b in self._budgets.items() if not b.whole}
+        if len(self._budgets) >= self.MOST:
+            return self._others
+        return self._budgets.setdefault(publisher, self._budget())
 
 
 class Screen:
@@ -227,14 +239,18 @@ class Screen:
             wire=wire,
             require_signature=self.require_signatures,
         )
-        if fault is None and signed and self._history.contradicts(lct, wire):
-            fault = Refusal.BROKEN_CHAIN
+        if fault is None and self.require_signatures and not self._knows_all(lct):
+            fault = Refusal.UNKNOWN_STEP
         if fault is not None:
             self.refuse(fault)
             return fault
-        self._history.note(lct, signed, wire)
+        self._history.note(lct, signed)
         self.accepted += 1
         return None
+
+    def _knows_all(self, lct: LCT) -> bool:
+        """Return whether whoever took part in an LCT has a key: the others prove nothing."""
+        return all(self._store.keys_of(step.entity_id) for step in lct.provenance)
 
     def judge_numbers(self, latent: Latent, dim: int | None = None) -> Refusal | None:
         """Return why a latent that was judged packed is refused after all, or None."""
@@ -267,10 +283,3 @@ def explain(reason: Refusal, entity: str, detail: str = '') -> str:
 
 def _shown(text: str) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def _together(before: Provenance | None, step: Provenance) -> bool:
-    """Return whether two steps are of one and the same operation."""
-    return before is not None and (
-        (before.operation, before.entity_id) == (step.operation, step.entity_id)
-    )

@@ -11,10 +11,17 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sage_perception.trust.canonical import PLAIN, Wire, canonical_form
+from sage_perception.trust.canonical import (
+    PLAIN,
+    Wire,
+    canonical_form,
+    latent_digest,
+    proven_form,
+)
 from sage_perception.trust.keys import KeyFault, key_path, key_text, load_key, public_bytes
 from sage_perception.trust.lct import (
     LCT,
+    Operation,
     Refusal,
     find_break,
     find_number_fault,
@@ -23,6 +30,7 @@ from sage_perception.trust.lct import (
 from sage_perception.trust.store import TrustedKey, TrustStore
 
 SIGNATURE_BYTES = 64
+DIGEST_BYTES = 32  # the end of every canonical form
 MOST_PAYLOAD = 16384
 # A second for the slowest encoder, the others for clocks that nobody synchronises.
 TOLERANCE_NS = 5_000_000_000
@@ -56,7 +64,8 @@ def sign(lct: LCT, key: Ed25519PrivateKey, wire: Wire = PLAIN) -> LCT:
 
     Raises `ValueError` for what no message can hold.
     """
-    return replace(lct, signature=key.sign(canonical_form(lct, wire)))
+    form = canonical_form(lct, wire)
+    return replace(lct, signature=key.sign(form), digest=form[-DIGEST_BYTES:])
 
 
 def verify(
@@ -95,9 +104,57 @@ def verify(
         fault = find_number_fault(lct.latent, dim)
         if fault:
             return fault
-    if not keys:
-        return None
-    return find_break(lct) or find_forgery(lct.signature, partial(canonical_form, lct, wire), keys)
+    if keys:
+        form = partial(canonical_form, lct, wire)
+        fault = find_break(lct) or find_forgery(lct.signature, form, keys)
+        if fault:
+            return fault
+    try:
+        return find_unproven(lct, store, wire)
+    except ValueError:
+        return Refusal.MALFORMED
+
+
+def find_unproven(lct: LCT, store: TrustStore, wire: Wire = PLAIN) -> Refusal | None:
+    """Return why the steps of `lct` are not those that their entities took, or None.
+
+    Nobody speaks for an entity with a key in `store`: where another one went on from its LCT,
+    that must be proven. Of an entity without a key nothing can be; its steps are then what the
+    next one says of it. What an entity signs covers the steps before that are its own.
+
+    A frame keeps its stamp, unless several are compressed to one, and what is only relayed is the
+    same to the bit. Raises `ValueError` for a latent that no message can hold.
+    """
+    steps = lct.provenance
+    if any(step.proof for step in steps[:1]):
+        return Refusal.BAD_PROOF
+    if steps and steps[-1].entity_id != lct.entity_id and store.keys_of(steps[-1].entity_id):
+        return Refusal.UNPROVEN
+    stamp_ns, latent = lct.stamp_ns, b''
+    since: set[Operation] = set()
+    for n in range(len(steps) - 1, 0, -1):
+        step, before = steps[n], steps[n - 1]
+        since.add(step.operation)
+        keys, proof = store.keys_of(before.entity_id), step.proof
+        if step.entity_id == before.entity_id:
+            if proof:
+                return Refusal.BAD_PROOF
+            continue
+        if not keys:
+            continue
+        if not proof:
+            return Refusal.UNPROVEN
+        form = partial(proven_form, step.parent_id, before.entity_id, steps[:n], proof)
+        fault = find_forgery(proof.signature, form, keys)
+        if fault:
+            return fault if fault is Refusal.REVOKED_KEY else Refusal.BAD_PROOF
+        if Operation.COMPRESS not in since and proof.stamp_ns != stamp_ns:
+            return Refusal.BAD_PROOF
+        relayed = since == {Operation.RELAY}
+        if relayed and proof.latent != (latent or latent_digest(lct.latent, wire)):
+            return Refusal.BAD_PROOF
+        stamp_ns, latent, since = proof.stamp_ns, proof.latent, set()
+    return None
 
 
 def find_forgery(

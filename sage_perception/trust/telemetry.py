@@ -52,7 +52,7 @@ class QualityMap:
     farthest : float
         Distance from the model's mean of the farthest latent fitted on, standard deviations.
     margin : float
-        Split-conformal: of nine pictures in ten the quality is not below the trust less this.
+        Cross-conformal: of nine pictures in ten the quality is not below the trust less this.
 
     """
 

@@ -20,7 +20,7 @@ from sage_perception.trust.geometry import Relation
 from sage_perception.trust.keys import public_bytes
 from sage_perception.trust.lct import Operation, Provenance, Refusal, find_break, find_fault
 from sage_perception.trust.reputation import Reputation
-from sage_perception.trust.screening import Budget, Sieve
+from sage_perception.trust.screening import Budget, Ration, Sieve
 from sage_perception.trust.statements import Announcement, ProbeSet, sign_statement
 
 SECOND = 10**9
@@ -467,8 +467,22 @@ def test_who_has_lost_its_reputation_is_heard_but_not_fused_until_it_is_earned_a
     moment = together(1)
     assert len(moment.pairings[0].matches) == 4
     assert {len(lct.provenance) for lct in moment.fused} == {2}
+    assert arbiter.vouches('cam1', 4), 'who knows whose fault it was'
     frames = next(n for n in range(2, 200) if len(together(n).fused[0].provenance) == 3)
     assert frames > 20, 'slow to earn'
+
+
+def test_who_has_lost_its_reputation_and_has_a_key_is_not_vouched_for(guarded):
+    arbiter, cameras = guarded
+    for n in range(2):
+        nonsense = replace(cameras[0].lct(THINGS[0]), trust=7.0)
+        assert arbiter.hear('cam0', sign(nonsense, KEYS['cam0'])) is Refusal.OUT_OF_RANGE
+        assert arbiter.vouches('cam0', 1) == (n < 1)
+    assert arbiter.suspects('cam0')
+    assert [arbiter.withheld(camera) for camera in CAMERAS] == [1, 0, 0]
+    for _ in range(120):
+        look(arbiter, cameras[0], THINGS)
+    assert arbiter.vouches('cam0', 1), 'it is heard, and earns it again'
 
 
 def test_one_that_sees_what_no_other_does_loses_less_than_one_that_lies(guarded):
@@ -529,6 +543,33 @@ def test_a_flood_of_publishers_that_are_believed_fills_no_memory():
     for n in range(1000):
         sieve.note(n.to_bytes(2, 'big'), believed=True)
     assert len(sieve._known) == Sieve.KNOWN
+
+
+def heard_of(ration, publisher, count=100):
+    """Return how much of what a publisher says is looked at."""
+    return sum(ration.admits(publisher) for _ in range(count))
+
+
+def test_who_says_once_what_it_has_to_say_is_heard_whatever_others_say():
+    clock = Clock()
+    ration = Ration(clock)
+    assert heard_of(ration, b'hostile') == Ration.BURST
+    assert ration.admits(b'honest')
+    clock.now += 10
+    assert heard_of(ration, b'hostile') == Ration.RATE * 10
+    assert heard_of(ration, b'honest') == Ration.BURST
+
+
+def test_a_flood_of_publishers_has_a_ration_too_and_fills_no_memory():
+    clock = Clock()
+    ration = Ration(clock)
+    names = [n.to_bytes(2, 'big') for n in range(1000)]
+    assert sum(heard_of(ration, name) for name in names) == (Ration.MOST + 1) * Ration.BURST
+    assert len(ration._budgets) == Ration.MOST
+    # Who has been silent since then no longer keeps others out.
+    clock.now += Ration.BURST / Ration.RATE
+    assert heard_of(ration, b'new') == Ration.BURST
+    assert len(ration._budgets) == 1
 
 
 def test_a_model_without_a_name_is_none(arbiter):

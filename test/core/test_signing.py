@@ -15,21 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.trust import LCT, TrustStore, sign, verify
+from sage_perception.trust.arbiter import BLAME
 from sage_perception.trust.canonical import (
     PLAIN,
     Wire,
     canonical_form,
     latent_digest,
     latent_form,
+    proven_form,
 )
 from sage_perception.trust.fusion import View, fuse
 from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import Operation, Provenance, Refusal
+from sage_perception.trust.lct import Operation, Proof, Provenance, Refusal, step_from
 from sage_perception.trust.screening import History, Screen
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +66,7 @@ def said(entity='cam0', sequence=1, **rest):
 
 def passed_on(parent, entity='relay', sequence=1, operation=Operation.RELAY, **change):
     """An LCT of `entity`, made from another, signed."""
-    step = Provenance(operation, entity, parent.latent.model, parent.id, 1.0)
+    step = step_from(parent, operation, entity, parent.latent.model)
     steps = (*parent.provenance, step)
     lct = LCT(entity, sequence, parent.stamp_ns, parent.latent, steps, parent.trust)
     return sign(replace(lct, **change), KEYS[entity])
@@ -237,6 +239,7 @@ def lct_of(said):
             model(step['model']),
             bytes.fromhex(step['parent_id']),
             step['trust'],
+            proof_of(step['proof']),
         )
         for step in said['provenance']
     )
@@ -252,6 +255,13 @@ def lct_of(said):
     return lct, Wire(latent['encoding'], bytes.fromhex(latent['payload']))
 
 
+def proof_of(said):
+    if said is None:
+        return None
+    latent, signature = bytes.fromhex(said['latent']), bytes.fromhex(''.join(said['signature']))
+    return Proof(said['sequence'], said['stamp_ns'], said['trust'], latent, signature)
+
+
 @pytest.mark.parametrize('vector', vectors(), ids=lambda vector: vector['name'])
 def test_golden_vectors(vector):
     lct, wire = lct_of(vector['lct'])
@@ -260,6 +270,21 @@ def test_golden_vectors(vector):
     assert latent_digest(lct.latent, wire).hex() == vector['latent_sha256']
     assert canonical_form(lct, wire).hex() == ''.join(vector['form'])
     assert sign(lct, key, wire).signature.hex() == ''.join(vector['signature'])
+
+
+def test_the_golden_proof_is_that_of_the_golden_camera():
+    camera, fused = ({**vector, 'lct': lct_of(vector['lct'])[0]} for vector in vectors()[:2])
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(camera['secret_key']))
+    said = sign(camera['lct'], key)
+    first, own, other = fused['lct'].provenance
+    assert first == said.provenance[0]
+    proof = step_from(said, own.operation, own.entity_id, own.model).proof
+    assert (own.proof, other.proof) == (proof, None)
+    assert proven_form(own.parent_id, first.entity_id, (first,), proof) == canonical_form(said)
+    store = TrustStore()
+    for entity in (first.entity_id, own.entity_id):
+        store.trust(entity, public_bytes(key))
+    assert verify(sign(fused['lct'], key), store) is None
 
 
 def test_numbers_are_those_of_float32_whatever_they_came_from():
@@ -335,8 +360,8 @@ def test_any_single_change_of_any_field_breaks_the_signature(random, rich):
         track_id=7,
         telemetry=telemetry if rich else Telemetry(),
     )
+    lct = sign(lct, KEYS['cam0'])
     lct = passed_on(lct, entity='arbiter', operation=Operation.FUSE) if rich else lct
-    lct = sign(lct, KEYS[lct.entity_id])
     assert verify(lct, a_store()) is None
     assert verify(security.changed(lct, random), a_store()) is not None
 
@@ -501,7 +526,7 @@ def test_a_stranger_that_no_message_can_hold_ends_nothing():
     long = ModelId('m' * 100, '1', MODEL.fingerprint)
     relayed = passed_on(first, entity='relay')
     stranger = replace(relayed, latent=replace(relayed.latent, model=long), signature=b'')
-    assert screen.judge(stranger) is None
+    assert screen.judge(stranger) is Refusal.MALFORMED
 
 
 # Screening
@@ -586,11 +611,15 @@ def fused_of(*lcts, sequence=1):
     return fuse([View(lct) for lct in lcts], np.zeros(2), 'arbiter', sequence)
 
 
-def heard(*lcts):
-    screen = Screen(a_store())
+def heard_by(store, *lcts):
+    screen = Screen(store)
     for lct in lcts:
         assert screen.judge(lct) is None
     return screen
+
+
+def heard(*lcts):
+    return heard_by(a_store(), *lcts)
 
 
 def test_a_chain_is_believed_whether_its_beginning_was_heard_or_not():
@@ -626,28 +655,137 @@ LIES = {
 
 
 @pytest.mark.parametrize('lie', LIES.values(), ids=LIES)
-def test_an_insider_who_lies_about_what_was_heard_is_refused(lie):
+def test_an_insider_who_lies_about_others_is_refused(lie):
+    """Whether what they said was heard or not."""
     first = said('cam0')
     relayed = passed_on(first)
     lying = sign(lie(relayed), KEYS['relay'])
-    assert heard(first).judge(lying) is Refusal.BROKEN_CHAIN
-    assert heard(first).judge(relayed) is None
-    # Who has not heard the first has only the insider's word.
-    assert heard().judge(lying) is None
+    for known in ((), (first,)):
+        assert heard(*known).judge(lying) in (Refusal.BAD_PROOF, Refusal.UNPROVEN)
+        assert heard(*known).judge(relayed) is None
+    # Of an entity without a key nothing can be proven: what it did is the insider's word.
+    assert verify(lying, a_store('relay')) is None
+    assert heard_by(a_store('relay')).judge(lying) is Refusal.UNKNOWN_STEP
 
 
 def test_a_lie_about_the_primary_parent_of_a_fusion_is_found():
     a, b = said('cam0'), said('cam1')
     fused = fused_of(a, b)
     better = replace(fused.provenance[0], trust=1.0)
-    lying = replace(fused, provenance=(better, *fused.provenance[1:]), trust=0.9)
-    assert heard(a, b).judge(sign(lying, KEYS['arbiter'])) is Refusal.BROKEN_CHAIN
-    assert heard(a, b).judge(sign(fused, KEYS['arbiter'])) is None
+    lying = resigned(fused, provenance=(better, *fused.provenance[1:]))
+    assert heard().judge(lying) is Refusal.BAD_PROOF
+    assert heard().judge(sign(fused, KEYS['arbiter'])) is None
+
+
+OPERATIONS = [op for op in Operation if op not in (Operation.UNKNOWN, Operation.ENCODE)]
+HOPS = st.lists(
+    st.tuples(st.sampled_from(TRUSTED), st.sampled_from(OPERATIONS)), min_size=1, max_size=5
+)
+
+
+def chain_of(hops, sequence):
+    """An LCT of the camera cam0 that went through these hands, all of whom signed."""
+    lct = said('cam0', sequence)
+    for n, (entity, operation) in enumerate(hops, 1):
+        lct = passed_on(lct, entity, sequence + n, operation)
+    return lct
+
+
+def resigned(lct, **change):
+    lct = replace(lct, **change)
+    trust = math.prod(step.trust for step in lct.provenance)
+    return sign(replace(lct, trust=trust), KEYS[lct.entity_id])
+
+
+@settings(max_examples=40)
+@given(HOPS, st.data())
+def test_nothing_that_others_said_can_be_changed_in_a_chain_and_their_own_word_only_by_themselves(
+    hops, data
+):
+    lct = chain_of(hops, 1)
+    assert verify(lct, a_store()) is None
+    steps = lct.provenance
+    place = data.draw(st.integers(0, len(steps) - 1))
+    raised = (*steps[:place], replace(steps[place], trust=0.5), *steps[place + 1 :])
+    own = all(step.entity_id == lct.entity_id for step in steps[place:])
+    assert verify(resigned(lct, provenance=raised), a_store()) is (
+        None if own else Refusal.BAD_PROOF
+    )
+
+
+@settings(max_examples=40)
+@given(HOPS, st.data())
+def test_no_step_or_proof_of_one_chain_fits_into_another(hops, data):
+    lct, other = chain_of(hops, 1), chain_of(hops, 10)
+    steps, foreign = lct.provenance, other.provenance
+    hands = [n for n in range(1, len(steps)) if steps[n].entity_id != steps[n - 1].entity_id]
+    assume(hands)
+    place = data.draw(st.sampled_from(hands))
+
+    def verdict(*mixed):
+        return verify(resigned(lct, provenance=mixed), a_store())
+
+    before, step, after = steps[:place], steps[place], steps[place + 1 :]
+    proof = foreign[place].proof
+    assert verdict(*before, replace(step, proof=proof), *after) is Refusal.BAD_PROOF
+    assert verdict(*before, replace(step, proof=None), *after) is Refusal.UNPROVEN
+    if before != foreign[:place]:
+        assert verdict(*foreign[:place], step, *after) is Refusal.BAD_PROOF
+
+
+def test_a_proof_where_none_is_wanted_is_refused_and_blamed_on_nobody():
+    """It is not signed: anybody could have put it there."""
+    first = said('cam0')
+    proof = passed_on(first).provenance[1].proof
+    for lct in (first, passed_on(first, 'cam0', 2)):
+        *before, last = lct.provenance
+        added = replace(lct, provenance=(*before, replace(last, proof=proof)))
+        assert verify(added, a_store()) is Refusal.BAD_PROOF
+    assert Refusal.BAD_PROOF not in BLAME
+    assert Refusal.UNPROVEN not in BLAME
+
+
+def test_a_step_that_was_signed_with_a_key_revoked_since_is_refused():
+    store, lct = a_store(), passed_on(said('cam0'))
+    store.revoke('cam0')
+    assert verify(lct, store) is Refusal.REVOKED_KEY
+
+
+def test_what_is_compressed_is_of_several_moments_and_what_was_relayed_before_is_not():
+    relayed = passed_on(said('cam0'))
+    code = passed_on(relayed, 'arbiter', operation=Operation.COMPRESS, stamp_ns=NOW + 5)
+    assert verify(code, a_store()) is None
+    later = passed_on(said('cam0'), stamp_ns=NOW + 1)
+    code = passed_on(later, 'arbiter', operation=Operation.COMPRESS, stamp_ns=NOW + 5)
+    assert verify(code, a_store()) is Refusal.BAD_PROOF
+
+
+def test_what_travelled_packed_is_proven_as_it_travelled():
+    wire = Wire(2, b'payload')
+    packed = sign(spoken(), KEYS['cam0'], wire)
+    unpacked = replace(packed, latent=replace(packed.latent, mean=np.ones(2, np.float32)))
+    fused = fused_of(unpacked)
+    assert verify(sign(fused, KEYS['arbiter']), a_store()) is None
+
+
+def test_a_stranger_speaks_for_nobody_who_has_a_key():
+    """Also where strangers are believed."""
+    store, first = a_store('cam0'), said('cam0')
+    relayed = replace(passed_on(first, 'forger'), signature=b'')
+    assert verify(relayed, store, require_signature=False) is None
+    raised = replace(first.provenance[0], trust=1.0)
+    lying = replace(relayed, provenance=(raised, relayed.provenance[1]), trust=1.0)
+    assert verify(lying, store, require_signature=False) is Refusal.BAD_PROOF
+    borrowed = replace(relayed, provenance=first.provenance)
+    assert verify(borrowed, store, require_signature=False) is Refusal.UNPROVEN
+    garbled = replace(relayed.provenance[1], proof=Proof(-1, NOW, 2e300, b'', b's'))
+    lying = replace(relayed, provenance=(first.provenance[0], garbled))
+    assert verify(lying, store, require_signature=False) is Refusal.BAD_PROOF
 
 
 def test_a_translation_changes_the_latent_and_its_model():
     first = said('cam0')
-    step = Provenance(Operation.TRANSLATE, 'relay', OTHER, first.id, 0.9)
+    step = step_from(first, Operation.TRANSLATE, 'relay', OTHER, 0.9)
     latent = replace(first.latent, mean=-first.latent.mean, model=OTHER)
     steps = (*first.provenance, step)
     lct = LCT('relay', 1, first.stamp_ns, latent, steps, first.trust * 0.9)

@@ -5,16 +5,20 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sage_perception import models
+from sage_perception.training import trust_fit
+from sage_perception.training.config import ConfigError, DataConfig
 from sage_perception.training.trust_fit import (
     Observations,
     calibration_error,
     conformal_margin,
+    cross_conformal_margin,
     fit,
     fit_weights,
     main,
@@ -90,14 +94,39 @@ def test_a_fitted_map_is_calibrated_and_its_bound_holds():
     trust = trusts(quality, seen)
     assert np.corrcoef(trust, seen.quality)[0, 1] > 0.95
     assert calibration_error(trust, seen.quality) < 0.02
-    margin = conformal_margin(quality, a_world(1000, 3))
+    new = a_world(1000, 3)
+    margin = conformal_margin(trusts(quality, new) - new.quality)
     assert 0.87 < (seen.quality >= trust - margin).mean() < 0.93
     assert calibration_error(trust, a_world(2000, 2, bias=0.2).quality) > 0.1
 
 
 def test_the_margin_of_few_pictures_is_the_worst_of_them():
-    quality, few = fit([a_world(500, 0)]), a_world(5, 1)
-    assert conformal_margin(quality, few) == max((trusts(quality, few) - few.quality).max(), 0)
+    assert conformal_margin(np.array([0.1, 0.4, -0.2, 0.3])) == 0.4
+    assert conformal_margin(np.array([-0.1, -0.2])) == 0
+
+
+def test_the_margin_is_that_of_files_which_the_map_has_not_seen():
+    """Each of these files is better or worse than its errors tell, and all of its crops are."""
+    rng = np.random.default_rng(0)
+
+    def files(count, seed):
+        biases = rng.normal(0, 0.1, count)
+        return [a_world(20, seed + n, bias) for n, bias in enumerate(biases)]
+
+    known, new = files(100, 100), Observations.joined(files(400, 500))
+    seen = Observations.joined(known)
+    folds = [Observations.joined(known[n::10]) for n in range(10)]
+    margin = cross_conformal_margin({'stills': folds})
+    quality = fit([seen])
+    covered = (new.quality >= trusts(quality, new) - margin).mean()
+    assert 0.87 < covered < 0.93
+    # Where a map has seen them it is better, and no measure of others.
+    assert margin > conformal_margin(trusts(quality, seen) - seen.quality)
+
+
+def test_one_file_leaves_none_to_set_the_margin_on(codec, clip):
+    with pytest.raises(ConfigError, match='takes two pictures or clips'):
+        trust_fit.gather_apart(codec, DataConfig(str(clip.parent)))
 
 
 def test_weights_lift_what_views_share():
@@ -229,6 +258,36 @@ def test_a_fit_that_is_damaged_or_of_another_model_is_refused(folder, change, me
     (folder / FILE).write_text(json.dumps({**tree, **change}))
     with pytest.raises(ValueError, match=message):
         Fitted.of(models.load(folder))
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Give a folder with a clip in which things move, and nothing else."""
+    world = SyntheticWorld(seed=2, width=160, height=120, objects=3)
+    path = tmp_path / 'data' / 'clip.avi'
+    path.parent.mkdir()
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 15, (160, 120))
+    for number in range(90):
+        video.write(world.render(number / 15, number))
+    video.release()
+    return path
+
+
+def test_figures_are_those_of_what_they_are_called(codec, clip, monkeypatch):
+    monkeypatch.setattr(trust_fit, 'STILLS', 64)
+    for number in range(2):
+        world = SyntheticWorld(seed=number, width=160, height=120)
+        cv2.imwrite(str(clip.with_name(f'{number}.png')), world.render(0.0))
+    data = DataConfig(str(clip.parent), held_out=('*.avi',))
+    _, report = trust_fit.fit_quality(codec, data)
+    assert 'stills' not in report
+    assert report['motion']['crops'] > 0
+
+
+def test_without_pictures_there_is_nothing_to_see_twice(codec, clip):
+    data = DataConfig(str(clip.parent), held_out=('*.avi',))
+    with pytest.raises(ConfigError, match='without pictures'):
+        trust_fit.fit_model(codec, data)
 
 
 def test_the_command_says_what_is_missing(capsys, tmp_path):

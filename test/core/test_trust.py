@@ -244,6 +244,9 @@ def test_every_refusal_is_tried():
         Refusal.REVOKED_KEY,
         Refusal.UNSIGNED,
         Refusal.BAD_SIGNATURE,
+        Refusal.UNPROVEN,
+        Refusal.BAD_PROOF,
+        Refusal.UNKNOWN_STEP,
     }
     # test_arbiter.py, test_statements.py
     of_the_arbiter = {
