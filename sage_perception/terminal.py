@@ -1,19 +1,22 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands do alike: options, signals, one line of progress."""
+"""What the commands do alike: options, mistakes, signals, one line of progress."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+
+Main = Callable[[Sequence[str] | None], int]
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,6 +37,29 @@ def add_command(
     own = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + '.')
     own.set_defaults(run=run)
     return own
+
+
+def in_one_line(command: str) -> Callable[[Main], Main]:
+    """Have the main function of a command return `EXIT_USAGE` for what a user can cause.
+
+    That is `OSError`, `ValueError`, of which our own errors are, and a package that is missing.
+    One line says what is wrong, in the place of a traceback.
+    """
+
+    def decorate(main: Main) -> Main:
+        @functools.wraps(main)
+        def run(argv: Sequence[str] | None = None) -> int:
+            try:
+                return main(argv)
+            except BrokenPipeError:  # of whoever reads what we print: no mistake
+                raise
+            except (OSError, ValueError, ModuleNotFoundError) as error:
+                print(f'{command}: {error}', file=sys.stderr)
+                return EXIT_USAGE
+
+        return run
+
+    return decorate
 
 
 def positive(text: str) -> float:

@@ -29,7 +29,7 @@ from sage_perception.graph import (
 )
 from sage_perception.runtime import config_path, describe_exit
 from sage_perception.supervisor import GraphRunner, command
-from sage_perception.terminal import EXIT_FAILED, EXIT_USAGE, Parser, told_to_end
+from sage_perception.terminal import EXIT_FAILED, Parser, in_one_line, told_to_end
 
 # Graph: what describes it, how many cameras a robot has, its parameter file.
 GRAPHS = {
@@ -44,15 +44,12 @@ _LEVEL_STYLES = {'WARN': 'yellow', 'ERROR': 'red', 'FATAL': 'bold red'}
 _EXPONENT = re.compile(r'[-+]?\d+[eE][-+]?\d+')
 
 
+@in_one_line('sage up')
 def main(argv: list[str] | None = None) -> int:
     """Run `sage up`; return 0 when told to end, 1: a node is dead for good, 2: bad usage."""
     options = _parser().parse_args(argv)
-    try:
-        specs = _build(options)
-        params_file = _params_file(options)
-    except (ValueError, OSError) as error:
-        print(f'sage up: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    specs = _build(options)
+    params_file = _params_file(options)
     if options.dry_run:
         for spec in specs:
             print(shlex.join(command(spec, [params_file], options.log_level)))
@@ -62,18 +59,18 @@ def main(argv: list[str] | None = None) -> int:
     return _run(options, specs, params_file)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(prog='sage up', description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add('graph', metavar='GRAPH', choices=GRAPHS, help=', '.join(GRAPHS))
     for n in (0, 1):
         add(f'--source{n}', metavar='URI', help=f'what camera {n} opens, such as csi://{n}')
         add(f'--image{n}', metavar='TOPIC', help=f'a running driver’s topic instead of camera {n}')
-        add(f'--camera{n}', metavar='NAME', default=f'cam{n}', help=f'name of camera {n}')
+        add(f'--camera{n}', metavar='NAME', help=f'name of camera {n} (cam{n})')
     add('--robots', metavar='NAME', nargs='+', help='the robots of a fleet: robot1 robot2')
     add('--namespace', metavar='NS', default='', help='namespace of the whole graph')
     add('--params-file', metavar='FILE', help='parameter file of the nodes')
-    add('--device', metavar='D', help='device of the encoder: auto, cpu, cuda:0')
+    add('--device', metavar='D', help='device of the encoder: auto, cpu, cuda')
     add(
         '--set',
         metavar='NODE.PARAMETER=VALUE',
@@ -96,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _build(options: argparse.Namespace) -> list[NodeSpec]:
     describe, count, _ = GRAPHS[options.graph]
-    for name in ('source1', 'image1'):
+    for name in ('source1', 'image1', 'camera1'):
         if count < 2 and getattr(options, name) is not None:
             raise ValueError(f'--{name}: {options.graph} has one camera, use --{name[:-1]}0')
     more = {}
@@ -108,7 +105,11 @@ def _build(options: argparse.Namespace) -> list[NodeSpec]:
         raise ValueError(f'--duration: {options.duration:g} s is not positive')
     specs = describe(
         cameras=[
-            Camera(*(getattr(options, f'{kind}{n}') for kind in ('camera', 'source', 'image')))
+            Camera(
+                getattr(options, f'camera{n}') or f'cam{n}',
+                getattr(options, f'source{n}'),
+                getattr(options, f'image{n}'),
+            )
             for n in range(count)
         ],
         namespace=options.namespace,

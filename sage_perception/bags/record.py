@@ -26,14 +26,14 @@ from rclpy.subscription import Subscription
 
 from sage_perception.bags.definitions import UnreadableType, message_class
 from sage_perception.bags.profiles import request_for
-from sage_perception.bags.storage import COMPRESSIONS, BagError, BagWriter, repair
+from sage_perception.bags.storage import COMPRESSIONS, BagWriter, repair
 from sage_perception.runtime import dds_environment
 from sage_perception.terminal import (
     EXIT_FAILED,
-    EXIT_USAGE,
     Parser,
     Progress,
     expression,
+    in_one_line,
     positive,
     told_to_end,
 )
@@ -50,6 +50,7 @@ FLUSH_PERIOD_S = 0.5
 MAX_WAITING_BYTES = 128 * 2**20
 
 
+@in_one_line('sage record')
 def main(argv: list[str] | None = None) -> int:
     """Run `sage record`; return 0 when told to end, 1: writing failed, 2: bad usage."""
     parser = _parser()
@@ -60,11 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error('nothing to record: name topics, or use --all or --regex')
     path = options.output or Path(time.strftime('bag_%Y_%m_%d-%H_%M_%S'))
     os.environ.update(dds_environment(os.environ))
-    try:
-        bag = BagWriter(path, options.compression)
-    except BagError as error:
-        print(f'sage record: --output: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    bag = BagWriter(path, options.compression)
     with told_to_end() as told:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         try:
@@ -93,11 +90,7 @@ def _parser() -> Parser:
 
 
 def _repair(path: Path) -> int:
-    try:
-        bag = repair(path)
-    except (BagError, OSError) as error:
-        print(f'sage record: --repair: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    bag = repair(path)
     print(f'{path} is whole again')
     _summarise(bag, {})
     return 0

@@ -23,9 +23,11 @@ from pathlib import Path
 import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rosgraph_msgs.msg import Clock
 
 from sage_perception.bags.definitions import UnreadableType, message_class
@@ -33,10 +35,10 @@ from sage_perception.bags.profiles import is_latched, offer_for
 from sage_perception.bags.storage import Bag, BagError, BagTopic, open_bag
 from sage_perception.runtime import dds_environment
 from sage_perception.terminal import (
-    EXIT_USAGE,
     Parser,
     Progress,
     expression,
+    in_one_line,
     not_negative,
     positive,
     told_to_end,
@@ -49,22 +51,19 @@ DISCOVERY_S = 1.0
 CONFIRM_S = 0.5
 
 
+@in_one_line('sage replay')
 def main(argv: list[str] | None = None) -> int:
     """Run `sage replay`; return 0 at the end or when told to end, 2: bad usage."""
     options = _parser().parse_args(argv)
     os.environ.update(dds_environment(os.environ))
-    try:
-        with told_to_end() as told, open_bag(options.bag) as bag:
-            begin_ns, end_ns = _span(bag, options)
-            topics = _choose(bag, options)
-            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-            try:
-                Player(bag, topics, begin_ns, end_ns, options, told).play()
-            finally:
-                rclpy.try_shutdown()
-    except BagError as error:
-        print(f'sage replay: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    with told_to_end() as told, open_bag(options.bag) as bag:
+        begin_ns, end_ns = _span(bag, options)
+        topics = _choose(bag, options)
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            Player(bag, topics, begin_ns, end_ns, options, told).play()
+        finally:
+            rclpy.try_shutdown()
     return 0
 
 
@@ -108,6 +107,11 @@ def _remapping(text: str) -> tuple[str, str]:
     old, separator, new = text.partition(':=')
     if not (separator and old and new):
         raise argparse.ArgumentTypeError(f'{text!r} is not OLD:=NEW')
+    try:
+        validate_full_topic_name(_absolute(new))
+    except InvalidTopicNameException as error:
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f'{new!r} can be no topic: {reason}') from None
     return _absolute(old), _absolute(new)
 
 

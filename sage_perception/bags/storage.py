@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -29,7 +30,7 @@ from mcap.writer import Writer as McapWriter
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rosbags.interfaces import MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 from zstandard import ZstdError
 
 from sage_perception.bags.definitions import (
@@ -97,11 +98,10 @@ class Bag:
     def __init__(self, path: Path) -> None:
         """Open the bag at `path`; raises as `open_bag` does."""
         self.path = path
-        try:
-            self._reader = Reader(_readable(path))
+        file = _readable(path)
+        with self._explained('cannot be read as a bag'):
+            self._reader = Reader(file)
             self._reader.open()
-        except (ReaderError, OSError) as error:
-            raise BagError(f'{path} cannot be read as a bag: {error}') from None
         reader = self._reader
         self.count = reader.message_count
         self.start_ns = reader.start_time if self.count else 0
@@ -126,15 +126,28 @@ class Bag:
         """Yield the messages of `topics` (None: of all) in the order of their log times.
 
         Log times are in [start_ns, stop_ns).
+
+        Raises:
+            BagError: where the bag is damaged.
         """
         wanted = [c for c in self._reader.connections if topics is None or c.topic in topics]
         if not wanted:
             return
-        for connection, log_time, data in self._reader.messages(wanted, start_ns, stop_ns):
-            yield BagMessage(connection.topic, connection.msgtype, log_time, bytes(data))
+        with self._explained('is damaged'):
+            for connection, log_time, data in self._reader.messages(wanted, start_ns, stop_ns):
+                yield BagMessage(connection.topic, connection.msgtype, log_time, bytes(data))
 
     def __iter__(self) -> Iterator[BagMessage]:
         return self.messages()
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn whatever reading nonsense leads to, of which there is much, into a BagError."""
+        try:
+            yield
+        except Exception as error:
+            why = str(error) or type(error).__name__
+            raise BagError(f'{self.path} {what}: {why}') from error
 
     def check(self, topic: str) -> str:
         """Return how a topic's type differs from the installed one, without harm; '' if not.

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -27,7 +26,7 @@ from sage_perception.demo.plot import plot
 from sage_perception.graph import Camera, dual_camera
 from sage_perception.runtime import config_path, dds_environment
 from sage_perception.supervisor import GraphRunner
-from sage_perception.terminal import positive
+from sage_perception.terminal import EXIT_FAILED, Parser, in_one_line, positive
 
 CAMERAS = ['cam0', 'cam1']
 FPS = 30
@@ -45,9 +44,10 @@ LOG = 'graph.log'  # what every demo leaves in its folder, even one that failed
 console = Console()
 
 
+@in_one_line('sage demo')
 def main(argv: list[str] | None = None) -> int:
     """Run the demo and return 0, or say in one line what failed and return 1."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='sage demo',
         description='Run the two-camera graph on a video: cam0 plays it, cam1 plays a shifted, '
         'scaled and brighter window of it, in step. Everything but the raw frames is recorded, '
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         summary = demonstrate(find_video(args.footage), args.out, args.duration)
     except DemoError as error:
         console.print(f'[red]sage demo:[/] {error}')
-        return 1
+        return EXIT_FAILED
     show(summary, args.out)
     return 0
 

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 from importlib.metadata import EntryPoint, entry_points
 
 from sage_perception.irp.contract import IRPPlugin
+from sage_perception.terminal import Parser
 
 GROUP = 'sage.irp_plugins'
 
@@ -38,7 +38,7 @@ def load(name: str, **settings) -> IRPPlugin:
 
 def main(argv: list[str]) -> int:
     """List the plugins: the command `sage irp list`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='sage irp',
         description='What can be refined under a budget. A package adds a plugin by an entry '
         f'point of the group {GROUP}; see docs/irp.md.',

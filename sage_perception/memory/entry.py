@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, astuple, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
 
 import numpy as np
 
 from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.memory.snarc import Snarc
-from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.trust.lct import LCT, Operation, Proof, Provenance
 
 COLUMNS = ('lct', 'fingerprint', 'entity', 'track', 'stamp', 'retention', 'latent', 'detail')
 """What a row holds: what is searched by has a column of its own, `detail` is JSON of the rest."""
@@ -22,8 +23,8 @@ COLUMNS = ('lct', 'fingerprint', 'entity', 'track', 'stamp', 'retention', 'laten
 class Entry:
     """What is kept of an observation.
 
-    All of the LCT but its signature, the variance of its latent and the energies of its
-    refinement: they say how it was made, and would be most of its bytes.
+    All of the LCT but the variance of its latent and the energies of its refinement: they say how
+    it was made, and would be most of its bytes. Its signature proves what is recalled.
     """
 
     lct: LCT
@@ -68,9 +69,11 @@ def to_row(entry: Entry, half_life_s: float) -> tuple:
                 _model(step.model) if step.model != latent.model else None,
                 step.parent_id.hex(),
                 step.trust,
+                _proof(step.proof),
             ]
             for step in lct.provenance
         ],
+        'signed': [lct.digest.hex(), lct.signature.hex()],
     }
     return (
         lct.id,
@@ -84,12 +87,16 @@ def to_row(entry: Entry, half_life_s: float) -> tuple:
     )
 
 
-def from_row(row: tuple) -> Entry:
-    """Return the entry of a row, the values of `COLUMNS`; `ValueError` if it is none."""
+def from_row(row: Sequence) -> Entry:
+    """Return the entry of a row, the values of `COLUMNS`; `ValueError` if it is none.
+
+    What later versions may have added to the detail is passed over.
+    """
     lct_id, fingerprint, _, track, stamp, _, numbers, text = row
     try:
         detail = json.loads(text)
-        telemetry = detail['telemetry']
+        measured = {f.name for f in fields(Telemetry)} & detail['telemetry'].keys()
+        telemetry = {name: detail['telemetry'][name] for name in measured}
         latent = Latent(
             mean=np.frombuffer(numbers, '<f4').astype(np.float32),
             kind=LatentKind(detail['kind']),
@@ -111,9 +118,14 @@ def from_row(row: tuple) -> Entry:
                 ModelId(*model[:2], bytes.fromhex(model[2])) if model else latent.model,
                 bytes.fromhex(parent),
                 trust,
+                Proof(*proof[:3], *map(bytes.fromhex, proof[3:5])) if proof else None,
             )
-            for operation, entity, model, parent, trust in detail['provenance']
+            # Earlier versions kept no proofs.
+            for operation, entity, model, parent, trust, proof, *_ in (
+                (*step, None) for step in detail['provenance']
+            )
         )
+        digest, signature = map(bytes.fromhex, detail.get('signed', ('', '')))
         lct = LCT(
             detail['speaker'],
             detail['sequence'],
@@ -122,10 +134,19 @@ def from_row(row: tuple) -> Entry:
             provenance,
             detail['trust'],
             bytes(lct_id),
+            signature,
+            digest,
         )
-        return Entry(lct, Snarc(*detail['snarc']))
-    except (KeyError, TypeError, ValueError) as error:
+        return Entry(lct, Snarc(*detail['snarc'][: len(fields(Snarc))]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f'a row of memory cannot be read: {error!r}') from error
+
+
+def _proof(proof: Proof | None) -> list | None:
+    if proof is None:
+        return None
+    said = [proof.sequence, proof.stamp_ns, proof.trust]
+    return [*said, proof.latent.hex(), proof.signature.hex()]
 
 
 def _model(model: ModelId) -> list[str]:

@@ -17,10 +17,10 @@ from sage_perception.trust.lct import (
     LCT,
     LONGEST_CHAIN,
     Operation,
-    Provenance,
     Refusal,
     chain_trust,
     find_fault,
+    step_from,
 )
 
 RECALLED_PER_TRACK = 8  # looked at for each one given back: a track is recalled once
@@ -136,6 +136,6 @@ def recalled(entry: Entry, entity_id: str, sequence: int) -> LCT:
     Latent and stamp are those of then; reading back loses nothing, so its step has trust 1.
     """
     lct = entry.lct
-    step = Provenance(Operation.RECALL, entity_id, lct.latent.model, lct.id, 1.0)
+    step = step_from(lct, Operation.RECALL, entity_id, lct.latent.model)
     chain = (*lct.provenance, step)
     return LCT(entity_id, sequence, lct.stamp_ns, lct.latent, chain, chain_trust(chain))

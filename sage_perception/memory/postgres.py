@@ -4,22 +4,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from sage_perception.memory.entry import COLUMNS
-from sage_perception.memory.store import TABLE, Query, Space, Store, StoreFault, conditions
+from sage_perception.memory.store import (
+    TABLE,
+    VERSION,
+    Query,
+    Space,
+    Store,
+    StoreFault,
+    conditions,
+)
 
 try:
     import psycopg
+    from psycopg.conninfo import conninfo_to_dict
 except ImportError as error:
     raise StoreFault(
         'a memory in PostgreSQL needs psycopg: pip install "psycopg[binary]"'
     ) from error
 
 WAIT_S = 5  # for a server that does not answer
+MADE_BY = f'a memory of version {VERSION}'  # the comment on the table
 
 SCHEMA = f"""
 CREATE EXTENSION IF NOT EXISTS vector;
@@ -35,6 +45,7 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
     detail TEXT NOT NULL,
     direction VECTOR NOT NULL
 );
+COMMENT ON TABLE {TABLE} IS '{MADE_BY}';
 CREATE INDEX IF NOT EXISTS {TABLE}_by_stamp ON {TABLE} (stamp);
 CREATE INDEX IF NOT EXISTS {TABLE}_by_entity ON {TABLE} (entity, track, stamp);
 CREATE INDEX IF NOT EXISTS {TABLE}_by_retention ON {TABLE} (retention);
@@ -50,7 +61,7 @@ class PostgresStore(Store):
         self, url: str, space: Space | None, capacity: int, half_life_s: float, create: bool
     ):
         super().__init__(space, capacity, half_life_s)
-        self._name = re.sub(r'(//[^/@]*):[^/@]*@', r'\1@', url)  # without the password
+        self._name = shown(url)
         try:
             self._db = psycopg.connect(url, connect_timeout=WAIT_S, tcp_user_timeout=WAIT_S * 1000)
             try:
@@ -68,7 +79,11 @@ class PostgresStore(Store):
 
     def _prepare(self, create: bool) -> None:
         self._rows("SELECT set_config('statement_timeout', ?, false)", (f'{WAIT_S}s',))
-        [(there,)] = self._rows('SELECT to_regclass(?)', (TABLE,))
+        [(there, comment)] = self._rows(
+            "SELECT to_regclass(?), obj_description(to_regclass(?), 'pg_class')", (TABLE, TABLE)
+        )
+        if comment not in (None, MADE_BY):  # a copy may have been made without comments
+            raise StoreFault(f'{self}: {TABLE} is {comment}, this is {MADE_BY}')
         if not there:
             if not create:
                 raise StoreFault(f'{self}: there is no memory; memory_node makes one')
@@ -126,6 +141,22 @@ class PostgresStore(Store):
     def _roll_back(self) -> None:
         if not self._db.closed:
             self._db.rollback()
+
+
+def shown(url: str) -> str:
+    """Return where a URL leads: server, database and user, no password wherever it stands.
+
+    Raises `StoreFault` where that cannot be told, as of a password that is not escaped.
+    """
+    with suppress(psycopg.Error):  # which quotes what it cannot read
+        parts = conninfo_to_dict(url)
+        user, host, port, name = (parts.get(key, '') for key in ('user', 'host', 'port', 'dbname'))
+        if '@' not in host + name and not port.strip('0123456789,'):
+            return f'postgresql://{user and user + "@"}{host}{port and ":" + port}/{name}'
+    raise StoreFault(
+        'the URL of a memory in PostgreSQL cannot be read: in its password write %40 for @, '
+        '%2F for / and %25 for %'
+    )
 
 
 def _text(direction: np.ndarray) -> str:

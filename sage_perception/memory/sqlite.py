@@ -16,10 +16,9 @@ import numpy as np
 
 from sage_perception.memory.entry import COLUMNS
 from sage_perception.memory.index import Index
-from sage_perception.memory.store import TABLE, Query, Space, Store, StoreFault
+from sage_perception.memory.store import TABLE, VERSION, Query, Space, Store, StoreFault
 
 APPLICATION = int.from_bytes(b'sage', 'big')
-VERSION = 1
 WAIT_S = 5.0  # for another process that writes
 
 SCHEMA = f"""
@@ -47,7 +46,7 @@ COMMIT;
 class SqliteStore(Store):
     """A memory in a file; see `Store`."""
 
-    ERRORS = (sqlite3.Error,)
+    ERRORS = (sqlite3.Error, OSError)
 
     def __init__(
         self, path: Path, space: Space | None, capacity: int, half_life_s: float, create: bool
@@ -157,13 +156,16 @@ class SqliteStore(Store):
         return self._index
 
     def _read_index(self) -> Index:
-        index = Index(self.space.mean.size)
+        dim = self.space.mean.size
+        index = Index(dim)
         rows = self._rows(
             f'SELECT id, latent, stamp, track, entity FROM {TABLE} WHERE fingerprint = ?',
             (self.space.model.fingerprint,),
         )
-        if rows:
-            ids, latents, stamps, tracks, entities = zip(*rows, strict=True)
-            numbers = np.frombuffer(b''.join(latents), '<f4').reshape(len(ids), -1)
+        sound = [row for row in rows if len(row[1]) == 4 * dim]
+        self._unreadable |= {row[0] for row in rows} - {row[0] for row in sound}
+        if sound:
+            ids, latents, stamps, tracks, entities = zip(*sound, strict=True)
+            numbers = np.frombuffer(b''.join(latents), '<f4').reshape(-1, dim)
             index.add(ids, self.space.directions(numbers), stamps, tracks, entities)
         return index

@@ -37,9 +37,11 @@ ENVIRONMENT = 'SAGE_MEMORY'
 DEFAULT_FOLDER = '~/.local/share/sage'
 SCHEMES = ('postgresql://', 'postgres://')
 TABLE = 'sage_memory'
+VERSION = 1
+"""Of the table. What a row's `detail` holds beyond what is known here needs no new one."""
 
 
-class StoreFault(Exception):
+class StoreFault(OSError):
     """A store that cannot be opened, read or written: which, why, and the way out, in one line."""
 
 
@@ -122,8 +124,9 @@ class Store(ABC):
     """Memories, at most `capacity` of them, searched by likeness within one latent space.
 
     What is added is found at once, and durable after `commit`. Searching by anything but likeness
-    needs no `space` and finds the memories of all models. Every method raises `StoreFault` when
-    the store fails; what was added since the last commit is lost then.
+    needs no `space` and finds the memories of all models; rows that cannot be read are passed
+    over. Every method raises `StoreFault` when the store fails; what was added since the last
+    commit is lost then.
     """
 
     ERRORS: tuple[type[Exception], ...]  # those of the database
@@ -136,12 +139,18 @@ class Store(ABC):
         self.space = space
         self.capacity = capacity
         self.half_life_s = half_life_s
+        self._unreadable: set[int] = set()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+    @property
+    def unreadable(self) -> int:
+        """Return how many rows were met that cannot be read: damaged, or of another version."""
+        return len(self._unreadable)
 
     def add(self, entries: Sequence[Entry]) -> int:
         """Remember entries; return how many are new, an LCT being held once.
@@ -180,11 +189,11 @@ class Store(ABC):
         where, values = conditions(query)
         with self._guarded():
             rows = self._rows(
-                f'SELECT {", ".join(COLUMNS)} FROM {TABLE} WHERE {where} '
+                f'SELECT id, {", ".join(COLUMNS)} FROM {TABLE} WHERE {where} '
                 'ORDER BY stamp DESC, id DESC LIMIT ?',
                 (*values, query.count),
             )
-        return [Hit(from_row(row), math.nan) for row in rows]
+        return [Hit(entry, math.nan) for entry in self._read(rows).values()]
 
     def nearest(self, latents: np.ndarray, query: Query) -> list[list[Hit]]:
         """Return what `find` does for each latent `[B, D]` in the place of the query's."""
@@ -199,7 +208,7 @@ class Store(ABC):
                     f'WHERE id IN ({", ".join("?" * len(some))})',
                     some,
                 )
-                entries.update((row[0], from_row(row[1:])) for row in rows)
+                entries |= self._read(rows)
         return [
             [Hit(entries[number], cosine) for number, cosine in own if number in entries]
             for own in found
@@ -240,6 +249,16 @@ class Store(ABC):
                 {bytes(fingerprint).hex(): number for fingerprint, number in models},
                 dict(entities),
             )
+
+    def _read(self, rows: Sequence[tuple]) -> dict[int, Entry]:
+        """Return the entries of rows of an id and `COLUMNS`, by id, but for the unreadable."""
+        entries = {}
+        for number, *values in rows:
+            try:
+                entries[number] = from_row(values)
+            except ValueError:
+                self._unreadable.add(number)
+        return entries
 
     def _require(self, entry: Entry) -> None:
         latent = entry.lct.latent

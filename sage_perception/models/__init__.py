@@ -4,6 +4,15 @@
 
 from sage_perception.models.artefact import ModelError
 from sage_perception.models.codec import Codec
-from sage_perception.models.registry import available, load
+from sage_perception.models.compressor import Compressor
+from sage_perception.models.registry import available, load, load_codec, load_compressor
 
-__all__ = ['Codec', 'ModelError', 'available', 'load']
+__all__ = [
+    'Codec',
+    'Compressor',
+    'ModelError',
+    'available',
+    'load',
+    'load_codec',
+    'load_compressor',
+]

@@ -19,6 +19,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -38,7 +39,7 @@ LATENT_MEAN = 'latent.mean'
 LATENT_STD = 'latent.std'
 
 
-class ModelError(Exception):
+class ModelError(ValueError):
     """A model that cannot be loaded or used: what, where, and the way out, in one line."""
 
 
@@ -53,7 +54,7 @@ class Artefact:
     path: Path
     id: ModelId
     family: str
-    config: dict[str, int]
+    config: dict[str, Any]
     tensors: dict[str, np.ndarray]
     card: str
 

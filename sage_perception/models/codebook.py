@@ -20,8 +20,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from sage_perception.latent import ModelId
 from sage_perception.models import artefact
 from sage_perception.models.artefact import ModelError
+from sage_perception.models.registry import available
 
 CODEBOOK = 'codebook.safetensors'
 MOST = 1024  # latents compared with the codes at once, which bounds the memory
@@ -191,6 +193,16 @@ def read(folder: Path) -> Codebook | None:
     if codebook.digest.hex() != digest:
         raise ModelError(f'{path} was altered: its codes do not have the digest {digest[:8]}')
     return codebook
+
+
+def installed(model: ModelId) -> Codebook | None:
+    """Return the codebook of a model, None unless the model is installed here with one.
+
+    Raises `ModelError` as `read` does.
+    """
+    folder = available().get(model.name)
+    book = read(folder) if folder else None
+    return book if book and book.fingerprint == model.fingerprint else None
 
 
 def write(folder: Path, codebook: Codebook) -> Path:

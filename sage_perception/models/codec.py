@@ -1,19 +1,19 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every loaded model can do, whatever computes it."""
+"""What every loaded model of pictures can do, whatever computes it."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
 
-from sage_perception.latent import ModelId
 from sage_perception.models import arithmetic
 from sage_perception.models.artefact import LATENT_MEAN, LATENT_STD, Artefact, ModelError
+from sage_perception.models.loaded import LoadedModel
 
 
-class Codec(ABC):
+class Codec(LoadedModel):
     """A loaded model that turns pictures into latents and back.
 
     Pictures `x` are float32 `[B, C, S, S]` in [0, 1], latents `z` float32 `[B, D]`, or
@@ -23,38 +23,18 @@ class Codec(ABC):
 
     Attributes
     ----------
-    id : ModelId
-        Name, version and fingerprint of the latent space.
-    backend, device, precision : str
-        What computes, where, and in which arithmetic: `'fp32'` or `'fp16'`.
+    id, backend, device, precision
+        As of every `LoadedModel`.
     latent_mean, latent_std : np.ndarray
         Statistics of the latents over the training crops, float32 of a latent's shape. Latents
         of different pictures are compared after taking off the mean.
 
     """
 
-    backend: str
-
     def __init__(self, artefact: Artefact, device: str, precision: str):
-        self.artefact = artefact
-        self.id: ModelId = artefact.id
-        self.device = device
-        self.precision = precision
+        super().__init__(artefact, device, precision)
         self.latent_mean: np.ndarray = artefact.tensors[LATENT_MEAN]
         self.latent_std: np.ndarray = artefact.tensors[LATENT_STD]
-
-    def __repr__(self):
-        return f'<{self.id} on {self.backend}, {self.device}, {self.precision}>'
-
-    @property
-    def config(self) -> dict[str, int]:
-        """Return the network's configuration."""
-        return dict(self.artefact.config)
-
-    @property
-    def card(self) -> str:
-        """Return the model card, Markdown."""
-        return self.artefact.card
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -75,12 +55,6 @@ class Codec(ABC):
     def input_channels(self) -> int:
         """Return C: 3 for red, green, blue, 1 for grey."""
         return self.artefact.config['input_channels']
-
-    @property
-    def parameters(self) -> int:
-        """Return the number of trained parameters, encoder and decoder together."""
-        names = ('encoder.', 'decoder.')
-        return sum(t.size for n, t in self.artefact.tensors.items() if n.startswith(names))
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Return the latents `[B, D]` of pictures: the same for the same picture, always."""

@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
 
 from sage_perception.latent import ModelId
 from sage_perception.models.artefact import Artefact, ModelError
+from sage_perception.models.loaded import LoadedModel
 
 SPACE_MEAN, SPACE_STD = 'latent.space.mean', 'latent.space.std'
 """Tensors of an artefact: statistics of the latents that contexts are made of."""
 
 
-class Compressor(ABC):
+class Compressor(LoadedModel):
     """A loaded model that turns contexts into codes and back.
 
     Contexts are float32 `[B, 4096]` with a mask of the same shape, bool or 0 and 1, that tells
@@ -24,8 +25,8 @@ class Compressor(ABC):
 
     Attributes
     ----------
-    id : ModelId
-        Name, version and fingerprint of the space of the codes.
+    id, backend, device, precision
+        As of every `LoadedModel`.
     latents : ModelId
         The model whose latents the contexts are made of; `space_mean` and `space_std` are their
         statistics, which `context.LatentSpace` wants.
@@ -34,21 +35,14 @@ class Compressor(ABC):
 
     """
 
-    backend: str
-
     def __init__(self, artefact: Artefact, device: str, precision: str):
-        self.artefact = artefact
-        self.id: ModelId = artefact.id
-        self.device, self.precision = device, precision
+        super().__init__(artefact, device, precision)
         self.latents = ModelId(
             artefact.config['encoder'], '', bytes.fromhex(artefact.config['latents'])
         )
         self.space_mean: np.ndarray = artefact.tensors[SPACE_MEAN]
         self.space_std: np.ndarray = artefact.tensors[SPACE_STD]
         self.layout: int = artefact.config['layout']
-
-    def __repr__(self):
-        return f'<{self.id} on {self.backend}, {self.device}, {self.precision}>'
 
     @property
     def input_dim(self) -> int:
@@ -59,12 +53,6 @@ class Compressor(ABC):
     def code_dim(self) -> int:
         """Return the numbers of a code."""
         return self.artefact.config['code_dim']
-
-    @property
-    def parameters(self) -> int:
-        """Return the number of trained parameters, encoder and decoder together."""
-        names = ('encoder.', 'decoder.')
-        return sum(t.size for n, t in self.artefact.tensors.items() if n.startswith(names))
 
     def compress(self, context: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Return the codes `[B, 256]` of contexts; without a mask all of them is known.
@@ -89,9 +77,8 @@ class Compressor(ABC):
         if not np.isfinite(context).all():
             raise ModelError(f'{self.id.name}: a context has a known number that is not finite')
         if not len(context):  # which the reshapes of a graph do not take
-            return np.empty((0, self.code_dim), np.float32), np.empty(
-                (0, self.code_dim), np.float32
-            )
+            none = np.empty((0, self.code_dim), np.float32)
+            return none, none.copy()
         mean, log_var = self._encode(context, known.astype(np.float32))
         return mean, log_var
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sage_perception.models.artefact import LATENT_MEAN, LATENT_STD, Artefact, ModelError
-from sage_perception.models.torch_codec import build
+from sage_perception.models.torch_backend import build
 
 SAMPLES = 4  # latents that the curvature is averaged over
 WIDTH = 0.25  # of the differences it is measured by, in standard deviations of a latent

@@ -22,19 +22,16 @@ ZOO = Path(__file__).with_name('zoo')
 BACKENDS = ('auto', 'torch', 'onnxruntime')
 DEVICES = ('auto', 'cpu', 'cuda')
 PRECISIONS = ('fp32', 'fp16')
-COMPRESSORS = 'h_to_l'
-"""The family of what compresses contexts; all others code pictures."""
-LOADED = {
-    False: {
-        'onnxruntime': 'sage_perception.models.onnx_codec:OnnxCodec',
-        'torch': 'sage_perception.models.torch_codec:TorchCodec',
-    },
-    True: {
-        'onnxruntime': 'sage_perception.models.onnx_compressor:OnnxCompressor',
-        'torch': 'sage_perception.models.torch_compressor:TorchCompressor',
-    },
+_CODECS = {
+    'onnxruntime': 'sage_perception.models.onnx_backend:OnnxCodec',
+    'torch': 'sage_perception.models.torch_backend:TorchCodec',
 }
-"""What computes a model, by whether it is a compressor and by backend; imported when asked for."""
+_COMPRESSORS = {
+    'onnxruntime': 'sage_perception.models.onnx_backend:OnnxCompressor',
+    'torch': 'sage_perception.models.torch_backend:TorchCompressor',
+}
+LOADED = {'tinyvae': _CODECS, 'lightweight': _CODECS, 'h_to_l': _COMPRESSORS}
+"""What computes a model, by its family and by backend; imported when asked for."""
 
 
 def available() -> dict[str, Path]:
@@ -50,7 +47,8 @@ def load(
 ) -> Codec | Compressor:
     """Load a model by its name in the package or from a folder.
 
-    A model of pictures is a `Codec`, one of the family `h_to_l` a `Compressor` of contexts.
+    A model of pictures is a `Codec`, one of the family `h_to_l` a `Compressor` of contexts;
+    `load_codec` and `load_compressor` are for who wants one of them.
 
     `backend` is `'auto'`, `'torch'` or `'onnxruntime'`; `device` `'auto'`, `'cpu'` or `'cuda'`;
     `precision` `'fp32'` or `'fp16'`. Automatically, ONNX Runtime computes on the CPU where it is
@@ -71,8 +69,28 @@ def load(
     if not installed(backend):
         raise ModelError(f'backend {backend} is not installed: pip install {backend}')
     model = artefact.read(path)
-    chosen = pkgutil.resolve_name(LOADED[model.family == COMPRESSORS][backend])
+    if model.family not in LOADED:
+        raise ModelError(f'{path} is of family {model.family!r}, known are {", ".join(LOADED)}')
+    chosen = pkgutil.resolve_name(LOADED[model.family][backend])
     return chosen(model, device, precision)
+
+
+def load_codec(name_or_path: str | Path, **how: str) -> Codec:
+    """Load a model of pictures, as `load` does; `ModelError` if it is one of contexts."""
+    model = load(name_or_path, **how)
+    if not isinstance(model, Codec):
+        raise ModelError(
+            f'{model.id} compresses contexts: name a model of pictures, such as tinyvae'
+        )
+    return model
+
+
+def load_compressor(name_or_path: str | Path, **how: str) -> Compressor:
+    """Load a compressor of contexts, as `load` does; `ModelError` if it is one of pictures."""
+    model = load(name_or_path, **how)
+    if not isinstance(model, Compressor):
+        raise ModelError(f'{model.id} codes pictures: name one of contexts, such as h_to_l_hybrid')
+    return model
 
 
 def resolve(name_or_path: str | Path) -> Path:

@@ -21,11 +21,11 @@ import torch
 from tqdm import trange
 from vector_quantize_pytorch import ResidualVQ
 
-from sage_perception.models import Codec, ModelError, load
+from sage_perception.models import Codec, load_codec
 from sage_perception.models.codebook import Codebook, write
-from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training import losses
-from sage_perception.training.config import ConfigError, DataConfig, read_config
+from sage_perception.training.config import DataConfig, read_config
 from sage_perception.training.data import CropStream, Mixture, mixture, to_model
 
 CODES = 512
@@ -320,6 +320,7 @@ def named_latents(text: str) -> tuple[str, np.ndarray]:
     return name, z.astype(np.float32)
 
 
+@in_one_line('sage codebook')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage codebook`; return the exit code."""
     parser = Parser(prog='sage codebook', description=__doc__.split('\n')[0])
@@ -338,25 +339,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
-    try:
-        data = read_config(args.config).data
-        codec = load(args.model)
-        held_out = held_out_crops(codec, data, BATCH)
-        others = {}
-        for name, z in args.latents:
-            codec.require_latents(z)
-            z = np.random.default_rng(0).permutation(z)
-            kept = max(round(KEPT * len(z)), 1)
-            others[name] = z[kept:], z[:kept]
-        sources = {'vision': training_latents(codec, data, args.crops, seed=1)}
-        sources |= {name: trained for name, (trained, _) in others.items()}
-        codebook = train(sources, codec.id.fingerprint, args.levels, steps=STEPS, progress=True)
-        path = write(codec.artefact.path, codebook)
-        kept = {name: kept for name, (_, kept) in others.items()}
-        figures = report(codec, codebook, sources, held_out, kept)
-    except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
-        print(f'sage codebook: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    data = read_config(args.config).data
+    codec = load_codec(args.model)
+    held_out = held_out_crops(codec, data, BATCH)
+    others = {}
+    for name, z in args.latents:
+        codec.require_latents(z)
+        z = np.random.default_rng(0).permutation(z)
+        kept = max(round(KEPT * len(z)), 1)
+        others[name] = z[kept:], z[:kept]
+    sources = {'vision': training_latents(codec, data, args.crops, seed=1)}
+    sources |= {name: trained for name, (trained, _) in others.items()}
+    codebook = train(sources, codec.id.fingerprint, args.levels, steps=STEPS, progress=True)
+    path = write(codec.artefact.path, codebook)
+    kept = {name: kept for name, (_, kept) in others.items()}
+    figures = report(codec, codebook, sources, held_out, kept)
     print(json.dumps(figures) if args.json else f'{table(figures)}\n{path}')
     return 0
 

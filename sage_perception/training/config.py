@@ -50,9 +50,10 @@ class TrainingConfig:
     """How it is trained.
 
     `beta` weighs the divergence from the unit Gaussian, summed over dimensions, against the
-    error of the pictures (`losses.log_error`). The specification's 0.1 (`docs/models.md`)
-    collapses the code. From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is
-    added. The principal components and the latents' statistics are taken over `fitted_crops`.
+    error of the pictures, which is squared at first and logarithmic in the end, or logarithmic
+    throughout (`Trainee.error`). The specification's 0.1 (`docs/models.md`) collapses the code.
+    From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is added. The principal
+    components and the latents' statistics are taken over `fitted_crops`.
     Validation that does not improve for `patience` epochs ends the run; 0: never. `precision` is
     Lightning's: `32-true`, `16-mixed`, `bf16-mixed`. `batch` is of all processes together: each
     step sees the same crops on any number of them.
@@ -66,6 +67,7 @@ class TrainingConfig:
     beta: float = 1e-6
     ssim_weight: float = 0.1
     ssim_from: float = 0.75
+    squared_first: bool = True
     ema: float = 0.998
     epoch: int = 250
     patience: int = 0

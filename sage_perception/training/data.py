@@ -102,7 +102,7 @@ class Stills:
 
     def __init__(self, files: Sequence[Path]):
         self.files = list(files)
-        self.pictures = [Picture(read_picture(path)) for path in self.files]
+        self.pictures = [Picture(read_rgb(path)) for path in self.files]
 
     def __len__(self):
         return len(self.pictures)
@@ -159,7 +159,7 @@ class Clips:
         return picture.cut(*(centre - side / 2), side, config.size)
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_rgb(path: Path) -> np.ndarray:
     """Return the picture at `path`, uint8 RGB `[H, W, 3]`; `ValueError` if it is none."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sage_perception.training import losses, perceptual
+from sage_perception.training import perceptual
 from sage_perception.training.config import (
     ConfigError,
     DistillationConfig,
@@ -166,7 +166,7 @@ class Distiller(Trainee):
             apart = softened_divergence(*told, guess, spread, weights.temperature).mean()
             terms['latent'] = weights.latent / unit * LATENT_SCALE * apart
         if weights.output:
-            apart = losses.log_error(y, self.teacher.decode(code)).mean()
+            apart = self.error(y, self.teacher.decode(code))
             terms['output'] = weights.output / unit * apart
         if weights.perceptual:
             apart = perceptual.perceptual_distance(y, x).mean()

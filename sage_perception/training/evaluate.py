@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sage_perception.models import Codec, ModelError, load
-from sage_perception.terminal import EXIT_USAGE, Parser
+from sage_perception.models import Codec, ModelError, load_codec
+from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training import perceptual, rate_plot, report
 from sage_perception.training.baselines import read_components
 from sage_perception.training.comparison import Comparison
@@ -175,7 +175,7 @@ def reports(args: Namespace) -> list[dict]:
     """Return the reports of all models that were asked for."""
     held_out: DataConfig | None = read_config(args.held_out).data if args.held_out else None
     wanted = wanted_by(held_out, True) if held_out else lambda _: True
-    codecs = [load(model, backend=args.backend) for model in args.models]
+    codecs = [load_codec(model, backend=args.backend) for model in args.models]
     for codec in codecs:
         if args.crop not in (None, codec.input_size):
             raise ModelError(
@@ -196,6 +196,7 @@ def reports(args: Namespace) -> list[dict]:
     return done
 
 
+@in_one_line('sage eval')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage eval`; return the exit code."""
     args = parse(argv)
@@ -206,13 +207,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f'sage eval: no perceptual distance without its network: {perceptual.FIX}',
             file=sys.stderr,
         )
-    try:
-        done = reports(args)
-        if args.plot:
-            rate_plot.plot(done, args.plot)
-    except (ModelError, OSError, ValueError, ModuleNotFoundError) as error:
-        print(f'sage eval: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    done = reports(args)
+    if args.plot:
+        rate_plot.plot(done, args.plot)
     if args.json:
         print(json.dumps(done[0] if len(done) == 1 else done))
     else:

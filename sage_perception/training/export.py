@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from torch import nn
 
 from sage_perception.models import artefact, pca
 from sage_perception.models.registry import resolve
+from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 from sage_perception.training.data import mixture, to_model
 from sage_perception.training.train import load_run, varied_crops
@@ -176,17 +176,23 @@ def seal(
     (folder / artefact.CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
 
 
-def build_engines(folder: Path, batch: int = 24) -> list[Path]:
-    """Build TensorRT engines beside the ONNX graphs, in half precision, for 1 to `batch` pictures.
-
-    They are for the device that they are built on, with TensorRT's own `trtexec`.
-    """
-    trtexec = shutil.which('trtexec') or shutil.which('trtexec', path='/usr/src/tensorrt/bin')
-    if not trtexec:
+def find_trtexec() -> str:
+    """Return where TensorRT's own `trtexec` is; `ConfigError` where it is not installed."""
+    found = shutil.which('trtexec') or shutil.which('trtexec', path='/usr/src/tensorrt/bin')
+    if not found:
         raise ConfigError(
             '--tensorrt: there is no trtexec on PATH or in /usr/src/tensorrt/bin: run this on the '
             'Jetson, JetPack has it in the package libnvinfer-bin'
         )
+    return found
+
+
+def build_engines(folder: Path, batch: int = 24) -> list[Path]:
+    """Build TensorRT engines beside the ONNX graphs, in half precision, for 1 to `batch` pictures.
+
+    They are for the device that they are built on.
+    """
+    trtexec = find_trtexec()
     shapes = {artefact.ENCODER: 'x', artefact.DECODER: 'z'}
     engines = []
     for file, name in shapes.items():
@@ -208,9 +214,24 @@ def input_shape(path: Path) -> tuple[int, ...]:
     return tuple(dim.dim_value for dim in shape.dim[1:])
 
 
+def export(config: RunConfig, run: Path, folder: Path) -> None:
+    """Turn the run of a configuration into a model folder, all but its card."""
+    if config.contexts is not None:
+        from sage_perception.training import compression
+
+        compression.export(config, run, folder)
+        return
+    model = load_run(config, run)
+    crops = mixture(config.data, config.model.img_size)
+    sample = crops.sample(config.training.fitted_crops, seed=1)
+    x = to_model(sample, config.model.input_channels)
+    write(folder, config, model, x, fit_baseline(model, varied_crops(crops, config)))
+
+
+@in_one_line('sage export')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage export`; return the exit code."""
-    parser = argparse.ArgumentParser(prog='sage export', description=__doc__)
+    parser = Parser(prog='sage export', description=__doc__)
     parser.add_argument('config', type=Path, help='the configuration that was trained with')
     parser.add_argument('--run', type=Path, required=True, help='run folder with last.ckpt')
     parser.add_argument('--to', type=Path, required=True, help='model folder to write')
@@ -220,29 +241,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='also build TensorRT engines for this device, with trtexec',
     )
     args = parser.parse_args(argv)
-    try:
-        config = read_config(args.config)
+    config = read_config(args.config)
+    if args.tensorrt:  # before the minutes that an export takes
+        find_trtexec()
         if config.contexts is not None:
-            from sage_perception.training import compression
-
-            compression.export(config, args.run, args.to)
-            print(f'{artefact.read(args.to).id} in {args.to}')
-            return 0
-        model = load_run(config, args.run)
-        crops = mixture(config.data, config.model.img_size)
-    except (ConfigError, FileNotFoundError) as error:
-        print(f'sage export: {error}', file=sys.stderr)
-        return 2
-    sample = crops.sample(config.training.fitted_crops, seed=1)
-    x = to_model(sample, config.model.input_channels)
-    write(args.to, config, model, x, fit_baseline(model, varied_crops(crops, config)))
+            raise ConfigError(
+                '--tensorrt: engines are for models of pictures, this is of contexts'
+            )
+    export(config, args.run, args.to)
     print(f'{artefact.read(args.to).id} in {args.to}')
     if args.tensorrt:
-        try:
-            print(*build_engines(args.to), sep='\n')
-        except ConfigError as error:
-            print(f'sage export: {error}', file=sys.stderr)
-            return 1
+        print(*build_engines(args.to), sep='\n')
     return 0
 
 

@@ -19,15 +19,16 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     return -10 * error.clamp_min(1e-10).log10()
 
 
-def log_error(a: Tensor, b: Tensor) -> Tensor:
+def log_error(a: Tensor, b: Tensor, negligible: float = NEGLIGIBLE_ERROR) -> Tensor:
     """Return the logarithmic error `[B]`, zero or more, of pictures `[B, C, H, W]` in [0, 1].
 
-    The mean squared error m of each crop becomes t·ln(1 + m/n), t and n the typical and the
-    negligible error: near t it falls as fast as m does, and a decibel of a smooth crop counts as
-    much as one of a busy crop. Training on m itself all but forgets the smooth ones.
+    The mean squared error m of each crop becomes (t + n)·ln(1 + m/n), t the typical error and n
+    what is `negligible`: near t it falls as fast as m does. With a small n a decibel of a smooth
+    crop counts as much as one of a busy crop, with n = 1 it is m, which all but forgets the
+    smooth ones.
     """
     error = (a - b).square().mean((1, 2, 3))
-    return TYPICAL_ERROR * (error / NEGLIGIBLE_ERROR).log1p()
+    return (TYPICAL_ERROR + negligible) * (error / negligible).log1p()
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 11) -> Tensor:

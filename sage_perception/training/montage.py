@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from sage_perception.latent import Roi
-from sage_perception.training.data import Picture, log_uniform, read_picture
+from sage_perception.training.data import Picture, log_uniform, read_rgb
 
 WIDTH, HEIGHT = 640, 480  # pixels
 MOST_MOVERS = 12
@@ -76,7 +76,7 @@ class Montage:
 
 @lru_cache(maxsize=64)
 def _picture(path: Path) -> Picture:
-    return Picture(read_picture(path))
+    return Picture(read_rgb(path))
 
 
 def _mover(files: Sequence[Path], rng: np.random.Generator) -> Mover:

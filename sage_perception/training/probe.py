@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sage_perception.models import Codec
 from sage_perception.training.baselines import Components
-from sage_perception.training.data import PICTURES, Picture, read_picture, to_model
+from sage_perception.training.data import PICTURES, Picture, read_rgb, to_model
 
 BATCH = 64
 TEST = 5  # every so-manieth picture of a class is kept for the test
@@ -42,7 +42,7 @@ def labelled(root: Path) -> tuple[list[Path], np.ndarray, list[str]]:
 
 def centre_square(path: Path, size: int) -> np.ndarray:
     """Return the square in the middle of the picture at `path`, uint8 RGB `[size, size, 3]`."""
-    picture = Picture(read_picture(path))
+    picture = Picture(read_rgb(path))
     height, width = picture.shape
     side = min(height, width)
     return picture.cut((width - side) / 2, (height - side) / 2, side, size)

@@ -17,7 +17,7 @@ from torch import nn
 
 from sage_perception.models import artefact
 from sage_perception.models.families import FAMILIES
-from sage_perception.models.registry import load, resolve
+from sage_perception.models.registry import load_codec, resolve
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 
 CONFIG = 'run.yaml'
@@ -76,4 +76,4 @@ def load_network(name: str) -> nn.Module:
     folder = Path(name)
     if (folder / CHECKPOINT).is_file():
         return load_run(read_config(folder / CONFIG), folder)
-    return load(name, backend='torch', device='cpu').module
+    return load_codec(name, backend='torch', device='cpu').module

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -28,9 +27,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sage_perception.models import ModelError, artefact
+from sage_perception.models import artefact
 from sage_perception.models.families import FAMILIES
 from sage_perception.models.registry import resolve
+from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training.config import (
     ConfigError,
     RunConfig,
@@ -174,7 +174,7 @@ def learn(
             EMAWeightAveraging(decay=config.training.ema),
             ModelCheckpoint(out, Path(CHECKPOINT).stem, enable_version_counter=False),
             timer,
-            *patience(config.training),
+            *patience(trainee),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
         logger=[CSVLogger(out, 'csv'), TensorBoardLogger(out, 'tensorboard', '')],
@@ -216,26 +216,22 @@ def write_metrics(
     (out / METRICS).write_text(json.dumps(tree, indent=1) + '\n')
 
 
-def patience(config: TrainingConfig) -> list[EarlyStopping]:
+def patience(trainee: Trainee) -> list[EarlyStopping]:
     """Return what ends a run that no longer improves, if that is wanted."""
-    if not config.patience:
-        return []
-    return [EarlyStopping('val_psnr', patience=config.patience, mode='max')]
+    epochs = trainee.config.patience
+    return [EarlyStopping(trainee.JUDGED_BY, patience=epochs, mode='max')] if epochs else []
 
 
+@in_one_line('sage train')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage train`; return the exit code."""
-    parser = argparse.ArgumentParser(prog='sage train', description=__doc__)
+    parser = Parser(prog='sage train', description=__doc__)
     parser.add_argument('config', type=Path, help='such as config/train/tinyvae.yaml')
     parser.add_argument('--out', type=Path, help='run folder, out/train/NAME unless given')
     args = parser.parse_args(argv)
-    try:
-        config = read_config(args.config)
-        out = args.out or Path('out/train') / config.name
-        train(config, out)
-    except (ConfigError, ModelError, FileNotFoundError) as error:
-        print(f'sage train: {error}', file=sys.stderr)
-        return 2
+    config = read_config(args.config)
+    out = args.out or Path('out/train') / config.name
+    train(config, out)
     if os.environ.get('RANK', '0') == '0':
         print(f'trained: {out}/last.ckpt. Next: sage export {args.config} --run {out} --to DIR')
     return 0

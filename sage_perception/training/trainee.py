@@ -17,6 +17,9 @@ from sage_perception.training.config import TrainingConfig
 class Trainee(lightning.LightningModule):
     """A network and how it learns; its encoder learns only if its parameters want gradients."""
 
+    JUDGED_BY = 'val_psnr'
+    """The figure of the validation that tells whether it still improves: the more the better."""
+
     def __init__(self, model: nn.Module, config: TrainingConfig):
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)
@@ -47,10 +50,29 @@ class Trainee(lightning.LightningModule):
         `[B, D…]` their latents.
         """
         kl = losses.kl_divergence(mean, log_var).flatten(1).sum(1).mean()
-        terms = {'error': losses.log_error(y, x).mean(), 'kl': self.config.beta * kl}
-        if self.global_step >= self.config.ssim_from * self.config.steps:
+        terms = {'error': self.error(y, x), 'kl': self.config.beta * kl}
+        if self.progress >= self.config.ssim_from:
             terms['ssim'] = self.config.ssim_weight * (1 - losses.ssim(y, x).mean())
         return terms
+
+    @property
+    def progress(self) -> float:
+        """Return the share of the run that is over."""
+        return self.global_step / self.config.steps
+
+    def error(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return the mean error of pictures `y` where `x` was wanted.
+
+        With `squared_first` a run begins with squared errors and ends with logarithmic ones: what
+        is negligible falls from 1, each step by the same factor, until `ssim_from` of the run. The
+        convolutions then learn on the busy crops what is worth something on all of them. With
+        logarithmic errors they take thousands of steps to begin at all: so near zero they do the
+        smooth crops, where the linear path is good, more harm than good.
+        """
+        if not self.config.squared_first:
+            return losses.log_error(y, x).mean()
+        fallen = min(self.progress / max(self.config.ssim_from, 1e-9), 1)
+        return losses.log_error(y, x, losses.NEGLIGIBLE_ERROR**fallen).mean()
 
     def validation_step(self, x: Tensor, _) -> None:
         """Log how held-out crops come back, the mean over the crops of all processes."""

@@ -5,6 +5,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from safetensors.numpy import save_file
 from vector_quantize_pytorch import ResidualVQ
 
 from sage_perception.models import ModelError, artefact
-from sage_perception.models.codebook import CODEBOOK, Codebook, read, write
+from sage_perception.models.codebook import CODEBOOK, Codebook, installed, read, write
 from sage_perception.models.registry import available
 from sage_perception.training import codebook as training
 
@@ -176,6 +177,13 @@ def test_a_codebook_comes_back_from_the_folder_of_its_model(folder):
     assert sorted(p.name for p in folder.iterdir()) == sorted(
         [artefact.CONFIG, artefact.WEIGHTS, CODEBOOK]
     )
+
+
+def test_the_codebook_of_an_installed_model_is_that_of_its_latent_space():
+    model = artefact.read(available()['tinyvae']).id
+    assert installed(model).fingerprint == model.fingerprint
+    assert installed(replace(model, fingerprint=bytes(32))) is None
+    assert installed(replace(model, name='elsewhere')) is None
 
 
 def test_a_codebook_of_another_space_is_refused(folder):

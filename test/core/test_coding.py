@@ -82,7 +82,7 @@ def test_similarity_is_that_of_training(seed, height, width, channels):
 
 
 def test_latents_are_those_of_the_centre_square(codec, pictures):
-    images = [coding.read_picture(path) for path in pictures]
+    images = [coding.read_bgr(path) for path in pictures]
     coded = coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=False)
     assert coded.latents.shape == (3, 64)
     assert coded.rois.tolist() == [[0, 0, 64, 64], [25, 0, 150, 150], [30, 0, 70, 70]]
@@ -93,7 +93,7 @@ def test_latents_are_those_of_the_centre_square(codec, pictures):
 
 
 def test_tiles_are_put_together_again(codec, pictures):
-    images = [coding.read_picture(path) for path in pictures]
+    images = [coding.read_bgr(path) for path in pictures]
     coded = coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=True)
     assert coded.owners.tolist() == [0] + [1] * 12 + [2] * 6
     whole = coding.decode_pictures(codec, coded)
@@ -135,7 +135,7 @@ def test_printed_numbers_are_the_latents(codec, pictures, capsys):
     assert code == 0
     blocks = re.split(r'(?m)^picture\d\.png \d+x\d+\+\d+\+\d+\n', out)[1:]
     numbers = [np.fromstring(block.strip().strip('[]'), sep=' ') for block in blocks]
-    images = [coding.read_picture(path) for path in pictures[:2]]
+    images = [coding.read_bgr(path) for path in pictures[:2]]
     coded = coding.encode_pictures(codec, ['a', 'b'], images, tiled=False)
     np.testing.assert_allclose(numbers, coded.latents, atol=6e-4)
 
@@ -147,7 +147,7 @@ def test_reconstruct_says_how_well(codec, pictures, tmp_path, capsys):
     said = re.search(r'picture0.png: PSNR ([\d.]+) dB, SSIM ([\d.]+)', out)
     image = cv2.imread(str(sheet), cv2.IMREAD_COLOR_RGB)
     before, after = image[8:136:2, 8:136:2], image[140:268:2, 8:136:2]
-    assert np.array_equal(before[..., ::-1], coding.read_picture(pictures[0]))
+    assert np.array_equal(before[..., ::-1], coding.read_bgr(pictures[0]))
     assert float(said[1]) == pytest.approx(psnr(before, after), abs=0.006)
     assert float(said[2]) == pytest.approx(ssim(before, after), abs=0.0006)
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Key files, the trust store, and `sage keys`."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -364,6 +365,22 @@ def test_a_key_that_cannot_be_trusted_replaces_none(keys):
     before = public_bytes(load_key(keys.folder, 'cam0'))
     assert keys('create', 'cam0', '--rotate')[0] == 2
     assert public_bytes(load_key(keys.folder, 'cam0')) == before
+
+
+def test_a_key_that_cannot_be_kept_is_not_trusted(keys, monkeypatch):
+    fsync = os.fsync
+
+    def full_disk(number):
+        if '.key' in os.readlink(f'/proc/self/fd/{number}'):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(number)
+
+    monkeypatch.setattr(os, 'fsync', full_disk)
+    code, _, complaint = keys('create', 'cam0')
+    assert code == 2
+    assert 'No space left' in complaint
+    assert not TrustStore(keys.folder).keys_of('cam0')
+    assert not list(keys.folder.glob('*.key'))
 
 
 def test_an_entity_is_believed_no_longer(keys):

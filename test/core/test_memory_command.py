@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sage memory`: what is remembered is found by a picture of it."""
 
+import contextlib
+import shutil
+import sqlite3
 from dataclasses import replace
 
 import cv2
@@ -62,6 +65,16 @@ def test_what_was_kept_last_comes_first(capsys, place):
     assert [line.split()[3] for line in out.splitlines()[1:]] == ['6', '5']
     _, out, _ = run(capsys, 'list', '--store', place, '--until', '2001-01-01')
     assert out == 'nothing is remembered that fits\n'
+
+
+def test_memories_that_cannot_be_read_are_counted(capsys, place, tmp_path):
+    copy = shutil.copy(place, tmp_path)
+    with contextlib.closing(sqlite3.connect(copy)) as db, db:
+        db.execute("UPDATE sage_memory SET detail = '' WHERE id = 6")
+    code, out, err = run(capsys, 'list', '--store', copy)
+    assert code == 0
+    assert len(out.splitlines()) == 6
+    assert '1 passed over that cannot be read' in err
 
 
 def test_the_contents_are_told(capsys, place):

@@ -148,11 +148,53 @@ def test_a_lost_connection_is_a_fault_and_a_new_one_has_what_was_committed(url):
         assert numbers(store.find(Query())) == [1]
 
 
-def test_a_server_that_cannot_be_reached_is_named_without_its_password():
+@pytest.mark.parametrize(
+    'url',
+    [
+        'postgresql://robot:secret@127.0.0.1:9/fleet',
+        'postgresql://robot:sec%2Fsecret@127.0.0.1:9/fleet',
+        'postgresql://127.0.0.1:9/fleet?user=robot&password=secret',
+        'postgresql://robot@127.0.0.1:9/fleet?sslpassword=secret',
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_named_without_its_password(url):
     with pytest.raises(StoreFault, match=r'postgresql://robot@127.0.0.1:9/fleet') as refusal:
-        open_store('postgresql://robot:secret@127.0.0.1:9/fleet', SPACE)
+        open_store(url, SPACE)
     assert 'secret' not in str(refusal.value)
     assert '\n' not in str(refusal.value)
+
+
+@pytest.mark.parametrize('password', ['secret/x', '7/secret', 'x@secret', '%secret', 'x@y@secret'])
+def test_a_password_that_is_not_escaped_is_not_shown_either(password):
+    with pytest.raises(StoreFault, match='in its password write %40 for @') as refusal:
+        open_store(f'postgresql://robot:{password}@127.0.0.1:9/fleet', SPACE)
+    assert 'secret' not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
+
+
+def test_a_memory_of_another_version_is_refused(url):
+    with open_store(url, SPACE) as store:
+        store.add([entry(1)])
+        store.commit()
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("COMMENT ON TABLE sage_memory IS 'a memory of version 99'")
+        with pytest.raises(StoreFault, match='version 99, this is a memory of version 1'):
+            open_store(url, SPACE)
+        admin.execute('COMMENT ON TABLE sage_memory IS NULL')
+    with open_store(url, SPACE) as store:
+        assert numbers(store.find(Query())) == [1]
+
+
+def test_rows_that_cannot_be_read_are_counted_and_passed_over(url):
+    with open_store(url, SPACE) as store:
+        store.add([entry(1), entry(2)])
+        store.commit()
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("UPDATE sage_memory SET detail = '{}' WHERE id = 1")
+        assert numbers(store.find(Query())) == [2]
+        assert numbers(store.find(Query(like=lct(1).latent.mean))) == [2]
+        assert store.unreadable == 1
 
 
 def test_a_memory_that_must_be_there_is_not_made(url):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory of one robot: what goes in is found again, and survives whatever happens."""
 
+import contextlib
+import json
 import math
 import os
 import signal
@@ -12,12 +14,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memories import DIM, OTHER, SECOND, SPACE, START, entry, lct, numbers
 
 from sage_perception.latent import Latent, Telemetry
 from sage_perception.memory import (
+    Entry,
     EpisodicMemory,
     Query,
     Snarc,
@@ -28,7 +32,16 @@ from sage_perception.memory import (
 )
 from sage_perception.memory.index import Index
 from sage_perception.memory.store import LATEST_NS
-from sage_perception.trust.lct import Operation, Provenance, find_break, find_fault
+from sage_perception.trust import TrustStore, sign, verify
+from sage_perception.trust.keys import public_bytes
+from sage_perception.trust.lct import (
+    Operation,
+    Provenance,
+    Refusal,
+    find_break,
+    find_fault,
+    step_from,
+)
 
 
 @pytest.fixture
@@ -296,6 +309,62 @@ def test_a_database_of_something_else_is_left_alone(path):
         open_store(path.with_name('new.db'), SPACE)
 
 
+def detail(store, number):
+    """Return what a row holds as JSON."""
+    [(text,)] = store._rows('SELECT detail FROM sage_memory WHERE id = ?', (number,))
+    return json.loads(text)
+
+
+def rewrite(path, number, column, value):
+    """Write to a row what no store of this version does."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(f'UPDATE sage_memory SET {column} = ? WHERE id = ?', (value, number))
+
+
+@pytest.mark.parametrize(
+    ('column', 'value'),
+    [
+        ('detail', 'no JSON'),
+        ('detail', '[]'),
+        ('detail', '{}'),
+        ('latent', b'odd'),
+        ('latent', bytes(4 * DIM - 4)),
+    ],
+)
+def test_rows_that_cannot_be_read_are_counted_and_passed_over(path, column, value):
+    with open_store(path, SPACE) as store:
+        store.add([entry(n, at_s=n) for n in range(4)])
+        store.commit()
+    rewrite(path, 2, column, value)
+    with open_store(path, SPACE) as store:
+        assert store.unreadable == 0
+        for _ in range(2):
+            found = numbers(store.find(Query(like=lct(1).latent.mean)))
+            assert 1 not in found
+            assert sorted(found) == [0, 2, 3]
+            assert store.novelty(lct(3).latent.mean[None]) == pytest.approx([0], abs=1e-6)
+            assert store.unreadable == 1
+        if len(value) != 4 * DIM - 4:  # a latent of another length is one of another model
+            assert numbers(store.find(Query())) == [3, 2, 0]
+
+
+def test_what_later_versions_add_to_a_row_is_passed_over(path):
+    sent = entry(1)
+    with open_store(path, SPACE) as store:
+        store.add([sent])
+        store.commit()
+        later = detail(store, 1)
+    later['telemetry']['energy_per_bit'] = 0.5
+    later['snarc'].append(0.25)
+    later['provenance'][0].append('proof')
+    rewrite(path, 1, 'detail', json.dumps(later | {'mood': 'serene'}))
+    with open_store(path, SPACE) as store:
+        [hit] = store.find(Query())
+        assert store.unreadable == 0
+    assert (hit.entry.snarc, hit.entry.lct.provenance) == (sent.snarc, sent.lct.provenance)
+    assert hit.entry.lct.latent.telemetry.trust == sent.lct.latent.telemetry.trust
+
+
 def test_a_memory_that_must_be_there_is_not_made(path):
     with pytest.raises(StoreFault, match='there is no memory'):
         open_store(path, create=False)
@@ -436,6 +505,30 @@ def test_a_recalled_lct_hangs_together():
     )
     assert (now.stamp_ns, now.trust) == (was.lct.stamp_ns, was.lct.trust)
     assert now.latent is was.lct.latent
+
+
+def test_what_was_signed_is_proven_when_it_is_recalled(path):
+    """Also what another one went on from, and though the variance of the latent is not kept."""
+    keys = {name: Ed25519PrivateKey.generate() for name in ('cam0', 'arbiter', 'memory')}
+    trusted = TrustStore()
+    for name, key in keys.items():
+        trusted.trust(name, public_bytes(key))
+    plain = lct(1)
+    seen = sign(
+        replace(plain, latent=replace(plain.latent, log_var=np.zeros(DIM, np.float32))),
+        keys['cam0'],
+    )
+    steps = (*seen.provenance, step_from(seen, Operation.TRANSLATE, 'arbiter', SPACE.model))
+    ours = replace(seen, entity_id='arbiter', provenance=steps, id=bytes(16 * [2]))
+    with open_store(path, SPACE) as store:
+        store.add([Entry(said, Snarc()) for said in (seen, sign(ours, keys['arbiter']))])
+        store.commit()
+    with open_store(path) as store:
+        for hit in store.find(Query()):
+            said = sign(recalled(hit.entry, 'memory', 1), keys['memory'])
+            assert verify(said, trusted) is None
+            forged = replace(said, stamp_ns=said.stamp_ns + 1)
+            assert verify(sign(forged, keys['memory']), trusted) is Refusal.BAD_PROOF
 
 
 def test_the_energies_of_a_refinement_are_not_kept(store):

@@ -92,3 +92,10 @@ def test_models_of_other_inputs_see_the_same_pictures(size, channels):
 def test_a_size_that_does_not_fit_is_named():
     with pytest.raises(ValueError, match='size=48'):
         probes.to_input(48)
+
+
+def test_part_by_part_they_are_the_same():
+    whole = probes.to_input(16, 3)
+    parts = [probes.to_input(16, 3, part) for part in probes.parts()]
+    assert {len(part) for part in parts} == {probes.PART}
+    assert np.array_equal(np.concatenate(parts), whole)

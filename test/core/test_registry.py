@@ -13,10 +13,21 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from sage_perception.latent import ModelId
-from sage_perception.models import Codec, ModelError, artefact, available, load
-from sage_perception.models.registry import ZOO
+from sage_perception.models import (
+    Codec,
+    Compressor,
+    ModelError,
+    artefact,
+    available,
+    load,
+    load_codec,
+    load_compressor,
+)
+from sage_perception.models.families import FAMILIES
+from sage_perception.models.registry import LOADED, ZOO
 from sage_perception.training.baselines import downsample, mean_colour
 from sage_perception.training.data import CropConfig, Mixture, Picture, Stills, to_model
 from sage_perception.training.scores import fidelity, means
@@ -248,6 +259,50 @@ def test_wrong_fingerprint_names_both(copy, backend):
     config.write_text(yaml.safe_dump(tree | {'fingerprint': wrong}))
     with pytest.raises(ModelError, match=rf'{right}.*{wrong}'):
         load(copy, backend=backend)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_each_kind_of_model_is_loaded_as_what_it_is(backend):
+    assert isinstance(load('tinyvae', backend=backend), Codec)
+    assert isinstance(load('h_to_l_hybrid', backend=backend), Compressor)
+    assert load_codec('tinyvae', backend=backend).backend == backend
+    assert load_compressor('h_to_l_hybrid', backend=backend).backend == backend
+    with pytest.raises(ModelError, match=r'h_to_l_hybrid@.* name a model of pictures'):
+        load_codec('h_to_l_hybrid', backend=backend)
+    with pytest.raises(ModelError, match=r'tinyvae@.* name one of contexts'):
+        load_compressor('tinyvae', backend=backend)
+
+
+def test_every_family_of_networks_can_be_loaded():
+    assert set(LOADED) == set(FAMILIES)
+
+
+def declared(folder, **changes):
+    """Change the configuration of a model, with a fingerprint that fits it."""
+    config = folder / artefact.CONFIG
+    tree = yaml.safe_load(config.read_text()) | changes
+    tensors = load_file(folder / artefact.WEIGHTS)
+    fingerprint = artefact.fingerprint(tree['family'], tree['config'], tensors)
+    config.write_text(yaml.safe_dump(tree | {'fingerprint': fingerprint.hex()}))
+    return folder
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_a_family_of_another_version_is_refused(copy, backend):
+    declared(copy, family='later')
+    with pytest.raises(ModelError, match="of family 'later', known are tinyvae, "):
+        load(copy, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [({'later_setting': 3}, 'later_setting'), ({'latent_dim': 9}, 'size mismatch')],
+)
+def test_a_configuration_of_another_version_is_refused(copy, change, message):
+    config = yaml.safe_load((copy / artefact.CONFIG).read_text())['config']
+    declared(copy, config=config | change)
+    with pytest.raises(ModelError, match=f'is no tinyvae of this version of sage: .*{message}'):
+        load(copy, backend='torch')
 
 
 @pytest.mark.parametrize('text', ['', 'name: x', '{', 'fingerprint: nonsense'])

@@ -384,6 +384,25 @@ def test_pictures_of_another_size_are_scaled_to_the_first(tmp_path):
     assert [number_in(frame) for frame in frames] == [21, 42, 7]
 
 
+@pytest.mark.parametrize('broken', [(0,), (2,), (1, 2), (3,)])
+def test_what_is_no_picture_is_passed_over_with_one_warning(broken, tmp_path, caplog):
+    for number in range(4):
+        if number in broken:
+            (tmp_path / f'{number}.png').write_bytes(b'cut short')
+        else:
+            cv2.imwrite(str(tmp_path / f'{number}.png'), numbered(number))
+    with ReconnectingSource(f'images://{tmp_path}?pace=fast') as source:
+        frames = [source.read(1.0) for _ in range(8)]
+        assert source.state == Connection(True)
+    whole = [number for number in range(8) if number % 4 not in broken]
+    expected = [next((n for n in whole if n >= i), whole[0] + 8) % 4 for i in range(8)]
+    assert [number_in(frame.image) for frame in frames] == expected
+    assert [frame.index for frame in frames] == list(range(8))
+    assert sorted(record.args for record in caplog.records) == [
+        (str(tmp_path / f'{number}.png'),) for number in broken
+    ]
+
+
 # Mistakes
 
 
@@ -434,7 +453,7 @@ def test_what_is_no_footage_is_refused(tmp_path):
     assert f'is a folder; for its pictures write images://{tmp_path}' in message_of(str(tmp_path))
     assert 'holds no pictures' in message_of(f'images://{tmp_path}')
     (tmp_path / '1.png').write_bytes(b'')
-    assert '1.png cannot be decoded as a picture' in message_of(f'images://{tmp_path}')
+    assert '1.png cannot be decoded as a picture, nor' in message_of(f'images://{tmp_path}')
 
 
 def test_a_path_may_hold_any_character(video, tmp_path):

@@ -24,7 +24,7 @@ from scenes import scene, write_scenes
 from sage_perception.models import load, pca
 from sage_perception.models.registry import resolve
 from sage_perception.models.tinyvae import TinyVAE
-from sage_perception.training import evaluate, export, train
+from sage_perception.training import evaluate, export, losses, train
 from sage_perception.training.data import (
     Clips,
     CropConfig,
@@ -83,6 +83,23 @@ def config_file(data, tmp_path):
 
 def weights(trainee):
     return torch.cat([p.detach().flatten() for p in trainee.model.parameters()])
+
+
+def error_of(m, negligible):
+    """Return the logarithmic error of a picture whose mean squared error is m."""
+    x = torch.zeros((1, 3, 8, 8), dtype=torch.float64)
+    return float(losses.log_error(x + m**0.5, x, negligible))
+
+
+def test_errors_count_squared_at_first_and_in_decibels_in_the_end():
+    for m in (1e-4, 1e-3, 1e-2):
+        assert error_of(m, 1.0) == pytest.approx(m, rel=0.01)
+        worth = error_of(2 * m, 1e-7) - error_of(m, 1e-7)
+        assert worth == pytest.approx(losses.TYPICAL_ERROR * np.log(2), rel=0.01)
+    typical = losses.TYPICAL_ERROR
+    for negligible in (1.0, 1e-2, 1e-4):
+        slope = (error_of(1.001 * typical, negligible) - error_of(typical, negligible)) / typical
+        assert slope == pytest.approx(0.001, rel=0.01)
 
 
 def metrics(run):
@@ -231,6 +248,9 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
     other = config_file(model={'latent_dim': 9})
     assert train.main([str(other), '--out', str(run)]) == 2
     assert 'is of a model with another configuration' in capsys.readouterr().err
+    other = config_file(encoder='nobody')
+    assert export.main([str(other), '--run', str(run), '--to', str(folder)]) == 2
+    assert "sage export: 'nobody' is neither a model" in capsys.readouterr().err
     path = config_file()
     command = [str(folder), '--data', str(data), '--held-out', str(path), '--crops', '20']
     assert evaluate.main([*command, '--json']) == 0
@@ -250,7 +270,7 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
     assert 'pca' in capsys.readouterr().out
 
 
-def test_engines_are_built_with_what_tensorrt_wants_to_know(tmp_path, monkeypatch):
+def test_engines_are_built_with_what_tensorrt_wants_to_know(tmp_path, monkeypatch, capsys):
     """TensorRT's program is not here: one that writes down what it is asked stands in for it."""
     program = tmp_path / 'bin' / 'trtexec'
     program.parent.mkdir()
@@ -266,9 +286,13 @@ def test_engines_are_built_with_what_tensorrt_wants_to_know(tmp_path, monkeypatc
     assert encoder.name == 'encoder.engine'
     assert '--minShapes=x:1x3x64x64 ' in encoder.read_text()
     assert '--maxShapes=z:24x64' in decoder.read_text()
+    of_contexts = Path(__file__).resolve().parents[2] / 'config/train/h_to_l_hybrid.yaml'
+    command = [str(of_contexts), '--run', str(tmp_path), '--to', str(tmp_path), '--tensorrt']
+    assert export.main(command) == 2
+    assert 'engines are for models of pictures' in capsys.readouterr().err
     monkeypatch.setenv('PATH', '/bin')
-    with pytest.raises(train.ConfigError, match='there is no trtexec'):
-        export.build_engines(tmp_path)
+    assert export.main(command) == 2
+    assert 'there is no trtexec' in capsys.readouterr().err
 
 
 def test_a_larger_decoder_shares_the_latent_space(config_file, tmp_path):

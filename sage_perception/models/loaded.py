@@ -1,0 +1,51 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every loaded model is, whatever it codes and whatever computes it."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any
+
+from sage_perception.latent import ModelId
+from sage_perception.models.artefact import Artefact
+
+
+class LoadedModel(ABC):
+    """A model with what computes it.
+
+    Attributes
+    ----------
+    id : ModelId
+        Name, version and fingerprint of the space that it encodes into.
+    backend, device, precision : str
+        What computes, where, and in which arithmetic: `'fp32'` or `'fp16'`.
+
+    """
+
+    backend: str
+
+    def __init__(self, artefact: Artefact, device: str, precision: str):
+        self.artefact = artefact
+        self.id: ModelId = artefact.id
+        self.device = device
+        self.precision = precision
+
+    def __repr__(self):
+        return f'<{self.id} on {self.backend}, {self.device}, {self.precision}>'
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return the network's configuration."""
+        return dict(self.artefact.config)
+
+    @property
+    def card(self) -> str:
+        """Return the model card, Markdown."""
+        return self.artefact.card
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of trained parameters, encoder and decoder together."""
+        names = ('encoder.', 'decoder.')
+        return sum(t.size for n, t in self.artefact.tensors.items() if n.startswith(names))

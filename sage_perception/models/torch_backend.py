@@ -1,0 +1,106 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Models on torch: for GPUs, half precision, and whoever needs tensors or gradients."""
+
+from __future__ import annotations
+
+import torch
+
+from sage_perception.models.artefact import Artefact, ModelError
+from sage_perception.models.codec import Codec
+from sage_perception.models.compressor import Compressor
+from sage_perception.models.families import FAMILIES
+from sage_perception.models.loaded import LoadedModel
+
+DTYPES = {'fp32': torch.float32, 'fp16': torch.float16}
+
+
+class TorchModel(LoadedModel):
+    """A model computed by torch, in inference mode; `module` is the network itself."""
+
+    backend = 'torch'
+
+    def __init__(self, artefact: Artefact, device: str, precision: str):
+        super().__init__(artefact, available_device(device), precision)
+        self.module = build(artefact).to(self.device, DTYPES[precision]).eval()
+
+    def _here(self, given) -> torch.Tensor:
+        """Return an array or tensor where the network is, in its precision."""
+        return torch.as_tensor(given).to(self.device, DTYPES[self.precision])
+
+
+class TorchCodec(TorchModel, Codec):
+    """A model of pictures on torch: of tensors it makes tensors, on the device of the input."""
+
+    def encode_stats(self, x):
+        """Return mean and logarithm of the variance, float32 `[B, D…]`."""
+        self.require_pictures(x)
+        mean, log_var = self._run(self.module.encode, x)
+        return mean, log_var
+
+    def decode(self, z):
+        """Return pictures, float32 `[B, C, S, S]` in [0, 1]."""
+        self.require_latents(z)
+        return self._run(lambda z: [self.module.decode(z)], z)[0]
+
+    @torch.inference_mode()
+    def _run(self, function, given):
+        tensor = torch.as_tensor(given)
+        if not len(tensor):  # which not every layer takes
+            blank = self._run(function, torch.zeros(1, *tensor.shape[1:], device=tensor.device))
+            results = [result[:0] for result in blank]
+        else:
+            results = [r.float().to(tensor.device) for r in function(self._here(tensor))]
+        if isinstance(given, torch.Tensor):
+            return results
+        return [result.numpy() for result in results]
+
+
+class TorchCompressor(TorchModel, Compressor):
+    """A compressor of contexts on torch."""
+
+    def _encode(self, context, mask):
+        return self._run(self.module.encode, context, mask)
+
+    def _decode(self, code):
+        return self._run(lambda z: [self.module.decode(z)], code)[0]
+
+    @torch.inference_mode()
+    def _run(self, function, *given):
+        results = function(*map(self._here, given))
+        return [result.float().cpu().numpy() for result in results]
+
+
+def available_device(device: str) -> str:
+    """Return the device to compute on; `ModelError` when torch does not have it here."""
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise ModelError('device cuda is not available to torch here: use device cpu')
+    return device
+
+
+def build(artefact: Artefact) -> torch.nn.Module:
+    """Return the network of an artefact with its weights, on the CPU, in float32.
+
+    Raises `ModelError` for a family or a configuration that this version does not know.
+    """
+    if artefact.family not in FAMILIES:
+        raise ModelError(
+            f'{artefact.path} is of family {artefact.family!r}, known are {sorted(FAMILIES)}'
+        )
+    family = FAMILIES[artefact.family]
+    weights = {
+        name: torch.from_numpy(tensor)
+        for name, tensor in artefact.tensors.items()
+        if not name.startswith('latent.')
+    }
+    try:
+        module = family.network(family.config(**artefact.config))
+        module.load_state_dict(weights)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f'{artefact.path} is no {artefact.family} of this version of sage: '
+            f'{" ".join(str(error).split())}'
+        ) from error
+    return module

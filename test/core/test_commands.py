@@ -1,0 +1,74 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands do alike: mistakes take one line and exit code 2."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sage_perception import calibrate, cli, coding, recall
+from sage_perception.models import ModelError
+from sage_perception.terminal import EXIT_USAGE, in_one_line
+from sage_perception.training import codebook, evaluate, trust_fit
+
+CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'train' / 'tinyvae.yaml'
+
+
+@pytest.mark.parametrize(
+    'error', [ModelError('m'), FileNotFoundError('m'), ValueError('m'), ModuleNotFoundError('m')]
+)
+def test_what_a_user_can_cause_is_said_in_one_line(error, capsys):
+    @in_one_line('sage try')
+    def main(argv=None):
+        raise error
+
+    assert main([]) == EXIT_USAGE
+    assert capsys.readouterr().err == 'sage try: m\n'
+
+
+@pytest.mark.parametrize('error', [KeyError, ZeroDivisionError, BrokenPipeError])
+def test_other_errors_are_passed_on(error):
+    @in_one_line('sage try')
+    def main(argv=None):
+        raise error
+
+    with pytest.raises(error):
+        main()
+
+
+def test_what_a_command_returns_is_returned():
+    assert in_one_line('sage try')(lambda argv: len(argv))(['a', 'b', 'c']) == 3
+
+
+@pytest.mark.parametrize(
+    ('main', 'arguments'),
+    [
+        (coding.encode, ['{picture}', '--print', '--model', '{model}']),
+        (coding.reconstruct, ['{picture}', '-o', '{folder}/grid.png', '--model', '{model}']),
+        (recall.main, ['search', '{picture}', '--model', '{model}']),
+        (calibrate.main, ['tinyvae', '{model}']),
+        (calibrate.main_matrix, ['{model}', '-o', '{folder}/matrix.png']),
+        (codebook.main, ['{model}', str(CONFIG)]),
+        (trust_fit.main, ['{model}', str(CONFIG)]),
+        (evaluate.main, ['{model}', '--data', '{folder}']),
+    ],
+)
+def test_a_compressor_is_no_model_of_pictures(main, arguments, tmp_path, capsys):
+    picture = tmp_path / 'picture.png'
+    cv2.imwrite(str(picture), np.zeros((64, 64, 3), np.uint8))
+    places = {'picture': picture, 'folder': tmp_path, 'model': 'h_to_l_hybrid'}
+    assert main([argument.format(**places) for argument in arguments]) == EXIT_USAGE
+    *_, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        'sage [a-z-]+: h_to_l_hybrid@.* name a model of pictures, such as tinyvae', last
+    )
+
+
+def test_a_command_whose_packages_are_missing_says_which(monkeypatch, capsys):
+    monkeypatch.setitem(cli.COMMANDS, 'record', ('no_such_package.record:main', 'record'))
+    assert cli.main(['record']) == EXIT_USAGE
+    error = capsys.readouterr().err
+    assert error == "sage record: No module named 'no_such_package': see `sage doctor`\n"
