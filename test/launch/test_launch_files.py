@@ -40,6 +40,7 @@ GRAPH_ARGUMENTS = {
     'frame_prefix': '',
     'use_viewer': 'true',
     'use_memory': 'false',
+    'use_compressor': 'false',
     'use_rviz': 'false',
     'rviz_config': str(ROOT / 'config' / 'sage.rviz'),
 }
@@ -101,7 +102,10 @@ STAND_IN = """
 def launch(tmp_path, monkeypatch):
     """Return what launches a file until `ready` nodes are up, or for good where it is None."""
     for package, executables in {
-        'sage_perception': ('camera', 'attention', 'encoder', 'arbiter', 'viewer'),
+        'sage_perception': (
+            *('camera', 'attention', 'encoder', 'arbiter'),
+            *('viewer', 'memory', 'compressor'),
+        ),
         'rviz2': ('rviz2',),
     }.items():
         marker = tmp_path / 'share/ament_index/resource_index/packages' / package
@@ -165,7 +169,7 @@ def test_the_nodes_are_those_of_the_graph(launch):
 def test_arguments_reach_the_nodes_over_the_file(launch):
     _, records, _ = launch(
         'single_camera',
-        5,
+        7,
         namespace='robot1',
         camera='front',
         source='synthetic://',
@@ -175,6 +179,7 @@ def test_arguments_reach_the_nodes_over_the_file(launch):
         frame_prefix='robot1/',
         use_viewer='false',
         use_memory='true',
+        use_compressor='true',
         use_rviz='true',
         log_level='debug',
     )
@@ -186,6 +191,7 @@ def test_arguments_reach_the_nodes_over_the_file(launch):
         frame_prefix='robot1/',
         viewer=False,
         memory=True,
+        compressor=True,
     )
     records = {given_names(record): record for record in records}
     assert set(records) == {f'/robot1/{spec.path}' for spec in specs} | {'/robot1/rviz'}
