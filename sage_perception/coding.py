@@ -16,7 +16,7 @@ import numpy as np
 from sage_perception.latent import ModelId, Roi
 from sage_perception.models import Codec, ModelError, load_codec
 from sage_perception.terminal import Parser, in_one_line
-from sage_perception.vision.crops import crop_image, square_roi
+from sage_perception.vision.crops import crop_image, square_roi, to_pixels
 from sage_perception.vision.grid import grid
 from sage_perception.vision.similarity import psnr, ssim
 
@@ -152,7 +152,7 @@ def decode_pictures(codec: Codec, coded: Coded) -> list[np.ndarray]:
 
 def assemble(x: np.ndarray, coded: Coded) -> list[np.ndarray]:
     """Return the pictures, uint8 RGB, that squares `[N, C, S, S]` in [0, 1] are parts of."""
-    parts = np.rint(x.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+    parts = to_pixels(x)
     parts = np.repeat(parts, 3, axis=3) if parts.shape[3] == 1 else parts
     if not coded.tiled:
         return list(parts)

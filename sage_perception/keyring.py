@@ -8,21 +8,23 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sage_perception.terminal import EXIT_USAGE, Parser, add_command
+from sage_perception.terminal import Parser, add_command, in_one_line
 from sage_perception.trust.keys import (
     DEFAULT_FOLDER,
     ENVIRONMENT,
     PREFIX,
-    KeyFault,
     key_folder,
     key_path,
+    key_text,
     load_key,
     public_bytes,
     read_key_text,
+    require_no_key,
     save_key,
 )
 from sage_perception.trust.store import TrustStore
@@ -55,16 +57,16 @@ ENTITY.key, which never leaves the machine, and trusted.json.
 def create(folder: Path, args: argparse.Namespace) -> None:
     """Make key pairs, trust them here, and say what others have to type."""
     store, entities = TrustStore(folder), dict.fromkeys(args.entities)
-    for entity in entities:
-        path = key_path(folder, entity)
-        if path.exists() and not args.rotate:
-            raise KeyFault(f'{entity} has a key, {path}: give --rotate to replace it')
+    if not args.rotate:
+        for entity in entities:
+            require_no_key(folder, entity)
     for entity in entities:
         key = Ed25519PrivateKey.generate()
-        trusted = store.trust(entity, public_bytes(key))
-        path = save_key(folder, entity, key, replace=args.rotate)
+        public = public_bytes(key)
+        # Nobody is to trust a key that could not be kept.
+        path = save_key(folder, entity, key, args.rotate, partial(store.trust, entity, public))
         print(f'{entity} signs with {path} and is trusted here. Where it is to be believed, type')
-        print(f'  sage keys trust {shlex.quote(entity)} {trusted}')
+        print(f'  sage keys trust {shlex.quote(entity)} {key_text(public)}')
 
 
 def show(folder: Path, args: argparse.Namespace) -> None:
@@ -130,14 +132,11 @@ def parser() -> Parser:
     return top
 
 
+@in_one_line('sage keys')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage keys`; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        args.run(key_folder(args.dir), args)
-    except (KeyFault, OSError) as error:
-        print(f'sage keys: {error}', file=sys.stderr)
-        return EXIT_USAGE
+    args.run(key_folder(args.dir), args)
     return 0
 
 

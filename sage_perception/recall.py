@@ -22,6 +22,7 @@ from sage_perception.memory.store import DEFAULT_FOLDER, ENVIRONMENT, LATEST_NS
 from sage_perception.models import Codec, ModelError, available, load_codec
 from sage_perception.models.artefact import read
 from sage_perception.terminal import Parser, add_command, in_one_line
+from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.grid import grid
 
 HELP = f"""\
@@ -136,7 +137,7 @@ def draw(hits: Sequence[Hit], codec: Codec) -> np.ndarray:
             raise ModelError(f'{codec.id} cannot draw a latent of {model}: give --model')
     z = np.stack([hit.entry.lct.latent.mean for hit in hits])
     x = codec.decode(z.reshape(-1, *codec.latent_shape))
-    pictures = np.rint(x.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    pictures = to_pixels(x)
     pictures = np.repeat(pictures, 3, axis=3) if pictures.shape[3] == 1 else pictures
     captions = [
         [

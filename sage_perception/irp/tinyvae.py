@@ -14,7 +14,7 @@ from sage_perception.irp.contract import IRPPlugin
 from sage_perception.latent import Telemetry
 from sage_perception.models import artefact, load_codec
 from sage_perception.models.registry import resolve
-from sage_perception.trust.telemetry import telemetry_trust
+from sage_perception.trust.telemetry import kl_per_dim, telemetry_trust
 
 RATE = 0.3  # of a Newton step, at first
 MOMENTUM = 0.5
@@ -145,8 +145,7 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
         error = min(told.energy_trajectory)
         kl = float('nan')
         if state.log_var is not None:
-            log_var = state.log_var[item]
-            kl = float((np.square(output) + np.exp(log_var) - 1 - log_var).mean() / 2)
+            kl = float(kl_per_dim(output, state.log_var[item]))
         return replace(
             told,
             trust=telemetry_trust(error, kl),

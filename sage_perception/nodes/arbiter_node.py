@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import math
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -21,26 +19,24 @@ from std_msgs.msg import Header
 from sage_perception import models
 from sage_perception.latent import ModelId
 from sage_perception.models import codebook
+from sage_perception.models.wire import Packer
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Input, Report
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.gate import FloodGate
-from sage_perception.ros.keys import KEYS, TrustedKeys
+from sage_perception.ros.gate import Complaints, FloodGate, StatementGate
+from sage_perception.ros.keys import KEY, KEYS, REQUIRE_SIGNATURES, Speaker, TrustedKeys
 from sage_perception.ros.messages import (
     Packers,
     agreement_message,
     announcement_value,
-    check_entity,
-    info_packer,
     lct_as_sent,
-    lct_message,
     probe_set_value,
     report_message,
     stamp_ns,
     stamp_of,
     unpack,
 )
-from sage_perception.ros.node import CAMERAS, Node, Service, Topic, run
+from sage_perception.ros.node import CAMERAS, ENTITIES, Node, Service, Topic, run
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.worker import Worker
 from sage_perception.trust import LCT, Arbiter
@@ -48,13 +44,10 @@ from sage_perception.trust.arbiter import Frame, Moment
 from sage_perception.trust.calibration import calibrations_folder
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.geometry import Relation
-from sage_perception.trust.keys import KeyFault
 from sage_perception.trust.lct import Refusal
 from sage_perception.trust.screening import explain
-from sage_perception.trust.signing import signing_key, signs_with
 
 REPORT_PERIOD_S = 1.0
-COMPLAIN_EVERY_S = 5.0
 UNSIGNED_MODE = 'arbitrating in unsigned mode, for a robot alone: who has no key need not sign'
 
 
@@ -93,20 +86,8 @@ class ArbiterNode(Node):
             maximum=10.0,
             read_only=True,
         ),
-        Parameter(
-            'require_signatures',
-            False,
-            'Believe only LCTs that are signed with a trusted key. false: also unsigned ones of '
-            'whoever has no trusted key, for a robot alone.',
-            read_only=True,
-        ),
-        Parameter(
-            'entities',
-            '',
-            'Who speaks for a camera where that is not its namespace, as camera=entity, separated '
-            'by commas; with signatures required nobody else is believed on its topics.',
-            read_only=True,
-        ),
+        REQUIRE_SIGNATURES,
+        ENTITIES,
         Parameter(
             'relations',
             '',
@@ -115,13 +96,7 @@ class ArbiterNode(Node):
             read_only=True,
         ),
         KEYS,
-        Parameter(
-            'key',
-            '',
-            'Secret key that fused and translated LCTs are signed with: its file, or the folder '
-            'that holds it, as made by `sage keys create`; empty: they are not signed.',
-            read_only=True,
-        ),
+        KEY,
     )
     SUBSCRIBES = (
         Topic('{camera}/lcts', LCTArray, qos.HEARD, 'LCTs of each camera.'),
@@ -135,7 +110,8 @@ class ArbiterNode(Node):
             'trusted',
             LCTArray,
             qos.DATA,
-            'LCTs that were accepted, of any camera; those of another model translated.',
+            'LCTs that were accepted, of any camera; those of another model translated, and none '
+            'of one that has a key and has lost its reputation.',
         ),
         Topic(
             'fused',
@@ -162,18 +138,14 @@ class ArbiterNode(Node):
     def setup(self) -> None:
         """Create the endpoints."""
         wanted = self.parameters
-        self._entity = check_entity(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
-        self._keys = TrustedKeys(self)
-        try:
-            self._key = signing_key(wanted.key, self._entity)
-        except KeyFault as error:
-            raise ConfigurationError(f"parameter 'key': {error}") from error
+        self._speaker, self._keys = Speaker(self), TrustedKeys(self)
+        self._speakers = self.speakers()
         model, weights = self._load_model()
         self._arbiter = Arbiter(
             wanted.cameras,
             model,
-            entity=self._entity,
-            entities=self._entities(),
+            entity=self._speaker.entity,
+            entities=self._speakers,
             relations=self._relations(),
             store=self._keys.store,
             require_signatures=wanted.require_signatures,
@@ -184,9 +156,10 @@ class ArbiterNode(Node):
             weights=weights,
         )
         self._worker = Worker(self, 'measuring')
+        self._to_measure: set[str] = set()
         self._packers: dict[str, Packers] = {camera: {} for camera in wanted.cameras}
         self._gates = {c: FloodGate(partial(self._refuse, c)) for c in wanted.cameras}
-        self._complained: dict[tuple[str, Refusal], float] = {}
+        self._complaints = Complaints(self.get_logger())
         self._trusted = self.publisher('trusted')
         self._fused = self.publisher('fused')
         self._agreement = self.publisher('agreement')
@@ -196,33 +169,26 @@ class ArbiterNode(Node):
         for camera in wanted.cameras:
             receive = partial(self._receive, camera)
             self.subscribe('{camera}/lcts', receive, camera, guard=self._gates[camera])
-            self._model_inputs[camera] = self.subscribe(
-                '{camera}/model_info', partial(self._meet, camera), camera, 0
-            )
-            self._probe_inputs[camera] = self.subscribe(
-                '{camera}/probes', partial(self._present, camera), camera, 0
-            )
+            self._listen('{camera}/model_info', camera, self._meet, self._model_inputs)
+            self._listen('{camera}/probes', camera, self._present, self._probe_inputs)
         # It answers later: a group of its own, for its callback counts as under way until then.
         self.serve('~/calibrate', self._serve_calibrate, ReentrantCallbackGroup())
         self.create_timer(wanted.sync_patience_s / 2 or 0.01, self._expire)
         self.create_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
 
+    def _listen(self, topic: str, camera: str, take, inputs: dict[str, Input]) -> None:
+        """Subscribe to what a camera's entity says once; `take` it."""
+        guard = StatementGate(lambda reason: inputs[camera].reject(explain(reason, 'somebody')))
+        inputs[camera] = self.subscribe(topic, partial(take, camera), camera, 0, guard=guard)
+
     def _load_model(self) -> tuple[models.Codec, np.ndarray]:
         """Return the model, and what each dimension of its latents is worth."""
         try:
-            model = models.load(self.parameters.model)
+            model = models.load_codec(self.parameters.model)
             return model, similarity_weights(model)
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-
-    def _entities(self) -> dict[str, str]:
-        """Return who speaks for each camera: its namespace, unless the parameter names another."""
-        home = self.get_namespace().strip('/')
-        return {
-            camera: camera.strip('/') if camera[0] == '/' else f'{home}/{camera}'.strip('/')
-            for camera in self.parameters.cameras
-        } | self.parameters.by_camera('entities')
 
     def _relations(self) -> dict[str, Relation]:
         try:
@@ -239,20 +205,20 @@ class ArbiterNode(Node):
 
     # Who they are
 
-    def _meet(self, camera: str, info: ModelInfo) -> None:
+    def _meet(self, camera: str, info: ModelInfo, _publisher: bytes) -> None:
         """Note a camera's model, unless what it says of its latents cannot be or is forged."""
         try:
             said = announcement_value(info)
             fault = self._arbiter.meet(camera, said)
             if fault is not None:
                 raise ValueError(explain(fault, said.entity_id))
-            packer = info_packer(info, self._codebook(said.model))
+            packer = Packer(said.mean, said.std, self._codebook(said.model))
         except ValueError as error:
             self._model_inputs[camera].reject(str(error))
         else:
             self._packers[camera] = {said.model.fingerprint: packer}
 
-    def _present(self, camera: str, message: ProbeSet) -> None:
+    def _present(self, camera: str, message: ProbeSet, _publisher: bytes) -> None:
         """Have a camera's latents of the probes measured."""
         try:
             said = probe_set_value(message)
@@ -262,26 +228,27 @@ class ArbiterNode(Node):
         except ValueError as error:
             self._probe_inputs[camera].reject(str(error))
         else:
-            self._worker.do(partial(self._measure, camera))
+            if camera not in self._to_measure:
+                self._to_measure.add(camera)
+                self._worker.do(partial(self._measure, camera))
 
     def _measure(self, camera: str) -> None:
+        """Measure the newest latents of the probes: more of them meanwhile make no queue."""
+        self._to_measure.discard(camera)
         heard = self._arbiter.measure(camera)
         self.get_logger().info(f'{camera} speaks {heard.sender}: {heard.decision}')
 
     def _codebook(self, model: ModelId) -> codebook.Codebook | None:
         """Return the codebook of a model, where the model is installed here too."""
         try:
-            book = codebook.read(models.available()[model.name])
-        except KeyError:
-            return None
+            return codebook.installed(model)
         except models.ModelError as error:
             self.get_logger().warning(f'latents of {model} as tokens cannot be read: {error}')
             return None
-        return book if book and book.fingerprint == model.fingerprint else None
 
     def _find_model(self, model: ModelId) -> models.Codec:
         """Return a model that is installed here; `ValueError` for any other."""
-        codec = models.load(model.name) if model.name in models.available() else None
+        codec = models.load_codec(model.name) if model.name in models.available() else None
         if codec is None or codec.id.fingerprint != model.fingerprint:
             raise ValueError(f'{model} is not installed here: only who has it can measure with it')
         return codec
@@ -306,35 +273,32 @@ class ArbiterNode(Node):
     # What they say
 
     def _receive(self, camera: str, message: LCTArray, publisher: bytes) -> None:
-        trusted, values = [], []
-        gate = self._gates[camera]
-        for lct in message.lcts:
-            if not gate.admits(publisher):
-                break
-            value = self._believed(camera, lct)
-            gate.note(publisher, believed=value is not None)
-            if value is not None:
-                values.append(value)
-                # What is translated is ours to sign; all else stays as it was said.
-                own = value.entity_id == self._entity
-                trusted.append(lct_message(value, key=self._key) if own else lct)
+        """Hand on what is believed, one array a moment, and settle what that completes."""
+        gate, required = self._gates[camera], self.parameters.require_signatures
         size = message.source_width, message.source_height
-        if self._trusted.get_subscription_count():
-            self._trusted.publish(_array(message.header, size, trusted))
-
         # The header of an array is anybody's word: only the stamp of an LCT is signed.
-        moments: dict[int, list[LCT]] = {}
-        for value in values:
-            moments.setdefault(value.stamp_ns, []).append(value)
-        if not moments and not self.parameters.require_signatures:
+        moments: dict[int, list[tuple[LCT, LCTMessage]]] = {}
+        for value, said in gate.sift(publisher, message.lcts, partial(self._believed, camera)):
+            moments.setdefault(value.stamp_ns, []).append((value, said))
+        if not moments and not required:
             moments[stamp_ns(message.header.stamp)] = []
-        for stamp, lcts in sorted(moments.items()):
+        if not message.lcts and required:
+            gate.empty(publisher)
+        for stamp, pairs in sorted(moments.items()):
             header = Header(stamp=stamp_of(stamp), frame_id=message.header.frame_id)
-            for moment in self._arbiter.see(camera, Frame(stamp, lcts, (header, size))):
+            vouched = self._arbiter.vouches(camera, len(pairs))
+            handed = [said for _, said in pairs] if vouched else []
+            if (handed or not required) and self._trusted.get_subscription_count():
+                self._trusted.publish(self._array(camera, header, size, handed))
+            frame = Frame(stamp, [value for value, _ in pairs], (header, size))
+            for moment in self._arbiter.see(camera, frame):
                 self._publish(moment)
 
-    def _believed(self, camera: str, message: LCTMessage) -> LCT | None:
-        """Return what is believed of an LCT; what is packed is unpacked only when it passes."""
+    def _believed(self, camera: str, message: LCTMessage) -> tuple[LCT, LCTMessage] | None:
+        """Return what is believed of an LCT, and what to hand on of it.
+
+        What is packed is unpacked only when it passes.
+        """
         detail = ''
         try:
             value, wire = lct_as_sent(message)
@@ -349,23 +313,21 @@ class ArbiterNode(Node):
                 lambda latent: unpack(latent, wire, self._packers[camera]),
                 self.get_clock().now().nanoseconds,
             )
-        if isinstance(said, Refusal):
-            self._complain(camera, said, message.entity_id, detail)
-            return None
-        return said
+        if isinstance(said, LCT):
+            try:
+                # A new LCT is ours to sign, a translation; all else stays as it was said.
+                return said, message if said.id == value.id else self._speaker.say(said)
+            except ValueError as error:
+                # What came unsigned may say what no message can hold.
+                said, detail = Refusal.MALFORMED, str(error)
+                self._arbiter.screen(camera).withdraw(said)
+        self._complaints.warn(camera, said, message.entity_id, detail)
+        return None
 
     def _refuse(self, camera: str, reason: Refusal) -> None:
         """Refuse what cannot be read, or is not to be."""
         self._arbiter.refuse(camera, reason)
-        self._complain(camera, reason, 'somebody')
-
-    def _complain(self, camera: str, reason: Refusal, entity: str, detail: str = '') -> None:
-        """Warn of a refusal, of each kind now and then: one flood is not to hide another."""
-        now = time.monotonic()
-        if now - self._complained.get((camera, reason), -math.inf) < COMPLAIN_EVERY_S:
-            return
-        self._complained[camera, reason] = now
-        self.get_logger().warning(f'refused an LCT of {camera}: {explain(reason, entity, detail)}')
+        self._complaints.warn(camera, reason)
 
     # What they see together
 
@@ -381,11 +343,23 @@ class ArbiterNode(Node):
         fused = []
         for lct in moment.fused:
             try:
-                fused.append(lct_message(lct, key=self._key))
+                fused.append(self._speaker.say(lct))
             except ValueError as error:
                 # What came unsigned may say what no message can hold.
                 self.get_logger().warning(f'not fused: {error}', throttle_duration_sec=5.0)
-        self._fused.publish(_array(header, size, fused))
+        self._fused.publish(self._array(self.parameters.cameras[0], header, size, fused))
+
+    def _array(
+        self, camera: str, header: Header, size: tuple[int, int], lcts: list[LCTMessage]
+    ) -> LCTArray:
+        width, height = size
+        return LCTArray(
+            header=header,
+            source_width=width,
+            source_height=height,
+            lcts=lcts,
+            camera=self._speakers[camera],
+        )
 
     # How they fare
 
@@ -404,11 +378,9 @@ class ArbiterNode(Node):
             'fused_alone': arbiter.alone,
             'signatures': 'required' if required else 'not required',
             'entities_trusted': len(store.entities),
-            'signs_with': signs_with(self._key),
+            'signs_with': self._speaker.signs_with,
         }
-        worries = [self._keys.fault] if self._keys.fault else []
-        if required and not store.entities:
-            worries.append(f'{store.path} trusts nobody: sage keys trust ENTITY KEY')
+        worries = self._keys.worries
         for camera in self.parameters.cameras:
             report = arbiter.report(camera)
             figures[f'{camera} accepted'] = report.accepted
@@ -418,6 +390,8 @@ class ArbiterNode(Node):
             figures[f'{camera} latents'] = report.reason
             for reason, count in arbiter.screen(camera).reasons.items():
                 figures[f'{camera} refused: {reason.value}'] = count
+            if withheld := arbiter.withheld(camera):
+                figures[f'{camera} withheld'] = withheld
             if arbiter.announced(camera) is None:
                 worries.append(f'{camera} has not announced its model')
             elif report.reason.startswith('refused'):
@@ -430,10 +404,6 @@ class ArbiterNode(Node):
     def close(self) -> None:
         """Measure no more."""
         self._worker.close()
-
-
-def _array(header: Header, size: tuple[int, int], lcts: list[LCTMessage]) -> LCTArray:
-    return LCTArray(header=header, source_width=size[0], source_height=size[1], lcts=lcts)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -53,7 +53,8 @@ class CameraNode(LifecycleNode):
         Parameter(
             'camera_info_url',
             '',
-            'Calibration file, file:///camera.yaml or a path; empty: uncalibrated.',
+            'Calibration file, file:///camera.yaml or a path; empty, or for frames of another '
+            'size: uncalibrated.',
             read_only=True,
         ),
         Parameter(
@@ -97,7 +98,7 @@ class CameraNode(LifecycleNode):
 
     def configure(self) -> None:
         """Read the calibration and open the camera."""
-        self._info = load_camera_info(self.parameters.camera_info_url)
+        self._info, self._unfit = load_camera_info(self.parameters.camera_info_url), ''
         try:
             self._source = ReconnectingSource(self.parameters.source, on_state=self._note)
         except SourceError as error:
@@ -175,14 +176,24 @@ class CameraNode(LifecycleNode):
         stamp = (now - Duration(nanoseconds=age)).to_msg()
         header = Header(stamp=stamp, frame_id=self._frame_id)
         self._images.publish(to_message(frame.image, 'bgr8', header))
-        info = copy.copy(self._info)
-        info.header = header
-        if not info.width:
-            info.height, info.width = frame.image.shape[:2]
-        self._infos.publish(info)
+        self._infos.publish(self._calibration(frame, header))
         if self._compressed.get_subscription_count():
             self._compressed.publish(to_jpeg(frame.image, header, self.parameters.jpeg_quality))
         self._frames.tick()
+
+    def _calibration(self, frame: Frame, header: Header) -> CameraInfo:
+        """Return the calibration for a frame: none rather than that of another resolution."""
+        info, (height, width) = copy.copy(self._info), frame.image.shape[:2]
+        if (info.width, info.height) != (width, height):
+            if info.width and not self._unfit:
+                self._unfit = (
+                    f'{self.parameters.camera_info_url} is for {info.width}x{info.height} pixels, '
+                    f'the frames have {width}x{height}: camera_info goes out uncalibrated'
+                )
+                self.get_logger().warning(self._unfit)
+            info = CameraInfo(width=width, height=height)
+        info.header = header
+        return info
 
     def _report(self) -> Report:
         figures = {
@@ -198,6 +209,8 @@ class CameraNode(LifecycleNode):
             return ERROR, f'no camera: {self._connection.reason}', figures
         if not self.active:
             return WARN, 'not active', figures
+        if self._unfit:
+            return WARN, self._unfit, figures
         return OK, 'capturing', figures
 
 

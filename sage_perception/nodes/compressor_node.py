@@ -6,38 +6,35 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import fields
 
 import numpy as np
-from sage_msgs.msg import AgreementArray, HContext, LCTArray
+from sage_msgs.msg import AgreementArray, HContext, LCTArray, SnarcArray
 from std_msgs.msg import Header
 
 from sage_perception import context, models
-from sage_perception.context import ContextBuilder, LatentSpace, Match
+from sage_perception.context import ContextBuilder, ContextError, LatentSpace, Match
 from sage_perception.latent import Latent, LatentKind, Telemetry
+from sage_perception.memory import Snarc
 from sage_perception.models import codebook
-from sage_perception.models.compressor import Compressor
 from sage_perception.models.wire import Packer
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.messages import (
-    check_entity,
-    latent_message,
-    lct_message,
-    lct_value,
-    stamp_of,
-)
-from sage_perception.ros.node import AUTOSTART, CAMERAS, LifecycleNode, Topic, run
+from sage_perception.ros.hearsay import Frame, Hearsay
+from sage_perception.ros.keys import KEY, KEYS, REQUIRE_SIGNATURES, Speaker, TrustedKeys
+from sage_perception.ros.messages import latent_message, stamp_ns
+from sage_perception.ros.node import AUTOSTART, CAMERAS, ENTITIES, LifecycleNode, Topic, run
 from sage_perception.ros.parameters import Parameter
-from sage_perception.trust.keys import KeyFault
 from sage_perception.trust.lct import (
     LCT,
     LONGEST_CHAIN,
     Operation,
     Provenance,
     chain_trust,
+    step_from,
 )
-from sage_perception.trust.signing import signing_key, signs_with
+from sage_perception.trust.telemetry import kl_per_dim
 
 
 class CompressorNode(LifecycleNode):
@@ -46,6 +43,7 @@ class CompressorNode(LifecycleNode):
     PARAMETERS = (
         AUTOSTART,
         CAMERAS,
+        ENTITIES,
         Parameter(
             'model',
             'h_to_l_hybrid',
@@ -75,18 +73,15 @@ class CompressorNode(LifecycleNode):
             maximum=30.0,
             read_only=True,
         ),
-        Parameter(
-            'key',
-            '',
-            'Secret key that codes are signed with: its file, or the folder that holds it, as '
-            'made by `sage keys create`; empty: they are not signed.',
-            read_only=True,
-        ),
+        REQUIRE_SIGNATURES,
+        KEYS,
+        KEY,
     )
     SUBSCRIBES = (
         Topic('trusted', LCTArray, qos.DATA, "The arbiter's: LCTs that may be believed."),
         Topic('agreement', AgreementArray, qos.DATA, "The arbiter's: crops that were matched."),
         Topic('recall', LCTArray, qos.DATA, 'What memory recalls for now, best first.'),
+        Topic('snarc', SnarcArray, qos.DATA, "Memory's: how salient it finds what is seen."),
     )
     PUBLISHES = (
         Topic('h_context', HContext, qos.DATA, 'Contexts of 4096 numbers, with their masks.'),
@@ -100,124 +95,111 @@ class CompressorNode(LifecycleNode):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        self._compressor: Compressor | None = None
+        self._compressor: models.Compressor | None = None
         self._builder: ContextBuilder | None = None
-        self._key = None
-        self._entity = check_entity(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
-        # Later than any this entity has used before, so that a restart is no replay.
-        self._sequence = time.time_ns()
-        self._eyes: dict[str, str] = {}  # the camera of each frame id, for frames without LCTs
-        self._newest: Header | None = None
+        self._speaker: Speaker | None = None
+        self._newest: dict[str, Frame] = {}  # of each camera
+        self._fresh = False
+        self._packers: dict[bytes, Packer] = {}
         self._took = Durations()
         self._kept = self._items = 0.0
         self._contexts = self.publisher('h_context')
         self._codes = self.publisher('l_latent')
-        self._trusted = self.subscribe('trusted', self._see)
+        keys = TrustedKeys(self)
+        self._trusted = Hearsay(self, 'trusted', keys, self._packers)
+        self._recalled = Hearsay(self, 'recall', keys, self._packers)
+        self._seen = self.subscribe('trusted', self._see, guard=self._trusted)
         self.subscribe('agreement', self._agree, timeout_s=0)
-        self._recalled = self.subscribe('recall', self._recall, timeout_s=0)
+        self.subscribe('recall', self._recall, timeout_s=0, guard=self._recalled)
+        self._scored = self.subscribe('snarc', self._score, timeout_s=0)
         self.create_timer(1 / self.parameters.rate, self._tell)
         self.diagnostics.add('context', self._report)
 
     def configure(self) -> None:
         """Load the model and run it once, so that the first context is not late."""
         wanted = self.parameters
+        self._speaker = Speaker(self)
         try:
-            self._key = signing_key(wanted.key, self._entity)
-        except KeyFault as error:
-            raise ConfigurationError(f"parameter 'key': {error}") from error
-        try:
-            compressor = models.load(wanted.model, backend=wanted.backend)
-            if not isinstance(compressor, Compressor):
-                raise models.ModelError(
-                    f'{compressor.id} codes pictures, it compresses no context'
-                )
+            compressor = models.load_compressor(wanted.model, backend=wanted.backend)
             if compressor.layout != context.LAYOUT:
                 raise models.ModelError(
                     f'{compressor.id} is for layout {compressor.layout} of contexts, this is '
                     f'layout {context.LAYOUT}: train it again'
                 )
-            space = LatentSpace.of(compressor.latents, compressor.space_mean, compressor.space_std)
+            mean, std = compressor.space_mean, compressor.space_std
+            space = LatentSpace.of(compressor.latents, mean, std)
+            packer = Packer(mean, std, codebook.installed(compressor.latents))
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         blank = np.zeros((1, context.DIM), np.float32)
         compressor.decompress(compressor.compress(blank, blank))
         self._compressor = compressor
-        self._packers = {compressor.latents.fingerprint: self._packer(compressor)}
-        self._builder = ContextBuilder(
-            space, [self._speaker(camera) for camera in wanted.cameras], wanted.window_s
-        )
+        self._packers[compressor.latents.fingerprint] = packer
+        self._builder = ContextBuilder(space, list(self.speakers().values()), wanted.window_s)
         self.get_logger().info(
             f'{compressor.id} on {compressor.backend}, for contexts of {compressor.latents.name}; '
-            f'speaks as {self._entity!r}, signs with {signs_with(self._key)}'
+            f'speaks as {self._speaker.entity!r}, signs with {self._speaker.signs_with}'
         )
 
-    def _packer(self, compressor: Compressor) -> Packer:
-        """Return what reads packed latents; tokens only where their model is installed here."""
-        folder = models.available().get(compressor.latents.name)
-        book = codebook.read(folder) if folder else None
-        if book is not None and book.fingerprint != compressor.latents.fingerprint:
-            book = None
-        return Packer(compressor.space_mean, compressor.space_std, book)
-
-    def _speaker(self, camera: str) -> str:
-        """Return who speaks for a camera: its namespace."""
-        if camera.startswith('/'):
-            return camera.strip('/')
-        return f'{self.get_namespace()}/{camera}'.strip('/')
-
-    def _see(self, message: LCTArray) -> None:
+    def _see(self, message: LCTArray, publisher: bytes) -> None:
         """Take a frame of the camera whose encoder spoke first, whoever passed it on."""
         if not self.active:
             return
-        try:
-            lcts = [lct_value(lct, self._packers) for lct in message.lcts]
-            if lcts:
-                camera = lcts[0].provenance[0].entity_id if lcts[0].provenance else ''
-                camera = self._eyes[message.header.frame_id] = camera or lcts[0].entity_id
+        for frame in self._trusted.frames(message, publisher):
+            try:
+                self._builder.see(frame.camera, frame.stamp_ns * 1e-9, frame.size, frame.lcts)
+            except ContextError as error:
+                self._seen.reject(str(error))
             else:
-                camera = self._eyes.get(message.header.frame_id)
-            if camera is None:
-                return
-            size = message.source_width, message.source_height
-            stamp = message.header.stamp
-            self._builder.see(camera, stamp.sec + stamp.nanosec * 1e-9, size, lcts)
-        except ValueError as error:
-            self._trusted.reject(str(error))
-            return
-        self._newest = message.header
+                self._newest[frame.camera] = frame
+                self._fresh = True
 
     def _agree(self, message: AgreementArray) -> None:
         if self.active:
-            stamp = message.header.stamp
             self._builder.agree(
-                stamp.sec + stamp.nanosec * 1e-9,
+                stamp_ns(message.header.stamp) * 1e-9,
                 [
                     Match(bytes(pair.lct_a), bytes(pair.lct_b), pair.similarity)
                     for pair in message.agreements
                 ],
             )
 
-    def _recall(self, message: LCTArray) -> None:
+    def _recall(self, message: LCTArray, publisher: bytes) -> None:
         if not self.active:
             return
+        recalled = self._recalled.lcts(message, publisher)
+        # Nobody signs that nothing is recalled.
+        if recalled or not self.parameters.require_signatures:
+            self._builder.recall([lct.latent for lct in recalled])
+
+    def _score(self, message: SnarcArray) -> None:
+        if not self.active:
+            return
+        scores = {
+            score.track_id: Snarc(*(getattr(score.snarc, part.name) for part in fields(Snarc)))
+            for score in message.scores
+        }
         try:
-            self._builder.recall([lct_value(lct, self._packers).latent for lct in message.lcts])
+            stamp_s = stamp_ns(message.header.stamp) * 1e-9
+            self._builder.score(message.camera, stamp_s, scores)
         except ValueError as error:
-            self._recalled.reject(str(error))
+            self._scored.reject(str(error))
 
     def _tell(self) -> None:
         """Publish the context of now, if there is anything new, and its code."""
-        if not self.active or self._newest is None:
+        if not self.active or not self._fresh:
             return
         begun = time.perf_counter()
-        newest, self._newest = self._newest, None
+        self._fresh = False
         made = self._builder.build()
-        header = Header(stamp=stamp_of(round(made.stamp_s * 1e9)), frame_id=newest.frame_id)
+        # Its own stamp: seconds in float64 are some hundred nanoseconds apart.
+        newest = max(self._newest.values(), key=lambda frame: frame.stamp_ns)
         if self._contexts.get_subscription_count():
-            self._contexts.publish(self._message(made, header))
-        array = LCTArray(header=header)
+            self._contexts.publish(self._message(made, newest.header))
+        array = LCTArray(header=newest.header)
         if made.keys:
-            array.lcts.append(lct_message(self._compressed(made, begun), key=self._key))
+            code = self._compressed(made, newest.stamp_ns, begun)
+            array.lcts.append(self._speaker.say(code))
         self._codes.publish(array)
         self._items = len(made.keys)
         self._took.add(time.perf_counter() - begun)
@@ -232,7 +214,7 @@ class CompressorNode(LifecycleNode):
             latent=latent_message(latent),
         )
 
-    def _compressed(self, made: context.HContext, begun: float) -> LCT:
+    def _compressed(self, made: context.HContext, stamp_ns: int, begun: float) -> LCT:
         """Return the code of a context, answerable for what it was made of.
 
         It hangs on the most salient LCT; a context has more parents than a chain has room for, so
@@ -248,29 +230,27 @@ class CompressorNode(LifecycleNode):
         believed = np.mean([lct.trust for lct in others])
         hop = self._kept * min(believed / leader.trust, 1.0) if leader.trust else 0.0
         model = self._compressor.id
-        room = max(LONGEST_CHAIN - len(leader.provenance), 1)
-        named = {step.parent_id for step in leader.provenance}
-        parents = [leader.id]
-        parents += [lct.id for lct in others[1:] if lct.id not in named][: room - 1]
-        steps = tuple(
-            Provenance(Operation.COMPRESS, self._entity, model, parent, hop if not number else 1.0)
-            for number, parent in enumerate(parents)
-        )
-        chain = leader.provenance + steps
+        entity, compress = self._speaker.entity, Operation.COMPRESS
+        chain = (*leader.provenance, step_from(leader, compress, entity, model, hop))
+        named = {step.parent_id for step in chain}
+        for lct in others[1:]:
+            if lct.id not in named and len(chain) < LONGEST_CHAIN:
+                chain += (Provenance(compress, entity, model, lct.id),)
         telemetry = Telemetry(
             trust=self._kept,
-            kl_per_dim=float(np.mean(np.square(mean) + np.exp(log_var) - 1 - log_var) / 2),
+            kl_per_dim=float(kl_per_dim(mean[0], log_var[0])),
             latent_norm=float(np.linalg.norm(mean)),
             time_s=time.perf_counter() - begun,
         )
         latent = Latent(mean[0], log_var[0], LatentKind.L_CONTEXT, model, telemetry=telemetry)
-        self._sequence += 1
-        stamp_ns = round(made.stamp_s * 1e9)
-        return LCT(self._entity, self._sequence, stamp_ns, latent, chain, chain_trust(chain))
+        return LCT(entity, self._speaker.next(), stamp_ns, latent, chain, chain_trust(chain))
 
     def cleanup(self) -> None:
         """Let go of the model, the key and what was seen."""
-        self._compressor = self._builder = self._key = self._newest = None
+        self._compressor = self._builder = self._speaker = None
+        self._packers.clear()
+        self._newest.clear()
+        self._fresh = False
 
     def _report(self) -> Report:
         if self._compressor is None:
@@ -281,14 +261,14 @@ class CompressorNode(LifecycleNode):
             'cameras': ', '.join(self._builder.cameras),
             'items': self._items,
             'energy_retained': self._kept,
-            'signs_with': signs_with(self._key),
+            'signs_with': self._speaker.signs_with,
             'context_p50_ms': self._took.percentile_ms(50),
             'context_p95_ms': self._took.percentile_ms(95),
             'active': self.active,
         }
         if not self.active:
             return WARN, 'not active', figures
-        return OK, 'compressing' if self._key else 'compressing, unsigned', figures
+        return OK, 'compressing' if self._speaker.key else 'compressing, unsigned', figures
 
 
 def main(args: list[str] | None = None) -> None:

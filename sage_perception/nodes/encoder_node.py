@@ -12,7 +12,6 @@ from functools import partial
 
 import cv2
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeSet
 from sage_msgs.srv import DecodeLatent, EncodeImage
 from sensor_msgs.msg import Image
@@ -27,13 +26,12 @@ from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message, to_mono, to_rgb
+from sage_perception.ros.keys import KEY, Speaker
 from sage_perception.ros.messages import (
     budget_message,
-    check_entity,
     latent_bytes,
     latent_message,
     latent_value,
-    lct_message,
     model_info_message,
     model_value,
     probe_set_message,
@@ -46,10 +44,9 @@ from sage_perception.ros.worker import Worker
 from sage_perception.trust import probes, statements
 from sage_perception.trust.fitted import telemetry_trust_of
 from sage_perception.trust.health import TRUST
-from sage_perception.trust.keys import KeyFault
 from sage_perception.trust.lct import LCT, Operation, Provenance
-from sage_perception.trust.signing import signing_key, signs_with
-from sage_perception.trust.telemetry import ErrorMemory
+from sage_perception.trust.telemetry import ErrorMemory, kl_per_dim
+from sage_perception.vision.crops import to_pixels
 
 
 class EncoderNode(LifecycleNode):
@@ -70,9 +67,7 @@ class EncoderNode(LifecycleNode):
             choices=('auto', 'torch', 'onnxruntime'),
             read_only=True,
         ),
-        Parameter(
-            'device', 'auto', 'auto, cpu, or a torch device such as cuda:0.', read_only=True
-        ),
+        Parameter('device', 'auto', 'auto, cpu or cuda.', read_only=True),
         Parameter(
             'precision',
             'fp32',
@@ -84,7 +79,7 @@ class EncoderNode(LifecycleNode):
             'wire',
             'float32',
             'Form in which latents travel. Of 64 numbers: float32 256 bytes, and as many for the '
-            'variance, which the others leave out; float16 128; int8 64; entropy_int8 about 34; '
+            'variance, which the others leave out; float16 128; int8 64; entropy_int8 about 40; '
             'vq the tokens of the codebook in the folder of the model.',
             choices=tuple(form.name.lower() for form in Form),
             read_only=True,
@@ -95,13 +90,7 @@ class EncoderNode(LifecycleNode):
             "Who speaks in the LCTs; empty: the node's namespace.",
             read_only=True,
         ),
-        Parameter(
-            'key',
-            '',
-            'Secret key that LCTs are signed with: its file, or the folder that holds it, as made '
-            'by `sage keys create`; empty: LCTs are not signed.',
-            read_only=True,
-        ),
+        KEY,
         Parameter(
             'measure_every',
             3,
@@ -152,15 +141,10 @@ class EncoderNode(LifecycleNode):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        self._codec = self._packer = self._key = self._trust = self._refiner = None
+        self._codec = self._packer = self._speaker = self._trust = self._refiner = None
         self._health = 1.0
         self._fault = ''
         self._form = Form[self.parameters.wire.upper()]
-        self._entity = check_entity(
-            self.parameters.entity_id or self.get_namespace().strip('/') or self.get_name()
-        )
-        # Later than any this entity has used before, so that a restart is no replay.
-        self._sequence = time.time_ns()
         self._took = Durations()
         self._memory = ErrorMemory(self.parameters.measure_every)
         self._worst = self._bytes = math.nan
@@ -178,12 +162,9 @@ class EncoderNode(LifecycleNode):
     def configure(self) -> None:
         """Load the model, run it once so that the first frame is not late, and say what it is."""
         wanted = self.parameters
+        speaker = Speaker(self, wanted.entity_id or self.get_namespace().strip('/'))
         try:
-            key = signing_key(wanted.key, self._entity)
-        except KeyFault as error:
-            raise ConfigurationError(f"parameter 'key': {error}") from error
-        try:
-            codec = models.load(
+            codec = models.load_codec(
                 wanted.model,
                 backend=wanted.backend,
                 device=wanted.device,
@@ -198,18 +179,18 @@ class EncoderNode(LifecycleNode):
                 'make one with `sage codebook`, or choose another form'
             )
         self._refiner = self._new_refiner(wanted) if wanted.refine_budget_ms else None
-        self._codec, self._packer, self._key, self._trust = codec, packer, key, trust
+        self._codec, self._packer, self._speaker, self._trust = codec, packer, speaker, trust
         self._encode(np.zeros((1, *self._shape), np.float32))
         now = self.get_clock().now().to_msg()
-        self._info.publish(model_info_message(codec, now, self._entity, key))
-        self._worker.do(partial(self._say_probes, codec, key))
+        self._info.publish(model_info_message(codec, now, speaker.entity, speaker.key))
+        self._worker.do(partial(self._say_probes, codec, speaker))
         self.get_logger().info(
             f'{self._codec.id} on {self._codec.backend}, {self._codec.device}, '
-            f'{self._codec.precision}; speaks as {self._entity!r}, '
-            f'signs with {signs_with(key)}'
+            f'{self._codec.precision}; speaks as {speaker.entity!r}, '
+            f'signs with {speaker.signs_with}'
         )
 
-    def _say_probes(self, codec: models.Codec, key: Ed25519PrivateKey | None) -> None:
+    def _say_probes(self, codec: models.Codec, speaker: Speaker) -> None:
         """Publish the latents of the probes, by which others measure how far they can use ours."""
         if codec.latent_dim > statements.MOST_DIMENSIONS:
             raise ValueError(
@@ -217,8 +198,8 @@ class EncoderNode(LifecycleNode):
                 f'{statements.MOST_DIMENSIONS}: others cannot measure them'
             )
         latents = probes.probe_latents(codec)
-        said = statements.ProbeSet(self._entity, time.time_ns(), codec.id, latents)
-        message = probe_set_message(said, self.get_clock().now().to_msg(), key)
+        said = statements.ProbeSet(speaker.entity, time.time_ns(), codec.id, latents)
+        message = probe_set_message(said, self.get_clock().now().to_msg(), speaker.key)
         if codec is self._codec:
             self._probes.publish(message)
 
@@ -242,7 +223,7 @@ class EncoderNode(LifecycleNode):
         if not self.active:
             return
         begun = time.perf_counter()
-        array = LCTArray(header=message.header)
+        array = LCTArray(header=message.header, camera=self._speaker.entity)
         array.source_width, array.source_height = message.source_width, message.source_height
         self._health = TRUST.get(message.fault, 0.0)
         kept, pictures = [], []
@@ -263,7 +244,7 @@ class EncoderNode(LifecycleNode):
             for latent in latents:
                 try:
                     lct = self._said(latent, stamp)
-                    array.lcts.append(lct_message(lct, self._form, self._packer, self._key))
+                    array.lcts.append(self._speaker.say(lct, self._form, self._packer))
                 except ValueError as error:
                     self._crops.reject(str(error))
             if self.parameters.emit != 'latents':
@@ -315,7 +296,7 @@ class EncoderNode(LifecycleNode):
         if refine:
             mean, told = refine(pictures, mean)
         errors = self._measure(mean, pictures, [track for _, track in places])
-        kl = (np.square(mean) + np.exp(log_var) - 1 - log_var).mean(axis=1) / 2
+        kl = kl_per_dim(mean, log_var)
         trust = health * self._trust(errors, kl, mean, pictures)
         refined_s = sum(each.time_s for each in told)
         each_s = (time.perf_counter() - begun - refined_s) / len(pictures)
@@ -374,10 +355,9 @@ class EncoderNode(LifecycleNode):
         return np.stack([unpack(pack(z, self._form), self._form) for z in mean])
 
     def _said(self, latent: Latent, stamp: int) -> LCT:
-        self._sequence += 1
-        trust = latent.telemetry.trust
-        step = Provenance(Operation.ENCODE, self._entity, latent.model, trust=trust)
-        return LCT(self._entity, self._sequence, stamp, latent, (step,), trust)
+        entity, trust = self._speaker.entity, latent.telemetry.trust
+        step = Provenance(Operation.ENCODE, entity, latent.model, trust=trust)
+        return LCT(entity, self._speaker.next(), stamp, latent, (step,), trust)
 
     def _require_model(self) -> None:
         if self._codec is None:
@@ -405,7 +385,7 @@ class EncoderNode(LifecycleNode):
         except (ValueError, models.ModelError) as error:
             response.message = str(error)
             return response
-        pixels = np.rint(picture.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+        pixels = to_pixels(picture)
         encoding = 'rgb8' if pixels.shape[2] == 3 else 'mono8'
         response.image = to_message(pixels, encoding, EncodeImage.Request().image.header)
         response.success = True
@@ -413,7 +393,7 @@ class EncoderNode(LifecycleNode):
 
     def cleanup(self) -> None:
         """Let go of the model and the key."""
-        self._codec = self._packer = self._key = self._trust = self._refiner = None
+        self._codec = self._packer = self._speaker = self._trust = self._refiner = None
 
     def close(self) -> None:
         """Publish no more."""
@@ -427,8 +407,8 @@ class EncoderNode(LifecycleNode):
             'model': self._codec.id,
             'backend': self._codec.backend,
             'device': self._codec.device,
-            'entity': self._entity,
-            'signs_with': signs_with(self._key),
+            'entity': self._speaker.entity,
+            'signs_with': self._speaker.signs_with,
             'active': self.active,
             'wire': self.parameters.wire,
             'bytes_per_latent': self._bytes,
@@ -442,7 +422,7 @@ class EncoderNode(LifecycleNode):
             return WARN, 'not active', figures
         if self._fault:
             return WARN, f'not refined: {self._fault}', figures
-        return OK, 'encoding' if self._key else 'encoding, unsigned', figures
+        return OK, 'encoding' if self._speaker.key else 'encoding, unsigned', figures
 
 
 def main(args: list[str] | None = None) -> None:

@@ -8,7 +8,6 @@ import math
 import sys
 import time
 from collections import Counter, OrderedDict, deque
-from dataclasses import replace
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -35,22 +34,13 @@ from sage_perception.models import ModelError, artefact, codebook
 from sage_perception.models.registry import resolve
 from sage_perception.models.wire import Packer
 from sage_perception.ros import qos
-from sage_perception.ros.diagnostics import ERROR, OK, WARN, Durations, Report
+from sage_perception.ros.diagnostics import ERROR, OK, Durations, Report
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.keys import KEYS, TrustedKeys
-from sage_perception.ros.messages import (
-    check_entity,
-    latent_value,
-    lct_as_sent,
-    lct_message,
-    stamp_ns,
-    unpack,
-)
+from sage_perception.ros.hearsay import Frame, Hearsay, claimed_camera
+from sage_perception.ros.keys import KEY, KEYS, REQUIRE_SIGNATURES, Speaker, TrustedKeys
+from sage_perception.ros.messages import latent_value, stamp_ns
 from sage_perception.ros.node import Node, Service, Topic, run
 from sage_perception.ros.parameters import Parameter
-from sage_perception.trust.keys import KeyFault
-from sage_perception.trust.lct import LCT, Refusal
-from sage_perception.trust.signing import signing_key, signs_with, verify
 
 # The arbiter tells of agreement this long after what it trusts, at most.
 PATIENCE_S = 0.25
@@ -60,10 +50,6 @@ FRAMES_WAITING = 64
 AGREEMENTS = 1024
 MOST_ANSWERS = 64
 ANSWERS = 10
-
-
-class NotBelieved(ValueError):
-    """An LCT that is well formed, and not believed all the same; says why in a word or two."""
 
 
 class MemoryNode(Node):
@@ -140,21 +126,9 @@ class MemoryNode(Node):
             minimum=0.0,
             maximum=1e6,
         ),
-        Parameter(
-            'require_signatures',
-            False,
-            'Remember only what is signed with a trusted key: anybody may speak on the topic of '
-            'the arbiter. false: also what is unsigned of whoever has no trusted key.',
-            read_only=True,
-        ),
+        REQUIRE_SIGNATURES,
         KEYS,
-        Parameter(
-            'key',
-            '',
-            'Secret key that recalled LCTs are signed with: its file, or the folder that holds '
-            'it, as made by `sage keys create`; empty: they are not signed.',
-            read_only=True,
-        ),
+        KEY,
     )
     SUBSCRIBES = (
         Topic('trusted', LCTArray, qos.DATA, 'LCTs that the arbiter believes, of any camera.'),
@@ -187,30 +161,26 @@ class MemoryNode(Node):
 
     def setup(self) -> None:
         """Open the memory and create the endpoints."""
-        self._entity = check_entity(f'{self.get_namespace()}/{self.get_name()}'.strip('/'))
-        self._sequence = time.time_ns()
-        self._place = self.parameters.store or default_place(self._entity)
-        self._keys = TrustedKeys(self)
+        self._speaker = Speaker(self)
+        self._place = self.parameters.store or default_place(self._speaker.entity)
         self._read_model()
+        self._trusted = Hearsay(self, 'trusted', TrustedKeys(self), self._packers)
         self._fault, self._failed_at = '', 0.0
         self._memory: EpisodicMemory | None = None
-        try:
-            self._key = signing_key(self.parameters.key, self._entity)
-        except KeyFault as error:
-            raise ConfigurationError(f"parameter 'key': {error}") from error
         try:
             self._memory = self._open_memory()
         except StoreFault as error:
             raise ConfigurationError(f"parameter 'store': {error}") from error
-        self._waiting: deque[tuple[float, LCTArray]] = deque(maxlen=FRAMES_WAITING)
-        self._present: dict[str, tuple[LCTArray, list[LCT]]] = {}
+        self._store = str(self._memory.store)  # without the password
+        self._waiting: deque[tuple[float, LCTArray, bytes]] = deque(maxlen=FRAMES_WAITING)
+        self._present: dict[str, Frame] = {}
         self._agreements: OrderedDict[bytes, float] = OrderedDict()
-        self._counts = Counter(observed=0, stored=0, refused=0, forgotten=0, recalled=0)
+        self._counts = Counter(observed=0, stored=0, forgotten=0, recalled=0)
         self._held, self._size_bytes = 0, 0
         self._took = Durations()
         self._snarc = self.publisher('snarc')
         self._recall = self.publisher('recall')
-        self.subscribe('trusted', self._receive)
+        self.subscribe('trusted', self._receive, guard=self._trusted)
         self.subscribe('agreement', self._note_agreement, timeout_s=0)
         self.subscribe('reward', self._note_reward, timeout_s=0)
         self.serve('~/query', self._answer)
@@ -258,8 +228,8 @@ class MemoryNode(Node):
 
     # What comes in
 
-    def _receive(self, message: LCTArray) -> None:
-        self._waiting.append((time.monotonic(), message))
+    def _receive(self, message: LCTArray, publisher: bytes) -> None:
+        self._waiting.append((time.monotonic(), message, publisher))
 
     def _note_agreement(self, message: AgreementArray) -> None:
         for agreement in message.agreements:
@@ -278,91 +248,57 @@ class MemoryNode(Node):
 
     def _observe(self) -> None:
         """Judge the newest frame of each camera whose agreement must be known by now."""
-        frames: dict[str, LCTArray] = {}
+        due = []
         while self._waiting and self._waiting[0][0] <= time.monotonic() - PATIENCE_S:
-            _, message = self._waiting.popleft()
-            frames[message.header.frame_id] = message
+            due.append(self._waiting.popleft())
         if self._memory is None:
             return
-        for camera, message in frames.items():
-            lcts = self._values(message)
+        frames: dict[str, Frame] = {}
+        for _, message, publisher in reversed(due):
+            # An older one of a camera only if nothing newer is believed of it.
+            if claimed_camera(message) not in frames:
+                for frame in self._trusted.frames(message, publisher):
+                    frames.setdefault(frame.camera, frame)
+        for camera, frame in frames.items():
             start = time.monotonic()
             try:
-                seen = self._memory.observe(lcts, self._agreements)
+                seen = self._memory.observe(frame.lcts, self._agreements)
             except StoreFault as error:
                 self._give_up(error)
                 return
             self._took.add(time.monotonic() - start)
-            self._present[camera] = (message, lcts)
-            self._count(seen)
-            scores = [_score_message(each) for each in seen if not each.fault]
-            self._snarc.publish(SnarcArray(header=message.header, scores=scores))
-
-    def _values(self, message: LCTArray) -> list[LCT]:
-        values = []
-        for lct in message.lcts:
-            try:
-                values.append(self._believed(lct))
-            except NotBelieved as error:
-                self._refuse(str(error), f'of {lct.entity_id!r}')
-            except ValueError as error:
-                self._refuse(Refusal.MALFORMED.value, str(error))
-        return values
-
-    def _believed(self, message: LCTMessage) -> LCT:
-        """Return an LCT; raises `NotBelieved`, and `ValueError` for what is none."""
-        lct, wire = lct_as_sent(message)
-        refusal = verify(
-            lct,
-            self._keys.store,
-            wire=wire,
-            require_signature=self.parameters.require_signatures,
-        )
-        if refusal:
-            raise NotBelieved(refusal.value)
-        return replace(lct, latent=unpack(lct.latent, wire, self._packers))
-
-    def _count(self, seen: list[Observed]) -> None:
-        self._counts['stored'] += sum(each.stored for each in seen)
-        for each in seen:
-            if each.fault:
-                self._refuse(each.fault, f'of {each.lct.entity_id!r}')
-            else:
-                self._counts['observed'] += 1
-
-    def _refuse(self, why: str, detail: str) -> None:
-        self._counts['refused'] += 1
-        self._counts[f'refused: {why}'] += 1
-        self.get_logger().warning(
-            f'not remembered: {why}, {detail} ({self._counts["refused"]} so far)',
-            throttle_duration_sec=5.0,
-        )
+            self._present[camera] = frame
+            self._counts['stored'] += sum(each.stored for each in seen)
+            self._counts['observed'] += len(seen)
+            scores = [_score_message(each) for each in seen]
+            self._snarc.publish(SnarcArray(header=frame.header, scores=scores, camera=camera))
 
     def _publish_recall(self) -> None:
         present, self._present = self._present, {}
         if self._memory is None or not self._recall.get_subscription_count():
             return
         after_ns = round(self.parameters.recall_after_s * 1e9)
-        for message, lcts in present.values():
-            before_ns = stamp_ns(message.header.stamp) - after_ns
+        for camera, frame in present.items():
+            before_ns = frame.stamp_ns - after_ns
             try:
-                hits = self._memory.recall(lcts, before_ns, self.parameters.recall_count)
+                hits = self._memory.recall(frame.lcts, before_ns, self.parameters.recall_count)
             except StoreFault as error:
                 self._give_up(error)
                 return
             self._counts['recalled'] += len(hits)
             self._recall.publish(
                 LCTArray(
-                    header=message.header,
-                    source_width=message.source_width,
-                    source_height=message.source_height,
+                    header=frame.header,
+                    source_width=frame.size[0],
+                    source_height=frame.size[1],
                     lcts=[self._recalled(hit) for hit in hits],
+                    camera=camera,
                 )
             )
 
-    def _recalled(self, hit: Hit):
-        self._sequence += 1
-        return lct_message(recalled(hit.entry, self._entity, self._sequence), key=self._key)
+    def _recalled(self, hit: Hit) -> LCTMessage:
+        speaker = self._speaker
+        return speaker.say(recalled(hit.entry, speaker.entity, speaker.next()))
 
     def _commit(self) -> None:
         if self._memory is None:
@@ -420,7 +356,7 @@ class MemoryNode(Node):
 
     def _remember(self, request: Remember.Request, response: Remember.Response):
         def keep():
-            self._counts['stored'] += self._memory.remember(self._believed(request.lct))
+            self._counts['stored'] += self._memory.remember(self._trusted.vouched(request.lct))
 
         return self._serve(response, keep)
 
@@ -455,14 +391,13 @@ class MemoryNode(Node):
             'entries': self._held,
             'capacity': self.parameters.capacity,
             'size_mb': self._size_bytes / 1e6,
-            'store': str(self._place) if self._memory is None else str(self._memory.store),
+            'store': self._store,
+            'unreadable': self._memory.store.unreadable if self._memory is not None else 0,
             'observe_ms_p95': self._took.percentile_ms(95),
-            'signs_with': signs_with(self._key),
+            'signs_with': self._speaker.signs_with,
         }
         if self._memory is None:
             return ERROR, f'without memory: {self._fault}', figures
-        if self._keys.fault:
-            return WARN, self._keys.fault, figures
         return OK, f'{self._held} memories', figures
 
 

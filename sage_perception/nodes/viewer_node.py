@@ -25,6 +25,7 @@ from sage_perception.ros.images import to_jpeg, to_message, to_rgb
 from sage_perception.ros.messages import latent_value, model_value, roi_value, stamp_ns
 from sage_perception.ros.node import CAMERAS, Node, Topic, run
 from sage_perception.ros.parameters import Parameter
+from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_colour
 
 
@@ -56,6 +57,8 @@ class _Camera:
         if self.frame and stamp_ns(message.header.stamp) >= stamp_ns(self.frame.header.stamp):
             self.crops_gate.is_open = False
             self.awaited = message.header
+            if not message.crops:  # Of nothing an arbiter may say nothing.
+                self.take_lcts(LCTArray(header=message.header))
 
     def take_lcts(self, message: LCTArray) -> None:
         """Take the latents that are waited for."""
@@ -102,9 +105,9 @@ class ViewerNode(Node):
     def setup(self) -> None:
         """Load the decoder and create the endpoints."""
         try:
-            self._codec = models.load(self.parameters.model)
+            self._codec = models.load_codec(self.parameters.model)
             self._packers = {self._codec.id.fingerprint: Packer.of(self._codec)}
-        except (models.ModelError, ValueError) as error:
+        except ValueError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         self._cameras = {camera: _Camera() for camera in self.parameters.cameras}
         self._agreement: AgreementArray | None = None
@@ -169,9 +172,7 @@ class ViewerNode(Node):
                 lcts[key], latents[key] = lct, mean
         decoded = {}
         if latents:
-            pictures = self._codec.decode(np.stack(list(latents.values())))
-            pictures = np.nan_to_num(pictures).clip(0, 1) * 255
-            pictures = np.rint(pictures).astype(np.uint8).transpose(0, 2, 3, 1)
+            pictures = to_pixels(self._codec.decode(np.stack(list(latents.values()))))
             decoded = dict(zip(lcts, pictures, strict=True))
         tiles = []
         for crop in crops.crops:

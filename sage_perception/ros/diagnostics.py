@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,26 +23,33 @@ Report = tuple[bytes, str, dict[str, Any]]
 
 
 class Rate:
-    """How many times a second something happened, over the last `window_s` seconds."""
+    """How many times a second something happened, over the last `window_s` seconds.
+
+    One thread may note it and another ask.
+    """
 
     def __init__(self, window_s: float = 5.0):
         self.count = 0
+        self._lock = threading.Lock()
         self._window_s = window_s
         self._since = time.monotonic()
         self._times: deque[float] = deque()
 
     def tick(self) -> None:
         """Note that it happened."""
-        self.count += 1
-        self._times.append(time.monotonic())
-        self._forget()
+        with self._lock:
+            self.count += 1
+            self._times.append(time.monotonic())
+            self._forget()
 
     @property
     def hz(self) -> float:
         """Return the rate, Hz."""
-        self._forget()
+        with self._lock:
+            self._forget()
+            happened = len(self._times)
         span = min(self._window_s, time.monotonic() - self._since)
-        return len(self._times) / span if span > 0 else 0.0
+        return happened / span if span > 0 else 0.0
 
     def _forget(self) -> None:
         oldest = time.monotonic() - self._window_s

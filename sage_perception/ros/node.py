@@ -57,6 +57,14 @@ CAMERAS = Parameter(
     read_only=True,
 )
 
+ENTITIES = Parameter(
+    'entities',
+    '',
+    'Who speaks for a camera where that is not its namespace, as camera=entity, separated by '
+    'commas; with signatures required an arbiter believes nobody else on its topics.',
+    read_only=True,
+)
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -176,6 +184,14 @@ class _Endpoints:
         self.diagnostics.watch(monitor)
         return monitor
 
+    def speakers(self) -> dict[str, str]:
+        """Return who speaks for each camera: its namespace, unless `ENTITIES` names another."""
+        home = self.get_namespace().strip('/')
+        return {
+            camera: camera.strip('/') if camera[0] == '/' else f'{home}/{camera}'.strip('/')
+            for camera in self.parameters.cameras
+        } | self.parameters.by_camera('entities')
+
     def serve(self, name: str, callback: Callable, group=None) -> None:
         """Offer the service that `SERVES` describes; `group` is a callback group."""
         service = _find(self.SERVES, name)
@@ -241,8 +257,9 @@ class LifecycleNode(_Endpoints, RosLifecycleNode):
     def on_deactivate(self, state) -> TransitionCallbackReturn:
         """Cease to work."""
         self.active = False
-        self._transition(self.deactivate, TransitionCallbackReturn.ERROR)
-        return super().on_deactivate(state)
+        result = self._transition(self.deactivate, TransitionCallbackReturn.ERROR)
+        ceased = result == TransitionCallbackReturn.SUCCESS
+        return super().on_deactivate(state) if ceased else result
 
     def on_cleanup(self, state) -> TransitionCallbackReturn:
         """Release everything."""

@@ -22,7 +22,7 @@ NEWEST = _profile(depth=1, reliable=False)
 RECENT = _profile(depth=10, reliable=False)
 # Crops: a busy encoder skips some rather than fall behind.
 FRESH = _profile(depth=3)
-# Latents and agreements: none may be lost.
+# Latents and agreements: kept until they are taken, while no more than ten wait.
 DATA = _profile(depth=10)
 # Where many may speak: what one of them floods is not to push the others out.
 HEARD = _profile(depth=200)

@@ -17,6 +17,7 @@ from sage_perception.training.baselines import Components, downsample, mean_colo
 from sage_perception.training.data import to_model
 from sage_perception.training.image_codecs import CODECS, Encoded, Ladder, require_codecs
 from sage_perception.training.scores import Judge, Tree, fidelity
+from sage_perception.vision.crops import to_pixels
 
 CURVE = (0, 5, 10, 20, 35, 50, 65, 80, 95)  # quality settings that a rate curve is drawn through
 STEPS = (0.1, 0.2, 0.4, 0.8, 1.6)  # of the entropy-coded latent, for its curve
@@ -86,7 +87,7 @@ class Comparison:
 
     def _ladders(self, x: np.ndarray) -> list[tuple[str, list[Ladder]]]:
         """Return every crop at all settings of each image codec."""
-        images = np.rint(np.moveaxis(x, 1, 3) * 255).astype(np.uint8)
+        images = to_pixels(x)
         images = images[..., 0] if images.shape[3] == 1 else images
         return [(name, [Ladder(name, image) for image in images]) for name in CODECS]
 

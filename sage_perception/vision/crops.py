@@ -26,6 +26,14 @@ def square_roi(center: tuple[float, float], side: float, width: int, height: int
     return Roi(x, y, side, side)
 
 
+def to_pixels(x: np.ndarray) -> np.ndarray:
+    """Return what a model makes of latents, float `[…, C, S, S]`, as uint8 `[…, S, S, C]`.
+
+    What lies outside of [0, 1] is clipped, what is not a number is black.
+    """
+    return np.rint(np.nan_to_num(np.moveaxis(x, -3, -1)).clip(0, 1) * 255).astype(np.uint8)
+
+
 def crop_image(image: np.ndarray, roi: Roi, size: int, colour: str = 'rgb') -> np.ndarray:
     """Return the region `roi` of `image`, scaled to `size` × `size` pixels.
 

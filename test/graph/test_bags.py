@@ -282,6 +282,28 @@ def test_a_bag_that_breaks_off_anywhere_keeps_what_comes_before(compression, tmp
         assert [again.deserialize(m.topic, m.data) for m in again] == messages[:10]
 
 
+@pytest.mark.parametrize('compression', ['none', 'lz4', 'zstd'])
+def test_a_bag_that_is_damaged_in_the_middle_is_named(compression, tmp_path):
+    rng = np.random.default_rng(3)
+    with BagWriter(tmp_path / 'bag', compression) as bag:
+        bag.add_topic('/health', 'diagnostic_msgs/msg/DiagnosticArray', [RELIABLE])
+        for i in range(30):
+            bag.write('/health', serialize_message(filled(DiagnosticArray, rng)), i)
+            if i % 5 == 4:
+                bag.flush()
+    whole, told = bag.file.read_bytes(), []
+    for place in rng.integers(100, len(whole) - 500, 40):
+        bag.file.write_bytes(whole[:place] + rng.bytes(64) + whole[place + 64 :])
+        try:
+            with open_bag(tmp_path / 'bag') as damaged:
+                list(damaged)
+        except BagError as error:
+            told.append(str(error))
+    assert len(told) > 20  # the others hit what is not read, such as an index
+    named = rf'{tmp_path}/bag (is damaged|cannot be read as a bag): .'
+    assert all(re.match(named, line) for line in told)
+
+
 def test_a_full_disk_ends_the_recorder_with_a_line(peer, start, tmp_path):
     recorder = start(RECORD, '/image', '-o', tmp_path / 'bag')
     publisher = peer.node.create_publisher(Image, '/image', RELIABLE)
@@ -530,11 +552,11 @@ def test_an_interface_package_that_is_missing_is_named_by_the_recorder(start, pe
     ('command', 'arguments', 'line'),
     [
         (record, [], 'nothing to record: name topics, or use --all or --regex'),
-        (record, ['-a', '-o', '{bag}'], '--output: .* exists already: name another, or remove it'),
+        (record, ['-a', '-o', '{bag}'], '.* exists already: name another, or remove it'),
         (record, ['-e', '('], 'argument -e/--regex: .* is no regular expression'),
         (record, ['-a', '-d', '0'], 'argument -d/--duration: 0 is not positive'),
         (record, ['-a', '--compression', 'rar'], 'argument --compression: invalid choice'),
-        (record, ['--repair', '{bag}'], '--repair: .* is whole: nothing to repair'),
+        (record, ['--repair', '{bag}'], '.* is whole: nothing to repair'),
         (replay, ['{bag}x'], 'there is no bag .*x'),
         (replay, ['{text}'], 'text.yaml is no bag: give the directory of one'),
         (replay, ['{junk}'], 'junk.db3 cannot be read as a bag'),
@@ -543,6 +565,7 @@ def test_an_interface_package_that_is_missing_is_named_by_the_recorder(start, pe
         (replay, ['{bag}', '--topics', '/cuont'], 'has no topic /cuont: did you mean /count?'),
         (replay, ['{bag}', '--remap', 'a:=b'], 'has no topic /a: it has /count'),
         (replay, ['{bag}', '--remap', 'a'], "argument --remap: 'a' is not OLD:=NEW"),
+        (replay, ['{bag}', '--remap', 'a:=b-c'], "argument --remap: 'b-c' can be no topic: "),
         (
             replay,
             ['{bag}', '--start-offset', '11'],

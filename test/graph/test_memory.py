@@ -71,10 +71,10 @@ class Life:
         )
         return header
 
-    def show(self, *latents, at_ns=None, entity='cam0'):
+    def show(self, *latents):
         """Let a camera see these; return what the node makes of each."""
-        at_ns = at_ns or self.now_ns()
-        header = self.say([lct(each, at_ns, entity) for each in latents], at_ns)
+        now = self.now_ns()
+        header = self.say([lct(each, now) for each in latents], now)
         return self.of(self.snarc, header).scores
 
     def glance(self, *latents):
@@ -94,10 +94,10 @@ class Life:
         assert answer.success, answer.message
         return answer.memories
 
-    def figures(self):
+    def figures(self, part='memory'):
         count = len(self.graph._health) if hasattr(self.graph, '_health') else 0
         part = self.graph.wait_for(
-            lambda: self.graph.health(count).get('memory: memory'), 'diagnostics'
+            lambda: self.graph.health(count).get(f'memory: {part}'), 'diagnostics'
         )
         return {pair.key: pair.value for pair in part.values}
 
@@ -144,7 +144,8 @@ def test_the_new_is_kept_and_found_by_likeness_time_entity_and_track(life):
 
 def test_what_is_past_and_like_the_present_is_recalled_signed(life, keys):
     long_ago = life.now_ns() - 60 * SECOND
-    [score] = life.show(latent(111), at_ns=long_ago, entity='cam1')
+    past = lct(latent(111), long_ago, 'cam1')
+    assert life.graph.ros.ask(Remember, 'memory/remember', lct=lct_message(past)).success
     header = life.say([lct(latent(111, nudge=0.02), now := life.now_ns())], now)
     recall = life.of(life.recall, header)
     assert (recall.source_width, recall.source_height) == (640, 480)
@@ -153,7 +154,7 @@ def test_what_is_past_and_like_the_present_is_recalled_signed(life, keys):
     assert best.stamp == stamp_of(long_ago)
     value = lct_value(best)
     assert [step.operation for step in value.provenance] == [Operation.ENCODE, Operation.RECALL]
-    assert value.provenance[-1].parent_id == bytes(score.lct)
+    assert value.provenance[-1].parent_id == past.id
     assert value.entity_id == 'memory'
     assert verify(value, TrustStore(keys)) is None
     assert recall.lcts == sorted(recall.lcts, key=lambda m: -cosine(m.latent.mean, 111))
@@ -178,7 +179,7 @@ def test_reward_and_disagreement_are_scored(life):
 
 
 def test_what_cannot_be_remembered_is_refused_and_counted(life):
-    before = life.figures()
+    before = life.figures('belief in trusted')
     now = life.now_ns()
     bad = lct_message(lct(latent(131), now))
     bad.latent.mean[0] = math.nan
@@ -190,8 +191,8 @@ def test_what_cannot_be_remembered_is_refused_and_counted(life):
     header = life.say([bad, packed, alien, unsigned, lct(latent(134), now)], now)
     scores = life.of(life.snarc, header).scores
     assert [(score.track_id, score.stored) for score in scores] == [(134, True)]
-    after = life.figures()
-    for why in ('not finite', 'malformed', 'another model', 'unsigned'):
+    after = life.figures('belief in trusted')
+    for why in ('not finite', 'malformed', 'wrong fingerprint', 'unsigned'):
         assert int(after[f'refused: {why}']) == int(before.get(f'refused: {why}', 0)) + 1
     answer = life.graph.ros.ask(QueryMemory, 'memory/query', like=[latent_message(alien.latent)])
     assert (answer.success, answer.memories) == (False, [])

@@ -4,9 +4,11 @@
 
 import pytest
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 
+from sage_perception.nodes.camera_node import CameraNode
 from sage_perception.ros.calibration import load_camera_info
 from sage_perception.ros.errors import ConfigurationError
 
@@ -30,6 +32,24 @@ GOOD = {
 def write(path, **changes):
     path.write_text(yaml.safe_dump({**GOOD, **changes}))
     return path
+
+
+def test_the_calibration_of_another_resolution_is_not_published(ros, tmp_path):
+    path = write(tmp_path / 'camera.yaml', image_width=1280, image_height=720)
+    infos = ros.collect(CameraInfo, 'camera_info')
+    health = ros.collect(DiagnosticArray, '/diagnostics')
+    source = 'source:=synthetic://?width=160&height=120'
+    ros.make(CameraNode, '-p', source, '-p', f'camera_info_url:={path}')
+    info = ros.wait_for(lambda: infos and infos[0], 'a calibration')
+    assert (info.width, info.height) == (160, 120)
+    assert not any(info.k)
+
+    def told():
+        statuses = [s for array in health for s in array.status if s.name.endswith('capture')]
+        return statuses and statuses[-1].level == DiagnosticStatus.WARN and statuses[-1].message
+
+    ros.wait_for(lambda: 'uncalibrated' in (told() or ''), 'a warning')
+    assert f'{path} is for 1280x720 pixels, the frames have 160x120' in told()
 
 
 @pytest.mark.parametrize('name', ['camera.yaml', 'front left#1.yaml'])

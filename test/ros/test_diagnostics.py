@@ -82,6 +82,28 @@ def test_a_rate_is_what_happened_in_the_window(monkeypatch):
     assert rate.hz == 0.0
 
 
+def test_a_rate_may_be_asked_for_while_it_happens(monkeypatch):
+    """Another thread asks just between that the oldest tick is seen and that it is let go."""
+    others = []
+
+    class Moment(float):
+        def __lt__(self, oldest):
+            if now > 0 and not others:
+                others.append(threading.Thread(target=lambda: rate.hz))
+                others[0].start()
+                others[0].join(0.2)  # with a lock it waits, and we go on
+            return float(self) < oldest
+
+    now = 0.0
+    monkeypatch.setattr(diagnostics.time, 'monotonic', lambda: Moment(now))
+    rate = Rate(window_s=1.0)
+    rate.tick()
+    now = 10.0
+    assert rate.hz == 0.0
+    others[0].join()
+    assert rate.count == 1
+
+
 def test_a_rate_is_right_before_its_window_is_full(monkeypatch):
     clock = Clock(monkeypatch)
     rate = Rate(window_s=5.0)

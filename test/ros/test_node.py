@@ -23,15 +23,17 @@ from std_msgs.msg import Header
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.nodes.camera_node import CameraNode
+from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.viewer_node import ViewerNode
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import WARN
 from sage_perception.ros.images import to_message
 from sage_perception.ros.messages import stamp_ns, stamp_of
-from sage_perception.ros.node import EXIT_CONFIGURATION, run
+from sage_perception.ros.node import AUTOSTART, EXIT_CONFIGURATION, LifecycleNode, run
 from sage_perception.vision.synthetic import SyntheticWorld
 
+COMPRESSOR = 'h_to_l_hybrid'
 SMALL = 'source:=synthetic://?seed=1&width=160&height=120'
 
 
@@ -60,10 +62,15 @@ def refusal(capfd, kind, *arguments):
         (CameraNode, f'{SMALL} jpeg_quality:=101', ["'jpeg_quality': 101 is not 1 to 100"]),
         (EncoderNode, 'model:=nope', ["parameter 'model': 'nope'", 'tinyvae', 'folder']),
         (EncoderNode, 'model:=/no/folder', ["parameter 'model': '/no/folder'"]),
+        (EncoderNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of pictures']),
+        (ArbiterNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of pictures']),
+        (ViewerNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of pictures']),
+        (CompressorNode, 'model:=tinyvae', ["parameter 'model'", 'name one of contexts']),
         (EncoderNode, 'backend:=tpu', ["'backend': 'tpu' is not one of auto, torch, onnxruntime"]),
         (EncoderNode, 'precision:=int8', ["'precision': 'int8' is not one of fp32, fp16"]),
         (EncoderNode, 'device:=abacus', ['abacus']),
-        (EncoderNode, f'entity_id:={"r" * 65}', ['65 bytes, 64 are allowed', "'entity_id'"]),
+        (EncoderNode, f'entity_id:={"r" * 65}', ['is no name of an entity: give 1 to 64 bytes']),
+        (EncoderNode, f'entity_id:={"ü" * 40}', ['node /encoder: ', 'is no name of an entity']),
         (ViewerNode, 'model:=nope', ["parameter 'model': 'nope'"]),
         (ViewerNode, 'cameras:=[a,a]', ["parameter 'cameras': ['a', 'a'] is not one name"]),
         (ViewerNode, 'rate:=0', ["parameter 'rate': 0.0 is not 0.1 to 30.0"]),
@@ -252,6 +259,31 @@ def test_a_manager_takes_a_camera_through_its_life(ros):
     assert change(ros, 'ACTIVE_SHUTDOWN')
     assert state(ros) == State.PRIMARY_STATE_FINALIZED
     assert not node.active
+
+
+class Unwilling(LifecycleNode):
+    """Does not cease to work when it is asked for the first time."""
+
+    PARAMETERS = (AUTOSTART,)
+
+    def __init__(self, **options):
+        self.asked = False
+        super().__init__('unwilling', **options)
+
+    def deactivate(self):
+        self.asked, before = True, self.asked
+        if not before:
+            raise OSError('the device does not answer')
+
+
+def test_a_node_that_does_not_cease_to_work_says_so_and_begins_anew(ros, capfd):
+    ros.make(Unwilling)
+    assert not change(ros, 'DEACTIVATE')
+    assert state(ros) == State.PRIMARY_STATE_UNCONFIGURED
+    assert 'OSError: the device does not answer' in capfd.readouterr().err
+    assert change(ros, 'CONFIGURE')
+    assert change(ros, 'ACTIVATE')
+    assert change(ros, 'ACTIVE_SHUTDOWN')
 
 
 def test_what_cannot_be_configured_stays_unconfigured_and_can_be_mended(ros, capfd, tmp_path):

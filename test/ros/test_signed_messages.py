@@ -18,7 +18,7 @@ from sage_perception.ros.messages import lct_message, lct_value
 from sage_perception.trust import LCT, TrustStore, sign, verify
 from sage_perception.trust.canonical import Wire, canonical_form
 from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import Operation, Provenance, chain_trust
+from sage_perception.trust.lct import Operation, Provenance, chain_trust, step_from
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 MODEL = ModelId('m', '1', bytes(range(32)))
@@ -95,18 +95,19 @@ def test_any_byte_that_changes_on_the_way_is_noticed_or_says_nothing(form):
         Roi(1, 2, 3, 4),
         track_id=5,
     )
-    steps = (
-        Provenance(Operation.ENCODE, 'cam1', MODEL, trust=0.5),
-        Provenance(Operation.FUSE, 'cam0', MODEL, b'p' * 16, 1.0),
-    )
+    first = Provenance(Operation.ENCODE, 'cam1', MODEL, trust=0.5)
+    parent = signed(LCT('cam1', 9, 10**9, latent, (first,), 0.5), form)
+    steps = (first, step_from(parent, Operation.FUSE, 'cam0', MODEL))
     lct = signed(LCT('cam0', 1, 10**9, latent, steps, 0.5), form)
     data, store = bytes(serialize_message(lct_message(lct, form, PACKER))), a_store()
+    store.trust('cam1', public_bytes(KEY))
 
     def arriving(data):
         message = deserialize_message(data, sage.LCT)
         return lct_value(message, {MODEL.fingerprint: PACKER}), wire_of(message)
 
-    sent, _ = arriving(data)
+    sent, wire = arriving(data)
+    assert verify(sent, store, wire=wire) is None
     accepted = 0
     for place in range(4, len(data)):  # after CDR's own header
         changed = data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
