@@ -7,16 +7,20 @@
     done
     python bench/compressor.py
 
-All are trained as their configurations say, the hybrid for the fewest steps, on contexts recorded
-from the same files, and are null where they are not yet.
-They are measured on contexts from files kept apart: `retained_r2` on the clips among them,
-`retained_r2_pictures` on scenes made of pictures. The variance is about each number's mean over
-these contexts. `h_to_l_hybrid` is also measured as it ships, on ONNX Runtime.
+All are trained as their configurations say, on contexts recorded from the same files, and are null
+where they are not yet. They are measured on contexts from files kept apart: `retained_r2` on the
+clips among them, `retained_r2_pictures` on scenes made of pictures. The variance is about each
+number's mean over these contexts. `h_to_l_hybrid` is also measured as it ships, on ONNX Runtime.
 
 Probes are read from contexts and from codes by the same kinds of read-out, fitted to training
 contexts: ridge regressions, and `LModule` for the task, to point a camera at where the most
 salient thing will be in half a second. `identity` is the share of contexts in which a classifier
-that has seen half of a held-out run's contexts knows which thing leads in the others.
+that has seen half of a held-out run's contexts knows which thing leads in the others. `bridge` is
+how much of held-out codes is lost on the way through `HRMLatentBridge` and back.
+
+`--choose` measures instead what was chosen: the share of shrinkage, rounds of inference and the
+steps of training of the hybrid, on sources of the training contexts that are left out by turns.
+What is kept apart is not looked at. Writes out/bench/compressor_choice.json.
 
 `--contexts FILE.npz` measures other contexts: `features` [N, parts, width], each of a `scene` [N],
 on scenes kept apart. With HRM_ROOT set to a checkout of the public original
@@ -33,31 +37,36 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sage_perception.context import BLOCKS
-from sage_perception.models import load, pca
+from sage_perception.models import Compressor, load, pca
 from sage_perception.models.h_to_l import (
     VARIANTS,
     HToLCompressor,
     HToLConfig,
     explained_variance,
 )
-from sage_perception.models.l_module import PAN_TILT, LModule
+from sage_perception.models.l_module import PAN_TILT, HRMLatentBridge, LModule
 from sage_perception.training import compression
-from sage_perception.training.config import read_config
-from sage_perception.training.contexts import Contexts
+from sage_perception.training.config import RunConfig, read_config
+from sage_perception.training.contexts import MONTAGES, Contexts
 from sage_perception.training.runs import CHECKPOINT, load_run
 
 BATCH = 16
 LEADERS = compression.LEADING  # things whose salience and geometry are read
 RIDGES = (1e0, 1e1, 1e2, 1e3, 1e4, 1e5)  # tried on part of the training runs
-HEAD_STEPS = 600
+LEAST_SPREAD = 0.1  # added to deviations: what hardly varied in training is not blown up
+HEAD_STEPS = 400
 FOLDS = 5
+CHOICES = 3  # folds over training sources, by which is chosen
+SHRINKAGES, ROUNDS, STEPS = (0.0, 0.5, 0.8, 0.95), (0, 1, 2, 3, 4), (125, 500)
 HITS = 0.15  # half frames: how near the camera is to point
 
 
@@ -77,12 +86,17 @@ def speed(call: Callable) -> dict[str, float]:
     return {'latency_ms_b16': round(took, 3), 'per_s': round(BATCH / took * 1e3)}
 
 
+def clips_among(contexts: Contexts) -> np.ndarray:
+    """Return which contexts are of clips, bool `[N]`, and not of scenes made of pictures."""
+    return np.array([not name.startswith(MONTAGES) for name in contexts.sources])[contexts.source]
+
+
 class Measured:
     """Held-out contexts in two parts, and what is retained of them."""
 
     def __init__(self, apart: Contexts):
         self.values, self.mask = compression.tensors(apart).tensors
-        self.clips = torch.from_numpy(np.array(apart.sources)[apart.source] != 'pictures')
+        self.clips = torch.from_numpy(clips_among(apart))
 
     def retained(self, kept: Tensor) -> dict[str, float]:
         """Return the explained variance of both parts by a reconstruction `[N, 4096]`."""
@@ -95,16 +109,23 @@ class Measured:
         }
 
 
-def measure_pca(seen: Contexts, apart: Measured) -> tuple[dict, pca.Pca]:
-    """Return the figures of 256 principal components, fitted to the training contexts."""
+def fit_pca(seen: Contexts) -> tuple[Tensor, Tensor]:
+    """Return the mean `[4096]` of training contexts and 256 principal components `[256, 4096]`."""
     values, mask = compression.tensors(seen).tensors
     mean = (values * mask).sum(0) / mask.sum(0).clamp_min(1)
-    fitted = pca.fit(((values - mean) * mask).numpy(), 256)
-    components = torch.from_numpy(fitted.components)
-    code = ((apart.values - mean) * apart.mask) @ components.T
+    return mean, torch.from_numpy(pca.fit(((values - mean) * mask).numpy(), 256).components)
+
+
+def measure_pca(seen: Contexts, apart: Measured) -> dict:
+    """Return the figures of 256 principal components, fitted to the training contexts."""
+    mean, components = fit_pca(seen)
+    kept = ((apart.values - mean) * apart.mask) @ components.T @ components + mean
     batch, known = apart.values[:BATCH], apart.mask[:BATCH]
-    figures = {'params': 2 * components.numel(), **apart.retained(code @ components + mean)}
-    return figures | speed(lambda: ((batch - mean) * known) @ components.T), fitted
+    return {
+        'params': 2 * components.numel(),
+        **apart.retained(kept),
+        **speed(lambda: ((batch - mean) * known) @ components.T),
+    }
 
 
 @torch.inference_mode()
@@ -120,9 +141,8 @@ def measure_variant(model: HToLCompressor, apart: Measured) -> dict:
     }
 
 
-def measure_shipped(name: str, apart: Measured) -> dict:
-    """Return the figures of the artefact, on ONNX Runtime."""
-    shipped = load(name, backend='onnxruntime')
+def measure_shipped(shipped: Compressor, apart: Measured) -> dict:
+    """Return the figures of an artefact."""
     values, mask = apart.values.numpy(), apart.mask.numpy() > 0
     kept = shipped.decompress(shipped.compress(values, mask))
     return {
@@ -162,75 +182,86 @@ def r2(told: np.ndarray, true: np.ndarray, known: np.ndarray) -> float:
 
 
 class Ridge:
-    """Ridge regressions from standardised features, the penalty chosen on runs left out."""
+    """Ridge regressions from standardised features `[N, D]`, of contexts of `run` `[N]`."""
 
     def __init__(self, x: np.ndarray, run: np.ndarray):
         self.told = x.std(0) > 1e-4  # the rest says nothing in training
-        self.mean, self.std = x.mean(0)[self.told], x.std(0)[self.told] + 1e-3
-        self.x, self.held = self._standard(x), np.isin(run, np.unique(run)[::5])
-        # One decomposition serves all penalties.
-        self.ways = {}
-        for name, rows in (('part', ~self.held), ('all', np.ones(len(x), bool))):
-            gram = self.x[rows].T @ self.x[rows]
-            self.ways[name] = (rows, *torch.linalg.eigh(torch.from_numpy(gram)))
+        self.mean, self.std = x.mean(0)[self.told], x.std(0)[self.told] + LEAST_SPREAD
+        self.x = self.standard(x)
+        self.held = torch.from_numpy(np.isin(run, np.unique(run)[::5]))
+        self.ways = {'part': self.x[~self.held], 'all': self.x}
+        self.grams = {name: (rows.T @ rows).double() for name, rows in self.ways.items()}
+        self.factors: dict[tuple[str, float], Tensor] = {}
 
-    def _standard(self, x):
-        return ((x[:, self.told] - self.mean) / self.std).astype(np.float32)
+    def standard(self, x: np.ndarray) -> Tensor:
+        """Return features `[M, D]` as the regressions read them."""
+        return torch.from_numpy(((x[:, self.told] - self.mean) / self.std).astype(np.float32))
 
-    def _fit(self, name, penalty, y):
-        rows, values, vectors = self.ways[name]
-        target = vectors.T @ torch.from_numpy(self.x[rows].T @ y[rows])
-        return (vectors @ (target / (values.clamp_min(0)[:, None] + penalty))).numpy()
+    def weights(self, way: str, penalty: float, y: Tensor) -> Tensor:
+        """Return the weights `[D', K]` for targets `y` of the rows of a way."""
+        if (way, penalty) not in self.factors:
+            gram = self.grams[way]
+            self.factors[way, penalty] = torch.linalg.cholesky(
+                gram + penalty * torch.eye(len(gram), dtype=gram.dtype)
+            )
+        target = (self.ways[way].T @ y).double()
+        return torch.cholesky_solve(target, self.factors[way, penalty]).float()
 
-    def read(self, y: np.ndarray, known: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return what the regression tells of features `x` `[M, D]`, fitted to `y` `[N, K]`."""
-        mean = (y * known).sum(0) / np.maximum(known.sum(0), 1)
-        y = ((y - mean) * known).astype(np.float32)
-        part = self.x[self.held]
+    def fit(self, y: np.ndarray, known: np.ndarray, way: str = 'all') -> tuple[Tensor, Tensor]:
+        """Return weights `[D', K]` for `y` `[N, K]` and its mean `[K]`.
+
+        The penalty is the one that does best on the runs left out of 'part'.
+        """
+        y, known = torch.from_numpy(y.astype(np.float32)), torch.from_numpy(known).float()
+        mean = (y * known).sum(0) / known.sum(0).clamp_min(1)
+        apart = (y - mean) * known
+        targets = {'part': apart[~self.held], 'all': apart}
         scores = [
-            r2(part @ self._fit('part', penalty, y), y[self.held], known[self.held])
+            explained_variance(
+                self.x[self.held] @ self.weights('part', penalty, targets['part']),
+                apart[self.held],
+                known[self.held],
+            )
             for penalty in RIDGES
         ]
-        best = RIDGES[int(np.argmax(scores))]
-        return self._standard(x) @ self._fit('all', best, y) + mean
+        best = RIDGES[int(torch.stack(scores).argmax())]
+        return self.weights(way, best, targets[way]), mean
+
+    def read(self, y: np.ndarray, known: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return what is told of features `x` `[M, D]` when fitted to `y` `[N, K]`."""
+        weights, mean = self.fit(y, known)
+        return (self.standard(x) @ weights + mean).numpy()
 
 
-def train_head(
-    x: np.ndarray, y: np.ndarray, run: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return an `LModule` that has learnt pan and tilt `y` `[N, 2]` from features `[N, D]`.
+def train_head(ridge: Ridge, y: np.ndarray) -> LModule:
+    """Return an `LModule` that has learnt pan and tilt `y` `[N, 2]` from the features of `ridge`.
 
-    It is the one of its training that did best on runs left out.
+    Its linear way starts as that regression. It is the one of its training that did best on runs
+    left out.
     """
     torch.manual_seed(0)
-    mean, std = x.mean(0), x.std()
-    inputs = torch.from_numpy(((x - mean) / std).astype(np.float32))
     wanted = torch.from_numpy(y.astype(np.float32))
-    held = torch.from_numpy(np.isin(run, np.unique(run)[::5]))
-    head = LModule(x.shape[1])
-    optimizer = torch.optim.AdamW(head.parameters(), 1e-3, weight_decay=0.1)
-    best, weights = np.inf, {}
-    rows = torch.nonzero(~held)[:, 0]
-    for step in range(HEAD_STEPS):
+    head = LModule(ridge.x.shape[1])
+    weights, mean = ridge.fit(y, np.ones_like(y, bool), 'part')
+    with torch.no_grad():
+        head.direct.weight[PAN_TILT], head.direct.bias[PAN_TILT] = weights.T, mean
+    optimizer = torch.optim.AdamW(head.parameters(), 3e-4, weight_decay=0.1)
+    best, kept = np.inf, {}
+    rows = torch.nonzero(~ridge.held)[:, 0]
+    for step in range(HEAD_STEPS + 1):
+        if not step % 20:
+            with torch.inference_mode():
+                told = head(ridge.x[ridge.held])[:, PAN_TILT]
+            error = float((told - wanted[ridge.held]).square().mean())
+            if error < best:
+                best, kept = error, {k: v.clone() for k, v in head.state_dict().items()}
         chosen = rows[torch.randint(len(rows), (256,))]
-        loss = (head(inputs[chosen])[:, PAN_TILT] - wanted[chosen]).square().mean()
+        loss = (head(ridge.x[chosen])[:, PAN_TILT] - wanted[chosen]).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 20 == 19:
-            with torch.inference_mode():
-                error = float((head(inputs[held])[:, PAN_TILT] - wanted[held]).square().mean())
-            if error < best:
-                best = error
-                weights = {k: v.clone() for k, v in head.state_dict().items()}
-    head.load_state_dict(weights)
-
-    def act(features: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            given = torch.from_numpy(((features - mean) / std).astype(np.float32))
-            return head(given)[:, PAN_TILT].numpy()
-
-    return act
+    head.load_state_dict(kept)
+    return head
 
 
 def identity(features: np.ndarray, contexts: Contexts) -> tuple[float, int]:
@@ -282,8 +313,10 @@ def probes(seen: Contexts, apart: Contexts, codes: tuple[np.ndarray, np.ndarray]
             result.setdefault(probe, {})[name] = round(r2(told, *true[probe]), 4)
         who, cases = identity(x_apart, apart)
         result.setdefault('identity', {'cases': cases})[name] = round(who, 4)
-        act = train_head(x[ahead[0]], seen.later[ahead[0]], seen.run[ahead[0]])
-        told = act(x_apart[ahead[1]])
+        sight = Ridge(x[ahead[0]], seen.run[ahead[0]])
+        head = train_head(sight, seen.later[ahead[0]])
+        with torch.inference_mode():
+            told = head(sight.standard(x_apart[ahead[1]]))[:, PAN_TILT].numpy()
         goal = apart.later[ahead[1]]
         result.setdefault('pan_tilt', {})[name] = round(r2(told, goal, np.ones_like(goal)), 4)
         near = np.linalg.norm(told - goal, axis=1) < HITS
@@ -291,6 +324,60 @@ def probes(seen: Contexts, apart: Contexts, codes: tuple[np.ndarray, np.ndarray]
     for figures in result.values():
         figures['ratio'] = round(figures['from_256'] / figures['from_4096'], 4)
     return result
+
+
+def measure_bridge(codes: np.ndarray) -> dict:
+    """Return the share of held-out codes' variance that is lost through the bridge and back."""
+    torch.manual_seed(0)
+    bridge, codes = HRMLatentBridge().eval(), torch.from_numpy(codes)
+    with torch.inference_mode():
+        lost = bridge.cycle_loss(codes) / codes.var(0).mean()
+    return {'params': sum(p.numel() for p in bridge.parameters()), 'cycle_error': float(lost)}
+
+
+def left_out(contexts: Contexts) -> list[np.ndarray]:
+    """Return for each fold which contexts are left out, bool `[N]`: every third source."""
+    return [contexts.source % CHOICES == fold for fold in range(CHOICES)]
+
+
+def choices(config: RunConfig, seen: Contexts) -> dict:
+    """Return what of left out sources is retained by the hybrid, by what is to be chosen.
+
+    `shrinkage` and `rounds` are of the start, `steps` of training from there. The mean of clips
+    and of scenes made of pictures, over the folds.
+    """
+    told: dict = {}
+
+    @torch.inference_mode()
+    def note(what: str, value: float, model: HToLCompressor) -> None:
+        kept = model.eval()(apart.values, apart.mask).reconstruction
+        mean = float(np.mean(list(apart.retained(kept).values())))
+        told.setdefault(what, {}).setdefault(value, []).append(mean)
+
+    for out in left_out(seen):
+        known, rest = seen.where(~out), seen.where(out)
+        apart, own = Measured(rest), compression.completed(config, known)
+        values = compression.tensors(known).tensors
+        weights = compression.emphasis(*values)
+        for share in SHRINKAGES:
+            model = HToLCompressor(own.model)
+            compression.start_from_contexts(model, *values, weights, share)
+            note('shrinkage', share, model)
+        for rounds in ROUNDS:
+            model = HToLCompressor(replace(own.model, rounds=rounds))
+            compression.start_from_contexts(model, *values, weights)
+            note('rounds', rounds, model)
+        for steps in STEPS:
+            training = replace(own.training, steps=steps, epoch=steps)
+            with TemporaryDirectory() as folder:
+                trained = compression.fit(
+                    replace(own, training=training), known, rest, Path(folder), progress=False
+                )
+            note('steps', steps, trained.model)
+    return {
+        what: {value: round(float(np.mean(each)), 4) for value, each in found.items()}
+        for what, found in told.items()
+    }
 
 
 def measure_features(path: Path) -> dict:
@@ -340,19 +427,32 @@ def measure_peer(root: str) -> dict:
         }
 
 
+def write(result: dict, path: Path) -> None:
+    """Print figures and write them to a file."""
+    print(json.dumps(result, indent=1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + '\n')
+
+
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--runs', type=Path, default=Path('out/train'), help='run folders')
     parser.add_argument('--configs', type=Path, default=Path('config/train'))
+    parser.add_argument('--choose', action='store_true', help='measure what was chosen instead')
     parser.add_argument('--contexts', type=Path, help='other contexts, .npz')
     args = parser.parse_args()
     torch.set_num_threads(1)
     config = read_config(args.configs / 'h_to_l_hybrid.yaml')
     seen = compression.contexts_of(config)
+    if args.choose:
+        write(choices(config, seen), Path('out/bench/compressor_choice.json'))
+        return 0
     kept_apart = compression.contexts_of(config, held_out=True)
     apart = Measured(kept_apart)
     things = BLOCKS['physical.items'].rows(kept_apart.mask)[:, :, 0].sum(1)
+    root = os.environ.get('HRM_ROOT', '')
+    peer = measure_peer(root) if root else None
     result: dict = {
         'contexts': {
             'train': len(seen),
@@ -361,7 +461,7 @@ def main() -> int:
             'things_each': round(float(things.mean()), 1),
         },
     }
-    result['pca256'], _ = measure_pca(seen, apart)
+    result['pca256'] = measure_pca(seen, apart)
     for variant in VARIANTS:
         run = args.runs / f'h_to_l_{variant}'
         name = 'linear256' if variant == 'linear' else variant
@@ -369,25 +469,17 @@ def main() -> int:
             result[name] = None
             continue
         own = compression.completed(read_config(args.configs / f'h_to_l_{variant}.yaml'), seen)
-        model = load_run(own, run)
-        result[name] = measure_variant(model, apart)
-        if variant == 'hybrid':
-            hybrid = model
-    result['hybrid_shipped'] = measure_shipped('h_to_l_hybrid', apart)
-    with torch.inference_mode():
-        codes = tuple(
-            hybrid.encode(*compression.tensors(contexts).tensors)[0].numpy()
-            for contexts in (seen, kept_apart)
-        )
+        result[name] = measure_variant(load_run(own, run), apart)
+    shipped = load('h_to_l_hybrid', backend='onnxruntime')
+    result['hybrid_shipped'] = measure_shipped(shipped, apart)
+    codes = tuple(shipped.compress(c.values, c.mask) for c in (seen, kept_apart))
     result['probes'] = probes(seen, kept_apart, codes)
+    result['bridge'] = measure_bridge(codes[1])
     if args.contexts:
         result['other_contexts'] = measure_features(args.contexts)
-    if root := os.environ.get('HRM_ROOT', ''):
-        result['peer'] = measure_peer(root)
-    print(json.dumps(result, indent=1))
-    out = Path('out/bench/compressor.json')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + '\n')
+    if peer:
+        result['peer'] = peer
+    write(result, Path('out/bench/compressor.json'))
     return 0
 
 

@@ -17,11 +17,12 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 
 import numpy as np
 
 from sage_perception.latent import Latent, ModelId, Roi
+from sage_perception.memory.snarc import Snarc
 from sage_perception.trust.lct import LCT
 
 LAYOUT = 1
@@ -278,6 +279,8 @@ class _Track:
     ranks: list[int] = field(default_factory=list)
     newest: LCT | None = None
     first_s: float = 0.0
+    snarc: Snarc | None = None
+    scored_s: float = 0.0
 
     def add(self, stamp_s: float, place: np.ndarray, rank: int, lct: LCT) -> None:
         if not self.stamps:
@@ -379,6 +382,19 @@ class ContextBuilder:
             _, *ids = self._matches.popleft()
             for lct_id in ids:
                 self._agreement.pop(lct_id, None)
+
+    def score(self, camera: str, stamp_s: float, scores: Mapping[int, Snarc]) -> None:
+        """Take how salient memory finds what it looked at in a frame of a camera, by track.
+
+        A score stands until the next one of its track, for the window at most; one of a track
+        that is not in view is passed over. Raises `ContextError` for one that is not in [0, 1].
+        """
+        for snarc in scores.values():
+            if not all(0 <= part <= 1 for part in astuple(snarc)):
+                raise ContextError(f'{snarc} of a thing of {camera} is not in [0, 1]')
+        tracks = self._views[camera].tracks if camera in self._views else {}
+        for key in tracks.keys() & scores.keys():
+            tracks[key].snarc, tracks[key].scored_s = scores[key], stamp_s
 
     def recall(self, latents: Sequence[Latent]) -> None:
         """Take what memory recalls for now, best first, in place of what it recalled before."""
@@ -489,6 +505,7 @@ class ContextBuilder:
             if stamps[0] <= then:
                 past[f'past_x_{i}'] = np.interp(then, stamps, places[:, 0]) - x
                 past[f'past_y_{i}'] = np.interp(then, stamps, places[:, 1]) - y
+        scored = track.snarc is not None and now_s - track.scored_s <= self.window_s
         slot = self._slots[camera]
         page.write(
             'physical.items',
@@ -515,6 +532,7 @@ class ContextBuilder:
             norm=telemetry.latent_norm / 10,
             hops=len(lct.provenance) / 16,
             agreement=self._agreement.get(lct.id),
+            **(asdict(track.snarc) if scored else {}),
             iterations=math.log1p(max(telemetry.iterations - 1, 0)),
             budget_spent=telemetry.budget_spent,
         )

@@ -6,14 +6,16 @@ A context is a row of tokens of a few kinds: things, recalled latents, cameras, 
 of the configuration says where each lies. Four variants, and a baseline:
 
 `bottleneck`    a variational autoencoder of plain layers that knows nothing of tokens
-`attention`     learned queries gather from all tokens (Perceiver: Jaegle et al., 2021)
-`hierarchical`  each kind of token has a code of its own length
-`hybrid`        tokens by kind, then principal components over all of them that are inferred from
-                what is known, and attention on top
+`attention`     one matrix, and learned queries that gather from all tokens (Perceiver: Jaegle et
+                al., 2021)
+`hierarchical`  tokens are reduced by kind, and each kind has a code of its own length
+`hybrid`        tokens are reduced by kind, then principal components over all of them are inferred
+                from what is known, and attention is added
 `linear`        one matrix there and one back, what the others are compared with
 
-No normalisation or non-linearity touches the code: what can be read from a context linearly can be
-read from its code.
+All can be set to principal components and learn from there on
+(`sage_perception.training.compression.start_from_contexts`). No normalisation or non-linearity
+touches the code: what can be read from a context linearly can be read from its code.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ class Group:
     """`count` tokens of one kind.
 
     `parts` are (start, width): token i has the numbers from start + i · width on of each part.
-    `keep` numbers describe a token inside the hybrid, `rate` numbers of the code are for one in
-    the hierarchical variant.
+    `keep` numbers describe a token inside the hierarchical variant and the hybrid, `rate` numbers
+    of the code are for all tokens of this kind in the hierarchical one.
     """
 
     count: int
@@ -84,14 +86,14 @@ class HToLConfig:
     hidden: int = 512
     width: int = 64
     queries: int = 16
-    rounds: int = 1
+    rounds: int = 3
 
     def __post_init__(self):
         if self.variant not in VARIANTS:
             raise ValueError(f'variant is {self.variant!r}, it is one of {", ".join(VARIANTS)}')
         if self.code_dim % self.queries:
             raise ValueError(f'code_dim {self.code_dim} is no multiple of queries {self.queries}')
-        spent = sum(group.count * group.rate for group in self.kinds.values())
+        spent = sum(group.rate for group in self.kinds.values())
         if self.variant == 'hierarchical' and self.groups and spent != self.code_dim:
             raise ValueError(f'the rates of the groups add to {spent}, not to {self.code_dim}')
 
@@ -136,32 +138,48 @@ def explained_variance(reconstruction: Tensor, context: Tensor, mask: Tensor) ->
 
 
 class Tokens(nn.Module):
-    """Contexts to rows of tokens and back."""
+    """Contexts to rows of tokens and back; slices of whole parts, for speed."""
 
     def __init__(self, config: HToLConfig):
         super().__init__()
         self.kinds = config.kinds
-        order = np.concatenate([group.places.ravel() for group in self.kinds.values()])
-        if len(np.unique(order)) != len(order) or order.max() >= config.input_dim:
+        parts = sorted(
+            (start, start + group.count * width)
+            for group in self.kinds.values()
+            for start, width in group.parts
+        )
+        after = [*(start for start, _ in parts[1:]), config.input_dim]
+        if any(end > following for (_, end), following in zip(parts, after, strict=True)):
             raise ValueError('groups overlap or leave the context')
-        back = np.full(config.input_dim, len(order))  # what no token tells is the zero at the end
-        back[order] = np.arange(len(order))
-        self.sizes = [group.count * group.width for group in self.kinds.values()]
-        # No buffers: averaging the weights would round them.
-        self.order, self.back = torch.from_numpy(order), torch.from_numpy(back)
+        self.begin = parts[0][0] if parts else 0
+        # How many numbers follow each part that no token tells.
+        self.gaps = [next_ - end for (_, end), next_ in zip(parts, after, strict=True)]
 
     def split(self, x: Tensor) -> list[Tensor]:
         """Return the tokens `[B, count, width]` of each kind of contexts `[B, 4096]`."""
-        parts = x[:, self.order.to(x.device)].split(self.sizes, 1)
         return [
-            part.reshape(-1, group.count, group.width)
-            for part, group in zip(parts, self.kinds.values(), strict=True)
+            torch.cat(
+                [
+                    x[:, start : start + group.count * width].reshape(-1, group.count, width)
+                    for start, width in group.parts
+                ],
+                2,
+            )
+            for group in self.kinds.values()
         ]
 
     def join(self, tokens: Sequence[Tensor]) -> Tensor:
         """Return contexts `[B, 4096]` of tokens; 0 where no token says anything."""
-        flat = torch.cat([part.flatten(1) for part in tokens], 1)
-        return torch.cat((flat, torch.zeros_like(flat[:, :1])), 1)[:, self.back.to(flat.device)]
+        parts = {}
+        for token, group in zip(tokens, self.kinds.values(), strict=True):
+            widths = [width for _, width in group.parts]
+            for (start, _), part in zip(group.parts, token.split(widths, 2), strict=True):
+                parts[start] = part.flatten(1)
+        row = [
+            nn.functional.pad(parts[start], (0, gap))
+            for start, gap in zip(sorted(parts), self.gaps, strict=True)
+        ]
+        return nn.functional.pad(torch.cat(row, 1), (self.begin, 0))
 
     def present(self, mask: Tensor) -> Tensor:
         """Return which tokens are known at all, float `[B, T]`, of masks `[B, 4096]`."""
@@ -222,7 +240,7 @@ class LinearEncoder(Encoder):
 
     def __init__(self, config: HToLConfig):
         super().__init__(config)
-        self.code = nn.Linear(config.input_dim, config.code_dim)
+        self.code = nn.Linear(config.input_dim, config.code_dim, bias=False)
         self.log_var = nn.Parameter(torch.full((config.code_dim,), LOG_VAR))
 
     def forward(self, context: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,7 +254,7 @@ class LinearDecoder(nn.Module):
 
     def __init__(self, config: HToLConfig):
         super().__init__()
-        self.tell = nn.Linear(config.code_dim, config.input_dim)
+        self.tell = nn.Linear(config.code_dim, config.input_dim, bias=False)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return contexts `[B, 4096]`, less their mean, of codes `[B, 256]`."""
@@ -276,104 +294,124 @@ class Gather(nn.Module):
 
 
 class AttentionEncoder(Encoder):
-    """Queries gather the code, a part each."""
+    """A matrix makes the code, and queries add to it, each to its own part."""
 
     def __init__(self, config: HToLConfig):
         super().__init__(config)
         self.tokens = Tokens(config)
+        self.direct = nn.Linear(config.input_dim, config.code_dim, bias=False)
         kinds = config.kinds.values()
         self.gather = Gather(
             [g.width for g in kinds], [g.count for g in kinds], config.queries, config.width
         )
-        self.code = nn.Linear(config.width, 2 * config.code_dim // config.queries)
-        nn.init.constant_(self.code.bias[config.code_dim // config.queries :], LOG_VAR)
+        part = config.code_dim // config.queries
+        self.add = nn.Linear(config.width, 2 * part)
+        nn.init.zeros_(self.add.weight)
+        nn.init.zeros_(self.add.bias[:part])
+        nn.init.constant_(self.add.bias[part:], LOG_VAR)
 
     def forward(self, context: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance `[B, 256]` of contexts and masks `[B, 4096]`."""
-        tokens = self.tokens.split(self.known(context, mask))
-        mean, log_var = self.code(self.gather(tokens, self.tokens.present(mask))).chunk(2, 2)
-        return mean.flatten(1), log_var.flatten(1)
+        known = self.known(context, mask)
+        found = self.gather(self.tokens.split(known), self.tokens.present(mask))
+        mean, log_var = self.add(found).chunk(2, 2)
+        return self.direct(known) + mean.flatten(1), log_var.flatten(1)
 
 
 class AttentionDecoder(nn.Module):
-    """Each place of a token asks the parts of the code."""
+    """A matrix makes the tokens, and each place of one asks the parts of the code for more."""
 
     def __init__(self, config: HToLConfig):
         super().__init__()
         self.tokens = Tokens(config)
+        self.direct = nn.Linear(config.code_dim, config.input_dim, bias=False)
         kinds = list(config.kinds.values())
         part = config.code_dim // config.queries
         self.queries = config.queries
         count = sum(group.count for group in kinds)
         self.gather = Gather([part], [config.queries], count, config.width)
         self.counts = [group.count for group in kinds]
-        self.tell = nn.ModuleList(nn.Linear(config.width, group.width) for group in kinds)
+        self.add = nn.ModuleList(nn.Linear(config.width, group.width) for group in kinds)
+        for layer in self.add:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return contexts `[B, 4096]`, less their mean, of codes `[B, 256]`."""
         parts = code.reshape(code.shape[0], self.queries, -1)
         row = self.gather([parts], torch.ones_like(parts[..., 0])).split(self.counts, 1)
-        return self.tokens.join([tell(t) for tell, t in zip(self.tell, row, strict=True)])
+        more = self.tokens.join([add(t) for add, t in zip(self.add, row, strict=True)])
+        return self.direct(code) + more
+
+
+class Bent(nn.Module):
+    """A matrix, and layers beside it that begin at zero and add what it cannot say."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int):
+        super().__init__()
+        self.direct = nn.Linear(inputs, outputs, bias=False)
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
+        )
+        nn.init.zeros_(self.layers[2].weight)
+        nn.init.zeros_(self.layers[2].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `[B, outputs]` for `[B, inputs]`."""
+        return self.direct(x) + self.layers(x)
 
 
 class HierarchicalEncoder(Encoder):
-    """Every token has its own part of the code, as long as its kind deserves."""
+    """Tokens are reduced, and those of a kind make a part of the code as long as it deserves."""
 
     def __init__(self, config: HToLConfig):
         super().__init__(config)
         self.tokens = Tokens(config)
-        kinds = [group for group in config.kinds.values() if group.rate]
-        self.used = [bool(group.rate) for group in config.kinds.values()]
-        self.linear = nn.ModuleList(nn.Linear(g.width, g.rate, bias=False) for g in kinds)
-        self.bend = nn.ModuleList(
-            nn.Sequential(nn.Linear(g.width, 64), nn.SiLU(), nn.Linear(64, g.rate)) for g in kinds
+        kinds = config.kinds.values()
+        self.reduce = nn.ModuleList(nn.Linear(g.width, g.keep, bias=False) for g in kinds)
+        self.code = nn.ModuleList(
+            Bent(g.count * g.keep, config.hidden // 8, g.rate) for g in kinds
         )
-        for layers in self.bend:
-            nn.init.zeros_(layers[2].weight)
         self.log_var = nn.Parameter(torch.full((config.code_dim,), LOG_VAR))
 
     def forward(self, context: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance `[B, 256]` of contexts and masks `[B, 4096]`."""
         tokens = self.tokens.split(self.known(context, mask))
-        tokens = [token for token, used in zip(tokens, self.used, strict=True) if used]
-        parts = [
-            (linear(token) + bend(token)).flatten(1)
-            for linear, bend, token in zip(self.linear, self.bend, tokens, strict=True)
-        ]
-        mean = torch.cat(parts, 1)
+        mean = torch.cat(
+            [
+                code(reduce(token).flatten(1))
+                for reduce, code, token in zip(self.reduce, self.code, tokens, strict=True)
+            ],
+            1,
+        )
         return mean, self.log_var.expand_as(mean)
 
 
 class HierarchicalDecoder(nn.Module):
-    """Every part of the code tells of its own token."""
+    """Every part of the code tells of the tokens of its own kind."""
 
     def __init__(self, config: HToLConfig):
         super().__init__()
         self.tokens = Tokens(config)
-        self.kinds = list(config.kinds.values())
-        kinds = [group for group in self.kinds if group.rate]
-        self.linear = nn.ModuleList(nn.Linear(g.rate, g.width, bias=False) for g in kinds)
-        self.bend = nn.ModuleList(
-            nn.Sequential(nn.Linear(g.rate, 64), nn.SiLU(), nn.Linear(64, g.width)) for g in kinds
+        kinds = list(config.kinds.values())
+        self.rates = [g.rate for g in kinds]
+        self.shapes = [(g.count, g.keep) for g in kinds]
+        self.tell = nn.ModuleList(
+            Bent(g.rate, config.hidden // 8, g.count * g.keep) for g in kinds
         )
-        for layers in self.bend:
-            nn.init.zeros_(layers[2].weight)
+        self.enlarge = nn.ModuleList(nn.Linear(g.keep, g.width, bias=False) for g in kinds)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return contexts `[B, 4096]`, less their mean, of codes `[B, 256]`."""
-        parts = iter(code.split([g.count * g.rate for g in self.kinds if g.rate], 1))
-        layers = iter(zip(self.linear, self.bend, strict=True))
-        tokens = []
-        for group in self.kinds:
-            if not group.rate:
-                tokens.append(
-                    torch.zeros_like(code[:, :1, None]).expand(-1, group.count, group.width)
+        parts = code.split(self.rates, 1)
+        return self.tokens.join(
+            [
+                enlarge(tell(part).reshape(-1, *shape))
+                for enlarge, tell, part, shape in zip(
+                    self.enlarge, self.tell, parts, self.shapes, strict=True
                 )
-                continue
-            part = next(parts).reshape(-1, group.count, group.rate)
-            linear, bend = next(layers)
-            tokens.append(linear(part) + bend(part))
-        return self.tokens.join(tokens)
+            ]
+        )
 
 
 class HybridEncoder(Encoder):
@@ -393,19 +431,19 @@ class HybridEncoder(Encoder):
         kinds = list(config.kinds.values())
         self.reduce = nn.ModuleList(nn.Linear(g.width, g.keep, bias=False) for g in kinds)
         counts, keeps = [g.count for g in kinds], [g.keep for g in kinds]
-        numbers = sum(c * k for c, k in zip(counts, keeps, strict=True))
+        self.shapes = list(zip(counts, keeps, strict=True))
+        self.sizes = [count * keep for count, keep in self.shapes]
+        numbers = sum(self.sizes)
         self.components = nn.Parameter(torch.randn(numbers, config.code_dim) * numbers**-0.5)
         self.unit = nn.Parameter(torch.ones(()), requires_grad=False)  # of the code, squared
         self.gains = nn.Parameter(torch.full((config.rounds, config.code_dim), GAIN))
         self.gather = Gather(keeps, counts, config.queries, config.width)
         self.add = nn.Linear(config.width, config.code_dim // config.queries)
         nn.init.zeros_(self.add.weight)
+        nn.init.zeros_(self.add.bias)
         self.log_var = nn.Linear(sum(counts), config.code_dim)
         nn.init.zeros_(self.log_var.weight)
         nn.init.constant_(self.log_var.bias, LOG_VAR)
-        owner = np.repeat(np.arange(sum(counts)), np.repeat(keeps, counts))
-        self.owner = torch.from_numpy(owner)
-        self.belongs = nn.functional.one_hot(self.owner).T.float()
 
     def forward(self, context: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance `[B, 256]` of contexts and masks `[B, 4096]`."""
@@ -413,10 +451,16 @@ class HybridEncoder(Encoder):
         tokens = self.tokens.split(self.known(context, mask))
         tokens = [reduce(t) for reduce, t in zip(self.reduce, tokens, strict=True)]
         told = torch.cat([t.flatten(1) for t in tokens], 1)
-        counts = present[:, self.owner.to(present.device)]
+        there = present.split([count for count, _ in self.shapes], 1)
+        counts = torch.cat(
+            [
+                part[:, :, None].expand(-1, -1, keep).flatten(1)
+                for part, (_, keep) in zip(there, self.shapes, strict=True)
+            ],
+            1,
+        )
         predict = self.components.T / self.unit
-        share = self.belongs.to(present.device) @ (self.components * predict.T)
-        decided = present @ share + PRIOR
+        decided = present @ self._shares(predict) + PRIOR
         code = (told @ self.components) / decided
         for gain in self.gains:
             missed = (told - code @ predict) * counts
@@ -426,29 +470,30 @@ class HybridEncoder(Encoder):
             self.log_var(present),
         )
 
+    def _shares(self, predict: Tensor) -> Tensor:
+        """Return by how much each token decides each number of the code, `[T, 256]`."""
+        each = (self.components * predict.T).split(self.sizes)
+        shares = [
+            part.reshape(*shape, -1).sum(1) for part, shape in zip(each, self.shapes, strict=True)
+        ]
+        return torch.cat(shares)
+
 
 class HybridDecoder(nn.Module):
-    """Principal components back to tokens, and what a layer adds to them."""
+    """Principal components back to tokens, and what layers add to them."""
 
     def __init__(self, config: HToLConfig):
         super().__init__()
         self.tokens = Tokens(config)
         kinds = list(config.kinds.values())
         self.shapes = [(g.count, g.keep) for g in kinds]
-        self.linear = nn.Linear(config.code_dim, sum(c * k for c, k in self.shapes), bias=False)
-        self.bend = nn.Sequential(
-            nn.Linear(config.code_dim, config.hidden // 4),
-            nn.SiLU(),
-            nn.Linear(config.hidden // 4, self.linear.out_features),
-        )
-        nn.init.zeros_(self.bend[2].weight)
-        nn.init.zeros_(self.bend[2].bias)
+        self.sizes = [g.count * g.keep for g in kinds]
+        self.tell = Bent(config.code_dim, config.hidden // 4, sum(self.sizes))
         self.enlarge = nn.ModuleList(nn.Linear(g.keep, g.width, bias=False) for g in kinds)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return contexts `[B, 4096]`, less their mean, of codes `[B, 256]`."""
-        told = self.linear(code) + self.bend(code)
-        parts = told.split([count * keep for count, keep in self.shapes], 1)
+        parts = self.tell(code).split(self.sizes, 1)
         return self.tokens.join(
             [
                 enlarge(part.reshape(-1, *shape))

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from sage_perception.models.h_to_l import Bent
+
 ACTIONS = 19
 """Numbers of an action (specification 002, section 3.4)."""
 PAN_TILT = slice(0, 2)
@@ -43,8 +45,9 @@ class HRMLatentBridge(nn.Module):
 
     def __init__(self, h_dim: int = 256, l_dim: int = 1024, hidden: int = 512):
         super().__init__()
-        self.h_to_l_net = _Path(h_dim, hidden, l_dim)
-        self.l_to_h_net = _Path(l_dim, hidden, h_dim)
+        self.h_to_l_net = Bent(h_dim, hidden, l_dim)
+        self.l_to_h_net = Bent(l_dim, hidden, h_dim)
+        nn.init.orthogonal_(self.h_to_l_net.direct.weight)
         with torch.no_grad():  # the linear ways begin as each other's inverse
             self.l_to_h_net.direct.weight.copy_(torch.linalg.pinv(self.h_to_l_net.direct.weight))
 
@@ -62,20 +65,3 @@ class HRMLatentBridge(nn.Module):
         if l_latent is not None:
             loss = loss + mse_loss(self.h_to_l(self.l_to_h(l_latent)), l_latent)
         return loss
-
-
-class _Path(nn.Module):
-    """A linear way, and layers that begin at zero beside it."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int):
-        super().__init__()
-        self.direct = nn.Linear(inputs, outputs, bias=False)
-        nn.init.orthogonal_(self.direct.weight)
-        self.layers = nn.Sequential(
-            nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
-        )
-        nn.init.zeros_(self.layers[2].weight)
-        nn.init.zeros_(self.layers[2].bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.direct(x) + self.layers(x)

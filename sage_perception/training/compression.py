@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from sage_perception.context import BLOCKS, DIM, LAYOUT
-from sage_perception.models import artefact
+from sage_perception.models import Codec, artefact
 from sage_perception.models.compressor import SPACE_MEAN, SPACE_STD
 from sage_perception.models.h_to_l import (
     Group,
@@ -38,6 +38,7 @@ from sage_perception.terminal import Progress
 from sage_perception.training import train as training
 from sage_perception.training.config import ConfigError, RunConfig, TrainingConfig
 from sage_perception.training.contexts import (
+    RECIPE,
     Contexts,
     Run,
     encoder,
@@ -51,6 +52,7 @@ from sage_perception.training.data import wanted_by
 from sage_perception.training.export import Half, round_weights, seal, to_onnx
 from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.trainee import Trainee
+from sage_perception.trust.fitted import Fitted
 
 CACHE = Path('out/data/contexts')
 HELD_OUT_RUNS = 8
@@ -64,7 +66,7 @@ SHRINKAGE = 0.8
 LEADING = 2
 FACTS = {
     'physical.items': ('x', 'y', 'width', 'height', 'velocity_x', 'velocity_y'),
-    'logical.items': ('salience',),
+    'logical.items': ('salience', 'trust', 'telemetry_trust', 'error'),
 }
 LEAST_VARIANCE = 0.01  # below which a fact is not blown up: elsewhere it may vary more
 WORTH = 40.0
@@ -86,10 +88,10 @@ def _group(keep: int, rate: int, *names: str, first: int = 0, count: int | None 
 
 THINGS = ('sensory.latents', 'physical.items', 'logical.items')
 GROUPS = {
-    'leading': _group(64, 13, *THINGS, count=LEADING),
-    'others': _group(28, 7, *THINGS, first=LEADING),
-    'recall': _group(40, 5, 'semantic.recall'),
-    'cameras': _group(21, 3, 'physical.cameras', 'logical.cameras'),
+    'leading': _group(64, 56, *THINGS, count=LEADING),
+    'others': _group(28, 112, *THINGS, first=LEADING),
+    'recall': _group(40, 48, 'semantic.recall'),
+    'cameras': _group(21, 28, 'physical.cameras', 'logical.cameras'),
     'scene': _group(12, 12, 'physical.time', 'logical.scene'),
 }
 """The tokens of a context of layout 1; object slots, which nothing fills yet, are left out."""
@@ -108,8 +110,10 @@ def contexts_of(config: RunConfig, held_out: bool = False, progress: bool = True
     montages = wanted.montages // (3 if held_out else 1)
     names = [path.name for path in pictures]
 
+    chain = [RECIPE, LAYOUT, codec.id.fingerprint.hex(), _judging(codec), held_out]
+
     def cached(run: Run) -> Contexts | None:
-        about = [codec.id.fingerprint.hex(), LAYOUT, run.name, run.repeat, held_out, names]
+        about = [*chain, run.name, run.repeat, names]
         path = CACHE / f'{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]}.npz'
         if not path.is_file():
             contexts = record(run, codec, int(held_out))
@@ -121,6 +125,16 @@ def contexts_of(config: RunConfig, held_out: bool = False, progress: bool = True
 
     shown = Progress(1.0 if progress else float('inf'))
     return joined(recorded(plan(clips, pictures, runs, montages), cached, shown))
+
+
+def _judging(codec: Codec) -> dict | None:
+    """Return what was fitted to a model, as far as contexts depend on it."""
+    fitted = Fitted.of(codec)
+    if fitted is None:
+        return None
+    told = asdict(fitted)
+    del told['quality']['margin']
+    return told
 
 
 def emphasis(values: Tensor, mask: Tensor) -> Tensor:
@@ -199,6 +213,8 @@ def tensors(contexts: Contexts) -> TensorDataset:
 class CompressorTrainee(Trainee):
     """A compressor and how it learns: masked squared error, and the divergence of the code."""
 
+    JUDGED_BY = 'val_r2'
+
     def __init__(self, model: HToLCompressor, config: TrainingConfig, weights: Tensor):
         super().__init__(model, config)
         self.register_buffer('weights', weights, persistent=False)
@@ -241,22 +257,38 @@ def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
 
 
 def start_from_contexts(
-    model: HToLCompressor, values: Tensor, mask: Tensor, weights: Tensor | None = None
+    model: HToLCompressor,
+    values: Tensor,
+    mask: Tensor,
+    weights: Tensor | None = None,
+    shrinkage: float = SHRINKAGE,
 ) -> None:
-    """Set what is linear in a compressor to principal components of contexts `[N, 4096]`.
+    """Set a compressor to principal components of contexts `[N, 4096]`.
 
-    `weights` `[4096]` say what an error in each number weighs, all the same unless given. Codes
-    are scaled together, so that their variances are 1 on average and distances between codes are
-    distances between contexts.
+    `weights` `[4096]` say what an error in each number weighs, all the same unless given;
+    `shrinkage` is for variants that know tokens by kind: see `shrunk_covariance`. Codes are scaled
+    together, so that their variances are 1 on average and distances between codes are distances
+    between contexts.
     """
     encoder, config = model.encoder, model.config
     with torch.no_grad():
         encoder.mean.copy_(known_mean(values, mask, config))
-        if config.variant not in ('hierarchical', 'hybrid'):
-            return
         units = (torch.ones(config.input_dim) if weights is None else weights).sqrt()
-        start = _start_hierarchical if config.variant == 'hierarchical' else _start_hybrid
-        start(model, encoder.known(values, mask) * units, mask, units)
+        x = encoder.known(values, mask) * units
+        if config.variant in ('hierarchical', 'hybrid'):
+            reduced = _start_tokens(model, x, mask, units)
+            present = encoder.tokens.present(mask)
+            covariance = shrunk_covariance(
+                reduced, present, list(config.kinds.values()), shrinkage
+            )
+            told = torch.cat([rows.flatten(1) for rows in reduced], 1)
+            start = _start_hierarchical if config.variant == 'hierarchical' else _start_hybrid
+            start(model, told, covariance)
+            return
+        components = leading(x.T @ x, config.code_dim)
+        scale = 1 / (x @ components).var(0).mean().sqrt()
+        start = _start_bottleneck if config.variant == 'bottleneck' else _start_matrices
+        start(model, components.T * units * scale, components / units[:, None] / scale)
 
 
 def known_mean(values: Tensor, mask: Tensor, config: HToLConfig, prior: float = 50.0) -> Tensor:
@@ -281,70 +313,98 @@ def token_components(x: Tensor, mask: Tensor, tokens: Tokens) -> list[Tensor]:
 
 def leading(covariance: Tensor, count: int) -> Tensor:
     """Return the `count` principal directions `[D, count]` of a covariance, best first."""
-    size = len(covariance)
+    varies = torch.nonzero(covariance.diagonal() > 0)[:, 0]  # the rest would only cost time
+    size = len(varies)
     _, vectors = scipy.linalg.eigh(
-        covariance.double().numpy(), subset_by_index=[size - count, size - 1]
+        covariance[varies][:, varies].double().numpy(),
+        subset_by_index=[max(size - count, 0), size - 1],
     )
-    return torch.from_numpy(vectors[:, ::-1].astype(np.float32))
+    directions = torch.zeros(len(covariance), count)
+    directions[varies, : vectors.shape[1]] = torch.from_numpy(vectors[:, ::-1].astype(np.float32))
+    return directions
 
 
-def _start_hierarchical(model: HToLCompressor, x: Tensor, mask: Tensor, units: Tensor) -> None:
-    tokens = model.encoder.tokens
-    directions = token_components(x, mask, tokens)
-    pairs = zip(tokens.kinds.values(), directions, strict=True)
-    used = [found[:, : group.rate] for group, found in pairs if group.rate]
-    codes = [
-        (rows @ found).flatten(1)
-        for rows, found in zip(
-            [r for r, u in zip(tokens.split(x), model.encoder.used, strict=True) if u],
-            used,
-            strict=True,
-        )
-    ]
-    scale = 1 / torch.cat(codes, 1).var(0).mean().sqrt()
-    taken = zip(tokens.split(units[None]), model.encoder.used, strict=True)
-    own = [unit[0, 0] for unit, used_too in taken if used_too]
-    for there, back, found, unit in zip(
-        model.encoder.linear, model.decoder.linear, used, own, strict=True
-    ):
-        there.weight.copy_(found.T * unit * scale)
-        back.weight.copy_(found / unit[:, None] / scale)
+def _start_matrices(model: HToLCompressor, there: Tensor, back: Tensor) -> None:
+    """Set the one matrix `[256, 4096]` of an encoder, and that `[4096, 256]` of its decoder."""
+    if model.config.variant == 'linear':
+        model.encoder.code.weight.copy_(there)
+        model.decoder.tell.weight.copy_(back)
+    else:
+        model.encoder.direct.weight.copy_(there)
+        model.decoder.direct.weight.copy_(back)
 
 
-def _start_hybrid(model: HToLCompressor, x: Tensor, mask: Tensor, units: Tensor) -> None:
+def _start_bottleneck(model: HToLCompressor, there: Tensor, back: Tensor) -> None:
+    """Let plain layers do what two matrices do: SiLU(a) − SiLU(−a) = a passes numbers on."""
+    size, hidden = model.config.code_dim, model.config.hidden
+    if hidden < 2 * size:
+        raise ValueError(f'hidden is {hidden}, it must be {2 * size} to pass {size} numbers on')
+    one = torch.eye(size)
+    split, unite = torch.cat((one, -one)), torch.cat((one, -one), 1)
     encoder, decoder = model.encoder, model.decoder
-    tokens, kinds = encoder.tokens, list(encoder.tokens.kinds.values())
-    reduced = []
-    for there, back, found, rows, own, group in zip(
-        encoder.reduce,
-        decoder.enlarge,
+    for layer, weight in (
+        (encoder.layers[0], split @ there),
+        (encoder.layers[2], split @ unite),
+        (encoder.code, unite),
+        (decoder.layers[0], split),
+        (decoder.layers[2], split @ unite),
+        (decoder.layers[4], back @ unite),
+    ):
+        rows, columns = weight.shape
+        layer.weight[:rows] = 0
+        layer.weight[:rows, :columns] = weight
+        layer.bias[:rows] = 0
+
+
+def _start_tokens(model: HToLCompressor, x: Tensor, mask: Tensor, units: Tensor) -> list[Tensor]:
+    """Set what reduces tokens and enlarges them again; return `x` so reduced, by kind."""
+    tokens, reduced = model.encoder.tokens, []
+    for there, back, found, rows, own in zip(
+        model.encoder.reduce,
+        model.decoder.enlarge,
         token_components(x, mask, tokens),
         tokens.split(x),
         tokens.split(units[None]),
-        kinds,
         strict=True,
     ):
-        kept, unit = found[:, : group.keep], own[0, 0]
+        kept, unit = found[:, : there.out_features], own[0, 0]
         there.weight.copy_(kept.T * unit)
         back.weight.copy_(kept / unit[:, None])
         reduced.append(rows @ kept)
-    told = torch.cat([rows.flatten(1) for rows in reduced], 1)
-    covariance = shrunk_covariance(reduced, tokens.present(mask), kinds)
+    return reduced
+
+
+def _start_hierarchical(model: HToLCompressor, told: Tensor, covariance: Tensor) -> None:
+    sizes = [group.count * group.keep for group in model.config.kinds.values()]
+    places = [slice(end - size, end) for end, size in zip(np.cumsum(sizes), sizes, strict=True)]
+    found = [
+        leading(covariance[place, place], group.rate)
+        for place, group in zip(places, model.config.kinds.values(), strict=True)
+    ]
+    codes = [told[:, place] @ own for place, own in zip(places, found, strict=True)]
+    scale = 1 / torch.cat(codes, 1).var(0).mean().sqrt()
+    for there, back, own in zip(model.encoder.code, model.decoder.tell, found, strict=True):
+        there.direct.weight.copy_(own.T * scale)
+        back.direct.weight.copy_(own / scale)
+
+
+def _start_hybrid(model: HToLCompressor, told: Tensor, covariance: Tensor) -> None:
     components = leading(covariance, model.config.code_dim)
     scale = 1 / (told @ components).var(0).mean().sqrt()
-    encoder.components.copy_(components * scale)
-    encoder.unit.fill_(scale**2)
-    decoder.linear.weight.copy_(components / scale)
+    model.encoder.components.copy_(components * scale)
+    model.encoder.unit.fill_(scale**2)
+    model.decoder.tell.direct.weight.copy_(components / scale)
 
 
 def shrunk_covariance(
-    reduced: Sequence[Tensor], present: Tensor, kinds: Sequence[Group]
+    reduced: Sequence[Tensor], present: Tensor, kinds: Sequence[Group], shrinkage: float
 ) -> Tensor:
     """Return the covariance of all tokens, shrunk towards one in which those of a kind are alike.
 
     `reduced` are tokens `[N, count, keep]` a kind, `present` `[N, T]` is what is there. In the
-    target every token of a kind varies alike, and so does every pair of them with each other: a
-    few clips tell little of 24 things each in its place, and much of two things of one scene.
+    target, of which `shrinkage` is the share, every token of a kind varies alike, and so does
+    every pair of them with each other: a few clips tell little of 24 things each in its place, and
+    much of two things of one scene.
     """
     told = torch.cat([rows.flatten(1) for rows in reduced], 1)
     covariance = told.T @ told / len(told)
@@ -360,7 +420,7 @@ def shrunk_covariance(
         alone = torch.eye(group.count)
         target = torch.kron(share * (1 - alone), between) + torch.kron(share * alone, within)
         place = slice(at, at + group.count * group.keep)
-        covariance[place, place] += SHRINKAGE * (target - covariance[place, place])
+        covariance[place, place] += shrinkage * (target - covariance[place, place])
         at, token = place.stop, token + group.count
     return covariance
 
@@ -368,10 +428,16 @@ def shrunk_covariance(
 def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
     """Train a compressor as `sage_perception.training.train.train` does a codec."""
     seen = contexts_of(config, progress=progress)
-    apart = tensors(contexts_of(config, held_out=True, progress=progress))
-    config = completed(config, seen)
+    apart = contexts_of(config, held_out=True, progress=progress)
+    return fit(completed(config, seen), seen, apart, out, progress)
+
+
+def fit(
+    config: RunConfig, seen: Contexts, apart: Contexts, out: Path, progress: bool = True
+) -> Trainee:
+    """Train on `seen` and log what is retained of `apart`, which nothing depends on."""
     lightning.seed_everything(config.training.seed, verbose=False)
-    data = ContextData(tensors(seen), apart, config.training)
+    data = ContextData(tensors(seen), tensors(apart), config.training)
     weights = emphasis(*data.train.tensors)
     if (out / CHECKPOINT).exists():
         model = load_run(config, out)

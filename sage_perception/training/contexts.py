@@ -3,19 +3,20 @@
 """Recorded H contexts: what compressors are trained and measured on.
 
 `sage context record` plays clips, and scenes made of pictures, through the chain that runs on a
-robot: motion attention, the encoder with its telemetry, the arbiter's matching, `ContextBuilder`.
-One run is some seconds as one to four cameras might have seen them: windows of the picture, now
-and then mirrored, lit otherwise and late.
+robot: motion attention, the encoder with its telemetry and trust, the arbiter's matching, in half
+of the runs memory, `ContextBuilder`. One run is some seconds as one to four cameras might have
+seen them: windows of the picture, now and then mirrored, lit otherwise and late.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -25,21 +26,27 @@ from sage_perception.context import (
     DIM,
     LATENT,
     LAYOUT,
+    RECALLS,
     ContextBuilder,
     HContext,
     LatentSpace,
     Match,
 )
 from sage_perception.latent import Latent, Roi, Telemetry
-from sage_perception.models import Codec, ModelError, load
-from sage_perception.terminal import EXIT_FAILED, EXIT_USAGE, Parser, Progress
+from sage_perception.memory import EpisodicMemory, Space, open_store
+from sage_perception.models import Codec, ModelError, load_codec
+from sage_perception.terminal import Parser, Progress, in_one_line
 from sage_perception.training.config import read_config
 from sage_perception.training.data import CLIPS, PICTURES, clip_frames, find, to_model, wanted_by
 from sage_perception.training.montage import Montage
 from sage_perception.trust.agreement import centre, match
+from sage_perception.trust.fitted import similarity_weights, telemetry_trust_of
 from sage_perception.trust.lct import LCT, Operation, Provenance, chain_trust
-from sage_perception.trust.telemetry import ErrorMemory, telemetry_trust
+from sage_perception.trust.telemetry import ErrorMemory, kl_per_dim
 from sage_perception.vision.attention import MotionAttention
+
+RECIPE = 2
+"""Version of how contexts are recorded; it changes whenever the same files make others."""
 
 RATE_HZ = 12.5  # of the frames that are played
 EVERY_S = 0.2  # between two contexts
@@ -47,8 +54,13 @@ SECONDS = 9.0  # of a run
 WARM_S = 3.0  # before the first context, for attention to learn the scene
 FORESIGHT_S = 0.5  # how far ahead the place of the most salient thing is noted
 OVERLAP = 0.3  # intersection over union from which on a thing is what the scene says is there
-FORGOTTEN_S = 2.5  # older looks are memory, not the present
-MEMORY = 512  # looks that a run remembers
+MEASURE_EVERY = 3  # frames, as the encoder node does
+REMEMBERING = 0.5  # share of the runs with a memory, which is empty at first
+OBSERVE_EVERY, RECALL_EVERY = 3, 12  # frames: about the rates of the memory node
+THRESHOLD, LEAST_NOVELTY = 0.7, 0.1  # of what is remembered, as there
+RECALL_AFTER_S = 2.5  # sooner than there: a run is short
+MONTAGES = 'pictures'  # how the names of scenes made of pictures begin
+PART = 23  # pictures of which scenes are made; each part of them is a source of its own
 PIXELS = 640 * 480
 
 Places = list[tuple[Roi, int]]
@@ -104,23 +116,30 @@ def draw_eyes(rng: np.random.Generator) -> list[Eye]:
     return eyes
 
 
-def clip_scene(path: Path, rng: np.random.Generator) -> Scene:
-    """Yield some seconds of a clip, mirrored now and then, at about `RATE_HZ`."""
+@lru_cache(maxsize=1)  # one clip is played many times in a row
+def _played(path: Path) -> list[np.ndarray]:
+    """Return the frames of a clip at about `RATE_HZ`, of `PIXELS` at most."""
     capture = cv2.VideoCapture(str(path))
-    count, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS) or 25.0
+    step = max(round((capture.get(cv2.CAP_PROP_FPS) or 25.0) / RATE_HZ), 1)
     capture.release()
-    step = max(round(fps / RATE_HZ), 1)
-    needed = SECONDS * RATE_HZ * step
-    start = int(rng.uniform(0, max(count - needed, 0) + 1))
+    frames = []
+    for image, _ in itertools.islice(clip_frames(path), 0, None, step):
+        scale = (PIXELS / (image.shape[0] * image.shape[1])) ** 0.5
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        frames.append(image)
+    return frames
+
+
+def clip_scene(path: Path, rng: np.random.Generator) -> Scene:
+    """Yield some seconds of a clip, mirrored now and then; a short one is played to and fro."""
+    frames, needed = _played(path), int(SECONDS * RATE_HZ)
+    start = int(rng.integers(max(len(frames) - needed, 0) + 1))
     mirrored = rng.random() < 0.5
-    for number, (image, _) in enumerate(clip_frames(path)):
-        if number >= start + needed:
-            return
-        if number >= start and not (number - start) % step:
-            scale = (PIXELS / (image.shape[0] * image.shape[1])) ** 0.5
-            if scale < 1:
-                image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            yield (image[:, ::-1] if mirrored else image), []
+    around = max(2 * len(frames) - 2, 1)
+    for place in range(start, start + needed):
+        image = frames[min(place % around, around - place % around)]
+        yield (image[:, ::-1] if mirrored else image), []
 
 
 def montage_scene(files: Sequence[Path], rng: np.random.Generator) -> Scene:
@@ -142,16 +161,21 @@ class Leader:
 class Recording:
     """One run: cameras look at a scene, contexts come out."""
 
-    def __init__(self, codec: Codec, eyes: Sequence[Eye], rng: np.random.Generator):
+    def __init__(
+        self,
+        codec: Codec,
+        eyes: Sequence[Eye],
+        start_s: float,
+        memory: EpisodicMemory | None = None,
+    ):
         self._codec, self._eyes = codec, eyes
         self._names = [f'cam{i}' for i in range(len(eyes))]
         self._attentions = [MotionAttention() for _ in eyes]
-        self._errors = [ErrorMemory(3) for _ in eyes]
+        self._errors = [ErrorMemory(MEASURE_EVERY) for _ in eyes]
+        self._trust, self._weights = telemetry_trust_of(codec), similarity_weights(codec)
         space = LatentSpace.of(codec.id, codec.latent_mean, codec.latent_std)
         self._builder = ContextBuilder(space, self._names)
-        self._recalls = bool(rng.random() < 0.5)
-        self._memory: deque[tuple[float, Latent]] = deque(maxlen=MEMORY)
-        self._start_s = float(rng.uniform(1e6, 1e6 + 7 * 86_400))
+        self._start_s, self._memory = start_s, memory
         self._labels: dict[bytes, int] = {}
         self._sequence = 0
 
@@ -163,18 +187,27 @@ class Recording:
         for index, frame in enumerate(scene):
             past.append(frame)
             t = index / RATE_HZ
-            tracks = self._moment(past, self._start_s + t)
-            while waiting and self._start_s + t >= waiting[0][0].stamp_s + FORESIGHT_S - 1e-6:
+            stamp_s = self._start_s + t
+            seen, tracks = self._look(past, stamp_s)
+            matches = self._matches(seen)
+            self._builder.agree(stamp_s, matches)
+            if self._memory is not None:
+                self._remember(index, stamp_s, seen, matches)
+            while waiting and stamp_s >= waiting[0][0].stamp_s + FORESIGHT_S - 1e-6:
                 yield self._judged(*waiting.popleft(), tracks)
             if t >= due_s:
                 due_s += EVERY_S
-                self._remember(self._start_s + t)
                 context = self._builder.build()
                 if context.keys:
                     waiting.append((context, self._labels.get(context.looks[0], -1)))
 
-    def _moment(self, past: deque, stamp_s: float) -> dict[tuple[str, int], Roi]:
-        """Let every camera see a frame; return where each track is, in half frames."""
+    def _look(
+        self, past: deque, stamp_s: float
+    ) -> tuple[dict[str, list[LCT]], dict[tuple[str, int], tuple[float, float]]]:
+        """Let every camera see a frame; return what each says, and where each track is.
+
+        Places are in half frames from the middle.
+        """
         seen, where = {}, {}
         for name, eye, attention, errors in zip(
             self._names, self._eyes, self._attentions, self._errors, strict=True
@@ -191,11 +224,7 @@ class Recording:
                 x, y = crop.roi.center
                 where[name, crop.track_id] = (2 * x / size[0] - 1, 2 * y / size[1] - 1)
             self._builder.see(name, stamp_s, size, seen[name])
-            self._memory.extend((stamp_s, lct.latent) for lct in seen[name][:2])
-        first = seen[self._names[0]]
-        for name in self._names[1:]:
-            self._builder.agree(stamp_s, self._matches(first, seen[name]))
-        return where
+        return seen, where
 
     def _encode(self, name: str, crops, stamp_s: float, errors: ErrorMemory) -> list[LCT]:
         x = to_model(np.stack([crop.image for crop in crops]), self._codec.input_channels)
@@ -206,11 +235,12 @@ class Recording:
             apart = self._codec.decode(mean[due]) - x[due]
             measured[due] = np.square(apart).mean((1, 2, 3))
             errors.note([tracks[i] for i in due], measured[due])
-        kl = (np.square(mean) + np.exp(log_var) - 1 - log_var).mean(1) / 2
+        kl = kl_per_dim(mean, log_var)
+        trusts = self._trust(measured, kl, mean, x)
         lcts = []
         for i, crop in enumerate(crops):
             self._sequence += 1
-            trust = telemetry_trust(float(measured[i]), float(kl[i]))
+            trust = float(trusts[i])
             latent = Latent(
                 mean[i],
                 model=self._codec.id,
@@ -228,26 +258,42 @@ class Recording:
             lcts.append(LCT(name, self._sequence, stamp_ns, latent, steps, chain_trust(steps)))
         return lcts
 
-    def _matches(self, a: list[LCT], b: list[LCT]) -> list[Match]:
-        if not a or not b:
-            return []
-        centred = [
-            centre(np.stack([lct.latent.mean for lct in lcts]), self._codec.latent_mean)
-            for lcts in (a, b)
+    def _matches(self, seen: dict[str, list[LCT]]) -> list[Match]:
+        """Return what an arbiter says of the first camera and each other one."""
+        centred = {
+            name: centre(
+                np.stack([lct.latent.mean for lct in lcts]),
+                self._codec.latent_mean,
+                self._weights,
+            )
+            for name, lcts in seen.items()
+            if lcts
+        }
+        first = self._names[0]
+        return [
+            Match(seen[first][m.a].id, seen[name][m.b].id, m.similarity)
+            for name in self._names[1:]
+            if first in centred and name in centred
+            for m in match(centred[first], centred[name])
         ]
-        return [Match(a[m.a].id, b[m.b].id, m.similarity) for m in match(*centred)]
 
-    def _remember(self, now_s: float) -> None:
-        """Recall the former looks that are most like the most salient thing, nearest first."""
-        items = self._builder.build().items if self._recalls else []
-        old = [latent for stamp_s, latent in self._memory if stamp_s < now_s - FORGOTTEN_S]
-        if not items or not old:
-            self._builder.recall([])
-            return
-        known = np.stack([latent.mean for latent in old])
-        apart = self._builder.space.put(known) - items[0].latent
-        nearest = np.argsort(np.square(apart).sum(1))[:8]
-        self._builder.recall([old[i] for i in nearest])
+    def _remember(
+        self, index: int, stamp_s: float, seen: dict[str, list[LCT]], matches: list[Match]
+    ) -> None:
+        """Let memory look at a frame of each camera and recall what one of them is like."""
+        if not index % OBSERVE_EVERY:
+            # Of several cameras the one that agrees least counts.
+            ordered = sorted(matches, key=lambda match: -match.similarity)
+            agreement = {own: m.similarity for m in ordered for own in (m.a, m.b)}
+            for name, lcts in seen.items():
+                found = self._memory.observe(lcts, agreement)
+                scores = {each.lct.latent.track_id: each.snarc for each in found}
+                self._builder.score(name, stamp_s, scores)
+        if not index % RECALL_EVERY:
+            lcts = seen[self._names[index // RECALL_EVERY % len(self._names)]]
+            before_ns = round((stamp_s - RECALL_AFTER_S) * 1e9)
+            hits = self._memory.recall(lcts, before_ns, RECALLS)
+            self._builder.recall([hit.entry.lct.latent for hit in hits])
 
     @staticmethod
     def _judged(context: HContext, label: int, where: dict) -> tuple[HContext, Leader]:
@@ -336,24 +382,33 @@ class Run:
 
 
 def plan(clips: Sequence[Path], pictures: Sequence[Path], runs: int, montages: int) -> list[Run]:
-    """Return what is played, the first runs of all before the second ones.
+    """Return what is played: each clip `runs` times, and `montages` scenes made of pictures.
 
-    A plan of more runs begins with the same ones.
+    A scene is made of the pictures of one part, so that some parts can be kept apart.
     """
-    made = [
+    played = [
         Run(path.name, repeat, partial(clip_scene, path))
-        for repeat in range(runs)
         for path in clips
+        for repeat in range(runs)
     ]
-    montage = partial(montage_scene, pictures)
-    return made + [Run('pictures', repeat, montage) for repeat in range(montages)]
+    parts = max(len(pictures) // PART, 1)
+    for part in range(parts):
+        scene = partial(montage_scene, pictures[part::parts])
+        played += [
+            Run(f'{MONTAGES} {part + 1} of {parts}', repeat, scene)
+            for repeat in range(len(range(part, montages, parts)))
+        ]
+    return played
 
 
 def record(run: Run, codec: Codec, seed: int = 0) -> Contexts | None:
     """Play one run and return its contexts, None where nothing moved; always the same ones."""
     rng = np.random.default_rng([seed, run.repeat, *run.name.encode()])
-    recording = Recording(codec, draw_eyes(rng), rng)
-    kept = list(recording.run(run.scene(rng)))
+    eyes, start_s = draw_eyes(rng), float(rng.uniform(1e6, 1e6 + 7 * 86_400))
+    with open_store(':memory:', Space.of(codec.artefact.path)) as store:
+        remembers = rng.random() < REMEMBERING
+        memory = EpisodicMemory(store, THRESHOLD, LEAST_NOVELTY) if remembers else None
+        kept = list(Recording(codec, eyes, start_s, memory).run(run.scene(rng)))
     if not kept:
         return None
     contexts, leaders = zip(*kept, strict=True)
@@ -392,9 +447,12 @@ def joined(recorded: Iterable[Contexts | None]) -> Contexts:
 
 def encoder(name: str) -> Codec:
     """Return the model whose latents contexts are made of; `ModelError` if it cannot be."""
-    codec = load(name)
-    if not isinstance(codec, Codec) or codec.latent_dim != LATENT:
-        raise ModelError(f'contexts hold latents of {LATENT} numbers, {codec.id} has none such')
+    codec = load_codec(name)
+    if codec.latent_dim != LATENT:
+        raise ModelError(
+            f'contexts hold latents of {LATENT} numbers, those of {codec.id} have '
+            f'{codec.latent_dim}'
+        )
     return codec
 
 
@@ -410,6 +468,7 @@ def recorded(
     progress.end()
 
 
+@in_one_line('sage context record')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage context`; return the exit code."""
     parser = Parser(prog='sage context', description='Contexts of 4096 numbers.')
@@ -436,18 +495,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted.add_argument('--model', default='tinyvae', help='encoder (tinyvae)')
     wanted.add_argument('--seed', type=int, default=0, help='draws windows and moments (0)')
     args = parser.parse_args(argv)
-    try:
-        config = args.training_files or args.held_out
-        wanted = wanted_by(read_config(config).data, bool(args.held_out)) if config else None
-        clips, pictures = files_of(args.places, wanted)
-        if args.montages and not pictures:
-            raise ValueError('--montages needs pictures: name a folder that holds some')
-        played = plan(clips, pictures, args.runs, args.montages)
-        codec = encoder(args.model)
-        contexts = joined(recorded(played, lambda run: record(run, codec, args.seed), Progress()))
-    except (ModelError, OSError, ValueError) as error:
-        print(f'sage context record: {error}', file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, ModelError) else EXIT_FAILED
+    config = args.training_files or args.held_out
+    wanted = wanted_by(read_config(config).data, bool(args.held_out)) if config else None
+    clips, pictures = files_of(args.places, wanted)
+    if args.montages and not pictures:
+        raise ValueError('--montages needs pictures: name a folder that holds some')
+    played = plan(clips, pictures, args.runs, args.montages)
+    codec = encoder(args.model)
+    contexts = joined(recorded(played, lambda run: record(run, codec, args.seed), Progress()))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     contexts.write(args.output)
     print(f'{len(contexts)} contexts of {len(played)} runs in {args.output}')

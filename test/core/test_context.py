@@ -23,6 +23,7 @@ from sage_perception.context import (
     read_items,
 )
 from sage_perception.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.memory import Snarc
 from sage_perception.trust.lct import LCT, Operation, Provenance
 
 MODEL = ModelId('tiny', '1', bytes(range(32)))
@@ -146,6 +147,31 @@ def test_agreement_and_recall_stand_where_they_belong():
     assert not mask[1:].any()
     builder.recall([])
     assert not builder.build().segment_mask('semantic').any()
+
+
+def test_salience_found_by_memory_stands_for_the_window():
+    builder = ContextBuilder(SPACE, window_s=1.0)
+    fields = BLOCKS['logical.items'].fields
+    first, last = fields.index('surprise'), fields.index('conflict')
+
+    def scored():
+        values, mask = builder.build().rows('logical.items')
+        known = mask[0, first : last + 1]
+        return values[0, first : last + 1].tolist() if known.all() else known.any()
+
+    builder.see('a', 1.0, SIZE, [lct(1)])
+    builder.score('b', 1.0, {1: Snarc(1, 1, 1, 1, 1)})
+    builder.score('a', 1.0, {2: Snarc(1, 1, 1, 1, 1)})
+    assert scored() is np.False_
+    builder.score('a', 1.0, {1: Snarc(0.125, 0.25, 0.5, 0.75, 1)})
+    assert scored() == [0.125, 0.25, 0.5, 0.75, 1]
+    builder.see('a', 2.0, SIZE, [lct(1)])
+    assert scored() == [0.125, 0.25, 0.5, 0.75, 1]
+    builder.see('a', 2.1, SIZE, [lct(1)])
+    assert scored() is np.False_
+    for bad in (float('nan'), -0.1, 1.5):
+        with pytest.raises(ContextError, match=r'not in \[0, 1\]'):
+            builder.score('a', 2.1, {1: Snarc(surprise=bad)})
 
 
 @pytest.mark.parametrize(

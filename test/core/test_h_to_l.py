@@ -36,7 +36,7 @@ from sage_perception.training.config import (
 from sage_perception.training.contexts import Contexts, joined
 
 KINDS = {
-    'things': {'count': 6, 'parts': [[0, 8], [64, 2]], 'keep': 8, 'rate': 1},
+    'things': {'count': 6, 'parts': [[0, 8], [64, 2]], 'keep': 8, 'rate': 7},
     'views': {'count': 2, 'parts': [[80, 5]], 'keep': 5, 'rate': 1},
 }
 FULL = {'input_dim': DIM, 'code_dim': 256, 'hidden': 64, 'width': 16, 'queries': 16}
@@ -83,6 +83,17 @@ def test_tokens_go_there_and_back():
     assert told.sum(1).tolist() == [sum(row[0].numel() for row in rows)] * 3
 
 
+@pytest.mark.parametrize(
+    'parts',
+    [[[0, 8], [40, 2]], [[0, 8], [90, 2]], [[0, 8], [76, 2]]],
+    ids=['self', 'end', 'other'],
+)
+def test_groups_that_overlap_or_leave_the_context_are_refused(parts):
+    things = {**KINDS['things'], 'parts': parts}
+    with pytest.raises(ValueError, match='overlap or leave'):
+        Tokens(HToLConfig(**{**SMALL, 'groups': {**KINDS, 'things': things}}))
+
+
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_every_variant_compresses_and_tells_how_well(variant):
     model = compressor(variant, **({'groups': GROUPS, **FULL}))
@@ -105,13 +116,28 @@ def test_the_code_is_sampled_in_training_only():
     assert torch.equal(first.compressed, again.compressed)
 
 
-@pytest.mark.parametrize('variant', ['hierarchical', 'hybrid'])
+@pytest.mark.parametrize('variant', VARIANTS)
 def test_principal_components_are_the_start(variant):
     context, mask = world(256, 1)
     cold = float(compressor(variant)(context, mask).metrics['information_retained'])
     out = started(variant)(context, mask)
     assert float(out.metrics['information_retained']) > max(cold, 0) + 0.2
     assert 0.3 < float(out.compressed.detach().var(0).mean()) < 3
+
+
+@pytest.mark.parametrize('variant', ['bottleneck', 'attention', 'linear'])
+def test_what_knows_no_tokens_starts_at_exactly_the_principal_components(variant):
+    context, mask = world()
+    model = started(variant)
+    x = model.encoder.known(context, mask)
+    _, _, rows = torch.linalg.svd(x, full_matrices=False)
+    kept = x @ rows[:8].T @ rows[:8] + model.encoder.mean
+    assert torch.allclose(model(context, mask).reconstruction, kept, atol=1e-4)
+
+
+def test_layers_too_narrow_to_pass_a_code_on_are_refused():
+    with pytest.raises(ValueError, match='hidden is 12, it must be 16'):
+        started('bottleneck', hidden=12)
 
 
 def test_inference_from_what_is_known_beats_projection():
@@ -195,7 +221,7 @@ def test_recorded_contexts_are_kept_as_they_are(contexts, tmp_path):
 
 def test_a_compressor_is_trained_exported_and_loaded(contexts, tmp_path, monkeypatch):
     monkeypatch.setattr(compression, 'contexts_of', lambda *_, **__: contexts)
-    training = {'steps': 4, 'epoch': 2, 'batch': 8, 'warmup': 1}
+    training = {'steps': 4, 'epoch': 2, 'batch': 8, 'warmup': 1, 'patience': 2}
     config = RunConfig(
         'small',
         '1',
