@@ -234,21 +234,23 @@ def wait_for_graph(runner: GraphRunner, out: Path) -> None:
             time.sleep(0.05)
 
 
-def wait_for_subscribers(topics: list[str], env: dict, log: Path) -> None:
-    """Wait until somebody subscribes to each of `topics`."""
+def wait_for_encoders(env: dict, log: Path) -> None:
+    """Wait until each encoder has said its model, for then it is ready, and is recorded."""
     look = (
-        'import rclpy, sys, time; rclpy.init(); '
-        "node = rclpy.create_node('demo'); "
-        'wanted = set(sys.argv[1:])\n'
-        'while wanted := {name for name in wanted if not node.count_subscribers(name)}:\n'
-        '    time.sleep(0.05)'
+        'import rclpy, sys; from sage_msgs.msg import ModelInfo; '
+        'from sage_perception.ros import qos; rclpy.init(); '
+        "node = rclpy.create_node('demo'); silent = set(sys.argv[1:])\n"
+        'for name in sys.argv[1:]:\n'
+        '    said = lambda _, name=name: silent.discard(name)\n'
+        "    node.create_subscription(ModelInfo, f'/{name}/model_info', said, qos.LATCHED)\n"
+        "while silent or not all(node.count_subscribers(f'/{n}/lcts') for n in sys.argv[1:]):\n"
+        '    rclpy.spin_once(node, timeout_sec=0.05)'
     )
     try:
-        subprocess.run([sys.executable, '-c', look, *topics], env=env, timeout=START_LIMIT_S)
+        subprocess.run([sys.executable, '-c', look, *CAMERAS], env=env, timeout=START_LIMIT_S)
     except subprocess.TimeoutExpired:
         raise DemoError(
-            f'not all of {", ".join(topics)} had a subscriber within {START_LIMIT_S:.0f} s; '
-            f'see {log}'
+            f'the encoders of the replay were not there within {START_LIMIT_S:.0f} s; see {log}'
         ) from None
 
 
@@ -299,8 +301,7 @@ def replay(out: Path, env: dict) -> Run:
         GraphRunner(encoders, params_file=params, env=env),
         recording(out / 'replayed', lcts, env, out / 'record_replay.log'),
     ):
-        # Without a subscriber from the first crop on, not all latents could be compared.
-        wait_for_subscribers([*crops, *lcts], env, out / 'record_replay.log')
+        wait_for_encoders(env, out / 'record_replay.log')
         done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT)
         time.sleep(1.0)
     if done.returncode:
