@@ -185,21 +185,30 @@ def files_of(data: DataConfig, suffixes: set[str], held_out: bool) -> list[Path]
     return list(filter(wanted_by(data, held_out), find(Path(data.root), suffixes)))
 
 
-def gather(codec: Codec, data: DataConfig, held_out: bool) -> dict[str, Observations]:
+def observe_clips(codec: Codec, data: DataConfig, held_out: bool) -> list[Observations]:
+    """Return observations of each clip to train on, or of each held out, where something moves."""
+    clips = (list(observe_clip(codec, path)) for path in files_of(data, CLIPS, held_out))
+    return [Observations.joined(seen) for seen in clips if seen]
+
+
+def gather(
+    codec: Codec, data: DataConfig, held_out: bool, clips: Sequence[Observations]
+) -> dict[str, Observations]:
     """Return observations of the files to train on, or of those held out: stills and motion."""
     kinds = {}
     if pictures := files_of(data, PICTURES, held_out):
         kinds['stills'] = observe_stills(codec, Stills(pictures), STILLS, seed=1 + held_out)
-    clips = files_of(data, CLIPS, held_out)
-    if seen := [part for path in clips for part in observe_clip(codec, path)]:
-        kinds['motion'] = Observations.joined(seen)
+    if clips:
+        kinds['motion'] = Observations.joined(clips)
     if not kinds:
         which = 'data.held_out fits' if held_out else 'there is'
         raise ConfigError(f'{data.root}: {which} no picture or clip to measure on')
     return kinds
 
 
-def gather_apart(codec: Codec, data: DataConfig) -> dict[str, list[Observations]]:
+def gather_apart(
+    codec: Codec, data: DataConfig, clips: Sequence[Observations]
+) -> dict[str, Sequence[Observations]]:
     """Return observations of the files to train on, in parts that share no file.
 
     Stills are in `FOLDS` parts, pictures that came together in the same one; motion by clip.
@@ -211,11 +220,9 @@ def gather_apart(codec: Codec, data: DataConfig) -> dict[str, list[Observations]
         for part, some in enumerate(np.array_split(np.arange(len(pictures)), count or 1))
         if len(some)
     ]
-    clips = (list(observe_clip(codec, path)) for path in files_of(data, CLIPS, held_out=False))
-    motion = [Observations.joined(seen) for seen in clips if seen]
-    if len(stills) + len(motion) < 2:
+    if len(stills) + len(clips) < 2:
         raise ConfigError(f'{data.root}: to set the margin of trust takes two pictures or clips')
-    return {kind: parts for kind, parts in (('stills', stills), ('motion', motion)) if parts}
+    return {kind: parts for kind, parts in (('stills', stills), ('motion', clips)) if parts}
 
 
 def fit(kinds: Sequence[Observations]) -> QualityMap:
@@ -307,9 +314,10 @@ def fit_quality(codec: Codec, data: DataConfig) -> tuple[QualityMap, dict]:
         raise ValueError(
             f'{codec.id} reads {codec.input_size} pixels: MS-SSIM takes {SMALLEST} and more'
         )
-    fitted = gather(codec, data, held_out=False)
-    held_out = gather(codec, data, held_out=True)
-    margin = cross_conformal_margin(gather_apart(codec, data))
+    known, new = (observe_clips(codec, data, apart) for apart in (False, True))
+    fitted = gather(codec, data, False, known)
+    held_out = gather(codec, data, True, new)
+    margin = cross_conformal_margin(gather_apart(codec, data, known))
     quality = replace(fit(list(fitted.values())), margin=margin)
     return quality, {
         'model': str(codec.id),

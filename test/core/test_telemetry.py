@@ -125,8 +125,10 @@ def test_the_margin_is_that_of_files_which_the_map_has_not_seen():
 
 
 def test_one_file_leaves_none_to_set_the_margin_on(codec, clip):
+    data = DataConfig(str(clip.parent))
+    clips = trust_fit.observe_clips(codec, data, held_out=False)
     with pytest.raises(ConfigError, match='takes two pictures or clips'):
-        trust_fit.gather_apart(codec, DataConfig(str(clip.parent)))
+        trust_fit.gather_apart(codec, data, clips)
 
 
 def test_weights_lift_what_views_share():
