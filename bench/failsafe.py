@@ -23,7 +23,7 @@ from sage_perception.models import Codec
 from sage_perception.training.data import CLIPS, clip_frames, to_model
 from sage_perception.trust.fitted import telemetry_trust_of
 from sage_perception.trust.health import TRUST, CameraHealth, Fault
-from sage_perception.trust.telemetry import ErrorMemory
+from sage_perception.trust.telemetry import ErrorMemory, kl_per_dim
 from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -69,13 +69,8 @@ class Chain:
                 x[:, 0, ::7, ::5] = spoil
             z, log_var = self.codec.encode_stats(x)
             tracks = [crop.track_id for crop in crops]
-            due, error = self.memory.due(tracks), [self.memory.last(t) for t in tracks]
-            error = np.array(error)
-            if due:
-                error[due] = np.square(self.codec.decode(z[due]) - x[due]).mean((1, 2, 3))
-                self.memory.note([tracks[i] for i in due], error[due])
-            kl = (np.square(z) + np.exp(log_var) - 1 - log_var).mean(1) / 2
-            self.last = self.judge(error, kl, z, x)
+            error = self.memory.measure(tracks, x, lambda due: self.codec.decode(z[due]))
+            self.last = self.judge(error, kl_per_dim(z, log_var), z, x)
         return TRUST[fault] * self.last
 
 

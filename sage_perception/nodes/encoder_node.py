@@ -295,7 +295,11 @@ class EncoderNode(LifecycleNode):
         told = [Telemetry()] * len(pictures)
         if refine:
             mean, told = refine(pictures, mean)
-        errors = self._measure(mean, pictures, [track for _, track in places])
+        errors = self._memory.measure(
+            [track for _, track in places],
+            pictures,
+            lambda due: self._codec.decode(self._arriving(mean[due])),
+        )
         kl = kl_per_dim(mean, log_var)
         trust = health * self._trust(errors, kl, mean, pictures)
         refined_s = sum(each.time_s for each in told)
@@ -336,16 +340,6 @@ class EncoderNode(LifecycleNode):
         self._fault = result.fault
         self._budget.publish(budget_message(result, tracks, self._refiner.budget, header))
         return np.stack(result.outputs), result.telemetry
-
-    def _measure(self, mean: np.ndarray, pictures: np.ndarray, tracks: list[int]) -> np.ndarray:
-        """Return the reconstruction errors of latents, `[B]`, measured now or a little before."""
-        due = self._memory.due(tracks)
-        errors = np.array([self._memory.last(track) for track in tracks])
-        if due:
-            apart = self._codec.decode(self._arriving(mean[due])) - pictures[due]
-            errors[due] = np.square(apart).mean(axis=(1, 2, 3))
-            self._memory.note([tracks[i] for i in due], errors[due])
-        return errors
 
     def _arriving(self, mean: np.ndarray) -> np.ndarray:
         """Return latents `[B, D]` as their receivers will have them."""

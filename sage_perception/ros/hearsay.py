@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import LCTArray
@@ -15,7 +15,7 @@ from sage_perception.ros.gate import Complaints, FloodGate
 from sage_perception.ros.keys import TrustedKeys
 from sage_perception.ros.messages import Packers, lct_as_sent, stamp_ns, stamp_of, unpack
 from sage_perception.trust.canonical import canonical_form
-from sage_perception.trust.lct import LCT, LONGEST_CHAIN, Refusal, find_number_fault
+from sage_perception.trust.lct import LCT, LONGEST_CHAIN, Refusal
 from sage_perception.trust.screening import History, Screen, explain
 
 
@@ -111,18 +111,16 @@ class Hearsay(FloodGate):
             raise refused(Refusal.WRONG_MODEL, f'its latent is of {lct.latent.model}')
         if len(lct.provenance) >= LONGEST_CHAIN:
             raise refused(Refusal.OUT_OF_RANGE, 'its provenance has no room for one step more')
-        fault = screen.judge(lct, packer.dim, now_ns=now_ns, wire=wire)
-        if fault is None and wire.packed:
-            try:
-                lct = replace(lct, latent=unpack(lct.latent, wire, self._packers))
-                fault = find_number_fault(lct.latent, packer.dim)
-            except ValueError:
-                fault = Refusal.MALFORMED
-            if fault is not None:
-                screen.withdraw(fault)
-        if fault is not None:
-            raise NotBelieved(fault, message.entity_id)
-        return lct
+        said = screen.admit(
+            lct,
+            packer.dim,
+            now_ns=now_ns,
+            wire=wire,
+            unpack=lambda latent: unpack(latent, wire, self._packers),
+        )
+        if isinstance(said, Refusal):
+            raise NotBelieved(said, message.entity_id)
+        return said
 
     def _report(self) -> Report:
         figures = {'believed': self._screen.accepted, 'refused': self._screen.refused}

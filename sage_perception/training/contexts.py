@@ -230,11 +230,7 @@ class Recording:
         x = to_model(np.stack([crop.image for crop in crops]), self._codec.input_channels)
         mean, log_var = self._codec.encode_stats(x)
         tracks = [crop.track_id for crop in crops]
-        measured = np.array([errors.last(track) for track in tracks])
-        if due := errors.due(tracks):
-            apart = self._codec.decode(mean[due]) - x[due]
-            measured[due] = np.square(apart).mean((1, 2, 3))
-            errors.note([tracks[i] for i in due], measured[due])
+        measured = errors.measure(tracks, x, lambda due: self._codec.decode(mean[due]))
         kl = kl_per_dim(mean, log_var)
         trusts = self._trust(measured, kl, mean, x)
         lcts = []

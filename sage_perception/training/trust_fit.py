@@ -127,10 +127,7 @@ def observe_clip(codec: Codec, path: Path) -> Iterator[Observations]:
         x = to_model(np.stack([crop.image for crop in crops]), codec.input_channels)
         z = codec.encode(x)
         tracks = [crop.track_id for crop in crops]
-        due, error = memory.due(tracks), np.array([memory.last(track) for track in tracks])
-        if due:
-            error[due] = np.square(codec.decode(z[due]) - x[due]).mean((1, 2, 3))
-            memory.note([tracks[i] for i in due], error[due])
+        error = memory.measure(tracks, x, lambda due, z=z: codec.decode(z[due]))
         if number % EVERY == 0:
             yield observe(codec, x, z, error)
 

@@ -277,18 +277,18 @@ class Arbiter:
         announced = seat.announcement
         dim = announced.dim if announced else (self._mean.size if spoken == own else None)
         fingerprint = announced.model.fingerprint if announced else None
-        fault = seat.screen.judge(lct, dim, fingerprint=fingerprint, now_ns=now_ns, wire=wire)
-        if fault is not None:
-            return fault
-        if wire.packed:
-            # Not before it was judged: what nobody signed for reaches no decoder.
-            try:
-                lct = replace(lct, latent=unpack(lct.latent))
-            except ValueError:
-                fault = Refusal.MALFORMED if announced else Refusal.UNKNOWN_MODEL
-            else:
-                fault = find_number_fault(lct.latent, dim)
-        said = fault or self._translated(lct, _valid(seat.heard, spoken))
+        admitted = seat.screen.admit(
+            lct,
+            dim,
+            fingerprint=fingerprint,
+            now_ns=now_ns,
+            wire=wire,
+            unpack=unpack,
+            unreadable=Refusal.MALFORMED if announced else Refusal.UNKNOWN_MODEL,
+        )
+        if isinstance(admitted, Refusal):
+            return admitted
+        said = self._translated(admitted, _valid(seat.heard, spoken))
         if isinstance(said, Refusal):
             seat.screen.withdraw(said)
         return said

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from sage_perception.latent import Latent
 from sage_perception.trust.canonical import PLAIN, Wire
@@ -224,8 +225,8 @@ class Screen:
     ) -> Refusal | None:
         """Return why `lct` is refused, or None when it is accepted; either is counted.
 
-        Takes what `verify` does. A packed latent may be judged before it is unpacked: its numbers
-        are then for `judge_numbers`.
+        Takes what `verify` does. A packed latent may be judged before it is unpacked: `admit` does
+        both.
         """
         signed = bool(self._store.keys_of(lct.entity_id))
         fault = Refusal.SEQUENCE if self._history.repeats(lct, signed) else None
@@ -252,15 +253,37 @@ class Screen:
         """Return whether whoever took part in an LCT has a key: the others prove nothing."""
         return all(self._store.keys_of(step.entity_id) for step in lct.provenance)
 
-    def judge_numbers(self, latent: Latent, dim: int | None = None) -> Refusal | None:
-        """Return why a latent that was judged packed is refused after all, or None."""
-        fault = find_number_fault(latent, dim)
+    def admit(
+        self,
+        lct: LCT,
+        dim: int | None = None,
+        *,
+        unpack: Callable[[Latent], Latent],
+        unreadable: Refusal = Refusal.MALFORMED,
+        wire: Wire = PLAIN,
+        **known,
+    ) -> LCT | Refusal:
+        """Return `lct` with the numbers of its latent, or why it is refused.
+
+        Takes what `judge` does. A packed latent is unpacked once it has been judged: what nobody
+        signed for reaches no decoder. Where `unpack` raises `ValueError` it is refused as
+        `unreadable`.
+        """
+        fault = self.judge(lct, dim, wire=wire, **known)
+        if fault is not None or not wire.packed:
+            return fault or lct
+        try:
+            lct = replace(lct, latent=unpack(lct.latent))
+        except ValueError:
+            fault = unreadable
+        else:
+            fault = find_number_fault(lct.latent, dim)
         if fault is not None:
             self.withdraw(fault)
-        return fault
+        return fault or lct
 
     def withdraw(self, reason: Refusal) -> None:
-        """Count an LCT that was judged packed as refused after all."""
+        """Count an LCT that was accepted as refused after all."""
         self.accepted -= 1
         self.refuse(reason)
 

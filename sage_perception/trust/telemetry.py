@@ -11,7 +11,7 @@ formula of the specification, which falls as a model learns to say more: see `te
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -175,3 +175,21 @@ class ErrorMemory:
     def last(self, track: int) -> float:
         """Return the last error of a track, NaN when it has not been measured."""
         return self._errors.get(track, math.nan)
+
+    def measure(
+        self,
+        tracks: Sequence[int],
+        pictures: np.ndarray,
+        shown: Callable[[list[int]], np.ndarray],
+    ) -> np.ndarray:
+        """Return the last squared error `[B]` of each track, those due being measured now.
+
+        `shown` returns what the latents of some rows of `pictures`, float32 `[B, C, S, S]`, decode
+        to.
+        """
+        due = self.due(tracks)
+        errors = np.array([self.last(track) for track in tracks])
+        if due:
+            errors[due] = np.square(shown(due) - pictures[due]).mean((1, 2, 3))
+            self.note([tracks[i] for i in due], errors[due])
+        return errors

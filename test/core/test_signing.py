@@ -591,13 +591,27 @@ def test_what_is_packed_is_judged_before_it_is_unpacked():
     still_packed = replace(lct, latent=replace(lct.latent, mean=np.empty(0, np.float32)))
     screen = Screen(a_store())
     forged = replace(still_packed, signature=b's' * 64)
-    assert screen.judge(forged, 2, wire=wire) is Refusal.BAD_SIGNATURE
-    assert screen.judge(still_packed, 2, wire=wire) is None
-    assert screen.accepted == 1
-    assert screen.judge_numbers(lct.latent, 2) is None
+    unpacked = []
+
+    def unpack(latent):
+        unpacked.append(latent)
+        return lct.latent
+
+    def broken(latent):
+        raise ValueError('not of this form')
+
+    assert screen.admit(forged, 2, wire=wire, unpack=unpack) is Refusal.BAD_SIGNATURE
+    assert not unpacked
+    assert screen.admit(still_packed, 2, wire=wire, unpack=unpack).latent is lct.latent
     assert (screen.accepted, screen.refused) == (1, 1)
-    assert screen.judge_numbers(lct.latent, 3) is Refusal.DIMENSION
-    assert (screen.accepted, screen.refused) == (0, 2)
+    for dim, reader, reason in (
+        (3, unpack, Refusal.DIMENSION),
+        (2, broken, Refusal.MALFORMED),
+    ):
+        screen = Screen(a_store())
+        assert screen.admit(still_packed, dim, wire=wire, unpack=reader) is reason
+        assert (screen.accepted, screen.refused) == (0, 1)
+        assert screen.reasons[reason] == 1
     # What is not packed has its numbers.
     assert Screen(a_store()).judge(still_packed, wire=PLAIN) is Refusal.DIMENSION
     big = Wire(3, bytes(16385))
