@@ -120,13 +120,17 @@ def step_times(config: RunConfig, crops: Mixture, names: Sequence[str]) -> dict[
 
 
 def budgeted(config: RunConfig, seconds: float, step: float) -> RunConfig:
-    """Return the configuration with as many steps as fit into CPU `seconds`."""
+    """Return the configuration with as many steps as fit into CPU `seconds`.
+
+    The weights are averaged over the same share of the run: else a short one would still hold
+    much of its start.
+    """
+    training = config.training
     epoch = max(1, round(seconds / step / EPOCHS))
-    warmup = min(config.training.warmup, epoch)
-    return replace(
-        config,
-        training=replace(config.training, steps=EPOCHS * epoch, epoch=epoch, warmup=warmup),
-    )
+    steps = EPOCHS * epoch
+    ema = max(0.0, 1 - (1 - training.ema) * training.steps / steps)
+    changes = {'steps': steps, 'epoch': epoch, 'warmup': min(training.warmup, epoch), 'ema': ema}
+    return replace(config, training=replace(training, **changes))
 
 
 def crops_to_judge(config: RunConfig, held_out: Mixture, count: int) -> dict[str, np.ndarray]:
