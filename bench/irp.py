@@ -28,9 +28,10 @@ from sage_perception.irp import IRPPlugin, Orchestrator, Refinement, Work
 from sage_perception.irp.adaptive import AdaptiveVAE
 from sage_perception.irp.halting import Halting
 from sage_perception.irp.tinyvae import Crops, TinyVAEIRP
-from sage_perception.models import ModelError
+from sage_perception.models import Codec, ModelError
 from sage_perception.models.landscape import Landscape
 from sage_perception.models.wire import Form, Packer
+from sage_perception.training.baselines import read_components
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data import CropConfig, Mixture, sources, to_model, wanted_by
 
@@ -43,6 +44,20 @@ OUT = Path('out/bench/irp.json')
 def psnr(energy: np.ndarray) -> np.ndarray:
     """Return PSNR in dB of mean squared errors."""
     return -10 * np.log10(energy)
+
+
+def mean_psnr(energy: np.ndarray) -> float:
+    """Return the mean PSNR in dB of mean squared errors."""
+    return round(float(psnr(energy).mean()), 3)
+
+
+def of_components(codec: Codec, kinds: dict[str, np.ndarray]) -> dict[str, float]:
+    """Return the PSNR in dB of as many principal components by kind of crops."""
+    components = read_components(codec)
+    return {
+        kind: mean_psnr(np.square(components.reconstruct(x, codec.latent_dim) - x).mean((1, 2, 3)))
+        for kind, x in kinds.items()
+    }
 
 
 def mean_gain(before: np.ndarray, after: np.ndarray) -> float:
@@ -85,7 +100,10 @@ def quality(plugin: TinyVAEIRP, kinds: dict[str, np.ndarray]) -> dict:
     guess = plugin.codec.encode(x)
     of_kind = np.repeat(list(kinds), [len(part) for part in kinds.values()])
     base = psnr_base(plugin, x, guess)
-    result = {'psnr': round(float(psnr(base).mean()), 3)}
+    result = {
+        'psnr': round(float(psnr(base).mean()), 3),
+        'psnr_of_kinds': {kind: mean_psnr(base[of_kind == kind]) for kind in kinds},
+    }
     for name, batch in (('', 1), ('_batched', BATCH)):
         refined(plugin, x[: 2 * batch], guess[: 2 * batch], 100, batch)  # what is done once
         curve, per_kind, spent = {}, {kind: {} for kind in kinds}, {}
@@ -382,6 +400,7 @@ def main() -> int:
     result = {
         'model': str(own.codec.id),
         'crops': {kind: len(part) for kind, part in kinds.items()},
+        'psnr_of_components': of_components(own.codec, kinds),
         **quality(own, kinds),
         'deepest': deepest(thorough, x, own.codec.encode(x)),
         'psnr_gain_by_gradients': optimisers(thorough, few, guess),
