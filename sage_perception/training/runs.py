@@ -10,7 +10,10 @@ csv/, tensorboard/   figures on the way
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,6 +26,34 @@ from sage_perception.training.config import ConfigError, RunConfig, read_config
 CONFIG = 'run.yaml'
 CHECKPOINT = 'last.ckpt'
 METRICS = 'metrics.json'
+MAY_CHANGE = {'version', 'data.root', 'training.steps', 'training.patience'}
+"""What a configuration may say otherwise than the run that it goes on with."""
+
+
+def require_same(config: RunConfig, run: Path) -> None:
+    """Raise `ConfigError` unless what the folder of a run holds is of this configuration."""
+    path = run / CONFIG
+    if not ((run / CHECKPOINT).is_file() and path.is_file()):
+        return
+    before, now = flat(asdict(read_config(path))), flat(asdict(config))
+    for key in sorted({*before, *now} - MAY_CHANGE):
+        was, said = before.get(key), now.get(key)
+        if was != said:
+            raise ConfigError(
+                f'{run} was trained with {key} {was!r}, the configuration says {said!r}: take '
+                'another run folder, or remove this one to train anew'
+            )
+
+
+def flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Return a tree of dictionaries as one, with keys such as `training.steps`."""
+    leaves = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            leaves |= flat(value, f'{prefix}{key}.')
+        else:
+            leaves[prefix + key] = tuple(value) if isinstance(value, list) else value
+    return leaves
 
 
 def load_run(config: RunConfig, run: Path) -> nn.Module:
@@ -33,7 +64,10 @@ def load_run(config: RunConfig, run: Path) -> nn.Module:
     path = run / CHECKPOINT
     if not path.is_file():
         raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
-    checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        raise ConfigError(f'{path} is damaged: remove it to train anew') from None
     prefix = 'model.'
     weights = {
         k.removeprefix(prefix): v

@@ -113,10 +113,11 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
     assert np.array_equal(latent_value(answer.latent).mean, z)
 
 
-def test_an_encoder_that_shall_speak_in_tokens_needs_a_codebook(ros, folder):
+def test_an_encoder_that_shall_speak_in_tokens_needs_a_codebook(ros):
+    folder = models.available()['tinyvae_128']
     why = f"parameter 'wire': vq needs a codebook, and {folder} holds none: make one"
     with pytest.raises(ConfigurationError) as refused:
-        ros.make(EncoderNode, '-p', 'wire:=vq', '-p', f'model:={folder}')
+        ros.make(EncoderNode, '-p', 'wire:=vq', '-p', 'model:=tinyvae_128')
     assert why in str(refused.value)
 
 
