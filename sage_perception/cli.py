@@ -29,6 +29,7 @@ COMMANDS = {
         'sage_perception.training.contexts:main',
         'record contexts of 4096 numbers from clips',
     ),
+    'models': ('sage_perception.catalogue:main', 'list the models, or show the card of one'),
     'train': ('sage_perception.training.train:main', 'train a model'),
     'export': (
         'sage_perception.training.export:main',

@@ -4,21 +4,48 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tokenize
+import warnings
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from sage_perception.latent import ModelId, Roi
-from sage_perception.models import Codec, ModelError, load_codec
+from sage_perception.models import Codec, ModelError, available, load_codec
 from sage_perception.terminal import Parser, in_one_line
 from sage_perception.vision.crops import crop_image, square_roi, to_pixels
 from sage_perception.vision.grid import grid
 from sage_perception.vision.similarity import psnr, ssim
+
+# What NumPy and Pillow raise for damaged bytes, and what the checks of a `Coded` do.
+DAMAGED_ARCHIVE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+DAMAGED_PICTURE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    SyntaxError,
+    Image.DecompressionBombError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +54,9 @@ class Coded:
 
     `latents` is float32 `[N, …]`, `rois` int32 `[N, 4]` (x, y, width, height), `owners` int32
     `[N]` the number of the picture. `names` and `sizes` (int32 `[P, 2]`, height and width) are of
-    the P pictures. `tiled` tells tiles that cover a picture from centre squares.
+    the P pictures. `tiled` tells tiles that cover a picture from centre squares, one of each.
+
+    Raises `ValueError` for what encoding pictures does not yield.
     """
 
     model: ModelId
@@ -37,6 +66,32 @@ class Coded:
     names: list[str]
     sizes: np.ndarray
     tiled: bool
+
+    def __post_init__(self):
+        shape = list(self.latents.shape)
+        if self.latents.dtype != np.float32 or len(shape) < 2 or not self.latents.size:
+            raise ValueError(f'latents are float32 [N, …], not {self.latents.dtype} {shape}')
+        if not np.isfinite(self.latents).all():
+            raise ValueError('a latent has a number that is not finite')
+        count, pictures = len(self.latents), len(self.names)
+        shapes = {'rois': (count, 4), 'owners': (count,), 'sizes': (pictures, 2)}
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.dtype != np.int32 or array.shape != shape:
+                raise ValueError(
+                    f'{name} of {count} latents of {pictures} pictures are int32 {list(shape)}, '
+                    f'not {array.dtype} {list(array.shape)}'
+                )
+        owners = np.unique(self.owners) if self.tiled else self.owners
+        if not np.array_equal(owners, np.arange(pictures)):
+            raise ValueError(f'owners are not the numbers 0 to {pictures - 1} of the pictures')
+        corner, extent = np.split(self.rois.astype(np.int64), 2, axis=1)
+        frame = self.sizes[self.owners, ::-1]
+        if (corner < 0).any() or (extent < 1).any() or (corner + extent > frame).any():
+            raise ValueError('a square of rois is not inside its picture')
+        covered = np.bincount(self.owners, extent.prod(1))
+        if self.tiled and (covered < self.sizes.prod(1, dtype=np.int64)).any():
+            raise ValueError('the tiles of a picture are too few to cover it')
 
     def save(self, path: Path) -> None:
         """Write a NumPy archive."""
@@ -57,6 +112,8 @@ class Coded:
     def read(cls, path: Path) -> Coded:
         """Read what `save` wrote; `ValueError` if it is anything else."""
         try:
+            if path.exists() and not zipfile.is_zipfile(path):
+                raise ValueError('it is no .npz archive')
             with np.load(path, allow_pickle=False) as file:
                 name, version = file['model']
                 return cls(
@@ -70,29 +127,48 @@ class Coded:
                 )
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f'{path} is no file of sage encode: {error}') from error
+        except DAMAGED_ARCHIVE as error:
+            what = ' '.join(str(error).split()) or type(error).__name__
+            raise ValueError(f'{path} is no file of sage encode: {what}') from error
 
 
 def read_bgr(path: Path) -> np.ndarray:
-    """Return the picture at `path`, uint8 BGR `[H, W, 3]`; `ValueError` if it is none."""
+    """Return the picture at `path`, uint8 BGR `[H, W, 3]`; `ValueError` unless that is one."""
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a folder: give the pictures in it')
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such picture')
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    data = path.read_bytes()
+    require_whole(path, data)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(f'{path} is not a picture that OpenCV reads')
     return image
 
 
-def tiles(width: int, height: int, size: int) -> list[Roi]:
-    """Return squares of `size` pixels that cover a picture; the last ones overlap others.
+def require_whole(path: Path, data: bytes) -> None:
+    """Raise `ValueError` unless all of the picture at `path` can be decoded, its file is `data`.
 
-    Raises `ValueError` if the picture is smaller than one of them.
+    OpenCV paints grey what a JPEG lacks, and what it cannot read has lines on the terminal.
     """
-    if min(width, height) < size:
-        raise ValueError(
-            f'{width}x{height} pixels are smaller than a tile of {size}: leave --tiles out'
-        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of tags, which tell nothing of the pixels
+            with Image.open(io.BytesIO(data)) as image:
+                image.verify()  # check sums, and leaves an image that cannot be loaded
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+                mode = image.mode
+    except UnidentifiedImageError:
+        raise ValueError(f'{path} is not a picture that Pillow reads') from None
+    except DAMAGED_PICTURE as error:
+        raise ValueError(f'{path} is damaged or cut short, get it again: {error}') from error
+    if mode == 'F':
+        raise ValueError(f'{path} has float pixels: convert it to 8 or 16 bits')
+
+
+def tiles(width: int, height: int, size: int) -> list[Roi]:
+    """Return squares of `size` pixels that cover a picture no smaller; the last ones overlap."""
 
     def starts(side):
         return [*range(0, side - size, size), side - size]
@@ -100,11 +176,21 @@ def tiles(width: int, height: int, size: int) -> list[Roi]:
     return [Roi(x, y, size, size) for y in starts(height) for x in starts(width)]
 
 
-def cut(images: Sequence[np.ndarray], size: int, tiled: bool) -> list[list[Roi]]:
-    """Return the squares to encode of each picture: its tiles, or the one in its middle."""
+def cut(
+    names: Sequence[str], images: Sequence[np.ndarray], size: int, tiled: bool
+) -> list[list[Roi]]:
+    """Return the squares to encode of each picture: its tiles, or the one in its middle.
+
+    Raises `ValueError` for a picture that is smaller than a tile.
+    """
     rois = []
-    for image in images:
+    for name, image in zip(names, images, strict=True):
         height, width = image.shape[:2]
+        if tiled and min(width, height) < size:
+            raise ValueError(
+                f'{name} has {width}x{height} pixels, smaller than a tile of {size}: '
+                'leave --tiles out'
+            )
         middle = square_roi((width / 2, height / 2), min(width, height), width, height)
         rois.append(tiles(width, height, size) if tiled else [middle])
     return rois
@@ -125,7 +211,7 @@ def encode_pictures(
     codec: Codec, names: Sequence[str], images: Sequence[np.ndarray], tiled: bool
 ) -> Coded:
     """Return the latents of pictures, uint8 BGR `[H, W, 3]`."""
-    rois = cut(images, codec.input_size, tiled)
+    rois = cut(names, images, codec.input_size, tiled)
     flat = [(roi.x, roi.y, roi.width, roi.height) for own in rois for roi in own]
     return Coded(
         model=codec.id,
@@ -141,12 +227,15 @@ def encode_pictures(
 def decode_pictures(codec: Codec, coded: Coded) -> list[np.ndarray]:
     """Return one picture, uint8 RGB, for each one encoded: its square, or all of it if tiled.
 
-    Raises `ModelError` if the latents are of another space than the model's.
+    Raises `ModelError` if the latents are of another space than the model's, or misshapen.
     """
     if coded.model.fingerprint != codec.id.fingerprint:
         raise ModelError(
-            f'the latents were made by {coded.model}, and {codec.id} has another latent space'
+            f'the latents were made by {coded.model}, and {codec.id} has another latent space: '
+            'give their model with --model'
         )
+    if coded.tiled and (coded.rois[:, 2:] != codec.input_size).any():
+        raise ModelError(f'tiles for {codec.id} have {codec.input_size} pixels a side')
     return assemble(codec.decode(coded.latents), coded)
 
 
@@ -220,7 +309,16 @@ def decode(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--model', help='name or folder; else the model that made the latents')
     args = parser.parse_args(argv)
     coded = Coded.read(args.latents)
-    pictures = decode_pictures(load_codec(args.model or coded.model.name), coded)
+    if not args.model and coded.model.name not in available():
+        raise ModelError(
+            f'{args.latents}: made by {coded.model}, and no model of this package '
+            f'({", ".join(available())}) has that name: give its folder, --model FOLDER'
+        )
+    codec = load_codec(args.model or coded.model.name)
+    try:
+        pictures = decode_pictures(codec, coded)
+    except ModelError as error:
+        raise ModelError(f'{args.latents}: {error}') from error
     captions = [[name] for name in coded.names]
     write_picture(args.output, grid([[picture] for picture in pictures], captions))
     print(f'{args.output}: {len(pictures)} pictures')
@@ -238,7 +336,7 @@ def reconstruct(argv: Sequence[str] | None = None) -> int:
     images = [read_bgr(path) for path in args.images]
     names = [path.name for path in args.images]
     coded = encode_pictures(codec, names, images, args.tiles)
-    x = crops_of(images, cut(images, codec.input_size, args.tiles), codec)
+    x = crops_of(images, cut(names, images, codec.input_size, args.tiles), codec)
     pairs = zip(assemble(x, coded), decode_pictures(codec, coded), strict=True)
     for name, (before, after) in zip(names, pairs, strict=True):
         figures = f'{psnr(before, after):.2f} dB', f'SSIM {ssim(before, after):.3f}'

@@ -58,6 +58,12 @@ class Artefact:
     tensors: dict[str, np.ndarray]
     card: str
 
+    @property
+    def parameters(self) -> int:
+        """Return the number of trained parameters, encoder and decoder together."""
+        names = ('encoder.', 'decoder.')
+        return sum(t.size for n, t in self.tensors.items() if n.startswith(names))
+
 
 def fingerprint(family: str, config: dict[str, int], tensors: dict[str, np.ndarray]) -> bytes:
     """Return the SHA-256 that identifies a latent space.
@@ -94,6 +100,12 @@ def read(path: Path) -> Artefact:
         raise ModelError(f'{path / CONFIG} is missing: {path} holds no model') from None
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f'{path / CONFIG} is no model configuration: {error!r}') from error
+    for file in (WEIGHTS, ENCODER, DECODER, PCA):
+        if file not in files and (path / file).exists():
+            raise ModelError(
+                f'{path / CONFIG} lists no SHA-256 of {file} under files, so nobody knows whether '
+                'it belongs there: install the model again'
+            )
     for file, expected in files.items():
         check_file(path / file, expected)
     try:

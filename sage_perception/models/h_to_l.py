@@ -22,13 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-VARIANTS = ('bottleneck', 'attention', 'hierarchical', 'hybrid', 'linear')
+from sage_perception.models.settings import Count, Interval, Whole, build, check
+
+Variant = Literal['bottleneck', 'attention', 'hierarchical', 'hybrid', 'linear']
+VARIANTS = get_args(Variant)
 GAIN = 0.8
 """Where the gains of the hybrid's rounds of inference start; above 1 they may diverge."""
 PRIOR = 0.3
@@ -46,10 +49,13 @@ class Group:
     of the code are for all tokens of this kind in the hierarchical one.
     """
 
-    count: int
-    parts: tuple[tuple[int, int], ...]
-    keep: int
-    rate: int
+    count: Count
+    parts: tuple[tuple[Whole, Count], ...]
+    keep: Count
+    rate: Whole
+
+    def __post_init__(self):
+        check(self)
 
     @property
     def width(self) -> int:
@@ -77,32 +83,32 @@ class HToLConfig:
     """
 
     groups: dict[str, dict] = field(default_factory=dict)
-    variant: str = 'hybrid'
-    layout: int = 0
+    variant: Variant = 'hybrid'
+    layout: Whole = 0
     encoder: str = ''
     latents: str = ''
-    input_dim: int = 4096
-    code_dim: int = 256
-    hidden: int = 512
-    width: int = 64
-    queries: int = 16
-    rounds: int = 3
+    input_dim: Count = 4096
+    code_dim: Count = 256
+    hidden: Annotated[int, Interval(8)] = 512
+    width: Annotated[int, Interval(16)] = 64
+    queries: Count = 16
+    rounds: Whole = 3
 
     def __post_init__(self):
-        if self.variant not in VARIANTS:
-            raise ValueError(f'variant is {self.variant!r}, it is one of {", ".join(VARIANTS)}')
+        check(self)
+        if self.width % (heads := self.width // 16):
+            raise ValueError(f'width is {self.width}, no multiple of its {heads} heads')
         if self.code_dim % self.queries:
             raise ValueError(f'code_dim {self.code_dim} is no multiple of queries {self.queries}')
         spent = sum(group.rate for group in self.kinds.values())
         if self.variant == 'hierarchical' and self.groups and spent != self.code_dim:
-            raise ValueError(f'the rates of the groups add to {spent}, not to {self.code_dim}')
+            raise ValueError(f'groups have rates that add to {spent}, not to {self.code_dim}')
 
     @property
     def kinds(self) -> dict[str, Group]:
         """Return the groups by name."""
         return {
-            name: Group(**{**group, 'parts': tuple(map(tuple, group['parts']))})
-            for name, group in self.groups.items()
+            name: build(Group, group, f'groups.{name}.') for name, group in self.groups.items()
         }
 
 

@@ -14,6 +14,7 @@ moves every weight by as much, would else undo 3,072 small ones in a few steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from torch.nn.functional import pixel_unshuffle
 
 from sage_perception.models import pca
 from sage_perception.models.layers import Residual
+from sage_perception.models.settings import Count, check
 from sage_perception.models.vae import VAE
 
 BLOCK = 32  # side of the square of pixels that a place of the latent stands for
@@ -37,19 +39,15 @@ class LightweightVAEConfig:
     `decoder_channels` are the decoder's, with `decoder_depth` residual blocks.
     """
 
-    input_channels: int = 3
-    img_size: int = 224
-    latent_channels: int = 256
-    base_channels: int = 64
-    decoder_channels: int = 128
-    decoder_depth: int = 3
+    input_channels: Literal[1, 3] = 3
+    img_size: Count = 224
+    latent_channels: Count = 256
+    base_channels: Count = 64
+    decoder_channels: Count = 128
+    decoder_depth: Count = 3
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f'{name} is {value}, it must be positive')
-        if self.input_channels not in (1, 3):
-            raise ValueError(f'input_channels is {self.input_channels}, it must be 1 or 3')
+        check(self)
         if self.img_size % BLOCK:
             raise ValueError(f'img_size is {self.img_size}, it must be a multiple of {BLOCK}')
         if self.decoder_channels % 2:

@@ -47,5 +47,4 @@ class LoadedModel(ABC):
     @property
     def parameters(self) -> int:
         """Return the number of trained parameters, encoder and decoder together."""
-        names = ('encoder.', 'decoder.')
-        return sum(t.size for n, t in self.artefact.tensors.items() if n.startswith(names))
+        return self.artefact.parameters

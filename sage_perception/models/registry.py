@@ -94,13 +94,17 @@ def load_compressor(name_or_path: str | Path, **how: str) -> Compressor:
 
 
 def resolve(name_or_path: str | Path) -> Path:
-    """Return the folder of a model given by name or folder; `ModelError` if there is none."""
-    if isinstance(name_or_path, str) and name_or_path in available():
-        return available()[name_or_path]
-    path = Path(name_or_path)
-    if path.is_dir():
-        return path
-    known = ', '.join(available()) or 'none'
+    """Return the folder of a model given by name or folder; `ModelError` if there is none.
+
+    A string is a name first and a `Path` a folder first, where both exist.
+    """
+    models, folder = available(), Path(name_or_path)
+    shipped = models.get(str(name_or_path))
+    if shipped and not (isinstance(name_or_path, Path) and folder.is_dir()):
+        return shipped
+    if folder.is_dir():
+        return folder
+    known = ', '.join(models) or 'none'
     raise ModelError(
         f'{str(name_or_path)!r} is neither a model of this package ({known}) nor a folder'
     )

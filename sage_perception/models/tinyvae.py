@@ -11,6 +11,7 @@ configurations of the same class.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from sage_perception.models.layers import (
     Opponent,
     Residual,
 )
+from sage_perception.models.settings import Count, check
 from sage_perception.models.vae import VAE
 
 GRID = 16  # side of the small picture that the linear path sees and paints
@@ -41,23 +43,19 @@ class TinyVAEConfig:
     With `separable` 1 the blocks are depthwise-separable: fewer parameters, slower.
     """
 
-    input_channels: int = 3
-    latent_dim: int = 64
-    img_size: int = 64
-    encoder_width: int = 96
-    encoder_depth: int = 1
-    encoder_bins: int = 32
-    decoder_width: int = 48
-    decoder_depth: int = 1
-    decoder_bins: int = 8
-    separable: int = 0
+    input_channels: Literal[1, 3] = 3
+    latent_dim: Count = 64
+    img_size: Count = 64
+    encoder_width: Count = 96
+    encoder_depth: Count = 1
+    encoder_bins: Count = 32
+    decoder_width: Count = 48
+    decoder_depth: Count = 1
+    decoder_bins: Count = 8
+    separable: Literal[0, 1] = 0
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            if value < (0 if name == 'separable' else 1):
-                raise ValueError(f'{name} is {value}, it must be positive')
-        if self.input_channels not in (1, 3):
-            raise ValueError(f'input_channels is {self.input_channels}, it must be 1 or 3')
+        check(self)
         if self.img_size < 32 or self.img_size & (self.img_size - 1):
             raise ValueError(f'img_size is {self.img_size}, it must be 32, 64, 128, …')
         for name, factor in (('encoder_width', 4), ('decoder_width', 12)):

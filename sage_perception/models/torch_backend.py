@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from sage_perception.models.artefact import Artefact, ModelError
@@ -34,14 +35,24 @@ class TorchCodec(TorchModel, Codec):
 
     def encode_stats(self, x):
         """Return mean and logarithm of the variance, float32 `[B, D…]`."""
+        x = array_or_tensor(x)
         self.require_pictures(x)
         mean, log_var = self._run(self.module.encode, x)
         return mean, log_var
 
     def decode(self, z):
         """Return pictures, float32 `[B, C, S, S]` in [0, 1]."""
+        z = array_or_tensor(z)
         self.require_latents(z)
         return self._run(lambda z: [self.module.decode(z)], z)[0]
+
+    def interpolate(self, a, b, steps):
+        """Return the pictures on the way from latent `a` to `b`: tensors if they are tensors."""
+        ends = [torch.as_tensor(latent).numpy(force=True) for latent in (a, b)]
+        pictures = super().interpolate(*ends, steps)
+        if isinstance(a, torch.Tensor):
+            return torch.from_numpy(pictures).to(a.device)
+        return pictures
 
     @torch.inference_mode()
     def _run(self, function, given):
@@ -69,6 +80,11 @@ class TorchCompressor(TorchModel, Compressor):
     def _run(self, function, *given):
         results = function(*map(self._here, given))
         return [result.float().cpu().numpy() for result in results]
+
+
+def array_or_tensor(given) -> np.ndarray | torch.Tensor:
+    """Return a tensor as it is and anything else as an array."""
+    return given if isinstance(given, torch.Tensor) else np.asarray(given)
 
 
 def available_device(device: str) -> str:

@@ -338,6 +338,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     args = parser.parse_args(argv)
+    if args.levels < 1:
+        parser.error(f'--levels is {args.levels}, it is 1 at least')
+    if args.crops < CODES and not args.latents:
+        parser.error(f'--crops is {args.crops}, a level has {CODES} codes and needs as many')
     cv2.setNumThreads(1)
     data = read_config(args.config).data
     codec = load_codec(args.model)

@@ -6,21 +6,25 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from sage_perception.models.families import FAMILIES
-
-KEYS = {
-    *('name', 'version', 'family', 'model', 'data', 'training', 'encoder', 'distillation'),
-    'contexts',
-}
-PRECISIONS = ('32-true', '16-mixed', 'bf16-mixed')
+from sage_perception.models.settings import (
+    Count,
+    Interval,
+    NotNegative,
+    Share,
+    Whole,
+    build,
+    check,
+    shown,
+)
 
 
 class ConfigError(ValueError):
-    """A configuration file that cannot be used, with the place and the reason."""
+    """A configuration file that cannot be used, with the place and the reason in one line."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,14 @@ class DataConfig:
     """
 
     root: str
-    stills_share: float = 0.6
-    smallest: int = 48
+    stills_share: Share = 0.6
+    smallest: Annotated[int, Interval(8)] = 48
     whole: bool = False
     exclude: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if not 0 <= self.stills_share <= 1:
-            raise ConfigError(f'data.stills_share is {self.stills_share}, it is in [0, 1]')
-        if self.smallest < 8:
-            raise ConfigError(f'data.smallest is {self.smallest}, it is 8 pixels at least')
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -59,32 +60,27 @@ class TrainingConfig:
     step sees the same crops on any number of them.
     """
 
-    steps: int = 6000
-    batch: int = 64
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 1e-3
-    warmup: int = 100
-    beta: float = 1e-6
-    ssim_weight: float = 0.1
-    ssim_from: float = 0.75
+    steps: Count = 6000
+    batch: Count = 64
+    learning_rate: NotNegative = 1.5e-3
+    weight_decay: NotNegative = 1e-3
+    warmup: Count = 100
+    beta: NotNegative = 1e-6
+    ssim_weight: NotNegative = 0.1
+    ssim_from: NotNegative = 0.75
     squared_first: bool = True
-    ema: float = 0.998
-    epoch: int = 250
-    patience: int = 0
-    precision: str = '32-true'
-    validation_crops: int = 512
-    fitted_crops: int = 12_000
-    seed: int = 1
+    ema: Share = 0.998
+    epoch: Count = 250
+    patience: Whole = 0
+    precision: Literal['32-true', '16-mixed', 'bf16-mixed'] = '32-true'
+    validation_crops: Count = 512
+    fitted_crops: Annotated[int, Interval(2)] = 12_000
+    seed: Annotated[int, Interval(0, 2**32 - 1)] = 1
 
     def __post_init__(self):
+        check(self)
         if self.steps % self.epoch:
-            raise ConfigError(f'training.steps {self.steps} is no multiple of epoch {self.epoch}')
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f'training.precision is {self.precision!r}, it is one of {", ".join(PRECISIONS)}'
-            )
-        if self.patience < 0:
-            raise ConfigError(f'training.patience is {self.patience}, it is 0 epochs or more')
+            raise ValueError(f'steps is {self.steps}, no multiple of epoch {self.epoch}')
 
 
 @dataclass(frozen=True)
@@ -101,26 +97,23 @@ class DistillationConfig:
     """
 
     teacher: str = ''
-    reconstruction: float = 0.3
-    kl: float = 0.1
-    latent: float = 0.3
-    output: float = 0.2
-    perceptual: float = 0.1
-    temperature: float = 3.0
-    asked: float = 0.25
+    reconstruction: NotNegative = 0.3
+    kl: NotNegative = 0.1
+    latent: NotNegative = 0.3
+    output: NotNegative = 0.2
+    perceptual: NotNegative = 0.1
+    temperature: Annotated[float, Interval(0, above=True)] = 3.0
+    asked: Annotated[float, Interval(0, 1, above=True)] = 0.25
 
     def __post_init__(self):
-        for name in ('reconstruction', 'kl', 'latent', 'output', 'perceptual'):
-            if getattr(self, name) < 0:
-                raise ConfigError(f'distillation.{name} is {getattr(self, name)}, it is 0 or more')
+        check(self)
         if self.reconstruction == self.output == self.perceptual == 0:
-            raise ConfigError('distillation: no term is left that says how pictures should look')
+            raise ValueError(
+                'reconstruction is 0, and so are output and perceptual: no term is left that says '
+                'how pictures should look'
+            )
         if (self.latent or self.output) and not self.teacher:
-            raise ConfigError('distillation.teacher is missing: name a model or a run folder')
-        if self.temperature <= 0:
-            raise ConfigError(f'distillation.temperature is {self.temperature}, it is over 0')
-        if not 0 < self.asked <= 1:
-            raise ConfigError(f'distillation.asked is {self.asked}, it is in (0, 1]')
+            raise ValueError('teacher is missing: name a model or a run folder')
 
 
 @dataclass(frozen=True)
@@ -133,15 +126,11 @@ class ContextsConfig:
     """
 
     encoder: str = 'tinyvae'
-    runs: int = 2
-    montages: int = 18
+    runs: Count = 2
+    montages: Whole = 18
 
     def __post_init__(self):
-        if self.runs < 1 or self.montages < 0:
-            raise ConfigError(
-                f'contexts.runs is {self.runs}, 1 at least; contexts.montages {self.montages}, '
-                '0 at least'
-            )
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -150,7 +139,8 @@ class RunConfig:
 
     `model` is the configuration of a network of `family`. `encoder` names a model, or its
     folder, whose encoder and so whose latent space is kept as it is: only a decoder is trained.
-    With `distillation` there is a teacher. With `contexts` it compresses those, not pictures.
+    With `distillation` there is a teacher. With `contexts` it compresses those, not pictures:
+    networks of family `h_to_l` do, and neither an encoder nor a teacher goes with that.
     """
 
     name: str
@@ -163,44 +153,71 @@ class RunConfig:
     distillation: DistillationConfig | None = None
     contexts: ContextsConfig | None = None
 
+    def __post_init__(self):
+        check(self)
+        compresses = self.family == 'h_to_l'
+        if compresses and self.contexts is None:
+            raise ValueError('contexts is missing: family h_to_l learns from contexts')
+        if self.contexts is not None:
+            if not compresses:
+                raise ValueError(f'contexts is for family h_to_l, not {self.family}: leave it out')
+            for name in ('encoder', 'distillation'):
+                if getattr(self, name):
+                    raise ValueError(f'{name} does not go with contexts: leave it out')
 
-def data_of(tree: dict[str, Any], path: Path) -> dict[str, Any]:
+
+def tree_of(path: Path) -> dict[str, Any]:
+    """Return what a YAML file holds; `ConfigError` if that is no mapping."""
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f'{path}: {error.strerror.lower()}') from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
+        raise ConfigError(f'{path}, line {line}: {error.problem}') from None
+    except (yaml.YAMLError, ValueError) as error:  # as no text, or no date, at all
+        raise ConfigError(f'{path}: {" ".join(str(error).split())}') from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f'{path}: it is {shown(tree)}, not a mapping as in config/train')
+    return tree
+
+
+def data_of(tree: dict[str, Any], path: Path) -> Any:
     """Return the section `data`; a key `like` names the file whose section it changes."""
-    data = dict(tree['data'])
-    if 'like' in data:
-        other = path.parent / data.pop('like')
-        data = yaml.safe_load(other.read_text())['data'] | data
-    return data
+    data = tree['data']
+    if not isinstance(data, dict) or 'like' not in data:
+        return data
+    own = {key: value for key, value in data.items() if key != 'like'}
+    theirs = tree_of(path.parent / str(data['like'])).get('data')
+    if not isinstance(theirs, dict) or 'like' in theirs:
+        raise ConfigError(f'data.like is {data["like"]!r}, it is a file whose data has no like')
+    return theirs | own
 
 
 def read_config(path: Path) -> RunConfig:
     """Read a configuration file; `ConfigError` names what does not fit."""
+    tree = {'family': 'tinyvae', **tree_of(path)}
+    family = tree['family']
     try:
-        tree = yaml.safe_load(path.read_text())
-        if unknown := tree.keys() - KEYS:
-            raise ConfigError(f'unknown section {", ".join(sorted(unknown))}')
-        family = tree.get('family', 'tinyvae')
-        if family not in FAMILIES:
-            raise ConfigError(f'family is {family!r}, it is one of {", ".join(FAMILIES)}')
-        return RunConfig(
-            name=str(tree['name']),
-            version=str(tree['version']),
-            family=family,
-            model=FAMILIES[family].config(**tree['model']),
-            data=DataConfig(**data_of(tree, path)),
-            training=TrainingConfig(**tree['training']),
-            encoder=tree.get('encoder', ''),
-            distillation=DistillationConfig(**tree['distillation'])
-            if 'distillation' in tree
-            else None,
-            contexts=ContextsConfig(**tree['contexts']) if 'contexts' in tree else None,
-        )
-    except FileNotFoundError as error:
-        raise ConfigError(f'{error.filename}: no such file') from None
-    except KeyError as error:
-        raise ConfigError(f'{path}: the section or key {error} is missing') from None
-    except (TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path}: {error}') from error
+        if family not in tuple(FAMILIES):
+            raise ValueError(f'family is {shown(family)}, it is one of {", ".join(FAMILIES)}')
+        sections = {
+            'model': FAMILIES[family].config,
+            'data': DataConfig,
+            'training': TrainingConfig,
+            'distillation': DistillationConfig,
+            'contexts': ContextsConfig,
+        }
+        if 'data' in tree:
+            tree['data'] = data_of(tree, path)
+        built = {
+            name: build(kind, tree[name], f'{name}.')
+            for name, kind in sections.items()
+            if name in tree
+        }
+        return build(RunConfig, tree | built)
+    except ValueError as error:
+        raise ConfigError(f'{path}: {" ".join(str(error).split())}') from None
 
 
 def write_config(config: RunConfig, path: Path) -> None:

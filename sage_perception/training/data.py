@@ -21,6 +21,7 @@ from sage_perception.vision.attention import MotionAttention
 
 PICTURES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 CLIPS = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
+FETCHED = Path('out/data/pictures')
 LONGEST = 1280  # pixels; larger pictures are reduced to what a camera would deliver
 MOST_FRAMES = 150  # kept of a clip
 MOST_CROPS = 3000  # kept of a topic with crops
@@ -47,7 +48,8 @@ class CropConfig:
 def find(root: Path, suffixes: set[str]) -> list[Path]:
     """Return the files under `root` with one of `suffixes`, sorted; an error if none is there."""
     if not root.is_dir():
-        raise FileNotFoundError(f'{root} is no folder (tools/fetch_pictures.py fills one)')
+        fix = 'tools/fetch_pictures.py fills it' if root == FETCHED else 'make it, or name another'
+        raise FileNotFoundError(f'{root} is no folder: {fix}')
     return sorted(p for p in root.rglob('*') if p.suffix.lower() in suffixes and p.is_file())
 
 
@@ -157,6 +159,9 @@ class Clips:
         if config.smallest >= config.size:
             side = max(side, config.size)
         return picture.cut(*(centre - side / 2), side, config.size)
+
+
+SOURCES = {'stills': Stills, 'motion': Clips}
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -297,31 +302,48 @@ class Mixture:
         return np.stack([self.draw(rng) for _ in range(count)])
 
 
-def sources(root: Path, wanted: Callable[[Path], bool]) -> dict[str, Stills | Clips]:
-    """Return what there is under `root`: `'stills'`, `'motion'`, or both."""
-    kinds = {}
-    if pictures := list(filter(wanted, find(root, PICTURES))):
-        kinds['stills'] = Stills(pictures)
-    if clips := list(filter(wanted, find(root, CLIPS) + bags.find_bags(root))):
-        kinds['motion'] = Clips(clips)
+def files(root: Path, wanted: Callable[[Path], bool]) -> dict[str, list[Path]]:
+    """Return the files under `root` by kind: `'stills'`, `'motion'`, or both."""
+    found = {'stills': find(root, PICTURES), 'motion': find(root, CLIPS) + bags.find_bags(root)}
+    kinds = {kind: chosen for kind in found if (chosen := list(filter(wanted, found[kind])))}
     if not kinds:
         raise ConfigError(f'{root} holds no picture, clip or bag to use')
     return kinds
 
 
+def sources(root: Path, wanted: Callable[[Path], bool]) -> dict[str, Stills | Clips]:
+    """Return what there is under `root`, by kind as in `files`."""
+    return {kind: SOURCES[kind](paths) for kind, paths in files(root, wanted).items()}
+
+
 def mixture(data: DataConfig, size: int, held_out: bool = False) -> Mixture:
-    """Return the crops to train on or, with `held_out`, those of the files kept apart."""
+    """Return the crops to train on or, with `held_out`, those of the files kept apart.
+
+    Files of a kind whose share is 0 are not read.
+    """
     try:
-        kinds = sources(Path(data.root), wanted_by(data, held_out))
+        found = files(Path(data.root), wanted_by(data, held_out))
+    except FileNotFoundError as error:
+        raise ConfigError(f'data.root: {error}') from None
     except ConfigError as error:
         if held_out:
             raise ConfigError(f'{error}: data.held_out fits no file') from None
         raise
+    shares = {'stills': data.stills_share, 'motion': 1 - data.stills_share}
+    drawn = {kind: shares[kind] for kind in found if shares[kind]}
+    if not drawn:
+        place = 'data.held_out fits' if held_out else f'{data.root} holds'
+        only = 'pictures' if 'stills' in found else 'clips'
+        raise ConfigError(
+            f'data.stills_share is {data.stills_share}, but {place} only {only}: '
+            'choose a share between 0 and 1'
+        )
+    try:
+        read = tuple(SOURCES[kind](found[kind]) for kind in drawn)
     except ValueError as error:  # a file that cannot be used
         raise ConfigError(str(error)) from None
-    shares = {'stills': data.stills_share, 'motion': 1 - data.stills_share}
     crops = CropConfig(size, data.smallest, whole=data.whole, loose=not held_out)
-    return Mixture(tuple(kinds.values()), tuple(shares[kind] for kind in kinds), crops)
+    return Mixture(read, tuple(drawn.values()), crops)
 
 
 class CropStream(Dataset):

@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from sage_perception.models import Codec, ModelError, load_codec
 from sage_perception.terminal import Parser, in_one_line
-from sage_perception.training import perceptual, rate_plot, report
+from sage_perception.training import bags, perceptual, rate_plot, report
 from sage_perception.training.baselines import read_components
 from sage_perception.training.comparison import Comparison
-from sage_perception.training.config import DataConfig, read_config
+from sage_perception.training.config import ConfigError, DataConfig, read_config
 from sage_perception.training.data import (
     CLIPS,
     PICTURES,
@@ -33,7 +33,7 @@ from sage_perception.training.data import (
     sources,
     wanted_by,
 )
-from sage_perception.training.probe import probe
+from sage_perception.training.probe import labelled, probe
 from sage_perception.training.scores import Tree, joined, means
 
 BATCH = 32  # larger ones leave the cache and take twice as long a crop
@@ -42,14 +42,19 @@ SEED = 0
 
 
 def kinds_of(data: Path, wanted: Callable[[Path], bool]) -> dict[str, Stills | Clips]:
-    """Return what there is at `data`, a folder or one file: `'stills'`, `'motion'` or both."""
+    """Return what is wanted at `data`, a folder or one file: `'stills'`, `'motion'` or both.
+
+    Raises `ConfigError` if that is nothing.
+    """
     if not data.is_file():
         return sources(data, wanted)
-    if data.suffix.lower() in CLIPS:
-        return {'motion': Clips([data])}
-    if data.suffix.lower() in PICTURES:
-        return {'stills': Stills([data])}
-    raise ValueError(f'{data} is neither a picture nor a clip: {", ".join(PICTURES | CLIPS)}')
+    suffix = data.suffix.lower()
+    if suffix not in PICTURES | CLIPS | bags.FILES:
+        known = ', '.join(sorted(PICTURES | CLIPS | bags.FILES))
+        raise ValueError(f'{data} is neither a picture nor a clip nor a bag: {known}')
+    if not wanted(data):
+        raise ConfigError(f'{data} is not to be used')
+    return {'stills': Stills([data])} if suffix in PICTURES else {'motion': Clips([data])}
 
 
 def evaluate(
@@ -137,7 +142,10 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     parser = Parser(prog='sage eval', description=__doc__)
     parser.add_argument('models', nargs='+', metavar='MODEL', help='name or folder of a model')
     parser.add_argument(
-        '--data', type=Path, required=True, help='folder of pictures and clips, or one of them'
+        '--data',
+        type=Path,
+        required=True,
+        help='folder of pictures, clips and bags, or one of them',
     )
     parser.add_argument(
         '--held-out',
@@ -181,9 +189,19 @@ def reports(args: Namespace) -> list[dict]:
             raise ModelError(
                 f'--crop {args.crop}: {codec.id.name} takes crops of {codec.input_size} pixels'
             )
-    if args.plot and len({codec.input_size for codec in codecs}) > 1:
-        raise ModelError('--plot: the models take crops of different sizes, plot them apart')
-    kinds = kinds_of(args.data, wanted)
+    if args.plot:
+        rate_plot.check(codecs, args.plot)
+    if args.probe:
+        labelled(args.probe)  # for what it raises: before the long part, as the figure's path
+    try:
+        kinds = kinds_of(args.data, wanted)
+    except ConfigError as error:
+        if held_out is None:
+            raise
+        raise ConfigError(
+            f'{args.data}: --held-out {args.held_out} keeps nothing of it apart, '
+            'see data.held_out and data.exclude there'
+        ) from error
     done = []
     for codec in codecs:
         config = CropConfig(codec.input_size, native=args.native)

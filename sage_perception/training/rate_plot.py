@@ -12,10 +12,30 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from sage_perception.models import Codec, ModelError
 
 CODECS = {'webp': 'tab:blue', 'jpeg': 'tab:orange', 'avif': 'tab:green'}
 MARKERS = {'float32': 's', 'float16': 'D', 'int8': 'o', 'entropy_int8': '^', 'vq': '*'}
-MODELS = ('tab:red', 'tab:purple', 'tab:brown', 'tab:pink')
+MODELS = ('tab:red', 'tab:purple', 'tab:brown', 'tab:pink', 'tab:olive', 'tab:cyan', 'k', 'gold')
+
+
+def check(codecs: Sequence[Codec], path: Path) -> None:
+    """Raise `ModelError` for models that fit no one figure, else another error for its path."""
+    if len(codecs) > len(MODELS):
+        raise ModelError(f'--plot: {len(codecs)} models, plot {len(MODELS)} at most')
+    for what, values in (
+        ('sizes', {codec.input_size for codec in codecs}),
+        ('colours', {codec.input_channels for codec in codecs}),
+    ):
+        if len(values) > 1:
+            raise ModelError(f'--plot: the models take crops of different {what}, plot them apart')
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'--plot {path}: there is no folder {path.parent}, make it first')
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix.lower().removeprefix('.') not in formats or path.is_dir():
+        raise ValueError(f'--plot {path} is no file that Matplotlib writes: name it .png')
 
 
 def plot(reports: Sequence[dict], path: Path) -> None:
@@ -34,7 +54,7 @@ def plot(reports: Sequence[dict], path: Path) -> None:
         if pca := largest['rates'].get('pca'):
             label = 'PCA, a byte a number, rounding left out'
             draw_curve(axes, pca, key, color='tab:grey', linestyle='--', label=label)
-        for report, colour in zip(reports, MODELS, strict=False):
+        for report, colour in zip(reports, MODELS[: len(reports)], strict=True):
             draw_model(axes, report, key, colour)
         axes.set_xscale('log', base=2)
         axes.xaxis.set_major_formatter('{x:.0f}')

@@ -307,7 +307,12 @@ def figures(quality: QualityMap, seen: Observations) -> dict[str, float]:
 
 def fit_quality(codec: Codec, data: DataConfig) -> tuple[QualityMap, dict]:
     """Return the map of a model, and figures on held-out files; `ConfigError`, `ValueError`."""
-    if codec.input_size < SMALLEST or len(codec.latent_shape) != 1:
+    if len(codec.latent_shape) != 1:
+        raise ValueError(
+            f'{codec.id} has a latent {list(codec.latent_shape)}: trust is fitted to latents that '
+            'are one row of numbers'
+        )
+    if codec.input_size < SMALLEST:
         raise ValueError(
             f'{codec.id} reads {codec.input_size} pixels: MS-SSIM takes {SMALLEST} and more'
         )

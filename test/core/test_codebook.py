@@ -361,3 +361,7 @@ def test_command_complains_in_one_line(tmp_path, config_file, capsys):
     with pytest.raises(SystemExit):
         training.main([model, str(config_file), '--latents', 'nonsense'])
     assert 'NAME=FILE.npy' in capsys.readouterr().err
+    for option, value in (('--levels', '0'), ('--crops', '100')):
+        with pytest.raises(SystemExit):
+            training.main([model, str(config_file), option, value])
+        assert f'{option} is {value}' in capsys.readouterr().err

@@ -3,8 +3,10 @@
 """`sage encode`, `decode` and `reconstruct`, and the sheet of pictures they write."""
 
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sage_perception import cli, coding
-from sage_perception.models import ModelError, load
+from sage_perception.models import ModelError, available, load
 from sage_perception.training import losses
 from sage_perception.vision.grid import grid
 from sage_perception.vision.similarity import psnr, ssim
@@ -51,12 +53,8 @@ def run(capsys, *args):
     return code, *capsys.readouterr()
 
 
-@given(st.integers(16, 90), st.integers(16, 90), st.integers(8, 40))
+@given(st.integers(40, 90), st.integers(40, 90), st.integers(8, 40))
 def test_tiles_cover_a_picture_and_stay_inside(width, height, size):
-    if min(width, height) < size:
-        with pytest.raises(ValueError, match='smaller than a tile'):
-            coding.tiles(width, height, size)
-        return
     seen = np.zeros((height, width), int)
     rois = coding.tiles(width, height, size)
     for roi in rois:
@@ -98,7 +96,7 @@ def test_tiles_are_put_together_again(codec, pictures):
     assert coded.owners.tolist() == [0] + [1] * 12 + [2] * 6
     whole = coding.decode_pictures(codec, coded)
     assert [picture.shape for picture in whole] == [image.shape for image in images]
-    x = coding.crops_of(images, coding.cut(images, 64, True), codec)
+    x = coding.crops_of(images, coding.cut('abc', images, 64, True), codec)
     for picture, image in zip(coding.assemble(x, coded), images, strict=True):
         assert np.array_equal(picture[..., ::-1], image)
     for picture, image in zip(whole, images, strict=True):
@@ -108,7 +106,7 @@ def test_tiles_are_put_together_again(codec, pictures):
 def test_latents_of_another_space_are_refused(codec):
     images = [smooth(0, 64, 64)]
     coded = coding.encode_pictures(codec, ['a'], images, tiled=False)
-    object.__setattr__(coded, 'model', coding.ModelId('other', '1', bytes(32)))
+    coded = replace(coded, model=coding.ModelId('other', '1', bytes(32)))
     with pytest.raises(ModelError, match='another latent space'):
         coding.decode_pictures(codec, coded)
 
@@ -166,9 +164,13 @@ def test_a_sheet_holds_every_picture_and_starts_new_rows():
     ('command', 'message'),
     [
         ('encode {tmp}/none.png --print', 'none.png: no such picture'),
-        ('encode {tmp}/text.png --print', 'not a picture that OpenCV reads'),
+        ('encode {tmp}/text.png --print', 'text.png is not a picture that Pillow reads'),
+        ('encode {tmp} --print', 'is a folder: give the pictures in it'),
         ('encode {tmp}/picture0.png', 'give --print, -o FILE.npz, or both'),
-        ('encode {tmp}/small.png --print --tiles', 'smaller than a tile of 64'),
+        (
+            'encode {tmp}/small.png --print --tiles',
+            'small.png has 90x40 pixels, smaller than a tile of 64',
+        ),
         ('encode {tmp}/picture0.png --print --model nothing', "'nothing' is neither a model"),
         ('encode {tmp}/picture0.png -o {tmp}/no/where.npz', 'where.npz'),
         ('decode {tmp}/none.npz -o {tmp}/g.png', 'none.npz'),
@@ -187,6 +189,109 @@ def test_mistakes_are_named_in_one_line(pictures, tmp_path, capsys, command, mes
     assert err.startswith(f'sage {command.split()[0]}: ')
     assert message in err
     assert err.count('\n') == 1
+
+
+def harmed(picture, how):
+    """Write a picture another way, damaged; return where."""
+    path = picture.with_name(f'harmed.{how}')
+    if how == 'tiff':  # of floats
+        cv2.imwrite(str(path), cv2.imread(str(picture)).astype(np.float32) / 255)
+    elif how == 'png':
+        data = bytearray(picture.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 10] = bytes(10)
+        path.write_bytes(data)
+    else:
+        data = cv2.imencode(path.suffix, cv2.imread(str(picture)))[1].tobytes()
+        path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+@pytest.mark.parametrize('how', ['jpg', 'webp', 'bmp', 'png', 'tiff'])
+def test_pictures_that_are_not_whole_are_named(pictures, capfd, how):
+    path = harmed(pictures[1], how)
+    code, out, err = run(capfd, 'encode', pictures[0], path, '--print')
+    assert (code, out) == (2, '')
+    assert err.startswith(f'sage encode: {path} ')
+    assert err.count('\n') == 1  # with nothing by the libraries, which write past sys.stderr
+
+
+@pytest.fixture
+def archive(codec, pictures, tmp_path):
+    """Return a file with the tiles of three pictures."""
+    images = [coding.read_bgr(path) for path in pictures]
+    path = tmp_path / 'latents.npz'
+    coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=True).save(path)
+    return path
+
+
+def assert_refused(capsys, file, message):
+    code, _, err = run(capsys, 'decode', file, '-o', file.with_name('grid.png'))
+    assert code == 2
+    assert err.startswith(f'sage decode: {file}')
+    assert message in err
+    assert err.count('\n') == 1
+    assert not file.with_name('grid.png').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'change', 'message'),
+    [
+        ('latents', lambda z: z[:, :32], 'takes latents as float32 [B, 64]'),
+        ('latents', lambda z: z.astype(int), 'latents are float32'),
+        ('latents', lambda z: z * np.nan, 'not finite'),
+        ('latents', lambda z: z[:0], 'latents are float32'),
+        ('latents', lambda z: z[:-1], 'rois of 18 latents'),
+        ('latents', lambda z: z[0, 0], 'no file of sage encode'),
+        ('owners', lambda owners: owners + 9, 'owners are not'),
+        ('owners', lambda owners: owners * 0, 'owners are not'),
+        ('rois', lambda rois: rois[:2], 'rois of 19 latents'),
+        ('rois', lambda rois: rois + np.int32([1, 0, 0, 0]), 'not inside its picture'),
+        ('rois', lambda rois: rois - np.int32([0, 1, 0, 0]), 'not inside its picture'),
+        ('sizes', lambda sizes: sizes + np.int32(2**30), 'too few to cover'),
+        ('names', lambda names: names[:2], 'sizes of 19 latents of 2 pictures'),
+        ('tiled', np.logical_not, 'owners are not'),
+        ('fingerprint', lambda digest: digest[:5], 'has 5 bytes, not 32'),
+        ('fingerprint', lambda digest: digest[::-1], 'another latent space'),
+        ('model', lambda model: model[::-1], '--model FOLDER'),
+    ],
+)
+def test_latents_that_nobody_encoded_are_refused(archive, capsys, name, change, message):
+    with np.load(archive) as file:
+        arrays = dict(file)
+    np.savez(archive, **(arrays | {name: change(arrays[name])}))
+    assert_refused(capsys, archive, message)
+
+
+def test_tiles_of_another_side_are_refused(codec):
+    coded = coding.encode_pictures(codec, ['a'], [smooth(0, 64, 64)], tiled=True)
+    half = replace(coded, rois=coded.rois // 2, sizes=coded.sizes // 2)
+    with pytest.raises(ModelError, match='64 pixels a side'):
+        coding.decode_pictures(codec, half)
+
+
+def test_damaged_archives_are_refused(archive, capsys):
+    whole = archive.read_bytes()
+    for place in range(40, len(whole) - 400, len(whole) // 12):
+        archive.write_bytes(whole[:place] + bytes([0xFF] * 20) + whole[place + 20 :])
+        assert_refused(capsys, archive, 'no file of sage encode')
+    for end in (0, 10, len(whole) // 2, len(whole) - 30):
+        archive.write_bytes(whole[:end])
+        assert_refused(capsys, archive, 'no file of sage encode')
+
+
+def test_an_array_is_no_archive(archive, capsys):
+    np.save(archive.with_suffix('.npy'), np.zeros((1, 64), np.float32))
+    assert_refused(capsys, archive.with_suffix('.npy'), 'it is no .npz archive')
+
+
+def test_a_model_in_a_folder_is_named_by_its_folder(pictures, tmp_path, capsys):
+    folder = shutil.copytree(available()['tinyvae'], tmp_path / 'mine')
+    config = folder / 'config.yaml'
+    config.write_text(config.read_text().replace('name: tinyvae', 'name: mine'))
+    file = tmp_path / 'latents.npz'
+    assert run(capsys, 'encode', pictures[0], '-o', file, '--model', folder)[0] == 0
+    assert_refused(capsys, file, 'give its folder, --model FOLDER')
+    assert run(capsys, 'decode', file, '-o', tmp_path / 'g.png', '--model', folder)[0] == 0
 
 
 def test_coding_needs_no_torch(pictures, tmp_path):

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sage_perception import calibrate, cli, coding, recall
+from sage_perception import calibrate, catalogue, cli, coding, recall
 from sage_perception.models import ModelError
+from sage_perception.models.registry import available
 from sage_perception.terminal import EXIT_USAGE, in_one_line
 from sage_perception.training import codebook, evaluate, trust_fit
 
@@ -65,6 +66,21 @@ def test_a_compressor_is_no_model_of_pictures(main, arguments, tmp_path, capsys)
     assert re.fullmatch(
         'sage [a-z-]+: h_to_l_hybrid@.* name a model of pictures, such as tinyvae', last
     )
+
+
+def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
+    assert catalogue.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(available()) + 2
+    (robot,) = (line.split() for line in lines if line.startswith('tinyvae '))
+    (receiver,) = (line.split() for line in lines if line.startswith('tinyvae_hq '))
+    assert robot[2:5] == ['64×64', 'RGB', '64']
+    assert robot[6] == receiver[6], 'they share their latents'
+    assert robot[7:] == ['tokens,', 'trust']
+    assert catalogue.main(['tinyvae']) == 0
+    assert capsys.readouterr().out.startswith('# tinyvae, version')
+    assert catalogue.main(['tinyvea']) == EXIT_USAGE
+    assert capsys.readouterr().err.startswith("sage models: 'tinyvea' is neither a model")
 
 
 def test_a_command_whose_packages_are_missing_says_which(monkeypatch, capsys):

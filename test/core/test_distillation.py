@@ -208,15 +208,15 @@ def test_mistakes_with_the_teacher_are_named(monkeypatch):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'teacher': ''}, 'distillation.teacher is missing'),
-        ({'latent': -1}, 'distillation.latent is -1'),
-        ({'temperature': 0}, 'distillation.temperature is 0'),
-        ({'asked': 0}, 'distillation.asked is 0'),
+        ({'teacher': ''}, 'teacher is missing'),
+        ({'latent': -1}, 'latent is -1, it is a number of 0 or more'),
+        ({'temperature': 0}, 'temperature is 0, it is a number over 0'),
+        ({'asked': 0}, r'asked is 0, it is a number in \(0, 1\]'),
         ({'reconstruction': 0, 'output': 0, 'perceptual': 0}, 'no term is left'),
     ],
 )
 def test_mistakes_in_the_section_are_named(changes, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ValueError, match=message):
         run_config(**changes)
 
 

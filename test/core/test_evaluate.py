@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from scenes import scene, write_scenes
 
 from sage_perception.models import codebook, load
+from sage_perception.models.artefact import ModelError
 from sage_perception.models.pca import Pca
 from sage_perception.training import baselines, evaluate, losses, perceptual, probe, scores
 from sage_perception.training.comparison import Comparison
@@ -373,6 +374,63 @@ def test_mistakes_are_named_in_one_line(data, capsys, options, message):
     assert err.startswith('sage eval: ')
     assert message in err
     assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (('--plot', '{data}/no/x.png'), 'there is no folder {data}/no'),
+        (('--plot', '{data}/x.rates'), '--plot {data}/x.rates is no file that Matplotlib writes'),
+        (('--plot', '{data}'), '--plot {data} is no file'),
+        (('tinyvae_grey16', '--plot', '{data}/x.png'), 'crops of different colours'),
+        (('tinyvae32', '--plot', '{data}/x.png'), 'crops of different sizes'),
+        (('--probe', '{data}/x'), '{data}/x is no folder'),
+    ],
+)
+def test_what_is_to_be_written_or_probed_is_looked_at_first(data, capsys, options, message):
+    options = ('tinyvae', *options, '--data', '{data}/nothing')
+    code, _, err = run(capsys, *(option.format(data=data) for option in options))
+    assert code == 2
+    assert err.startswith('sage eval: ')
+    assert message.format(data=data) in err
+    assert err.count('\n') == 1
+
+
+def test_every_model_has_a_colour(full_report, tmp_path):
+    report, _ = full_report
+    most = len(evaluate.rate_plot.MODELS)
+    assert len(set(evaluate.rate_plot.MODELS)) == most
+    seen = []
+    for count in (most - 1, most):
+        wire = {'int8': {'bytes': 30, 'psnr': 99.0, 'ms_ssim': 1.0}}  # above all else
+        others = [report | {'wire': wire}] * count
+        evaluate.rate_plot.plot(others, tmp_path / 'x.png')
+        seen.append(cv2.imread(str(tmp_path / 'x.png')))
+    assert (seen[0] != seen[1]).any()
+    with pytest.raises(ModelError, match=f'{most + 1} models, plot {most} at most'):
+        evaluate.rate_plot.check([load('tinyvae')] * (most + 1), tmp_path / 'x.png')
+
+
+@pytest.fixture
+def kept_apart(tmp_path):
+    """Return a configuration that keeps picture1.png apart."""
+    path = tmp_path / 'run.yaml'
+    path.write_text(
+        'name: t\nversion: "1"\nmodel: {}\ntraining: {}\n'
+        'data: {root: none, held_out: [picture1.png]}\n'
+    )
+    return path
+
+
+def test_a_single_file_is_held_out_or_refused(data, kept_apart, capsys):
+    options = ('--held-out', kept_apart, '--crops', 1)
+    code, _, _ = run(capsys, 'tinyvae', '--data', data / 'picture1.png', *options)
+    assert code == 0
+    for place in (data / 'picture0.png', data / 'clip.avi', kept_apart.parent):
+        code, _, err = run(capsys, 'tinyvae', '--data', place, *options)
+        assert code == 2
+        assert f'{place}: --held-out {kept_apart} keeps nothing of it apart' in err
+        assert err.count('\n') == 1
 
 
 def test_no_crops_are_refused(data, capsys):

@@ -21,7 +21,7 @@ FLOORS = {
     4: ('trust',),
     5: ('irp', 'memory'),
     6: ('context',),
-    7: ('ros', 'bags', 'training', 'coding'),
+    7: ('ros', 'bags', 'training', 'coding', 'catalogue'),
     8: ('nodes', 'cli', 'up', 'doctor', 'demo', 'keyring', 'calibrate', 'recall'),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

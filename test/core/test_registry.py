@@ -5,6 +5,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -131,6 +132,18 @@ def test_tensors_in_tensors_out(x):
     assert isinstance(z, torch.Tensor)
     np.testing.assert_allclose(z.numpy(), codec.encode(x))
     assert codec.decode(z).shape == x.shape
+    way = codec.interpolate(z[0], z[1], 3)
+    assert isinstance(way, torch.Tensor)
+    np.testing.assert_array_equal(way, codec.interpolate(z[0].numpy(), z[1].numpy(), 3))
+
+
+def test_lists_are_taken_for_arrays(codec, x):
+    z = codec.encode(x[:1].tolist())
+    assert type(z) is np.ndarray
+    np.testing.assert_allclose(z, codec.encode(x[:1]), atol=1e-6)
+    assert type(codec.decode(z.tolist())) is np.ndarray
+    with pytest.raises(ModelError, match='tinyvae takes pictures as'):
+        codec.encode([[0.0]])
 
 
 def quality(y, x):
@@ -228,6 +241,15 @@ def test_half_precision_on_onnxruntime_says_what_to_do():
         load('tinyvae', backend='onnxruntime', precision='fp16')
 
 
+def test_a_path_may_be_the_name_of_a_model_unless_it_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load(Path('tinyvae')).artefact.path == available()['tinyvae']
+    Path('tinyvae').mkdir()
+    assert load('tinyvae').artefact.path == available()['tinyvae']
+    with pytest.raises(ModelError, match=r'config\.yaml is missing'):
+        load(Path('tinyvae'))
+
+
 def test_folder_without_a_model(tmp_path):
     with pytest.raises(ModelError, match=r'config\.yaml is missing'):
         load(tmp_path)
@@ -248,6 +270,16 @@ def test_harmed_file_is_named(copy, file, harm):
     else:
         path.write_bytes(data[:-100])
     with pytest.raises(ModelError, match=file):
+        load(copy)
+
+
+@pytest.mark.parametrize('file', [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER])
+def test_file_that_is_not_listed_is_named(copy, file):
+    config = copy / artefact.CONFIG
+    tree = yaml.safe_load(config.read_text())
+    del tree['files'][file]
+    config.write_text(yaml.safe_dump(tree))
+    with pytest.raises(ModelError, match=f'lists no SHA-256 of {file}'):
         load(copy)
 
 

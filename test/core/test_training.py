@@ -6,13 +6,11 @@ import gzip
 import importlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -27,7 +25,6 @@ from sage_perception.models.codebook import CODEBOOK
 from sage_perception.models.registry import resolve
 from sage_perception.models.tinyvae import TinyVAE
 from sage_perception.training import evaluate, export, losses, train
-from sage_perception.training.config import ConfigError, read_config, write_config
 from sage_perception.training.data import (
     Clips,
     CropConfig,
@@ -42,8 +39,6 @@ from sage_perception.training.data import (
 )
 
 pytestmark = pytest.mark.usefixtures('one_thread')
-
-CONFIGS = Path(__file__).resolve().parents[2] / 'config/train'
 
 
 @pytest.fixture(scope='module')
@@ -388,15 +383,6 @@ def test_attention_s_regions_grow_where_nothing_is_to_be_enlarged(data):
     assert disc[1] < 0.7 * disc[0]
 
 
-def test_a_configuration_takes_the_data_of_another(config_file, tmp_path):
-    first = config_file().rename(tmp_path / 'first.yaml')
-    tree = yaml.safe_load(first.read_text())
-    other = tmp_path / 'other.yaml'
-    other.write_text(yaml.safe_dump(tree | {'data': {'like': first.name, 'smallest': 100}}))
-    theirs, ours = (train.read_config(path).data for path in (first, other))
-    assert ours == replace(theirs, smallest=100)
-
-
 def test_cutting_keeps_scale_and_colour():
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (256, 256, 3)).copy()
     ramp[..., 2] = 7
@@ -464,117 +450,6 @@ def test_data_and_models_that_are_not_there_are_named(
     assert error.startswith('sage train: ')
     assert message in error
     assert error.count('\n') == 1
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        ({'training': {'epoch': 0}}, 'training.epoch is 0, it is a whole number of 1 or more'),
-        ({'training': {'steps': -4}}, 'training.steps is -4'),
-        ({'training': {'steps': 'abc'}}, "training.steps is 'abc', it is a whole number"),
-        ({'training': {'steps': 17}}, 'training.steps is 17, no multiple of epoch 8'),
-        ({'training': {'steps': True}}, 'training.steps is True'),
-        ({'training': {'batch': 0}}, 'training.batch is 0'),
-        ({'training': {'warmup': 0}}, 'training.warmup is 0'),
-        ({'training': {'ema': 2}}, 'training.ema is 2, it is a number in [0, 1]'),
-        ({'training': {'learning_rate': -1}}, 'learning_rate is -1, it is a number of 0 or more'),
-        ({'training': {'learning_rate': '1e-3'}}, "rate is '1e-3', it is a .*: write 1.0e-3"),
-        ({'training': {'beta': float('nan')}}, 'training.beta is nan'),
-        ({'training': {'beta': float('inf')}}, 'training.beta is inf'),
-        ({'training': {'squared_first': 1}}, 'training.squared_first is 1, it is true or false'),
-        ({'training': {'precision': 'fp16'}}, "precision is 'fp16', it is one of 32-true, 16-"),
-        ({'training': {'patience': -1}}, 'training.patience is -1'),
-        (
-            {'training': {'seed': 2**32}},
-            'training.seed is 4294967296, it is .* in [0, 4294967295]',
-        ),
-        ({'training': {'setps': 3}}, 'training.setps is unknown, it may be steps'),
-        ({'training': {'xyz': 3}}, 'training.xyz is unknown, it may be steps, batch, .*, seed'),
-        ({'training': None}, 'training is empty, it is a mapping of steps, batch'),
-        ({'training': [1]}, 'training is [1], it is a mapping of steps, batch'),
-        ({'data': 'out'}, "data is 'out', it is a mapping of root"),
-        ({'data': {'smallest': 7}}, 'data.smallest is 7, it is a whole number of 8 or more'),
-        ({'data': {'held_out': [1]}}, 'data.held_out is (1,), it is a list, each of it a text'),
-        ({'data': {'exclude': None}}, 'data.exclude is empty, it is a list'),
-        ({'data': {'like': 'none.yaml'}}, 'none.yaml: no such file'),
-        ({'data': {'like': 'tiny.yaml'}}, "data.like is 'tiny.yaml', it is a file whose data"),
-        ({'model': {'latent_dim': 16.5}}, 'model.latent_dim is 16.5, it is a whole number of 1'),
-        ({'model': {'latent_dim': -3}}, 'model.latent_dim is -3'),
-        ({'model': {'latent_dims': 3}}, 'model.latent_dims is unknown, it may be latent_dim'),
-        ({'model': {'img_size': 65}}, 'model.img_size is 65'),
-        (
-            {'distillation': {'temprature': 3}},
-            'distillation.temprature is unknown, it may be temp',
-        ),
-        ({'distillation': {'latent': 1}}, 'distillation.teacher is missing'),
-        ({'name': None}, 'name is empty, it is a text'),
-        ({'family': 'vae'}, "family is 'vae', it is one of tinyvae, lightweight, h_to_l"),
-        ({'family': [1]}, 'family is [1]'),
-        ({'trainig': {}}, 'trainig is unknown, it may be training'),
-        ({'contexts': {}}, 'contexts is for family h_to_l, not tinyvae'),
-    ],
-)
-def test_mistakes_in_a_configuration_are_named(config_file, changes, message):
-    path = config_file(**changes)
-    pattern = re.escape(f'{path}: ') + '.*' + re.escape(message).replace(r'\.\*', '.*')
-    with pytest.raises(ConfigError, match=pattern) as refused:
-        read_config(path)
-    assert '\n' not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        ({'contexts': None}, 'contexts is missing: family h_to_l learns'),
-        ({'contexts': {'runs': 0}}, 'contexts.runs is 0'),
-        ({'contexts': {'montages': -1}}, 'contexts.montages is -1'),
-        ({'encoder': 'tinyvae'}, 'encoder does not go with contexts'),
-        ({'distillation': {'teacher': 'tinyvae'}}, 'distillation does not go with contexts'),
-        ({'model': {'variant': 'best'}}, "model.variant is 'best', it is one of bottleneck"),
-        ({'model': {'width': 50}}, 'model.width is 50, no multiple of its 3 heads'),
-        ({'model': {'groups': {'a': 5}}}, 'model.groups.a is 5, it is a mapping of count'),
-        ({'model': {'groups': {'a': {'count': 1}}}}, 'model.groups.a.parts is missing'),
-    ],
-)
-def test_mistakes_in_the_configuration_of_a_compressor_are_named(tmp_path, changes, message):
-    tree = {'name': 'n', 'version': '1', 'family': 'h_to_l', 'model': {}, 'training': {}}
-    tree |= {'data': {'root': 'd'}, 'contexts': {}, **changes}
-    path = tmp_path / 'compressor.yaml'
-    path.write_text(
-        yaml.safe_dump({key: value for key, value in tree.items() if value is not None})
-    )
-    with pytest.raises(ConfigError, match=re.escape(f'{path}: {message}')):
-        read_config(path)
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [
-        ('', ': it is empty, not a mapping'),
-        ('- name', ": it is ['name'], not a mapping"),
-        ('name: a\nmodel: {}', ': version is missing'),
-        ('name: a\ntraining:\n  steps: [4\n  batch: 3', ", line 4: expected ',' or ']'"),
-        ('name: \0', ': unacceptable character #x0000'),
-    ],
-)
-def test_files_that_are_no_configuration_are_named(tmp_path, text, message):
-    path = tmp_path / 'c.yaml'
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=re.escape(f'{path}{message}')) as refused:
-        read_config(path)
-    assert '\n' not in str(refused.value)
-
-
-@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.yaml')), ids=lambda path: path.stem)
-def test_configurations_that_are_shipped_are_read_and_come_back_from_their_run(path, tmp_path):
-    config = read_config(path)
-    write_config(config, tmp_path / 'run.yaml')
-    assert read_config(tmp_path / 'run.yaml') == config
-
-
-def test_one_text_is_a_pattern_and_digits_are_a_text(config_file):
-    config = read_config(config_file(version=3, data={'held_out': '*b.png', 'exclude': []}))
-    assert (config.version, config.data.held_out, config.data.exclude) == ('3', ('*b.png',), ())
 
 
 def test_a_batch_that_processes_cannot_share_is_named(config_file, tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from sage_perception.training import bags
+from sage_perception.training import bags, evaluate
 from sage_perception.training.config import ConfigError, DataConfig
 from sage_perception.training.data import Clips, CropConfig, Mixture, mixture
 
@@ -104,6 +104,18 @@ def test_topics_that_hold_pictures_are_found(recorded):
         ['/cam0/image_raw', '/cam1/image_raw/compressed'],
         ['/cam0/crops'],
     )
+
+
+def test_a_bag_or_its_file_can_be_evaluated_on(tmp_path, store):
+    with Writer(tmp_path / 'sent', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        bag = Recorder(writer, store)
+        roi = bag.make('sensor_msgs/msg/RegionOfInterest', 0, 0, 64, 64, False)
+        image = bag.image(np.full((64, 64, 3), 90, np.uint8), 'rgb8', 0)
+        crop = bag.make('sage_msgs/msg/Crop', roi, 1.0, 1, 7, image)
+        array = bag.make('sage_msgs/msg/CropArray', bag.header(0), 160, 160, [crop, crop], 0)
+        bag.write('/cam0/crops', array, 0)
+    for path in (tmp_path / 'sent', tmp_path / 'sent' / 'sent.mcap'):
+        assert len(evaluate.kinds_of(path, lambda _: True)['motion']) == 2
 
 
 def test_images_come_as_they_were_recorded(recorded):

@@ -1,0 +1,160 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training configurations: what is read comes back, and mistakes are named in one line."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sage_perception.training.config import ConfigError, read_config, write_config
+
+SHIPPED = sorted((Path(__file__).resolve().parents[2] / 'config/train').glob('*.yaml'))
+CODEC = {'name': 'n', 'version': '1', 'model': {}, 'data': {'root': 'd'}, 'training': {}}
+COMPRESSOR = CODEC | {'family': 'h_to_l', 'contexts': {}}
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    """Return what reads a file with a text and returns its mistake, without the file's name."""
+
+    def read(text):
+        path = tmp_path / 'c.yaml'
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=re.escape(str(path))) as refused:
+            read_config(path)
+        told = str(refused.value)
+        assert '\n' not in told
+        return told.removeprefix(str(path))
+
+    return read
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_what_is_shipped_is_read_and_comes_back_from_its_run(path, tmp_path):
+    config = read_config(path)
+    write_config(config, tmp_path / 'run.yaml')
+    assert read_config(tmp_path / 'run.yaml') == config
+
+
+def test_one_text_is_a_pattern_and_digits_are_a_text(tmp_path):
+    path = tmp_path / 'c.yaml'
+    data = {'root': 2024, 'held_out': '*b.png', 'exclude': []}
+    path.write_text(yaml.safe_dump(CODEC | {'version': 3, 'data': data}))
+    config = read_config(path)
+    assert (config.version, config.data.root) == ('3', '2024')
+    assert (config.data.held_out, config.data.exclude) == (('*b.png',), ())
+
+
+def test_a_configuration_takes_the_data_of_another(tmp_path):
+    first, other = tmp_path / 'first.yaml', tmp_path / 'other.yaml'
+    first.write_text(yaml.safe_dump(CODEC | {'data': {'root': 'd', 'held_out': ['a', 'b']}}))
+    other.write_text(yaml.safe_dump(CODEC | {'data': {'like': first.name, 'smallest': 100}}))
+    theirs, ours = (read_config(path).data for path in (first, other))
+    assert ours == replace(theirs, smallest=100)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'epoch': 0}, 'epoch is 0, it is a whole number of 1 or more'),
+        ({'steps': -4}, 'steps is -4, it is a whole number of 1 or more'),
+        ({'steps': 'abc'}, "steps is 'abc', it is a whole number of 1 or more"),
+        ({'steps': '2e4'}, "steps is '2e4', it is a whole number of 1 or more"),
+        ({'steps': True}, 'steps is True, it is a whole number of 1 or more'),
+        ({'steps': 17, 'epoch': 8}, 'steps is 17, no multiple of epoch 8'),
+        ({'batch': 0}, 'batch is 0, it is a whole number of 1 or more'),
+        ({'warmup': 0}, 'warmup is 0, it is a whole number of 1 or more'),
+        ({'ema': 2}, 'ema is 2, it is a number in [0, 1]'),
+        ({'learning_rate': -1}, 'learning_rate is -1, it is a number of 0 or more'),
+        (
+            {'learning_rate': '1e-3'},
+            "learning_rate is '1e-3', it is a number of 0 or more: write 1.0e-3",
+        ),
+        ({'beta': float('nan')}, 'beta is nan, it is a number of 0 or more'),
+        ({'beta': float('inf')}, 'beta is inf, it is a number of 0 or more'),
+        ({'squared_first': 1}, 'squared_first is 1, it is true or false'),
+        (
+            {'precision': 'fp16'},
+            "precision is 'fp16', it is one of 32-true, 16-mixed, bf16-mixed",
+        ),
+        ({'patience': -1}, 'patience is -1, it is a whole number of 0 or more'),
+        ({'seed': 2**32}, 'seed is 4294967296, it is a whole number in [0, 4294967295]'),
+        ({'setps': 3}, 'setps is unknown, it may be steps'),
+    ],
+)
+def test_mistakes_in_how_it_is_trained_are_named(refusal, changes, message):
+    assert refusal(yaml.safe_dump(CODEC | {'training': changes})) == f': training.{message}'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'training': {'xyz': 3}}, 'training.xyz is unknown, it may be steps, batch, learning_'),
+        ({'training': None}, 'training is empty, it is a mapping of steps, batch'),
+        ({'training': [1]}, 'training is [1], it is a mapping of steps, batch'),
+        ({'data': 'out'}, "data is 'out', it is a mapping of root"),
+        ({'data': {}}, 'data.root is missing'),
+        ({'data': {'root': 'd', 'smallest': 7}}, 'data.smallest is 7, it is a whole number of 8'),
+        ({'data': {'root': 'd', 'held_out': [1]}}, 'data.held_out is (1,), it is a list, each of'),
+        ({'data': {'root': 'd', 'exclude': None}}, 'data.exclude is empty, it is a list, each of'),
+        ({'data': {'like': 'c.yaml'}}, "data.like is 'c.yaml', it is a file whose data has no"),
+        ({'model': {'latent_dim': 16.5}}, 'model.latent_dim is 16.5, it is a whole number of 1'),
+        ({'model': {'latent_dim': -3}}, 'model.latent_dim is -3, it is a whole number of 1'),
+        ({'model': {'latent_dims': 3}}, 'model.latent_dims is unknown, it may be latent_dim'),
+        ({'model': {'input_channels': 3.0}}, 'model.input_channels is 3.0, it is one of 1, 3'),
+        ({'model': {'img_size': 65}}, 'model.img_size is 65, it must be 32, 64'),
+        ({'family': 'lightweight', 'model': {'img_size': '224'}}, "model.img_size is '224', it"),
+        ({'distillation': {'temprature': 3}}, 'distillation.temprature is unknown, it may be tem'),
+        ({'distillation': {'latent': 1}}, 'distillation.teacher is missing'),
+        ({'distillation': {'asked': 0}}, 'distillation.asked is 0, it is a number in (0, 1]'),
+        ({'distillation': None}, 'distillation is empty, it is a mapping of teacher'),
+        ({'name': None}, 'name is empty, it is a text'),
+        ({'family': 'vae'}, "family is 'vae', it is one of tinyvae, lightweight, h_to_l"),
+        ({'family': [1]}, 'family is [1], it is one of'),
+        ({'trainig': {}}, 'trainig is unknown, it may be training'),
+        ({'contexts': {}}, 'contexts is for family h_to_l, not tinyvae: leave it out'),
+        ({'family': 'h_to_l'}, 'contexts is missing: family h_to_l learns from contexts'),
+    ],
+)
+def test_mistakes_in_a_configuration_are_named(refusal, changes, message):
+    assert refusal(yaml.safe_dump(CODEC | changes)).startswith(f': {message}')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'contexts': {'runs': 0}}, 'contexts.runs is 0, it is a whole number of 1'),
+        ({'contexts': {'montages': -1}}, 'contexts.montages is -1, it is a whole number of 0'),
+        ({'encoder': 'tinyvae'}, 'encoder does not go with contexts'),
+        ({'distillation': {'teacher': 'tinyvae'}}, 'distillation does not go with contexts'),
+        ({'model': {'variant': 'best'}}, "model.variant is 'best', it is one of bottleneck"),
+        ({'model': {'width': 50}}, 'model.width is 50, no multiple of its 3 heads'),
+        ({'model': {'groups': {'a': 5}}}, 'model.groups.a is 5, it is a mapping of count'),
+        ({'model': {'groups': {'a': {'count': 1}}}}, 'model.groups.a.parts is missing'),
+    ],
+)
+def test_mistakes_in_the_configuration_of_a_compressor_are_named(refusal, changes, message):
+    assert refusal(yaml.safe_dump(COMPRESSOR | changes)).startswith(f': {message}')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', ': it is empty, not a mapping as in config/train'),
+        ('- name', ": it is ['name'], not a mapping as in config/train"),
+        ('name: a\nmodel: {}', ': version is missing'),
+        ('name: a\ntraining:\n  steps: [4\n  batch: 3', ", line 4: expected ',' or ']'"),
+        ('name: \0', ': unacceptable character #x0000'),
+        ('name: 2026-13-01', ': month must be in 1..12'),
+    ],
+)
+def test_files_that_are_no_configuration_are_named(refusal, text, message):
+    assert refusal(text).startswith(message)
+
+
+def test_data_like_those_of_no_file_are_named(refusal, tmp_path):
+    told = refusal(yaml.safe_dump(CODEC | {'data': {'like': 'none.yaml'}}))
+    assert told == f': {tmp_path / "none.yaml"}: no such file or directory'
