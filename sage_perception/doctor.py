@@ -56,7 +56,7 @@ PACKAGES = (
     Package('rosbags.image', 'rosbags-image', '', 'training on bags'),
     Package('psycopg', 'psycopg[binary]', 'python3-psycopg', 'a memory in PostgreSQL'),
     Package('matplotlib', 'matplotlib', 'python3-matplotlib', 'sage demo, trust-matrix and eval'),
-    Package('PIL', 'pillow', 'python3-pil', SCORES),
+    Package('PIL', 'pillow', 'python3-pil', 'sage encode, decode, reconstruct and eval'),
     Package('tqdm', 'tqdm', 'python3-tqdm', 'sage eval and codebook'),
     Package('sklearn', 'scikit-learn', 'python3-sklearn', SCORES),
     Package('efficientnet_lite_pytorch', 'efficientnet-lite-pytorch', '', SCORES),

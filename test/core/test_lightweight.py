@@ -183,3 +183,14 @@ def test_half_precision(model, x):
     full = model.get_latents(x)
     half = model.half().get_latents(x.half()).float()
     assert torch.cosine_similarity(half.flatten(1), full.flatten(1)).min() > 0.999
+
+
+def test_what_ships_is_the_same_on_both_backends():
+    codecs = [load('lightweight', backend=backend) for backend in ('onnxruntime', 'torch')]
+    assert codecs[0].latent_shape == (256, 7, 7)
+    y, x = np.mgrid[:224, :224] / 224
+    edge = (0.1 + 0.8 / (1 + np.exp(-200 * (x + 0.4 * y - 0.7)))).astype(np.float32)
+    pictures = np.repeat(edge[None, None], 3, 1)
+    shown = [codec.reconstruct(pictures) for codec in codecs]
+    np.testing.assert_allclose(*shown, atol=1e-3)
+    assert np.square(shown[0] - pictures).mean() < 1e-4  # 40 dB
