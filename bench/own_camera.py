@@ -67,6 +67,7 @@ def trained_on(config: RunConfig, model: str, seen: Mixture, judged: Mixture, ou
         network = load_run(config, out)
     else:
         network = load_codec(model, backend='torch', device='cpu').module
+    out.mkdir(parents=True, exist_ok=True)
     trainee = Trainee(network.train(), config.training)
     data = CropData(seen, judged, config.model.input_channels, config.training)
     return learn(config, trainee, data, out).model.eval()
