@@ -47,7 +47,7 @@ docs: build  ## Remake the generated tables in README.md
 
 # What measures the models that ship; the others in bench/ measure what has to be trained first, or
 # are parts of trust.py.
-BENCHES := attention compressor flood irp latents memory precision tinyvae trust wire
+BENCHES := attention compressor flood irp latents lightweight memory precision tinyvae trust wire
 
 bench: build  ## Measure; results in out/bench
 	@$(RUN) tools/fetch_pictures.py && $(RUN) tools/fetch_footage.py --dest out/data/footage
