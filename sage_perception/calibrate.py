@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.models import load_codec
+from sage_perception.models import load_crop_codec
 from sage_perception.terminal import Parser, in_one_line
 from sage_perception.trust.calibration import calibrations_folder, place
 from sage_perception.trust.compatibility import Heard, Level, Listener, Trust, probe_latents
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='where calibrations are kept (%(default)s)',
     )
     args = parser.parse_args(argv)
-    receiver, sender = load_codec(args.receiver), load_codec(args.sender)
+    receiver, sender = load_crop_codec(args.receiver), load_crop_codec(args.sender)
     heard = Listener(receiver, args.cache).hear(probe_latents(sender), sender.id)
     kept = place(args.cache, sender.id.fingerprint, receiver.id.fingerprint)
     result = describe(heard, str(receiver.id), kept if heard.calibration.significant else None)
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def matrix(models: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return labels and compression trust before and after, `[receiver, sender]`."""
-    codecs = [load_codec(model) for model in models]
+    codecs = [load_crop_codec(model) for model in models]
     said = [probe_latents(codec) for codec in codecs]
     before, after = np.zeros((2, len(codecs), len(codecs)))
     for row, receiver in enumerate(codecs):

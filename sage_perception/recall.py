@@ -19,7 +19,7 @@ import numpy as np
 from sage_perception.coding import encode_pictures, read_bgr, write_picture
 from sage_perception.memory import Hit, Query, Space, Store, StoreFault, default_place, open_store
 from sage_perception.memory.store import DEFAULT_FOLDER, ENVIRONMENT, LATEST_NS
-from sage_perception.models import Codec, ModelError, available, load_codec
+from sage_perception.models import Codec, ModelError, available, load_crop_codec
 from sage_perception.models.artefact import read
 from sage_perception.terminal import Parser, add_command, in_one_line
 from sage_perception.vision.crops import to_pixels
@@ -88,7 +88,7 @@ def show(args: argparse.Namespace) -> None:
 def search(args: argparse.Namespace) -> None:
     """Print the memories most like a picture."""
     picture = read_bgr(args.image)
-    codec = load_codec(args.model)
+    codec = load_crop_codec(args.model)
     like = encode_pictures(codec, [args.image.name], [picture], tiled=False).latents[0].ravel()
     with open_store(args.store, Space.of(args.model), create=False) as store:
         hits = store.find(query_of(args, like))
@@ -124,7 +124,7 @@ def present(hits: Sequence[Hit], output: Path | None, model: str) -> None:
             f'{alike:>6} {hit.entry.snarc.salience:7.2f}  {parts}'
         )
     if output is not None:
-        drawn = draw(hits, load_codec(model))
+        drawn = draw(hits, load_crop_codec(model))
         write_picture(output, drawn)
         print(f'{output}: {len(hits)} memories')
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sage_perception.irp.contract import IRPPlugin
 from sage_perception.latent import Telemetry
-from sage_perception.models import artefact, load_codec
+from sage_perception.models import artefact, load_crop_codec
 from sage_perception.models.registry import resolve
 from sage_perception.trust.telemetry import kl_per_dim, telemetry_trust
 
@@ -69,7 +69,7 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
     def __init__(self, model: str = 'tinyvae', decoder: str = '', device: str = 'cpu'):
         from sage_perception.models.landscape import Landscape
 
-        self.codec = load_codec(model, device=device)
+        self.codec = load_crop_codec(model, device=device)
         painter = artefact.read(resolve(decoder or model))
         if painter.id.fingerprint != self.codec.id.fingerprint:
             raise artefact.ModelError(

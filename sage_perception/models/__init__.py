@@ -5,7 +5,13 @@
 from sage_perception.models.artefact import ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
-from sage_perception.models.registry import available, load, load_codec, load_compressor
+from sage_perception.models.registry import (
+    available,
+    load,
+    load_codec,
+    load_compressor,
+    load_crop_codec,
+)
 
 __all__ = [
     'Codec',
@@ -15,4 +21,5 @@ __all__ = [
     'load',
     'load_codec',
     'load_compressor',
+    'load_crop_codec',
 ]

@@ -48,7 +48,7 @@ def load(
     """Load a model by its name in the package or from a folder.
 
     A model of pictures is a `Codec`, one of the family `h_to_l` a `Compressor` of contexts;
-    `load_codec` and `load_compressor` are for who wants one of them.
+    `load_codec`, `load_crop_codec` and `load_compressor` are for who wants one of them.
 
     `backend` is `'auto'`, `'torch'` or `'onnxruntime'`; `device` `'auto'`, `'cpu'` or `'cuda'`;
     `precision` `'fp32'` or `'fp16'`. Automatically, ONNX Runtime computes on the CPU where it is
@@ -83,6 +83,21 @@ def load_codec(name_or_path: str | Path, **how: str) -> Codec:
             f'{model.id} compresses contexts: name a model of pictures, such as tinyvae'
         )
     return model
+
+
+def load_crop_codec(name_or_path: str | Path, **how: str) -> Codec:
+    """Load a model of crops, as `load` does: its latents are one row of numbers, as LCTs carry.
+
+    Raises `ModelError` for one whose latents keep places apart, and as `load_codec` does.
+    """
+    codec = load_codec(name_or_path, **how)
+    if len(codec.latent_shape) != 1:
+        shape = '×'.join(map(str, codec.latent_shape))
+        raise ModelError(
+            f'{codec.id} makes {shape} numbers of a picture, which no LCT carries: name a model '
+            'of crops, such as tinyvae'
+        )
+    return codec
 
 
 def load_compressor(name_or_path: str | Path, **how: str) -> Compressor:

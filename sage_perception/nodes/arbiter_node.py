@@ -185,7 +185,7 @@ class ArbiterNode(Node):
     def _load_model(self) -> tuple[models.Codec, np.ndarray]:
         """Return the model, and what each dimension of its latents is worth."""
         try:
-            model = models.load_codec(self.parameters.model)
+            model = models.load_crop_codec(self.parameters.model)
             return model, similarity_weights(model)
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
@@ -248,7 +248,7 @@ class ArbiterNode(Node):
 
     def _find_model(self, model: ModelId) -> models.Codec:
         """Return a model that is installed here; `ValueError` for any other."""
-        codec = models.load_codec(model.name) if model.name in models.available() else None
+        codec = models.load_crop_codec(model.name) if model.name in models.available() else None
         if codec is None or codec.id.fingerprint != model.fingerprint:
             raise ValueError(f'{model} is not installed here: only who has it can measure with it')
         return codec

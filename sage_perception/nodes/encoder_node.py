@@ -164,7 +164,7 @@ class EncoderNode(LifecycleNode):
         wanted = self.parameters
         speaker = Speaker(self, wanted.entity_id or self.get_namespace().strip('/'))
         try:
-            codec = models.load_codec(
+            codec = models.load_crop_codec(
                 wanted.model,
                 backend=wanted.backend,
                 device=wanted.device,

@@ -105,7 +105,7 @@ class ViewerNode(Node):
     def setup(self) -> None:
         """Load the decoder and create the endpoints."""
         try:
-            self._codec = models.load_codec(self.parameters.model)
+            self._codec = models.load_crop_codec(self.parameters.model)
             self._packers = {self._codec.id.fingerprint: Packer.of(self._codec)}
         except ValueError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error

@@ -21,7 +21,7 @@ import torch
 from tqdm import trange
 from vector_quantize_pytorch import ResidualVQ
 
-from sage_perception.models import Codec, load_codec
+from sage_perception.models import Codec, load_crop_codec
 from sage_perception.models.codebook import Codebook, write
 from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training import losses
@@ -344,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f'--crops is {args.crops}, a level has {CODES} codes and needs as many')
     cv2.setNumThreads(1)
     data = read_config(args.config).data
-    codec = load_codec(args.model)
+    codec = load_crop_codec(args.model)
     held_out = held_out_crops(codec, data, BATCH)
     others = {}
     for name, z in args.latents:

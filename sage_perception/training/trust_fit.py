@@ -26,7 +26,7 @@ import torch
 from scipy.optimize import isotonic_regression, lsq_linear
 from scipy.stats import spearmanr
 
-from sage_perception.models import Codec, load_codec
+from sage_perception.models import Codec, load_crop_codec
 from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training import losses
 from sage_perception.training.config import ConfigError, DataConfig, read_config
@@ -307,11 +307,6 @@ def figures(quality: QualityMap, seen: Observations) -> dict[str, float]:
 
 def fit_quality(codec: Codec, data: DataConfig) -> tuple[QualityMap, dict]:
     """Return the map of a model, and figures on held-out files; `ConfigError`, `ValueError`."""
-    if len(codec.latent_shape) != 1:
-        raise ValueError(
-            f'{codec.id} has a latent {list(codec.latent_shape)}: trust is fitted to latents that '
-            'are one row of numbers'
-        )
     if codec.input_size < SMALLEST:
         raise ValueError(
             f'{codec.id} reads {codec.input_size} pixels: MS-SSIM takes {SMALLEST} and more'
@@ -361,7 +356,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
     data = read_config(args.config).data
-    codec = load_codec(args.model)
+    codec = load_crop_codec(args.model)
     fitted, report = fit_model(codec, data)
     path = fitted.write(codec.artefact.path)
     print(json.dumps({**report, 'file': str(path)}, indent=1))

@@ -83,6 +83,23 @@ def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
     assert capsys.readouterr().err.startswith("sage models: 'tinyvea' is neither a model")
 
 
+@pytest.mark.parametrize(
+    ('main', 'arguments'),
+    [
+        (recall.main, ['search', '{picture}', '--model', 'lightweight']),
+        (calibrate.main, ['tinyvae', 'lightweight']),
+        (codebook.main, ['lightweight', str(CONFIG)]),
+        (trust_fit.main, ['lightweight', str(CONFIG)]),
+    ],
+)
+def test_what_keeps_places_apart_is_no_model_of_crops(main, arguments, tmp_path, capsys):
+    picture = tmp_path / 'picture.png'
+    cv2.imwrite(str(picture), np.zeros((64, 64, 3), np.uint8))
+    assert main([argument.format(picture=picture) for argument in arguments]) == EXIT_USAGE
+    *_, last = capsys.readouterr().err.splitlines()
+    assert 'makes 256×7×7 numbers of a picture, which no LCT carries: name a model of' in last
+
+
 def test_a_command_whose_packages_are_missing_says_which(monkeypatch, capsys):
     monkeypatch.setitem(cli.COMMANDS, 'record', ('no_such_package.record:main', 'record'))
     assert cli.main(['record']) == EXIT_USAGE
