@@ -34,6 +34,7 @@ SIZE = '640x480'
 TARGET_MS = 40.0
 START_LIMIT_S = 60.0
 WARM_UP_S = 2.0
+SETTLED_S = 1.0  # nodes that one node has discovered may not have discovered one another yet
 REPLAY_RATE = 1.0
 VIDEOS = ('.avi', '.mp4', '.mkv')
 # cam1 sees this window of cam0's picture (fractions of its width and height), a little brighter.
@@ -302,6 +303,7 @@ def replay(out: Path, env: dict) -> Run:
         recording(out / 'replayed', lcts, env, out / 'record_replay.log'),
     ):
         wait_for_encoders(env, out / 'record_replay.log')
+        time.sleep(SETTLED_S)
         done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT)
         time.sleep(1.0)
     if done.returncode:
