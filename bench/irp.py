@@ -101,7 +101,7 @@ def quality(plugin: TinyVAEIRP, kinds: dict[str, np.ndarray]) -> dict:
     of_kind = np.repeat(list(kinds), [len(part) for part in kinds.values()])
     base = psnr_base(plugin, x, guess)
     result = {
-        'psnr': round(float(psnr(base).mean()), 3),
+        'psnr': mean_psnr(base),
         'psnr_of_kinds': {kind: mean_psnr(base[of_kind == kind]) for kind in kinds},
     }
     for name, batch in (('', 1), ('_batched', BATCH)):

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 
-from sage_perception.models import ModelError, load_codec, pca
+from sage_perception.models import ModelError, load_crop_codec, pca
 from sage_perception.training.baselines import Components, read_components
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 from sage_perception.training.data import (
@@ -50,9 +50,8 @@ def frames_within(path: Path, first: int, last: int) -> Iterator[tuple[np.ndarra
     return islice(clip_frames(path), first, last)
 
 
-def part(path: Path, share: tuple[float, float], crops: CropConfig) -> Mixture:
-    """Return the crops of a part of a clip."""
-    count = sum(1 for _ in clip_frames(path))
+def part(path: Path, count: int, share: tuple[float, float], crops: CropConfig) -> Mixture:
+    """Return the crops of a part of a clip of `count` frames."""
     first, last = (round(end * count) for end in share)
     clips = Clips([])
     clips.clips = [attended(partial(frames_within, path, first, last))]
@@ -66,7 +65,7 @@ def trained_on(config: RunConfig, model: str, seen: Mixture, judged: Mixture, ou
     if (out / CHECKPOINT).exists():
         network = load_run(config, out)
     else:
-        network = load_codec(model, backend='torch', device='cpu').module
+        network = load_crop_codec(model, backend='torch', device='cpu').module
     out.mkdir(parents=True, exist_ok=True)
     trainee = Trainee(network.train(), config.training)
     data = CropData(seen, judged, config.model.input_channels, config.training)
@@ -76,9 +75,10 @@ def trained_on(config: RunConfig, model: str, seen: Mixture, judged: Mixture, ou
 def measure(config: RunConfig, model: str, clip: Path, crops: int, out: Path) -> dict:
     """Return the figures by name of what was reconstructed how."""
     size, smallest = config.model.img_size, config.data.smallest
-    seen = part(clip, SEEN, CropConfig(size, smallest, loose=True))
-    judged = part(clip, JUDGED, CropConfig(size, smallest))
-    codec = load_codec(model, backend='onnxruntime')
+    count = sum(1 for _ in clip_frames(clip))
+    seen = part(clip, count, SEEN, CropConfig(size, smallest, loose=True))
+    judged = part(clip, count, JUDGED, CropConfig(size, smallest))
+    codec = load_crop_codec(model, backend='onnxruntime')
     x = to_model(judged.sample(crops, seed=0), config.model.input_channels)
     examples = varied_crops(seen, config)
     own = Components(pca.fit(examples, codec.latent_dim), codec.input_channels, size)
@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument('--config', type=Path, default=Path('config/train/tinyvae.yaml'))
     parser.add_argument('--steps', type=int, default=3000, help='of training on the clip (3000)')
     parser.add_argument('--crops', type=int, default=400, help='to judge on (400)')
-    parser.add_argument('--run', type=Path, default=Path('out/bench/own_camera'))
+    parser.add_argument('--runs', type=Path, default=Path('out/bench/own_camera'))
     parser.add_argument('--json', type=Path)
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -115,7 +115,9 @@ def main() -> int:
             ema=0.998,
         )
         config = replace(config, training=training)
-        figures = measure(config, args.model, args.clip, args.crops, args.run)
+        # A folder for each: what has another clip or length is no run to go on with.
+        run = args.runs / f'{Path(args.model).name}_{args.clip.stem}_{args.steps}_steps'
+        figures = measure(config, args.model, args.clip, args.crops, run)
     except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
         print(f'bench/own_camera.py: {error}', file=sys.stderr)
         return 2
@@ -124,6 +126,7 @@ def main() -> int:
     for name, row in figures.items():
         print(f'{name:32}{row["psnr"]:9.2f}{row["ssim"]:8.4f}{row["ms_ssim"]:9.4f}')
     if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps({'steps': args.steps, **figures}, indent=1) + '\n')
     return 0
 

@@ -50,7 +50,7 @@ from sage_perception.training.contexts import (
 )
 from sage_perception.training.data import wanted_by
 from sage_perception.training.export import Half, round_weights, seal, to_onnx
-from sage_perception.training.runs import CHECKPOINT, load_run, require_same
+from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.trainee import Trainee
 from sage_perception.trust.fitted import Fitted
 
@@ -436,7 +436,6 @@ def fit(
     config: RunConfig, seen: Contexts, apart: Contexts, out: Path, progress: bool = True
 ) -> Trainee:
     """Train on `seen` and log what is retained of `apart`, which nothing depends on."""
-    require_same(config, out)
     lightning.seed_everything(config.training.seed, verbose=False)
     data = ContextData(tensors(seen), tensors(apart), config.training)
     weights = emphasis(*data.train.tensors)
@@ -502,5 +501,4 @@ def export(config: RunConfig, run: Path, folder: Path) -> None:
     """Turn a training run into a compressor's folder."""
     contexts = contexts_of(config)
     config = completed(config, contexts)
-    require_same(config, run)
     write(folder, config, load_run(config, run), contexts)

@@ -26,7 +26,7 @@ from sage_perception.models.registry import resolve
 from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 from sage_perception.training.data import mixture, to_model
-from sage_perception.training.runs import load_run, require_same
+from sage_perception.training.runs import load_run
 from sage_perception.training.train import varied_crops
 from sage_perception.trust import fitted
 
@@ -226,7 +226,6 @@ def export(config: RunConfig, run: Path, folder: Path) -> None:
 
         compression.export(config, run, folder)
         return
-    require_same(config, run)
     model = load_run(config, run)
     crops = mixture(config.data, config.model.img_size)
     sample = crops.sample(config.training.fitted_crops, seed=1)

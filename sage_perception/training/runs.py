@@ -33,7 +33,7 @@ MAY_CHANGE = {'version', 'data.root', 'training.steps', 'training.patience'}
 def require_same(config: RunConfig, run: Path) -> None:
     """Raise `ConfigError` unless what the folder of a run holds is of this configuration."""
     path = run / CONFIG
-    if not ((run / CHECKPOINT).is_file() and path.is_file()):
+    if not path.is_file():
         return
     before, now = flat(asdict(read_config(path))), flat(asdict(config))
     for key in sorted({*before, *now} - MAY_CHANGE):
@@ -59,11 +59,13 @@ def flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 def load_run(config: RunConfig, run: Path) -> nn.Module:
     """Return the network of a run's last checkpoint, with its averaged weights.
 
-    An encoder that is another model's is taken from there: averaging has rounded this one.
+    An encoder that is another model's is taken from there: averaging has rounded this one. Raises
+    `ConfigError` if there is none, it is damaged, or the run is of another configuration.
     """
     path = run / CHECKPOINT
     if not path.is_file():
         raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
+    require_same(config, run)
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError):

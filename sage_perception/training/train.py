@@ -40,14 +40,7 @@ from sage_perception.training.config import (
 )
 from sage_perception.training.data import CropStream, Mixture, mixture, to_model
 from sage_perception.training.distillation import FITTED_CROPS, new_distiller
-from sage_perception.training.runs import (
-    CHECKPOINT,
-    CONFIG,
-    METRICS,
-    keep_encoder,
-    load_run,
-    require_same,
-)
+from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, keep_encoder, load_run
 from sage_perception.training.trainee import Trainee
 
 
@@ -154,7 +147,6 @@ def fit(
         raise ConfigError(
             f'training.batch {config.training.batch} is no multiple of {processes} processes'
         )
-    require_same(config, out)
     out.mkdir(parents=True, exist_ok=True)
     trainee = new_trainee(config, crops, out)
     data = CropData(crops, held_out, config.model.input_channels, config.training)
