@@ -31,7 +31,7 @@ build:  ## Make or refresh the environment (.venv), build sage_msgs, install sag
 
 demo: build  ## Run the two-camera graph on real video, record, replay; results in out/demo
 	@$(RUN) tools/fetch_footage.py --dest out/data/footage
-	@$(RUN) -m sage_perception.demo --footage out/data/footage --out out/demo
+	@$(RUN) -m sage_perception.cli.demo --footage out/data/footage --out out/demo
 
 test: build  ## Run every test
 	@ROS_PYTHON_CHECK_FIELDS=1 $(RUN) -m pytest $(PYTEST)

@@ -33,7 +33,7 @@ setup(
             f'adaptive_vae = {PACKAGE}.irp.adaptive:AdaptiveVAE',
         ],
         'console_scripts': [
-            'sage = sage_perception.cli:main',
+            'sage = sage_perception.cli.main:main',
             *(f'{node}_node = {PACKAGE}.nodes.{node}_node:main' for node in NODES),
         ],
     },

@@ -16,9 +16,9 @@ import time
 import cv2
 import numpy as np
 
-from sage_perception.latent import Roi
+from sage_perception.core.frame import Crop, CropSource
+from sage_perception.core.latent import Roi
 from sage_perception.vision.attention import AttentionConfig, MotionAttention
-from sage_perception.vision.frame import Crop, CropSource
 from sage_perception.vision.synthetic import SyntheticWorld
 
 FPS = 30
@@ -26,7 +26,7 @@ WARMUP_S = 1.0
 
 
 def covers(region: Roi, thing: Roi) -> bool:
-    """Whether `region` shows `thing`: at least 60 % of it, and its centre."""
+    """Whether `region` shows `thing`: at least 60 % of it, and its center."""
     across = min(region.x + region.width, thing.x + thing.width) - max(region.x, thing.x)
     down = min(region.y + region.height, thing.y + thing.height) - max(region.y, thing.y)
     x, y = thing.center

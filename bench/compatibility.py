@@ -27,13 +27,13 @@ from scipy.linalg import qr, svd
 from scipy.stats import spearmanr
 from torch.nn.functional import mse_loss
 
-from sage_perception.latent import ModelId
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.core.latent import ModelId
 from sage_perception.models import load, pca
-from sage_perception.models.artefact import ENCODER
-from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
-from sage_perception.models.wire import Form, Packer
+from sage_perception.models.artifact import ENCODER
+from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
 from sage_perception.training.config import read_config
-from sage_perception.training.data import (
+from sage_perception.training.data.crops import (
     CLIPS,
     PICTURES,
     Clips,
@@ -44,9 +44,14 @@ from sage_perception.training.data import (
     matches,
     to_model,
 )
-from sage_perception.trust import probes
-from sage_perception.trust.calibration import affine, centred, procrustes, ridge
-from sage_perception.trust.compatibility import Listener, mean_cosine, probe_latents, psnr
+from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility.estimator import (
+    CompatibilityEstimator,
+    mean_cosine,
+    probe_latents,
+    psnr,
+)
+from sage_perception.trust.compatibility.latent_map import affine, centered, procrustes, ridge
 
 FIT, HELD = slice(0, probes.FITTED), slice(probes.FITTED, None)
 Coder = Callable[[np.ndarray], np.ndarray]
@@ -147,7 +152,7 @@ def variants(folder: Path, base: Voice, packer: Packer) -> list[Voice]:
         'stretched': lambda x: base.encode(x) * stretch,
         'turned and stretched': lambda x: base.encode(x) * stretch @ rotation,
         'seen blurred': lambda x: base.encode(blurred(x)),
-        'seen grey': lambda x: base.encode(x.mean(1, keepdims=True).repeat(3, 1)),
+        'seen gray': lambda x: base.encode(x.mean(1, keepdims=True).repeat(3, 1)),
         'red for blue': lambda x: base.encode(x[:, ::-1]),
         'white noise': lambda x: noise(len(x), base.dim),
     }
@@ -209,7 +214,7 @@ def trained_voice(name: str, network, crops: np.ndarray, steps: int, seed: int) 
 
 def cca(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return weights and offset of the map through canonical variates, and their correlations."""
-    x, y, mean_x, mean_y = centred(source, target)
+    x, y, mean_x, mean_y = centered(source, target)
     (ux, sx, vx), (uy, sy, vy) = (svd(m, full_matrices=False) for m in (x, y))
     keep_x, keep_y = sx > 1e-6 * sx[0], sy > 1e-6 * sy[0]
     a, rho, b = svd(ux[:, keep_x].T @ uy[:, keep_y], full_matrices=False)
@@ -218,15 +223,15 @@ def cca(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def relative(z: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Return cosines of latents to those of the anchors, centred (Moschella et al., 2023)."""
+    """Return cosines of latents to those of the anchors, centered (Moschella et al., 2023)."""
     z, anchors = z - anchors.mean(0), anchors - anchors.mean(0)
     z, anchors = (m / np.maximum(np.linalg.norm(m, axis=1), 1e-12)[:, None] for m in (z, anchors))
     return z @ anchors.T
 
 
 def cka(a: np.ndarray, b: np.ndarray) -> float:
-    """Return linear centred kernel alignment (Kornblith et al., 2019)."""
-    x, y, *_ = centred(a, b)
+    """Return linear centered kernel alignment (Kornblith et al., 2019)."""
+    x, y, *_ = centered(a, b)
     cross = np.square(x.T @ y).sum()
     return float(cross / max(np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y), 1e-12))
 
@@ -237,7 +242,9 @@ def similarities(sent: np.ndarray, own: np.ndarray) -> dict[str, float]:
     mean = sent[FIT].mean(0), own[FIT].mean(0)
     scores = {
         'raw_cosine': mean_cosine(sent[HELD], own[HELD]) if alike else 0.0,
-        'centred_cosine': mean_cosine(sent[HELD] - mean[0], own[HELD] - mean[1]) if alike else 0.0,
+        'centered_cosine': mean_cosine(sent[HELD] - mean[0], own[HELD] - mean[1])
+        if alike
+        else 0.0,
         'cka': cka(sent[HELD], own[HELD]),
         'cca': float(np.mean(cca(sent[FIT], own[FIT])[2])),
         'relative': mean_cosine(relative(sent[HELD], sent[FIT]), relative(own[HELD], own[FIT])),
@@ -279,7 +286,9 @@ def with_network(source: np.ndarray, target: np.ndarray) -> Coder:
     return apply
 
 
-def compare_maps(sender: Voice, listener: Listener, x, real, sent) -> dict[str, float]:
+def compare_maps(
+    sender: Voice, listener: CompatibilityEstimator, x, real, sent
+) -> dict[str, float]:
     """Return the PSNR of crops `x` through each kind of map; `real` are as many real anchors."""
     own, receiver = listener.latents, listener.model
     z = sender.encode(x)
@@ -297,7 +306,9 @@ def compare_maps(sender: Voice, listener: Listener, x, real, sent) -> dict[str, 
     return {name: psnr(receiver.decode(np.float32(z)), x) for name, z in through.items()}
 
 
-def judge(sender: Voice, listener: Listener, x: np.ndarray, native: float, sent) -> dict:
+def judge(
+    sender: Voice, listener: CompatibilityEstimator, x: np.ndarray, native: float, sent
+) -> dict:
     """Return trust, other scores and the truth of a pair; `native` is the receiver's PSNR."""
     receiver = listener.model
     heard = listener.hear(sent, sender.id)
@@ -357,7 +368,7 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
     x = crops['held out']
 
     codec = load(model, backend='onnxruntime')
-    folder = codec.artefact.path
+    folder = codec.artifact.path
     base = Voice('shipped', codec.encode, codec.decode, codec.latent_dim)
     natives = [base]
     for kind in ('stills A', 'motion'):
@@ -373,7 +384,7 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
 
     native = {voice.name: psnr(voice.decode(voice.encode(x)), x) for voice in natives}
     sent = {voice.name: probe_latents(voice) for voice in voices}
-    listeners = {voice.name: Listener(voice) for voice in natives}
+    listeners = {voice.name: CompatibilityEstimator(voice) for voice in natives}
     all_ears = {'shipped', 'PCA of motion'}
     pairs, maps = [], {}
     for sender, receiver in itertools.product(voices, natives):
@@ -409,7 +420,7 @@ def summary(pairs: list[dict], maps: dict, native: dict, plain: float) -> dict:
     others = [p for p in pairs if p['receiver'] != p['sender'] and np.isfinite(p['gap_db'])]
     different = [p for p in others if 'recovery' in p]
     columns = ('trust', 'forward', 'backward', 'r2', 'trust_before', 'raw_cosine')
-    columns += ('centred_cosine', 'cka', 'cca', 'relative')
+    columns += ('centered_cosine', 'cka', 'cca', 'relative')
 
     def rank(rows, column, truth):
         sign = -1 if truth == 'gap_db' else 1

@@ -45,19 +45,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sage_perception.context import BLOCKS
+from sage_perception.context.context import BLOCKS
 from sage_perception.models import Compressor, load, pca
-from sage_perception.models.h_to_l import (
+from sage_perception.models.networks.h_to_l import (
     VARIANTS,
     HToLCompressor,
     HToLConfig,
     explained_variance,
 )
-from sage_perception.models.l_module import PAN_TILT, HRMLatentBridge, LModule
-from sage_perception.training import compression
+from sage_perception.models.networks.l_module import PAN_TILT, HRMLatentBridge, LModule
 from sage_perception.training.config import RunConfig, read_config
-from sage_perception.training.contexts import MONTAGES, Contexts
+from sage_perception.training.contexts.recording import MONTAGES, Contexts
 from sage_perception.training.runs import CHECKPOINT, load_run
+from sage_perception.training.tasks import h_to_l as compression
 
 BATCH = 16
 LEADERS = compression.LEADING  # things whose salience and geometry are read
@@ -142,13 +142,13 @@ def measure_variant(model: HToLCompressor, apart: Measured) -> dict:
 
 
 def measure_shipped(shipped: Compressor, apart: Measured) -> dict:
-    """Return the figures of an artefact."""
+    """Return the figures of an artifact."""
     values, mask = apart.values.numpy(), apart.mask.numpy() > 0
     kept = shipped.decompress(shipped.compress(values, mask))
     return {
         'params': shipped.parameters,
         'megabytes': round(
-            sum(path.stat().st_size for path in shipped.artefact.path.iterdir()) / 1e6, 2
+            sum(path.stat().st_size for path in shipped.artifact.path.iterdir()) / 1e6, 2
         ),
         **apart.retained(torch.from_numpy(kept)),
         **speed(lambda: shipped.compress(values[:BATCH], mask[:BATCH])),
@@ -182,7 +182,7 @@ def r2(told: np.ndarray, true: np.ndarray, known: np.ndarray) -> float:
 
 
 class Ridge:
-    """Ridge regressions from standardised features `[N, D]`, of contexts of `run` `[N]`."""
+    """Ridge regressions from standardized features `[N, D]`, of contexts of `run` `[N]`."""
 
     def __init__(self, x: np.ndarray, run: np.ndarray):
         self.told = x.std(0) > 1e-4  # the rest says nothing in training

@@ -7,7 +7,7 @@ with the same seed, on the same crops, and each for the same CPU time, which buy
 each is cheap. Every result is written when it is there; what is written is not measured again,
 and a run that was stopped goes on.
 
-`--scales` instead measures what the scales in `sage_perception/training/distillation.py` say.
+`--scales` instead measures the scales of `sage_perception/training/tasks/distillation.py`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sage_perception.evaluation.scores import Judge, joined, means
 from sage_perception.models import load
-from sage_perception.training import losses, perceptual
 from sage_perception.training.config import RunConfig, read_config
-from sage_perception.training.data import (
+from sage_perception.training.data.crops import (
     CropConfig,
     CropStream,
     Mixture,
@@ -35,11 +35,16 @@ from sage_perception.training.data import (
     mixture,
     to_model,
 )
-from sage_perception.training.distillation import FITTED_CROPS, Distiller, softened_divergence
+from sage_perception.training.losses import images as losses
+from sage_perception.training.losses import perceptual
 from sage_perception.training.runs import load_network
-from sage_perception.training.scores import Judge, joined, means
+from sage_perception.training.tasks.distillation import (
+    FITTED_CROPS,
+    Distiller,
+    softened_divergence,
+)
+from sage_perception.training.tasks.vae import Task
 from sage_perception.training.train import fit, new_model, varied_crops
-from sage_perception.training.trainee import Trainee
 
 CONFIG = Path('config/train/tinyvae_distilled.yaml')
 CHANGES = {
@@ -65,39 +70,39 @@ def variant(config: RunConfig, name: str) -> RunConfig:
     return replace(config, distillation=replace(config.distillation, **changes))
 
 
-def trainee_of(config: RunConfig, student: torch.nn.Module, teacher: torch.nn.Module) -> Trainee:
+def trainee_of(config: RunConfig, student: torch.nn.Module, teacher: torch.nn.Module) -> Task:
     """Return what trains `student`, without the cost of starting a whole run."""
     if config.distillation is None:
-        return Trainee(student, config.training)
+        return Task(student, config.training)
     return Distiller(student, config.training, config.distillation, teacher)
 
 
 class Stopwatch:
     """Takes the CPU time of steps of one variant, by turns early ones and late ones with SSIM."""
 
-    def __init__(self, trainee: Trainee, stream: CropStream):
-        self.trainee, self.stream = trainee, stream
-        self.optimizer = trainee.configure_optimizers()['optimizer']
+    def __init__(self, task: Task, stream: CropStream):
+        self.task, self.stream = task, stream
+        self.optimizer = task.configure_optimizers()['optimizer']
         self.early: list[float] = []
         self.late: list[float] = []
 
     def step(self, late: bool) -> None:
         """Take a training step, cutting its crops included."""
-        training = self.trainee.config
-        self.trainee.config = replace(training, ssim_from=0.0 if late else 2.0)
+        training = self.task.config
+        self.task.config = replace(training, ssim_from=0.0 if late else 2.0)
         start = time.process_time()
         crops = [self.stream[index] for index in range(training.batch)]
         x = torch.from_numpy(np.stack(crops)).contiguous(memory_format=torch.channels_last)
-        loss = sum(self.trainee.terms(x, *self.trainee.model(x)).values())
+        loss = sum(self.task.terms(x, *self.task.model(x)).values())
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         (self.late if late else self.early).append(time.process_time() - start)
-        self.trainee.config = training
+        self.task.config = training
 
     def seconds(self) -> float:
         """Return the mean time of a step of a run; of each kind the median counts."""
-        share = self.trainee.config.ssim_from
+        share = self.task.config.ssim_from
         return share * float(np.median(self.early)) + (1 - share) * float(np.median(self.late))
 
 
@@ -108,8 +113,8 @@ def step_times(config: RunConfig, crops: Mixture, names: Sequence[str]) -> dict[
     stream = CropStream(crops, config.model.input_channels, 0, 0, config.training.batch)
     watches = {}
     for name in names:
-        trainee = trainee_of(variant(config, name), student, teacher)
-        watches[name] = Stopwatch(trainee.train(), stream)
+        task = trainee_of(variant(config, name), student, teacher)
+        watches[name] = Stopwatch(task.train(), stream)
     for turn in range(ROUNDS + 1):
         for watch in watches.values():
             watch.step(late=False)

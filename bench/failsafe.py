@@ -20,11 +20,12 @@ import cv2
 import numpy as np
 
 from sage_perception.models import Codec
-from sage_perception.training.data import CLIPS, clip_frames, to_model
+from sage_perception.pipeline.error_sampler import ErrorSampler
+from sage_perception.training.data.crops import CLIPS, clip_frames, to_model
 from sage_perception.trust.fitted import telemetry_trust_of
-from sage_perception.trust.health import TRUST, CameraHealth, Fault
-from sage_perception.trust.telemetry import ErrorMemory, kl_per_dim
+from sage_perception.trust.quality import kl_per_dim
 from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.camera_health import TRUST, CameraHealth, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
 CLIP = 'vtest.avi'
@@ -34,7 +35,7 @@ DROPPED = 0.1  # trust that a fault leaves at most
 DROPPED_CHANNELS = 0.3
 WITHIN = 5  # frames, by which trust is to have dropped
 RECOVERED = 0.9  # of the trust before
-MOST_FRAMES = 500  # of a clip, for false alarms
+MAX_FRAMES = 500  # of a clip, for false alarms
 LATE_S = 3.0
 
 # How a fault changes a frame: (frame, number of the faulty frame, the last live frames) -> frame.
@@ -48,7 +49,7 @@ class Chain:
         self.codec = codec
         self.health = CameraHealth()
         self.attention = MotionAttention()
-        self.memory = ErrorMemory(3)
+        self.memory = ErrorSampler(3)
         self.judge = telemetry_trust_of(codec)
         self.last = np.ones(1)  # what was last said, without the camera's health
 
@@ -229,7 +230,7 @@ def false_alarms(pictures: Path, shared: Path | None) -> dict:
     for name, images in videos(pictures, shared):
         health = CameraHealth()
         for n, image in enumerate(images):
-            if n == MOST_FRAMES:
+            if n == MAX_FRAMES:
                 break
             stamp_s = n / RATE
             frames[name] += 1

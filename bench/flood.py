@@ -32,20 +32,21 @@ from rclpy.serialization import serialize_message
 from sage_msgs.msg import LCTArray, ModelInfo, ProbeSet
 from std_msgs.msg import Header
 
-from sage_perception.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.bringup.environment import dds_environment
+from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.core.lct import Operation, Provenance
 from sage_perception.models import load
 from sage_perception.ros import qos
-from sage_perception.ros.messages import (
+from sage_perception.ros.conversions.messages import (
     lct_message,
     model_info_message,
     probe_set_message,
     stamp_of,
 )
-from sage_perception.runtime import dds_environment
-from sage_perception.trust import LCT, TrustStore, probes
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import Operation, Provenance
-from sage_perception.trust.statements import ProbeSet as Probes
+from sage_perception.trust import LCT, TrustStore
+from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.security.announcements import ProbeSet as Probes
+from sage_perception.trust.security.keys import public_bytes
 
 CAMERAS = ('cam0', 'cam1')
 CROPS = 6
@@ -100,7 +101,7 @@ def forged_probes(camera: str, key: Ed25519PrivateKey) -> list[ProbeSet]:
 
 
 TOPICS = {
-    'lcts': (LCTArray, qos.DATA, forged_lcts),
+    'lcts': (LCTArray, qos.DEFAULT, forged_lcts),
     'model_info': (ModelInfo, qos.LATCHED, forged_model),
     'probes': (ProbeSet, qos.LATCHED, forged_probes),
 }
@@ -139,9 +140,9 @@ class Bench:
         self.sequence = time.time_ns()
         self.node = rclpy.create_node('cameras')
         self.publishers = {
-            c: self.node.create_publisher(LCTArray, f'{c}/lcts', qos.DATA) for c in CAMERAS
+            c: self.node.create_publisher(LCTArray, f'{c}/lcts', qos.DEFAULT) for c in CAMERAS
         }
-        self.node.create_subscription(LCTArray, 'trusted', self._count, qos.HEARD)
+        self.node.create_subscription(LCTArray, 'trusted', self._count, qos.LCTS)
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
         executor = SingleThreadedExecutor()
         executor.add_node(self.node)
@@ -155,7 +156,7 @@ class Bench:
             figures = {pair.key: pair.value for pair in status.values}
             if status.name == 'arbiter: agreement':
                 self.health |= figures
-            elif status.name.endswith(('/model_info', '/probes')):
+            elif status.name.endswith(('/model_info', '/probe_latents')):
                 _, _, topic = status.name.partition(': input ')
                 self.health[f'{topic} refused: statements'] = figures['refused']
 

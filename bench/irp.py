@@ -24,16 +24,16 @@ import torch
 from PIL import Image
 from scipy.optimize import minimize
 
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.evaluation.baselines import read_components
 from sage_perception.irp import IRPPlugin, Orchestrator, Refinement, Work
 from sage_perception.irp.adaptive import AdaptiveVAE
 from sage_perception.irp.halting import Halting
 from sage_perception.irp.tinyvae import Crops, TinyVAEIRP
 from sage_perception.models import Codec, ModelError
-from sage_perception.models.landscape import Landscape
-from sage_perception.models.wire import Form, Packer
-from sage_perception.training.baselines import read_components
+from sage_perception.models.energy import Landscape
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data import CropConfig, Mixture, sources, to_model, wanted_by
+from sage_perception.training.data.crops import CropConfig, Mixture, sources, to_model, wanted_by
 
 BUDGETS_MS = (5, 10, 20, 50, 100)
 BATCH = 16
@@ -172,7 +172,7 @@ def lbfgs(look: Callable, z: np.ndarray) -> None:
     minimize(scaled, z[0].astype(float), jac=True, method='L-BFGS-B')
 
 
-def optimisers(plugin: Thorough, x: np.ndarray, guess: np.ndarray) -> dict:
+def optimizers(plugin: Thorough, x: np.ndarray, guess: np.ndarray) -> dict:
     """Return what each way down gains by so many gradients."""
     landscape = plugin._landscape
     plain = np.eye(guess.shape[1], dtype=np.float32) * np.trace(landscape.metric) / guess.shape[1]
@@ -338,7 +338,7 @@ def plot(plugin: TinyVAEIRP, x: np.ndarray, result: dict, path: Path) -> None:
     for name, label in (('', 'one crop alone'), ('_batched', f'{BATCH} together')):
         curve = result[f'psnr_gain_by_ms{name}']
         left.plot([0, *curve], [0, *curve.values()], 'o-', label=label)
-    left.axhline(result['deepest']['from_the_guess'], color='grey', ls=':', label='nothing left')
+    left.axhline(result['deepest']['from_the_guess'], color='gray', ls=':', label='nothing left')
     left.set(xlabel='ms a crop, one thread', ylabel='PSNR gained, dB', xlim=(0, 60))
     left.legend(frameon=False)
     guess = plugin.codec.encode(x)
@@ -403,7 +403,7 @@ def main() -> int:
         'psnr_of_components': of_components(own.codec, kinds),
         **quality(own, kinds),
         'deepest': deepest(thorough, x, own.codec.encode(x)),
-        'psnr_gain_by_gradients': optimisers(thorough, few, guess),
+        'psnr_gain_by_gradients': optimizers(thorough, few, guess),
         'iterations_of_a_scene': scene(AdaptiveVAE(args.model), few),
     }
     if other:

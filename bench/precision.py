@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 import torch
 
+from sage_perception.codecs.packing import Form, Packer
 from sage_perception.models import Codec, ModelError, load
-from sage_perception.models.wire import Form, Packer
-from sage_perception.training import losses
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data import mixture, to_model
+from sage_perception.training.data.crops import mixture, to_model
+from sage_perception.training.losses import images as losses
 
 BACKENDS = (('torch', 'fp16'), ('onnxruntime', 'fp32'))
 FORMS = (Form.FLOAT16, Form.INT8)
@@ -58,7 +58,7 @@ def report(name: str, x: np.ndarray) -> dict[str, dict]:
     def compare(other, codec):
         return {
             'cosine': cosines(other, z),
-            'centred_cosine': cosines(other - reference.latent_mean, z - reference.latent_mean),
+            'centered_cosine': cosines(other - reference.latent_mean, z - reference.latent_mean),
             'psnr_loss': best - quality(codec, other, x),
         }
 
@@ -93,9 +93,9 @@ def main() -> int:
     if args.json:
         print(json.dumps(result))
         return 0
-    print(f'{"against torch fp32":20}{"cosine":>20}{"centred":>20}{"PSNR loss dB":>14}')
+    print(f'{"against torch fp32":20}{"cosine":>20}{"centered":>20}{"PSNR loss dB":>14}')
     for way, figures in result.items():
-        pairs = (figures['cosine'], figures['centred_cosine'])
+        pairs = (figures['cosine'], figures['centered_cosine'])
         cells = ''.join(f'{p["least"]:>11.6f} {p["mean"]:.6f}' for p in pairs)
         print(f'{way:20}{cells}{figures["psnr_loss"]:14.4f}')
     return 0

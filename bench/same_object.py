@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 from scipy.stats import rankdata
 
-from sage_perception.latent import Roi
+from sage_perception.core.latent import Roi
 from sage_perception.models import Codec
-from sage_perception.training.data import clip_frames
-from sage_perception.trust.agreement import centre, cosine_matrix
+from sage_perception.training.data.crops import clip_frames
 from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.fusion.matching import center, cosine_matrix
 from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.crops import crop_image, square_roi
 
@@ -44,13 +44,13 @@ FILES = (
 )
 MOST = 12  # regions of two pictures and one size
 APART = 0.75  # sides
-FLAT = 8.0  # standard deviation, grey levels, of a region that shows next to nothing
+FLAT = 8.0  # standard deviation, gray levels, of a region that shows next to nothing
 SIDES = (64, 96, 128)  # pixels
 RANDOM = 20  # random negatives a region
 AGREE = 0.7  # the arbiter's agreement_threshold
 PARTS = 'paws in a mirror'  # parts of one thing, which look alike: not counted in the mean
 
-# Centre x, y in the first view, in the second, and how much larger the second one is.
+# Center x, y in the first view, in the second, and how much larger the second one is.
 Match = tuple[float, float, float, float, float]
 
 
@@ -58,7 +58,7 @@ Match = tuple[float, float, float, float, float]
 class Group:
     """Crops of things in one view and in the other, uint8 `[N, 64, 64, 3]`, and where they are.
 
-    `places` `[N, 2]` are the centres in the first view, `side` `[N]` the sides, pixels.
+    `places` `[N, 2]` are the centers in the first view, `side` `[N]` the sides, pixels.
     """
 
     first: np.ndarray
@@ -304,9 +304,9 @@ def measure(codec: Codec, pictures: Path, shared: Path | None) -> dict:
     mean, std, weights = codec.latent_mean, codec.latent_std, similarity_weights(codec)
     spaces = {
         'raw': lambda z: z,
-        'centred': lambda z: centre(z, mean),
-        'whitened': lambda z: centre(z, mean, 1 / std),
-        'weighted': lambda z: centre(z, mean, weights),
+        'centered': lambda z: center(z, mean),
+        'whitened': lambda z: center(z, mean, 1 / std),
+        'weighted': lambda z: center(z, mean, weights),
     }
     by_space = {name: scores(latents, space) for name, space in spaces.items()}
 
@@ -315,7 +315,7 @@ def measure(codec: Codec, pictures: Path, shared: Path | None) -> dict:
         return round(float(np.mean(found)), 4)
 
     return {
-        'auroc_centred': over_sets('weighted', 'hard'),
+        'auroc_centered': over_sets('weighted', 'hard'),
         'auroc_raw': over_sets('raw', 'hard'),
         'auroc': {space: {n: over_sets(space, n) for n in ('hard', 'random')} for space in spaces},
         'agree': {

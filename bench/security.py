@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sage_perception.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.core.lct import Operation, Proof, Provenance, step_from
 from sage_perception.trust import LCT, TrustStore, sign
-from sage_perception.trust.canonical import PLAIN, Wire
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import Operation, Proof, Provenance, Refusal, step_from
-from sage_perception.trust.screening import Screen
+from sage_perception.trust.security.admission import AdmissionFilter
+from sage_perception.trust.security.canonical import PLAIN, Wire
+from sage_perception.trust.security.keys import public_bytes
+from sage_perception.trust.security.rejection import RejectionReason
 
 DIM = 64
 NOW = 1_800_000_000 * 10**9
@@ -337,7 +338,7 @@ ATTACKS: tuple[Callable[[World], tuple[LCT, Wire]], ...] = (
 )
 
 
-def judge(screen: Screen, lct: LCT, wire: Wire = PLAIN) -> Refusal | None:
+def judge(screen: AdmissionFilter, lct: LCT, wire: Wire = PLAIN) -> RejectionReason | None:
     """Judge as an arbiter does at `NOW`."""
     return screen.judge(lct, DIM, fingerprint=MODEL.fingerprint, now_ns=NOW, wire=wire)
 
@@ -345,7 +346,7 @@ def judge(screen: Screen, lct: LCT, wire: Wire = PLAIN) -> Refusal | None:
 def attack(mutations: int, seed: int, honest: int = 100) -> dict:
     """Return what became of forged LCTs, and of honest ones before and after."""
     world = World(seed)
-    screen = Screen(world.store)
+    screen = AdmissionFilter(world.store)
     verdicts: dict[str, Counter] = {}
     accepted = crashes = 0
     world.heard = [world.speak() for _ in range(honest)]
@@ -373,7 +374,7 @@ def attack(mutations: int, seed: int, honest: int = 100) -> dict:
     }
 
 
-def rate(lcts: list[LCT], screen: Screen, expected: Refusal | None) -> float:
+def rate(lcts: list[LCT], screen: AdmissionFilter, expected: RejectionReason | None) -> float:
     """Return LCTs judged in a second of one core's time."""
     before = time.process_time()
     faults = {judge(screen, lct) for lct in lcts}
@@ -397,10 +398,10 @@ def measure(mutations: int, seed: int) -> dict:
     chains = [world.speak() for _ in range(1000)]
     forged = [sign(lct, world.attacker) for lct in honest]
     unknown = [replace(lct, entity_id=f'robot{n}') for n, lct in enumerate(honest)]
-    screen = Screen(world.store)
+    screen = AdmissionFilter(world.store)
     return result | {
-        'unknown_per_s': rate(unknown, screen, Refusal.UNKNOWN_KEY),
-        'forged_per_s': rate(forged, screen, Refusal.BAD_SIGNATURE),
+        'unknown_per_s': rate(unknown, screen, RejectionReason.UNKNOWN_KEY),
+        'forged_per_s': rate(forged, screen, RejectionReason.BAD_SIGNATURE),
         'verify_per_s': rate(honest, screen, None),
-        'verify_chain_per_s': rate(chains, Screen(world.store), None),
+        'verify_chain_per_s': rate(chains, AdmissionFilter(world.store), None),
     }

@@ -23,7 +23,7 @@ import torch
 
 from sage_perception.models import load
 from sage_perception.training.config import read_config
-from sage_perception.training.trust_fit import fit_quality
+from sage_perception.training.trust_calibration import fit_quality
 
 FLOOD = Path('out/bench/flood.json')
 PARTS = ('same_object', 'telemetry', 'compatibility', 'failsafe', 'alarms', 'security')
@@ -37,7 +37,7 @@ def summary(found: dict[str, dict]) -> dict:
 
     flood = json.loads(FLOOD.read_text()) if FLOOD.is_file() else {}
     return {
-        'auroc_centred': of('same_object', 'auroc_centred'),
+        'auroc_centered': of('same_object', 'auroc_centered'),
         'auroc_raw': of('same_object', 'auroc_raw'),
         'spearman_trust_quality': of('compatibility', 'spearman_trust_quality'),
         'pairs': of('compatibility', 'pairs'),

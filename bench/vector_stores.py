@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from sage_perception.memory.index import Index as OurIndex
-from sage_perception.memory.store import LATEST_NS
+from sage_perception.memory.sql_store import LATEST_NS
 
 COUNT, DIM, NEAREST, QUERIES = 100_000, 64, 8, 200
 Search = Callable[[np.ndarray], list[int]]

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from scipy import stats
 
+from sage_perception.codecs.packing import CONTRASTS, DEFAULT_STEP, Form, Packer
 from sage_perception.models import Codec, ModelError, load
-from sage_perception.models.wire import CONTRASTS, DEFAULT_STEP, Form, Packer
-from sage_perception.training import losses
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data import CropConfig, Mixture, sources, to_model, wanted_by
+from sage_perception.training.data.crops import CropConfig, Mixture, sources, to_model, wanted_by
+from sage_perception.training.losses import images as losses
 
 STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 LOSSES = (0.1, 0.3, 1.0)  # dB

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch the graph of a robot with two cameras; `--show-args` lists the arguments."""
 
-from sage_perception.graph import dual_camera
-from sage_perception.ros.launching import describe
+from sage_perception.bringup.graph import dual_camera
+from sage_perception.bringup.launch_description import describe
 
 
 def generate_launch_description():

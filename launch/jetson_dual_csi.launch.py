@@ -8,7 +8,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from sage_perception.runtime import config_path
+from sage_perception.bringup.environment import config_path
 
 
 def generate_launch_description():

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch the graph of a robot with one camera; `--show-args` lists the arguments."""
 
-from sage_perception.graph import single_camera
-from sage_perception.ros.launching import describe
+from sage_perception.bringup.graph import single_camera
+from sage_perception.bringup.launch_description import describe
 
 
 def generate_launch_description():

@@ -19,7 +19,7 @@ import setuptools
 from catkin_pkg.package import parse_package
 
 import sage_perception
-from sage_perception.graph import dual_camera
+from sage_perception.bringup.graph import dual_camera
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFESTS = {
@@ -120,13 +120,13 @@ def test_messages_depend_on_what_they_are_made_of():
     assert written <= built
 
 
-def test_manifests_point_at_their_schema_and_licence():
+def test_manifests_point_at_their_schema_and_license():
     for path in MANIFESTS.values():
         text = path.read_text()
         assert 'package_format3.xsd' in text
-        for licence in ElementTree.fromstring(text).iter('license'):
-            if licence.get('file'):
-                assert (path.parent / licence.get('file')).is_file()
+        for license in ElementTree.fromstring(text).iter('license'):
+            if license.get('file'):
+                assert (path.parent / license.get('file')).is_file()
     assert 'Apache License' in (ROOT / 'LICENSE').read_text()
 
 
@@ -205,7 +205,8 @@ def test_colcon_builds_and_installs_both_packages(workspace, setup_py, tmp_path)
         assert {p.name for p in (share / 'sage_perception' / folder).glob('*.*')} == expected
 
     program = (
-        'import json, sage_msgs.msg, sage_perception.models as m, sage_perception.runtime as g; '
+        'import json, sage_msgs.msg, sage_perception.models as m; '
+        'import sage_perception.bringup.environment as g; '
         'codec = m.load("tinyvae"); '
         'config = str(g.config_path("dual_camera.yaml")); '
         'print(json.dumps([sage_msgs.__file__, m.__file__, config, str(codec.id)]))'
@@ -227,7 +228,7 @@ def test_an_installed_node_runs(workspace, tmp_path):
 # What is written
 
 
-def test_every_file_of_code_names_its_licence(files):
+def test_every_file_of_code_names_its_license(files):
     missing = [
         str(name)
         for name, text in texts(files, '*.py', '*.sh', '*.xml')

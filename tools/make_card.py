@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a model's card: its data and licences, its command, and figures measured now.
+"""Write a model's card: its data and licenses, its command, and figures measured now.
 
     python tools/make_card.py config/train/tinyvae.yaml sage_perception/models/zoo/tinyvae
 
@@ -15,11 +15,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from sage_perception.evaluation import evaluate
 from sage_perception.models import Codec, load
-from sage_perception.models.artefact import CARD
-from sage_perception.training import evaluate
+from sage_perception.models.artifact import CARD
 from sage_perception.training.config import RunConfig, read_config
-from sage_perception.training.data import CLIPS, PICTURES, find, matches
+from sage_perception.training.data.crops import CLIPS, PICTURES, find, matches
 from sage_perception.training.export import DERIVED
 
 LOMIRI = 'by picture: CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0'
@@ -56,14 +56,14 @@ def data_section(config: RunConfig) -> str:
         kind = 'clips' if path.suffix.lower() in CLIPS else 'pictures'
         source = path.relative_to(root).parts[0] if root.name == 'pictures' else root.name
         (apart if matches(path, config.data.held_out) else used)[source, kind] += 1
-    lines = ['| source | pictures | clips | licence |', '| --- | --- | --- | --- |']
+    lines = ['| source | pictures | clips | license |', '| --- | --- | --- | --- |']
     for source in sorted({source for source, _ in used}):
         counts = f'{used[source, "pictures"]} | {used[source, "clips"] or ""}'
         lines.append(f'| {source} | {counts} | {LICENCES.get(source, "not stated")} |')
     return '\n'.join(lines) + (
         f'\n\n{sum(apart.values())} more files of the same sources were kept apart, whole files '
         'each (`data.held_out` in the configuration). None of them is in this repository.\n\n'
-        "The weights are under this repository's licence, Apache-2.0."
+        "The weights are under this repository's license, Apache-2.0."
     )
 
 
@@ -142,19 +142,19 @@ def card(path: Path, folder: Path, crops: int) -> str:
     reports = [
         evaluate.reports(evaluate.parse([str(folder), *options, *more]))[0] for more in runs
     ]
-    encoder = sum(t.size for n, t in codec.artefact.tensors.items() if n.startswith('encoder.'))
-    colour = 'RGB' if codec.input_channels == 3 else 'grey'
+    encoder = sum(t.size for n, t in codec.artifact.tensors.items() if n.startswith('encoder.'))
+    color = 'RGB' if codec.input_channels == 3 else 'gray'
     size = codec.input_size
     shape = '×'.join(map(str, codec.latent_shape))
     same = f' Its encoder and latents are those of {config.encoder}.' if config.encoder else ''
     limits = codec.card.partition(LIMITS)[2].strip() or 'Not written yet.'
     return f"""# {codec.id.name}, version {codec.id.version}
 
-A {size}×{size} {colour} picture to {shape} floats and back: {codec.parameters:,} parameters, of
+A {size}×{size} {color} picture to {shape} floats and back: {codec.parameters:,} parameters, of
 which the encoder has {encoder:,}.{same} Architecture, fingerprint and the protocol of the figures:
 `docs/models.md` in the repository. Written by `tools/make_card.py`.
 
-## Data and licences
+## Data and licenses
 
 {data_section(config)}
 

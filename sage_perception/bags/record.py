@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sage record`: record topics of any type into a bag that `ros2 bag` reads, and mend such bags.
 
-Messages are written as they come, serialised, with the time of their reception. What was received
+Messages are written as they come, serialized, with the time of their reception. What was received
 is on its way to the disk within a second: when the recorder is killed (`kill -9`), the bag only
 lacks its index and its metadata, and `sage record --repair BAG` adds them.
 """
@@ -27,16 +27,16 @@ from rclpy.subscription import Subscription
 from sage_perception.bags.definitions import UnreadableType, message_class
 from sage_perception.bags.profiles import request_for
 from sage_perception.bags.storage import COMPRESSIONS, BagWriter, repair
-from sage_perception.runtime import dds_environment
-from sage_perception.terminal import (
+from sage_perception.bringup.environment import dds_environment
+from sage_perception.cli.terminal import (
     EXIT_FAILED,
     Parser,
-    Progress,
     expression,
     in_one_line,
     positive,
     told_to_end,
 )
+from sage_perception.core.progress import Progress
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -46,7 +46,7 @@ except ImportError:  # Humble
 # How often to look for new topics, and for other publishers of those that are recorded.
 DISCOVERY_PERIOD_S, ADAPTATION_PERIOD_S = 0.1, 0.5
 FLUSH_PERIOD_S = 0.5
-# What may wait for a slow disk: two seconds of two 640x480 colour cameras at 30 Hz.
+# What may wait for a slow disk: two seconds of two 640x480 color cameras at 30 Hz.
 MAX_WAITING_BYTES = 128 * 2**20
 
 

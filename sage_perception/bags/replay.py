@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sage replay`: publish a bag again, with the times and quality of service of the recording.
 
-Serialised messages are published as they are. Each is due at its log time on a steady clock, so
+Serialized messages are published as they are. Each is due at its log time on a steady clock, so
 that delays do not add up. What a latched topic held when the played part begins is published
 first. A topic whose type is not installed, or is installed with other fields, is left out, and a
 line says so: subscribers would read nonsense.
@@ -33,16 +33,16 @@ from rosgraph_msgs.msg import Clock
 from sage_perception.bags.definitions import UnreadableType, message_class
 from sage_perception.bags.profiles import is_latched, offer_for
 from sage_perception.bags.storage import Bag, BagError, BagTopic, open_bag
-from sage_perception.runtime import dds_environment
-from sage_perception.terminal import (
+from sage_perception.bringup.environment import dds_environment
+from sage_perception.cli.terminal import (
     Parser,
-    Progress,
     expression,
     in_one_line,
     not_negative,
     positive,
     told_to_end,
 )
+from sage_perception.core.progress import Progress
 
 DEFAULT_CLOCK_HZ = 40.0
 # How long publishers and subscribers of one host may take to find each other.

@@ -60,7 +60,7 @@ class BagError(ValueError):
 
 
 class BagMessage(NamedTuple):
-    """One recorded message; `data` is serialised (CDR), `log_time_ns` when it was received."""
+    """One recorded message; `data` is serialized (CDR), `log_time_ns` when it was received."""
 
     topic: str
     type_name: str
@@ -315,7 +315,7 @@ class BagWriter:
     def write(
         self, topic: str, data: bytes, log_time_ns: int, publish_time_ns: int | None = None
     ) -> None:
-        """Add a serialised message of a topic that was announced."""
+        """Add a serialized message of a topic that was announced."""
         written = self.topics[topic]
         published = log_time_ns if publish_time_ns is None else publish_time_ns
         self._mcap.add_message(written.channel, log_time_ns, data, published)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Iterative refinement (IRP): results that get better while there is budget for it."""
 
-from sage_perception.irp.contract import IRPPlugin
 from sage_perception.irp.discovery import available, load
 from sage_perception.irp.orchestrator import Orchestrator, Work
+from sage_perception.irp.plugin import IRPPlugin
 from sage_perception.irp.refinement import Refinement
 
 __all__ = ['IRPPlugin', 'Orchestrator', 'Refinement', 'Work', 'available', 'load']

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sage_perception.core.latent import HaltReason
 from sage_perception.irp.tinyvae import Crops, Descent, TinyVAEIRP
-from sage_perception.latent import HaltReason
 
 MOST = 256  # tracks remembered
 RELATED = 0.5  # move of the guess up to which the last correction still fits

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import numpy as np
 
-MIDDLE, SCALE = 128, 127  # grey of no difference, and greys per unit of difference
+MIDDLE, SCALE = 128, 127  # gray of no difference, and grays per unit of difference
 
 
 def to_delta(pictures: np.ndarray, decoded: np.ndarray) -> np.ndarray:
     """Return crops less what their latents decode to, uint8 `[B, S, S, C]`.
 
-    Both are float32 `[B, C, S, S]` in [0, 1]; a grey g says a difference of (g − 128) / 127.
+    Both are float32 `[B, C, S, S]` in [0, 1]; a gray g says a difference of (g − 128) / 127.
     """
     delta = np.rint(MIDDLE + SCALE * (pictures - decoded))
     return delta.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)

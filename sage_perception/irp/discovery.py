@@ -7,8 +7,8 @@ from __future__ import annotations
 import inspect
 from importlib.metadata import EntryPoint, entry_points
 
-from sage_perception.irp.contract import IRPPlugin
-from sage_perception.terminal import Parser
+from sage_perception.cli.terminal import Parser
+from sage_perception.irp.plugin import IRPPlugin
 
 GROUP = 'sage.irp_plugins'
 

@@ -14,7 +14,7 @@ from sage_perception.irp.orchestrator import Orchestrator, Result, Work
 from sage_perception.irp.tinyvae import Crops
 
 PLUGIN = 'adaptive_vae'
-LEAST_SCORE = 0.01  # what is not salient at all still may get something
+MIN_SCORE = 0.01  # what is not salient at all still may get something
 
 
 class FrameRefiner:
@@ -48,7 +48,7 @@ class FrameRefiner:
         """
         known = errors[np.isfinite(errors)]
         expected = np.where(np.isfinite(errors), errors, known.mean() if len(known) else 1.0)
-        need = np.maximum(np.asarray(scores, float), LEAST_SCORE) * expected
+        need = np.maximum(np.asarray(scores, float), MIN_SCORE) * expected
         work = Work(Crops(pictures, tracks, guess), need)
         result = self._orchestrator.run({PLUGIN: work}, self.budget)[PLUGIN]
         result.outputs = [

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sage_perception.latent import HaltReason
+from sage_perception.core.latent import HaltReason
 
 
 @dataclass(frozen=True)

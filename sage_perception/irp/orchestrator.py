@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from sage_perception.irp.contract import IRPPlugin
+from sage_perception.core.latent import HaltReason, Telemetry
 from sage_perception.irp.ledger import Ledger, apportion, atp_of, ms_of
+from sage_perception.irp.plugin import IRPPlugin
 from sage_perception.irp.refinement import Refinement
-from sage_perception.irp.worker import Worker
-from sage_perception.latent import HaltReason, Telemetry
+from sage_perception.irp.watchdog import Worker
 
 GRACE_S = 0.05  # for the step that was under way when the time was up
 LEARNING = 0.3  # weight of the newest round in a plugin's trust
-LEAST_TRUST = 0.05  # what lets a plugin that failed try again
+MIN_TRUST = 0.05  # what lets a plugin that failed try again
 # How well a refinement ended, for the trust in its plugin; what is not here is worth nothing.
 CONDUCT = {
     HaltReason.SINGLE_SHOT: 1.0,
@@ -86,11 +86,11 @@ class Result:
     telemetry: list[Telemetry] = field(default_factory=list)
 
     @property
-    def hungry(self) -> np.ndarray:
+    def budget_limited(self) -> np.ndarray:
         """Return which items more budget would help, bool [B]."""
         if self.outcome == Outcome.IDLE:
             return np.ones(len(self.shares), bool)
-        return self.refinement.hungry & (self.outcome == Outcome.DONE)
+        return self.refinement.budget_limited & (self.outcome == Outcome.DONE)
 
 
 class Orchestrator:
@@ -144,7 +144,7 @@ class Orchestrator:
 
     def _share_out(self, round_: Sequence[Result], again: bool) -> None:
         """Reserve a share of what is available for each item that wants one, and have it spent."""
-        claims = [(part, i) for part in round_ for i in np.flatnonzero(part.hungry)]
+        claims = [(part, i) for part in round_ for i in np.flatnonzero(part.budget_limited)]
         shares = [part.shares[i] for part, i in claims]
         amounts = apportion(self.ledger.available, [s.trust * s.need for s in shares])
         reserved = {
@@ -213,4 +213,4 @@ class Orchestrator:
         done = part.outcome == Outcome.DONE
         conduct = float(np.mean([CONDUCT.get(end, 0.0) for end in ends])) if done else 0.0
         trust = self.trust[part.plugin]
-        self.trust[part.plugin] = max(trust + LEARNING * (conduct - trust), LEAST_TRUST)
+        self.trust[part.plugin] = max(trust + LEARNING * (conduct - trust), MIN_TRUST)

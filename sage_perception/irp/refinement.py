@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sage_perception.core.latent import HaltReason, Telemetry
 from sage_perception.irp.ledger import atp_of
-from sage_perception.latent import HaltReason, Telemetry
 
 if TYPE_CHECKING:
-    from sage_perception.irp.contract import IRPPlugin
+    from sage_perception.irp.plugin import IRPPlugin
 
 CHANGE = 0.3  # weight of the newest step in what a step is expected to take
 FADING = 0.95  # of that expectation, when it is why no step was taken: it may be too high
@@ -87,7 +87,7 @@ class Refinement:
         return len(self.outputs)
 
     @property
-    def hungry(self) -> np.ndarray:
+    def budget_limited(self) -> np.ndarray:
         """Return which items only a larger budget would help, bool [B]."""
         most = self._plugin.most_iterations
         return np.array(
@@ -119,7 +119,7 @@ class Refinement:
         self._budget_s = self._budget_s + budget_s
         self._told = []
         self._stopping = self._abandoned
-        for i in np.flatnonzero(self.hungry):
+        for i in np.flatnonzero(self.budget_limited):
             self.reasons[i] = None
         if self._state is None and (active := self._affordable()).any():
             begun = self._clock()
@@ -133,7 +133,7 @@ class Refinement:
             self._keep(self._plugin.step(self._state, active), active)
             self._plugin.cost.learn(int(active.sum()), self._charge(active, begun))
             stepped = True
-        if not stepped and self.hungry.any():
+        if not stepped and self.budget_limited.any():
             self._plugin.cost.fade()
         if self._state is None or self._abandoned:
             return

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from sage_perception.irp.contract import IRPPlugin
-from sage_perception.latent import Telemetry
-from sage_perception.models import artefact, load_crop_codec
+from sage_perception.core.latent import Telemetry
+from sage_perception.irp.plugin import IRPPlugin
+from sage_perception.models import artifact as artifact
+from sage_perception.models import load_crop_codec
 from sage_perception.models.registry import resolve
-from sage_perception.trust.telemetry import kl_per_dim, telemetry_trust
+from sage_perception.trust.quality import kl_per_dim, telemetry_trust
 
 RATE = 0.3  # of a Newton step, at first
 MOMENTUM = 0.5
@@ -67,12 +68,12 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
     """
 
     def __init__(self, model: str = 'tinyvae', decoder: str = '', device: str = 'cpu'):
-        from sage_perception.models.landscape import Landscape
+        from sage_perception.models.energy import Landscape
 
         self.codec = load_crop_codec(model, device=device)
-        painter = artefact.read(resolve(decoder or model))
+        painter = artifact.read(resolve(decoder or model))
         if painter.id.fingerprint != self.codec.id.fingerprint:
-            raise artefact.ModelError(
+            raise artifact.ModelError(
                 f'{painter.id} does not decode the latents of {self.codec.id}: their '
                 'fingerprints must be the same'
             )

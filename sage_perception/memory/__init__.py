@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is worth remembering, where it is kept, and how it is found again (docs/memory.md)."""
 
-from sage_perception.memory.entry import Entry
 from sage_perception.memory.episodic import EpisodicMemory, Observed, recalled
+from sage_perception.memory.record import MemoryRecord
 from sage_perception.memory.snarc import Scorer, Snarc
-from sage_perception.memory.store import (
+from sage_perception.memory.sql_store import (
     Hit,
     Query,
     Space,
@@ -16,9 +16,9 @@ from sage_perception.memory.store import (
 )
 
 __all__ = [
-    'Entry',
     'EpisodicMemory',
     'Hit',
+    'MemoryRecord',
     'Observed',
     'Query',
     'Scorer',

@@ -9,19 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sage_perception.memory.entry import Entry
+from sage_perception.core.lct import LCT, Operation, chain_trust, step_from
+from sage_perception.memory.record import MemoryRecord
 from sage_perception.memory.snarc import Scorer, Snarc
-from sage_perception.memory.store import Hit, Query, Store
-from sage_perception.trust.canonical import canonical_form
-from sage_perception.trust.lct import (
-    LCT,
-    LONGEST_CHAIN,
-    Operation,
-    Refusal,
-    chain_trust,
-    find_fault,
-    step_from,
-)
+from sage_perception.memory.sql_store import Hit, Query, Store
+from sage_perception.trust.security.canonical import canonical_form
+from sage_perception.trust.security.rejection import MAX_CHAIN, RejectionReason, find_fault
 
 RECALLED_PER_TRACK = 8  # looked at for each one given back: a track is recalled once
 
@@ -40,13 +33,13 @@ class EpisodicMemory:
     """A store, and the judgement of what goes into it.
 
     Stored is what is salient, at least `threshold`, and not a second copy: of what memory holds
-    its latent must differ by at least `least_novelty`, 1 − the centred cosine.
+    its latent must differ by at least `min_novelty`, 1 − the centered cosine.
     """
 
-    def __init__(self, store: Store, threshold: float, least_novelty: float):
+    def __init__(self, store: Store, threshold: float, min_novelty: float):
         self.store = store
         self.threshold = threshold
-        self.least_novelty = least_novelty
+        self.min_novelty = min_novelty
         self._scorer = Scorer(store.space.mean)
 
     def reward(self, value: float, stamp_ns: int) -> None:
@@ -72,9 +65,9 @@ class EpisodicMemory:
                 continue
             novelty = float(next(novelties))
             snarc = self._scorer.score(lct, novelty, agreements.get(lct.id))
-            worth = snarc.salience >= self.threshold and novelty >= self.least_novelty
+            worth = snarc.salience >= self.threshold and novelty >= self.min_novelty
             seen.append(Observed(lct, snarc, worth))
-            stored += [Entry(lct, snarc)] if worth else []
+            stored += [MemoryRecord(lct, snarc)] if worth else []
         self.store.add(stored)
         return seen
 
@@ -86,7 +79,7 @@ class EpisodicMemory:
         fault = self._find_fault(lct)
         if fault:
             raise ValueError(f'it cannot be remembered: {fault}')
-        return bool(self.store.add([Entry(lct, Snarc(reward=1.0))]))
+        return bool(self.store.add([MemoryRecord(lct, Snarc(reward=1.0))]))
 
     def recall(self, lcts: Sequence[LCT], before_ns: int, count: int) -> list[Hit]:
         """Return the memories most like any of `lcts`, most alike first, a track once.
@@ -121,16 +114,16 @@ class EpisodicMemory:
         fault = find_fault(lct, space.mean.size)
         if fault:
             return fault.value
-        if len(lct.provenance) >= LONGEST_CHAIN:
+        if len(lct.provenance) >= MAX_CHAIN:
             return 'chain too long'
         try:
             canonical_form(lct)
         except ValueError:
-            return Refusal.MALFORMED.value
+            return RejectionReason.MALFORMED.value
         return ''
 
 
-def recalled(entry: Entry, entity_id: str, sequence: int) -> LCT:
+def recalled(entry: MemoryRecord, entity_id: str, sequence: int) -> LCT:
     """Return a memory as an LCT of whoever recalls it.
 
     Latent and stamp are those of then; reading back loses nothing, so its step has trust 1.

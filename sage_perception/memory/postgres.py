@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from sage_perception.memory.entry import COLUMNS
-from sage_perception.memory.store import (
+from sage_perception.memory.record import COLUMNS
+from sage_perception.memory.sql_store import (
     TABLE,
     VERSION,
     Query,

@@ -13,9 +13,9 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from sage_perception.latent import Latent, Roi
-from sage_perception.models.arithmetic import LEAST, RECENT, extrapolate
-from sage_perception.trust.lct import LCT
+from sage_perception.core.latent import Latent, Roi
+from sage_perception.core.lct import LCT
+from sage_perception.models.latent_ops import LEAST, RECENT, extrapolate
 
 WINDOW = 512  # raw values that a scale goes by
 ENOUGH = 20  # of them, before it goes by any

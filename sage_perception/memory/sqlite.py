@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.memory.entry import COLUMNS
 from sage_perception.memory.index import Index
-from sage_perception.memory.store import TABLE, VERSION, Query, Space, Store, StoreFault
+from sage_perception.memory.record import COLUMNS
+from sage_perception.memory.sql_store import TABLE, VERSION, Query, Space, Store, StoreFault
 
 APPLICATION = int.from_bytes(b'sage', 'big')
 WAIT_S = 5.0  # for another process that writes

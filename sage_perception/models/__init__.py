@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compact models: `load` one by name; the networks are in the modules, one family each."""
 
-from sage_perception.models.artefact import ModelError
+from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 from sage_perception.models.registry import (

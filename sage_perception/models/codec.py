@@ -8,8 +8,8 @@ from abc import abstractmethod
 
 import numpy as np
 
-from sage_perception.models import arithmetic
-from sage_perception.models.artefact import LATENT_MEAN, LATENT_STD, Artefact, ModelError
+from sage_perception.models import latent_ops as arithmetic
+from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, Artifact, ModelError
 from sage_perception.models.loaded import LoadedModel
 
 
@@ -31,10 +31,10 @@ class Codec(LoadedModel):
 
     """
 
-    def __init__(self, artefact: Artefact, device: str, precision: str):
-        super().__init__(artefact, device, precision)
-        self.latent_mean: np.ndarray = artefact.tensors[LATENT_MEAN]
-        self.latent_std: np.ndarray = artefact.tensors[LATENT_STD]
+    def __init__(self, artifact: Artifact, device: str, precision: str):
+        super().__init__(artifact, device, precision)
+        self.latent_mean: np.ndarray = artifact.tensors[LATENT_MEAN]
+        self.latent_std: np.ndarray = artifact.tensors[LATENT_STD]
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -49,12 +49,12 @@ class Codec(LoadedModel):
     @property
     def input_size(self) -> int:
         """Return S, the side of a picture in pixels."""
-        return self.artefact.config['img_size']
+        return self.artifact.config['img_size']
 
     @property
     def input_channels(self) -> int:
-        """Return C: 3 for red, green, blue, 1 for grey."""
-        return self.artefact.config['input_channels']
+        """Return C: 3 for red, green, blue, 1 for gray."""
+        return self.artifact.config['input_channels']
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Return the latents `[B, D]` of pictures: the same for the same picture, always."""

@@ -8,12 +8,12 @@ from abc import abstractmethod
 
 import numpy as np
 
-from sage_perception.latent import ModelId
-from sage_perception.models.artefact import Artefact, ModelError
+from sage_perception.core.latent import ModelId
+from sage_perception.models.artifact import Artifact, ModelError
 from sage_perception.models.loaded import LoadedModel
 
 SPACE_MEAN, SPACE_STD = 'latent.space.mean', 'latent.space.std'
-"""Tensors of an artefact: statistics of the latents that contexts are made of."""
+"""Tensors of an artifact: statistics of the latents that contexts are made of."""
 
 
 class Compressor(LoadedModel):
@@ -35,24 +35,24 @@ class Compressor(LoadedModel):
 
     """
 
-    def __init__(self, artefact: Artefact, device: str, precision: str):
-        super().__init__(artefact, device, precision)
+    def __init__(self, artifact: Artifact, device: str, precision: str):
+        super().__init__(artifact, device, precision)
         self.latents = ModelId(
-            artefact.config['encoder'], '', bytes.fromhex(artefact.config['latents'])
+            artifact.config['encoder'], '', bytes.fromhex(artifact.config['latents'])
         )
-        self.space_mean: np.ndarray = artefact.tensors[SPACE_MEAN]
-        self.space_std: np.ndarray = artefact.tensors[SPACE_STD]
-        self.layout: int = artefact.config['layout']
+        self.space_mean: np.ndarray = artifact.tensors[SPACE_MEAN]
+        self.space_std: np.ndarray = artifact.tensors[SPACE_STD]
+        self.layout: int = artifact.config['layout']
 
     @property
     def input_dim(self) -> int:
         """Return the numbers of a context."""
-        return self.artefact.config['input_dim']
+        return self.artifact.config['input_dim']
 
     @property
     def code_dim(self) -> int:
         """Return the numbers of a code."""
-        return self.artefact.config['code_dim']
+        return self.artifact.config['code_dim']
 
     def compress(self, context: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Return the codes `[B, 256]` of contexts; without a mask all of them is known.

@@ -7,8 +7,8 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any
 
-from sage_perception.latent import ModelId
-from sage_perception.models.artefact import Artefact
+from sage_perception.core.latent import ModelId
+from sage_perception.models.artifact import Artifact
 
 
 class LoadedModel(ABC):
@@ -25,9 +25,9 @@ class LoadedModel(ABC):
 
     backend: str
 
-    def __init__(self, artefact: Artefact, device: str, precision: str):
-        self.artefact = artefact
-        self.id: ModelId = artefact.id
+    def __init__(self, artifact: Artifact, device: str, precision: str):
+        self.artifact = artifact
+        self.id: ModelId = artifact.id
         self.device = device
         self.precision = precision
 
@@ -37,14 +37,14 @@ class LoadedModel(ABC):
     @property
     def config(self) -> dict[str, Any]:
         """Return the network's configuration."""
-        return dict(self.artefact.config)
+        return dict(self.artifact.config)
 
     @property
     def card(self) -> str:
         """Return the model card, Markdown."""
-        return self.artefact.card
+        return self.artifact.card
 
     @property
     def parameters(self) -> int:
         """Return the number of trained parameters, encoder and decoder together."""
-        return self.artefact.parameters
+        return self.artifact.parameters

@@ -25,7 +25,7 @@ class Pca:
 
 
 def fit(x: np.ndarray, dims: int) -> Pca:
-    """Fit `dims` components to pictures, float32 `[B, ...]` (randomised: Halko et al., 2011)."""
+    """Fit `dims` components to pictures, float32 `[B, ...]` (randomized: Halko et al., 2011)."""
     flat = torch.from_numpy(x.reshape(len(x), -1))
     mean = flat.mean(0)
     with torch.random.fork_rng(devices=[]):

@@ -13,8 +13,8 @@ import importlib.util
 import pkgutil
 from pathlib import Path
 
-from sage_perception.models import artefact
-from sage_perception.models.artefact import ModelError
+from sage_perception.models import artifact as artifact
+from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 
@@ -23,12 +23,12 @@ BACKENDS = ('auto', 'torch', 'onnxruntime')
 DEVICES = ('auto', 'cpu', 'cuda')
 PRECISIONS = ('fp32', 'fp16')
 _CODECS = {
-    'onnxruntime': 'sage_perception.models.onnx_backend:OnnxCodec',
-    'torch': 'sage_perception.models.torch_backend:TorchCodec',
+    'onnxruntime': 'sage_perception.models.backends.onnx_backend:OnnxCodec',
+    'torch': 'sage_perception.models.backends.torch_backend:TorchCodec',
 }
 _COMPRESSORS = {
-    'onnxruntime': 'sage_perception.models.onnx_backend:OnnxCompressor',
-    'torch': 'sage_perception.models.torch_backend:TorchCompressor',
+    'onnxruntime': 'sage_perception.models.backends.onnx_backend:OnnxCompressor',
+    'torch': 'sage_perception.models.backends.torch_backend:TorchCompressor',
 }
 LOADED = {'tinyvae': _CODECS, 'lightweight': _CODECS, 'h_to_l': _COMPRESSORS}
 """What computes a model, by its family and by backend; imported when asked for."""
@@ -68,7 +68,7 @@ def load(
         backend = 'onnxruntime' if cpu and installed('onnxruntime') else 'torch'
     if not installed(backend):
         raise ModelError(f'backend {backend} is not installed: pip install {backend}')
-    model = artefact.read(path)
+    model = artifact.read(path)
     if model.family not in LOADED:
         raise ModelError(f'{path} is of family {model.family!r}, known are {", ".join(LOADED)}')
     chosen = pkgutil.resolve_name(LOADED[model.family][backend])

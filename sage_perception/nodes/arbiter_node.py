@@ -13,19 +13,16 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import AgreementArray, LCTArray, ModelInfo, ProbeSet, TrustReport
-from sage_msgs.srv import Calibrate
+from sage_msgs.srv import Align
 from std_msgs.msg import Header
 
 from sage_perception import models
-from sage_perception.latent import ModelId
-from sage_perception.models import codebook
-from sage_perception.models.wire import Packer
+from sage_perception.codecs import codebook
+from sage_perception.codecs.packing import Packer
+from sage_perception.core.latent import ModelId
 from sage_perception.ros import qos
-from sage_perception.ros.diagnostics import OK, WARN, Input, Report
-from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.gate import Complaints, FloodGate, StatementGate
-from sage_perception.ros.keys import KEY, KEYS, REQUIRE_SIGNATURES, Speaker, TrustedKeys
-from sage_perception.ros.messages import (
+from sage_perception.ros.background import Worker
+from sage_perception.ros.conversions.messages import (
     Packers,
     agreement_message,
     announcement_value,
@@ -36,16 +33,19 @@ from sage_perception.ros.messages import (
     stamp_of,
     unpack,
 )
-from sage_perception.ros.node import CAMERAS, ENTITIES, Node, Service, Topic, run
+from sage_perception.ros.diagnostics import OK, WARN, Input, Report
+from sage_perception.ros.endpoints import CAMERAS, ENTITIES, Node, Service, Topic, run
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
 from sage_perception.ros.parameters import Parameter
-from sage_perception.ros.worker import Worker
+from sage_perception.ros.rate_limit import QuotaGuard, RateLimitGuard, ThrottledWarnings
 from sage_perception.trust import LCT, Arbiter
 from sage_perception.trust.arbiter import Frame, Moment
-from sage_perception.trust.calibration import calibrations_folder
+from sage_perception.trust.compatibility.latent_map import calibrations_folder
 from sage_perception.trust.fitted import similarity_weights
-from sage_perception.trust.geometry import Relation
-from sage_perception.trust.lct import Refusal
-from sage_perception.trust.screening import explain
+from sage_perception.trust.fusion.geometry import CameraGeometry
+from sage_perception.trust.security.admission import explain
+from sage_perception.trust.security.rejection import RejectionReason
 
 REPORT_PERIOD_S = 1.0
 UNSIGNED_MODE = 'arbitrating in unsigned mode, for a robot alone: who has no key need not sign'
@@ -60,7 +60,7 @@ class ArbiterNode(Node):
             'model',
             'tinyvae',
             'Model in whose latent space all is brought together: a name, or the folder of an '
-            'artefact. Who speaks another one is translated, as far as it is trusted.',
+            'artifact. Who speaks another one is translated, as far as it is trusted.',
             read_only=True,
         ),
         Parameter(
@@ -79,7 +79,7 @@ class ArbiterNode(Node):
             read_only=True,
         ),
         Parameter(
-            'sync_patience_s',
+            'sync_timeout_s',
             0.15,
             'Seconds to wait for the other cameras before it is done without them.',
             minimum=0.0,
@@ -89,48 +89,49 @@ class ArbiterNode(Node):
         REQUIRE_SIGNATURES,
         ENTITIES,
         Parameter(
-            'relations',
+            'camera_geometry',
             '',
             'Files that tell what a camera can see together with the primary one, as camera=file, '
-            'separated by commas: a homography or fundamental matrix (trust/geometry.py).',
+            'separated by commas: a homography or fundamental matrix (trust/fusion/geometry.py).',
             read_only=True,
         ),
         KEYS,
         KEY,
     )
     SUBSCRIBES = (
-        Topic('{camera}/lcts', LCTArray, qos.HEARD, 'LCTs of each camera.'),
-        Topic('{camera}/model_info', ModelInfo, qos.LATCHED_OF_ANY, "Each camera's model."),
+        Topic('{camera}/lcts', LCTArray, qos.LCTS, 'LCTs of each camera.'),
+        Topic('{camera}/model_info', ModelInfo, qos.LATCHED_SHARED, "Each camera's model."),
         Topic(
-            '{camera}/probes', ProbeSet, qos.LATCHED_OF_ANY, 'Its latents of the probe pictures.'
+            '{camera}/probe_latents',
+            ProbeSet,
+            qos.LATCHED_SHARED,
+            'Its latents of the probe pictures.',
         ),
     )
     PUBLISHES = (
         Topic(
             'trusted',
             LCTArray,
-            qos.DATA,
+            qos.DEFAULT,
             'LCTs that were accepted, of any camera; those of another model translated, and none '
             'of one that has a key and has lost its reputation.',
         ),
         Topic(
             'fused',
             LCTArray,
-            qos.DATA,
+            qos.DEFAULT,
             'For each frame of the primary camera its LCTs, fused with the agreeing ones of the '
             'other cameras, or alone with a low trust.',
         ),
         Topic(
             'agreement',
             AgreementArray,
-            qos.DATA,
+            qos.DEFAULT,
             'Matched crops of the primary and another camera, for each pair of frames.',
         ),
-        Topic('trust_report', TrustReport, qos.DATA, 'How each camera fares, once a second.'),
+        Topic('trust_report', TrustReport, qos.DEFAULT, 'How each camera fares, once a second.'),
     )
-    SERVES = (
-        Service('~/calibrate', Calibrate, 'Measure anew how far one entity can use another.'),
-    )
+    SERVES = (Service('~/align', Align, 'Measure anew how far one entity can use another.'),)
 
     def __init__(self, **options):
         super().__init__('arbiter', **options)
@@ -138,7 +139,7 @@ class ArbiterNode(Node):
     def setup(self) -> None:
         """Create the endpoints."""
         wanted = self.parameters
-        self._speaker, self._keys = Speaker(self), TrustedKeys(self)
+        self._speaker, self._keys = Identity(self), TrustedKeys(self)
         self._speakers = self.speakers()
         model, weights = self._load_model()
         self._arbiter = Arbiter(
@@ -151,15 +152,15 @@ class ArbiterNode(Node):
             require_signatures=wanted.require_signatures,
             threshold=wanted.agreement_threshold,
             slop_ns=round(wanted.sync_slop_s * 1e9),
-            patience_ns=round(wanted.sync_patience_s * 1e9),
+            patience_ns=round(wanted.sync_timeout_s * 1e9),
             cache=calibrations_folder(),
             weights=weights,
         )
         self._worker = Worker(self, 'measuring')
         self._to_measure: set[str] = set()
         self._packers: dict[str, Packers] = {camera: {} for camera in wanted.cameras}
-        self._gates = {c: FloodGate(partial(self._refuse, c)) for c in wanted.cameras}
-        self._complaints = Complaints(self.get_logger())
+        self._gates = {c: RateLimitGuard(partial(self._refuse, c)) for c in wanted.cameras}
+        self._complaints = ThrottledWarnings(self.get_logger())
         self._trusted = self.publisher('trusted')
         self._fused = self.publisher('fused')
         self._agreement = self.publisher('agreement')
@@ -170,16 +171,16 @@ class ArbiterNode(Node):
             receive = partial(self._receive, camera)
             self.subscribe('{camera}/lcts', receive, camera, guard=self._gates[camera])
             self._listen('{camera}/model_info', camera, self._meet, self._model_inputs)
-            self._listen('{camera}/probes', camera, self._present, self._probe_inputs)
+            self._listen('{camera}/probe_latents', camera, self._present, self._probe_inputs)
         # It answers later: a group of its own, for its callback counts as under way until then.
-        self.serve('~/calibrate', self._serve_calibrate, ReentrantCallbackGroup())
-        self.create_timer(wanted.sync_patience_s / 2 or 0.01, self._expire)
+        self.serve('~/align', self._serve_calibrate, ReentrantCallbackGroup())
+        self.create_timer(wanted.sync_timeout_s / 2 or 0.01, self._expire)
         self.create_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
 
     def _listen(self, topic: str, camera: str, take, inputs: dict[str, Input]) -> None:
         """Subscribe to what a camera's entity says once; `take` it."""
-        guard = StatementGate(lambda reason: inputs[camera].reject(explain(reason, 'somebody')))
+        guard = QuotaGuard(lambda reason: inputs[camera].reject(explain(reason, 'somebody')))
         inputs[camera] = self.subscribe(topic, partial(take, camera), camera, 0, guard=guard)
 
     def _load_model(self) -> tuple[models.Codec, np.ndarray]:
@@ -190,14 +191,14 @@ class ArbiterNode(Node):
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
 
-    def _relations(self) -> dict[str, Relation]:
+    def _relations(self) -> dict[str, CameraGeometry]:
         try:
             return {
-                camera: Relation.read(Path(path).expanduser())
-                for camera, path in self.parameters.by_camera('relations').items()
+                camera: CameraGeometry.read(Path(path).expanduser())
+                for camera, path in self.parameters.by_camera('camera_geometry').items()
             }
         except ValueError as error:
-            raise ConfigurationError(f"parameter 'relations': {error}") from error
+            raise ConfigurationError(f"parameter 'camera_geometry': {error}") from error
 
     def on_parameters_changed(self) -> None:
         """Apply the threshold."""
@@ -253,13 +254,13 @@ class ArbiterNode(Node):
             raise ValueError(f'{model} is not installed here: only who has it can measure with it')
         return codec
 
-    async def _serve_calibrate(self, request: Calibrate.Request, response: Calibrate.Response):
+    async def _serve_calibrate(self, request: Align.Request, response: Align.Response):
         done = Future(executor=self.executor)
         self._worker.do(partial(self._calibrate, request, response, done))
         await done
         return response
 
-    def _calibrate(self, request: Calibrate.Request, response: Calibrate.Response, done) -> None:
+    def _calibrate(self, request: Align.Request, response: Align.Response, done) -> None:
         try:
             report = self._arbiter.compare(request.entity_a, request.entity_b, self._find_model)
             response.report = report_message(report, self.get_clock().now().to_msg())
@@ -286,7 +287,7 @@ class ArbiterNode(Node):
             gate.empty(publisher)
         for stamp, pairs in sorted(moments.items()):
             header = Header(stamp=stamp_of(stamp), frame_id=message.header.frame_id)
-            vouched = self._arbiter.vouches(camera, len(pairs))
+            vouched = self._arbiter.may_forward(camera, len(pairs))
             handed = [said for _, said in pairs] if vouched else []
             if (handed or not required) and self._trusted.get_subscription_count():
                 self._trusted.publish(self._array(camera, header, size, handed))
@@ -303,7 +304,7 @@ class ArbiterNode(Node):
         try:
             value, wire = lct_as_sent(message)
         except ValueError as error:
-            said, detail = Refusal.MALFORMED, str(error)
+            said, detail = RejectionReason.MALFORMED, str(error)
             self._arbiter.refuse(camera, said)
         else:
             said = self._arbiter.hear(
@@ -319,12 +320,12 @@ class ArbiterNode(Node):
                 return said, message if said.id == value.id else self._speaker.say(said)
             except ValueError as error:
                 # What came unsigned may say what no message can hold.
-                said, detail = Refusal.MALFORMED, str(error)
+                said, detail = RejectionReason.MALFORMED, str(error)
                 self._arbiter.screen(camera).withdraw(said)
         self._complaints.warn(camera, said, message.entity_id, detail)
         return None
 
-    def _refuse(self, camera: str, reason: Refusal) -> None:
+    def _refuse(self, camera: str, reason: RejectionReason) -> None:
         """Refuse what cannot be read, or is not to be."""
         self._arbiter.refuse(camera, reason)
         self._complaints.warn(camera, reason)

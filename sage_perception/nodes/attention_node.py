@@ -11,23 +11,25 @@ from sage_msgs.msg import CropArray
 from sensor_msgs.msg import Image
 
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.messages import crop_message, stamp_ns
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
+from sage_perception.ros.endpoints import Node, Topic, run
 from sage_perception.ros.images import to_bgr
-from sage_perception.ros.messages import crop_message, stamp_ns
-from sage_perception.ros.node import Node, Topic, run
 from sage_perception.ros.parameters import parameters_of
-from sage_perception.trust.health import CameraHealth, Fault
 from sage_perception.vision.attention import AttentionConfig, MotionAttention
+from sage_perception.vision.camera_health import CameraHealth, Fault
 
 
 class AttentionNode(Node):
     """Turns camera frames into crops of what deserves attention."""
 
     PARAMETERS = parameters_of(AttentionConfig)
-    SUBSCRIBES = (Topic('image_raw', Image, qos.NEWEST, 'Frames of the camera, any encoding.'),)
+    SUBSCRIBES = (
+        Topic('image_raw', Image, qos.SENSOR_DATA, 'Frames of the camera, any encoding.'),
+    )
     PUBLISHES = (
         Topic(
-            'crops', CropArray, qos.FRESH, 'Crops of each frame, best first; one message a frame.'
+            'crops', CropArray, qos.CROPS, 'Crops of each frame, best first; one message a frame.'
         ),
     )
 

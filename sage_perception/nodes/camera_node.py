@@ -13,14 +13,14 @@ from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from sage_perception.core.frame import Frame
 from sage_perception.ros import qos
-from sage_perception.ros.calibration import load_camera_info
+from sage_perception.ros.camera_info import load_camera_info
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Rate, Report
+from sage_perception.ros.endpoints import AUTOSTART, LifecycleNode, Topic, run
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_jpeg, to_message
-from sage_perception.ros.node import AUTOSTART, LifecycleNode, Topic, run
 from sage_perception.ros.parameters import Parameter
-from sage_perception.vision.frame import Frame
 from sage_perception.vision.sources import (
     Connection,
     EndOfStream,
@@ -74,7 +74,7 @@ class CameraNode(LifecycleNode):
     PUBLISHES = (
         Topic('image_raw', Image, qos.CAMERA, 'Frames, bgr8, stamped with the time of capture.'),
         Topic('image_raw/compressed', CompressedImage, qos.CAMERA, 'The same as JPEG.'),
-        Topic('camera_info', CameraInfo, qos.DATA, 'Calibration, one message a frame.'),
+        Topic('camera_info', CameraInfo, qos.DEFAULT, 'Calibration, one message a frame.'),
     )
 
     def __init__(self, **options):

@@ -12,29 +12,24 @@ import numpy as np
 from sage_msgs.msg import AgreementArray, HContext, LCTArray, SnarcArray
 from std_msgs.msg import Header
 
-from sage_perception import context, models
-from sage_perception.context import ContextBuilder, ContextError, LatentSpace, Match
-from sage_perception.latent import Latent, LatentKind, Telemetry
+from sage_perception import models
+from sage_perception.codecs import codebook
+from sage_perception.codecs.packing import Packer
+from sage_perception.context import context
+from sage_perception.context.context import ContextBuilder, ContextError, LatentSpace, Match
+from sage_perception.core.latent import Latent, LatentKind, Telemetry
+from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust, step_from
 from sage_perception.memory import Snarc
-from sage_perception.models import codebook
-from sage_perception.models.wire import Packer
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.messages import latent_message, stamp_ns
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
+from sage_perception.ros.endpoints import AUTOSTART, CAMERAS, ENTITIES, LifecycleNode, Topic, run
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.hearsay import Frame, Hearsay
-from sage_perception.ros.keys import KEY, KEYS, REQUIRE_SIGNATURES, Speaker, TrustedKeys
-from sage_perception.ros.messages import latent_message, stamp_ns
-from sage_perception.ros.node import AUTOSTART, CAMERAS, ENTITIES, LifecycleNode, Topic, run
+from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
 from sage_perception.ros.parameters import Parameter
-from sage_perception.trust.lct import (
-    LCT,
-    LONGEST_CHAIN,
-    Operation,
-    Provenance,
-    chain_trust,
-    step_from,
-)
-from sage_perception.trust.telemetry import kl_per_dim
+from sage_perception.ros.relayed import Frame, RelayedVerifier
+from sage_perception.trust.quality import kl_per_dim
+from sage_perception.trust.security.rejection import MAX_CHAIN
 
 
 class CompressorNode(LifecycleNode):
@@ -47,7 +42,7 @@ class CompressorNode(LifecycleNode):
         Parameter(
             'model',
             'h_to_l_hybrid',
-            'Compressor: the name of one that ships with sage, or the folder of an artefact.',
+            'Compressor: the name of one that ships with sage, or the folder of an artifact.',
             read_only=True,
         ),
         Parameter(
@@ -78,15 +73,15 @@ class CompressorNode(LifecycleNode):
         KEY,
     )
     SUBSCRIBES = (
-        Topic('trusted', LCTArray, qos.DATA, "The arbiter's: LCTs that may be believed."),
-        Topic('agreement', AgreementArray, qos.DATA, "The arbiter's: crops that were matched."),
-        Topic('recall', LCTArray, qos.DATA, 'What memory recalls for now, best first.'),
-        Topic('snarc', SnarcArray, qos.DATA, "Memory's: how salient it finds what is seen."),
+        Topic('trusted', LCTArray, qos.DEFAULT, "The arbiter's: LCTs that may be believed."),
+        Topic('agreement', AgreementArray, qos.DEFAULT, "The arbiter's: crops that were matched."),
+        Topic('recall', LCTArray, qos.DEFAULT, 'What memory recalls for now, best first.'),
+        Topic('snarc', SnarcArray, qos.DEFAULT, "Memory's: how salient it finds what is seen."),
     )
     PUBLISHES = (
-        Topic('h_context', HContext, qos.DATA, 'Contexts of 4096 numbers, with their masks.'),
+        Topic('h_context', HContext, qos.DEFAULT, 'Contexts of 4096 numbers, with their masks.'),
         Topic(
-            'l_latent', LCTArray, qos.DATA, 'Each context compressed to 256 numbers, as an LCT.'
+            'l_latent', LCTArray, qos.DEFAULT, 'Each context compressed to 256 numbers, as an LCT.'
         ),
     )
 
@@ -97,7 +92,7 @@ class CompressorNode(LifecycleNode):
         """Create the endpoints."""
         self._compressor: models.Compressor | None = None
         self._builder: ContextBuilder | None = None
-        self._speaker: Speaker | None = None
+        self._speaker: Identity | None = None
         self._newest: dict[str, Frame] = {}  # of each camera
         self._fresh = False
         self._packers: dict[bytes, Packer] = {}
@@ -106,8 +101,8 @@ class CompressorNode(LifecycleNode):
         self._contexts = self.publisher('h_context')
         self._codes = self.publisher('l_latent')
         keys = TrustedKeys(self)
-        self._trusted = Hearsay(self, 'trusted', keys, self._packers)
-        self._recalled = Hearsay(self, 'recall', keys, self._packers)
+        self._trusted = RelayedVerifier(self, 'trusted', keys, self._packers)
+        self._recalled = RelayedVerifier(self, 'recall', keys, self._packers)
         self._seen = self.subscribe('trusted', self._see, guard=self._trusted)
         self.subscribe('agreement', self._agree, timeout_s=0)
         self.subscribe('recall', self._recall, timeout_s=0, guard=self._recalled)
@@ -118,7 +113,7 @@ class CompressorNode(LifecycleNode):
     def configure(self) -> None:
         """Load the model and run it once, so that the first context is not late."""
         wanted = self.parameters
-        self._speaker = Speaker(self)
+        self._speaker = Identity(self)
         try:
             compressor = models.load_compressor(wanted.model, backend=wanted.backend)
             if compressor.layout != context.LAYOUT:
@@ -234,7 +229,7 @@ class CompressorNode(LifecycleNode):
         chain = (*leader.provenance, step_from(leader, compress, entity, model, hop))
         named = {step.parent_id for step in chain}
         for lct in others[1:]:
-            if lct.id not in named and len(chain) < LONGEST_CHAIN:
+            if lct.id not in named and len(chain) < MAX_CHAIN:
                 chain += (Provenance(compress, entity, model, lct.id),)
         telemetry = Telemetry(
             trust=self._kept,

@@ -18,16 +18,15 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sage_perception import models
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.core.latent import Latent, Telemetry
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.irp.delta import to_delta
 from sage_perception.irp.frame import FrameRefiner
-from sage_perception.latent import Latent, Telemetry
-from sage_perception.models.wire import Form, Packer
+from sage_perception.pipeline.error_sampler import ErrorSampler
 from sage_perception.ros import qos
-from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
-from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import to_message, to_mono, to_rgb
-from sage_perception.ros.keys import KEY, Speaker
-from sage_perception.ros.messages import (
+from sage_perception.ros.background import Worker
+from sage_perception.ros.conversions.messages import (
     budget_message,
     latent_bytes,
     latent_message,
@@ -38,14 +37,17 @@ from sage_perception.ros.messages import (
     roi_value,
     stamp_ns,
 )
-from sage_perception.ros.node import AUTOSTART, LifecycleNode, Service, Topic, run
+from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
+from sage_perception.ros.endpoints import AUTOSTART, LifecycleNode, Service, Topic, run
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.identity import KEY, Identity
+from sage_perception.ros.images import to_message, to_mono, to_rgb
 from sage_perception.ros.parameters import Parameter
-from sage_perception.ros.worker import Worker
-from sage_perception.trust import probes, statements
+from sage_perception.trust.compatibility import probe_images as probes
 from sage_perception.trust.fitted import telemetry_trust_of
-from sage_perception.trust.health import TRUST
-from sage_perception.trust.lct import LCT, Operation, Provenance
-from sage_perception.trust.telemetry import ErrorMemory, kl_per_dim
+from sage_perception.trust.quality import kl_per_dim
+from sage_perception.trust.security import announcements as statements
+from sage_perception.vision.camera_health import TRUST
 from sage_perception.vision.crops import to_pixels
 
 
@@ -57,7 +59,7 @@ class EncoderNode(LifecycleNode):
         Parameter(
             'model',
             'tinyvae',
-            'Name of a model that ships with sage, or folder of an artefact.',
+            'Name of a model that ships with sage, or folder of an artifact.',
             read_only=True,
         ),
         Parameter(
@@ -76,7 +78,7 @@ class EncoderNode(LifecycleNode):
             read_only=True,
         ),
         Parameter(
-            'wire',
+            'encoding',
             'float32',
             'Form in which latents travel. Of 64 numbers: float32 256 bytes, and as many for the '
             'variance, which the others leave out; float16 128; int8 64; entropy_int8 about 40; '
@@ -110,25 +112,27 @@ class EncoderNode(LifecycleNode):
             read_only=True,
         ),
         Parameter(
-            'emit',
+            'output',
             'latents',
             'What is published of each crop: its latent, on lcts; its reconstruction delta, what '
-            'the latent does not say, on deltas; or both.',
-            choices=('latents', 'deltas', 'both'),
+            'the latent does not say, on residuals; or both.',
+            choices=('latents', 'residuals', 'both'),
             read_only=True,
         ),
     )
-    SUBSCRIBES = (Topic('crops', CropArray, qos.FRESH, 'Crops of each frame.'),)
+    SUBSCRIBES = (Topic('crops', CropArray, qos.CROPS, 'Crops of each frame.'),)
     PUBLISHES = (
-        Topic('lcts', LCTArray, qos.DATA, 'LCTs of each frame, in the order of its crops.'),
+        Topic('lcts', LCTArray, qos.DEFAULT, 'LCTs of each frame, in the order of its crops.'),
         Topic('model_info', ModelInfo, qos.LATCHED, 'What the model is and how to read it.'),
-        Topic('probes', ProbeSet, qos.LATCHED, 'Its latents of the shared probe pictures.'),
-        Topic('budget', Budget, qos.VIEW, 'How the time to refine a frame was shared out.'),
+        Topic('probe_latents', ProbeSet, qos.LATCHED, 'Its latents of the shared probe pictures.'),
         Topic(
-            'deltas',
+            'budget', Budget, qos.VISUALIZATION, 'How the time to refine a frame was shared out.'
+        ),
+        Topic(
+            'residuals',
             CropArray,
-            qos.VIEW,
-            'Crops less what their latents decode to: grey 128 is no difference, 127 greys are 1.',
+            qos.VISUALIZATION,
+            'Crops less what their latents decode to: gray 128 is no difference, 127 grays are 1.',
         ),
     )
     SERVES = (
@@ -144,15 +148,15 @@ class EncoderNode(LifecycleNode):
         self._codec = self._packer = self._speaker = self._trust = self._refiner = None
         self._health = 1.0
         self._fault = ''
-        self._form = Form[self.parameters.wire.upper()]
+        self._form = Form[self.parameters.encoding.upper()]
         self._took = Durations()
-        self._memory = ErrorMemory(self.parameters.measure_every)
+        self._memory = ErrorSampler(self.parameters.measure_every)
         self._worst = self._bytes = math.nan
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
-        self._probes = self.publisher('probes')
+        self._probes = self.publisher('probe_latents')
         self._budget = self.publisher('budget')
-        self._deltas = self.publisher('deltas')
+        self._deltas = self.publisher('residuals')
         self._worker = Worker(self, 'probes')
         self._crops = self.subscribe('crops', self._receive)
         self.serve('~/encode_image', self._serve_encode)
@@ -162,7 +166,7 @@ class EncoderNode(LifecycleNode):
     def configure(self) -> None:
         """Load the model, run it once so that the first frame is not late, and say what it is."""
         wanted = self.parameters
-        speaker = Speaker(self, wanted.entity_id or self.get_namespace().strip('/'))
+        speaker = Identity(self, wanted.entity_id or self.get_namespace().strip('/'))
         try:
             codec = models.load_crop_codec(
                 wanted.model,
@@ -175,8 +179,8 @@ class EncoderNode(LifecycleNode):
             raise ConfigurationError(f"parameter 'model': {error}") from error
         if self._form == Form.VQ and packer.codebook is None:
             raise ConfigurationError(
-                f"parameter 'wire': vq needs a codebook, and {codec.artefact.path} holds none: "
-                'make one with `sage codebook`, or choose another form'
+                f"parameter 'encoding': vq needs a codebook, and {codec.artifact.path} holds none"
+                ': make one with `sage codebook`, or choose another form'
             )
         self._refiner = self._new_refiner(wanted) if wanted.refine_budget_ms else None
         self._codec, self._packer, self._speaker, self._trust = codec, packer, speaker, trust
@@ -190,9 +194,9 @@ class EncoderNode(LifecycleNode):
             f'signs with {speaker.signs_with}'
         )
 
-    def _say_probes(self, codec: models.Codec, speaker: Speaker) -> None:
+    def _say_probes(self, codec: models.Codec, speaker: Identity) -> None:
         """Publish the latents of the probes, by which others measure how far they can use ours."""
-        if codec.latent_dim > statements.MOST_DIMENSIONS:
+        if codec.latent_dim > statements.MAX_DIMENSIONS:
             raise ValueError(
                 f'latents of {codec.id} have {codec.latent_dim} dimensions, a probe set holds '
                 f'{statements.MOST_DIMENSIONS}: others cannot measure them'
@@ -247,11 +251,11 @@ class EncoderNode(LifecycleNode):
                     array.lcts.append(self._speaker.say(lct, self._form, self._packer))
                 except ValueError as error:
                     self._crops.reject(str(error))
-            if self.parameters.emit != 'latents':
+            if self.parameters.output != 'latents':
                 self._say_deltas(message, kept, pictures, latents)
         if array.lcts:
             self._bytes = float(np.mean([latent_bytes(lct.latent) for lct in array.lcts]))
-        if self.parameters.emit != 'deltas':
+        if self.parameters.output != 'residuals':
             self._lcts.publish(array)
         self._took.add(time.perf_counter() - begun)
 
@@ -404,7 +408,7 @@ class EncoderNode(LifecycleNode):
             'entity': self._speaker.entity,
             'signs_with': self._speaker.signs_with,
             'active': self.active,
-            'wire': self.parameters.wire,
+            'encoding': self.parameters.encoding,
             'bytes_per_latent': self._bytes,
             'encode_p50_ms': self._took.percentile_ms(50),
             'encode_p95_ms': self._took.percentile_ms(95),

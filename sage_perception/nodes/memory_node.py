@@ -17,6 +17,8 @@ from sage_msgs.msg import Snarc as SnarcMessage
 from sage_msgs.srv import Forget, QueryMemory, Remember
 from std_msgs.msg import Float32
 
+from sage_perception.codecs import codebook
+from sage_perception.codecs.packing import Packer
 from sage_perception.memory import (
     EpisodicMemory,
     Hit,
@@ -29,18 +31,18 @@ from sage_perception.memory import (
     open_store,
     recalled,
 )
-from sage_perception.memory.store import CAPACITY, ENVIRONMENT, LATEST_NS
-from sage_perception.models import ModelError, artefact, codebook
+from sage_perception.memory.sql_store import CAPACITY, ENVIRONMENT, LATEST_NS
+from sage_perception.models import ModelError
+from sage_perception.models import artifact as artifact
 from sage_perception.models.registry import resolve
-from sage_perception.models.wire import Packer
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.messages import latent_value, stamp_ns
 from sage_perception.ros.diagnostics import ERROR, OK, Durations, Report
+from sage_perception.ros.endpoints import Node, Service, Topic, run
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.hearsay import Frame, Hearsay, claimed_camera
-from sage_perception.ros.keys import KEY, KEYS, REQUIRE_SIGNATURES, Speaker, TrustedKeys
-from sage_perception.ros.messages import latent_value, stamp_ns
-from sage_perception.ros.node import Node, Service, Topic, run
+from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
 from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.relayed import Frame, RelayedVerifier, claimed_camera
 
 # The arbiter tells of agreement this long after what it trusts, at most.
 PATIENCE_S = 0.25
@@ -48,7 +50,7 @@ COMMIT_PERIOD_S = 1.0
 REOPEN_AFTER_S = 5.0
 FRAMES_WAITING = 64
 AGREEMENTS = 1024
-MOST_ANSWERS = 64
+MAX_ANSWERS = 64
 ANSWERS = 10
 
 
@@ -60,7 +62,7 @@ class MemoryNode(Node):
             'model',
             'tinyvae',
             'Model whose latents are remembered, those of the arbiter: a name, or the folder of '
-            'an artefact.',
+            'an artifact.',
             read_only=True,
         ),
         Parameter(
@@ -94,7 +96,7 @@ class MemoryNode(Node):
             maximum=1.0,
         ),
         Parameter(
-            'least_novelty',
+            'min_novelty',
             0.1,
             'Difference to all that is in memory, 1 - similarity, below which nothing is kept.',
             minimum=0.0,
@@ -117,10 +119,10 @@ class MemoryNode(Node):
             read_only=True,
         ),
         Parameter(
-            'recall_count', 8, 'Memories in one recall at most.', minimum=1, maximum=MOST_ANSWERS
+            'recall_count', 8, 'Memories in one recall at most.', minimum=1, maximum=MAX_ANSWERS
         ),
         Parameter(
-            'recall_after_s',
+            'min_recall_age_s',
             10.0,
             'Age from which on a memory is recalled, seconds: what is in view needs no recall.',
             minimum=0.0,
@@ -131,21 +133,21 @@ class MemoryNode(Node):
         KEY,
     )
     SUBSCRIBES = (
-        Topic('trusted', LCTArray, qos.DATA, 'LCTs that the arbiter believes, of any camera.'),
-        Topic('agreement', AgreementArray, qos.DATA, 'How alike two cameras saw the same.'),
+        Topic('trusted', LCTArray, qos.DEFAULT, 'LCTs that the arbiter believes, of any camera.'),
+        Topic('agreement', AgreementArray, qos.DEFAULT, 'How alike two cameras saw the same.'),
         Topic(
             'reward',
             Float32,
-            qos.DATA,
+            qos.DEFAULT,
             'How well the task goes, -1 to 1: failure is as memorable as success.',
         ),
     )
     PUBLISHES = (
-        Topic('snarc', SnarcArray, qos.DATA, 'The salience of what was looked at.'),
+        Topic('snarc', SnarcArray, qos.DEFAULT, 'The salience of what was looked at.'),
         Topic(
             'recall',
             LCTArray,
-            qos.DATA,
+            qos.DEFAULT,
             "Memories most like a camera's present latents, best first, with the present frame's "
             'header; stamps and regions are those of then.',
         ),
@@ -161,10 +163,10 @@ class MemoryNode(Node):
 
     def setup(self) -> None:
         """Open the memory and create the endpoints."""
-        self._speaker = Speaker(self)
+        self._speaker = Identity(self)
         self._place = self.parameters.store or default_place(self._speaker.entity)
         self._read_model()
-        self._trusted = Hearsay(self, 'trusted', TrustedKeys(self), self._packers)
+        self._trusted = RelayedVerifier(self, 'trusted', TrustedKeys(self), self._packers)
         self._fault, self._failed_at = '', 0.0
         self._memory: EpisodicMemory | None = None
         try:
@@ -203,11 +205,11 @@ class MemoryNode(Node):
         """Judge by the new thresholds."""
         if self._memory is not None:
             self._memory.threshold = self.parameters.threshold
-            self._memory.least_novelty = self.parameters.least_novelty
+            self._memory.min_novelty = self.parameters.min_novelty
 
     def _read_model(self) -> None:
         try:
-            model = artefact.read(resolve(self.parameters.model))
+            model = artifact.read(resolve(self.parameters.model))
             self._space = Space.of(model.path)
             mean, std = (model.tensors[f'latent.{what}'].ravel() for what in ('mean', 'std'))
             packer = Packer(mean, std, codebook.read(model.path))
@@ -222,7 +224,7 @@ class MemoryNode(Node):
             capacity=self.parameters.capacity,
             half_life_s=self.parameters.half_life_h * 3600,
         )
-        memory = EpisodicMemory(store, self.parameters.threshold, self.parameters.least_novelty)
+        memory = EpisodicMemory(store, self.parameters.threshold, self.parameters.min_novelty)
         memory.store.novelty(self._space.mean[None])  # Reads all of it now rather than later.
         return memory
 
@@ -277,7 +279,7 @@ class MemoryNode(Node):
         present, self._present = self._present, {}
         if self._memory is None or not self._recall.get_subscription_count():
             return
-        after_ns = round(self.parameters.recall_after_s * 1e9)
+        after_ns = round(self.parameters.min_recall_age_s * 1e9)
         for camera, frame in present.items():
             before_ns = frame.stamp_ns - after_ns
             try:
@@ -337,8 +339,8 @@ class MemoryNode(Node):
             like = [latent_value(latent, self._packers) for latent in request.like]
             if like and like[0].model.fingerprint != self._space.model.fingerprint:
                 raise ValueError(f'a latent of {like[0].model}: this memory is of its own model')
-            if request.count > MOST_ANSWERS:
-                raise ValueError(f'count is {request.count}: at most {MOST_ANSWERS}')
+            if request.count > MAX_ANSWERS:
+                raise ValueError(f'count is {request.count}: at most {MAX_ANSWERS}')
             query = _query(
                 request, like=like[0].mean if like else None, count=request.count or ANSWERS
             )

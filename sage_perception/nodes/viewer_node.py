@@ -16,17 +16,22 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sage_perception import models
-from sage_perception.models.wire import Packer
+from sage_perception.codecs.packing import Packer
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.messages import (
+    latent_value,
+    model_value,
+    roi_value,
+    stamp_ns,
+)
 from sage_perception.ros.diagnostics import OK, Rate, Report
+from sage_perception.ros.endpoints import CAMERAS, Node, Topic, run
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.gate import Gate
 from sage_perception.ros.images import to_jpeg, to_message, to_rgb
-from sage_perception.ros.messages import latent_value, model_value, roi_value, stamp_ns
-from sage_perception.ros.node import CAMERAS, Node, Topic, run
 from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.rate_limit import Gate
 from sage_perception.vision.crops import to_pixels
-from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_colour
+from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_color
 
 
 class _Camera:
@@ -75,26 +80,36 @@ class ViewerNode(Node):
         Parameter(
             'model',
             'tinyvae',
-            'Model whose decoder shows the latents: a name, or the folder of an artefact.',
+            'Model whose decoder shows the latents: a name, or the folder of an artifact.',
             read_only=True,
         ),
     )
     SUBSCRIBES = (
-        Topic('{camera}/image_raw', Image, qos.NEWEST, 'Frames of each camera.'),
-        Topic('{camera}/camera_info', CameraInfo, qos.NEWEST, 'Calibration of each camera.'),
-        Topic('{camera}/crops', CropArray, qos.NEWEST, 'Crops of each camera.'),
-        Topic('trusted', LCTArray, qos.RECENT, 'LCTs that the arbiter accepted, of any camera.'),
-        Topic('agreement', AgreementArray, qos.NEWEST, 'Matched crops of the cameras.'),
+        Topic('{camera}/image_raw', Image, qos.SENSOR_DATA, 'Frames of each camera.'),
+        Topic('{camera}/camera_info', CameraInfo, qos.SENSOR_DATA, 'Calibration of each camera.'),
+        Topic('{camera}/crops', CropArray, qos.SENSOR_DATA, 'Crops of each camera.'),
+        Topic(
+            'trusted',
+            LCTArray,
+            qos.SENSOR_DATA_SHARED,
+            'LCTs that the arbiter accepted, of any camera.',
+        ),
+        Topic('agreement', AgreementArray, qos.SENSOR_DATA, 'Matched crops of the cameras.'),
     )
     PUBLISHES = (
-        Topic('mosaic', Image, qos.VIEW, 'Frames with regions, crops, reconstructions, matches.'),
-        Topic('mosaic/compressed', CompressedImage, qos.VIEW, 'The same as JPEG.'),
-        Topic('{camera}/crop_image', Image, qos.VIEW, 'The best crop of each camera.'),
-        Topic('{camera}/reconstruction', Image, qos.VIEW, 'What its latent decodes to.'),
+        Topic(
+            'mosaic',
+            Image,
+            qos.VISUALIZATION,
+            'Frames with regions, crops, reconstructions, matches.',
+        ),
+        Topic('mosaic/compressed', CompressedImage, qos.VISUALIZATION, 'The same as JPEG.'),
+        Topic('{camera}/crop_image', Image, qos.VISUALIZATION, 'The best crop of each camera.'),
+        Topic('{camera}/reconstruction', Image, qos.VISUALIZATION, 'What its latent decodes to.'),
         Topic(
             '{camera}/markers',
             MarkerArray,
-            qos.VIEW,
+            qos.VISUALIZATION,
             'Regions and track ids, 1 m before the camera.',
         ),
     )
@@ -278,14 +293,14 @@ def _markers(header: Header, camera: _Camera) -> MarkerArray:
     height = camera.lcts.source_height
     # Uncalibrated: as a camera that sees about 60 degrees.
     focal = (k[0], k[4]) if k[0] else (0.87 * width, 0.87 * width)
-    centre = (k[2], k[5]) if k[0] else (width / 2, height / 2)
+    center = (k[2], k[5]) if k[0] else (width / 2, height / 2)
 
     def point(x: float, y: float) -> Point:
-        return Point(x=(x - centre[0]) / focal[0], y=(y - centre[1]) / focal[1], z=1.0)
+        return Point(x=(x - center[0]) / focal[0], y=(y - center[1]) / focal[1], z=1.0)
 
     array = MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
     for number, tile in enumerate(tile for tile in camera.tiles if tile.roi is not None):
-        red, green, blue = (c / 255 for c in track_colour(tile.track_id))
+        red, green, blue = (c / 255 for c in track_color(tile.track_id))
         roi = tile.roi
         box = Marker(header=header, ns='regions', id=number, type=Marker.LINE_STRIP)
         box.scale.x = 0.005

@@ -22,7 +22,7 @@ except ImportError:
     CvBridge = None
 
 # encoding: (bytes a pixel, how to make it bgr8, how to make it mono8); None: it is that already.
-_COLOUR = {
+_COLOR = {
     'bgr8': (3, None, cv2.COLOR_BGR2GRAY),
     '8UC3': (3, None, cv2.COLOR_BGR2GRAY),
     'rgb8': (3, cv2.COLOR_RGB2BGR, cv2.COLOR_RGB2GRAY),
@@ -46,7 +46,7 @@ _SIXTEEN_BITS = ('mono16', '16UC1')
 _PAIRED = ('yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv')
 # cv_bridge knows these by other names, or reads them as pictures only in newer releases.
 _NUMPY_ONLY = ('8UC1', '8UC3', '8UC4', '16UC1', 'uyvy', 'yuyv')
-ENCODINGS = tuple(_COLOUR)
+ENCODINGS = tuple(_COLOR)
 
 
 def to_bgr(message: Image) -> np.ndarray:
@@ -59,7 +59,7 @@ def to_bgr(message: Image) -> np.ndarray:
 
 
 def to_mono(message: Image) -> np.ndarray:
-    """Return the picture as uint8 `[H, W]` grey; raises as `to_bgr` does."""
+    """Return the picture as uint8 `[H, W]` gray; raises as `to_bgr` does."""
     return _convert(message, 'mono8')
 
 
@@ -77,11 +77,11 @@ def to_message(picture: np.ndarray, encoding: str, header: Header) -> Image:
     Raises:
         ValueError: `picture` is not what `encoding` stands for.
     """
-    if encoding not in _COLOUR:
+    if encoding not in _COLOR:
         raise ValueError(f'encoding {encoding!r} is not one of {", ".join(ENCODINGS)}')
     pixel = picture.itemsize * (picture.shape[2] if picture.ndim == 3 else 1)
     kind = np.uint16 if encoding in _SIXTEEN_BITS else np.uint8
-    fits = picture.dtype == kind and pixel == _COLOUR[encoding][0] and picture.ndim in (2, 3)
+    fits = picture.dtype == kind and pixel == _COLOR[encoding][0] and picture.ndim in (2, 3)
     if not fits or 0 in picture.shape or (encoding in _PAIRED and picture.shape[1] % 2):
         raise ValueError(f'{picture.dtype} {list(picture.shape)} is not a picture in {encoding}')
     message = Image(header=header, encoding=encoding, is_bigendian=0)
@@ -102,14 +102,14 @@ def to_jpeg(picture: np.ndarray, header: Header, quality: int = 90) -> Compresse
 
 def check(message: Image) -> None:
     """Raise `ValueError`, saying why, unless `message` holds a whole picture we can read."""
-    if message.encoding not in _COLOUR:
+    if message.encoding not in _COLOR:
         raise ValueError(
             f'encoding {message.encoding!r} is not one of {", ".join(ENCODINGS)}: '
             'convert it with image_proc'
         )
     if not message.width or not message.height:
         raise ValueError(f'picture of {message.width} x {message.height} pixels')
-    row = message.width * _COLOUR[message.encoding][0]
+    row = message.width * _COLOR[message.encoding][0]
     if message.step < row:
         raise ValueError(
             f'step {message.step} is less than the {row} bytes of {message.width} pixels '
@@ -133,21 +133,21 @@ def _convert(message: Image, wanted: str) -> np.ndarray:
     rows = _rows(message)
     if message.encoding in _SIXTEEN_BITS:
         rows = cv2.convertScaleAbs(rows, alpha=255 / 65535)
-    code = _COLOUR[message.encoding][1 if wanted == 'bgr8' else 2]
+    code = _COLOR[message.encoding][1 if wanted == 'bgr8' else 2]
     return rows if code is None else cv2.cvtColor(rows, code)
 
 
 def _is_plain(message: Image) -> bool:
     # cv_bridge's Python side skews rows whose step is not a whole number of pixels, insists on the
     # padding of the last row, and cannot swap bytes with numpy 2.
-    step = message.width * _COLOUR[message.encoding][0]
+    step = message.width * _COLOR[message.encoding][0]
     whole = message.step == step and len(message.data) == step * message.height
     return whole and not message.is_bigendian
 
 
 def _rows(message: Image) -> np.ndarray:
     """Return the pixels as they are, without copying: `[H, W]` or `[H, W, C]`."""
-    pixel = _COLOUR[message.encoding][0]
+    pixel = _COLOR[message.encoding][0]
     if message.encoding in _SIXTEEN_BITS:
         kind = np.dtype('>u2' if message.is_bigendian else '<u2')
         shape, strides = (message.height, message.width), (message.step, 2)

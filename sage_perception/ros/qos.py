@@ -17,18 +17,18 @@ def _profile(depth: int, reliable: bool = True, latched: bool = False) -> QoSPro
 # A camera offers its pictures reliably, so that every subscriber matches ...
 CAMERA = _profile(depth=2)
 # ... and our nodes ask for the newest picture only: a late one is of no use.
-NEWEST = _profile(depth=1, reliable=False)
+SENSOR_DATA = _profile(depth=1, reliable=False)
 # The newest of several cameras that speak on one topic.
-RECENT = _profile(depth=10, reliable=False)
+SENSOR_DATA_SHARED = _profile(depth=10, reliable=False)
 # Crops: a busy encoder skips some rather than fall behind.
-FRESH = _profile(depth=3)
+CROPS = _profile(depth=3)
 # Latents and agreements: kept until they are taken, while no more than ten wait.
-DATA = _profile(depth=10)
+DEFAULT = _profile(depth=10)
 # Where many may speak: what one of them floods is not to push the others out.
-HEARD = _profile(depth=200)
+LCTS = _profile(depth=200)
 # What changes rarely and late joiners must have.
 LATCHED = _profile(depth=1, latched=True)
 # The same where somebody else may speak as well, whose word is not to take the place of another's.
-LATCHED_OF_ANY = _profile(depth=16, latched=True)
+LATCHED_SHARED = _profile(depth=16, latched=True)
 # Pictures and markers for people.
-VIEW = _profile(depth=1)
+VISUALIZATION = _profile(depth=1)

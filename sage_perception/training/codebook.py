@@ -21,12 +21,12 @@ import torch
 from tqdm import trange
 from vector_quantize_pytorch import ResidualVQ
 
+from sage_perception.cli.terminal import Parser, in_one_line
+from sage_perception.codecs.codebook import Codebook, write
 from sage_perception.models import Codec, load_crop_codec
-from sage_perception.models.codebook import Codebook, write
-from sage_perception.terminal import Parser, in_one_line
-from sage_perception.training import losses
 from sage_perception.training.config import DataConfig, read_config
-from sage_perception.training.data import CropStream, Mixture, mixture, to_model
+from sage_perception.training.data.crops import CropStream, Mixture, mixture, to_model
+from sage_perception.training.losses import images as losses
 
 CODES = 512
 BATCH = 4096  # latents a step: eight a code
@@ -73,7 +73,7 @@ def train(
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        quantiser = ResidualVQ(
+        quantizer = ResidualVQ(
             dim=dim,
             num_quantizers=levels,
             codebook_size=codes,
@@ -82,11 +82,11 @@ def train(
             threshold_ema_dead_code=DEAD,
             rotation_trick=False,  # there is no encoder to send gradients to
         )
-        quantiser.train()
-        quantiser(draw(STARTED_FROM))
+        quantizer.train()
+        quantizer(draw(STARTED_FROM))
         for _ in trange(steps, desc='codebook', disable=None if progress else True):
-            quantiser(draw(BATCH))
-        return Codebook(quantiser.codebooks.float().contiguous().numpy(), fingerprint)
+            quantizer(draw(BATCH))
+        return Codebook(quantizer.codebooks.float().contiguous().numpy(), fingerprint)
 
 
 def check_sources(sources: Mapping[str, np.ndarray]) -> list[torch.Tensor]:
@@ -355,7 +355,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sources = {'vision': training_latents(codec, data, args.crops, seed=1)}
     sources |= {name: trained for name, (trained, _) in others.items()}
     codebook = train(sources, codec.id.fingerprint, args.levels, steps=STEPS, progress=True)
-    path = write(codec.artefact.path, codebook)
+    path = write(codec.artifact.path, codebook)
     kept = {name: kept for name, (_, kept) in others.items()}
     figures = report(codec, codebook, sources, held_out, kept)
     print(json.dumps(figures) if args.json else f'{table(figures)}\n{path}')

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from sage_perception.models.families import FAMILIES
-from sage_perception.models.settings import (
+from sage_perception.core.settings import (
     Count,
     Interval,
     NotNegative,
@@ -21,6 +20,7 @@ from sage_perception.models.settings import (
     check,
     shown,
 )
+from sage_perception.models.networks.families import FAMILIES
 
 
 class ConfigError(ValueError):

@@ -20,23 +20,24 @@ from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 from torch import nn
 
-from sage_perception.models import artefact, pca
-from sage_perception.models.codebook import CODEBOOK
+from sage_perception.cli.terminal import Parser, in_one_line
+from sage_perception.codecs.codebook import CODEBOOK
+from sage_perception.models import artifact as artifact
+from sage_perception.models import pca
 from sage_perception.models.registry import resolve
-from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training.config import ConfigError, RunConfig, read_config
-from sage_perception.training.data import mixture, to_model
+from sage_perception.training.data.crops import mixture, to_model
 from sage_perception.training.runs import load_run
 from sage_perception.training.train import varied_crops
 from sage_perception.trust import fitted
 
 OPSET = 17
 WORTH_HALVING = 256  # numbers of a tensor
-DERIVED = {CODEBOOK: 'sage codebook', fitted.FILE: 'sage fit-trust'}
+DERIVED = {CODEBOOK: 'sage codebook', fitted.FILE: 'sage calibrate-trust'}
 """What others make of a model and put beside it, and who makes it."""
 
 
-class Half(nn.Module):
+class ExportWrapper(nn.Module):
     """One method of a network, `encode` or `decode`, as a network of its own for the exporter."""
 
     def __init__(self, model: nn.Module, method: str):
@@ -97,8 +98,8 @@ def latent_statistics(config: RunConfig, model: nn.Module, crops: np.ndarray) ->
     latent `[K, H, W]` they are those of its K maps, the same at every place.
     """
     if config.encoder:
-        known = artefact.read(resolve(config.encoder)).tensors
-        return {name: known[name] for name in (artefact.LATENT_MEAN, artefact.LATENT_STD)}
+        known = artifact.read(resolve(config.encoder)).tensors
+        return {name: known[name] for name in (artifact.LATENT_MEAN, artifact.LATENT_STD)}
     with torch.inference_mode():
         latents = torch.cat(
             [model.get_latents(part) for part in torch.from_numpy(crops).split(64)]
@@ -106,8 +107,8 @@ def latent_statistics(config: RunConfig, model: nn.Module, crops: np.ndarray) ->
     over = (0, *range(2, latents.ndim))
     shape = latents.shape[1:]
     return {
-        artefact.LATENT_MEAN: latents.mean(over, keepdim=True)[0].expand(shape).numpy().copy(),
-        artefact.LATENT_STD: latents.std(over, keepdim=True)[0].expand(shape).numpy().copy(),
+        artifact.LATENT_MEAN: latents.mean(over, keepdim=True)[0].expand(shape).numpy().copy(),
+        artifact.LATENT_STD: latents.std(over, keepdim=True)[0].expand(shape).numpy().copy(),
     }
 
 
@@ -132,16 +133,21 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     model = model.float().eval().to(memory_format=torch.contiguous_format)
     tensors = round_weights(model) | latent_statistics(config, model, crops)
-    save_file(tensors, folder / artefact.WEIGHTS)
-    files = [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER, artefact.PCA]
+    save_file(tensors, folder / artifact.WEIGHTS)
+    files = [artifact.WEIGHTS, artifact.ENCODER, artifact.DECODER, artifact.PCA]
     halves = {'mean': baseline.mean, 'components': baseline.components}
-    save_file({k: v.astype(np.float16) for k, v in halves.items()}, folder / artefact.PCA)
+    save_file({k: v.astype(np.float16) for k, v in halves.items()}, folder / artifact.PCA)
     size = model.config.img_size
     picture = torch.zeros(2, model.config.input_channels, size, size)
-    latent = torch.zeros(2, *tensors[artefact.LATENT_MEAN].shape)
-    to_onnx(Half(model, 'encode'), [picture], folder / artefact.ENCODER, ['x', 'mean', 'log_var'])
-    to_onnx(Half(model, 'decode'), [latent], folder / artefact.DECODER, ['z', 'y'])
-    seal(folder, config, asdict(model.config), tensors, files)
+    latent = torch.zeros(2, *tensors[artifact.LATENT_MEAN].shape)
+    to_onnx(
+        ExportWrapper(model, 'encode'),
+        [picture],
+        folder / artifact.ENCODER,
+        ['x', 'mean', 'log_var'],
+    )
+    to_onnx(ExportWrapper(model, 'decode'), [latent], folder / artifact.DECODER, ['z', 'y'])
+    finalize(folder, config, asdict(model.config), tensors, files)
 
 
 def round_weights(model: nn.Module) -> dict[str, np.ndarray]:
@@ -155,7 +161,7 @@ def round_weights(model: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.half().numpy() for name, value in stored.items()}
 
 
-def seal(
+def finalize(
     folder: Path,
     config: RunConfig,
     settings: dict,
@@ -166,7 +172,7 @@ def seal(
 
     `settings` are those of its network, `tensors` what its weights' file holds.
     """
-    for file in (artefact.ENCODER, artefact.DECODER):
+    for file in (artifact.ENCODER, artifact.DECODER):
         store_in_half(folder / file)
     for file in files:
         (folder / file).chmod(0o644)  # safetensors writes files that only their owner reads
@@ -175,10 +181,10 @@ def seal(
         'version': config.version,
         'family': config.family,
         'config': settings,
-        'fingerprint': artefact.fingerprint(config.family, settings, tensors).hex(),
-        'files': {file: artefact.file_sha256(folder / file) for file in files},
+        'fingerprint': artifact.fingerprint(config.family, settings, tensors).hex(),
+        'files': {file: artifact.file_sha256(folder / file) for file in files},
     }
-    (folder / artefact.CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
+    (folder / artifact.CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False))
 
 
 def find_trtexec() -> str:
@@ -198,7 +204,7 @@ def build_engines(folder: Path, batch: int = 24) -> list[Path]:
     They are for the device that they are built on.
     """
     trtexec = find_trtexec()
-    shapes = {artefact.ENCODER: 'x', artefact.DECODER: 'z'}
+    shapes = {artifact.ENCODER: 'x', artifact.DECODER: 'z'}
     engines = []
     for file, name in shapes.items():
         engine = (folder / file).with_suffix('.engine')
@@ -222,7 +228,7 @@ def input_shape(path: Path) -> tuple[int, ...]:
 def export(config: RunConfig, run: Path, folder: Path) -> None:
     """Turn the run of a configuration into a model folder, all but its card."""
     if config.contexts is not None:
-        from sage_perception.training import compression
+        from sage_perception.training.tasks import h_to_l as compression
 
         compression.export(config, run, folder)
         return
@@ -235,7 +241,7 @@ def export(config: RunConfig, run: Path, folder: Path) -> None:
 
 def identity(folder: Path) -> str:
     """Return what tells a model in a folder, decoder and all, from any other; '' for none."""
-    path = folder / artefact.CONFIG
+    path = folder / artifact.CONFIG
     return path.read_text() if path.is_file() else ''
 
 
@@ -261,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
     before = identity(args.to)
     export(config, args.run, args.to)
-    print(f'{artefact.read(args.to).id} in {args.to}')
+    print(f'{artifact.read(args.to).id} in {args.to}')
     if before not in ('', identity(args.to)):
         for file, again in DERIVED.items():
             if (args.to / file).is_file():

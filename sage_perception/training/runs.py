@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from sage_perception.models import artefact
-from sage_perception.models.families import FAMILIES
+from sage_perception.models import artifact as artifact
+from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.registry import load_codec, resolve
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 
@@ -85,11 +85,11 @@ def load_run(config: RunConfig, run: Path) -> nn.Module:
             'or another run folder'
         ) from None
     if config.encoder:
-        keep_encoder(model, artefact.read(resolve(config.encoder)))
+        keep_encoder(model, artifact.read(resolve(config.encoder)))
     return model
 
 
-def keep_encoder(model: nn.Module, known: artefact.Artefact) -> None:
+def keep_encoder(model: nn.Module, known: artifact.Artifact) -> None:
     """Give a network the encoder of a model, and let it not be trained."""
     prefix = 'encoder.'
     weights = {

@@ -27,10 +27,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sage_perception.models import artefact
-from sage_perception.models.families import FAMILIES
+from sage_perception.cli.terminal import Parser, in_one_line
+from sage_perception.models import artifact as artifact
+from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.registry import resolve
-from sage_perception.terminal import Parser, in_one_line
 from sage_perception.training.config import (
     ConfigError,
     RunConfig,
@@ -38,10 +38,10 @@ from sage_perception.training.config import (
     read_config,
     write_config,
 )
-from sage_perception.training.data import CropStream, Mixture, mixture, to_model
-from sage_perception.training.distillation import FITTED_CROPS, new_distiller
+from sage_perception.training.data.crops import CropStream, Mixture, mixture, to_model
 from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, keep_encoder, load_run
-from sage_perception.training.trainee import Trainee
+from sage_perception.training.tasks.distillation import FITTED_CROPS, new_distiller
+from sage_perception.training.tasks.vae import Task
 
 
 class CropData(lightning.LightningDataModule):
@@ -96,7 +96,7 @@ def start_from_model(model: nn.Module, name: str) -> None:
 
     What the decoders have in common by name and shape, such as the linear path, is that start.
     """
-    known = artefact.read(resolve(name))
+    known = artifact.read(resolve(name))
     keep_encoder(model, known)
     own = model.state_dict()
     common = {
@@ -107,25 +107,25 @@ def start_from_model(model: nn.Module, name: str) -> None:
     model.load_state_dict(common, strict=False)
 
 
-def new_trainee(config: RunConfig, crops: Mixture, run: Path) -> Trainee:
+def new_task(config: RunConfig, crops: Mixture, run: Path) -> Task:
     """Return what is trained: from the start on, or with what the folder of a run has of it."""
     resumed = (run / CHECKPOINT).exists()
     model = load_run(config, run) if resumed else new_model(config, crops)
     if config.distillation is None:
-        return Trainee(model, config.training)
+        return Task(model, config.training)
     distiller = new_distiller(model, config)
     if distiller.projection is not None and not resumed:
         distiller.fit_projection(torch.from_numpy(varied_crops(crops, config, FITTED_CROPS)))
     return distiller
 
 
-def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
+def train(config: RunConfig, out: Path, progress: bool = True) -> Task:
     """Train, or go on with what `out` holds; leave checkpoint and metrics there.
 
     Returns the trained module with the averaged weights.
     """
     if config.contexts is not None:
-        from sage_perception.training import compression
+        from sage_perception.training.tasks import h_to_l as compression
 
         return compression.train(config, out, progress)
     crops = mixture(config.data, config.model.img_size)
@@ -135,7 +135,7 @@ def train(config: RunConfig, out: Path, progress: bool = True) -> Trainee:
 
 def fit(
     config: RunConfig, crops: Mixture, held_out: Mixture, out: Path, progress: bool = True
-) -> Trainee:
+) -> Task:
     """Train on `crops` and validate on `held_out` as `train` does.
 
     Under torchrun each process takes its share of every batch, and the first one writes.
@@ -148,18 +148,18 @@ def fit(
             f'training.batch {config.training.batch} is no multiple of {processes} processes'
         )
     out.mkdir(parents=True, exist_ok=True)
-    trainee = new_trainee(config, crops, out)
+    task = new_task(config, crops, out)
     data = CropData(crops, held_out, config.model.input_channels, config.training)
-    return learn(config, trainee, data, out, progress)
+    return learn(config, task, data, out, progress)
 
 
 def learn(
     config: RunConfig,
-    trainee: Trainee,
+    task: Task,
     data: lightning.LightningDataModule,
     out: Path,
     progress: bool = True,
-) -> Trainee:
+) -> Task:
     """Train on `data`, or go on with what the folder `out` holds; leave checkpoint and metrics."""
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     warnings.filterwarnings('ignore', 'Checkpoint directory .* not empty', UserWarning)
@@ -174,7 +174,7 @@ def learn(
             EMAWeightAveraging(decay=config.training.ema),
             ModelCheckpoint(out, Path(CHECKPOINT).stem, enable_version_counter=False),
             timer,
-            *patience(trainee),
+            *patience(task),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
         logger=[CSVLogger(out, 'csv'), TensorBoardLogger(out, 'tensorboard', '')],
@@ -187,39 +187,39 @@ def learn(
     if trainer.is_global_zero:
         write_config(config, out / CONFIG)
     resume = out / CHECKPOINT
-    trainer.fit(trainee, data, ckpt_path=resume if resume.exists() else None)
+    trainer.fit(task, data, ckpt_path=resume if resume.exists() else None)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if not figures:  # it had ended before, and what was loaded is not averaged
         checkpoint = torch.load(resume, map_location='cpu', weights_only=True)
-        trainee.load_state_dict(checkpoint['state_dict'])
+        task.load_state_dict(checkpoint['state_dict'])
     elif trainer.is_global_zero:
-        write_metrics(config, trainee, figures, timer.time_elapsed('train'), out)
-    return trainee
+        write_metrics(config, task, figures, timer.time_elapsed('train'), out)
+    return task
 
 
 def write_metrics(
-    config: RunConfig, trainee: Trainee, figures: dict[str, float], seconds: float, out: Path
+    config: RunConfig, task: Task, figures: dict[str, float], seconds: float, out: Path
 ) -> None:
     """Write how a run ended: `figures` are the last ones of its loss and validation."""
-    steps = trainee.trainer.global_step
+    steps = task.trainer.global_step
     tree = {
         'name': config.name,
         'version': config.version,
-        'parameters': sum(p.numel() for p in trainee.model.parameters()),
+        'parameters': sum(p.numel() for p in task.model.parameters()),
         'steps': steps,
         'stopped_early': steps < config.training.steps,
         'seconds': round(seconds, 1),  # from the first step on, what a resumed run took before too
-        'processes': trainee.trainer.world_size,
+        'processes': task.trainer.world_size,
         'seed': config.training.seed,
         **{name: round(value, 6) for name, value in sorted(figures.items())},
     }
     (out / METRICS).write_text(json.dumps(tree, indent=1) + '\n')
 
 
-def patience(trainee: Trainee) -> list[EarlyStopping]:
+def patience(task: Task) -> list[EarlyStopping]:
     """Return what ends a run that no longer improves, if that is wanted."""
-    epochs = trainee.config.patience
-    return [EarlyStopping(trainee.JUDGED_BY, patience=epochs, mode='max')] if epochs else []
+    epochs = task.config.patience
+    return [EarlyStopping(task.JUDGED_BY, patience=epochs, mode='max')] if epochs else []
 
 
 @in_one_line('sage train')

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may be believed, and how far."""
 
-from sage_perception.trust.lct import LCT
-from sage_perception.trust.signing import sign, verify
-from sage_perception.trust.store import TrustStore
+from sage_perception.core.lct import LCT
+from sage_perception.trust.security.signing import sign, verify
+from sage_perception.trust.security.trust_store import TrustStore
 
 __all__ = ['LCT', 'Arbiter', 'TrustStore', 'sign', 'verify']
 

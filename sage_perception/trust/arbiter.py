@@ -22,44 +22,48 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.latent import Latent, ModelId
-from sage_perception.trust import agreement
-from sage_perception.trust.agreement import Match
-from sage_perception.trust.canonical import PLAIN, Wire, canonical_form
-from sage_perception.trust.compatibility import Heard, Level, Listener, Model, Report
-from sage_perception.trust.fusion import View, fuse
-from sage_perception.trust.geometry import Relation
-from sage_perception.trust.lct import (
-    LCT,
-    Operation,
-    Refusal,
-    chain_trust,
-    find_number_fault,
-    step_from,
+from sage_perception.core.latent import Latent, ModelId
+from sage_perception.core.lct import LCT, Operation, chain_trust, step_from
+from sage_perception.trust.compatibility.estimator import (
+    CompatibilityEstimator,
+    CompatibilityResult,
+    Level,
+    Model,
+    Report,
 )
-from sage_perception.trust.pairing import Moments, Partner
+from sage_perception.trust.fusion import matching as agreement
+from sage_perception.trust.fusion.fusion import View, fuse
+from sage_perception.trust.fusion.geometry import CameraGeometry
+from sage_perception.trust.fusion.matching import Match
+from sage_perception.trust.fusion.synchronizer import FrameSynchronizer, Partner
 from sage_perception.trust.reputation import Reputation
-from sage_perception.trust.screening import History, Screen
-from sage_perception.trust.signing import find_forgery
-from sage_perception.trust.statements import Announcement, ProbeSet, verify_statement
-from sage_perception.trust.store import TrustStore
+from sage_perception.trust.security.admission import AdmissionFilter, ReplayGuard
+from sage_perception.trust.security.announcements import (
+    ModelAnnouncement,
+    ProbeSet,
+    verify_announcement,
+)
+from sage_perception.trust.security.canonical import PLAIN, Wire, canonical_form
+from sage_perception.trust.security.rejection import RejectionReason, find_number_fault
+from sage_perception.trust.security.signing import find_forgery
+from sage_perception.trust.security.trust_store import TrustStore
 
 # What only its speaker can be blamed for, once it is known to have said so. Not what somebody else
 # could have kept back or said again, nor what may be missing here, a codebook say.
-BLAME = frozenset(
+ATTRIBUTABLE = frozenset(
     {
-        Refusal.BROKEN_CHAIN,
-        Refusal.DIMENSION,
-        Refusal.NOT_FINITE,
-        Refusal.OUT_OF_RANGE,
-        Refusal.OVERSIZED,
+        RejectionReason.BROKEN_CHAIN,
+        RejectionReason.DIMENSION,
+        RejectionReason.NOT_FINITE,
+        RejectionReason.OUT_OF_RANGE,
+        RejectionReason.OVERSIZED,
     }
 )
 # Telemetry trust from which on nothing speaks against the one that measured it.
 EXPECTED_TRUST = 0.5
 # Who sees what nobody else does may be looking elsewhere.
-DISSENT = 0.5
-MOST_HEARD = 64
+DISAGREEMENT = 0.5
+MAX_CACHED_RESULTS = 64
 
 
 @dataclass(frozen=True)
@@ -95,15 +99,15 @@ class Moment:
 
 
 @dataclass
-class _Seat:
+class CameraState:
     """What is known of one camera."""
 
     entity: str
-    screen: Screen
+    screen: AdmissionFilter
     reputation: Reputation = field(default_factory=Reputation)
-    announcement: Announcement | None = None
+    announcement: ModelAnnouncement | None = None
     probes: ProbeSet | None = None
-    heard: Heard | None = None
+    heard: CompatibilityResult | None = None
     blamed: int = -1  # the last sequence that counted against it
     withheld: int = 0
 
@@ -121,7 +125,8 @@ class Arbiter:
     two crops show the same thing; `weights` `[D]` is what each dimension of the model's latents is
     worth there (`sage_perception.trust.fitted.similarity_weights`).
     `relations` rule out by geometry what a camera cannot see together with the primary one.
-    `cache` is a folder for calibrations. For all other arguments see `Screen` and `Moments`.
+    `cache` is a folder for calibrations. For all other arguments see `AdmissionFilter` and
+    `FrameSynchronizer`.
 
     One thread may call `measure` and `compare` while another one calls the rest.
     """
@@ -138,7 +143,7 @@ class Arbiter:
         threshold: float = 0.7,
         slop_ns: int = 20_000_000,
         patience_ns: int = 150_000_000,
-        relations: Mapping[str, Relation] | None = None,
+        relations: Mapping[str, CameraGeometry] | None = None,
         cache: Path | None = None,
         weights: np.ndarray | float = 1.0,
     ):
@@ -153,32 +158,36 @@ class Arbiter:
         self._cache = cache
         self._mean = np.asarray(model.latent_mean, np.float64).ravel()
         self._weights = weights
-        self._listener: Listener | None = None
-        self._memory: dict[bytes, Heard] = {}
+        self._listener: CompatibilityEstimator | None = None
+        self._memory: dict[bytes, CompatibilityResult] = {}
         # Later than any this entity has used before, so that a restart is no replay.
         self._sequence = time.time_ns()
         # One for all: what one camera said is not said again on the topic of another.
-        history = History()
+        history = ReplayGuard()
         self._seats = {}
         for camera in self.cameras:
-            screen = Screen(self._store, require_signatures=self._required, history=history)
-            self._seats[camera] = _Seat((entities or {}).get(camera, camera), screen)
-        self._moments: Moments[Frame] = Moments(self.cameras, slop_ns, patience_ns)
+            screen = AdmissionFilter(
+                self._store, require_signatures=self._required, history=history
+            )
+            self._seats[camera] = CameraState((entities or {}).get(camera, camera), screen)
+        self._moments: FrameSynchronizer[Frame] = FrameSynchronizer(
+            self.cameras, slop_ns, patience_ns
+        )
 
     # Who they are
 
-    def meet(self, camera: str, announcement: Announcement) -> Refusal | None:
+    def meet(self, camera: str, announcement: ModelAnnouncement) -> RejectionReason | None:
         """Take note of a camera's model; return why not, if not."""
         seat = self._seats[camera]
         fault = self._refuses(seat, announcement, seat.announcement)
         same = announcement.model.fingerprint == self.model.id.fingerprint
         if fault is None and same and announcement.dim != self._mean.size:
-            fault = Refusal.DIMENSION
+            fault = RejectionReason.DIMENSION
         if fault is None:
             seat.announcement = announcement
         return fault
 
-    def present(self, camera: str, probe_set: ProbeSet) -> Refusal | None:
+    def present(self, camera: str, probe_set: ProbeSet) -> RejectionReason | None:
         """Take a camera's latents of the probes, for `measure`; return why not, if not."""
         seat = self._seats[camera]
         fault = self._refuses(seat, probe_set, seat.probes)
@@ -186,28 +195,28 @@ class Arbiter:
             seat.probes = probe_set
         return fault
 
-    def _refuses(self, seat: _Seat, statement, last) -> Refusal | None:
+    def _refuses(self, seat: CameraState, statement, last) -> RejectionReason | None:
         if self._required and statement.entity_id != seat.entity:
-            return Refusal.WRONG_ENTITY
-        fault = verify_statement(statement, self._store, require_signature=self._required)
+            return RejectionReason.WRONG_ENTITY
+        fault = verify_announcement(statement, self._store, require_signature=self._required)
         # What nobody signed says nothing of what came before it.
         known = last is not None and last.signature and last.entity_id == statement.entity_id
         if fault is None and known and statement.sequence < last.sequence:
-            return Refusal.SEQUENCE
+            return RejectionReason.SEQUENCE
         return fault
 
-    def measure(self, camera: str, afresh: bool = False) -> Heard:
+    def measure(self, camera: str, force: bool = False) -> CompatibilityResult:
         """Measure how far a camera's latents may be used here, and fit the map to translate them.
 
-        Takes about a second. What was measured before of the same latents stands, unless `afresh`.
+        Takes about a second. What was measured before of the same latents stands, unless `force`.
         Raises `ValueError` when the camera has presented none.
         """
         seat = self._seats[camera]
-        seat.heard = self._hear_probes(self._own_ear(), _presented(seat, camera), afresh)
+        seat.heard = self._hear_probes(self._own_ear(), _presented(seat, camera), force)
         return seat.heard
 
     def compare(
-        self, receiver: str, sender: str, find: Callable[[ModelId], Model], afresh: bool = True
+        self, receiver: str, sender: str, find: Callable[[ModelId], Model], force: bool = True
     ) -> Report:
         """Measure how far one camera can use what another one says; '' is the arbiter itself.
 
@@ -218,7 +227,7 @@ class Arbiter:
             if name not in known:
                 raise ValueError(f'{name!r} is not one of the cameras {", ".join(self.cameras)}')
         if not receiver:
-            self.measure(sender, afresh)
+            self.measure(sender, force)
             return self.report(sender)
         said = _presented(self._seats[sender], sender)
         model = self._seats[receiver].announcement
@@ -226,22 +235,24 @@ class Arbiter:
             raise ValueError(f'{receiver} has announced no model')
         ear = self._own_ear()
         if model.model.fingerprint != self.model.id.fingerprint:
-            ear = Listener(find(model.model), self._cache)
-        heard = self._hear_probes(ear, said, afresh)
+            ear = CompatibilityEstimator(find(model.model), self._cache)
+        heard = self._hear_probes(ear, said, force)
         return replace(heard.report(receiver, sender), reputation=self._reputation(sender))
 
-    def _own_ear(self) -> Listener:
+    def _own_ear(self) -> CompatibilityEstimator:
         if self._listener is None:
-            self._listener = Listener(self.model, self._cache)
+            self._listener = CompatibilityEstimator(self.model, self._cache)
         return self._listener
 
-    def _hear_probes(self, ear: Listener, said: ProbeSet, afresh: bool) -> Heard:
+    def _hear_probes(
+        self, ear: CompatibilityEstimator, said: ProbeSet, force: bool
+    ) -> CompatibilityResult:
         spoken = said.model.fingerprint + ear.model.id.fingerprint + said.latents.tobytes()
         key = hashlib.sha256(spoken).digest()
-        if afresh or key not in self._memory:
-            while len(self._memory) >= MOST_HEARD:
+        if force or key not in self._memory:
+            while len(self._memory) >= MAX_CACHED_RESULTS:
                 del self._memory[next(iter(self._memory))]
-            self._memory[key] = ear.hear(said.latents, said.model, afresh)
+            self._memory[key] = ear.hear(said.latents, said.model, force)
         return self._memory[key]
 
     # What they say
@@ -253,7 +264,7 @@ class Arbiter:
         wire: Wire = PLAIN,
         unpack: Callable[[Latent], Latent] | None = None,
         now_ns: int | None = None,
-    ) -> LCT | Refusal:
+    ) -> LCT | RejectionReason:
         """Return what is believed of an LCT, in our own latent space, or why it is not.
 
         What passes as it is keeps its speaker's signature; what is translated is said by the
@@ -263,16 +274,18 @@ class Arbiter:
         seat = self._seats[camera]
         said = self._judge(seat, lct, wire, unpack, now_ns)
         # Once for each number: what it said once, others can say again.
-        if said in BLAME and lct.sequence > seat.blamed and self._said_so(lct, wire):
+        if said in ATTRIBUTABLE and lct.sequence > seat.blamed and self._said_so(lct, wire):
             seat.blamed = lct.sequence
             seat.reputation.note(0.0)
         return said
 
-    def _judge(self, seat: _Seat, lct: LCT, wire: Wire, unpack, now_ns) -> LCT | Refusal:
+    def _judge(
+        self, seat: CameraState, lct: LCT, wire: Wire, unpack, now_ns
+    ) -> LCT | RejectionReason:
         ours = lct.entity_id == self.entity
         if ours or (self._required and lct.entity_id != seat.entity):
-            seat.screen.refuse(Refusal.WRONG_ENTITY)
-            return Refusal.WRONG_ENTITY
+            seat.screen.refuse(RejectionReason.WRONG_ENTITY)
+            return RejectionReason.WRONG_ENTITY
         own, spoken = self.model.id.fingerprint, lct.latent.model.fingerprint
         announced = seat.announcement
         dim = announced.dim if announced else (self._mean.size if spoken == own else None)
@@ -284,27 +297,27 @@ class Arbiter:
             now_ns=now_ns,
             wire=wire,
             unpack=unpack,
-            unreadable=Refusal.MALFORMED if announced else Refusal.UNKNOWN_MODEL,
+            unreadable=RejectionReason.MALFORMED if announced else RejectionReason.UNKNOWN_MODEL,
         )
-        if isinstance(admitted, Refusal):
+        if isinstance(admitted, RejectionReason):
             return admitted
         said = self._translated(admitted, _valid(seat.heard, spoken))
-        if isinstance(said, Refusal):
+        if isinstance(said, RejectionReason):
             seat.screen.withdraw(said)
         return said
 
-    def _translated(self, lct: LCT, heard: Heard | None) -> LCT | Refusal:
+    def _translated(self, lct: LCT, heard: CompatibilityResult | None) -> LCT | RejectionReason:
         """Return an LCT in our own latent space, or why that cannot be."""
         latent, own = lct.latent, self.model.id
         same = latent.model.fingerprint == own.fingerprint
         if heard is None:
-            return lct if same else Refusal.NOT_MEASURED
+            return lct if same else RejectionReason.NOT_MEASURED
         if heard.trust.level is Level.NONE:
-            return Refusal.INCOMPATIBLE
+            return RejectionReason.INCOMPATIBLE
         if same:
             return lct
         if latent.dim != len(heard.calibration.weights):
-            return Refusal.DIMENSION
+            return RejectionReason.DIMENSION
         log_var = latent.log_var
         if log_var is not None and heard.calibrated:
             log_var = heard.calibration.apply_log_var(log_var[None])[0]
@@ -321,11 +334,11 @@ class Arbiter:
         keys = self._store.keys_of(lct.entity_id)
         return not keys or not find_forgery(lct.signature, lambda: canonical_form(lct, wire), keys)
 
-    def refuse(self, camera: str, fault: Refusal) -> None:
+    def refuse(self, camera: str, fault: RejectionReason) -> None:
         """Count what was refused before it was any LCT."""
         seat = self._seats[camera]
         seat.screen.refuse(fault)
-        if fault is Refusal.MALFORMED and not self._store.keys_of(seat.entity):
+        if fault is RejectionReason.MALFORMED and not self._store.keys_of(seat.entity):
             seat.reputation.note(0.0)
 
     def _next(self) -> int:
@@ -347,16 +360,16 @@ class Arbiter:
         return [self._settle(*moment) for moment in self._moments.expire(now_ns)]
 
     def _settle(self, frame: Frame, partners: Mapping[str, Partner[Frame]]) -> Moment:
-        centred = {
-            camera: self._centred(frame.lcts if partner is None else partner.item.lcts)
+        centered = {
+            camera: self._centered(frame.lcts if partner is None else partner.item.lcts)
             for camera, partner in {self.cameras[0]: None, **partners}.items()
         }
         ours = self.cameras[0]
         pairings = []
-        views = [[View(lct, self.standing(ours))] for lct in frame.lcts]
+        views = [[View(lct, self.camera_weight(ours))] for lct in frame.lcts]
         for camera, (theirs, delta_ns) in partners.items():
             possible = self._possible(camera, frame.lcts, theirs.lcts)
-            matches = agreement.match(centred[ours], centred[camera], possible)
+            matches = agreement.match(centered[ours], centered[camera], possible)
             agree = [match.similarity > self.threshold for match in matches]
             pairings.append(Pairing(camera, theirs, delta_ns, matches, agree))
             self.high += sum(agree)
@@ -364,10 +377,10 @@ class Arbiter:
             believed = not self._seats[camera].reputation.suspect
             for match, agrees in zip(matches, agree, strict=True):
                 if agrees and believed:
-                    view = View(theirs.lcts[match.b], self.standing(camera))
+                    view = View(theirs.lcts[match.b], self.camera_weight(camera))
                     views[match.a].append(view)
         self.alone += not partners
-        self._note_witnesses(centred, pairings)
+        self._note_witnesses(centered, pairings)
         fused = [
             fuse(same, self._mean, self.entity, self._next(), self._weights) for same in views
         ]
@@ -380,7 +393,7 @@ class Arbiter:
         return self._relations[camera].possible(*rois)
 
     def _note_witnesses(
-        self, centred: Mapping[str, np.ndarray], pairings: Sequence[Pairing]
+        self, centered: Mapping[str, np.ndarray], pairings: Sequence[Pairing]
     ) -> None:
         """Give credit to cameras that agree, less to one that alone sees what nobody else does."""
         agreeing: set[str] = set()
@@ -390,24 +403,24 @@ class Arbiter:
         others = [pairing.camera for pairing in pairings]
         for a, b in itertools.combinations(others, 2):
             if not {a, b} <= agreeing:
-                matches = agreement.match(centred[a], centred[b])
+                matches = agreement.match(centered[a], centered[b])
                 if any(match.similarity > self.threshold for match in matches):
                     agreeing |= {a, b}
-        for camera, latents in centred.items():
+        for camera, latents in centered.items():
             if camera in agreeing:
                 self._seats[camera].reputation.note(1.0)
             elif agreeing and len(latents):
-                self._seats[camera].reputation.note(DISSENT)
+                self._seats[camera].reputation.note(DISAGREEMENT)
 
-    def _centred(self, lcts: Sequence[LCT]) -> np.ndarray:
+    def _centered(self, lcts: Sequence[LCT]) -> np.ndarray:
         if not lcts:
             return np.empty((0, self._mean.size))
         latents = np.stack([lct.latent.mean for lct in lcts])
-        return agreement.centre(latents, self._mean, self._weights)
+        return agreement.center(latents, self._mean, self._weights)
 
     # How they fare
 
-    def standing(self, camera: str) -> float:
+    def camera_weight(self, camera: str) -> float:
         """Return what is thought of a camera, in [0, 1]: the factor for what is fused of it.
 
         That is its reputation, times the measured trust in its latents where they are not
@@ -418,11 +431,11 @@ class Arbiter:
         measured = 1.0 if heard is None else heard.trust.compression_trust
         return seat.reputation.value * measured
 
-    def screen(self, camera: str) -> Screen:
+    def screen(self, camera: str) -> AdmissionFilter:
         """Return what judges a camera's LCTs, and counts them."""
         return self._seats[camera].screen
 
-    def announced(self, camera: str) -> Announcement | None:
+    def announced(self, camera: str) -> ModelAnnouncement | None:
         """Return what a camera has announced."""
         return self._seats[camera].announcement
 
@@ -430,7 +443,7 @@ class Arbiter:
         """Return whether a camera has lost its reputation."""
         return self._seats[camera].reputation.suspect
 
-    def vouches(self, camera: str, count: int) -> bool:
+    def may_forward(self, camera: str, count: int) -> bool:
         """Return whether others may have what was believed of a camera; if not, count it.
 
         Not of one that has lost its reputation by its own doing, which only a key can show: where
@@ -470,12 +483,12 @@ class Arbiter:
         return Report(self.entity, camera, model, math.nan, math.nan, False, 0, reason, **counts)
 
 
-def _valid(heard: Heard | None, fingerprint: bytes) -> Heard | None:
+def _valid(heard: CompatibilityResult | None, fingerprint: bytes) -> CompatibilityResult | None:
     """Return what was measured, if it was of this latent space."""
     return heard if heard is not None and heard.sender.fingerprint == fingerprint else None
 
 
-def _presented(seat: _Seat, camera: str) -> ProbeSet:
+def _presented(seat: CameraState, camera: str) -> ProbeSet:
     if seat.probes is None:
         raise ValueError(f'{camera} has presented no latents of the probes')
     return seat.probes

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is fitted to a model so that its latents can be judged: `trust.json` beside it.
 
-`sage fit-trust MODEL CONFIG` makes it.
+`sage calibrate-trust MODEL CONFIG` makes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sage_perception.trust.telemetry import QualityMap, TelemetryTrust
+from sage_perception.trust.quality import QualityMap, TelemetryTrust
 
 if TYPE_CHECKING:
     from sage_perception.models import Codec
@@ -24,11 +24,11 @@ FILE = 'trust.json'
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedTrust:
     """A model's map of quality, and what each dimension is worth where two views are compared.
 
     `fingerprint` of the latent space is hexadecimal. `weights` `[D]`, above 0, are factors for
-    latents less their mean: `sage_perception.trust.agreement.centre`.
+    latents less their mean: `sage_perception.trust.fusion.matching.center`.
     """
 
     fingerprint: str
@@ -49,12 +49,12 @@ class Fitted:
         return path
 
     @classmethod
-    def of(cls, codec: Codec) -> Fitted | None:
+    def of(cls, codec: Codec) -> FittedTrust | None:
         """Return what was fitted to a loaded model, None if nothing was.
 
         Raises `ValueError` if it is damaged, or of another latent space.
         """
-        path = Path(codec.artefact.path) / FILE
+        path = Path(codec.artifact.path) / FILE
         if not path.is_file():
             return None
         try:
@@ -62,25 +62,25 @@ class Fitted:
             found = cls(tree['fingerprint'], QualityMap(**tree['quality']), tree['weights'])
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f'{path} cannot be used: {error}; make it anew: `sage fit-trust`'
+                f'{path} cannot be used: {error}; make it anew: `sage calibrate-trust`'
             ) from error
         known = codec.id.fingerprint.hex()
         if found.fingerprint != known or len(found.weights) != codec.latent_dim:
             raise ValueError(
                 f'{path} is for the latent space {found.fingerprint[:8]}, the model is '
-                f'{codec.id}: make it anew: `sage fit-trust`'
+                f'{codec.id}: make it anew: `sage calibrate-trust`'
             )
         return found
 
 
 def telemetry_trust_of(codec: Codec) -> TelemetryTrust:
     """Return what judges latents that a model makes; raises as `Fitted.of` does."""
-    fitted = Fitted.of(codec)
+    fitted = FittedTrust.of(codec)
     quality = None if fitted is None else fitted.quality
     return TelemetryTrust(quality, codec.latent_mean, codec.latent_std)
 
 
 def similarity_weights(codec: Codec) -> np.ndarray:
     """Return what each dimension is worth, float64 `[D]`; ones where it was not fitted."""
-    fitted = Fitted.of(codec)
+    fitted = FittedTrust.of(codec)
     return np.ones(codec.latent_dim) if fitted is None else np.array(fitted.weights, float)

@@ -12,9 +12,9 @@ from dataclasses import Field, dataclass, field, fields
 import cv2
 import numpy as np
 
-from sage_perception.latent import Roi
-from sage_perception.vision.crops import COLOURS, crop_image, square_roi
-from sage_perception.vision.frame import Crop, CropSource
+from sage_perception.core.frame import Crop, CropSource
+from sage_perception.core.latent import Roi
+from sage_perception.vision.crops import COLORS, crop_image, square_roi
 from sage_perception.vision.motion import Motion, MotionDetector
 from sage_perception.vision.saliency import (
     InhibitionOfReturn,
@@ -56,7 +56,7 @@ class AttentionConfig:
 
     crop_size: int = _setting(64, 'Side of a crop, pixels.', minimum=8, maximum=512)
     max_crops: int = _setting(8, 'Crops of a frame at most.', minimum=1, maximum=24)
-    colour: str = _setting('rgb', 'Colours of the crops.', choices=COLOURS)
+    color: str = _setting('rgb', 'Colors of the crops.', choices=COLORS)
     threshold: float = _setting(
         5.0,
         'Difference from the background that counts, standard deviations; less is more sensitive.',
@@ -72,7 +72,7 @@ class AttentionConfig:
     max_roi_px: int = _setting(
         480, 'Largest side of a region, pixels of the frame.', minimum=8, maximum=4096
     )
-    absorb_s: float = _setting(
+    background_time_s: float = _setting(
         3.0,
         'How long something rests until it is part of the background, seconds.',
         minimum=0.1,
@@ -142,7 +142,7 @@ class _View:
         return (x + self.shift[0]) * self.scale, (y + self.shift[1]) * self.scale
 
     def place(self, roi: Roi) -> tuple[float, float, float]:
-        """Return centre x, y and side of `roi` in the background."""
+        """Return center x, y and side of `roi` in the background."""
         x, y = roi.center
         return (
             x / self.scale - self.shift[0],
@@ -166,7 +166,7 @@ class MotionAttention:
     def reset(self, config: AttentionConfig | None = None) -> None:
         """Forget the scene, and go on with `config` if it is given; no id is used again."""
         self.config = config or self.config
-        self._detector = MotionDetector(self.config.threshold, self.config.absorb_s)
+        self._detector = MotionDetector(self.config.threshold, self.config.background_time_s)
         self._tracker = Tracker(self._ids)
         self._still = StillAttention(self._ids)
         self._inhibition = InhibitionOfReturn(self.config.inhibition, self.config.inhibition_s)
@@ -179,7 +179,7 @@ class MotionAttention:
     def attend(self, image: np.ndarray, stamp_s: float) -> list[Crop]:
         """Return the crops of a frame, best first; none while the scene is being learnt.
 
-        `image` is uint8, `[H, W, 3]` in OpenCV's order (blue, green, red) or `[H, W]` grey, at
+        `image` is uint8, `[H, W, 3]` in OpenCV's order (blue, green, red) or `[H, W]` gray, at
         least 16 × 16 pixels. `stamp_s` is when it was captured, seconds on any clock. Another
         shape, a stamp before the last one or more than 2 s after it begin a new scene.
         ValueError for anything else than such an image and a finite stamp.
@@ -207,7 +207,7 @@ class MotionAttention:
         self._inhibition.attend([view.place(c.roi) for c in chosen], dt)
         self._crops = [
             Crop(
-                crop_image(image, c.roi, self.config.crop_size, self.config.colour),
+                crop_image(image, c.roi, self.config.crop_size, self.config.color),
                 c.roi,
                 c.score,
                 c.source,

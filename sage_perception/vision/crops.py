@@ -7,9 +7,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sage_perception.latent import Roi
+from sage_perception.core.latent import Roi
 
-COLOURS = ('rgb', 'grey')
+COLORS = ('rgb', 'gray')
 
 
 def square_roi(center: tuple[float, float], side: float, width: int, height: int) -> Roi:
@@ -34,12 +34,12 @@ def to_pixels(x: np.ndarray) -> np.ndarray:
     return np.rint(np.nan_to_num(np.moveaxis(x, -3, -1)).clip(0, 1) * 255).astype(np.uint8)
 
 
-def crop_image(image: np.ndarray, roi: Roi, size: int, colour: str = 'rgb') -> np.ndarray:
+def crop_image(image: np.ndarray, roi: Roi, size: int, color: str = 'rgb') -> np.ndarray:
     """Return the region `roi` of `image`, scaled to `size` × `size` pixels.
 
-    `image` is uint8, `[H, W, 3]` in OpenCV's order (blue, green, red) or `[H, W]` grey. The
-    result is uint8: `[size, size, 3]` in the order red, green, blue for `colour` 'rgb',
-    `[size, size]` for 'grey'. Pixels are averaged when the region shrinks and interpolated
+    `image` is uint8, `[H, W, 3]` in OpenCV's order (blue, green, red) or `[H, W]` gray. The
+    result is uint8: `[size, size, 3]` in the order red, green, blue for `color` 'rgb',
+    `[size, size]` for 'gray'. Pixels are averaged when the region shrinks and interpolated
     linearly when it grows. ValueError when the region is empty or leaves the frame.
     """
     height, width = image.shape[:2]
@@ -48,13 +48,13 @@ def crop_image(image: np.ndarray, roi: Roi, size: int, colour: str = 'rgb') -> n
         raise ValueError(f'{roi} is not a region of a frame of {width}x{height} pixels')
     if size < 1:
         raise ValueError(f'size is {size}; a crop has a side of at least 1 pixel')
-    if colour not in COLOURS:
-        raise ValueError(f'colour is {colour!r}; it is one of {", ".join(COLOURS)}')
+    if color not in COLORS:
+        raise ValueError(f'color is {color!r}; it is one of {", ".join(COLORS)}')
     region = image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
     shrinks = roi.width * roi.height > size * size
     scaled = cv2.resize(
         region, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )
-    if colour == 'rgb':
+    if color == 'rgb':
         return cv2.cvtColor(scaled, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
     return scaled if image.ndim == 2 else cv2.cvtColor(scaled, cv2.COLOR_BGR2GRAY)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from sage_perception.latent import Roi
+from sage_perception.core.latent import Roi
 
 FRAME_HEIGHT = 360
 TILE = 72
@@ -54,8 +54,8 @@ class PairView:
     high: bool
 
 
-def track_colour(track_id: int) -> tuple[int, int, int]:
-    """Return a colour (RGB) that is the same for the same track, and unlike its neighbours'."""
+def track_color(track_id: int) -> tuple[int, int, int]:
+    """Return a color (RGB) that is the same for the same track, and unlike its neighbors'."""
     hue = np.uint8([[[(track_id * 67) % 180, 170, 255]]])
     return tuple(int(v) for v in cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0])
 
@@ -66,13 +66,13 @@ def annotate(frame: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
     for tile in tiles:
         if tile.roi is None:
             continue
-        colour = track_colour(tile.track_id)
+        color = track_color(tile.track_id)
         corner = _inside(picture, tile.roi.x, tile.roi.y)
         opposite = _inside(
             picture, tile.roi.x + tile.roi.width - 1, tile.roi.y + tile.roi.height - 1
         )
-        cv2.rectangle(picture, corner, opposite, colour, 2)
-        _text(picture, f'{tile.track_id}', corner[0] + 3, max(corner[1] - 4, 12), colour, 0.5, 2)
+        cv2.rectangle(picture, corner, opposite, color, 2)
+        _text(picture, f'{tile.track_id}', corner[0] + 3, max(corner[1] - 4, 12), color, 0.5, 2)
     return picture
 
 
@@ -109,7 +109,7 @@ def _camera_row(camera: CameraView) -> np.ndarray:
         _put(row, tile.crop, x, y)
         if tile.reconstruction is not None:
             _put(row, tile.reconstruction, x, y + TILE + 2)
-        cv2.rectangle(row, (x, y), (x + TILE - 1, y + TILE - 1), track_colour(tile.track_id), 1)
+        cv2.rectangle(row, (x, y), (x + TILE - 1, y + TILE - 1), track_color(tile.track_id), 1)
         label = (
             f'{tile.track_id}' if tile.trust is None else f'{tile.track_id}  t {tile.trust:.2f}'
         )
@@ -123,13 +123,13 @@ def _pair_row(pairs: Sequence[PairView], width: int) -> np.ndarray:
     step = 2 * TILE + 3 * GAP
     for i, pair in enumerate(pairs[: (width - GAP) // step]):
         x = GAP + i * step
-        colour = AGREE if pair.high else DIFFER
+        color = AGREE if pair.high else DIFFER
         _put(row, pair.a.crop, x, BAR)
         _put(row, pair.b.crop, x + TILE + 2, BAR)
-        cv2.rectangle(row, (x - 2, BAR - 2), (x + 2 * TILE + 3, BAR + TILE + 1), colour, 2)
+        cv2.rectangle(row, (x - 2, BAR - 2), (x + 2 * TILE + 3, BAR + TILE + 1), color, 2)
         word = 'HIGH' if pair.high else 'LOW'
         text = f'{pair.a.track_id}={pair.b.track_id}  {pair.similarity:+.2f} {word}'
-        _text(row, text, x, BAR + TILE + 16, colour, 0.4)
+        _text(row, text, x, BAR + TILE + 16, color, 0.4)
     return row
 
 
@@ -150,6 +150,6 @@ def _put(picture: np.ndarray, tile: np.ndarray, x: int, y: int) -> None:
     )
 
 
-def _text(picture, text, x, y, colour, scale, thickness=1) -> None:
+def _text(picture, text, x, y, color, scale, thickness=1) -> None:
     face = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(picture, text, (int(x), int(y)), face, scale, colour, thickness, cv2.LINE_AA)
+    cv2.putText(picture, text, (int(x), int(y)), face, scale, color, thickness, cv2.LINE_AA)

@@ -33,9 +33,9 @@ EXPOSURE_S = 2.0
 """Time constant with which the background takes over a new exposure."""
 
 NOISE_FLOOR, NOISE_START, NOISE_CEILING = 1.5, 3.0, 12.0
-"""Standard deviations that a pixel is credited with: at least, at first, at most; grey levels."""
+"""Standard deviations that a pixel is credited with: at least, at first, at most; gray levels."""
 SATURATED = 250.0
-"""Grey level from which on a pixel no longer tells how bright its subject is."""
+"""Gray level from which on a pixel no longer tells how bright its subject is."""
 
 GAINS = (0.2, 5.0)
 """Smallest and largest gain of a frame; with less it is too dark, or too bright, to tell."""
@@ -49,14 +49,14 @@ REGISTRATION_ERROR = 0.1
 NEGLIGIBLE_SHIFT = 0.05
 """Shift that is not worth an interpolation."""
 FAIR_SLOPE = 4.0
-"""Slope of an edge, grey levels a pixel, above which it gets no more say in the registration."""
+"""Slope of an edge, gray levels a pixel, above which it gets no more say in the registration."""
 DOUBTED = 0.05
 """Say in the registration of a pixel that showed a mover a frame ago."""
 
 LOST_SHARE = 0.5
 """Share of the picture's details that differ above which the scene itself has changed."""
 TELLING_EDGE = 32.0
-"""Variation around a pixel, grey levels, from which on more makes it no more of a detail."""
+"""Variation around a pixel, gray levels, from which on more makes it no more of a detail."""
 LOST_S = 0.2
 """How long the scene may differ before the background is learnt anew."""
 MAX_SHIFT = 0.05
@@ -110,11 +110,11 @@ class _Comparison:
 
     shift: np.ndarray  # [2] x, y
     gain: np.ndarray  # [C, 1, 1], with offset: of the frame against the background
-    offset: np.ndarray  # [C, 1, 1] grey levels
-    white: np.ndarray  # [C, 1, 1] what the frame's white would be in the background, grey levels
+    offset: np.ndarray  # [C, 1, 1] gray levels
+    white: np.ndarray  # [C, 1, 1] what the frame's white would be in the background, gray levels
     aligned: np.ndarray  # [C, h, w] the frame in place and brightness of the background
     inside: np.ndarray  # [h, w] 1 where the frame shows the background's place, else 0
-    difference: np.ndarray  # [C, h, w] grey levels
+    difference: np.ndarray  # [C, h, w] gray levels
     square: np.ndarray  # [h, w] mean square of the difference over the channels
     noise: np.ndarray  # [h, w] what it would be without motion
     differs: np.ndarray  # [h, w] uint8, 1 where it is far more
@@ -124,18 +124,18 @@ class _Comparison:
 class MotionDetector:
     """Learns the background of a camera and finds what differs from it.
 
-    `threshold` is in standard deviations; `absorb_s` is how long something rests in front of the
-    background until it becomes part of it.
+    `threshold` is in standard deviations; `background_time_s` is how long something rests in front
+    of the background until it becomes part of it.
     """
 
-    def __init__(self, threshold: float, absorb_s: float):
+    def __init__(self, threshold: float, background_time_s: float):
         self._threshold = threshold
-        self._absorb_s = absorb_s
+        self._background_time_s = background_time_s
         self._mean: np.ndarray | None = None
 
     @property
     def background(self) -> np.ndarray | None:
-        """Return the background, float32 `[C, h, w]`, grey levels; None before any frame."""
+        """Return the background, float32 `[C, h, w]`, gray levels; None before any frame."""
         return self._mean
 
     def update(self, image: np.ndarray, dt: float) -> Motion:
@@ -191,17 +191,17 @@ class MotionDetector:
         return Motion(evidence, [], tuple(self._shift.tolist()), ready, new)
 
     def _compare(self, frame: np.ndarray, start: np.ndarray) -> _Comparison:
-        grey = _grey(self._mean)
-        shift, weight = register(_grey(frame), grey, self._believed, start)
+        gray = _gray(self._mean)
+        shift, weight = register(_gray(frame), gray, self._believed, start)
         aligned, inside = _shifted(frame, shift), _inside(frame.shape[1:], shift)
         weight *= inside
         gain, offset = photometry(aligned, self._mean, weight)
         aligned = (aligned - offset) / gain
-        aligned /= row_gain(_grey(aligned), grey, weight * self._believed)
+        aligned /= row_gain(_gray(aligned), gray, weight * self._believed)
         # What is brighter than white is white: in the frame now, or when the background was seen.
         white = (255 - offset) / gain
         difference = aligned - np.minimum(self._mean, white)
-        edges = _edges(grey)
+        edges = _edges(gray)
         noise = self._noise(gain, edges)
         square = _mean_square(difference) * inside
         differs = (square > self._threshold**2 * noise).astype(np.uint8)
@@ -227,7 +227,7 @@ class MotionDetector:
     def _search(self, frame: np.ndarray) -> np.ndarray:
         """Return the shift of a frame that is too far off for the small steps of registration."""
         window = cv2.createHanningWindow(frame.shape[:0:-1], cv2.CV_32F)
-        return np.array(cv2.phaseCorrelate(_grey(self._mean), _grey(frame), window)[0])
+        return np.array(cv2.phaseCorrelate(_gray(self._mean), _gray(frame), window)[0])
 
     def _noise(self, gain: np.ndarray, edges: np.ndarray) -> np.ndarray:
         """Return the variance to expect between the background and a frame without motion."""
@@ -255,8 +255,8 @@ class MotionDetector:
             own = labels[window] == label
             if area > LARGE_SHARE * labels.size:
                 seen = own & self._known[window]
-                before = _grey(self._mean[(slice(None), *window)])[seen]
-                now = _grey(aligned[(slice(None), *window)])[seen]
+                before = _gray(self._mean[(slice(None), *window)])[seen]
+                now = _gray(aligned[(slice(None), *window)])[seen]
                 if _correlation(before, now) > SAME_TEXTURE:
                     relit[window] |= own
                     continue
@@ -286,7 +286,7 @@ class MotionDetector:
         self._variance += rates * self._known * surprise
 
         new = ~self._known & (self._steady_s > SETTLE_S)
-        rested = foreground & (self._steady_s > self._absorb_s)
+        rested = foreground & (self._steady_s > self._background_time_s)
         left = self._ghosts(foreground & (self._steady_s > SETTLE_S))
         self._adopt(new | rested.astype(bool) | left, self._recent)
         if np.count_nonzero(self._known) > self._known.size / 2:
@@ -303,7 +303,7 @@ class MotionDetector:
             return steady.astype(bool)
         count, labels = cv2.connectedComponents(steady, ltype=cv2.CV_16U)
         outline = np.flatnonzero(cv2.dilate(steady, SQUARE3) - cv2.erode(steady, SQUARE3))
-        faded = _edges(_grey(self._mean)) - _edges(_grey(self._recent))
+        faded = _edges(_gray(self._mean)) - _edges(_gray(self._recent))
         around = cv2.dilate(labels, SQUARE3).ravel()[outline]
         left = np.bincount(around, faded.ravel()[outline], count) > 0
         left[0] = False
@@ -337,8 +337,8 @@ def register(
     rows = np.s_[::REGISTRATION_ROWS]
     dx = cv2.Sobel(mean, -1, 1, 0, scale=1 / 8)[rows].ravel()
     dy = cv2.Sobel(mean, -1, 0, 1, scale=1 / 8)[rows].ravel()
-    centred = mean[rows].ravel() - mean.mean()
-    columns = np.stack([dx, dy, centred, np.ones_like(centred)])
+    centered = mean[rows].ravel() - mean.mean()
+    columns = np.stack([dx, dy, centered, np.ones_like(centered)])
     # A few strong edges, perhaps of one mover, must not outvote the rest of the picture.
     slope = dx**2 + dy**2
     fair = believed[rows].ravel() * FAIR_SLOPE**2 / (FAIR_SLOPE**2 + slope)
@@ -348,7 +348,7 @@ def register(
     prior = np.diag([still, still, 1.0, 1e-3]) * slope.size
     middle = slope.size // 16
     shift = np.array(start, float)
-    weight = np.ones_like(centred)
+    weight = np.ones_like(centered)
     for _ in range(REGISTRATION_STEPS):
         moved = _shifted(frame[None], shift, REGISTRATION_ROWS).ravel()
         weighted = columns * (fair * weight)
@@ -376,7 +376,7 @@ def photometry(
     total = w.sum() + 1e-6
     mean_x, mean_y = x @ w / total, y @ w / total
     x, y = x - mean_x[:, None], y - mean_y[:, None]
-    flat = 4.0  # grey levels squared: a picture with less variance than this tells no gain
+    flat = 4.0  # gray levels squared: a picture with less variance than this tells no gain
     gain = ((x * y) @ w / total + flat) / ((x * x) @ w / total + flat)
     gain = np.clip(gain, *GAINS)
     return gain[:, None, None], (mean_y - gain * mean_x)[:, None, None]
@@ -387,7 +387,7 @@ def row_gain(frame: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndar
 
     A rolling shutter sees lamps that flicker as bands of rows.
     """
-    dark = 10.0**2  # grey levels squared: a row that is not brighter than this tells no gain
+    dark = 10.0**2  # gray levels squared: a row that is not brighter than this tells no gain
     seen = np.einsum('ij,ij,ij->i', weight, frame, mean)
     expected = np.einsum('ij,ij,ij->i', weight, mean, mean)
     hidden = dark * mean.shape[1]
@@ -423,18 +423,18 @@ def _mean_square(difference: np.ndarray) -> np.ndarray:
     return np.einsum('kij,kij->ij', difference, difference) / len(difference)
 
 
-def _grey(picture: np.ndarray) -> np.ndarray:
+def _gray(picture: np.ndarray) -> np.ndarray:
     """Return the mean of the channels, `[h, w]`, of a picture `[C, h, w]`."""
     return sum(picture) / len(picture)
 
 
-def _edges(grey: np.ndarray) -> np.ndarray:
-    """Return by how much a picture `[h, w]` varies around each pixel, grey levels."""
-    return cv2.dilate(grey, SQUARE3) - cv2.erode(grey, SQUARE3)
+def _edges(gray: np.ndarray) -> np.ndarray:
+    """Return by how much a picture `[h, w]` varies around each pixel, gray levels."""
+    return cv2.dilate(gray, SQUARE3) - cv2.erode(gray, SQUARE3)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Pearson's correlation of two lists of grey levels; 0 where one hardly varies."""
+    """Return Pearson's correlation of two lists of gray levels; 0 where one hardly varies."""
     if a.size < 2 or min(a.std(), b.std()) < NOISE_START:
         return 0.0
     return float(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))

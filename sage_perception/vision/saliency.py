@@ -16,10 +16,10 @@ import numpy as np
 
 SCALES = (1 / 12, 1 / 8, 1 / 5)
 """Sides of the places looked for, as shares of the picture's shorter side."""
-CENTRE_WIDTH = 0.5
+CENTER_WIDTH = 0.5
 """Standard deviation of the preference for the middle, as a share of the picture's sides."""
 FAINT = 8.0
-"""Contrast in grey levels up to which a picture has no place that stands out."""
+"""Contrast in gray levels up to which a picture has no place that stands out."""
 DULL = 0.2
 """Saliency below which a place is not worth a look."""
 KEEP = 1.3
@@ -41,10 +41,10 @@ def blob_saliency(picture: np.ndarray) -> np.ndarray:
     """Return how much a square around each pixel stands out, for each of `SCALES`.
 
     The measure is the square root of the determinant of the Hessian at the scale of the square,
-    the largest of the channels: that is in grey levels and high for a blob, but not for the edge
+    the largest of the channels: that is in gray levels and high for a blob, but not for the edge
     of a road or a roof, however strong. The middle of the picture is preferred.
 
-    `picture` is float32 `[C, h, w]`, grey levels; the result is float32 `[len(SCALES), h, w]` in
+    `picture` is float32 `[C, h, w]`, gray levels; the result is float32 `[len(SCALES), h, w]` in
     [0, 1]; the most salient place of a picture of some contrast has 1.
     """
     height, width = picture.shape[1:]
@@ -54,8 +54,8 @@ def blob_saliency(picture: np.ndarray) -> np.ndarray:
         for channel in picture:
             smooth = cv2.blur(cv2.blur(channel, (step, step)), (step, step))
             np.maximum(found, _blobness(smooth, step), out=found)
-    y = np.linspace(-0.5, 0.5, height)[:, None] / CENTRE_WIDTH
-    x = np.linspace(-0.5, 0.5, width) / CENTRE_WIDTH
+    y = np.linspace(-0.5, 0.5, height)[:, None] / CENTER_WIDTH
+    x = np.linspace(-0.5, 0.5, width) / CENTER_WIDTH
     found = maps * np.exp(-(x**2 + y**2) / 2).astype(np.float32)
     return found / max(float(found.max()), FAINT)
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sage_perception.latent import Roi
+from sage_perception.core.latent import Roi
 
-SMALLEST, LARGEST = 32, 140  # px, the longer side of an object
+MIN_SIDE_PX, MAX_ABS = 32, 140  # px, the longer side of an object
 GAP = 24  # px that at least lie between two objects; more than they approach between PATH_SAMPLES
 OVERHANG = 0.25  # part of an object's extent by which its path may leave the frame
 PATH_SAMPLES = 960  # instants of a period at which paths are checked
@@ -31,7 +31,7 @@ MAX_SIDE = 4096  # px, of a frame
 class TrackedObject:
     """Where one object is at one instant.
 
-    `roi` bounds the part inside the frame. `velocity` is that of the centre, pixels a second (x to
+    `roi` bounds the part inside the frame. `velocity` is that of the center, pixels a second (x to
     the right, y down). `visible` is the part of the object's bounding box that lies inside the
     frame, in [0, 1]; objects never cover each other.
     """
@@ -77,7 +77,7 @@ class SyntheticWorld:
     never stand still, and overhang the frame's edge by a quarter of their size at most.
 
     `period_s` is the time after which the motion repeats, seconds. `background` is 'textured' or
-    'plain' (mid grey). `noise` is the standard deviation of the pixel noise in grey levels.
+    'plain' (mid gray). `noise` is the standard deviation of the pixel noise in gray levels.
     `flicker` in [0, 1] disturbs the picture without motion: the brightness swings by that factor,
     and rain-like bright streaks fall, 400 of them a frame at 1.
 
@@ -96,8 +96,10 @@ class SyntheticWorld:
         flicker: float = 0.0,
     ):
         _check(seed >= 0, 'seed', seed, 'at least 0')
-        _check(SMALLEST <= width <= MAX_SIDE, 'width', width, f'in [{SMALLEST}, {MAX_SIDE}]')
-        _check(SMALLEST <= height <= MAX_SIDE, 'height', height, f'in [{SMALLEST}, {MAX_SIDE}]')
+        _check(MIN_SIDE_PX <= width <= MAX_SIDE, 'width', width, f'in [{MIN_SIDE_PX}, {MAX_SIDE}]')
+        _check(
+            MIN_SIDE_PX <= height <= MAX_SIDE, 'height', height, f'in [{MIN_SIDE_PX}, {MAX_SIDE}]'
+        )
         _check(objects >= 0, 'objects', objects, 'at least 0')
         _check(0 < period_s < math.inf, 'period_s', period_s, 'positive')
         _check(background in ('textured', 'plain'), 'background', background, 'textured or plain')
@@ -155,8 +157,8 @@ class SyntheticWorld:
     def _rain(self, picture: np.ndarray, rng) -> None:
         for _ in range(round(400 * self.flicker)):
             x, y = int(rng.integers(self.width)), int(rng.integers(self.height))
-            length, grey = int(rng.integers(5, 14)), int(rng.integers(170, 250))
-            cv2.line(picture, (x, y), (x + length // 4, y + length), (grey, grey, grey), 1)
+            length, gray = int(rng.integers(5, 14)), int(rng.integers(170, 250))
+            cv2.line(picture, (x, y), (x + length // 4, y + length), (gray, gray, gray), 1)
 
     def _add_noise(self, picture: np.ndarray, rng) -> None:
         if self._noise is None:
@@ -195,8 +197,8 @@ def _place(rng, frame: np.ndarray, objects: int) -> tuple[list[np.ndarray], list
 
 
 def _candidate(rng, frame: np.ndarray, scale: float) -> tuple[np.ndarray, _Path]:
-    largest = max(min(LARGEST, frame.min() / 3) * scale, SMALLEST)
-    size = np.full(2, rng.uniform(SMALLEST, largest))
+    largest = max(min(MAX_ABS, frame.min() / 3) * scale, MIN_SIDE_PX)
+    size = np.full(2, rng.uniform(MIN_SIDE_PX, largest))
     size[rng.integers(2)] *= rng.uniform(0.6, 1)
     size = np.round(size)
     reach = frame / 2 + (OVERHANG - 0.5) * size
@@ -239,7 +241,7 @@ def _background(rng, width: int, height: int, kind: str) -> np.ndarray:
 
 def _sprite(rng, size: np.ndarray, identity: int) -> _Sprite:
     width, height = (int(side) for side in size)
-    # Hues a golden angle apart: neighbours in number differ most.
+    # Hues a golden angle apart: neighbors in number differ most.
     hue = int((identity * 0.618 + rng.uniform(0, 0.1)) % 1 * 180)
     light = (np.uint8([[[hue, 200, 235]]]), np.uint8([[[(hue + 30) % 180, 160, 70]]]))
     first, second = (cv2.cvtColor(c, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32) for c in light)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which blob of this frame is which blob of the frames before.
 
-Each track is a constant-velocity Kalman filter on the centre of its box; detections are assigned
+Each track is a constant-velocity Kalman filter on the center of its box; detections are assigned
 to predictions by the Hungarian method (Bewley et al., "SORT", 2016). A blob that breaks into
 pieces keeps its track, and blobs that melt into one another keep theirs.
 """
@@ -29,7 +29,7 @@ SIZE_S = 0.3
 TWINS_S = 1.0
 """How long two tracks share a blob before the younger one is given up, seconds."""
 POSITION = (3.0, 0.03)
-"""Standard deviation of a detection's centre: pixels, and share of its longer side."""
+"""Standard deviation of a detection's center: pixels, and share of its longer side."""
 JERKINESS = 8000.0
 """Spectral density of the acceleration of what is tracked, px²/s³."""
 SPEED = 150.0
@@ -78,7 +78,7 @@ class Track:
 
     @property
     def box(self) -> Box:
-        """Return the box around the estimated centre."""
+        """Return the box around the estimated center."""
         return (
             self.x - self.width / 2,
             self.y - self.height / 2,
@@ -106,7 +106,7 @@ class Track:
         self.missed_s += dt
 
     def correct(self, x: float, y: float) -> None:
-        """Pull the track towards a measured centre."""
+        """Pull the track towards a measured center."""
         noise = POSITION[0] ** 2 + (POSITION[1] * max(self.width, self.height)) ** 2
         p, c, v = self.covariance
         k, l = p / (p + noise), c / (p + noise)
@@ -233,7 +233,7 @@ def _contains(box: Box, x: float, y: float) -> bool:
 
 
 def _clamp(center: float, low: float, high: float, side: float) -> float:
-    """Return the centre nearest to `center` at which `side` fits between `low` and `high`."""
+    """Return the center nearest to `center` at which `side` fits between `low` and `high`."""
     if high - low <= side:
         return (low + high) / 2
     return min(max(center, low + side / 2), high - side / 2)

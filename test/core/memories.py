@@ -4,9 +4,9 @@
 
 import numpy as np
 
-from sage_perception.latent import Latent, ModelId, Roi, Telemetry
-from sage_perception.memory import Entry, Snarc, Space
-from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.memory import MemoryRecord, Snarc, Space
 
 DIM = 16
 MODEL = ModelId('small', '1', bytes(range(32)))
@@ -43,7 +43,7 @@ def lct(number=0, z=None, *, at_s=0.0, entity='cam0', track=1, model=MODEL, **mo
 
 def entry(number=0, z=None, salience=0.5, **more):
     """Return an entry of such an LCT."""
-    return Entry(lct(number, z, **more), Snarc(novelty=salience))
+    return MemoryRecord(lct(number, z, **more), Snarc(novelty=salience))
 
 
 def numbers(hits):

@@ -12,9 +12,9 @@ def scene(seed, side):
     ramp = np.linspace(*rng.uniform(40, 215, 2), side)
     image = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (side, side, 3)), np.uint8)
     for _ in range(12):
-        centre = tuple(int(v) for v in rng.integers(0, side, 2))
-        colour = tuple(float(v) for v in rng.uniform(0, 255, 3))
-        cv2.circle(image, centre, int(rng.integers(4, 30)), colour, -1, cv2.LINE_AA)
+        center = tuple(int(v) for v in rng.integers(0, side, 2))
+        color = tuple(float(v) for v in rng.uniform(0, 255, 3))
+        cv2.circle(image, center, int(rng.integers(4, 30)), color, -1, cv2.LINE_AA)
     return (image + rng.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8)
 
 

@@ -10,18 +10,28 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from thumbnails import Thumbnails
 
-from sage_perception.latent import Latent, ModelId, Roi, Telemetry
-from sage_perception.trust import LCT, Arbiter, TrustStore, probes, sign
+from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.core.lct import Operation, Provenance
+from sage_perception.trust import LCT, Arbiter, TrustStore, sign
 from sage_perception.trust.arbiter import EXPECTED_TRUST, Frame
-from sage_perception.trust.canonical import Wire
-from sage_perception.trust.compatibility import Level, Listener
-from sage_perception.trust.fusion import ALONE_TRUST
-from sage_perception.trust.geometry import Relation
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import Operation, Provenance, Refusal, find_break, find_fault
+from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility.estimator import CompatibilityEstimator, Level
+from sage_perception.trust.fusion.fusion import ALONE_TRUST
+from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.reputation import Reputation
-from sage_perception.trust.screening import Budget, Ration, Sieve
-from sage_perception.trust.statements import Announcement, ProbeSet, sign_statement
+from sage_perception.trust.security.admission import (
+    PublisherQuota,
+    PublisherRateLimiter,
+    TokenBucket,
+)
+from sage_perception.trust.security.announcements import (
+    ModelAnnouncement,
+    ProbeSet,
+    sign_announcement,
+)
+from sage_perception.trust.security.canonical import Wire
+from sage_perception.trust.security.keys import public_bytes
+from sage_perception.trust.security.rejection import RejectionReason, find_break, find_fault
 
 SECOND = 10**9
 NOW = 1000 * SECOND
@@ -49,11 +59,11 @@ class Camera:
     def statement(self, kind, *said, **rest):
         self.sequence += 1
         statement = kind(self.entity, self.sequence, self.model.id, *said, **rest)
-        return sign_statement(statement, self.key) if self.key else statement
+        return sign_announcement(statement, self.key) if self.key else statement
 
     def announcement(self):
         mean = np.float32(self.model.latent_mean)
-        return self.statement(Announcement, mean, np.ones_like(mean))
+        return self.statement(ModelAnnouncement, mean, np.ones_like(mean))
 
     def probes(self, latents=None):
         if latents is None:
@@ -144,7 +154,7 @@ def test_another_language_is_refused_until_it_can_be_translated(arbiter):
     ours, theirs = Camera('cam0'), Camera('cam1', TURNED)
     introduce(arbiter, ours)
     assert arbiter.meet('cam1', theirs.announcement()) is None
-    assert arbiter.hear('cam1', theirs.lct(THINGS[0])) is Refusal.NOT_MEASURED
+    assert arbiter.hear('cam1', theirs.lct(THINGS[0])) is RejectionReason.NOT_MEASURED
     assert arbiter.report('cam1').level is Level.UNKNOWN
     heard = introduce(arbiter, theirs)
     assert heard.before.compression_trust < 0.5 < 0.99 < heard.trust.compression_trust
@@ -188,7 +198,7 @@ def test_fewer_dimensions_are_translated_with_the_trust_that_is_left(arbiter):
 def test_who_speaks_noise_is_refused_and_the_report_says_so(arbiter):
     camera = Camera('cam1', TURNED)
     introduce(arbiter, camera, np.float32(RNG.standard_normal((probes.COUNT, 48))))
-    assert arbiter.hear('cam1', camera.lct(THINGS[0])) is Refusal.INCOMPATIBLE
+    assert arbiter.hear('cam1', camera.lct(THINGS[0])) is RejectionReason.INCOMPATIBLE
     report = arbiter.report('cam1')
     assert (report.level, report.accepted, report.refused) == (Level.NONE, 0, 1)
     assert report.reason.startswith('refused')
@@ -202,16 +212,16 @@ def test_the_same_fingerprint_is_believed_until_its_probes_say_otherwise(arbiter
     assert math.isnan(arbiter.report('cam1').compression_trust)
     heard = introduce(arbiter, camera, np.float32(dead(probes.probe_latents(OWN))))
     assert not heard.calibrated, 'one fingerprint is one latent space'
-    assert arbiter.hear('cam1', camera.lct(THINGS[0])) is Refusal.INCOMPATIBLE
+    assert arbiter.hear('cam1', camera.lct(THINGS[0])) is RejectionReason.INCOMPATIBLE
 
 
 def test_a_map_is_dropped_with_the_model_that_it_was_for(arbiter):
     camera = Camera('cam1', TURNED)
     introduce(arbiter, camera)
     camera.model = Thumbnails(name='turned again', turn=TURNED.turn[::-1].copy())
-    assert arbiter.hear('cam1', camera.lct(THINGS[0])) is Refusal.WRONG_MODEL
+    assert arbiter.hear('cam1', camera.lct(THINGS[0])) is RejectionReason.WRONG_MODEL
     assert arbiter.meet('cam1', camera.announcement()) is None
-    assert arbiter.hear('cam1', camera.lct(THINGS[0])) is Refusal.NOT_MEASURED
+    assert arbiter.hear('cam1', camera.lct(THINGS[0])) is RejectionReason.NOT_MEASURED
     assert arbiter.report('cam1').level is Level.UNKNOWN
     introduce(arbiter, camera)
     assert isinstance(arbiter.hear('cam1', camera.lct(THINGS[0])), LCT)
@@ -219,8 +229,10 @@ def test_a_map_is_dropped_with_the_model_that_it_was_for(arbiter):
 
 def test_what_was_measured_before_is_not_measured_again_unless_asked(tmp_path, monkeypatch):
     measured = []
-    hear = Listener.hear
-    monkeypatch.setattr(Listener, 'hear', lambda *a, **k: measured.append(1) or hear(*a, **k))
+    hear = CompatibilityEstimator.hear
+    monkeypatch.setattr(
+        CompatibilityEstimator, 'hear', lambda *a, **k: measured.append(1) or hear(*a, **k)
+    )
     arbiter = Arbiter(CAMERAS, OWN, cache=tmp_path)
     cameras = [Camera('cam1', TURNED), Camera('cam2', TURNED)]
     for camera in cameras:
@@ -228,7 +240,7 @@ def test_what_was_measured_before_is_not_measured_again_unless_asked(tmp_path, m
     assert len(measured) == 1
     (file,) = tmp_path.iterdir()
     written = file.stat().st_mtime_ns
-    arbiter.measure('cam1', afresh=True)
+    arbiter.measure('cam1', force=True)
     assert len(measured) == 2
     assert file.stat().st_mtime_ns > written
     # A new start has the map on disk.
@@ -267,20 +279,23 @@ def test_latents_of_absurd_scale_do_no_harm(arbiter, scale):
     if arbiter.present('cam1', camera.probes(latents)) is None:
         arbiter.measure('cam1')
     said = arbiter.hear('cam1', camera.lct(THINGS[0], mean=np.full(48, 9e3, np.float32)))
-    assert said in (Refusal.OUT_OF_RANGE, Refusal.NOT_MEASURED)
+    assert said in (RejectionReason.OUT_OF_RANGE, RejectionReason.NOT_MEASURED)
 
 
 def test_statistics_and_latents_of_other_dimensions_than_the_model_has_are_refused(arbiter):
     camera = Camera('cam1')
     few = np.ones(16, np.float32)
-    assert arbiter.meet('cam1', camera.statement(Announcement, few, few)) is Refusal.DIMENSION
+    assert (
+        arbiter.meet('cam1', camera.statement(ModelAnnouncement, few, few))
+        is RejectionReason.DIMENSION
+    )
     short = camera.lct(THINGS[0], mean=few, log_var=few)
-    assert arbiter.hear('cam1', short) is Refusal.DIMENSION
+    assert arbiter.hear('cam1', short) is RejectionReason.DIMENSION
     other = Camera('cam1', TURNED)
     introduce(arbiter, other)
-    assert arbiter.meet('cam1', other.statement(Announcement, few, few)) is None
+    assert arbiter.meet('cam1', other.statement(ModelAnnouncement, few, few)) is None
     short = other.lct(THINGS[0], mean=few, log_var=few)
-    assert arbiter.hear('cam1', short) is Refusal.DIMENSION
+    assert arbiter.hear('cam1', short) is RejectionReason.DIMENSION
 
 
 # Packed latents
@@ -298,7 +313,7 @@ def test_what_is_packed_is_unpacked_after_it_was_judged(guarded):
         unpacked.append(latent)
         return replace(latent, mean=whole.latent.mean)
 
-    assert arbiter.hear('cam0', packed, wire, unpack) is Refusal.BAD_SIGNATURE
+    assert arbiter.hear('cam0', packed, wire, unpack) is RejectionReason.BAD_SIGNATURE
     assert not unpacked
     signed = sign(packed, KEYS['cam0'], wire)
     assert np.array_equal(
@@ -309,7 +324,7 @@ def test_what_is_packed_is_unpacked_after_it_was_judged(guarded):
     def no_latent(latent):
         raise ValueError('no latent')
 
-    assert arbiter.hear('cam0', later, wire, no_latent) is Refusal.MALFORMED
+    assert arbiter.hear('cam0', later, wire, no_latent) is RejectionReason.MALFORMED
     screen = arbiter.screen('cam0')
     assert (screen.accepted, screen.refused) == (1, 2)
 
@@ -320,10 +335,10 @@ def test_what_is_packed_is_unpacked_after_it_was_judged(guarded):
 def test_with_signatures_each_topic_is_for_its_own_entity(guarded):
     arbiter, (zero, one, _) = guarded
     assert isinstance(arbiter.hear('cam0', zero.lct(THINGS[0])), LCT)
-    assert arbiter.hear('cam0', one.lct(THINGS[0])) is Refusal.WRONG_ENTITY
-    assert arbiter.meet('cam0', one.announcement()) is Refusal.WRONG_ENTITY
-    assert arbiter.present('cam0', one.probes()) is Refusal.WRONG_ENTITY
-    assert arbiter.screen('cam0').reasons == {Refusal.WRONG_ENTITY: 1}
+    assert arbiter.hear('cam0', one.lct(THINGS[0])) is RejectionReason.WRONG_ENTITY
+    assert arbiter.meet('cam0', one.announcement()) is RejectionReason.WRONG_ENTITY
+    assert arbiter.present('cam0', one.probes()) is RejectionReason.WRONG_ENTITY
+    assert arbiter.screen('cam0').reasons == {RejectionReason.WRONG_ENTITY: 1}
 
 
 def test_an_entity_of_another_name_speaks_where_it_is_said_to():
@@ -342,14 +357,14 @@ def test_statements_are_believed_as_lcts_are(guarded):
         (camera.announcement(), forger.announcement(), arbiter.meet),
         (camera.probes(), forger.probes(), arbiter.present),
     ):
-        assert take('cam0', forged) is Refusal.BAD_SIGNATURE
-        assert take('cam0', replace(good, signature=b'')) is Refusal.UNSIGNED
+        assert take('cam0', forged) is RejectionReason.BAD_SIGNATURE
+        assert take('cam0', replace(good, signature=b'')) is RejectionReason.UNSIGNED
         assert take('cam0', good) is None
         assert take('cam0', good) is None, 'latched topics say it again'
     new = camera.announcement()
     old = replace(new, sequence=0)
     assert arbiter.meet('cam0', new) is None
-    assert arbiter.meet('cam0', sign_statement(old, KEYS['cam0'])) is Refusal.SEQUENCE
+    assert arbiter.meet('cam0', sign_announcement(old, KEYS['cam0'])) is RejectionReason.SEQUENCE
 
 
 def test_a_robot_alone_needs_no_names(arbiter):
@@ -389,7 +404,9 @@ def test_the_primary_goes_on_with_whoever_is_there(guarded):
     assert look(arbiter, zero, THINGS[:1], NOW + SECOND) == []
     (moment,) = arbiter.expire(NOW + 2 * SECOND)
     alone = moment.fused[0]
-    assert alone.trust == pytest.approx(0.8 * ALONE_TRUST * arbiter.standing('cam0'), rel=0.01)
+    assert alone.trust == pytest.approx(
+        0.8 * ALONE_TRUST * arbiter.camera_weight('cam0'), rel=0.01
+    )
     assert arbiter.alone == 1
 
 
@@ -402,7 +419,7 @@ def test_one_camera_is_answered_at_once():
 
 
 def test_what_geometry_rules_out_is_not_matched():
-    shifted = Relation(np.array([[1.0, 0, -50], [0, 1, 0], [0, 0, 1]]), True, 5.0)
+    shifted = CameraGeometry(np.array([[1.0, 0, -50], [0, 1, 0], [0, 0, 1]]), True, 5.0)
     arbiter = Arbiter(CAMERAS[:2], OWN, relations={'cam1': shifted})
     here, there = Roi(100, 40, 20, 20), Roi(50, 40, 20, 20)
     zero, one = (Camera(name) for name in CAMERAS[:2])
@@ -440,22 +457,22 @@ def test_nobody_can_take_the_reputation_of_one_that_signs(guarded):
     spoilt = replace(good, latent=replace(good.latent, mean=good.latent.mean * np.nan))
     forged = [sign(replace(spoilt, id=bytes([n]) * 16), KEYS['mallory']) for n in range(5)]
     for lct in forged:
-        assert arbiter.hear('cam0', lct) is Refusal.NOT_FINITE
+        assert arbiter.hear('cam0', lct) is RejectionReason.NOT_FINITE
     assert arbiter.hear('cam0', good) is good
-    assert arbiter.hear('cam0', good) is Refusal.SEQUENCE
-    arbiter.refuse('cam0', Refusal.MALFORMED)
+    assert arbiter.hear('cam0', good) is RejectionReason.SEQUENCE
+    arbiter.refuse('cam0', RejectionReason.MALFORMED)
     assert reputation(arbiter) == before
     # Its own nonsense is its own fault.
     own = replace(spoilt, sequence=99, id=b'i' * 16)
     for _ in range(3):
-        assert arbiter.hear('cam0', sign(own, KEYS['cam0'])) is Refusal.NOT_FINITE
+        assert arbiter.hear('cam0', sign(own, KEYS['cam0'])) is RejectionReason.NOT_FINITE
     assert reputation(arbiter) == before * (1 - Reputation.LOSS), 'once, however often it is said'
 
 
 def test_who_has_lost_its_reputation_is_heard_but_not_fused_until_it_is_earned_again(arbiter):
     cameras = [Camera(name) for name in CAMERAS[:2]]
     for _ in range(10):
-        arbiter.refuse('cam1', Refusal.MALFORMED)
+        arbiter.refuse('cam1', RejectionReason.MALFORMED)
     assert arbiter.suspects('cam1')
     assert reputation(arbiter, 'cam1') == Reputation.FLOOR
 
@@ -467,7 +484,7 @@ def test_who_has_lost_its_reputation_is_heard_but_not_fused_until_it_is_earned_a
     moment = together(1)
     assert len(moment.pairings[0].matches) == 4
     assert {len(lct.provenance) for lct in moment.fused} == {2}
-    assert arbiter.vouches('cam1', 4), 'who knows whose fault it was'
+    assert arbiter.may_forward('cam1', 4), 'who knows whose fault it was'
     frames = next(n for n in range(2, 200) if len(together(n).fused[0].provenance) == 3)
     assert frames > 20, 'slow to earn'
 
@@ -476,13 +493,13 @@ def test_who_has_lost_its_reputation_and_has_a_key_is_not_vouched_for(guarded):
     arbiter, cameras = guarded
     for n in range(2):
         nonsense = replace(cameras[0].lct(THINGS[0]), trust=7.0)
-        assert arbiter.hear('cam0', sign(nonsense, KEYS['cam0'])) is Refusal.OUT_OF_RANGE
-        assert arbiter.vouches('cam0', 1) == (n < 1)
+        assert arbiter.hear('cam0', sign(nonsense, KEYS['cam0'])) is RejectionReason.OUT_OF_RANGE
+        assert arbiter.may_forward('cam0', 1) == (n < 1)
     assert arbiter.suspects('cam0')
     assert [arbiter.withheld(camera) for camera in CAMERAS] == [1, 0, 0]
     for _ in range(120):
         look(arbiter, cameras[0], THINGS)
-    assert arbiter.vouches('cam0', 1), 'it is heard, and earns it again'
+    assert arbiter.may_forward('cam0', 1), 'it is heard, and earns it again'
 
 
 def test_one_that_sees_what_no_other_does_loses_less_than_one_that_lies(guarded):
@@ -521,28 +538,28 @@ def flood(sieve, publisher, count=1000):
 
 def test_a_flood_costs_no_more_than_its_budget_however_many_it_comes_as():
     clock = Clock()
-    sieve = Sieve(clock)
+    sieve = PublisherRateLimiter(clock)
     looked = sum(flood(sieve, bytes([n]), 50) for n in range(100))
-    assert looked == Budget.BURST
+    assert looked == TokenBucket.BURST
     clock.now += 1.0
-    assert flood(sieve, b'another') == Budget.RATE
+    assert flood(sieve, b'another') == TokenBucket.RATE
 
 
 def test_who_was_believed_is_not_held_up_by_the_flood_of_others():
-    sieve = Sieve(Clock())
+    sieve = PublisherRateLimiter(Clock())
     sieve.note(b'honest', believed=True)
     flood(sieve, b'hostile')
     assert sieve.admits(b'honest')
     assert not sieve.admits(b'hostile')
     assert not sieve.admits(b'new'), 'until there is some budget left'
-    assert flood(sieve, b'honest') == Budget.BURST, 'whoever floods'
+    assert flood(sieve, b'honest') == TokenBucket.BURST, 'whoever floods'
 
 
 def test_a_flood_of_publishers_that_are_believed_fills_no_memory():
-    sieve = Sieve(Clock())
+    sieve = PublisherRateLimiter(Clock())
     for n in range(1000):
         sieve.note(n.to_bytes(2, 'big'), believed=True)
-    assert len(sieve._known) == Sieve.KNOWN
+    assert len(sieve._known) == PublisherRateLimiter.KNOWN
 
 
 def heard_of(ration, publisher, count=100):
@@ -552,27 +569,30 @@ def heard_of(ration, publisher, count=100):
 
 def test_who_says_once_what_it_has_to_say_is_heard_whatever_others_say():
     clock = Clock()
-    ration = Ration(clock)
-    assert heard_of(ration, b'hostile') == Ration.BURST
+    ration = PublisherQuota(clock)
+    assert heard_of(ration, b'hostile') == PublisherQuota.BURST
     assert ration.admits(b'honest')
     clock.now += 10
-    assert heard_of(ration, b'hostile') == Ration.RATE * 10
-    assert heard_of(ration, b'honest') == Ration.BURST
+    assert heard_of(ration, b'hostile') == PublisherQuota.RATE * 10
+    assert heard_of(ration, b'honest') == PublisherQuota.BURST
 
 
 def test_a_flood_of_publishers_has_a_ration_too_and_fills_no_memory():
     clock = Clock()
-    ration = Ration(clock)
+    ration = PublisherQuota(clock)
     names = [n.to_bytes(2, 'big') for n in range(1000)]
-    assert sum(heard_of(ration, name) for name in names) == (Ration.MOST + 1) * Ration.BURST
-    assert len(ration._budgets) == Ration.MOST
+    assert (
+        sum(heard_of(ration, name) for name in names)
+        == (PublisherQuota.MOST + 1) * PublisherQuota.BURST
+    )
+    assert len(ration._budgets) == PublisherQuota.MOST
     # Who has been silent since then no longer keeps others out.
-    clock.now += Ration.BURST / Ration.RATE
-    assert heard_of(ration, b'new') == Ration.BURST
+    clock.now += PublisherQuota.BURST / PublisherQuota.RATE
+    assert heard_of(ration, b'new') == PublisherQuota.BURST
     assert len(ration._budgets) == 1
 
 
 def test_a_model_without_a_name_is_none(arbiter):
     camera = Camera('cam0')
     said = replace(camera.announcement(), model=ModelId())
-    assert arbiter.meet('cam0', said) is Refusal.UNKNOWN_MODEL
+    assert arbiter.meet('cam0', said) is RejectionReason.UNKNOWN_MODEL

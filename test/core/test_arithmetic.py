@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.models.arithmetic import LEAST, RECENT, analogy, extrapolate, interpolate
+from sage_perception.models.latent_ops import LEAST, RECENT, analogy, extrapolate, interpolate
 
 SEEDS = st.integers(0, 2**32 - 1)
 METHODS = ('process', 'velocity')

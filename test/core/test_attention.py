@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sage_perception.core.frame import CropSource
 from sage_perception.vision.attention import AttentionConfig, MotionAttention
-from sage_perception.vision.frame import CropSource
 from sage_perception.vision.saliency import InhibitionOfReturn
 from sage_perception.vision.synthetic import SyntheticWorld
 
 FPS = 30
-# Six places that stand out from a grey wall, of sizes that attention looks for.
+# Six places that stand out from a gray wall, of sizes that attention looks for.
 PLACES = ((120, 100), (320, 90), (520, 110), (130, 360), (330, 380), (510, 350))
 
 NOISE = np.random.default_rng(0).normal(0, 2, (544, 704, 3)).round().astype(np.int16)
@@ -45,7 +45,7 @@ def movers(crops):
 
 
 def covers(roi, thing):
-    """At least 60 % of the thing, and its centre."""
+    """At least 60 % of the thing, and its center."""
     across = min(roi.x + roi.width, thing.x + thing.width) - max(roi.x, thing.x)
     down = min(roi.y + roi.height, thing.y + thing.height) - max(roi.y, thing.y)
     x, y = thing.center
@@ -298,26 +298,26 @@ def test_frames_that_come_late_or_twice_do_no_harm():
 @given(
     height=st.integers(16, 300),
     width=st.integers(16, 300),
-    grey=st.booleans(),
-    colour=st.sampled_from(['rgb', 'grey']),
+    gray=st.booleans(),
+    color=st.sampled_from(['rgb', 'gray']),
     seed=st.integers(0, 99),
 )
-def test_regions_lie_inside_frames_of_any_size(height, width, grey, colour, seed):
+def test_regions_lie_inside_frames_of_any_size(height, width, gray, color, seed):
     rng = np.random.default_rng(seed)
-    config = AttentionConfig(colour=colour, crop_size=16, saliency_weight=0.5, min_roi_px=8)
+    config = AttentionConfig(color=color, crop_size=16, saliency_weight=0.5, min_roi_px=8)
     attention = MotionAttention(config)
     scene = cv2.resize(rng.integers(0, 255, (6, 6), np.uint8), (width, height))
     for index in range(24):
         image = np.clip(scene + rng.normal(0, 2, scene.shape), 0, 255).astype(np.uint8)
         # Something that runs across and out of the frame.
         cv2.circle(image, (width * index // 20, height // 2), max(height // 5, 3), 255, -1)
-        image = image if grey else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        image = image if gray else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         for crop in attention.attend(image, index / 20):
             roi = crop.roi
             assert roi.width == roi.height > 0
             assert 0 <= roi.x <= width - roi.width
             assert 0 <= roi.y <= height - roi.height
-            assert crop.image.shape == ((16, 16, 3) if colour == 'rgb' else (16, 16))
+            assert crop.image.shape == ((16, 16, 3) if color == 'rgb' else (16, 16))
 
 
 @pytest.mark.parametrize(
@@ -339,11 +339,11 @@ def test_what_is_no_frame_is_refused_in_a_line(image, stamp, named):
 
 
 def wall(index):
-    """A grey wall with six coloured disks that do not move."""
+    """A gray wall with six colored disks that do not move."""
     image = np.full((480, 640, 3), 120, np.uint8)
     for number, place in enumerate(PLACES):
-        colour = [(30, 30, 220), (220, 60, 30), (30, 210, 30)][number % 3]
-        cv2.circle(image, place, 26, colour, -1)
+        color = [(30, 30, 220), (220, 60, 30), (30, 210, 30)][number % 3]
+        cv2.circle(image, place, 26, color, -1)
     # A window of a bank: a million normal numbers a frame would take longer than attention.
     left, top = np.random.default_rng(index).integers(0, 64, 2)
     return cv2.add(image, NOISE[top : top + 480, left : left + 640], dtype=cv2.CV_8U)
@@ -443,10 +443,10 @@ def test_every_field_of_the_configuration_describes_itself():
         ('crop_size', 64.0, 'crop_size is 64.0; it is a whole number'),
         ('max_crops', 0, r'max_crops is 0; .*\[1, 24\]'),
         ('max_crops', True, 'max_crops is True'),
-        ('colour', 'bgr', "colour is 'bgr'; it is one of rgb, grey"),
+        ('color', 'bgr', "color is 'bgr'; it is one of rgb, gray"),
         ('threshold', 1.0, r'threshold is 1.0; .*\[2.0, 50.0\]'),
         ('threshold', math.nan, 'threshold is nan'),
-        ('absorb_s', '3', "absorb_s is '3'; it is a number"),
+        ('background_time_s', '3', "background_time_s is '3'; it is a number"),
         ('saliency_weight', 1.5, r'saliency_weight is 1.5; .*\[0.0, 1.0\]'),
         ('inhibition', -0.1, 'inhibition is -0.1'),
         ('min_roi_px', 500, 'min_roi_px is 500; it is at most max_roi_px, 480'),

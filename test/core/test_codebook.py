@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from vector_quantize_pytorch import ResidualVQ
 
-from sage_perception.models import ModelError, artefact, load_codec
-from sage_perception.models.codebook import CODEBOOK, Codebook, installed, read, write
+from sage_perception.codecs.codebook import CODEBOOK, Codebook, installed, read, write
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.models import ModelError, load_codec
+from sage_perception.models import artifact as artifact
 from sage_perception.models.registry import available
-from sage_perception.models.wire import Form, Packer
 from sage_perception.training import codebook as training
 
 SPACE = bytes(range(32))
@@ -42,24 +43,24 @@ def folder(tmp_path):
     config = {'input_channels': 3, 'img_size': 64, 'latent_dim': 8}
     tensors = {
         'encoder.weight': np.ones((8, 3), np.float32),
-        artefact.LATENT_MEAN: np.zeros(8, np.float32),
-        artefact.LATENT_STD: np.ones(8, np.float32),
+        artifact.LATENT_MEAN: np.zeros(8, np.float32),
+        artifact.LATENT_STD: np.ones(8, np.float32),
     }
-    save_file(tensors, tmp_path / artefact.WEIGHTS)
+    save_file(tensors, tmp_path / artifact.WEIGHTS)
     tree = {
         'name': 'small',
         'version': '1',
         'family': 'tinyvae',
         'config': config,
-        'fingerprint': artefact.fingerprint('tinyvae', config, tensors).hex(),
-        'files': {artefact.WEIGHTS: artefact.file_sha256(tmp_path / artefact.WEIGHTS)},
+        'fingerprint': artifact.fingerprint('tinyvae', config, tensors).hex(),
+        'files': {artifact.WEIGHTS: artifact.file_sha256(tmp_path / artifact.WEIGHTS)},
     }
-    (tmp_path / artefact.CONFIG).write_text(yaml.safe_dump(tree))
+    (tmp_path / artifact.CONFIG).write_text(yaml.safe_dump(tree))
     return tmp_path
 
 
 def of_model(folder, book):
-    return Codebook(book.levels, artefact.read(folder).id.fingerprint)
+    return Codebook(book.levels, artifact.read(folder).id.fingerprint)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 20), st.integers(1, 6))
@@ -176,12 +177,12 @@ def test_a_codebook_comes_back_from_the_folder_of_its_model(folder):
     write(folder, of_model(folder, random_book(seed=4)))
     assert read(folder).digest != book.digest
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [artefact.CONFIG, artefact.WEIGHTS, CODEBOOK]
+        [artifact.CONFIG, artifact.WEIGHTS, CODEBOOK]
     )
 
 
 def test_the_codebook_of_an_installed_model_is_that_of_its_latent_space():
-    model = artefact.read(available()['tinyvae']).id
+    model = artifact.read(available()['tinyvae']).id
     assert installed(model).fingerprint == model.fingerprint
     assert installed(replace(model, fingerprint=bytes(32))) is None
     assert installed(replace(model, name='elsewhere')).digest == installed(model).digest
@@ -220,11 +221,11 @@ def test_a_damaged_codebook_is_refused(folder):
         read(folder)
 
 
-def clusters(seed, count, centres, dim=6, spread=0.1):
-    """Return latents around `centres` points of space, and nearer or farther from the origin."""
+def clusters(seed, count, centers, dim=6, spread=0.1):
+    """Return latents around `centers` points of space, and nearer or farther from the origin."""
     rng = np.random.default_rng(seed)
-    middle = 2 * np.random.default_rng(centres).normal(size=(centres, dim))
-    z = middle[rng.integers(centres, size=count)] + spread * rng.normal(size=(count, dim))
+    middle = 2 * np.random.default_rng(centers).normal(size=(centers, dim))
+    z = middle[rng.integers(centers, size=count)] + spread * rng.normal(size=(count, dim))
     return z.astype(np.float32)
 
 
@@ -255,12 +256,12 @@ def test_a_small_source_gets_its_share_of_the_codes(monkeypatch):
 
 def test_tokens_are_those_of_the_library():
     torch.manual_seed(0)
-    quantiser = ResidualVQ(dim=8, num_quantizers=3, codebook_size=16).eval()
+    quantizer = ResidualVQ(dim=8, num_quantizers=3, codebook_size=16).eval()
     z = random_latents()
-    book = Codebook(quantiser.codebooks.detach().contiguous().numpy(), SPACE)
-    quantised, indices, _ = quantiser(torch.from_numpy(z))
+    book = Codebook(quantizer.codebooks.detach().contiguous().numpy(), SPACE)
+    quantized, indices, _ = quantizer(torch.from_numpy(z))
     np.testing.assert_array_equal(book.encode(z), indices.numpy())
-    np.testing.assert_allclose(book.decode(book.encode(z)), quantised.detach(), atol=1e-5)
+    np.testing.assert_allclose(book.decode(book.encode(z)), quantized.detach(), atol=1e-5)
 
 
 def test_perplexity_counts_codes():

@@ -15,15 +15,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception import cli, coding
+from sage_perception.cli import main as cli
+from sage_perception.codecs import images as coding
+from sage_perception.core.metrics import psnr, ssim
 from sage_perception.models import ModelError, available, load
-from sage_perception.training import losses
+from sage_perception.training.losses import images as losses
 from sage_perception.vision.grid import grid
-from sage_perception.vision.similarity import psnr, ssim
 
 
 def smooth(seed, height, width):
-    """Return a picture of soft greys with a tint, uint8 BGR."""
+    """Return a picture of soft grays with a tint, uint8 BGR."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(40, 216, (4, 6, 1)) + rng.integers(-20, 21, (4, 6, 3))
     coarse = coarse.astype(np.uint8)
@@ -79,7 +80,7 @@ def test_similarity_is_that_of_training(seed, height, width, channels):
     assert psnr(a, a) == 100
 
 
-def test_latents_are_those_of_the_centre_square(codec, pictures):
+def test_latents_are_those_of_the_center_square(codec, pictures):
     images = [coding.read_bgr(path) for path in pictures]
     coded = coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=False)
     assert coded.latents.shape == (3, 64)
@@ -296,7 +297,7 @@ def test_a_model_in_a_folder_is_named_by_its_folder(pictures, tmp_path, capsys):
 
 def test_coding_needs_no_torch(pictures, tmp_path):
     program = (
-        'import sys; from sage_perception import cli; '
+        'import sys; from sage_perception.cli import main as cli; '
         f'cli.main(["reconstruct", {str(pictures[0])!r}, "-o", {str(tmp_path / "g.png")!r}]); '
         'sys.exit("torch" in sys.modules and "torch was imported")'
     )
@@ -306,7 +307,7 @@ def test_coding_needs_no_torch(pictures, tmp_path):
 
 def test_a_reader_that_has_seen_enough_is_no_error(pictures):
     """As `sage encode --print … | head -1`."""
-    command = [sys.executable, '-m', 'sage_perception.cli', 'encode', '--print']
+    command = [sys.executable, '-m', 'sage_perception.cli.main', 'encode', '--print']
     pipe = subprocess.Popen(
         [*command, *map(str, pictures * 100)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

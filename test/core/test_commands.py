@@ -9,11 +9,25 @@ import cv2
 import numpy as np
 import pytest
 
-from sage_perception import calibrate, catalogue, cli, coding, recall
+from sage_perception.cli import (
+    align as calibrate,
+)
+from sage_perception.cli import (
+    main as cli,
+)
+from sage_perception.cli import (
+    memory as recall,
+)
+from sage_perception.cli import (
+    models as catalog,
+)
+from sage_perception.cli.terminal import EXIT_USAGE, in_one_line
+from sage_perception.codecs import images as coding
+from sage_perception.evaluation import evaluate
 from sage_perception.models import ModelError
 from sage_perception.models.registry import available
-from sage_perception.terminal import EXIT_USAGE, in_one_line
-from sage_perception.training import codebook, evaluate, trust_fit
+from sage_perception.training import codebook
+from sage_perception.training import trust_calibration as trust_fit
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'train' / 'tinyvae.yaml'
 
@@ -69,7 +83,7 @@ def test_a_compressor_is_no_model_of_pictures(main, arguments, tmp_path, capsys)
 
 
 def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
-    assert catalogue.main([]) == 0
+    assert catalog.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(available()) + 2
     (robot,) = (line.split() for line in lines if line.startswith('tinyvae '))
@@ -77,9 +91,9 @@ def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
     assert robot[2:5] == ['64×64', 'RGB', '64']
     assert robot[6] == receiver[6], 'they share their latents'
     assert robot[7:] == ['tokens,', 'trust']
-    assert catalogue.main(['tinyvae']) == 0
+    assert catalog.main(['tinyvae']) == 0
     assert capsys.readouterr().out.startswith('# tinyvae, version')
-    assert catalogue.main(['tinyvea']) == EXIT_USAGE
+    assert catalog.main(['tinyvea']) == EXIT_USAGE
     assert capsys.readouterr().err.startswith("sage models: 'tinyvea' is neither a model")
 
 

@@ -14,11 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from thumbnails import Thumbnails
 
-from sage_perception import calibrate as commands
-from sage_perception.latent import ModelId
-from sage_perception.trust import probes
-from sage_perception.trust.calibration import procrustes, r_squared
-from sage_perception.trust.compatibility import Level, Listener, Report, probe_latents, psnr
+from sage_perception.cli import align as commands
+from sage_perception.core.latent import ModelId
+from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility.estimator import (
+    CompatibilityEstimator,
+    Level,
+    Report,
+    probe_latents,
+    psnr,
+)
+from sage_perception.trust.compatibility.latent_map import procrustes, r_squared
 from sage_perception.vision.synthetic import SyntheticWorld
 
 MESSAGE = Path(__file__).parents[2] / 'sage_msgs' / 'msg' / 'TrustReport.msg'
@@ -30,7 +36,7 @@ STRANGER = ModelId('stranger', '1', b's' * 32)
 
 @pytest.fixture(scope='module')
 def listener():
-    return Listener(Thumbnails())
+    return CompatibilityEstimator(Thumbnails())
 
 
 @pytest.fixture(scope='module')
@@ -168,20 +174,20 @@ def test_a_listener_whose_own_pictures_are_worthless_trusts_nobody():
         def decode(self, z):
             return np.zeros((len(z), 3, 8, 8))
 
-    listener = Listener(Blind())
+    listener = CompatibilityEstimator(Blind())
     assert listener.hear(listener.latents, STRANGER).trust.level is Level.NONE
 
 
 def test_calibrations_are_kept_and_used_again(tmp_path, listener):
     sent = listener.latents @ np.linalg.qr(np.random.default_rng(0).standard_normal((48, 48)))[0]
-    first = Listener(listener.model, tmp_path).hear(sent, STRANGER)
+    first = CompatibilityEstimator(listener.model, tmp_path).hear(sent, STRANGER)
     (file,) = tmp_path.iterdir()
     written = file.stat().st_mtime_ns
-    again = Listener(listener.model, tmp_path).hear(sent, STRANGER)
+    again = CompatibilityEstimator(listener.model, tmp_path).hear(sent, STRANGER)
     assert file.stat().st_mtime_ns == written
     np.testing.assert_array_equal(again.calibration.weights, first.calibration.weights)
     other = ModelId('stranger', '2', b't' * 32)
-    Listener(listener.model, tmp_path).hear(sent, other)
+    CompatibilityEstimator(listener.model, tmp_path).hear(sent, other)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -190,7 +196,7 @@ def test_a_liar_spoils_no_map_for_the_one_whose_fingerprint_it_used(tmp_path, li
     honest, lie = (
         listener.latents @ np.linalg.qr(rng.standard_normal((48, 48)))[0] for _ in range(2)
     )
-    ear = Listener(listener.model, tmp_path)
+    ear = CompatibilityEstimator(listener.model, tmp_path)
     ear.hear(lie, STRANGER)
     assert ear.hear(honest, STRANGER).trust.compression_trust > 0.999
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception.context import (
+from sage_perception.context.context import (
     BLOCKS,
     CAMERAS,
     DIM,
@@ -22,9 +22,9 @@ from sage_perception.context import (
     Match,
     read_items,
 )
-from sage_perception.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.memory import Snarc
-from sage_perception.trust.lct import LCT, Operation, Provenance
 
 MODEL = ModelId('tiny', '1', bytes(range(32)))
 SPACE = LatentSpace.of(MODEL, np.linspace(-1, 1, 64), np.full(64, 0.5))

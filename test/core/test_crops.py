@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.latent import Roi
+from sage_perception.core.latent import Roi
 from sage_perception.vision.crops import crop_image, square_roi
 
 SIDES = st.integers(1, 3000)
@@ -33,7 +33,7 @@ def test_a_region_has_the_side_asked_for_or_the_largest_there_is(x, y, side, wid
     side=st.integers(1, 32),
     where=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-def test_a_region_that_fits_is_centred_where_asked(width, height, side, where):
+def test_a_region_that_fits_is_centered_where_asked(width, height, side, where):
     x = side / 2 + where[0] * (width - side)
     y = side / 2 + where[1] * (height - side)
     center = square_roi((x, y), side, width, height).center
@@ -50,17 +50,17 @@ def test_a_frame_without_pixels_holds_no_region():
     height=st.integers(1, 70),
     channels=st.sampled_from([(), (3,)]),
     size=st.integers(1, 70),
-    colour=st.sampled_from(['rgb', 'grey']),
+    color=st.sampled_from(['rgb', 'gray']),
     x=st.integers(-10, 80),
     y=st.integers(-10, 80),
     side=st.integers(1, 90),
 )
 def test_any_region_of_any_frame_gives_a_crop_of_the_size(
-    width, height, channels, size, colour, x, y, side
+    width, height, channels, size, color, x, y, side
 ):
     image = np.full((height, width, *channels), 90, np.uint8)
-    crop = crop_image(image, square_roi((x, y), side, width, height), size, colour)
-    assert crop.shape == ((size, size, 3) if colour == 'rgb' else (size, size))
+    crop = crop_image(image, square_roi((x, y), side, width, height), size, color)
+    assert crop.shape == ((size, size, 3) if color == 'rgb' else (size, size))
     assert crop.dtype == np.uint8
     assert np.all(crop == 90)
 
@@ -71,21 +71,21 @@ def test_rgb_crops_of_bgr_frames_have_red_first():
     assert crop_image(image, Roi(0, 0, 10, 10), 4)[0, 0].tolist() == [200, 0, 0]
 
 
-def test_grey_crops_weigh_the_colours_as_the_eye_does():
+def test_gray_crops_weigh_the_colors_as_the_eye_does():
     image = np.zeros((10, 10, 3), np.uint8)
     image[..., 1] = 255
-    assert crop_image(image, Roi(0, 0, 10, 10), 4, 'grey')[0, 0] == 150
+    assert crop_image(image, Roi(0, 0, 10, 10), 4, 'gray')[0, 0] == 150
 
 
 def test_a_shrunken_crop_averages_all_its_pixels():
     board = np.indices((128, 128)).sum(axis=0) % 2 * 200
-    crop = crop_image(board.astype(np.uint8), Roi(0, 0, 128, 128), 32, 'grey')
+    crop = crop_image(board.astype(np.uint8), Roi(0, 0, 128, 128), 32, 'gray')
     assert np.all(crop == 100)
 
 
 def test_an_enlarged_crop_has_no_steps():
     ramp = np.tile(np.arange(0, 160, 20, dtype=np.uint8), (8, 1))
-    row = crop_image(ramp, Roi(0, 0, 8, 8), 64, 'grey')[0].astype(int)
+    row = crop_image(ramp, Roi(0, 0, 8, 8), 64, 'gray')[0].astype(int)
     assert np.diff(row).min() >= 0
     assert np.diff(row).max() <= 3
 
@@ -93,7 +93,7 @@ def test_an_enlarged_crop_has_no_steps():
 def test_a_crop_shows_its_region_and_nothing_else():
     image = np.zeros((60, 80), np.uint8)
     image[20:30, 40:50] = 255
-    assert np.all(crop_image(image, Roi(40, 20, 10, 10), 10, 'grey') == 255)
+    assert np.all(crop_image(image, Roi(40, 20, 10, 10), 10, 'gray') == 255)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_a_region_outside_or_empty_is_refused_by_name(roi):
 
 
 @pytest.mark.parametrize(
-    ('size', 'colour', 'named'), [(0, 'rgb', 'size is 0'), (8, 'bgr', "'bgr'")]
+    ('size', 'color', 'named'), [(0, 'rgb', 'size is 0'), (8, 'bgr', "'bgr'")]
 )
-def test_a_wrong_size_or_colour_is_named(size, colour, named):
+def test_a_wrong_size_or_color_is_named(size, color, named):
     with pytest.raises(ValueError, match=named):
-        crop_image(np.zeros((20, 30), np.uint8), Roi(0, 0, 8, 8), size, colour)
+        crop_image(np.zeros((20, 30), np.uint8), Roi(0, 0, 8, 8), size, color)

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
-from sage_perception.models.artefact import ModelError
-from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
-from sage_perception.training import distillation, perceptual
+from sage_perception.models.artifact import ModelError
+from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
 from sage_perception.training.config import (
     ConfigError,
     DataConfig,
@@ -23,7 +22,9 @@ from sage_perception.training.config import (
     read_config,
     write_config,
 )
-from sage_perception.training.distillation import Distiller, Projection, softened_divergence
+from sage_perception.training.losses import perceptual
+from sage_perception.training.tasks import distillation
+from sage_perception.training.tasks.distillation import Distiller, Projection, softened_divergence
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -64,7 +65,7 @@ variances = st.floats(0.01, 5)
 
 @given(mean_p=numbers, mean_q=numbers, var_p=variances, var_q=variances, t=st.floats(0.3, 10))
 def test_softened_divergence_is_that_of_the_softened_gaussians(mean_p, mean_q, var_p, var_q, t):
-    def soft(mean, var):  # the density to the power 1/T², normalised
+    def soft(mean, var):  # the density to the power 1/T², normalized
         return Normal(torch.tensor(mean).double(), t * math.sqrt(var))
 
     expected = t**2 * kl_divergence(soft(mean_p, var_p), soft(mean_q, var_q))

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sage_perception import doctor
+from sage_perception.cli import doctor
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOKED_AT_APART = {'launch', 'launch_ros', 'cv_bridge', 'sage_msgs'}
@@ -26,7 +26,7 @@ find = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *where: (
     None if name.split('.')[0] in {hidden!r} else find(name, *where)
 )
-from sage_perception import cli
+from sage_perception.cli import main as cli
 sys.exit(cli.main(['doctor', '--json']))
 """
 
@@ -98,11 +98,11 @@ def test_people_read_the_fix_below_what_is_wrong(capsys):
             doctor.Finding('numpy', doctor.OK, '2.4'),
             doctor.Finding('cv2', doctor.MISSING, 'not installed', 'pip install it'),
         ],
-        coloured=False,
+        colored=False,
     )
     assert shown.splitlines()[1:] == [
         'ok       numpy  2.4',
         'missing  cv2    not installed',
         '                → pip install it',
     ]
-    assert '\x1b[' in doctor.text([doctor.Finding('numpy', doctor.OK, '2.4')], coloured=True)
+    assert '\x1b[' in doctor.text([doctor.Finding('numpy', doctor.OK, '2.4')], colored=True)

@@ -15,12 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scenes import scene, write_scenes
 
-from sage_perception.models import codebook, load
-from sage_perception.models.artefact import ModelError
+from sage_perception.codecs import codebook
+from sage_perception.evaluation import baselines, evaluate, scores
+from sage_perception.evaluation import linear_probe as probe
+from sage_perception.evaluation.comparison import Comparison
+from sage_perception.evaluation.image_codecs import CODECS, QUALITIES, Ladder
+from sage_perception.models import load
+from sage_perception.models.artifact import ModelError
 from sage_perception.models.pca import Pca
-from sage_perception.training import baselines, evaluate, losses, perceptual, probe, scores
-from sage_perception.training.comparison import Comparison
-from sage_perception.training.image_codecs import CODECS, QUALITIES, Ladder
+from sage_perception.training.losses import images as losses
+from sage_perception.training.losses import perceptual
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -132,9 +136,9 @@ def test_perceptual_distance_can_be_a_loss(network):
     assert after < before
 
 
-def test_grey_is_seen_as_grey_colours(network):
-    grey = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    same = perceptual.perceptual_distance(grey, grey.expand(-1, 3, -1, -1))
+def test_gray_is_seen_as_gray_colors(network):
+    gray = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    same = perceptual.perceptual_distance(gray, gray.expand(-1, 3, -1, -1))
     assert same.abs().max() < 1e-5
 
 
@@ -172,7 +176,7 @@ def test_baselines_hold_no_more_numbers_than_allowed():
     for allowed, rank in ((64, 60), (16, 12), (12, 12), (4, 3)):
         flat = baselines.downsample(x, allowed).reshape(100, -1)
         assert np.linalg.matrix_rank(flat, tol=1e-3) == rank
-    assert np.ptp(baselines.mean_colour(x), axis=(2, 3)).max() == 0
+    assert np.ptp(baselines.mean_color(x), axis=(2, 3)).max() == 0
 
 
 @settings(max_examples=20)
@@ -199,7 +203,7 @@ def test_components_that_fit_no_picture_are_refused():
         baselines.Components(Pca(np.zeros(75, np.float32), np.eye(75, dtype=np.float32)), 3, 64)
 
 
-def test_a_probe_finds_colours_and_not_what_is_random(tmp_path):
+def test_a_probe_finds_colors_and_not_what_is_random(tmp_path):
     codec = load('tinyvae')
     rng = np.random.default_rng(0)
     for truth, folder in ((True, tmp_path / 'told'), (False, tmp_path / 'random')):
@@ -271,10 +275,10 @@ def test_the_report_sets_bytes_against_quality(full_report):
     assert wire['float32']['psnr'] == report['psnr']
     assert report['psnr'] - 0.1 <= wire['int8']['psnr']
     pictures = report['baselines']
-    assert set(pictures) == {'mean_colour', 'downsample', 'pca', 'webp', 'jpeg', 'avif'}
+    assert set(pictures) == {'mean_color', 'downsample', 'pca', 'webp', 'jpeg', 'avif'}
     assert pictures['pca']['bytes'] == 4 * dims
     assert pictures['downsample']['bytes'] <= 4 * dims
-    assert pictures['mean_colour']['psnr'] < pictures['downsample']['psnr'] < report['psnr']
+    assert pictures['mean_color']['psnr'] < pictures['downsample']['psnr'] < report['psnr']
     for name in CODECS:
         assert pictures[name]['bytes'] <= 4 * dims or pictures[name]['fits'] < 1
         assert report['at_equal_quality'][name]['reached'] == 1
@@ -289,7 +293,7 @@ def test_the_report_sets_bytes_against_quality(full_report):
 
 
 def test_tokens_are_measured_where_there_is_a_codebook(data, tmp_path):
-    shutil.copytree(load('tinyvae').artefact.path, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(load('tinyvae').artifact.path, tmp_path, dirs_exist_ok=True)
     codec = load(tmp_path)
     crops = np.stack([scene(seed, 64) for seed in range(20)])
     z = codec.encode(planes(*crops))
@@ -310,7 +314,7 @@ class Thumbnails:
     latent_std = np.full((3, 4, 4), 0.2, np.float32)
 
     def __init__(self, path):
-        self.artefact = SimpleNamespace(path=path)
+        self.artifact = SimpleNamespace(path=path)
 
     def encode_stats(self, x):
         mean = x.reshape(-1, 3, 4, 16, 4, 16).mean((3, 5))
@@ -382,7 +386,7 @@ def test_mistakes_are_named_in_one_line(data, capsys, options, message):
         (('--plot', '{data}/no/x.png'), 'there is no folder {data}/no'),
         (('--plot', '{data}/x.rates'), '--plot {data}/x.rates is no file that Matplotlib writes'),
         (('--plot', '{data}'), '--plot {data} is no file'),
-        (('tinyvae_grey16', '--plot', '{data}/x.png'), 'crops of different colours'),
+        (('tinyvae_grey16', '--plot', '{data}/x.png'), 'crops of different colors'),
         (('tinyvae32', '--plot', '{data}/x.png'), 'crops of different sizes'),
         (('--probe', '{data}/x'), '{data}/x is no folder'),
     ],
@@ -396,7 +400,7 @@ def test_what_is_to_be_written_or_probed_is_looked_at_first(data, capsys, option
     assert err.count('\n') == 1
 
 
-def test_every_model_has_a_colour(full_report, tmp_path):
+def test_every_model_has_a_color(full_report, tmp_path):
     report, _ = full_report
     most = len(evaluate.rate_plot.MODELS)
     assert len(set(evaluate.rate_plot.MODELS)) == most

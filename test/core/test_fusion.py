@@ -10,18 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.latent import Latent, LatentKind, ModelId
-from sage_perception.trust.agreement import cosine_matrix
-from sage_perception.trust.fusion import ALONE_TRUST, View, fuse, view_weights
-from sage_perception.trust.lct import (
-    LCT,
-    LONGEST_CHAIN,
-    MOST_STEPS,
-    Operation,
-    Provenance,
-    chain_trust,
-    find_fault,
-)
+from sage_perception.core.latent import Latent, LatentKind, ModelId
+from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust
+from sage_perception.trust.fusion.fusion import ALONE_TRUST, View, fuse, view_weights
+from sage_perception.trust.fusion.matching import cosine_matrix
+from sage_perception.trust.security.rejection import MAX_CHAIN, MAX_STEPS, find_fault
 
 MODEL = ModelId('m', '1', bytes(range(32)))
 UNIT = st.floats(0, 1)
@@ -52,7 +45,7 @@ def hop(fused):
 
 @given(st.lists(st.tuples(FOUR, FOUR, UNIT, UNIT), min_size=1, max_size=4))
 def test_each_dimension_is_weighted_by_its_precision_and_its_view(parts):
-    views = [View(an_lct(m, v, trust), standing) for m, v, trust, standing in parts]
+    views = [View(an_lct(m, v, trust), camera_weight) for m, v, trust, camera_weight in parts]
     fused = fused_of(*views)
     means, log_vars = (np.array([part[n] for part in parts], np.float64) for n in (0, 1))
     precision = view_weights(views, cosine_matrix(means, means))[:, None] / np.exp(log_vars)
@@ -99,7 +92,9 @@ def test_alone_the_primary_is_passed_on_unchanged_with_little_trust(log_var):
 
 @given(st.lists(UNIT, min_size=1, max_size=5), UNIT)
 def test_another_witness_never_makes_it_worth_less(standings, more):
-    views = [View(an_lct(entity=f'cam{n}'), standing) for n, standing in enumerate(standings)]
+    views = [
+        View(an_lct(entity=f'cam{n}'), camera_weight) for n, camera_weight in enumerate(standings)
+    ]
     fewer = hop(fused_of(*views))
     many = hop(fused_of(*views, View(an_lct(entity='more'), more)))
     assert fewer - 1e-9 <= many <= standings[0] + 1e-9
@@ -134,6 +129,6 @@ def test_the_largest_and_smallest_variances_that_pass_screening_fuse_to_numbers(
 
 
 def test_no_more_views_are_fused_than_a_message_has_steps_for():
-    primary = an_lct(steps=LONGEST_CHAIN)
+    primary = an_lct(steps=MAX_CHAIN)
     fused = fused_of(primary, *[replace(an_lct(), entity_id=f'cam{n}') for n in range(5)])
-    assert len(fused.provenance) == MOST_STEPS
+    assert len(fused.provenance) == MAX_STEPS

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.latent import Roi
-from sage_perception.trust.geometry import Relation
+from sage_perception.core.latent import Roi
+from sage_perception.trust.fusion.geometry import CameraGeometry
 
 K = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
 
@@ -36,21 +36,21 @@ def test_what_is_one_thing_is_never_ruled_out_and_most_else_is(seed, turn, basel
     fundamental = inverse.T @ cross @ cv2.Rodrigues(turn)[0] @ inverse
     ours = projected(points, np.zeros(3), np.zeros(3))
     theirs = projected(points, turn, shift)
-    possible = Relation(fundamental, False, 5.0).possible(regions(ours), regions(theirs))
+    possible = CameraGeometry(fundamental, False, 5.0).possible(regions(ours), regions(theirs))
     assert possible.diagonal().all()
     assert possible.mean() < 0.4
     points[:, 2] = 4.0
     ours = projected(points, np.zeros(3), np.zeros(3))
     theirs = projected(points, turn, shift)
     homography = cv2.findHomography(ours, theirs)[0]
-    possible = Relation(homography, True, 5.0).possible(regions(ours), regions(theirs))
+    possible = CameraGeometry(homography, True, 5.0).possible(regions(ours), regions(theirs))
     assert possible.diagonal().all()
     assert possible.mean() < 0.2
 
 
 @pytest.mark.parametrize('planar', [True, False])
 def test_a_region_that_is_not_known_is_ruled_out_by_nothing(planar):
-    relation = Relation(np.eye(3), planar, 1e-9)
+    relation = CameraGeometry(np.eye(3), planar, 1e-9)
     (far,) = regions([(300, 300)])
     near = Roi(0, 0, 4, 4)
     assert relation.possible([near, None], [far, None]).tolist() == [[False, True], [True, True]]
@@ -61,12 +61,12 @@ def test_a_region_that_is_not_known_is_ruled_out_by_nothing(planar):
 def test_a_file_says_it_all(tmp_path):
     path = tmp_path / 'cam1.yaml'
     path.write_text('homography: [[1, 0, -40], [0, 1, 0], [0, 0, 1]]\ntolerance_px: 20\n')
-    relation = Relation.read(path)
+    relation = CameraGeometry.read(path)
     assert (relation.planar, relation.tolerance_px) == (True, 20.0)
     ours, theirs = regions([(100, 50)]), regions([(60, 50), (60, 69), (100, 50)])
     assert relation.possible(ours, theirs).tolist() == [[True, True, False]]
     path.write_text('fundamental: [[0, 0, 0], [0, 0, -1], [0, 1, 0]]\ntolerance_px: 3\n')
-    relation = Relation.read(path)
+    relation = CameraGeometry.read(path)
     theirs = regions([(400, 52), (400, 58)])
     assert relation.possible(ours, theirs).tolist() == [[True, False]], 'the same row'
 
@@ -89,10 +89,10 @@ def test_what_is_no_relation_is_explained(tmp_path, text, why):
     path = tmp_path / 'cam1.yaml'
     path.write_text(text)
     with pytest.raises(ValueError, match=why) as refused:
-        Relation.read(path)
+        CameraGeometry.read(path)
     assert str(path) in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match='No such file'):
-        Relation.read(tmp_path / 'none.yaml')
+        CameraGeometry.read(tmp_path / 'none.yaml')

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from sage_perception import runtime
-from sage_perception.graph import Camera, dual_camera, fleet, single_camera
-from sage_perception.runtime import DeathRecord
+from sage_perception.bringup import environment as runtime
+from sage_perception.bringup.environment import DeathRecord
+from sage_perception.bringup.graph import Camera, dual_camera, fleet, single_camera
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 PARAMS_FILES = ('single_camera.yaml', 'dual_camera.yaml', 'jetson_dual_csi.yaml')

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compressors of contexts: shapes, masks, what is retained, and the artefact on both backends."""
+"""Compressors of contexts: shapes, masks, what is retained, and the artifact on both backends."""
 
 import numpy as np
 import pytest
@@ -8,24 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception.context import BLOCKS, DIM, LAYOUT
+from sage_perception.context.context import BLOCKS, DIM, LAYOUT
 from sage_perception.models import ModelError, load
-from sage_perception.models.h_to_l import (
+from sage_perception.models.networks.h_to_l import (
     VARIANTS,
     HToLCompressor,
     HToLConfig,
     Tokens,
     explained_variance,
 )
-from sage_perception.models.l_module import ACTIONS, HRMLatentBridge, LModule
-from sage_perception.training import compression
-from sage_perception.training.compression import (
-    GROUPS,
-    THINGS,
-    divergence,
-    start_from_contexts,
-    vary,
-)
+from sage_perception.models.networks.l_module import ACTIONS, HRMLatentBridge, LModule
 from sage_perception.training.config import (
     ContextsConfig,
     DataConfig,
@@ -33,7 +25,15 @@ from sage_perception.training.config import (
     TrainingConfig,
     read_config,
 )
-from sage_perception.training.contexts import Contexts, joined
+from sage_perception.training.contexts.recording import Contexts, joined
+from sage_perception.training.tasks import h_to_l as compression
+from sage_perception.training.tasks.h_to_l import (
+    GROUPS,
+    THINGS,
+    divergence,
+    start_from_contexts,
+    vary,
+)
 
 KINDS = {
     'things': {'count': 6, 'parts': [[0, 8], [64, 2]], 'keep': 8, 'rate': 7},
@@ -284,7 +284,7 @@ def test_the_shipped_compressor_is_for_the_contexts_of_the_shipped_encoder(shipp
     assert model.layout == LAYOUT
     assert model.latents.fingerprint == load('tinyvae').id.fingerprint
     assert model.space_mean.shape == model.space_std.shape == (64,)
-    size = sum(path.stat().st_size for path in model.artefact.path.iterdir())
+    size = sum(path.stat().st_size for path in model.artifact.path.iterdir())
     assert size < 12e6
 
 

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception.trust.health import CLEAR, CONFIRM, LATE_S, TRUST, CameraHealth, Fault
+from sage_perception.vision.camera_health import (
+    CLEAR,
+    CONFIRM,
+    LATE_S,
+    TRUST,
+    CameraHealth,
+    Fault,
+)
 from sage_perception.vision.synthetic import SyntheticWorld
 
 MESSAGE = Path(__file__).parents[2] / 'sage_msgs' / 'msg' / 'CropArray.msg'
@@ -168,13 +175,13 @@ def test_a_cut_is_no_fault():
     assert set(camera.deliver(30)) == {Fault.NONE}
 
 
-def test_a_grey_camera_has_no_channels_to_swap():
+def test_a_gray_camera_has_no_channels_to_swap():
     camera = Camera()
 
-    def grey(image, camera):
+    def gray(image, camera):
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
-    assert set(camera.deliver(20, grey)) == {Fault.NONE}
+    assert set(camera.deliver(20, gray)) == {Fault.NONE}
 
 
 def test_channels_that_stay_swapped_stay_distrusted_through_a_cut():

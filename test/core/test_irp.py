@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sage_perception.core.latent import HaltReason
 from sage_perception.irp import IRPPlugin, Refinement, available, discovery, load
 from sage_perception.irp.adaptive import AdaptiveVAE
 from sage_perception.irp.delta import from_delta, to_delta
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.irp.halting import Halting
 from sage_perception.irp.tinyvae import Crops, TinyVAEIRP
-from sage_perception.latent import HaltReason
 from sage_perception.models import ModelError
-from sage_perception.models.artefact import LATENT_MEAN
-from sage_perception.models.landscape import Landscape
+from sage_perception.models.artifact import LATENT_MEAN
+from sage_perception.models.energy import Landscape
 from sage_perception.vision.synthetic import SyntheticWorld
 
 halt = Halting()
@@ -190,7 +190,7 @@ def test_no_item_pays_more_than_its_budget_once_the_cost_of_a_step_is_known(budg
 def test_a_refinement_goes_on_where_its_budget_ended():
     falling = [2.0**-i for i in range(30)]
     whole, halves = play(falling, budget=10), play(falling, budget=5)
-    assert halves.hungry.all()
+    assert halves.budget_limited.all()
     halves.run(np.array([5.0]))
     assert halves.energies == whole.energies
     assert halves.outputs == whole.outputs
@@ -375,7 +375,7 @@ def test_a_plugin_that_cannot_be_is_named(monkeypatch):
 
 
 def test_latents_that_keep_places_apart_are_refused(plugin):
-    artefact = plugin.codec.artefact
-    places = artefact.tensors | {LATENT_MEAN: np.zeros((4, 7, 7), np.float32)}
+    artifact = plugin.codec.artifact
+    places = artifact.tensors | {LATENT_MEAN: np.zeros((4, 7, 7), np.float32)}
     with pytest.raises(ModelError, match=r'only latents \[D\] are refined'):
-        Landscape(replace(artefact, tensors=places))
+        Landscape(replace(artifact, tensors=places))

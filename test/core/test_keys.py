@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception import keyring
-from sage_perception.trust.keys import (
+from sage_perception.cli import keys as keyring
+from sage_perception.trust.security.keys import (
     KeyFault,
     key_folder,
     key_path,
@@ -26,7 +26,7 @@ from sage_perception.trust.keys import (
     read_key_text,
     save_key,
 )
-from sage_perception.trust.store import MOST_VALID, TrustStore
+from sage_perception.trust.security.trust_store import MAX_VALID_KEYS, TrustStore
 
 NAMES = st.text(min_size=1, max_size=16).filter(str.isprintable)
 
@@ -211,7 +211,7 @@ def test_to_trust_twice_is_to_trust_once(tmp_path):
 
 def test_valid_keys_are_few_because_a_forgery_is_tried_on_all():
     store = TrustStore()
-    for _ in range(MOST_VALID):
+    for _ in range(MAX_VALID_KEYS):
         first = store.trust('cam0', a_public())
     with pytest.raises(KeyFault, match='first sage keys revoke cam0'):
         store.trust('cam0', a_public())
@@ -360,7 +360,7 @@ def test_a_key_is_rotated_without_a_break(keys):
 
 def test_a_key_that_cannot_be_trusted_replaces_none(keys):
     keys('create', 'cam0')
-    for _ in range(MOST_VALID - 1):
+    for _ in range(MAX_VALID_KEYS - 1):
         keys('create', 'cam0', '--rotate')
     before = public_bytes(load_key(keys.folder, 'cam0'))
     assert keys('create', 'cam0', '--rotate')[0] == 2

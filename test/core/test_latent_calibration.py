@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception.trust import probes
-from sage_perception.trust.calibration import (
+from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility.latent_map import (
     PENALTIES,
     Calibration,
     affine,

@@ -11,8 +11,9 @@ import torch
 from torch.nn.functional import interpolate, mse_loss
 
 from sage_perception.models import ModelError, load
-from sage_perception.models.lightweight import LightweightVAE, LightweightVAEConfig
-from sage_perception.training import export, losses
+from sage_perception.models.networks.lightweight import LightweightVAE, LightweightVAEConfig
+from sage_perception.training import export
+from sage_perception.training.losses import images as losses
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from memories import OTHER, lct
 
-from sage_perception import recall
-from sage_perception.latent import Latent
-from sage_perception.memory import Entry, Snarc, Space, open_store
+from sage_perception.cli import memory as recall
+from sage_perception.core.latent import Latent
+from sage_perception.memory import MemoryRecord, Snarc, Space, open_store
 from sage_perception.models import load
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -36,7 +36,7 @@ def place(tmp_path_factory, pictures):
         for n, mean in enumerate(z):
             seen = lct(n, at_s=n, entity=f'cam{n % 2}', model=space.model)
             latent = Latent(mean, model=space.model, track_id=n + 1)
-            store.add([Entry(replace(seen, latent=latent), Snarc(novelty=0.5))])
+            store.add([MemoryRecord(replace(seen, latent=latent), Snarc(novelty=0.5))])
         store.commit()
     return path
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_is_said_in_one_line(capsys, place, pictures, tmp_path):
     cv2.imwrite(str(image), pictures[0])
     alien = tmp_path / 'alien.db'
     with open_store(alien, Space(OTHER, np.zeros(16, np.float32))) as store:
-        store.add([Entry(lct(1, model=OTHER), Snarc())])
+        store.add([MemoryRecord(lct(1, model=OTHER), Snarc())])
         store.commit()
     for arguments, complaint in (
         (('info', '--store', tmp_path / 'none.db'), 'there is no memory; memory_node makes one'),

@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memories import DIM, OTHER, SECOND, SPACE, START, entry, lct, numbers
 
-from sage_perception.latent import Latent, Telemetry
+from sage_perception.core.latent import Latent, Telemetry
+from sage_perception.core.lct import Operation, Provenance, step_from
 from sage_perception.memory import (
-    Entry,
     EpisodicMemory,
+    MemoryRecord,
     Query,
     Snarc,
     StoreFault,
@@ -31,17 +32,10 @@ from sage_perception.memory import (
     recalled,
 )
 from sage_perception.memory.index import Index
-from sage_perception.memory.store import LATEST_NS
+from sage_perception.memory.sql_store import LATEST_NS
 from sage_perception.trust import TrustStore, sign, verify
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import (
-    Operation,
-    Provenance,
-    Refusal,
-    find_break,
-    find_fault,
-    step_from,
-)
+from sage_perception.trust.security.keys import public_bytes
+from sage_perception.trust.security.rejection import RejectionReason, find_break, find_fault
 
 
 @pytest.fixture
@@ -89,7 +83,7 @@ def cosines(likes, latents):
     return (a @ b.T) / np.linalg.norm(a, axis=1)[:, None] / np.linalg.norm(b, axis=1)
 
 
-def test_likeness_is_the_centred_cosine_exactly(store):
+def test_likeness_is_the_centered_cosine_exactly(store):
     latents = SPACE.mean + np.random.default_rng(1).standard_normal((500, DIM))
     store.add([entry(n, z, at_s=n) for n, z in enumerate(latents)])
     asked = SPACE.mean + np.random.default_rng(2).standard_normal((9, DIM))
@@ -412,7 +406,7 @@ def test_the_index_holds_what_a_dictionary_would(steps):
 
 @pytest.fixture
 def memory(store):
-    return EpisodicMemory(store, threshold=0.5, least_novelty=0.1)
+    return EpisodicMemory(store, threshold=0.5, min_novelty=0.1)
 
 
 def test_the_new_is_kept_and_the_known_is_not(memory):
@@ -433,7 +427,7 @@ def test_of_two_alike_at_one_moment_one_is_kept(memory):
 
 
 def test_what_does_not_matter_is_not_kept(store):
-    memory = EpisodicMemory(store, threshold=0.99, least_novelty=0.0)
+    memory = EpisodicMemory(store, threshold=0.99, min_novelty=0.0)
     memory.observe([lct(0)])
     for n in range(1, 60):  # what is new by as much as ever is nothing unusual
         z = lct(0).latent.mean + 0.2 * np.random.default_rng(n).standard_normal(DIM)
@@ -521,14 +515,14 @@ def test_what_was_signed_is_proven_when_it_is_recalled(path):
     steps = (*seen.provenance, step_from(seen, Operation.TRANSLATE, 'arbiter', SPACE.model))
     ours = replace(seen, entity_id='arbiter', provenance=steps, id=bytes(16 * [2]))
     with open_store(path, SPACE) as store:
-        store.add([Entry(said, Snarc()) for said in (seen, sign(ours, keys['arbiter']))])
+        store.add([MemoryRecord(said, Snarc()) for said in (seen, sign(ours, keys['arbiter']))])
         store.commit()
     with open_store(path) as store:
         for hit in store.find(Query()):
             said = sign(recalled(hit.entry, 'memory', 1), keys['memory'])
             assert verify(said, trusted) is None
             forged = replace(said, stamp_ns=said.stamp_ns + 1)
-            assert verify(sign(forged, keys['memory']), trusted) is Refusal.BAD_PROOF
+            assert verify(sign(forged, keys['memory']), trusted) is RejectionReason.BAD_PROOF
 
 
 def test_the_energies_of_a_refinement_are_not_kept(store):

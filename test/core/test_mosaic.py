@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception.latent import Roi
+from sage_perception.core.latent import Roi
 from sage_perception.vision.mosaic import (
     AGREE,
     DIFFER,
@@ -20,30 +20,30 @@ from sage_perception.vision.mosaic import (
     Tile,
     annotate,
     mosaic,
-    track_colour,
+    track_color,
 )
 
 RED, BLUE, GREEN = (250, 10, 10), (10, 10, 250), (10, 250, 10)
 
 
-def plain(colour, side=64):
-    return np.full((side, side, 3), colour, np.uint8)
+def plain(color, side=64):
+    return np.full((side, side, 3), color, np.uint8)
 
 
-def frame(width=320, height=240, grey=90):
-    return np.full((height, width, 3), grey, np.uint8)
+def frame(width=320, height=240, gray=90):
+    return np.full((height, width, 3), gray, np.uint8)
 
 
-def share(picture, colour):
-    """How many pixels are of exactly this colour."""
-    return int((picture == colour).all(axis=-1).sum())
+def share(picture, color):
+    """How many pixels are of exactly this color."""
+    return int((picture == color).all(axis=-1).sum())
 
 
 def test_crop_and_reconstruction_of_each_tile_are_in_the_picture():
     tiles = [Tile(Roi(10, 10, 50, 50), 1, plain(RED), plain(BLUE), 0.5)]
     picture = mosaic([CameraView('cam0', frame(), tiles)])
     assert picture.dtype == np.uint8
-    # The crop has a border of one pixel in its track's colour, the reconstruction none.
+    # The crop has a border of one pixel in its track's color, the reconstruction none.
     assert share(picture, RED) == (TILE - 2) ** 2
     assert share(picture, BLUE) == TILE**2
 
@@ -53,9 +53,9 @@ def test_a_tile_without_reconstruction_shows_its_crop_alone():
     assert share(picture, RED) == (TILE - 2) ** 2
 
 
-def test_grey_crops_are_shown():
-    grey = np.full((64, 64), 201, np.uint8)
-    picture = mosaic([CameraView('cam0', None, [Tile(None, 1, grey, grey)])])
+def test_gray_crops_are_shown():
+    gray = np.full((64, 64), 201, np.uint8)
+    picture = mosaic([CameraView('cam0', None, [Tile(None, 1, gray, gray)])])
     assert share(picture, (201, 201, 201)) >= (TILE - 2) ** 2 + TILE**2
 
 
@@ -96,7 +96,7 @@ def test_its_size_depends_on_the_number_of_cameras_only():
     assert mosaic([empty]).shape[0] < shapes.pop()[0]
 
 
-def test_matched_pairs_are_shown_side_by_side_in_the_colour_of_the_verdict():
+def test_matched_pairs_are_shown_side_by_side_in_the_color_of_the_verdict():
     a, b = Tile(None, 1, plain(RED)), Tile(None, 2, plain(GREEN))
     views = [CameraView('a', None), CameraView('b', None)]
     high = mosaic(views, [PairView(a, b, 0.91, True)])
@@ -118,15 +118,15 @@ def test_regions_are_drawn_around_what_they_hold():
     assert np.array_equal(drawn[90:110, 110:150], before[90:110, 110:150]), 'the inside is clear'
     assert changed[80, 100:160].all()
     assert changed[119, 100:160].all()
-    assert tuple(drawn[100, 100]) == track_colour(7)
+    assert tuple(drawn[100, 100]) == track_color(7)
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
     assert (columns.min(), columns.max(), rows.max()) == pytest.approx((100, 159, 119), abs=2)
 
 
-def test_a_track_keeps_its_colour_and_differs_from_its_neighbours():
-    colours = [track_colour(n) for n in range(1, 9)]
-    assert len(set(colours)) == len(colours)
-    assert colours == [track_colour(n) for n in range(1, 9)]
-    near = [np.abs(np.subtract(a, b)).max() for a, b in itertools.pairwise(colours)]
+def test_a_track_keeps_its_color_and_differs_from_its_neighbors():
+    colors = [track_color(n) for n in range(1, 9)]
+    assert len(set(colors)) == len(colors)
+    assert colors == [track_color(n) for n in range(1, 9)]
+    near = [np.abs(np.subtract(a, b)).max() for a, b in itertools.pairwise(colors)]
     assert min(near) > 60
-    assert all(0 <= part <= 255 for part in track_colour(2**32 - 1))
+    assert all(0 <= part <= 255 for part in track_color(2**32 - 1))

@@ -15,7 +15,7 @@ HEIGHT, WIDTH = 120, 160
 
 
 def texture(seed, height=HEIGHT, width=WIDTH):
-    """Smooth random colours, uint8 `[height, width, 3]`."""
+    """Smooth random colors, uint8 `[height, width, 3]`."""
     rng = np.random.default_rng(seed)
     noise = rng.normal(0, 1, (height, width, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2)
@@ -36,7 +36,7 @@ def seen(rng, x=None, y=40, scene=SCENE):
 
 def watched(pictures, detector=None):
     """What the detector says of each picture."""
-    detector = detector or MotionDetector(threshold=5.0, absorb_s=3.0)
+    detector = detector or MotionDetector(threshold=5.0, background_time_s=3.0)
     return [detector.update(picture, 1 / FPS) for picture in pictures]
 
 
@@ -203,7 +203,7 @@ def test_a_covered_camera_sees_no_motion_nor_does_it_when_it_is_uncovered():
     assert said[-1].ready
 
 
-def test_a_grey_picture_will_do():
+def test_a_gray_picture_will_do():
     rng = np.random.default_rng(0)
     pictures = [seen(rng) for _ in range(30)] + [seen(rng, 10 + 2 * i) for i in range(20)]
     said = watched([cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures])

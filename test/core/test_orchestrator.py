@@ -13,17 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from sage_perception.core.latent import HaltReason
 from sage_perception.irp import IRPPlugin, Orchestrator, Work
-from sage_perception.irp.ledger import (
-    AlreadySettled,
-    Ledger,
-    Overdrawn,
-    apportion,
-    atp_of,
-    ms_of,
-)
+from sage_perception.irp.ledger import AlreadySettled, Ledger, Overdrawn, apportion, atp_of, ms_of
 from sage_perception.irp.orchestrator import Outcome
-from sage_perception.latent import HaltReason
 
 weights = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20)
 

@@ -7,18 +7,18 @@ import hashlib
 import numpy as np
 import pytest
 
-from sage_perception.trust import probes
+from sage_perception.trust.compatibility import probe_images as probes
 
 
 @pytest.fixture
-def afresh():
+def force():
     """Let this process forget the pictures before and after."""
     probes.pictures.cache_clear()
     yield
     probes.pictures.cache_clear()
 
 
-def test_the_pictures_are_the_same_to_the_bit_everywhere(tmp_path, monkeypatch, afresh):
+def test_the_pictures_are_the_same_to_the_bit_everywhere(tmp_path, monkeypatch, force):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     pictures = probes.pictures()
     assert pictures.shape == (probes.COUNT, probes.SIZE, probes.SIZE, 3)
@@ -37,7 +37,7 @@ def test_the_pictures_are_the_same_to_the_bit_everywhere(tmp_path, monkeypatch, 
         assert hashlib.sha256(kept.read_bytes()).hexdigest() == probes.SHA256
 
 
-def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch, afresh):
+def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch, force):
     monkeypatch.setattr(probes, 'paint', lambda: np.ones((2, 2)))
     (tmp_path / 'sage').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
@@ -58,9 +58,9 @@ def test_there_are_enough_and_no_two_alike():
 
 
 def test_their_spectrum_falls_as_that_of_natural_images():
-    grey = probes.to_input(channels=1)[:, 0]
+    gray = probes.to_input(channels=1)[:, 0]
     window = np.outer(np.hanning(64), np.hanning(64))
-    power = np.square(abs(np.fft.fft2((grey - grey.mean((1, 2), keepdims=True)) * window)))
+    power = np.square(abs(np.fft.fft2((gray - gray.mean((1, 2), keepdims=True)) * window)))
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64)))
     rings = [(2 / 64, 4 / 64), (4 / 64, 8 / 64), (8 / 64, 16 / 64), (16 / 64, 32 / 64)]
     mean = [power.mean(0)[(frequency >= a) & (frequency < b)].mean() for a, b in rings]
@@ -68,12 +68,12 @@ def test_their_spectrum_falls_as_that_of_natural_images():
     assert -3.7 < slope < -2.7  # real crops: -3.0 of photographs, -3.6 of what moves in clips
 
 
-def test_lightness_varies_more_than_colour_as_it_does_outdoors():
+def test_lightness_varies_more_than_color_as_it_does_outdoors():
     x = probes.to_input()
     lightness = x.mean(1)
-    colour = np.stack([x[:, 0] - x[:, 1], x[:, 2] - lightness])
-    assert lightness.var() > 4 * colour.var(axis=(1, 2, 3)).max()
-    assert colour.var() > 1e-3
+    color = np.stack([x[:, 0] - x[:, 1], x[:, 2] - lightness])
+    assert lightness.var() > 4 * color.var(axis=(1, 2, 3)).max()
+    assert color.var() > 1e-3
     assert 0.3 < lightness.mean() < 0.6
 
 

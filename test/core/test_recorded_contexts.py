@@ -9,23 +9,23 @@ import cv2
 import numpy as np
 import pytest
 
-from sage_perception.context import BLOCKS
+from sage_perception.context.context import BLOCKS
 from sage_perception.memory import EpisodicMemory, Space, open_store
 from sage_perception.models import load
-from sage_perception.training.contexts import (
+from sage_perception.training.contexts.recording import (
     PART,
     RATE_HZ,
     SECONDS,
-    Eye,
     Recording,
+    VirtualCamera,
     clip_scene,
     plan,
     record,
 )
-from sage_perception.trust.fitted import Fitted
-from sage_perception.trust.telemetry import telemetry_trust
+from sage_perception.trust.fitted import FittedTrust
+from sage_perception.trust.quality import telemetry_trust
 
-WHOLE = Eye(0.0, 0.0, 1.0, mirrored=False, gain=1.0, late=0)
+WHOLE = VirtualCamera(0.0, 0.0, 1.0, mirrored=False, gain=1.0, late=0)
 SIDE = 48
 
 
@@ -61,7 +61,7 @@ def leading(context):
 
 def test_trust_is_what_the_encoder_says(codec, tmp_path):
     plain = tmp_path / 'plain'
-    shutil.copytree(codec.artefact.path, plain)
+    shutil.copytree(codec.artifact.path, plain)
     (plain / 'trust.json').unlink()
     told = {
         name: [leading(context) for context, _ in Recording(model, [WHOLE], 1e6).run(scene())]
@@ -73,13 +73,13 @@ def test_trust_is_what_the_encoder_says(codec, tmp_path):
         assert plain['telemetry_trust'] == plain['trust'] == pytest.approx(formula, abs=1e-5)
         assert fitted['error'] == plain['error']
         assert fitted['telemetry_trust'] == fitted['trust'] != plain['trust']
-        qualities = Fitted.of(codec).quality.qualities
+        qualities = FittedTrust.of(codec).quality.qualities
         assert qualities[0] <= fitted['trust'] <= qualities[-1]
 
 
 def test_memory_scores_what_is_seen_and_recalls_it(codec):
-    with open_store(':memory:', Space.of(codec.artefact.path)) as store:
-        memory = EpisodicMemory(store, threshold=0.0, least_novelty=0.0)
+    with open_store(':memory:', Space.of(codec.artifact.path)) as store:
+        memory = EpisodicMemory(store, threshold=0.0, min_novelty=0.0)
         recording = Recording(codec, [WHOLE], 1e6, memory)
         contexts = [context for context, _ in recording.run(scene(70))]
     recalled = [context.mask[BLOCKS['semantic.recall'].where].any() for context in contexts]

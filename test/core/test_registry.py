@@ -16,28 +16,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from sage_perception.latent import ModelId
+from sage_perception.core.latent import ModelId
+from sage_perception.evaluation.baselines import downsample, mean_color
+from sage_perception.evaluation.scores import fidelity, means
 from sage_perception.models import (
     Codec,
     Compressor,
     ModelError,
-    artefact,
     available,
     load,
     load_codec,
     load_compressor,
 )
-from sage_perception.models.families import FAMILIES
+from sage_perception.models import (
+    artifact as artifact,
+)
+from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.registry import LOADED, ZOO
-from sage_perception.training.baselines import downsample, mean_colour
-from sage_perception.training.data import CropConfig, Mixture, Picture, Stills, to_model
-from sage_perception.training.scores import fidelity, means
+from sage_perception.training.data.crops import CropConfig, Mixture, Picture, Stills, to_model
 
 BACKENDS = ['onnxruntime', 'torch']
 
 
 def dead_leaves(seed, side=256):
-    """Return a picture of occluding textured discs: natural in spectrum, edges and colours.
+    """Return a picture of occluding textured discs: natural in spectrum, edges and colors.
 
     Lee, Mumford and Huang, Occlusion models for natural images, 2001.
     """
@@ -45,10 +47,10 @@ def dead_leaves(seed, side=256):
     image = np.full((side, side, 3), 128, np.uint8)
     for _ in range(400):
         radius = int(np.clip(4 * rng.pareto(1.5) + 4, 4, side / 2))
-        centre = tuple(int(v) for v in rng.integers(0, side, 2))
-        grey = rng.normal(110, 55)
-        colour = np.clip(grey + rng.normal(0, 25, 3), 0, 255)
-        cv2.circle(image, centre, radius, tuple(map(float, colour)), -1, cv2.LINE_AA)
+        center = tuple(int(v) for v in rng.integers(0, side, 2))
+        gray = rng.normal(110, 55)
+        color = np.clip(gray + rng.normal(0, 25, 3), 0, 255)
+        cv2.circle(image, center, radius, tuple(map(float, color)), -1, cv2.LINE_AA)
     return cv2.GaussianBlur(image, (0, 0), 0.7)
 
 
@@ -79,7 +81,7 @@ def test_what_a_codec_tells_of_itself(codec):
     assert codec.latent_mean.shape == codec.latent_std.shape == (64,)
     assert (codec.latent_std > 0).all()
     assert codec.parameters <= 300_000
-    assert 'licence' in codec.card.lower()
+    assert 'license' in codec.card.lower()
     assert codec.id.name in repr(codec)
 
 
@@ -153,7 +155,7 @@ def quality(y, x):
 
 def test_beats_simple_compression_to_as_many_numbers(codec, x):
     ours = quality(codec.reconstruct(x), x)
-    for simpler in (mean_colour(x), downsample(x, codec.latent_dim)):
+    for simpler in (mean_color(x), downsample(x, codec.latent_dim)):
         theirs = quality(simpler, x)
         assert ours['psnr'] > theirs['psnr'] + 0.5
         assert ours['ms_ssim'] > theirs['ms_ssim'] + 0.02
@@ -165,7 +167,7 @@ def test_beats_simple_compression_on_a_photograph(codec):
     x = to_model(Mixture((stills,), (1.0,), CropConfig()).sample(64, seed=0), 3)
     ours = quality(codec.reconstruct(x), x)
     theirs = quality(downsample(x, codec.latent_dim), x)
-    assert quality(mean_colour(x), x)['psnr'] < theirs['psnr'] < ours['psnr'] - 0.8
+    assert quality(mean_color(x), x)['psnr'] < theirs['psnr'] < ours['psnr'] - 0.8
 
 
 def test_latents_of_pictures_lie_where_the_statistics_say(codec, x):
@@ -243,9 +245,9 @@ def test_half_precision_on_onnxruntime_says_what_to_do():
 
 def test_a_path_may_be_the_name_of_a_model_unless_it_is_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load(Path('tinyvae')).artefact.path == available()['tinyvae']
+    assert load(Path('tinyvae')).artifact.path == available()['tinyvae']
     Path('tinyvae').mkdir()
-    assert load('tinyvae').artefact.path == available()['tinyvae']
+    assert load('tinyvae').artifact.path == available()['tinyvae']
     with pytest.raises(ModelError, match=r'config\.yaml is missing'):
         load(Path('tinyvae'))
 
@@ -256,7 +258,7 @@ def test_folder_without_a_model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'file', [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER, artefact.PCA]
+    'file', [artifact.WEIGHTS, artifact.ENCODER, artifact.DECODER, artifact.PCA]
 )
 @pytest.mark.parametrize('harm', ['missing', 'altered', 'cut short'])
 def test_harmed_file_is_named(copy, file, harm):
@@ -273,9 +275,9 @@ def test_harmed_file_is_named(copy, file, harm):
         load(copy)
 
 
-@pytest.mark.parametrize('file', [artefact.WEIGHTS, artefact.ENCODER, artefact.DECODER])
+@pytest.mark.parametrize('file', [artifact.WEIGHTS, artifact.ENCODER, artifact.DECODER])
 def test_file_that_is_not_listed_is_named(copy, file):
-    config = copy / artefact.CONFIG
+    config = copy / artifact.CONFIG
     tree = yaml.safe_load(config.read_text())
     del tree['files'][file]
     config.write_text(yaml.safe_dump(tree))
@@ -285,7 +287,7 @@ def test_file_that_is_not_listed_is_named(copy, file):
 
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_wrong_fingerprint_names_both(copy, backend):
-    config = copy / artefact.CONFIG
+    config = copy / artifact.CONFIG
     tree = yaml.safe_load(config.read_text())
     right, wrong = tree['fingerprint'], 'ab' * 32
     config.write_text(yaml.safe_dump(tree | {'fingerprint': wrong}))
@@ -311,10 +313,10 @@ def test_every_family_of_networks_can_be_loaded():
 
 def declared(folder, **changes):
     """Change the configuration of a model, with a fingerprint that fits it."""
-    config = folder / artefact.CONFIG
+    config = folder / artifact.CONFIG
     tree = yaml.safe_load(config.read_text()) | changes
-    tensors = load_file(folder / artefact.WEIGHTS)
-    fingerprint = artefact.fingerprint(tree['family'], tree['config'], tensors)
+    tensors = load_file(folder / artifact.WEIGHTS)
+    fingerprint = artifact.fingerprint(tree['family'], tree['config'], tensors)
     config.write_text(yaml.safe_dump(tree | {'fingerprint': fingerprint.hex()}))
     return folder
 
@@ -331,7 +333,7 @@ def test_a_family_of_another_version_is_refused(copy, backend):
     [({'later_setting': 3}, 'later_setting'), ({'latent_dim': 9}, 'size mismatch')],
 )
 def test_a_configuration_of_another_version_is_refused(copy, change, message):
-    config = yaml.safe_load((copy / artefact.CONFIG).read_text())['config']
+    config = yaml.safe_load((copy / artifact.CONFIG).read_text())['config']
     declared(copy, config=config | change)
     with pytest.raises(ModelError, match=f'is no tinyvae of this version of sage: .*{message}'):
         load(copy, backend='torch')
@@ -339,7 +341,7 @@ def test_a_configuration_of_another_version_is_refused(copy, change, message):
 
 @pytest.mark.parametrize('text', ['', 'name: x', '{', 'fingerprint: nonsense'])
 def test_unreadable_configuration(copy, text):
-    (copy / artefact.CONFIG).write_text(text)
+    (copy / artifact.CONFIG).write_text(text)
     with pytest.raises(ModelError, match=r'config\.yaml is no model configuration'):
         load(copy)
 
@@ -354,21 +356,21 @@ TENSORS = {
 
 
 def test_fingerprint_is_of_the_latent_space():
-    reference = artefact.fingerprint('tinyvae', SHAPE, TENSORS)
+    reference = artifact.fingerprint('tinyvae', SHAPE, TENSORS)
     assert len(reference) == 32
 
     def changed(**tensors):
-        return artefact.fingerprint('tinyvae', SHAPE, TENSORS | tensors)
+        return artifact.fingerprint('tinyvae', SHAPE, TENSORS | tensors)
 
     reordered = dict(reversed(TENSORS.items()))
-    assert artefact.fingerprint('tinyvae', SHAPE | {'decoder_width': 9}, reordered) == reference
+    assert artifact.fingerprint('tinyvae', SHAPE | {'decoder_width': 9}, reordered) == reference
     assert changed(**{'decoder.a': np.float32([0])}) == reference
     assert changed(**{'encoder.b': np.float32([[1, 2], [3, 4]])}) != reference
     assert changed(**{'latent.mean': np.float32([7, 9])}) != reference
-    assert artefact.fingerprint('other', SHAPE, TENSORS) != reference
-    assert artefact.fingerprint('tinyvae', SHAPE | {'img_size': 128}, TENSORS) != reference
+    assert artifact.fingerprint('other', SHAPE, TENSORS) != reference
+    assert artifact.fingerprint('tinyvae', SHAPE | {'img_size': 128}, TENSORS) != reference
     big_endian = {name: tensor.astype('>f4') for name, tensor in TENSORS.items()}
-    assert artefact.fingerprint('tinyvae', SHAPE, big_endian) == reference
+    assert artifact.fingerprint('tinyvae', SHAPE, big_endian) == reference
 
 
 @given(st.integers(0, 3), st.floats(width=32, allow_nan=False))
@@ -376,5 +378,5 @@ def test_every_weight_counts(index, value):
     weights = TENSORS['encoder.b'].copy()
     weights[index] = value
     same = weights.tobytes() == TENSORS['encoder.b'].tobytes()
-    other = artefact.fingerprint('tinyvae', SHAPE, TENSORS | {'encoder.b': weights})
-    assert (other == artefact.fingerprint('tinyvae', SHAPE, TENSORS)) == same
+    other = artifact.fingerprint('tinyvae', SHAPE, TENSORS | {'encoder.b': weights})
+    assert (other == artifact.fingerprint('tinyvae', SHAPE, TENSORS)) == same

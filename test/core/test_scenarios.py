@@ -9,15 +9,17 @@ different training, before and after calibration.
 import numpy as np
 import pytest
 
-from sage_perception.latent import Latent, Telemetry
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.core.latent import Latent, Telemetry
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.models import load
-from sage_perception.models.wire import Form, Packer
-from sage_perception.trust import Arbiter, probes
+from sage_perception.trust import Arbiter
 from sage_perception.trust.arbiter import Frame
-from sage_perception.trust.compatibility import Level, psnr
-from sage_perception.trust.lct import LCT, Operation, Provenance, Refusal
-from sage_perception.trust.probes import probe_latents
-from sage_perception.trust.statements import Announcement, ProbeSet
+from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility.estimator import Level, psnr
+from sage_perception.trust.compatibility.probe_images import probe_latents
+from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
+from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.vision.synthetic import SyntheticWorld
 
 CAMERAS = ('cam0', 'cam1')
@@ -46,7 +48,7 @@ def introduced(ours, codec, latents=None):
     """Return an arbiter that has measured what `codec` says on the second camera's topic."""
     arbiter = Arbiter(CAMERAS, ours)
     mean, std = codec.latent_mean.ravel(), codec.latent_std.ravel()
-    assert arbiter.meet('cam1', Announcement('cam1', 1, codec.id, mean, std)) is None
+    assert arbiter.meet('cam1', ModelAnnouncement('cam1', 1, codec.id, mean, std)) is None
     said = probe_latents(codec) if latents is None else latents
     assert arbiter.present('cam1', ProbeSet('cam1', 2, codec.id, said)) is None
     return arbiter, arbiter.measure('cam1')
@@ -118,7 +120,7 @@ def test_4_different_training(ours, views):
     theirs = load('tinyvae_128', backend='onnxruntime')
     arbiter = Arbiter(CAMERAS, ours)
     (first, *_) = spoken(theirs, 'cam1', views[0])
-    assert arbiter.hear('cam1', first) is Refusal.NOT_MEASURED
+    assert arbiter.hear('cam1', first) is RejectionReason.NOT_MEASURED
     arbiter, heard = introduced(ours, theirs)
     assert heard.before.level is Level.NONE
     assert heard.trust.level >= Level.MEDIUM

@@ -18,10 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.core.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.core.lct import Operation, Proof, Provenance, step_from
 from sage_perception.trust import LCT, TrustStore, sign, verify
-from sage_perception.trust.arbiter import BLAME
-from sage_perception.trust.canonical import (
+from sage_perception.trust.arbiter import ATTRIBUTABLE
+from sage_perception.trust.fusion.fusion import View, fuse
+from sage_perception.trust.security.admission import AdmissionFilter, ReplayGuard
+from sage_perception.trust.security.canonical import (
     PLAIN,
     Wire,
     canonical_form,
@@ -29,10 +32,8 @@ from sage_perception.trust.canonical import (
     latent_form,
     proven_form,
 )
-from sage_perception.trust.fusion import View, fuse
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import Operation, Proof, Provenance, Refusal, step_from
-from sage_perception.trust.screening import History, Screen
+from sage_perception.trust.security.keys import public_bytes
+from sage_perception.trust.security.rejection import RejectionReason
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND = 10**9
@@ -380,7 +381,7 @@ def test_what_travels_packed_is_signed_as_it_travels(payload, data):
         Wire(wire.encoding % 4 + 1, payload),
         PLAIN,
     ):
-        assert verify(lct, a_store(), wire=other) is Refusal.BAD_SIGNATURE
+        assert verify(lct, a_store(), wire=other) is RejectionReason.BAD_SIGNATURE
 
 
 def test_the_variance_does_not_travel_packed():
@@ -396,7 +397,7 @@ def test_a_signature_has_one_form():
     lct = said()
     number = int.from_bytes(lct.signature[32:], 'little') + security.ORDER
     other = replace(lct, signature=lct.signature[:32] + number.to_bytes(32, 'little'))
-    assert verify(other, a_store()) is Refusal.BAD_SIGNATURE
+    assert verify(other, a_store()) is RejectionReason.BAD_SIGNATURE
 
 
 def spoilt(**change):
@@ -406,58 +407,61 @@ def spoilt(**change):
 STEP = spoken().provenance[0]
 ID = b'i' * 16
 REFUSED = {
-    'nobody trusts the key': (Refusal.UNKNOWN_KEY, said('forger')),
-    'nobody trusts the key, and it is unsigned': (Refusal.UNKNOWN_KEY, spoken('forger')),
-    'no signature': (Refusal.UNSIGNED, spoken()),
-    'half a signature': (Refusal.BAD_SIGNATURE, replace(said(), signature=b's' * 32)),
-    'too long a signature': (Refusal.OVERSIZED, replace(said(), signature=b's' * 65)),
-    "another's key": (Refusal.BAD_SIGNATURE, sign(spoken(), KEYS['cam1'])),
-    "another's signature": (Refusal.BAD_SIGNATURE, replace(said(), signature=said().signature)),
-    'another model': (Refusal.WRONG_MODEL, sign(spoken(model=OTHER), KEYS['cam0'])),
-    'late': (Refusal.STAMP, said(stamp_ns=NOW - 6 * SECOND)),
-    'early': (Refusal.STAMP, said(stamp_ns=NOW + 6 * SECOND)),
+    'nobody trusts the key': (RejectionReason.UNKNOWN_KEY, said('forger')),
+    'nobody trusts the key, and it is unsigned': (RejectionReason.UNKNOWN_KEY, spoken('forger')),
+    'no signature': (RejectionReason.UNSIGNED, spoken()),
+    'half a signature': (RejectionReason.BAD_SIGNATURE, replace(said(), signature=b's' * 32)),
+    'too long a signature': (RejectionReason.OVERSIZED, replace(said(), signature=b's' * 65)),
+    "another's key": (RejectionReason.BAD_SIGNATURE, sign(spoken(), KEYS['cam1'])),
+    "another's signature": (
+        RejectionReason.BAD_SIGNATURE,
+        replace(said(), signature=said().signature),
+    ),
+    'another model': (RejectionReason.WRONG_MODEL, sign(spoken(model=OTHER), KEYS['cam0'])),
+    'late': (RejectionReason.STAMP, said(stamp_ns=NOW - 6 * SECOND)),
+    'early': (RejectionReason.STAMP, said(stamp_ns=NOW + 6 * SECOND)),
     'a long name of a model': (
-        Refusal.MALFORMED,
+        RejectionReason.MALFORMED,
         replace(
             said(),
             latent=replace(said().latent, model=replace(MODEL, name='m' * 65)),
         ),
     ),
-    'a short id': (Refusal.MALFORMED, replace(said(), id=b'')),
-    'no steps': (Refusal.BROKEN_CHAIN, spoilt(provenance=(), trust=0.0)),
+    'a short id': (RejectionReason.MALFORMED, replace(said(), id=b'')),
+    'no steps': (RejectionReason.BROKEN_CHAIN, spoilt(provenance=(), trust=0.0)),
     "another's step last": (
-        Refusal.BROKEN_CHAIN,
+        RejectionReason.BROKEN_CHAIN,
         spoilt(provenance=(replace(STEP, entity_id='cam1'),)),
     ),
     'a beginning that has a parent': (
-        Refusal.BROKEN_CHAIN,
+        RejectionReason.BROKEN_CHAIN,
         spoilt(provenance=(replace(STEP, parent_id=ID),)),
     ),
     'no beginning': (
-        Refusal.BROKEN_CHAIN,
+        RejectionReason.BROKEN_CHAIN,
         spoilt(provenance=(replace(STEP, operation=Operation.RELAY),)),
     ),
     'two beginnings': (
-        Refusal.BROKEN_CHAIN,
+        RejectionReason.BROKEN_CHAIN,
         spoilt(provenance=(replace(STEP, trust=1.0), replace(STEP, parent_id=ID))),
     ),
     'a step from nothing': (
-        Refusal.BROKEN_CHAIN,
+        RejectionReason.BROKEN_CHAIN,
         spoilt(provenance=(STEP, Provenance(Operation.RELAY, 'cam0', MODEL))),
     ),
     'a step from itself': (
-        Refusal.BROKEN_CHAIN,
+        RejectionReason.BROKEN_CHAIN,
         spoilt(provenance=(STEP, Provenance(Operation.RELAY, 'cam0', MODEL, ID)), id=ID),
     ),
     'two steps from the same': (
-        Refusal.BROKEN_CHAIN,
+        RejectionReason.BROKEN_CHAIN,
         spoilt(provenance=(STEP, *[Provenance(Operation.FUSE, 'cam0', MODEL, ID)] * 2)),
     ),
     'a model that no step made': (
-        Refusal.BROKEN_CHAIN,
+        RejectionReason.BROKEN_CHAIN,
         spoilt(provenance=(replace(STEP, model=OTHER),)),
     ),
-    'a trust that is not the product': (Refusal.BROKEN_CHAIN, spoilt(trust=0.9)),
+    'a trust that is not the product': (RejectionReason.BROKEN_CHAIN, spoilt(trust=0.9)),
 }
 
 
@@ -465,7 +469,7 @@ REFUSED = {
 def test_each_refusal_has_its_name_and_is_counted(refusal, lct):
     known = {'dim': 2, 'fingerprint': MODEL.fingerprint, 'now_ns': NOW}
     assert verify(lct, a_store(), **known) is refusal
-    screen = Screen(a_store())
+    screen = AdmissionFilter(a_store())
     assert screen.judge(lct, **known) is refusal
     assert (screen.accepted, dict(screen.reasons)) == (0, {refusal: 1})
 
@@ -474,45 +478,45 @@ def test_time_is_the_graphs_and_only_where_it_is_known():
     old = said(stamp_ns=3 * SECOND)
     assert verify(old, a_store()) is None
     assert verify(old, a_store(), now_ns=4 * SECOND) is None
-    assert verify(old, a_store(), now_ns=10 * SECOND) is Refusal.STAMP
+    assert verify(old, a_store(), now_ns=10 * SECOND) is RejectionReason.STAMP
     assert verify(old, a_store(), now_ns=10 * SECOND, tolerance_ns=8 * SECOND) is None
 
 
 def test_keys_change_without_a_break_and_the_old_one_is_named():
     store, new = a_store('cam0'), Ed25519PrivateKey.generate()
     old_one, new_one = said(), sign(spoken(), new)
-    assert verify(new_one, store) is Refusal.BAD_SIGNATURE
+    assert verify(new_one, store) is RejectionReason.BAD_SIGNATURE
     store.trust('cam0', public_bytes(new))
     assert verify(old_one, store) is None
     assert verify(new_one, store) is None
     store.revoke('cam0', public_bytes(KEYS['cam0']))
-    assert verify(old_one, store) is Refusal.REVOKED_KEY
+    assert verify(old_one, store) is RejectionReason.REVOKED_KEY
     assert verify(new_one, store) is None
     store.revoke('cam0')
-    assert verify(new_one, store) is Refusal.REVOKED_KEY
-    assert verify(spoken(), store) is Refusal.REVOKED_KEY
+    assert verify(new_one, store) is RejectionReason.REVOKED_KEY
+    assert verify(spoken(), store) is RejectionReason.REVOKED_KEY
 
 
 # Unsigned
 
 
 def test_a_robot_alone_needs_no_keys():
-    screen = Screen()
+    screen = AdmissionFilter()
     assert not screen.require_signatures
     assert screen.judge(spoken('forger')) is None
     assert verify(spoken(), TrustStore(), require_signature=False) is None
 
 
 def test_who_has_a_key_must_sign_also_where_others_need_not():
-    screen = Screen(a_store('cam0'), require_signatures=False)
+    screen = AdmissionFilter(a_store('cam0'), require_signatures=False)
     assert screen.judge(spoken('cam1')) is None
-    assert screen.judge(spoken('cam0')) is Refusal.UNSIGNED
+    assert screen.judge(spoken('cam0')) is RejectionReason.UNSIGNED
     assert screen.judge(said('cam0')) is None
 
 
 def test_what_was_said_in_the_name_of_an_entity_before_its_key_came_does_not_silence_it():
     store = TrustStore()
-    screen = Screen(store, require_signatures=False)
+    screen = AdmissionFilter(store, require_signatures=False)
     assert screen.judge(spoken('cam0', sequence=2**64 - 1)) is None
     store.trust('cam0', public_bytes(KEYS['cam0']))
     assert screen.judge(said('cam0', sequence=5)) is None
@@ -520,64 +524,64 @@ def test_what_was_said_in_the_name_of_an_entity_before_its_key_came_does_not_sil
 
 def test_a_stranger_that_no_message_can_hold_ends_nothing():
     """Even where it claims to pass on what was signed."""
-    screen = Screen(a_store('cam0'), require_signatures=False)
+    screen = AdmissionFilter(a_store('cam0'), require_signatures=False)
     first = said()
     assert screen.judge(first) is None
     long = ModelId('m' * 100, '1', MODEL.fingerprint)
     relayed = passed_on(first, entity='relay')
     stranger = replace(relayed, latent=replace(relayed.latent, model=long), signature=b'')
-    assert screen.judge(stranger) is Refusal.MALFORMED
+    assert screen.judge(stranger) is RejectionReason.MALFORMED
 
 
 # Screening
 
 
 def test_nothing_is_said_twice_on_any_topic_that_shares_a_history():
-    history = History()
-    first, second = (Screen(a_store(), history=history) for _ in range(2))
+    history = ReplayGuard()
+    first, second = (AdmissionFilter(a_store(), history=history) for _ in range(2))
     lct = said(sequence=5)
     assert first.judge(lct) is None
-    assert [screen.judge(lct) for screen in (first, second)] == [Refusal.SEQUENCE] * 2
-    assert first.judge(said(sequence=4)) is Refusal.SEQUENCE
+    assert [screen.judge(lct) for screen in (first, second)] == [RejectionReason.SEQUENCE] * 2
+    assert first.judge(said(sequence=4)) is RejectionReason.SEQUENCE
     assert second.judge(said(sequence=6)) is None
 
 
 def test_what_is_refused_uses_up_no_sequence_number_and_no_id():
-    screen = Screen(a_store())
+    screen = AdmissionFilter(a_store())
     lct = said(sequence=5)
     forged = replace(lct, sequence=2**64 - 1)
-    assert screen.judge(forged) is Refusal.BAD_SIGNATURE
+    assert screen.judge(forged) is RejectionReason.BAD_SIGNATURE
     assert screen.judge(lct) is None
 
 
 def test_an_id_is_used_once():
-    screen = Screen(a_store())
+    screen = AdmissionFilter(a_store())
     lct = said('cam0')
     thief = sign(replace(spoken('cam1'), id=lct.id), KEYS['cam1'])
     assert screen.judge(lct) is None
-    assert screen.judge(thief) is Refusal.SEQUENCE
+    assert screen.judge(thief) is RejectionReason.SEQUENCE
 
 
 @pytest.mark.parametrize('required', [True, False])
 def test_a_flood_of_names_fills_no_memory(required):
-    history = History()
-    screen = Screen(a_store(), require_signatures=required, history=history)
+    history = ReplayGuard()
+    screen = AdmissionFilter(a_store(), require_signatures=required, history=history)
     assert screen.judge(said('cam0', sequence=7)) is None
     stranger = spoken()
     for n in range(3000):
         name = f'stranger {n:50}'
         step = replace(stranger.provenance[0], entity_id=name)
         fault = screen.judge(replace(stranger, entity_id=name, provenance=(step,)))
-        assert fault is (Refusal.UNKNOWN_KEY if required else None)
-    assert len(pickle.dumps(history)) < History.STRANGERS * 200
-    assert screen.judge(said('cam0', sequence=7)) is Refusal.SEQUENCE
-    assert len(screen.reasons) <= len(Refusal)
+        assert fault is (RejectionReason.UNKNOWN_KEY if required else None)
+    assert len(pickle.dumps(history)) < ReplayGuard.STRANGERS * 200
+    assert screen.judge(said('cam0', sequence=7)) is RejectionReason.SEQUENCE
+    assert len(screen.reasons) <= len(RejectionReason)
 
 
 def test_the_history_of_those_who_are_trusted_is_bounded_too(monkeypatch):
-    monkeypatch.setattr(History, 'RECENT', 10)
-    history = History()
-    screen = Screen(a_store(), history=history)
+    monkeypatch.setattr(ReplayGuard, 'RECENT', 10)
+    history = ReplayGuard()
+    screen = AdmissionFilter(a_store(), history=history)
     sizes = []
     for n in range(50):
         assert screen.judge(said(sequence=n)) is None
@@ -589,7 +593,7 @@ def test_what_is_packed_is_judged_before_it_is_unpacked():
     wire = Wire(3, b'packed')
     lct = sign(spoken(), KEYS['cam0'], wire)
     still_packed = replace(lct, latent=replace(lct.latent, mean=np.empty(0, np.float32)))
-    screen = Screen(a_store())
+    screen = AdmissionFilter(a_store())
     forged = replace(still_packed, signature=b's' * 64)
     unpacked = []
 
@@ -600,22 +604,22 @@ def test_what_is_packed_is_judged_before_it_is_unpacked():
     def broken(latent):
         raise ValueError('not of this form')
 
-    assert screen.admit(forged, 2, wire=wire, unpack=unpack) is Refusal.BAD_SIGNATURE
+    assert screen.admit(forged, 2, wire=wire, unpack=unpack) is RejectionReason.BAD_SIGNATURE
     assert not unpacked
     assert screen.admit(still_packed, 2, wire=wire, unpack=unpack).latent is lct.latent
     assert (screen.accepted, screen.refused) == (1, 1)
     for dim, reader, reason in (
-        (3, unpack, Refusal.DIMENSION),
-        (2, broken, Refusal.MALFORMED),
+        (3, unpack, RejectionReason.DIMENSION),
+        (2, broken, RejectionReason.MALFORMED),
     ):
-        screen = Screen(a_store())
+        screen = AdmissionFilter(a_store())
         assert screen.admit(still_packed, dim, wire=wire, unpack=reader) is reason
         assert (screen.accepted, screen.refused) == (0, 1)
         assert screen.reasons[reason] == 1
     # What is not packed has its numbers.
-    assert Screen(a_store()).judge(still_packed, wire=PLAIN) is Refusal.DIMENSION
+    assert AdmissionFilter(a_store()).judge(still_packed, wire=PLAIN) is RejectionReason.DIMENSION
     big = Wire(3, bytes(16385))
-    assert Screen(a_store()).judge(still_packed, wire=big) is Refusal.OVERSIZED
+    assert AdmissionFilter(a_store()).judge(still_packed, wire=big) is RejectionReason.OVERSIZED
 
 
 # Provenance, step by step
@@ -626,7 +630,7 @@ def fused_of(*lcts, sequence=1):
 
 
 def heard_by(store, *lcts):
-    screen = Screen(store)
+    screen = AdmissionFilter(store)
     for lct in lcts:
         assert screen.judge(lct) is None
     return screen
@@ -675,11 +679,11 @@ def test_an_insider_who_lies_about_others_is_refused(lie):
     relayed = passed_on(first)
     lying = sign(lie(relayed), KEYS['relay'])
     for known in ((), (first,)):
-        assert heard(*known).judge(lying) in (Refusal.BAD_PROOF, Refusal.UNPROVEN)
+        assert heard(*known).judge(lying) in (RejectionReason.BAD_PROOF, RejectionReason.UNPROVEN)
         assert heard(*known).judge(relayed) is None
     # Of an entity without a key nothing can be proven: what it did is the insider's word.
     assert verify(lying, a_store('relay')) is None
-    assert heard_by(a_store('relay')).judge(lying) is Refusal.UNKNOWN_STEP
+    assert heard_by(a_store('relay')).judge(lying) is RejectionReason.UNKNOWN_STEP
 
 
 def test_a_lie_about_the_primary_parent_of_a_fusion_is_found():
@@ -687,7 +691,7 @@ def test_a_lie_about_the_primary_parent_of_a_fusion_is_found():
     fused = fused_of(a, b)
     better = replace(fused.provenance[0], trust=1.0)
     lying = resigned(fused, provenance=(better, *fused.provenance[1:]))
-    assert heard().judge(lying) is Refusal.BAD_PROOF
+    assert heard().judge(lying) is RejectionReason.BAD_PROOF
     assert heard().judge(sign(fused, KEYS['arbiter'])) is None
 
 
@@ -723,7 +727,7 @@ def test_nothing_that_others_said_can_be_changed_in_a_chain_and_their_own_word_o
     raised = (*steps[:place], replace(steps[place], trust=0.5), *steps[place + 1 :])
     own = all(step.entity_id == lct.entity_id for step in steps[place:])
     assert verify(resigned(lct, provenance=raised), a_store()) is (
-        None if own else Refusal.BAD_PROOF
+        None if own else RejectionReason.BAD_PROOF
     )
 
 
@@ -741,10 +745,10 @@ def test_no_step_or_proof_of_one_chain_fits_into_another(hops, data):
 
     before, step, after = steps[:place], steps[place], steps[place + 1 :]
     proof = foreign[place].proof
-    assert verdict(*before, replace(step, proof=proof), *after) is Refusal.BAD_PROOF
-    assert verdict(*before, replace(step, proof=None), *after) is Refusal.UNPROVEN
+    assert verdict(*before, replace(step, proof=proof), *after) is RejectionReason.BAD_PROOF
+    assert verdict(*before, replace(step, proof=None), *after) is RejectionReason.UNPROVEN
     if before != foreign[:place]:
-        assert verdict(*foreign[:place], step, *after) is Refusal.BAD_PROOF
+        assert verdict(*foreign[:place], step, *after) is RejectionReason.BAD_PROOF
 
 
 def test_a_proof_where_none_is_wanted_is_refused_and_blamed_on_nobody():
@@ -754,15 +758,15 @@ def test_a_proof_where_none_is_wanted_is_refused_and_blamed_on_nobody():
     for lct in (first, passed_on(first, 'cam0', 2)):
         *before, last = lct.provenance
         added = replace(lct, provenance=(*before, replace(last, proof=proof)))
-        assert verify(added, a_store()) is Refusal.BAD_PROOF
-    assert Refusal.BAD_PROOF not in BLAME
-    assert Refusal.UNPROVEN not in BLAME
+        assert verify(added, a_store()) is RejectionReason.BAD_PROOF
+    assert RejectionReason.BAD_PROOF not in ATTRIBUTABLE
+    assert RejectionReason.UNPROVEN not in ATTRIBUTABLE
 
 
 def test_a_step_that_was_signed_with_a_key_revoked_since_is_refused():
     store, lct = a_store(), passed_on(said('cam0'))
     store.revoke('cam0')
-    assert verify(lct, store) is Refusal.REVOKED_KEY
+    assert verify(lct, store) is RejectionReason.REVOKED_KEY
 
 
 def test_what_is_compressed_is_of_several_moments_and_what_was_relayed_before_is_not():
@@ -771,7 +775,7 @@ def test_what_is_compressed_is_of_several_moments_and_what_was_relayed_before_is
     assert verify(code, a_store()) is None
     later = passed_on(said('cam0'), stamp_ns=NOW + 1)
     code = passed_on(later, 'arbiter', operation=Operation.COMPRESS, stamp_ns=NOW + 5)
-    assert verify(code, a_store()) is Refusal.BAD_PROOF
+    assert verify(code, a_store()) is RejectionReason.BAD_PROOF
 
 
 def test_what_travelled_packed_is_proven_as_it_travelled():
@@ -789,12 +793,12 @@ def test_a_stranger_speaks_for_nobody_who_has_a_key():
     assert verify(relayed, store, require_signature=False) is None
     raised = replace(first.provenance[0], trust=1.0)
     lying = replace(relayed, provenance=(raised, relayed.provenance[1]), trust=1.0)
-    assert verify(lying, store, require_signature=False) is Refusal.BAD_PROOF
+    assert verify(lying, store, require_signature=False) is RejectionReason.BAD_PROOF
     borrowed = replace(relayed, provenance=first.provenance)
-    assert verify(borrowed, store, require_signature=False) is Refusal.UNPROVEN
+    assert verify(borrowed, store, require_signature=False) is RejectionReason.UNPROVEN
     garbled = replace(relayed.provenance[1], proof=Proof(-1, NOW, 2e300, b'', b's'))
     lying = replace(relayed, provenance=(first.provenance[0], garbled))
-    assert verify(lying, store, require_signature=False) is Refusal.BAD_PROOF
+    assert verify(lying, store, require_signature=False) is RejectionReason.BAD_PROOF
 
 
 def test_a_translation_changes_the_latent_and_its_model():

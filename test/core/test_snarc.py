@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception.latent import Latent, ModelId, Roi
+from sage_perception.core.latent import Latent, ModelId, Roi
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.memory.snarc import Scale, Scorer, Snarc, motion_of, prediction_error
-from sage_perception.trust.lct import LCT, Operation, Provenance
 
 MODEL = ModelId('m', '1', bytes(range(32)))
 MEAN = np.full(8, 2.0, np.float32)

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sage_perception.core.frame import Frame
 from sage_perception.vision import sources
-from sage_perception.vision.frame import Frame
 from sage_perception.vision.sources import (
     Connection,
     EndOfStream,
@@ -377,7 +377,7 @@ def test_a_window_outside_the_picture_is_refused(video):
 def test_pictures_of_another_size_are_scaled_to_the_first(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), numbered(21))
     cv2.imwrite(str(tmp_path / 'b.png'), cv2.resize(numbered(42), (200, 90)))
-    cv2.imwrite(str(tmp_path / 'c.png'), numbered(7)[..., 0])  # grey
+    cv2.imwrite(str(tmp_path / 'c.png'), numbered(7)[..., 0])  # gray
     with open_source(f'images://{tmp_path}?pace=fast&loop=false') as source:
         frames = [source.read(1.0).image for _ in range(3)]
     assert [frame.shape for frame in frames] == [(48, 64, 3)] * 3

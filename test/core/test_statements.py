@@ -11,29 +11,30 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.latent import ModelId
-from sage_perception.trust import TrustStore, probes
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import LARGEST, Refusal
-from sage_perception.trust.statements import (
-    Announcement,
+from sage_perception.core.latent import ModelId
+from sage_perception.trust import TrustStore
+from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.security.announcements import (
+    ModelAnnouncement,
     ProbeSet,
-    sign_statement,
-    verify_statement,
+    sign_announcement,
+    verify_announcement,
 )
+from sage_perception.trust.security.keys import public_bytes
+from sage_perception.trust.security.rejection import MAX_ABS, RejectionReason
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
 MODEL = ModelId('m', '1', bytes(range(32)))
 STORE = TrustStore()
 STORE.trust('cam0', public_bytes(KEY))
-STATISTICS = Announcement('cam0', 7, MODEL, np.zeros(4, np.float32), np.ones(4, np.float32))
+STATISTICS = ModelAnnouncement('cam0', 7, MODEL, np.zeros(4, np.float32), np.ones(4, np.float32))
 LATENTS = np.random.default_rng(0).standard_normal((probes.COUNT, 4)).astype(np.float32)
 PROBES = ProbeSet('cam0', 8, MODEL, LATENTS)
 BOTH = pytest.mark.parametrize('said', [STATISTICS, PROBES], ids=['statistics', 'probes'])
 
 
 def refusal(statement, **options):
-    return verify_statement(statement, STORE, **options)
+    return verify_announcement(statement, STORE, **options)
 
 
 def another(array):
@@ -44,16 +45,16 @@ def another(array):
 
 @BOTH
 def test_what_its_entity_signed_is_believed(said):
-    assert refusal(sign_statement(said, KEY)) is None
+    assert refusal(sign_announcement(said, KEY)) is None
 
 
 @BOTH
 def test_what_somebody_else_signed_is_not(said):
-    assert refusal(sign_statement(said, OTHER)) is Refusal.BAD_SIGNATURE
-    assert refusal(said) is Refusal.UNSIGNED
-    assert refusal(said, require_signature=False) is Refusal.UNSIGNED
+    assert refusal(sign_announcement(said, OTHER)) is RejectionReason.BAD_SIGNATURE
+    assert refusal(said) is RejectionReason.UNSIGNED
+    assert refusal(said, require_signature=False) is RejectionReason.UNSIGNED
     stranger = replace(said, entity_id='stranger')
-    assert refusal(sign_statement(stranger, OTHER)) is Refusal.UNKNOWN_KEY
+    assert refusal(sign_announcement(stranger, OTHER)) is RejectionReason.UNKNOWN_KEY
     assert refusal(stranger, require_signature=False) is None
 
 
@@ -72,8 +73,8 @@ def test_what_somebody_else_signed_is_not(said):
     ],
 )
 def test_any_change_breaks_the_signature(said, change):
-    changed = replace(sign_statement(said, KEY), **change)
-    assert refusal(changed) is Refusal.BAD_SIGNATURE
+    changed = replace(sign_announcement(said, KEY), **change)
+    assert refusal(changed) is RejectionReason.BAD_SIGNATURE
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
@@ -109,26 +110,26 @@ def spoilt(array, value):
 
 
 FAULTS = [
-    (STATISTICS, {'std': np.zeros(4, np.float32)}, Refusal.OUT_OF_RANGE),
-    (STATISTICS, {'std': np.ones(3, np.float32)}, Refusal.DIMENSION),
-    (STATISTICS, {'mean': spoilt(STATISTICS.mean, np.nan)}, Refusal.NOT_FINITE),
-    (STATISTICS, {'model': ModelId()}, Refusal.UNKNOWN_MODEL),
-    (PROBES, {'latents': LATENTS[1:]}, Refusal.DIMENSION),
-    (PROBES, {'latents': LATENTS[:, :0]}, Refusal.DIMENSION),
-    (PROBES, {'latents': spoilt(LATENTS, np.inf)}, Refusal.NOT_FINITE),
-    (PROBES, {'latents': spoilt(LATENTS, 2 * LARGEST)}, Refusal.OUT_OF_RANGE),
-    (PROBES, {'pictures': bytes(32)}, Refusal.OTHER_PROBES),
+    (STATISTICS, {'std': np.zeros(4, np.float32)}, RejectionReason.OUT_OF_RANGE),
+    (STATISTICS, {'std': np.ones(3, np.float32)}, RejectionReason.DIMENSION),
+    (STATISTICS, {'mean': spoilt(STATISTICS.mean, np.nan)}, RejectionReason.NOT_FINITE),
+    (STATISTICS, {'model': ModelId()}, RejectionReason.UNKNOWN_MODEL),
+    (PROBES, {'latents': LATENTS[1:]}, RejectionReason.DIMENSION),
+    (PROBES, {'latents': LATENTS[:, :0]}, RejectionReason.DIMENSION),
+    (PROBES, {'latents': spoilt(LATENTS, np.inf)}, RejectionReason.NOT_FINITE),
+    (PROBES, {'latents': spoilt(LATENTS, 2 * MAX_ABS)}, RejectionReason.OUT_OF_RANGE),
+    (PROBES, {'pictures': bytes(32)}, RejectionReason.OTHER_PROBES),
 ]
 
 
 @pytest.mark.parametrize(('said', 'change', 'fault'), FAULTS)
 def test_what_cannot_be_is_named(said, change, fault):
-    assert refusal(sign_statement(replace(said, **change), KEY)) is fault
+    assert refusal(sign_announcement(replace(said, **change), KEY)) is fault
 
 
 @BOTH
 def test_without_a_name_nothing_is_believed_where_names_count(said):
-    assert refusal(replace(said, entity_id='')) is Refusal.NO_ENTITY
+    assert refusal(replace(said, entity_id='')) is RejectionReason.NO_ENTITY
 
 
 @BOTH

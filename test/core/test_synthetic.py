@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sage_perception.vision.synthetic import SyntheticWorld
 
 WORLD = SyntheticWorld(seed=7, objects=5)
-# On plain grey without noise, whatever is not grey is an object.
+# On plain gray without noise, whatever is not gray is an object.
 BARE = SyntheticWorld(seed=3, objects=4, background='plain', noise=0.0)
 TIMES = st.floats(0, 1e6, allow_nan=False)
 

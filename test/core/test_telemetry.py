@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sage_perception import models
-from sage_perception.training import trust_fit
+from sage_perception.training import trust_calibration as trust_fit
 from sage_perception.training.config import ConfigError, DataConfig
-from sage_perception.training.trust_fit import (
+from sage_perception.training.trust_calibration import (
     Observations,
     calibration_error,
     conformal_margin,
@@ -24,9 +24,9 @@ from sage_perception.training.trust_fit import (
     main,
     trusts,
 )
-from sage_perception.trust.agreement import centre, cosine_matrix
-from sage_perception.trust.fitted import FILE, Fitted, similarity_weights, telemetry_trust_of
-from sage_perception.trust.telemetry import QualityMap, TelemetryTrust, distance, telemetry_trust
+from sage_perception.trust.fitted import FILE, FittedTrust, similarity_weights, telemetry_trust_of
+from sage_perception.trust.fusion.matching import center, cosine_matrix
+from sage_perception.trust.quality import QualityMap, TelemetryTrust, distance, telemetry_trust
 from sage_perception.vision.synthetic import SyntheticWorld
 
 MAP = QualityMap(-0.8, 0.2, (-1.0, 1.0, 3.0, 5.0), (0.1, 0.3, 0.8, 0.95), 3.0, 0.1)
@@ -142,7 +142,7 @@ def test_weights_lift_what_views_share():
     assert weights[:4].max() < weights[4:].min()
 
     def found(weights):
-        cosines = cosine_matrix(*(centre(v[:100], 0.0, weights) for v in views))
+        cosines = cosine_matrix(*(center(v[:100], 0.0, weights) for v in views))
         return (cosines.argmax(1) == np.arange(100)).mean()
 
     assert found(weights) > found(1.0) + 0.2
@@ -203,7 +203,7 @@ def test_one_pixel_that_is_not_finite_leaves_no_trust(codec, crops, value):
 
 
 def test_a_latent_far_from_all_others_is_not_trusted(codec, crops):
-    fitted = Fitted.of(codec)
+    fitted = FittedTrust.of(codec)
     z = codec.latent_mean + 10 * fitted.quality.farthest * codec.latent_std[None]
     far = distance(z, codec.latent_mean, codec.latent_std)
     assert far[0] == pytest.approx(10 * fitted.quality.farthest, rel=1e-4)
@@ -224,9 +224,9 @@ def folder(tmp_path):
 
 
 def test_what_was_fitted_is_read_as_it_was_written(folder, codec):
-    fitted = Fitted(codec.id.fingerprint.hex(), MAP, tuple(np.linspace(0.1, 2, 64).tolist()))
+    fitted = FittedTrust(codec.id.fingerprint.hex(), MAP, tuple(np.linspace(0.1, 2, 64).tolist()))
     assert fitted.write(folder) == folder / FILE
-    read = Fitted.of(models.load(folder))
+    read = FittedTrust.of(models.load(folder))
     assert read.fingerprint == fitted.fingerprint
     assert tuple(map(tuple, (read.quality.scores, read.quality.qualities))) == (
         MAP.scores,
@@ -238,7 +238,7 @@ def test_what_was_fitted_is_read_as_it_was_written(folder, codec):
 def test_a_model_without_a_fit_is_used_all_the_same(folder):
     (folder / FILE).unlink()
     codec = models.load(folder)
-    assert Fitted.of(codec) is None
+    assert FittedTrust.of(codec) is None
     assert (similarity_weights(codec) == 1).all()
     assert telemetry_trust_of(codec).quality is None
 
@@ -247,7 +247,7 @@ def test_a_model_without_a_fit_is_used_all_the_same(folder):
     ('change', 'message'),
     [
         ({'fingerprint': '00' * 32}, 'latent space 00000000'),
-        ({'weights': [1.0] * 63}, 'sage fit-trust'),
+        ({'weights': [1.0] * 63}, 'sage calibrate-trust'),
         ({'weights': [1.0] * 63 + [-1.0]}, 'not numbers above 0'),
         ({'weights': [1.0] * 63 + [float('nan')]}, 'not numbers above 0'),
         ({'quality': {}}, 'cannot be used'),
@@ -259,7 +259,7 @@ def test_a_fit_that_is_damaged_or_of_another_model_is_refused(folder, change, me
     tree = json.loads((folder / FILE).read_text())
     (folder / FILE).write_text(json.dumps({**tree, **change}))
     with pytest.raises(ValueError, match=message):
-        Fitted.of(models.load(folder))
+        FittedTrust.of(models.load(folder))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, interpolate
 
-from sage_perception.models.layers import Enlarge
-from sage_perception.models.tinyvae import Thumbnail, TinyVAE, TinyVAEConfig
-from sage_perception.training import losses
+from sage_perception.models.networks.layers import Enlarge
+from sage_perception.models.networks.tinyvae import Thumbnail, TinyVAE, TinyVAEConfig
+from sage_perception.training.losses import images as losses
 
 CONFIGS = [
     TinyVAEConfig(),
@@ -84,12 +84,12 @@ def test_starts_at_principal_components(model):
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_thumbnails_keep_distances_between_pictures_of_smooth_colour(seed):
+def test_thumbnails_keep_distances_between_pictures_of_smooth_color(seed):
     generator = torch.Generator().manual_seed(seed)
     thumbnail = Thumbnail(3)
     lightness = torch.rand(2, 1, 16, 16, generator=generator)
-    colour = interpolate(torch.rand(2, 2, 8, 8, generator=generator), scale_factor=2)
-    x = thumbnail.opponent.invert(lightness, colour)
+    color = interpolate(torch.rand(2, 2, 8, 8, generator=generator), scale_factor=2)
+    x = thumbnail.opponent.invert(lightness, color)
     apart = (x[0] - x[1]).norm()
     torch.testing.assert_close((thumbnail(x)[0] - thumbnail(x)[1]).norm(), apart)
 

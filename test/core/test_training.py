@@ -20,12 +20,13 @@ import torch
 import yaml
 from scenes import scene, write_scenes
 
+from sage_perception.codecs.codebook import CODEBOOK
+from sage_perception.evaluation import evaluate
 from sage_perception.models import load, pca
-from sage_perception.models.codebook import CODEBOOK
+from sage_perception.models.networks.tinyvae import TinyVAE
 from sage_perception.models.registry import resolve
-from sage_perception.models.tinyvae import TinyVAE
-from sage_perception.training import evaluate, export, losses, train
-from sage_perception.training.data import (
+from sage_perception.training import export, train
+from sage_perception.training.data.crops import (
     Clips,
     CropConfig,
     CropStream,
@@ -37,6 +38,7 @@ from sage_perception.training.data import (
     matches,
     to_model,
 )
+from sage_perception.training.losses import images as losses
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -81,8 +83,8 @@ def config_file(data, tmp_path):
     return write
 
 
-def weights(trainee):
-    return torch.cat([p.detach().flatten() for p in trainee.model.parameters()])
+def weights(task):
+    return torch.cat([p.detach().flatten() for p in task.model.parameters()])
 
 
 def error_of(m, negligible):
@@ -109,12 +111,12 @@ def metrics(run):
 KILLED = """
 import os, signal, sys
 from sage_perception.training import train
-step = train.Trainee.training_step
-def killed(trainee, *batch):
-    if trainee.global_step == 12:
+step = train.Task.training_step
+def killed(task, *batch):
+    if task.global_step == 12:
         os.kill(os.getpid(), signal.SIGKILL)
-    return step(trainee, *batch)
-train.Trainee.training_step = killed
+    return step(task, *batch)
+train.Task.training_step = killed
 sys.exit(train.main(sys.argv[1:]))
 """
 
@@ -150,7 +152,8 @@ def test_training_lowers_the_loss_and_resumes_after_a_kill(config_file, tmp_path
 
 RECORDER = """
 import os, pathlib, sys
-from sage_perception.training import data, train
+from sage_perception.training import train
+from sage_perception.training.data import crops as data
 get = data.CropStream.__getitem__
 def recorded(stream, index):
     if stream.count == 128:  # an epoch; not the crops that principal components are fitted to
@@ -244,7 +247,7 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
     x = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
     codecs = [load(folder, backend=backend) for backend in ('onnxruntime', 'torch')]
     np.testing.assert_allclose(*(codec.reconstruct(x) for codec in codecs), atol=1e-4)
-    assert codecs[0].artefact.tensors['encoder.linear.weight'].dtype == np.float16
+    assert codecs[0].artifact.tensors['encoder.linear.weight'].dtype == np.float16
     (folder / CODEBOOK).write_bytes(b'of the model before')
     (folder / 'trust.json').write_text('{}')
     assert export.main([str(path), '--run', str(run), '--to', str(folder)]) == 0
@@ -285,7 +288,7 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
         assert -1 <= figures['ssim'] <= 1
         assert 0 <= figures['ms_ssim'] <= 1
         assert figures['psnr'] > 5
-    assert {'mean_colour', 'downsample', 'pca'} <= set(report['baselines'])
+    assert {'mean_color', 'downsample', 'pca'} <= set(report['baselines'])
     assert 1 <= report['active_dims'] <= 8
     assert evaluate.main([*command, '--native']) == 0
     assert 'pca' in capsys.readouterr().out
@@ -383,7 +386,7 @@ def test_attention_s_regions_grow_where_nothing_is_to_be_enlarged(data):
     assert disc[1] < 0.7 * disc[0]
 
 
-def test_cutting_keeps_scale_and_colour():
+def test_cutting_keeps_scale_and_color():
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (256, 256, 3)).copy()
     ramp[..., 2] = 7
     picture = Picture(ramp)
@@ -406,9 +409,9 @@ def test_augmentation_keeps_type_and_varies():
     assert np.abs(np.mean(variants, axis=(0, 1, 2)) - crop.mean((0, 1))).max() < 25
 
 
-def test_grey_is_luma():
-    colours = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]])
-    np.testing.assert_allclose(to_model(colours, 1)[0, 0], [0.299, 0.587, 0.114, 1], atol=1e-6)
+def test_gray_is_luma():
+    colors = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]])
+    np.testing.assert_allclose(to_model(colors, 1)[0, 0], [0.299, 0.587, 0.114, 1], atol=1e-6)
 
 
 def test_patterns_match_from_the_right():
@@ -487,7 +490,7 @@ def fetch_pictures(monkeypatch):
 
 @pytest.fixture
 def package(tmp_path):
-    """Return a Debian package with two pictures, a clip, a thumbnail, a licence and a program."""
+    """Return a Debian package with two pictures, a clip, a thumbnail, a license and a program."""
     if not (shutil.which('dpkg-deb') and shutil.which('apt-get')):
         pytest.skip('no apt-get and dpkg-deb here')
     root = tmp_path / 'root'

@@ -11,9 +11,10 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from sage_perception.training import bags, evaluate
+from sage_perception.evaluation import evaluate
 from sage_perception.training.config import ConfigError, DataConfig
-from sage_perception.training.data import Clips, CropConfig, Mixture, mixture
+from sage_perception.training.data import bags
+from sage_perception.training.data.crops import Clips, CropConfig, Mixture, mixture
 
 MESSAGES = Path(__file__).parents[2] / 'sage_msgs' / 'msg'
 START = 1_700_000_000 * 10**9  # when it was recorded, nanoseconds

@@ -14,20 +14,14 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import structural_rank
 
-from sage_perception.latent import Latent, ModelId, Telemetry
-from sage_perception.trust import agreement
-from sage_perception.trust.lct import (
-    LCT,
-    LONGEST_CHAIN,
-    Operation,
-    Provenance,
-    Refusal,
-    chain_trust,
-    find_fault,
-)
-from sage_perception.trust.pairing import Moments, StampPairs
-from sage_perception.trust.screening import Screen
-from sage_perception.trust.telemetry import ErrorMemory, telemetry_trust
+from sage_perception.core.latent import Latent, ModelId, Telemetry
+from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust
+from sage_perception.pipeline.error_sampler import ErrorSampler
+from sage_perception.trust.fusion import matching as agreement
+from sage_perception.trust.fusion.synchronizer import FrameSynchronizer, StampPairs
+from sage_perception.trust.quality import telemetry_trust
+from sage_perception.trust.security.admission import AdmissionFilter
+from sage_perception.trust.security.rejection import MAX_CHAIN, RejectionReason, find_fault
 
 MODEL = ModelId('m', '1', bytes(range(32)))
 ENDLESS = 10**15
@@ -166,15 +160,15 @@ def test_a_camera_alone_does_not_fill_the_memory():
 
 
 FAULTS = {
-    Refusal.NO_ENTITY: [{'entity_id': ''}],
-    Refusal.NO_STAMP: [{'stamp_ns': 0}, {'stamp_ns': -1}],
-    Refusal.DIMENSION: [{'mean': []}, {'mean': [1.0]}, {'mean': [1.0, 2.0, 3.0]}],
-    Refusal.OVERSIZED: [
+    RejectionReason.NO_ENTITY: [{'entity_id': ''}],
+    RejectionReason.NO_STAMP: [{'stamp_ns': 0}, {'stamp_ns': -1}],
+    RejectionReason.DIMENSION: [{'mean': []}, {'mean': [1.0]}, {'mean': [1.0, 2.0, 3.0]}],
+    RejectionReason.OVERSIZED: [
         {'entity_id': 'x' * 65},
         {'mean': [0.0] * 4097},
         {'telemetry': Telemetry(energy_trajectory=(0.0,) * 257)},
     ],
-    Refusal.NOT_FINITE: [
+    RejectionReason.NOT_FINITE: [
         {'telemetry': Telemetry(latent_norm=math.nan)},
         {'telemetry': Telemetry(time_s=math.inf)},
         {'telemetry': Telemetry(budget_spent=-math.inf)},
@@ -185,7 +179,7 @@ FAULTS = {
         {'log_var': [0.0, math.nan]},
         {'log_var': [math.inf, 0.0]},
     ],
-    Refusal.OUT_OF_RANGE: [
+    RejectionReason.OUT_OF_RANGE: [
         {'mean': [1.0, 1e5]},
         {'log_var': [-1e5, 0.0]},
         {'trust': 1.5},
@@ -195,10 +189,10 @@ FAULTS = {
         {'telemetry': Telemetry(trust=math.nan)},
         {'step': math.inf},
         {'step': math.nan},
-        {'steps': LONGEST_CHAIN + 1},
+        {'steps': MAX_CHAIN + 1},
     ],
-    Refusal.UNKNOWN_MODEL: [{'model': ModelId('m', '1')}],
-    Refusal.BROKEN_CHAIN: [{'trust': 0.9}, {'step': 0.1}, {'steps': 0}],
+    RejectionReason.UNKNOWN_MODEL: [{'model': ModelId('m', '1')}],
+    RejectionReason.BROKEN_CHAIN: [{'trust': 0.9}, {'step': 0.1}, {'steps': 0}],
 }
 
 
@@ -231,63 +225,65 @@ def spoilt(fault):
 )
 def test_each_fault_has_its_name_and_is_counted(refusal, fault):
     assert find_fault(spoilt(fault), dim=2) is refusal
-    screen = Screen()
+    screen = AdmissionFilter()
     assert screen.judge(spoilt(fault), dim=2) is refusal
     assert (screen.accepted, screen.refused, dict(screen.reasons)) == (0, 1, {refusal: 1})
 
 
 def test_every_refusal_is_tried():
     authenticity = {
-        Refusal.STAMP,
-        Refusal.WRONG_MODEL,
-        Refusal.UNKNOWN_KEY,
-        Refusal.REVOKED_KEY,
-        Refusal.UNSIGNED,
-        Refusal.BAD_SIGNATURE,
-        Refusal.UNPROVEN,
-        Refusal.BAD_PROOF,
-        Refusal.UNKNOWN_STEP,
+        RejectionReason.STAMP,
+        RejectionReason.WRONG_MODEL,
+        RejectionReason.UNKNOWN_KEY,
+        RejectionReason.REVOKED_KEY,
+        RejectionReason.UNSIGNED,
+        RejectionReason.BAD_SIGNATURE,
+        RejectionReason.UNPROVEN,
+        RejectionReason.BAD_PROOF,
+        RejectionReason.UNKNOWN_STEP,
     }
     # test_arbiter.py, test_statements.py
     of_the_arbiter = {
-        Refusal.WRONG_ENTITY,
-        Refusal.OTHER_PROBES,
-        Refusal.NOT_MEASURED,
-        Refusal.INCOMPATIBLE,
-        Refusal.FLOOD,
+        RejectionReason.WRONG_ENTITY,
+        RejectionReason.OTHER_PROBES,
+        RejectionReason.NOT_MEASURED,
+        RejectionReason.INCOMPATIBLE,
+        RejectionReason.FLOOD,
     }
-    elsewhere = {Refusal.MALFORMED, Refusal.SEQUENCE} | authenticity | of_the_arbiter
-    assert set(FAULTS) | elsewhere == set(Refusal)
+    elsewhere = (
+        {RejectionReason.MALFORMED, RejectionReason.SEQUENCE} | authenticity | of_the_arbiter
+    )
+    assert set(FAULTS) | elsewhere == set(RejectionReason)
 
 
 def test_a_well_formed_lct_has_no_fault():
     assert find_fault(an_lct()) is None
     assert find_fault(an_lct(log_var=(-1.0, 1.0)), dim=2) is None
-    assert find_fault(spoilt({'steps': LONGEST_CHAIN})) is None
+    assert find_fault(spoilt({'steps': MAX_CHAIN})) is None
     # Without a known model its size is as good as any.
     assert find_fault(an_lct(mean=[1.0])) is None
 
 
 def test_an_entity_says_nothing_twice_and_nothing_old():
-    screen = Screen()
+    screen = AdmissionFilter()
     order = [5, 5, 4, 6, 2**64 - 1, 7]
     verdicts = [screen.judge(an_lct(sequence=n)) for n in order]
-    replayed = Refusal.SEQUENCE
+    replayed = RejectionReason.SEQUENCE
     assert verdicts == [None, replayed, replayed, None, None, replayed]
     assert (screen.accepted, screen.refused) == (3, 3)
     assert screen.reasons == {replayed: 3}
 
 
 def test_entities_count_for_themselves():
-    screen = Screen()
+    screen = AdmissionFilter()
     assert screen.judge(an_lct(entity='a', sequence=9)) is None
     assert screen.judge(an_lct(entity='b', sequence=0)) is None
 
 
 def test_what_was_refused_uses_up_no_sequence_number():
-    screen = Screen()
+    screen = AdmissionFilter()
     good = an_lct(sequence=3)
-    assert screen.judge(replace(good, stamp_ns=0)) is Refusal.NO_STAMP
+    assert screen.judge(replace(good, stamp_ns=0)) is RejectionReason.NO_STAMP
     assert screen.judge(good) is None
 
 
@@ -333,7 +329,7 @@ def test_nothing_unmeasured_infinite_or_impossible_earns_trust(mse, kl):
     st.integers(1, 7),
 )
 def test_each_track_is_measured_at_once_and_then_in_its_turn(frames, every):
-    memory = ErrorMemory(every)
+    memory = ErrorSampler(every)
     measured = {}
     for number, tracks in enumerate(frames):
         due = memory.due(tracks)
@@ -350,7 +346,7 @@ def test_each_track_is_measured_at_once_and_then_in_its_turn(frames, every):
 
 @given(st.integers(1, 9), st.integers(1, 12))
 def test_no_track_that_stays_waits_longer_than_said(every, count):
-    memory = ErrorMemory(every)
+    memory = ErrorSampler(every)
     tracks = list(range(1, count + 1))
     last = {}
     for number in range(5 * every):
@@ -361,7 +357,7 @@ def test_no_track_that_stays_waits_longer_than_said(every, count):
 
 
 def test_what_has_no_track_is_always_measured_and_never_remembered():
-    memory = ErrorMemory(5)
+    memory = ErrorSampler(5)
     for _ in range(3):
         assert memory.due([0, 0]) == [0, 1]
         memory.note([0, 0], [0.1, 0.2])
@@ -369,7 +365,7 @@ def test_what_has_no_track_is_always_measured_and_never_remembered():
 
 
 def test_tracks_that_are_gone_are_forgotten():
-    memory = ErrorMemory(3)
+    memory = ErrorSampler(3)
     for track in range(1, 1000):
         memory.note([track], [0.5])
     assert memory.last(999) == 0.5
@@ -424,12 +420,12 @@ def test_the_same_things_in_another_order_find_each_other():
     assert all(m.similarity == pytest.approx(1) for m in matches)
 
 
-def test_centring_takes_off_what_all_latents_share():
+def test_centering_takes_off_what_all_latents_share():
     mean = np.full(64, 50.0)
     rng = np.random.default_rng(1)
     a, b = mean + rng.normal(size=(2, 1, 64))
     raw = agreement.cosine_matrix(a, b)[0, 0]
-    own = agreement.cosine_matrix(agreement.centre(a, mean), agreement.centre(b, mean))[0, 0]
+    own = agreement.cosine_matrix(agreement.center(a, mean), agreement.center(b, mean))[0, 0]
     assert raw > 0.99
     assert abs(own) < 0.5
 
@@ -456,7 +452,7 @@ def test_each_moment_of_the_first_camera_comes_once_in_order_with_all_that_saw_i
     arrivals += [(stamp, 'c') for stamp, primary in two if not primary]
     arrivals += [(stamp, 'a') for stamp, primary in one if primary]
     arrivals.sort()
-    moments = Moments(('a', 'b', 'c'), slop, patience)
+    moments = FrameSynchronizer(('a', 'b', 'c'), slop, patience)
     out = []
     for stamp, camera in arrivals:
         out += moments.add(camera, stamp, (camera, stamp))
@@ -477,11 +473,11 @@ def test_each_moment_of_the_first_camera_comes_once_in_order_with_all_that_saw_i
 
 
 def test_a_camera_that_is_alone_waits_for_nobody():
-    assert Moments(('a',), 20, 150).add('a', 100, 'frame') == [('frame', {})]
+    assert FrameSynchronizer(('a',), 20, 150).add('a', 100, 'frame') == [('frame', {})]
 
 
 def test_a_camera_that_fell_silent_does_not_keep_the_others_apart():
-    moments = Moments(('a', 'b', 'c'), 20, 150)
+    moments = FrameSynchronizer(('a', 'b', 'c'), 20, 150)
     assert moments.add('a', 1000, 'x') == []
     assert moments.add('b', 1000, 'y') == []
     ((item, partners),) = moments.expire(1150)

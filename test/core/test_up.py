@@ -16,9 +16,10 @@ import psutil
 import pytest
 import yaml
 
-from sage_perception import supervisor, up
-from sage_perception.graph import NodeSpec
-from sage_perception.supervisor import GraphRunner
+from sage_perception.bringup import processes as supervisor
+from sage_perception.bringup.graph import NodeSpec
+from sage_perception.bringup.processes import GraphRunner
+from sage_perception.cli import up
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -225,8 +226,8 @@ def test_a_runner_that_is_killed_leaves_no_orphan(write_node, tmp_path):
     write_node('stubborn', STUBBORN)
     script = """
         import time
-        from sage_perception.graph import NodeSpec
-        from sage_perception.supervisor import GraphRunner
+        from sage_perception.bringup.graph import NodeSpec
+        from sage_perception.bringup.processes import GraphRunner
         show = lambda node, line: print(runner.processes['stubborn'].pid, flush=True)
         runner = GraphRunner([NodeSpec('standin', 'stubborn', 'stubborn')], on_line=show)
         runner.start()
@@ -279,7 +280,9 @@ def test_a_node_dead_for_good_ends_the_graph_with_one_line(graph_of_stand_ins, c
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_whole_group_reaches_each_node_once(graph_of_stand_ins, number):
-    start = 'import sys; sys.path.insert(0, sys.argv.pop(1)); from sage_perception.up import main'
+    start = (
+        'import sys; sys.path.insert(0, sys.argv.pop(1)); from sage_perception.cli.up import main'
+    )
     process = subprocess.Popen(
         [sys.executable, '-c', f'{start}; sys.exit(main(sys.argv[1:]))', str(ROOT)]
         + ['single_camera', '--plain', '--no-viewer'],

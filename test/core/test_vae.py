@@ -5,9 +5,9 @@
 import pytest
 import torch
 
-from sage_perception.models.lightweight import LightweightVAE, LightweightVAEConfig
-from sage_perception.models.tinyvae import TinyVAE, TinyVAEConfig
-from sage_perception.training import losses
+from sage_perception.models.networks.lightweight import LightweightVAE, LightweightVAEConfig
+from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
+from sage_perception.training.losses import images as losses
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -10,10 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sage_perception.models import range_coder
-from sage_perception.models.codebook import Codebook
-from sage_perception.models.range_coder import TOTAL_BITS
-from sage_perception.models.wire import (
+from sage_perception.codecs import range_coder
+from sage_perception.codecs.codebook import Codebook
+from sage_perception.codecs.packing import (
     CONTRASTS,
     DEFAULT_STEP,
     LAST,
@@ -23,6 +22,7 @@ from sage_perception.models.wire import (
     Packer,
     WireError,
 )
+from sage_perception.codecs.range_coder import TOTAL_BITS
 
 DIM = 16
 MEAN = np.linspace(-1, 2, DIM, dtype=np.float32)

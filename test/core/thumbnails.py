@@ -4,8 +4,8 @@
 
 import numpy as np
 
-from sage_perception.latent import ModelId
-from sage_perception.trust import probes
+from sage_perception.core.latent import ModelId
+from sage_perception.trust.compatibility import probe_images as probes
 
 
 class Thumbnails:

@@ -12,8 +12,8 @@ import warnings
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 
-from sage_perception.runtime import dds_environment
-from sage_perception.supervisor import GraphRunner
+from sage_perception.bringup.environment import dds_environment
+from sage_perception.bringup.processes import GraphRunner
 
 
 @pytest.fixture(scope='module', autouse=True)

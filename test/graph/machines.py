@@ -18,10 +18,10 @@ from sage_msgs.msg import Crop, CropArray, LCTArray
 from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
+from sage_perception.core.lct import Operation
+from sage_perception.ros.conversions.messages import lct_message, lct_value, stamp_of
 from sage_perception.ros.images import to_message
-from sage_perception.ros.messages import lct_message, lct_value, stamp_of
 from sage_perception.trust import TrustStore, verify
-from sage_perception.trust.lct import Operation
 from sage_perception.vision.synthetic import SyntheticWorld
 
 PERIOD_NS = 100_000_000

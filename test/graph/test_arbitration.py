@@ -26,11 +26,11 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from sage_perception import models
-from sage_perception.graph import dual_camera
+from sage_perception.bringup.graph import dual_camera
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.messages import latent_value, lct_value, stamp_ns, stamp_of
 from sage_perception.ros.images import to_message, to_rgb
-from sage_perception.ros.messages import latent_value, lct_value, stamp_ns, stamp_of
-from sage_perception.trust.fusion import ALONE_TRUST
+from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.vision.synthetic import SyntheticWorld
 
 CAMERAS = ('cam0', 'cam1')
@@ -283,12 +283,12 @@ def test_regions_that_cannot_be_do_not_bring_the_viewer_down(bench, things):
     assert bench.graph.runner.processes['viewer'].restarts == 0
 
 
-def test_crops_of_any_size_and_colour_are_encoded(bench, things):
-    grey = things[0].mean(axis=2).astype(np.uint8)
+def test_crops_of_any_size_and_color_are_encoded(bench, things):
+    gray = things[0].mean(axis=2).astype(np.uint8)
     pictures = [
         to_message(np.ascontiguousarray(things[0][..., ::-1]), 'bgr8', bench.header()),
         to_message(things[0].repeat(2, axis=0).repeat(2, axis=1), 'rgb8', bench.header()),
-        to_message(grey, 'mono8', bench.header()),
+        to_message(gray, 'mono8', bench.header()),
         to_message(things[0][:1, :1], 'rgb8', bench.header()),
     ]
     header = bench.see('cam0', [things[0], *pictures])
@@ -454,7 +454,7 @@ def test_what_cannot_be_right_is_refused_by_reason_and_the_rest_goes_on(bench, t
     for reason in set(FORGERIES.values()):
         said = f'refused an LCT of cam0: {reason}, said in the name of '
         bench.graph.wait_for(lambda w=said: w in bench.graph.written('arbiter'), said)
-    assert "'forger': synchronise the clocks" in bench.graph.written('arbiter')
+    assert "'forger': synchronize the clocks" in bench.graph.written('arbiter')
 
 
 def test_what_was_said_before_is_refused_as_a_replay(bench, things):

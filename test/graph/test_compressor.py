@@ -10,15 +10,16 @@ import numpy as np
 from sage_msgs.msg import Agreement, AgreementArray, HContext, LCTArray, SnarcArray, SnarcScore
 from std_msgs.msg import Header
 
-from sage_perception import keyring
-from sage_perception.context import BLOCKS, ContextBuilder, LatentSpace
-from sage_perception.context import HContext as Context
-from sage_perception.graph import dual_camera
-from sage_perception.latent import Latent, LatentKind, Roi, Telemetry
+from sage_perception.bringup.graph import dual_camera
+from sage_perception.cli import keys as keyring
+from sage_perception.context.context import BLOCKS, ContextBuilder, LatentSpace
+from sage_perception.context.context import HContext as Context
+from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.models import load
-from sage_perception.ros.messages import lct_message, lct_value, stamp_of
+from sage_perception.ros.conversions.messages import lct_message, lct_value, stamp_of
 from sage_perception.trust import TrustStore, verify
-from sage_perception.trust.lct import LCT, Operation, Provenance, find_break, find_fault
+from sage_perception.trust.security.rejection import find_break, find_fault
 
 NAMES = ('cam0', 'cam1', 'cam2')
 

@@ -15,12 +15,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
 from sage_perception import models
-from sage_perception.graph import Camera, dual_camera
+from sage_perception.bringup.graph import Camera, dual_camera
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.messages import latent_value, lct_value, stamp_ns
 from sage_perception.ros.images import to_bgr, to_rgb
-from sage_perception.ros.messages import latent_value, lct_value, stamp_ns
-from sage_perception.trust.fusion import ALONE_TRUST
-from sage_perception.trust.lct import find_fault
+from sage_perception.trust.fusion.fusion import ALONE_TRUST
+from sage_perception.trust.security.rejection import find_fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
 FPS = 15

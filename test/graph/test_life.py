@@ -13,7 +13,7 @@ import pytest
 from sage_msgs.msg import LCTArray
 from sensor_msgs.msg import Image
 
-from sage_perception.graph import Camera, single_camera
+from sage_perception.bringup.graph import Camera, single_camera
 from sage_perception.vision.synthetic import SyntheticWorld
 
 OK, WARN, ERROR = b'\0', b'\1', b'\2'

@@ -16,13 +16,18 @@ from sage_msgs.msg import Agreement, AgreementArray, LCTArray, SnarcArray
 from sage_msgs.srv import Forget, QueryMemory, Remember
 from std_msgs.msg import Float32, Header
 
-from sage_perception import keyring
-from sage_perception.graph import single_camera
-from sage_perception.latent import Latent, ModelId, Roi
+from sage_perception.bringup.graph import single_camera
+from sage_perception.cli import keys as keyring
+from sage_perception.core.latent import Latent, ModelId, Roi
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.memory import Space
-from sage_perception.ros.messages import latent_message, lct_message, lct_value, stamp_of
+from sage_perception.ros.conversions.messages import (
+    latent_message,
+    lct_message,
+    lct_value,
+    stamp_of,
+)
 from sage_perception.trust import TrustStore, verify
-from sage_perception.trust.lct import LCT, Operation, Provenance
 
 SPACE = Space.of('tinyvae')
 SECOND = 10**9

@@ -8,8 +8,8 @@ import signal
 import pytest
 from sage_msgs.msg import LCTArray
 
-from sage_perception.graph import Camera, single_camera
-from sage_perception.trust.fusion import ALONE_TRUST
+from sage_perception.bringup.graph import Camera, single_camera
+from sage_perception.trust.fusion.fusion import ALONE_TRUST
 
 ROBOTS = ('robot1', 'robot2')
 

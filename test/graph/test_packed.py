@@ -10,10 +10,10 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sage_perception import models
-from sage_perception.graph import dual_camera
-from sage_perception.models.wire import Form
+from sage_perception.bringup.graph import dual_camera
+from sage_perception.codecs.packing import Form
+from sage_perception.ros.conversions.messages import latent_value, stamp_of
 from sage_perception.ros.images import to_message, to_rgb
-from sage_perception.ros.messages import latent_value, stamp_of
 from sage_perception.vision.synthetic import SyntheticWorld
 
 FORMS = {'cam0': Form.INT8, 'cam1': Form.ENTROPY_INT8}
@@ -21,7 +21,9 @@ FORMS = {'cam0': Form.INT8, 'cam1': Form.ENTROPY_INT8}
 
 def test_packed_latents_are_fused_and_shown(run_graph):
     specs = [
-        replace(spec, parameters={**spec.parameters, 'wire': FORMS[spec.namespace].name.lower()})
+        replace(
+            spec, parameters={**spec.parameters, 'encoding': FORMS[spec.namespace].name.lower()}
+        )
         if spec.name == 'encoder'
         else spec
         for spec in dual_camera()

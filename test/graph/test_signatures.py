@@ -13,11 +13,11 @@ from sage_msgs.msg import Crop, CropArray, LCTArray, ModelInfo, ProbeSet
 from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
-from sage_perception import keyring
-from sage_perception.graph import dual_camera
+from sage_perception.bringup.graph import dual_camera
+from sage_perception.cli import keys as keyring
+from sage_perception.core.lct import Operation
 from sage_perception.ros import qos
-from sage_perception.ros.images import to_message
-from sage_perception.ros.messages import (
+from sage_perception.ros.conversions.messages import (
     announcement_value,
     lct_message,
     lct_value,
@@ -25,10 +25,10 @@ from sage_perception.ros.messages import (
     probe_set_value,
     stamp_of,
 )
+from sage_perception.ros.images import to_message
 from sage_perception.trust import TrustStore, verify
-from sage_perception.trust.keys import load_key, public_bytes
-from sage_perception.trust.lct import Operation
-from sage_perception.trust.statements import sign_statement
+from sage_perception.trust.security.announcements import sign_announcement
+from sage_perception.trust.security.keys import load_key, public_bytes
 from sage_perception.vision.synthetic import SyntheticWorld
 
 CAMERAS = ('cam0', 'cam1')
@@ -127,7 +127,7 @@ def keys(tmp_path_factory):
 def scene(run_graph, keys):
     own = {
         'cam0/encoder': {'key': str(keys / 'cam0.key')},
-        'cam1/encoder': {'key': str(keys), 'wire': 'int8'},
+        'cam1/encoder': {'key': str(keys), 'encoding': 'int8'},
         'arbiter': {'key': str(keys), 'keys': str(keys), 'require_signatures': True},
     }
     specs = [
@@ -245,14 +245,14 @@ def test_what_is_forged_is_refused_and_counted_by_name(scene, keys):
 def test_a_forged_model_or_probe_set_is_refused_and_the_honest_one_stays(scene, keys):
     node = scene.node
     forger = Ed25519PrivateKey.generate()
-    for name, kind in (('model_info', ModelInfo), ('probes', ProbeSet)):
+    for name, kind in (('model_info', ModelInfo), ('probe_latents', ProbeSet)):
         latched = scene.graph.collect(kind, f'cam0/{name}', qos.LATCHED)
         (good,) = scene.graph.wait_for(lambda said=latched: list(said), f'the {name} of cam0')
         assert len(good.signature) == 64
         unsigned = copy_of(good, lambda said: setattr(said, 'signature', []))
         if kind is ModelInfo:
             forged = copy_of(good)
-            said = sign_statement(announcement_value(good), forger)
+            said = sign_announcement(announcement_value(good), forger)
             forged.signature = list(said.signature)
         else:
             forged = probe_set_message(probe_set_value(good), good.header.stamp, forger)

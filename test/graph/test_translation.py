@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sage_msgs.msg import Crop, CropArray, LCTArray, TrustReport
-from sage_msgs.srv import Calibrate
+from sage_msgs.srv import Align
 from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
-from sage_perception import keyring, models
-from sage_perception.graph import Camera, perception
+from sage_perception import models
+from sage_perception.bringup.graph import Camera, perception
+from sage_perception.cli import keys as keyring
+from sage_perception.core.lct import Operation
+from sage_perception.ros.conversions.messages import lct_value, stamp_of
 from sage_perception.ros.images import to_message
-from sage_perception.ros.messages import lct_value, stamp_of
 from sage_perception.trust import TrustStore, verify
-from sage_perception.trust.lct import Operation
 from sage_perception.vision.synthetic import SyntheticWorld
 
 CAMERAS = ('cam0', 'cam1', 'cam2')
@@ -72,8 +73,8 @@ def scene(run_graph, keys):
     signed = {'key': str(keys)}
     own = {
         TRANSLATED: {'model': 'tinyvae_128'},
-        'cam2': {'wire': 'int8'},
-        '': {'keys': str(keys), 'require_signatures': True, 'sync_patience_s': 1.0},
+        'cam2': {'encoding': 'int8'},
+        '': {'keys': str(keys), 'require_signatures': True, 'sync_timeout_s': 1.0},
     }
     specs = [
         replace(spec, parameters={**spec.parameters, **signed, **own.get(spec.namespace, {})})
@@ -125,7 +126,7 @@ def test_reports_tell_what_was_measured(scene):
 
 def test_anyone_may_ask_to_measure_again(scene):
     def ask(a, b):
-        return scene.graph.ros.ask(Calibrate, 'arbiter/calibrate', entity_a=a, entity_b=b)
+        return scene.graph.ros.ask(Align, 'arbiter/align', entity_a=a, entity_b=b)
 
     scene.until(scene.of_all, 'all is measured')
     for receiver in ('', 'cam0'):

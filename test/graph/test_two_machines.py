@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sage_perception import keyring
+from sage_perception.cli import keys as keyring
 
 HERE = Path(__file__).parent
 ADDRESSES = {'robot': '10.213.7.1', 'other': '10.213.7.2', 'hostile': '10.213.7.3'}
@@ -153,7 +153,7 @@ def machines(network, domain, tmp_path_factory):
     assert keyring.main(['create', 'cam0', 'cam1', 'arbiter', '--dir', str(keys)]) == 0
     machines = Machines(network, domain)
     machines.node(
-        'robot', 'arbiter', keys=keys, key=keys, require_signatures='true', sync_patience_s=0.5
+        'robot', 'arbiter', keys=keys, key=keys, require_signatures='true', sync_timeout_s=0.5
     )
     machines.node('robot', 'encoder', 'cam0', key=keys)
     machines.node('other', 'encoder', 'cam1', key=keys)

@@ -26,7 +26,7 @@ from launch.launch_description_sources import (
     get_launch_description_from_python_launch_file,
 )
 
-from sage_perception.graph import Camera, dual_camera, single_camera
+from sage_perception.bringup.graph import Camera, dual_camera, single_camera
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH_ARGUMENTS = {

@@ -11,17 +11,17 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sage_msgs.msg import LCT, LCTArray, ModelInfo, ProbeSet
 from std_msgs.msg import Header
 
-from sage_perception.latent import Latent, Telemetry
+from sage_perception.core.latent import Latent, Telemetry
+from sage_perception.core.lct import LCT as Said
+from sage_perception.core.lct import Operation, Provenance
 from sage_perception.models import load_codec
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.messages import lct_message, model_info_message, stamp_of
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.messages import lct_message, model_info_message, stamp_of
 from sage_perception.trust import TrustStore
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import LCT as Said
-from sage_perception.trust.lct import Operation, Provenance
-from sage_perception.trust.screening import Budget, Ration
+from sage_perception.trust.security.admission import PublisherQuota, TokenBucket
+from sage_perception.trust.security.keys import public_bytes
 
 GARBAGE = (b'', b'\0\1\0\0', b'\0\1\0\0' + b'\xff' * 200)
 
@@ -65,7 +65,7 @@ def test_of_a_flood_most_is_left_unread(ros, said):
         for name, number in figures().items()
         if name.startswith('cam0 refused: ') and 'flood' not in name
     )
-    assert Budget.BURST <= looked < 6400 / 4
+    assert TokenBucket.BURST <= looked < 6400 / 4
 
 
 def test_of_who_has_lost_its_reputation_nothing_is_handed_on(ros, tmp_path):
@@ -95,7 +95,9 @@ def test_of_who_has_lost_its_reputation_nothing_is_handed_on(ros, tmp_path):
     assert arbiter._arbiter.withheld('cam0') == 1
 
 
-@pytest.mark.parametrize(('kind', 'name'), [(ModelInfo, 'model_info'), (ProbeSet, 'probes')])
+@pytest.mark.parametrize(
+    ('kind', 'name'), [(ModelInfo, 'model_info'), (ProbeSet, 'probe_latents')]
+)
 def test_of_a_flood_of_statements_a_few_are_looked_at_and_another_is_heard(ros, kind, name):
     health = ros.collect(DiagnosticArray, '/diagnostics')
     arbiter = ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
@@ -107,7 +109,7 @@ def test_of_a_flood_of_statements_a_few_are_looked_at_and_another_is_heard(ros, 
         return meet(camera, said)
 
     setattr(arbiter._arbiter, meet.__name__, note)
-    hostile = ros.node.create_publisher(kind, f'cam0/{name}', qos.LATCHED_OF_ANY)
+    hostile = ros.node.create_publisher(kind, f'cam0/{name}', qos.LATCHED_SHARED)
     ros.wait_for(lambda: hostile.get_subscription_count() == 1, 'the arbiter')
     fields = {'latent_dim': 1, 'latent_mean': [0.0], 'latent_std': [1.0]}
     nonsense = ModelInfo(**fields) if kind is ModelInfo else ProbeSet(dim=1, latents=[0.0])
@@ -121,7 +123,7 @@ def test_of_a_flood_of_statements_a_few_are_looked_at_and_another_is_heard(ros, 
         for _ in range(10):
             hostile.publish(nonsense)
         ros.wait_for(lambda n=number: refused() > 5 * n, 'the refusals')
-    assert len(looked) < Ration.BURST + 3
+    assert len(looked) < PublisherQuota.BURST + 3
     if kind is ModelInfo:
         honest = ros.node.create_publisher(kind, f'cam0/{name}', qos.LATCHED)
         honest.publish(model_info_message(load_codec('tinyvae'), stamp_of(1), 'cam0'))
@@ -132,9 +134,13 @@ def test_of_a_flood_of_statements_a_few_are_looked_at_and_another_is_heard(ros, 
     ('parameter', 'value', 'why'),
     [
         ('model', 'nobody', "'nobody' is neither a model of this package"),
-        ('entities', 'cam9=x', "'cam9=x' is not camera=value with one of the cameras cam0, cam1"),
-        ('entities', 'cam1', "'cam1' is not camera=value"),
-        ('relations', 'cam1=/nowhere.yaml', '/nowhere.yaml is no relation of two cameras'),
+        (
+            'camera_entities',
+            'cam9=x',
+            "'cam9=x' is not camera=value with one of the cameras cam0, cam1",
+        ),
+        ('camera_entities', 'cam1', "'cam1' is not camera=value"),
+        ('camera_geometry', 'cam1=/nowhere.yaml', '/nowhere.yaml is no relation of two cameras'),
     ],
 )
 def test_what_cannot_be_is_explained_on_one_line(ros, parameter, value, why):

@@ -9,7 +9,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 
 from sage_perception.nodes.camera_node import CameraNode
-from sage_perception.ros.calibration import load_camera_info
+from sage_perception.ros.camera_info import load_camera_info
 from sage_perception.ros.errors import ConfigurationError
 
 # As camera_calibration writes it.

@@ -11,9 +11,9 @@ from std_msgs.msg import Header
 
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.nodes.encoder_node import EncoderNode
+from sage_perception.ros.conversions.messages import stamp_of
 from sage_perception.ros.images import to_message
-from sage_perception.ros.messages import stamp_of
-from sage_perception.trust.health import TRUST, Fault
+from sage_perception.vision.camera_health import TRUST, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
 WORLD = SyntheticWorld(seed=1, width=320, height=240)

@@ -10,16 +10,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import HContext, LCTArray
 from std_msgs.msg import Header
 
-from sage_perception import keyring
-from sage_perception.context import HContext as Context
-from sage_perception.latent import Latent, Roi, Telemetry
-from sage_perception.memory import Entry, Snarc, recalled
+from sage_perception.cli import keys as keyring
+from sage_perception.context.context import HContext as Context
+from sage_perception.core.latent import Latent, Roi, Telemetry
+from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.memory import MemoryRecord, Snarc, recalled
 from sage_perception.models import load_compressor
 from sage_perception.nodes.compressor_node import CompressorNode
-from sage_perception.ros.messages import lct_as_sent, lct_message, stamp_ns, stamp_of
+from sage_perception.ros.conversions.messages import lct_as_sent, lct_message, stamp_ns, stamp_of
 from sage_perception.trust import TrustStore, sign, verify
-from sage_perception.trust.keys import load_key
-from sage_perception.trust.lct import LCT, MOST_STEPS, Operation, Provenance
+from sage_perception.trust.security.keys import load_key
+from sage_perception.trust.security.rejection import MAX_STEPS
 
 SECOND = 10**9
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
@@ -93,7 +94,7 @@ def online(context):
 def test_cameras_are_told_apart_by_who_speaks_for_them_and_keep_the_slots_they_were_given(
     ros, model
 ):
-    arbiter = Arbiter(ros, model, '-p', 'entities:=cam0=robot2/eye')
+    arbiter = Arbiter(ros, model, '-p', 'camera_entities:=cam0=robot2/eye')
     now = arbiter.now_ns()
     # Two drivers that call their frames alike, and one camera that sees nothing.
     arbiter.show(lct_message(arbiter.lct('cam1', now)), frame_id='camera')
@@ -123,7 +124,7 @@ def test_one_lct_that_cannot_be_read_takes_nothing_from_the_others_of_its_frame(
     now = arbiter.now_ns()
     unreadable, endless = (lct_message(arbiter.lct('cam0', now, track)) for track in (1, 2))
     unreadable.latent.kind = 200
-    endless.provenance = endless.provenance * MOST_STEPS
+    endless.provenance = endless.provenance * MAX_STEPS
     arbiter.show(unreadable, endless, lct_message(arbiter.lct('cam0', now, 3)))
     context = value(arbiter.sees(lambda c: c.items, 'a context'))
     assert len(context.items) == 1
@@ -164,7 +165,7 @@ def test_where_signatures_are_required_memory_proves_what_it_recalls(ros, model,
     ros.wait_for(recall.get_subscription_count, 'the compressor')
 
     def recalls(lct, number):
-        said = recalled(Entry(lct, Snarc()), 'memory', number)
+        said = recalled(MemoryRecord(lct, Snarc()), 'memory', number)
         return lct_message(said, key=memory)
 
     past = [arbiter.lct('cam0', n * SECOND, n) for n in (1, 2, 3)]

@@ -16,18 +16,18 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sage_perception.ros import diagnostics, qos
+from sage_perception.ros.conversions.messages import stamp_of
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Durations, Rate
-from sage_perception.ros.messages import stamp_of
-from sage_perception.ros.node import Node, Topic
+from sage_perception.ros.endpoints import Node, Topic
 
 PATIENCE_S = 30.0
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-class Listener(Node):
+class CompatibilityEstimator(Node):
     """Hears pictures reliably and complains of those without a frame."""
 
-    SUBSCRIBES = (Topic('image', Image, qos.DATA, 'Pictures.'),)
+    SUBSCRIBES = (Topic('image', Image, qos.DEFAULT, 'Pictures.'),)
     TIMEOUT_S = 0.3
 
     def __init__(self, **options):
@@ -43,7 +43,7 @@ class Listener(Node):
         self.heard.append(message)
 
 
-class Patient(Listener):
+class Patient(CompatibilityEstimator):
     TIMEOUT_S = 1000.0
 
 
@@ -154,7 +154,7 @@ def test_a_busy_node_counts_what_it_did_not_get_to_see(ros):
     free, busy = threading.Event(), threading.Event()
 
     class Slow(Node):
-        SUBSCRIBES = (Topic('image', Image, qos.NEWEST, 'Pictures.'),)
+        SUBSCRIBES = (Topic('image', Image, qos.SENSOR_DATA, 'Pictures.'),)
 
         def __init__(self, **options):
             super().__init__('slow', **options)
@@ -223,14 +223,14 @@ def test_what_was_refused_is_counted_and_said_once(ros, capfd):
 
 
 def test_silence_without_a_publisher_is_told_as_such(ros):
-    node = ros.make(Listener, namespace='robot1')
+    node = ros.make(CompatibilityEstimator, namespace='robot1')
     told = ros.wait_for(lambda: health(node)[0] == WARN and health(node))
     assert 'nothing on /robot1/image for ' in told[1]
     assert told[1].endswith('it has no publisher')
 
 
 def test_silence_of_a_publisher_is_told_as_such(ros):
-    node = ros.make(Listener)
+    node = ros.make(CompatibilityEstimator)
     publisher = ros.node.create_publisher(Image, 'image', 10)
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
     told = ros.wait_for(lambda: health(node)[0] == WARN and health(node))
@@ -241,7 +241,7 @@ def test_silence_of_a_publisher_is_told_as_such(ros):
 
 
 def test_a_publisher_whose_quality_of_service_does_not_fit_is_an_error(ros, capfd):
-    node = ros.make(Listener)
+    node = ros.make(CompatibilityEstimator)
     publisher = ros.node.create_publisher(Image, 'image', BEST_EFFORT)
     level, message, _ = ros.wait_for(lambda: health(node)[0] == ERROR and health(node), 'an error')
     assert level == ERROR
@@ -261,7 +261,7 @@ def test_a_publisher_whose_quality_of_service_does_not_fit_is_an_error(ros, capf
 
 def test_the_fix_that_the_error_names_works(ros):
     override = 'qos_overrides./image.subscription.reliability:=best_effort'
-    node = ros.make(Listener, '-p', override)
+    node = ros.make(CompatibilityEstimator, '-p', override)
     publisher = ros.node.create_publisher(Image, 'image', BEST_EFFORT)
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
     ros.wait_for(lambda: publisher.publish(picture()) or node.heard, 'a picture')
@@ -270,8 +270,8 @@ def test_the_fix_that_the_error_names_works(ros):
 
 def test_an_override_is_for_its_topic_alone(ros):
     class Both(Node):
-        SUBSCRIBES = (Topic('a', Image, qos.DATA, ''), Topic('b', Image, qos.DATA, ''))
-        PUBLISHES = (Topic('c', Image, qos.DATA, ''),)
+        SUBSCRIBES = (Topic('a', Image, qos.DEFAULT, ''), Topic('b', Image, qos.DEFAULT, ''))
+        PUBLISHES = (Topic('c', Image, qos.DEFAULT, ''),)
 
         def __init__(self, **options):
             super().__init__('both', **options)

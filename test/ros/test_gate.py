@@ -5,14 +5,14 @@
 from std_msgs.msg import Int64
 
 from sage_perception.ros import qos
-from sage_perception.ros.gate import Gate
-from sage_perception.ros.node import Node, Topic
+from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.rate_limit import Gate
 
 
 class Gated(Node):
     SUBSCRIBES = (
-        Topic('gated', Int64, qos.NEWEST, 'Through the gate.'),
-        Topic('free', Int64, qos.DATA, 'Beside it.'),
+        Topic('gated', Int64, qos.SENSOR_DATA, 'Through the gate.'),
+        Topic('free', Int64, qos.DEFAULT, 'Beside it.'),
     )
 
     def __init__(self, **options):

@@ -8,17 +8,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import LCTArray
 from std_msgs.msg import Header
 
-from sage_perception.latent import Latent
-from sage_perception.models import artefact
+from sage_perception.core.latent import Latent
+from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.models import artifact as artifact
 from sage_perception.models.registry import resolve
 from sage_perception.nodes.arbiter_node import ArbiterNode
-from sage_perception.ros.messages import lct_message, stamp_of
+from sage_perception.ros.conversions.messages import lct_message, stamp_of
 from sage_perception.trust import TrustStore
-from sage_perception.trust.keys import public_bytes, save_key
-from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.trust.security.keys import public_bytes, save_key
 
 KEY, OWN = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
-MODEL = artefact.read(resolve('tinyvae')).id
+MODEL = artifact.read(resolve('tinyvae')).id
 
 
 def an_lct(stamp_ns, sequence=1, entity='cam0', key=None):
@@ -62,7 +62,7 @@ def test_what_nobody_signed_is_not_handed_on_nor_the_header_around_what_is(ros, 
 
 
 def test_where_nobody_need_sign_an_array_of_nothing_is_handed_on_with_its_camera(ros, hears):
-    speak, trusted, now = hears('-p', 'entities:=cam0=robot2/eye')
+    speak, trusted, now = hears('-p', 'camera_entities:=cam0=robot2/eye')
     speak.publish(LCTArray(header=header_at(now)))
     ros.wait_for(lambda: trusted, 'the array')
     assert (trusted[0].header, trusted[0].camera) == (header_at(now), 'robot2/eye')

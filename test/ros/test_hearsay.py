@@ -10,16 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import LCTArray
 from std_msgs.msg import Header
 
-from sage_perception.latent import Latent, ModelId
-from sage_perception.models.wire import Form, Packer
-from sage_perception.ros.hearsay import Hearsay, NotBelieved
-from sage_perception.ros.keys import KEYS, REQUIRE_SIGNATURES, TrustedKeys
-from sage_perception.ros.messages import lct_as_sent, lct_message, stamp_of
-from sage_perception.ros.node import Node
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.core.latent import Latent, ModelId
+from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust, step_from
+from sage_perception.ros.conversions.messages import lct_as_sent, lct_message, stamp_of
+from sage_perception.ros.endpoints import Node
+from sage_perception.ros.identity import KEYS, REQUIRE_SIGNATURES, TrustedKeys
+from sage_perception.ros.relayed import LCTRejected, RelayedVerifier
 from sage_perception.trust import TrustStore
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import LCT, Operation, Provenance, chain_trust, step_from
-from sage_perception.trust.screening import Budget
+from sage_perception.trust.security.admission import TokenBucket
+from sage_perception.trust.security.keys import public_bytes
 
 MODEL = ModelId('m', '1', bytes(range(32)))
 PACKER = Packer(np.zeros(4, np.float32), np.ones(4, np.float32))
@@ -37,7 +37,9 @@ class Hearer(Node):
         super().__init__('hearer', **options)
 
     def setup(self):
-        self.hearsay = Hearsay(self, 'trusted', TrustedKeys(self), {MODEL.fingerprint: PACKER})
+        self.hearsay = RelayedVerifier(
+            self, 'trusted', TrustedKeys(self), {MODEL.fingerprint: PACKER}
+        )
 
     def now_ns(self):
         return self.get_clock().now().nanoseconds
@@ -138,7 +140,7 @@ def test_what_was_heard_is_not_believed_again_unless_it_is_asked_about(strict):
     assert strict.hearsay.vouched(first).id == bytes(first.id)
     old = signed(an_lct(1))
     assert strict.hearsay.vouched(old).id == strict.hearsay.vouched(old).id == bytes(old.id)
-    with pytest.raises(NotBelieved, match='unsigned'):
+    with pytest.raises(LCTRejected, match='unsigned'):
         strict.hearsay.vouched(lct_message(an_lct(1)))
 
 
@@ -174,7 +176,7 @@ def test_a_flood_of_a_stranger_is_left_unread_and_warned_of_once_for_each_reason
         strict.believed(*[signed(an_lct(strict.now_ns()), STRANGER)] * 16)
     assert not strict.hearsay.admits(ANYBODY)
     refused = strict.refused()
-    assert Budget.BURST <= refused['bad signature'] < 320
+    assert TokenBucket.BURST <= refused['bad signature'] < 320
     assert refused['flood'] > 0
     assert strict.believed(signed(an_lct(strict.now_ns())), publisher=b'arbiter')
     warnings = capfd.readouterr().err

@@ -50,12 +50,12 @@ def message_of(picture, encoding, padding=0, last_padded=True, big=False):
 
 
 def luma(bgr):
-    """Grey by ITU-R BT.601."""
+    """Gray by ITU-R BT.601."""
     return np.rint(bgr @ np.array([0.114, 0.587, 0.299]))
 
 
 def yuv_to_bgr(y, u, v):
-    """Colours by ITU-R BT.601 with limited range: 16 is black, and so is what is below."""
+    """Colors by ITU-R BT.601 with limited range: 16 is black, and so is what is below."""
     c, d, e = (x.astype(float) for x in (y, u, v))
     c, d, e = 1.164 * (c - 16).clip(0), d - 128, e - 128
     blue, green, red = c + 2.018 * d, c - 0.391 * d - 0.813 * e, c + 1.596 * e
@@ -75,17 +75,17 @@ def demosaiced(raw, encoding):
     height, width = raw.shape
     letters = encoding[6:10]
     result = np.zeros((height, width, 3))
-    for n, colour in enumerate('bgr'):
+    for n, color in enumerate('bgr'):
         sites = np.zeros((height, width))
         for row in (0, 1):
             for column in (0, 1):
-                sites[row::2, column::2] = letters[2 * row + column] == colour
+                sites[row::2, column::2] = letters[2 * row + column] == color
         kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], float)
-        if colour == 'g':
+        if color == 'g':
             kernel = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], float)
         total = cv2.filter2D(raw * sites, -1, kernel, borderType=cv2.BORDER_CONSTANT)
         weight = cv2.filter2D(sites, -1, kernel, borderType=cv2.BORDER_CONSTANT)
-        # At its own site a colour is what was measured.
+        # At its own site a color is what was measured.
         result[..., n] = np.where(sites, raw, total / weight)
     return result
 
@@ -104,8 +104,8 @@ def expected_bgr(raw, encoding):
         return yuv_to_bgr(*luma_chroma(raw, encoding))
     if encoding in BAYER:
         return demosaiced(raw.astype(float), encoding)
-    grey = np.rint(raw / 257) if raw.dtype == np.uint16 else raw
-    return np.repeat(grey[..., None], 3, axis=-1)
+    gray = np.rint(raw / 257) if raw.dtype == np.uint16 else raw
+    return np.repeat(gray[..., None], 3, axis=-1)
 
 
 def interior(picture, encoding):
@@ -123,7 +123,7 @@ def test_every_encoding_is_tried():
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
-def test_colours_are_those_computed_by_hand(encoding):
+def test_colors_are_those_computed_by_hand(encoding):
     raw = pixels(encoding, 16, 20)
     message = message_of(raw, encoding)
     bgr = to_bgr(message)
@@ -136,22 +136,22 @@ def test_colours_are_those_computed_by_hand(encoding):
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
-def test_grey_is_the_luma_of_the_colours(encoding):
+def test_gray_is_the_luma_of_the_colors(encoding):
     raw = pixels(encoding, 16, 20)
-    grey = to_mono(message_of(raw, encoding))
-    assert grey.dtype == np.uint8
-    assert grey.shape == (16, 20)
+    gray = to_mono(message_of(raw, encoding))
+    assert gray.dtype == np.uint8
+    assert gray.shape == (16, 20)
     if encoding in YUV:
         expected = luma_chroma(raw, encoding)[0]
     else:
         expected = luma(expected_bgr(raw, encoding))
-    assert np.abs(interior(grey.astype(float) - expected, encoding)).max() <= 1
+    assert np.abs(interior(gray.astype(float) - expected, encoding)).max() <= 1
 
 
 @pytest.mark.parametrize('encoding', BAYER)
-def test_a_mosaic_of_one_colour_is_that_colour(encoding):
-    colours = {'r': 200, 'g': 120, 'b': 30}
-    tile = np.uint8([colours[letter] for letter in encoding[6:10]]).reshape(2, 2)
+def test_a_mosaic_of_one_color_is_that_color(encoding):
+    colors = {'r': 200, 'g': 120, 'b': 30}
+    tile = np.uint8([colors[letter] for letter in encoding[6:10]]).reshape(2, 2)
     bgr = to_bgr(message_of(np.tile(tile, (4, 5)), encoding))
     assert (bgr == [30, 120, 200]).all()
 
@@ -223,9 +223,9 @@ def test_what_needs_no_conversion_is_not_copied(encoding, convert):
 
 def test_sixteen_bits_are_scaled_to_eight_by_the_value_of_white():
     raw = np.uint16([[0, 128, 129, 257, 32768, 65535]])
-    grey = to_mono(message_of(raw, 'mono16'))
-    assert grey.tolist() == [[0, 0, 1, 1, 128, 255]]
-    assert to_mono(message_of(raw, 'mono16', big=True)).tolist() == grey.tolist()
+    gray = to_mono(message_of(raw, 'mono16'))
+    assert gray.tolist() == [[0, 0, 1, 1, 128, 255]]
+    assert to_mono(message_of(raw, 'mono16', big=True)).tolist() == gray.tolist()
 
 
 def spoilt(**fields):

@@ -7,15 +7,15 @@ import pytest
 from sage_msgs.msg import LCTArray, SnarcArray
 from std_msgs.msg import Header
 
-from sage_perception import keyring
-from sage_perception.latent import Latent
+from sage_perception.cli import keys as keyring
+from sage_perception.core.latent import Latent
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.memory import Space
 from sage_perception.nodes import memory_node
 from sage_perception.nodes.memory_node import MemoryNode
+from sage_perception.ros.conversions.messages import lct_message, stamp_of
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.messages import lct_message, stamp_of
-from sage_perception.trust.keys import load_key
-from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.trust.security.keys import load_key
 
 SPACE = Space.of('tinyvae')
 

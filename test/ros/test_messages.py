@@ -15,10 +15,11 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
 from sage_perception import models
-from sage_perception.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
-from sage_perception.models.wire import Form, Packer, WireError
-from sage_perception.ros.images import to_mono, to_rgb
-from sage_perception.ros.messages import (
+from sage_perception.codecs.packing import Form, Packer, WireError
+from sage_perception.core.frame import Crop, CropSource
+from sage_perception.core.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.core.lct import LCT, Operation, Proof, Provenance
+from sage_perception.ros.conversions.messages import (
     UnknownModel,
     announcement_value,
     crop_message,
@@ -37,9 +38,8 @@ from sage_perception.ros.messages import (
     telemetry_message,
     telemetry_value,
 )
-from sage_perception.trust.canonical import latent_digest
-from sage_perception.trust.lct import LCT, Operation, Proof, Provenance
-from sage_perception.vision.frame import Crop, CropSource
+from sage_perception.ros.images import to_mono, to_rgb
+from sage_perception.trust.security.canonical import latent_digest
 
 # The checks of message fields stop a little short of the largest float32.
 FLOAT = st.floats(-(2.0**127), 2.0**127, width=32) | st.sampled_from([np.inf, -np.inf, np.nan])

@@ -27,10 +27,10 @@ from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.viewer_node import ViewerNode
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.messages import stamp_ns, stamp_of
 from sage_perception.ros.diagnostics import WARN
+from sage_perception.ros.endpoints import AUTOSTART, EXIT_CONFIGURATION, LifecycleNode, run
 from sage_perception.ros.images import to_message
-from sage_perception.ros.messages import stamp_ns, stamp_of
-from sage_perception.ros.node import AUTOSTART, EXIT_CONFIGURATION, LifecycleNode, run
 from sage_perception.vision.synthetic import SyntheticWorld
 
 COMPRESSOR = 'h_to_l_hybrid'
@@ -88,7 +88,7 @@ def refusal(capfd, kind, *arguments):
             ['qos_overrides./cam0/lcts.subscription.depth', "'all'"],
         ),
         (AttentionNode, 'max_crops:=100', ['max_crops']),
-        (AttentionNode, 'colour:=pink', ['colour', 'pink']),
+        (AttentionNode, 'color:=pink', ['color', 'pink']),
         (AttentionNode, 'crop_size:=big', ["parameter 'crop_size': 'big' is not an integer"]),
         (AttentionNode, 'min_roi_px:=64 max_roi_px:=32', ['min_roi_px', 'max_roi_px']),
     ],
@@ -422,7 +422,7 @@ def test_attention_is_tuned_while_it_runs(ros):
 
 STUCK = """
 import os, signal, sys, threading, time
-from sage_perception.ros.node import Node, run
+from sage_perception.ros.endpoints import Node, run
 
 class Stuck(Node):
     def __init__(self, **options):

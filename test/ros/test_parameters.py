@@ -14,8 +14,8 @@ from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter as RosParameter
 
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.node import Node
 from sage_perception.ros.parameters import Parameter, parameters_of
 
 COUNT = Parameter('count', 8, 'How many.', minimum=1, maximum=24)

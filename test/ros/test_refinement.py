@@ -11,14 +11,14 @@ from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
 from sage_perception import models
+from sage_perception.core.latent import HaltReason
 from sage_perception.irp.delta import from_delta
 from sage_perception.irp.ledger import atp_of
 from sage_perception.irp.orchestrator import Outcome
-from sage_perception.latent import HaltReason
 from sage_perception.nodes.encoder_node import EncoderNode
+from sage_perception.ros.conversions.messages import latent_value, stamp_of
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message, to_rgb
-from sage_perception.ros.messages import latent_value, stamp_of
 from sage_perception.vision.synthetic import SyntheticWorld
 
 SCORES = 0.75, 0.25
@@ -105,11 +105,11 @@ def test_an_encoder_refines_within_a_budget_and_says_who_got_what(ros, codec, pi
 
 
 def test_an_encoder_tells_deltas_instead_of_latents(ros, codec, pictures):
-    lcts, deltas = ros.collect(LCTArray, 'lcts'), ros.collect(CropArray, 'deltas')
+    lcts, deltas = ros.collect(LCTArray, 'lcts'), ros.collect(CropArray, 'residuals')
     crops = ros.node.create_publisher(CropArray, 'crops', 10)
-    ros.make(EncoderNode, '-p', 'emit:=deltas')
+    ros.make(EncoderNode, '-p', 'output:=residuals')
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
-    ros.wait_for(lambda: ros.node.count_publishers('deltas'), 'deltas')
+    ros.wait_for(lambda: ros.node.count_publishers('residuals'), 'residuals')
     sent = frame_of(pictures)
     crops.publish(sent)
     said = ros.wait_for(lambda: deltas, 'a frame')[0]
@@ -124,7 +124,7 @@ def test_an_encoder_tells_deltas_instead_of_latents(ros, codec, pictures):
 
 
 def test_refining_without_torch_is_refused_with_the_fix(ros, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'sage_perception.models.landscape', None)
+    monkeypatch.setitem(sys.modules, 'sage_perception.models.energy', None)
     with pytest.raises(ConfigurationError) as refused:
         ros.make(EncoderNode, '-p', 'refine_budget_ms:=5.0')
     assert "parameter 'refine_budget_ms': refining needs torch" in str(refused.value)

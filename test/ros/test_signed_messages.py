@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sage_msgs import msg as sage
 
-from sage_perception.latent import Latent, LatentKind, ModelId, Roi, Telemetry
-from sage_perception.models.wire import Form, Packer
-from sage_perception.ros.messages import lct_message, lct_value
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.core.latent import Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.core.lct import Operation, Provenance, chain_trust, step_from
+from sage_perception.ros.conversions.messages import lct_message, lct_value
 from sage_perception.trust import LCT, TrustStore, sign, verify
-from sage_perception.trust.canonical import Wire, canonical_form
-from sage_perception.trust.keys import public_bytes
-from sage_perception.trust.lct import Operation, Provenance, chain_trust, step_from
+from sage_perception.trust.security.canonical import Wire, canonical_form
+from sage_perception.trust.security.keys import public_bytes
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 MODEL = ModelId('m', '1', bytes(range(32)))

@@ -10,22 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sage_msgs.msg import Snarc
 
-from sage_perception.latent import Latent, ModelId
-from sage_perception.models.wire import Form, Packer
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.core.latent import Latent, ModelId
+from sage_perception.core.lct import Operation, Provenance
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.encoder_node import EncoderNode
-from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.messages import (
+from sage_perception.ros.conversions.messages import (
     UnknownModel,
     lct_as_sent,
     lct_message,
     lct_value,
     unpack,
 )
+from sage_perception.ros.errors import ConfigurationError
 from sage_perception.trust import LCT, TrustStore, verify
-from sage_perception.trust.keys import public_bytes, save_key
-from sage_perception.trust.lct import Operation, Provenance, Refusal
-from sage_perception.trust.screening import explain
+from sage_perception.trust.security.admission import explain
+from sage_perception.trust.security.keys import public_bytes, save_key
+from sage_perception.trust.security.rejection import RejectionReason
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 MODEL = ModelId('m', '1', bytes(range(32)))
@@ -118,7 +119,7 @@ def test_a_message_is_signed_as_it_travels_and_judged_before_it_is_unpacked(keys
             unpack(lct.latent, wire, {})
         message.latent.payload[1] ^= 1
         lct, wire = lct_as_sent(message)
-        assert verify(lct, TrustStore(keys), wire=wire) is Refusal.BAD_SIGNATURE
+        assert verify(lct, TrustStore(keys), wire=wire) is RejectionReason.BAD_SIGNATURE
 
 
 def test_what_no_signature_covers_is_refused():
@@ -131,7 +132,7 @@ def test_what_no_signature_covers_is_refused():
 # What is said of a refusal
 
 
-@given(st.sampled_from(Refusal), st.text(), st.text())
+@given(st.sampled_from(RejectionReason), st.text(), st.text())
 def test_an_explanation_is_one_line_that_can_be_printed(reason, entity, detail):
     said = explain(reason, entity, detail)
     assert said.startswith(reason.value)
@@ -139,6 +140,8 @@ def test_an_explanation_is_one_line_that_can_be_printed(reason, entity, detail):
 
 
 def test_a_name_cannot_be_a_command():
-    said = explain(Refusal.UNKNOWN_KEY, "x'; reboot\x1b[2J")
+    said = explain(RejectionReason.UNKNOWN_KEY, "x'; reboot\x1b[2J")
     assert said.endswith("sage keys trust 'x'\"'\"'; reboot\\x1b[2J' KEY")
-    assert 'sage keys trust robot1/cam0 KEY' in explain(Refusal.BAD_SIGNATURE, 'robot1/cam0')
+    assert 'sage keys trust robot1/cam0 KEY' in explain(
+        RejectionReason.BAD_SIGNATURE, 'robot1/cam0'
+    )

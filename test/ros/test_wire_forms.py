@@ -14,22 +14,22 @@ from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
 from sage_perception import models
-from sage_perception.latent import Latent
-from sage_perception.models import codebook
-from sage_perception.models.codebook import CODEBOOK, Codebook
-from sage_perception.models.wire import Form, Packer
+from sage_perception.codecs import codebook
+from sage_perception.codecs.codebook import CODEBOOK, Codebook
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.core.latent import Latent
+from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.ros import qos
-from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import to_message, to_rgb
-from sage_perception.ros.messages import (
+from sage_perception.ros.conversions.messages import (
     latent_value,
     lct_message,
     model_info_message,
     stamp_of,
 )
-from sage_perception.trust.lct import LCT, Operation, Provenance
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.images import to_message, to_rgb
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +76,7 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
     lcts = ros.collect(LCTArray, 'lcts')
     health = ros.collect(DiagnosticArray, '/diagnostics')
     crops = ros.node.create_publisher(CropArray, 'crops', 10)
-    ros.make(EncoderNode, '-p', f'wire:={form.name.lower()}', '-p', f'model:={model}')
+    ros.make(EncoderNode, '-p', f'encoding:={form.name.lower()}', '-p', f'model:={model}')
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
     header = Header(stamp=stamp_of(10**9), frame_id='camera')
     image = to_message(a_picture(), 'rgb8', header)
@@ -96,7 +96,7 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
     error = np.square(decoded - x).mean()
     assert value.telemetry.reconstruction_error == pytest.approx(error, rel=1e-4)
     said = figures(ros, health, 'under_test: model')
-    assert said['wire'] == form.name.lower()
+    assert said['encoding'] == form.name.lower()
     size = len(packer.pack(z, form)) if form else 2 * 256
     assert float(said['bytes_per_latent']) == size
 
@@ -115,9 +115,9 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
 
 def test_an_encoder_that_shall_speak_in_tokens_needs_a_codebook(ros):
     folder = models.available()['tinyvae_128']
-    why = f"parameter 'wire': vq needs a codebook, and {folder} holds none: make one"
+    why = f"parameter 'encoding': vq needs a codebook, and {folder} holds none: make one"
     with pytest.raises(ConfigurationError) as refused:
-        ros.make(EncoderNode, '-p', 'wire:=vq', '-p', 'model:=tinyvae_128')
+        ros.make(EncoderNode, '-p', 'encoding:=vq', '-p', 'model:=tinyvae_128')
     assert why in str(refused.value)
 
 

@@ -4,7 +4,7 @@
 
 import threading
 
-from sage_perception.ros.worker import Worker
+from sage_perception.ros.background import Worker
 
 
 class Log:

@@ -27,7 +27,7 @@ Options follow a question mark: `file:///data/video.avi?fps=30&size=640x480`. Al
 
 - `roi=X,Y,WIDTH,HEIGHT`: a window of the source's picture, as of a second, virtual camera;
 - `size=WIDTHxHEIGHT`: scale the window to this size;
-- `gain=1.15`: multiply the grey levels, saturating, as a longer exposure would.
+- `gain=1.15`: multiply the gray levels, saturating, as a longer exposure would.
 
 With `pace=realtime`, the default, each frame is due at its time and a late reader misses frames
 (the index jumps); `pace=fast` hands out every frame at once. With `lock=wall` the frame on show

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import abc
 
-from sage_perception.vision.frame import Frame
+from sage_perception.core.frame import Frame
 
 
 class SourceError(ValueError):

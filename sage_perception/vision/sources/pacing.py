@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sage_perception.vision.frame import Frame
+from sage_perception.core.frame import Frame
 from sage_perception.vision.sources.base import EndOfStream, FrameSource
 from sage_perception.vision.sources.uri import SourceUri
 from sage_perception.vision.sources.view import View

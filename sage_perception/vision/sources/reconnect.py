@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sage_perception.vision.frame import Frame
+from sage_perception.core.frame import Frame
 from sage_perception.vision.sources.base import (
     EndOfStream,
     FrameSource,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
-from sage_perception.latent import Roi
+from sage_perception.core.latent import Roi
 from sage_perception.vision.sources.base import SourceError, SourceUnavailable
 
 SECRET_IN_AUTHORITY = re.compile(r'(?<=://)[^/?]*@')

@@ -7,7 +7,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sage_perception.latent import Roi
+from sage_perception.core.latent import Roi
 from sage_perception.vision.sources.uri import SourceUri
 
 

@@ -1,0 +1,142 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The values that flow through the graph: regions, models' names, latents."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+import numpy as np
+
+UNKNOWN_FINGERPRINT = bytes(32)
+
+
+@dataclass(frozen=True)
+class Roi:
+    """An axis-aligned region of a frame, in pixels; x to the right, y down."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Return the middle (x, y), pixels."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    @property
+    def area(self) -> int:
+        """Return the area, square pixels."""
+        return self.width * self.height
+
+    def iou(self, other: Roi) -> float:
+        """Return intersection over union with `other`, in [0, 1]; 0 when both are empty."""
+        shared = self._shared(other)
+        union = self.area + other.area - shared
+        return shared / union if union else 0.0
+
+    def share_in(self, other: Roi) -> float:
+        """Return the share of this region that lies in `other`, in [0, 1]; 0 when it is empty."""
+        return self._shared(other) / self.area if self.area else 0.0
+
+    def _shared(self, other: Roi) -> int:
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return max(across, 0) * max(down, 0)
+
+
+@dataclass(frozen=True)
+class ModelId:
+    """The identity of a model artifact; equal fingerprints mean one latent space."""
+
+    name: str = ''
+    version: str = ''
+    fingerprint: bytes = UNKNOWN_FINGERPRINT
+
+    def __post_init__(self):
+        if len(self.fingerprint) != 32:
+            raise ValueError(
+                f'fingerprint of model {self.name!r} has {len(self.fingerprint)} bytes, not 32'
+            )
+
+    def __str__(self):
+        return f'{self.name}@{self.version}#{self.fingerprint.hex()[:8]}'
+
+
+class LatentKind(enum.IntEnum):
+    """What a latent describes; the values of `sage_msgs/Latent`'s KIND_ constants."""
+
+    UNKNOWN = 0
+    VISION = 1
+    H_CONTEXT = 2
+    L_CONTEXT = 3
+    AUDIO = 4
+    TEXT = 5
+    SLOT = 6
+    FUSED = 7
+
+
+class HaltReason(enum.IntEnum):
+    """Why a refinement stopped; the values of `sage_msgs/IrpTelemetry`'s HALT_ constants."""
+
+    UNKNOWN = 0
+    SINGLE_SHOT = 1
+    CONVERGED = 2
+    BUDGET = 3
+    OSCILLATION = 4
+    DIVERGED = 5
+    NOT_FINITE = 6
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What an encoder or a refinement tells of one latent.
+
+    `reconstruction_error` (mean squared error, pixels in [0, 1]) and `kl_per_dim` (nats) are
+    NaN when they were not measured; `trust` is in [0, 1].
+    """
+
+    trust: float = 0.0
+    reconstruction_error: float = float('nan')
+    kl_per_dim: float = float('nan')
+    latent_norm: float = 0.0
+    time_s: float = 0.0
+    iterations: int = 1
+    energy_trajectory: tuple[float, ...] = ()
+    converged: bool = True
+    halt_reason: HaltReason = HaltReason.SINGLE_SHOT
+    budget_spent: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """A compressed observation.
+
+    `mean` is float32 `[D]`; `log_var`, when given, the natural logarithm of its variance,
+    float32 `[D]`. `roi` is in pixels of the source frame; `track_id` 0 means none.
+    """
+
+    mean: np.ndarray
+    log_var: np.ndarray | None = None
+    kind: LatentKind = LatentKind.VISION
+    model: ModelId = field(default_factory=ModelId)
+    roi: Roi | None = None
+    track_id: int = 0
+    telemetry: Telemetry = field(default_factory=Telemetry)
+
+    def __post_init__(self):
+        if self.mean.ndim != 1 or self.mean.dtype != np.float32:
+            raise ValueError(
+                f'a latent is float32 [D], not {self.mean.dtype} {list(self.mean.shape)}'
+            )
+        if self.log_var is not None and self.log_var.shape != self.mean.shape:
+            raise ValueError(
+                f'log_var has shape {list(self.log_var.shape)}, mean {list(self.mean.shape)}'
+            )
+
+    @property
+    def dim(self) -> int:
+        """Return the number of dimensions."""
+        return self.mean.size

@@ -1,9 +1,0 @@
-# Copyright 2026 The sage authors
-# SPDX-License-Identifier: Apache-2.0
-"""`python -m sage_perception.demo`."""
-
-import sys
-
-from sage_perception.demo import main
-
-sys.exit(main())
