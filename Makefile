@@ -50,7 +50,7 @@ docs: build  ## Remake the generated tables in README.md
 BENCHES := attention compressor flood irp latents lightweight memory precision tinyvae trust wire
 
 bench: build  ## Measure; results in out/bench
-	@$(RUN) tools/fetch_pictures.py && $(RUN) tools/fetch_footage.py --dest out/data/footage
+	@$(RUN) tools/fetch_images.py && $(RUN) tools/fetch_footage.py --dest out/data/footage
 	@for name in $(BENCHES); do echo "-- $$name" && $(RUN) bench/$$name.py || exit 1; done
 
 clean:  ## Remove everything that was made

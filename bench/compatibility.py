@@ -3,7 +3,7 @@
 """Whether compatibility trust tells what a receiver gets, and what calibration recovers.
 
 Part of `bench/trust.py`. Encoders are made from the shipped one (weights pruned, rounded, noisy;
-latents turned, stretched, cut), fitted (PCA), and trained for a minute on other pictures. Each
+latents turned, stretched, cut), fitted (PCA), and trained for a minute on other images. Each
 pair is judged on the probes alone; the truth is the PSNR of real crops, of files that no encoder
 was trained on, that travel from one to the other.
 """
@@ -35,7 +35,7 @@ from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
 from sage_perception.training.config import read_config
 from sage_perception.training.data.crops import (
     CLIPS,
-    PICTURES,
+    IMAGES,
     Clips,
     CropConfig,
     Mixture,
@@ -169,8 +169,8 @@ def noise(count: int, dim: int) -> np.ndarray:
 
 
 def blurred(x: np.ndarray) -> np.ndarray:
-    pictures = [cv2.GaussianBlur(p.transpose(1, 2, 0), (0, 0), 1.5) for p in x]
-    return np.stack(pictures).transpose(0, 3, 1, 2)
+    images = [cv2.GaussianBlur(p.transpose(1, 2, 0), (0, 0), 1.5) for p in x]
+    return np.stack(images).transpose(0, 3, 1, 2)
 
 
 def pca_voice(name: str, x: np.ndarray, dim: int) -> Voice:
@@ -191,9 +191,9 @@ def trained_voice(name: str, network, crops: np.ndarray, steps: int, seed: int) 
     network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    pictures = torch.from_numpy(crops)
+    images = torch.from_numpy(crops)
     for _ in range(steps):
-        x = pictures[torch.randint(len(pictures), (32,))]
+        x = images[torch.randint(len(images), (32,))]
         loss = mse_loss(network(x)[0], x)
         optimizer.zero_grad()
         loss.backward()
@@ -335,9 +335,9 @@ def gather(data: Path, config: Path, rng_seed: int) -> dict[str, np.ndarray]:
     """Return crops, float32 `[N, 3, 64, 64]`: of two halves of the stills, motion, held out."""
     tree = read_config(config).data
     root = data
-    pictures = [p for p in find(root, PICTURES) if not matches(p, tree.exclude)]
+    images = [p for p in find(root, IMAGES) if not matches(p, tree.exclude)]
     clips = [p for p in find(root, CLIPS) if not matches(p, tree.exclude)]
-    known = [p for p in pictures if not matches(p, tree.held_out)]
+    known = [p for p in images if not matches(p, tree.held_out)]
     order = np.random.default_rng(rng_seed).permutation(len(known))
     known = [known[i] for i in order]
 
@@ -345,7 +345,7 @@ def gather(data: Path, config: Path, rng_seed: int) -> dict[str, np.ndarray]:
         return to_model(Mixture((source,), (1.0,), CropConfig()).sample(count, seed), 3)
 
     half = len(known) // 2
-    unseen = [p for p in pictures if matches(p, tree.held_out)]
+    unseen = [p for p in images if matches(p, tree.held_out)]
     return {
         'stills A': crops(Stills(known[:half]), 3000, 1),
         'stills B': crops(Stills(known[half:]), 3000, 2),

@@ -9,7 +9,7 @@
 
 All are trained as their configurations say, on contexts recorded from the same files, and are null
 where they are not yet. They are measured on contexts from files kept apart: `retained_r2` on the
-clips among them, `retained_r2_pictures` on scenes made of pictures. The variance is about each
+clips among them, `retained_r2_images` on scenes made of images. The variance is about each
 number's mean over these contexts. `h_to_l_hybrid` is also measured as it ships, on ONNX Runtime.
 
 Probes are read from contexts and from codes by the same kinds of read-out, fitted to training
@@ -87,7 +87,7 @@ def speed(call: Callable) -> dict[str, float]:
 
 
 def clips_among(contexts: Contexts) -> np.ndarray:
-    """Return which contexts are of clips, bool `[N]`, and not of scenes made of pictures."""
+    """Return which contexts are of clips, bool `[N]`, and not of scenes made of images."""
     return np.array([not name.startswith(MONTAGES) for name in contexts.sources])[contexts.source]
 
 
@@ -100,7 +100,7 @@ class Measured:
 
     def retained(self, kept: Tensor) -> dict[str, float]:
         """Return the explained variance of both parts by a reconstruction `[N, 4096]`."""
-        names = {'retained_r2': self.clips, 'retained_r2_pictures': ~self.clips}
+        names = {'retained_r2': self.clips, 'retained_r2_images': ~self.clips}
         return {
             name: round(
                 float(explained_variance(kept[part], self.values[part], self.mask[part])), 4
@@ -344,7 +344,7 @@ def choices(config: RunConfig, seen: Contexts) -> dict:
     """Return what of left out sources is retained by the hybrid, by what is to be chosen.
 
     `shrinkage` and `rounds` are of the start, `steps` of training from there. The mean of clips
-    and of scenes made of pictures, over the folds.
+    and of scenes made of images, over the folds.
     """
     told: dict = {}
 
@@ -457,7 +457,7 @@ def main() -> int:
         'contexts': {
             'train': len(seen),
             'held_out_clips': int(apart.clips.sum()),
-            'held_out_pictures': int((~apart.clips).sum()),
+            'held_out_images': int((~apart.clips).sum()),
             'things_each': round(float(things.mean()), 1),
         },
     }

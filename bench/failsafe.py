@@ -76,18 +76,18 @@ class Chain:
 
 
 def noisy(image: np.ndarray, number: int, sigma: float = 2.0) -> np.ndarray:
-    """Return a picture with sensor noise."""
+    """Return an image with sensor noise."""
     noise = np.random.default_rng(number).normal(0, sigma, image.shape)
     return (image + noise).clip(0, 255).astype(np.uint8)
 
 
 def out_of_focus(image: np.ndarray, share: float) -> np.ndarray:
-    """Return a picture blurred by a share of its width."""
+    """Return an image blurred by a share of its width."""
     return cv2.GaussianBlur(image, (0, 0), share * image.shape[1])
 
 
 def recoded(image: np.ndarray) -> np.ndarray:
-    """Return a picture as JPEG leaves it."""
+    """Return an image as JPEG leaves it."""
     return cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], 1)
 
 

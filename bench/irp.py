@@ -248,9 +248,9 @@ def scene(adaptive: AdaptiveVAE, x: np.ndarray) -> dict:
     noisy = (x + rng.normal(0, 2 / 255, x.shape)).clip(0, 1).astype(np.float32)
     blend = (0.9 * x + 0.1 * x[::-1]).astype(np.float32)
     result = {}
-    for name, pictures in (('first', x), ('still', noisy), ('moved', blend), ('other', x[::-1])):
+    for name, images in (('first', x), ('still', noisy), ('moved', blend), ('other', x[::-1])):
         crops = Crops(
-            np.ascontiguousarray(pictures), range(1, len(x) + 1), adaptive.codec.encode(pictures)
+            np.ascontiguousarray(images), range(1, len(x) + 1), adaptive.codec.encode(images)
         )
         told = adaptive.refine(crops)[1]
         result[name] = round(float(np.mean([each.iterations for each in told])), 2)
@@ -326,7 +326,7 @@ def schedules(count: int) -> dict:
     return {'atp_conserved_schedules': conserved, 'schedules': count, 'outcomes': ends}
 
 
-# The picture
+# The image
 
 
 def plot(plugin: TinyVAEIRP, x: np.ndarray, result: dict, path: Path) -> None:
@@ -372,11 +372,11 @@ def main() -> int:
     )
     parser.add_argument('model', nargs='?', default='tinyvae')
     parser.add_argument('--decoder', default='tinyvae_hq', help="of the same latents; '': none")
-    parser.add_argument('--data', type=Path, default=Path('out/data/pictures'))
+    parser.add_argument('--data', type=Path, default=Path('out/data/images'))
     parser.add_argument('--held-out', type=Path, default=Path('config/train/tinyvae.yaml'))
     parser.add_argument('--crops', type=int, default=32, help='of each kind (32)')
     parser.add_argument('--schedules', type=int, default=10_000)
-    parser.add_argument('--plot', type=Path, help='write a picture here')
+    parser.add_argument('--plot', type=Path, help='write an image here')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -4,7 +4,7 @@
 
 Interpolation and extrapolation on sequences of a video: `followed` are crops of a track as our
 own attention cuts them, `fixed` the place where something moved, through which it moves on.
-Analogies and tokens on crops of the pictures that training kept apart. Everything that is found
+Analogies and tokens on crops of the images that training kept apart. Everything that is found
 by quantity is counted over all of it; `--plot` shows the worst, median and best example of each.
 """
 
@@ -35,7 +35,7 @@ LENGTH = RECENT + max(HORIZONS)  # frames of a sequence, `RECENT` of them known
 EVERY = 5  # frames between two sequences of a track
 VIDEO = Path('out/data/footage/opencv-doc/opencv-doc-vtest.avi')
 
-Rows = list[tuple[str, dict[str, np.ndarray]]]  # label and captioned pictures [C, S, S]
+Rows = list[tuple[str, dict[str, np.ndarray]]]  # label and captioned images [C, S, S]
 
 
 def sequences(path: Path, frames: int, size: int) -> dict[str, np.ndarray]:
@@ -78,7 +78,7 @@ def spread(array: np.ndarray, count: int) -> np.ndarray:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the peak signal-to-noise ratio `[B]`, dB, of pictures in [0, 1]."""
+    """Return the peak signal-to-noise ratio `[B]`, dB, of images in [0, 1]."""
     return -10 * np.log10(np.square(a - b).mean((1, 2, 3)).clip(1e-10))
 
 
@@ -307,7 +307,7 @@ def tokens(codec: Codec, crops: dict[str, np.ndarray], pictures: int, rows: Rows
 
 
 def draw(rows: Rows, path: Path) -> None:
-    """Write the examples as one picture, two columns of rows."""
+    """Write the examples as one image, two columns of rows."""
     import matplotlib
 
     matplotlib.use('Agg')

@@ -45,15 +45,15 @@ from sage_perception.training.train import varied_crops
 
 STEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.2, 1.6)
 FILES = ('jpeg', 'webp')
-PEER_MS = 12.4  # encoding of the peer's standard model, one picture
-MOST = 16  # pictures decoded at once
+PEER_MS = 12.4  # encoding of the peer's standard model, one image
+MOST = 16  # images decoded at once
 
 
 class BlockPca:
     """Principal components of blocks of pixels, used as the model is: maps of numbers `z`."""
 
     def __init__(self, x: np.ndarray, shape: tuple[int, int, int]):
-        """Fit to pictures `x`, float32 `[N, C, S, S]`, for latents of `shape` `[K, H, W]`."""
+        """Fit to images `x`, float32 `[N, C, S, S]`, for latents of `shape` `[K, H, W]`."""
         self.side = x.shape[2] // shape[1]
         fitted = pca.fit(self._blocks(x).reshape(-1, x.shape[1] * self.side**2), shape[0])
         self._pca = fitted
@@ -69,12 +69,12 @@ class BlockPca:
         return pixel_unshuffle(torch.from_numpy(x), self.side).movedim(1, 3).numpy()
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """Return the latents `[B, K, H, W]` of pictures `[B, C, S, S]`."""
+        """Return the latents `[B, K, H, W]` of images `[B, C, S, S]`."""
         z = (self._blocks(x) - self._pca.mean) @ self._pca.components.T / self._scale
         return np.ascontiguousarray(np.moveaxis(z, 3, 1))
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return the pictures `[B, C, S, S]` in [0, 1] of latents `[B, K, H, W]`."""
+        """Return the images `[B, C, S, S]` in [0, 1] of latents `[B, K, H, W]`."""
         blocks = np.moveaxis(z, 1, 3) * self._scale @ self._pca.components + self._pca.mean
         pictures = pixel_shuffle(torch.from_numpy(blocks).movedim(3, 1), self.side)
         return pictures.clamp(0, 1).numpy()
@@ -98,7 +98,7 @@ def in_parts(function: Callable, array: np.ndarray) -> np.ndarray:
 
 
 def scored(y: np.ndarray, x: np.ndarray) -> dict:
-    """Return the mean PSNR, SSIM and MS-SSIM of pictures `y` against `x`."""
+    """Return the mean PSNR, SSIM and MS-SSIM of images `y` against `x`."""
     parts = [fidelity(y[i : i + MOST], x[i : i + MOST]) for i in range(0, len(x), MOST)]
     figures = means(joined(parts))
     return {name: figures[name] for name in ('psnr', 'ssim', 'ms_ssim')}
@@ -151,7 +151,7 @@ def report(codec: Codec, blocks: BlockPca, crops: np.ndarray) -> dict:
 
 
 def latency(codec: Codec, seconds: float = 3.0) -> dict:
-    """Return median and shortest milliseconds of encoding and decoding one picture."""
+    """Return median and shortest milliseconds of encoding and decoding one image."""
     rng = np.random.default_rng(0)
     x = rng.random((1, codec.input_channels, codec.input_size, codec.input_size), np.float32)
     z = codec.encode(x)

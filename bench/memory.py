@@ -299,7 +299,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--footage', type=Path, default=Path('out/data/pictures'))
+    parser.add_argument('--footage', type=Path, default=Path('out/data/images'))
     parser.add_argument('--masks', type=Path, help='folder with JPEGImages and Annotations')
     parser.add_argument('--model', default='tinyvae')
     parser.add_argument('--entries', type=int, default=100_000, help='searched (100000)')

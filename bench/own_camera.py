@@ -84,13 +84,13 @@ def measure(config: RunConfig, model: str, clip: Path, crops: int, out: Path) ->
     own = Components(pca.fit(examples, codec.latent_dim), codec.input_channels, size)
     learned = trained_on(config, model, seen, judged, out)
     with torch.inference_mode():
-        pictures = {
+        images = {
             'components that ship': read_components(codec).reconstruct(x, codec.latent_dim),
             "the camera's own components": own.reconstruct(x, codec.latent_dim),
             f'{codec.id.name} as it ships': codec.decode(codec.encode(x)),
             f'{codec.id.name} trained on here': learned.reconstruct(torch.from_numpy(x)).numpy(),
         }
-    return {name: means(fidelity(y, x)) for name, y in pictures.items()}
+    return {name: means(fidelity(y, x)) for name, y in images.items()}
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what backends, half precision and the wire change of a model's latents and pictures.
+"""Measure what backends, half precision and the wire change of a model's latents and images.
 
 `python bench/precision.py [MODEL] [--held-out CONFIG] [--crops N] [--json]` takes crops of the
 files that the configuration keeps apart. Each way to compute is compared with torch in fp32: the

@@ -8,7 +8,7 @@ epipolar geometry, by labels, or because the second view is a window of the firs
 case our own attention cuts in both. Labelled are the paws and other parts of one mouse, seen from
 the side and from below: they are measured, but no different things.
 A positive is a region and its counterpart. A hard negative is a region and the counterpart of
-another one of the same two pictures, at least `APART` sides away; a random one is the counterpart
+another one of the same two images, at least `APART` sides away; a random one is the counterpart
 of a region of another set.
 """
 
@@ -42,7 +42,7 @@ FILES = (
     'graf3.png',
     'vtest.avi',
 )
-MOST = 12  # regions of two pictures and one size
+MOST = 12  # regions of two images and one size
 APART = 0.75  # sides
 FLAT = 8.0  # standard deviation, gray levels, of a region that shows next to nothing
 SIDES = (64, 96, 128)  # pixels
@@ -74,7 +74,7 @@ class Group:
 
 
 def cut(image: np.ndarray, x: float, y: float, side: float) -> np.ndarray | None:
-    """Return a square around (x, y), None where it leaves the picture."""
+    """Return a square around (x, y), None where it leaves the image."""
     height, width = image.shape[:2]
     if not (side / 2 <= x <= width - side / 2 and side / 2 <= y <= height - side / 2):
         return None
@@ -82,7 +82,7 @@ def cut(image: np.ndarray, x: float, y: float, side: float) -> np.ndarray | None
 
 
 def group(a: np.ndarray, b: np.ndarray, matches: Iterator[Match], side: float) -> Group | None:
-    """Return up to `MOST` things that both pictures show, none near another, None for less than 2.
+    """Return up to `MOST` things that both images show, none near another, None for less than 2.
 
     Those without any contrast are left out.
     """
@@ -121,7 +121,7 @@ def by_disparity(left: np.ndarray, right: np.ndarray, side: float) -> Iterator[M
 
 
 def by_features(a: np.ndarray, b: np.ndarray, side: float) -> Iterator[Match]:
-    """Yield what corresponds in two pictures: SIFT features that fit one epipolar geometry."""
+    """Yield what corresponds in two images: SIFT features that fit one epipolar geometry."""
     sift = cv2.SIFT_create(3000)
     (points_a, found_a), (points_b, found_b) = (sift.detectAndCompute(i, None) for i in (a, b))
     nearest = cv2.BFMatcher().knnMatch(found_a, found_b, k=2)
@@ -142,7 +142,7 @@ def by_features(a: np.ndarray, b: np.ndarray, side: float) -> Iterator[Match]:
 
 
 def pair(first: Path, second: Path, how) -> list[Group]:
-    """Return the groups of two pictures."""
+    """Return the groups of two images."""
     a, b = cv2.imread(str(first)), cv2.imread(str(second))
     groups = (group(a, b, how(a, b, side), side) for side in SIDES)
     return [g for g in groups if g is not None]
@@ -174,13 +174,13 @@ def window_of(clip: Path) -> list[Group]:
 
 
 def _moved(roi: Roi, left: int, top: int, zoom: float) -> Roi:
-    """Return where a region of the window is in the whole picture."""
+    """Return where a region of the window is in the whole image."""
     side = round(roi.width * zoom)
     return Roi(round(roi.x * zoom + left), round(roi.y * zoom + top), side, side)
 
 
 def labelled(folder: Path, side: float = 56.0) -> list[Group]:
-    """Return the parts of an animal that are labelled in a picture and in its mirror."""
+    """Return the parts of an animal that are labelled in an image and in its mirror."""
     with (folder / 'CollectedData.csv').open() as file:
         _, parts, _, *rows = csv.reader(file)
     groups = []
@@ -226,9 +226,9 @@ def rendered(folder: Path) -> list[Group]:
     return groups
 
 
-def sets(pictures: Path, shared: Path | None) -> dict[str, list[Group]]:
-    """Return all groups by name: those of the fetched pictures, and of `shared` if given."""
-    files = [next(iter(sorted(pictures.rglob(f'*{name}')))) for name in FILES]
+def sets(images: Path, shared: Path | None) -> dict[str, list[Group]]:
+    """Return all groups by name: those of the fetched images, and of `shared` if given."""
+    files = [next(iter(sorted(images.rglob(f'*{name}')))) for name in FILES]
     found = {
         'motorcycle': pair(*files[:2], by_disparity),
         'aloe': pair(*files[2:4], by_disparity),
@@ -291,7 +291,7 @@ def scores(latents: dict[str, list[tuple]], space) -> dict[str, dict]:
     return result
 
 
-def measure(codec: Codec, pictures: Path, shared: Path | None) -> dict:
+def measure(codec: Codec, images: Path, shared: Path | None) -> dict:
     """Return the figures: AUROC as the mean over sets but `PARTS`, hard and random negatives."""
 
     def encode(crops):
@@ -299,7 +299,7 @@ def measure(codec: Codec, pictures: Path, shared: Path | None) -> dict:
 
     latents = {
         name: [(encode(g.first), encode(g.second), g.apart) for g in groups]
-        for name, groups in sets(pictures, shared).items()
+        for name, groups in sets(images, shared).items()
     }
     mean, std, weights = codec.latent_mean, codec.latent_std, similarity_weights(codec)
     spaces = {

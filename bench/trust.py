@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure whether trust can be relied on; prints one JSON object, writes out/bench/trust.json.
 
-`tools/fetch_pictures.py` fetches the data. Parts: same_object.py, compatibility.py, failsafe.py,
+`tools/fetch_images.py` fetches the data. Parts: same_object.py, compatibility.py, failsafe.py,
 security.py; bench/flood.py, which needs a graph, writes out/bench/flood.json, read here. Takes ten
 minutes of one core, of which `compatibility` takes most.
 """
@@ -55,7 +55,7 @@ def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--model', default='tinyvae', help='name or folder')
-    parser.add_argument('--data', type=Path, default=Path('out/data/pictures'))
+    parser.add_argument('--data', type=Path, default=Path('out/data/images'))
     parser.add_argument('--shared', type=Path, help='folder of further two-view sets and video')
     parser.add_argument('--config', type=Path, default=Path('config/train/tinyvae.yaml'))
     parser.add_argument('--steps', type=int, default=120, help='of training each network')
@@ -67,7 +67,7 @@ def main() -> int:
     args = parser.parse_args()
     for name in (failsafe.CLIP, *same_object.FILES):
         if not any(args.data.rglob(f'*{name}')):
-            print(f'no {name} in {args.data}: run tools/fetch_pictures.py', file=sys.stderr)
+            print(f'no {name} in {args.data}: run tools/fetch_images.py', file=sys.stderr)
             return 1
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

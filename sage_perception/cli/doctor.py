@@ -136,7 +136,7 @@ def _middleware() -> Finding:
     name = get_rmw_implementation_identifier()
     if dds_environment({'RMW_IMPLEMENTATION': name} | dict(os.environ)):
         return Finding('middleware', OK, f'{name}, with config/fastdds_shm.xml')
-    return Finding('middleware', OK, f'{name}, as you set it up; large pictures need tuning')
+    return Finding('middleware', OK, f'{name}, as you set it up; large images need tuning')
 
 
 def _messages() -> Finding:
@@ -157,9 +157,9 @@ def _launch() -> Finding:
 
 def _bridge() -> Finding:
     if find_spec('cv_bridge'):
-        return Finding('cv_bridge', OK, 'converts the pictures')
+        return Finding('cv_bridge', OK, 'converts the images')
     fix = 'nothing to do, or apt install ros-<distro>-cv-bridge'
-    return Finding('cv_bridge', OPTIONAL, 'not installed: numpy converts the pictures', fix)
+    return Finding('cv_bridge', OPTIONAL, 'not installed: numpy converts the images', fix)
 
 
 def _gstreamer() -> Finding:

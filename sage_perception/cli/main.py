@@ -22,11 +22,11 @@ COMMANDS = {
     'keys': ('sage_perception.cli.keys:main', 'make keys, and say whose are believed'),
     'record': ('sage_perception.bags.record:main', 'record topics to a bag'),
     'replay': ('sage_perception.bags.replay:main', 'play a bag'),
-    'encode': ('sage_perception.codecs.images:encode', 'turn pictures into latents'),
-    'decode': ('sage_perception.codecs.images:decode', 'turn latents into pictures'),
+    'encode': ('sage_perception.codecs.images:encode', 'turn images into latents'),
+    'decode': ('sage_perception.codecs.images:decode', 'turn latents into images'),
     'reconstruct': (
         'sage_perception.codecs.images:reconstruct',
-        'show what a model keeps of pictures',
+        'show what a model keeps of images',
     ),
     'context': (
         'sage_perception.training.contexts.recording:main',
@@ -43,14 +43,14 @@ COMMANDS = {
         'sage_perception.training.trust_calibration:main',
         'fit what tells how far the latents of a model can be trusted',
     ),
-    'eval': ('sage_perception.evaluation.evaluate:main', 'measure models on pictures'),
+    'eval': ('sage_perception.evaluation.evaluate:main', 'measure models on images'),
     'align': (
         'sage_perception.cli.align:main',
         'measure how far two models understand each other, and fit a map between them',
     ),
     'trust-matrix': (
         'sage_perception.cli.align:main_matrix',
-        'the same for each pair of several models, as a picture',
+        'the same for each pair of several models, as an image',
     ),
     'irp': ('sage_perception.irp.discovery:main', 'list what can be refined under a budget'),
     'memory': ('sage_perception.cli.memory:main', 'look into what a robot remembers'),

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.cli.terminal import Parser, add_command, in_one_line
-from sage_perception.codecs.images import encode_pictures, read_bgr, write_picture
+from sage_perception.codecs.images import encode_images, read_bgr, write_image
 from sage_perception.memory import Hit, Query, Space, Store, StoreFault, default_place, open_store
 from sage_perception.memory.sql_store import DEFAULT_FOLDER, ENVIRONMENT, LATEST_NS
 from sage_perception.models import Codec, ModelError, available, load_crop_codec
@@ -31,11 +31,11 @@ also while the node runs.
 
   sage memory info                               how much it holds, from when, of whom
   sage memory list --since 10m                   what was kept in the last ten minutes
-  sage memory search cup.jpg -o found.png        what looked most like a picture
+  sage memory search cup.jpg -o found.png        what looked most like an image
   sage memory search cup.jpg --entity cam0 --until 2026-11-22T09:00
 
-A picture is asked for by its middle square: cut it to the thing that you look for. With -o the
-memories are drawn as the decoder sees them, which is all that is left of the pictures.
+An image is asked for by its middle square: cut it to the thing that you look for. With -o the
+memories are drawn as the decoder sees them, which is all that is left of the images.
 
 The memory is memory.db in ${ENVIRONMENT}, else in {DEFAULT_FOLDER}; --store names another file, or
 postgresql://user@host/database, as the parameter 'store' of the node does.
@@ -86,10 +86,10 @@ def show(args: argparse.Namespace) -> None:
 
 
 def search(args: argparse.Namespace) -> None:
-    """Print the memories most like a picture."""
+    """Print the memories most like an image."""
     picture = read_bgr(args.image)
     codec = load_crop_codec(args.model)
-    like = encode_pictures(codec, [args.image.name], [picture], tiled=False).latents[0].ravel()
+    like = encode_images(codec, [args.image.name], [picture], tiled=False).latents[0].ravel()
     with open_store(args.store, Space.of(args.model), create=False) as store:
         hits = store.find(query_of(args, like))
         complain(store)
@@ -125,7 +125,7 @@ def present(hits: Sequence[Hit], output: Path | None, model: str) -> None:
         )
     if output is not None:
         drawn = draw(hits, load_crop_codec(model))
-        write_picture(output, drawn)
+        write_image(output, drawn)
         print(f'{output}: {len(hits)} memories')
 
 
@@ -180,7 +180,7 @@ def parser() -> Parser:
 
     command('info', info, 'tell how much is remembered, from when, of whom')
     narrowed(command('list', show, 'list what was kept last'))
-    own = command('search', search, 'find what looked most like a picture')
+    own = command('search', search, 'find what looked most like an image')
     own.add_argument('image', type=Path, metavar='IMAGE')
     narrowed(own)
     return top

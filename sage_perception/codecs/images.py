@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures to latents and back by hand: `sage encode`, `sage decode`, `sage reconstruct`."""
+"""Images to latents and back by hand: `sage encode`, `sage decode`, `sage reconstruct`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DAMAGED_ARCHIVE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-DAMAGED_PICTURE = (
+DAMAGED_IMAGE = (
     OSError,
     ValueError,
     RuntimeError,
@@ -50,13 +50,13 @@ DAMAGED_PICTURE = (
 
 @dataclass(frozen=True, eq=False)
 class Coded:
-    """Latents of pictures, and where each was cut.
+    """Latents of images, and where each was cut.
 
     `latents` is float32 `[N, …]`, `rois` int32 `[N, 4]` (x, y, width, height), `owners` int32
-    `[N]` the number of the picture. `names` and `sizes` (int32 `[P, 2]`, height and width) are of
-    the P pictures. `tiled` tells tiles that cover a picture from center squares, one of each.
+    `[N]` the number of the image. `names` and `sizes` (int32 `[P, 2]`, height and width) are of
+    the P images. `tiled` tells tiles that cover an image from center squares, one of each.
 
-    Raises `ValueError` for what encoding pictures does not yield.
+    Raises `ValueError` for what encoding images does not yield.
     """
 
     model: ModelId
@@ -79,19 +79,19 @@ class Coded:
             array = getattr(self, name)
             if array.dtype != np.int32 or array.shape != shape:
                 raise ValueError(
-                    f'{name} of {count} latents of {pictures} pictures are int32 {list(shape)}, '
+                    f'{name} of {count} latents of {pictures} images are int32 {list(shape)}, '
                     f'not {array.dtype} {list(array.shape)}'
                 )
         owners = np.unique(self.owners) if self.tiled else self.owners
         if not np.array_equal(owners, np.arange(pictures)):
-            raise ValueError(f'owners are not the numbers 0 to {pictures - 1} of the pictures')
+            raise ValueError(f'owners are not the numbers 0 to {pictures - 1} of the images')
         corner, extent = np.split(self.rois.astype(np.int64), 2, axis=1)
         frame = self.sizes[self.owners, ::-1]
         if (corner < 0).any() or (extent < 1).any() or (corner + extent > frame).any():
-            raise ValueError('a square of rois is not inside its picture')
+            raise ValueError('a square of rois is not inside its image')
         covered = np.bincount(self.owners, extent.prod(1))
         if self.tiled and (covered < self.sizes.prod(1, dtype=np.int64)).any():
-            raise ValueError('the tiles of a picture are too few to cover it')
+            raise ValueError('the tiles of an image are too few to cover it')
 
     def save(self, path: Path) -> None:
         """Write a NumPy archive."""
@@ -133,21 +133,21 @@ class Coded:
 
 
 def read_bgr(path: Path) -> np.ndarray:
-    """Return the picture at `path`, uint8 BGR `[H, W, 3]`; `ValueError` unless that is one."""
+    """Return the image at `path`, uint8 BGR `[H, W, 3]`; `ValueError` unless that is one."""
     if path.is_dir():
-        raise IsADirectoryError(f'{path} is a folder: give the pictures in it')
+        raise IsADirectoryError(f'{path} is a folder: give the images in it')
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such picture')
+        raise FileNotFoundError(f'{path}: no such image')
     data = path.read_bytes()
     require_whole(path, data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f'{path} is not a picture that OpenCV reads')
+        raise ValueError(f'{path} is not an image that OpenCV reads')
     return image
 
 
 def require_whole(path: Path, data: bytes) -> None:
-    """Raise `ValueError` unless all of the picture at `path` can be decoded, its file is `data`.
+    """Raise `ValueError` unless all of the image at `path` can be decoded, its file is `data`.
 
     OpenCV paints gray what a JPEG lacks, and what it cannot read has lines on the terminal.
     """
@@ -160,15 +160,15 @@ def require_whole(path: Path, data: bytes) -> None:
                 image.load()
                 mode = image.mode
     except UnidentifiedImageError:
-        raise ValueError(f'{path} is not a picture that Pillow reads') from None
-    except DAMAGED_PICTURE as error:
+        raise ValueError(f'{path} is not an image that Pillow reads') from None
+    except DAMAGED_IMAGE as error:
         raise ValueError(f'{path} is damaged or cut short, get it again: {error}') from error
     if mode == 'F':
         raise ValueError(f'{path} has float pixels: convert it to 8 or 16 bits')
 
 
 def tiles(width: int, height: int, size: int) -> list[Roi]:
-    """Return squares of `size` pixels that cover a picture no smaller; the last ones overlap."""
+    """Return squares of `size` pixels that cover an image no smaller; the last ones overlap."""
 
     def starts(side):
         return [*range(0, side - size, size), side - size]
@@ -179,9 +179,9 @@ def tiles(width: int, height: int, size: int) -> list[Roi]:
 def cut(
     names: Sequence[str], images: Sequence[np.ndarray], size: int, tiled: bool
 ) -> list[list[Roi]]:
-    """Return the squares to encode of each picture: its tiles, or the one in its middle.
+    """Return the squares to encode of each image: its tiles, or the one in its middle.
 
-    Raises `ValueError` for a picture that is smaller than a tile.
+    Raises `ValueError` for an image that is smaller than a tile.
     """
     rois = []
     for name, image in zip(names, images, strict=True):
@@ -197,7 +197,7 @@ def cut(
 
 
 def crops_of(images: Sequence[np.ndarray], rois: Sequence[Sequence[Roi]], codec: Codec):
-    """Return the squares of pictures as the model takes them, float32 `[N, C, S, S]`."""
+    """Return the squares of images as the model takes them, float32 `[N, C, S, S]`."""
     color = 'gray' if codec.input_channels == 1 else 'rgb'
     crops = [
         np.atleast_3d(crop_image(image, roi, codec.input_size, color))
@@ -207,10 +207,10 @@ def crops_of(images: Sequence[np.ndarray], rois: Sequence[Sequence[Roi]], codec:
     return np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
-def encode_pictures(
+def encode_images(
     codec: Codec, names: Sequence[str], images: Sequence[np.ndarray], tiled: bool
 ) -> Coded:
-    """Return the latents of pictures, uint8 BGR `[H, W, 3]`."""
+    """Return the latents of images, uint8 BGR `[H, W, 3]`."""
     rois = cut(names, images, codec.input_size, tiled)
     flat = [(roi.x, roi.y, roi.width, roi.height) for own in rois for roi in own]
     return Coded(
@@ -224,8 +224,8 @@ def encode_pictures(
     )
 
 
-def decode_pictures(codec: Codec, coded: Coded) -> list[np.ndarray]:
-    """Return one picture, uint8 RGB, for each one encoded: its square, or all of it if tiled.
+def decode_images(codec: Codec, coded: Coded) -> list[np.ndarray]:
+    """Return one image, uint8 RGB, for each one encoded: its square, or all of it if tiled.
 
     Raises `ModelError` if the latents are of another space than the model's, or misshapen.
     """
@@ -240,7 +240,7 @@ def decode_pictures(codec: Codec, coded: Coded) -> list[np.ndarray]:
 
 
 def assemble(x: np.ndarray, coded: Coded) -> list[np.ndarray]:
-    """Return the pictures, uint8 RGB, that squares `[N, C, S, S]` in [0, 1] are parts of."""
+    """Return the images, uint8 RGB, that squares `[N, C, S, S]` in [0, 1] are parts of."""
     parts = to_pixels(x)
     parts = np.repeat(parts, 3, axis=3) if parts.shape[3] == 1 else parts
     if not coded.tiled:
@@ -251,7 +251,7 @@ def assemble(x: np.ndarray, coded: Coded) -> list[np.ndarray]:
     return pictures
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
+def write_image(path: Path, picture: np.ndarray) -> None:
     """Write uint8 RGB in the format that the name says; `ValueError` if it says none."""
     if not cv2.haveImageWriter(str(path)):
         raise ValueError(f'{path}: OpenCV writes no such format, name it .png, .jpg or .webp')
@@ -267,7 +267,7 @@ def parser_of(command: str, description: str) -> Parser:
     parser.add_argument(
         '--tiles',
         action='store_true',
-        help='cover each picture at its own scale; else its center square is scaled to fit',
+        help='cover each image at its own scale; else its center square is scaled to fit',
     )
     return parser
 
@@ -275,7 +275,7 @@ def parser_of(command: str, description: str) -> Parser:
 @in_one_line('sage encode')
 def encode(argv: Sequence[str] | None = None) -> int:
     """Run `sage encode`; return the exit code."""
-    parser = parser_of('sage encode', 'Turn pictures into latents.')
+    parser = parser_of('sage encode', 'Turn images into latents.')
     parser.add_argument('--print', action='store_true', help='write the numbers to the terminal')
     parser.add_argument('-o', '--output', type=Path, metavar='FILE.npz', help='keep the latents')
     args = parser.parse_args(argv)
@@ -283,7 +283,7 @@ def encode(argv: Sequence[str] | None = None) -> int:
         parser.error('give --print, -o FILE.npz, or both')
     codec = load_codec(args.model)
     images = [read_bgr(path) for path in args.images]
-    coded = encode_pictures(codec, [p.name for p in args.images], images, args.tiles)
+    coded = encode_images(codec, [p.name for p in args.images], images, args.tiles)
     if args.output:
         coded.save(args.output)
     if args.print:
@@ -303,7 +303,7 @@ def encode(argv: Sequence[str] | None = None) -> int:
 @in_one_line('sage decode')
 def decode(argv: Sequence[str] | None = None) -> int:
     """Run `sage decode`; return the exit code."""
-    parser = Parser(prog='sage decode', description='Turn latents into pictures.')
+    parser = Parser(prog='sage decode', description='Turn latents into images.')
     parser.add_argument('latents', type=Path, metavar='LATENTS.npz', help='from sage encode')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='GRID.png')
     parser.add_argument('--model', help='name or folder; else the model that made the latents')
@@ -316,32 +316,32 @@ def decode(argv: Sequence[str] | None = None) -> int:
         )
     codec = load_codec(args.model or coded.model.name)
     try:
-        pictures = decode_pictures(codec, coded)
+        pictures = decode_images(codec, coded)
     except ModelError as error:
         raise ModelError(f'{args.latents}: {error}') from error
     captions = [[name] for name in coded.names]
-    write_picture(args.output, grid([[picture] for picture in pictures], captions))
-    print(f'{args.output}: {len(pictures)} pictures')
+    write_image(args.output, grid([[picture] for picture in pictures], captions))
+    print(f'{args.output}: {len(pictures)} images')
     return 0
 
 
 @in_one_line('sage reconstruct')
 def reconstruct(argv: Sequence[str] | None = None) -> int:
     """Run `sage reconstruct`; return the exit code."""
-    parser = parser_of('sage reconstruct', 'Show pictures above what is left of them.')
+    parser = parser_of('sage reconstruct', 'Show images above what is left of them.')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='GRID.png')
     args = parser.parse_args(argv)
     columns, captions = [], []
     codec = load_codec(args.model)
     images = [read_bgr(path) for path in args.images]
     names = [path.name for path in args.images]
-    coded = encode_pictures(codec, names, images, args.tiles)
+    coded = encode_images(codec, names, images, args.tiles)
     x = crops_of(images, cut(names, images, codec.input_size, args.tiles), codec)
-    pairs = zip(assemble(x, coded), decode_pictures(codec, coded), strict=True)
+    pairs = zip(assemble(x, coded), decode_images(codec, coded), strict=True)
     for name, (before, after) in zip(names, pairs, strict=True):
         figures = f'{psnr(before, after):.2f} dB', f'SSIM {ssim(before, after):.3f}'
         columns.append([before, after])
         captions.append([name, *figures])
         print(f'{name}: PSNR {", ".join(figures)}')
-    write_picture(args.output, grid(columns, captions))
+    write_image(args.output, grid(columns, captions))
     return 0

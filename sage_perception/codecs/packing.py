@@ -19,7 +19,7 @@ white, those that vary little have long tails, hence the root: of crops that tra
 one number in ten thousand is beyond 6.5 such units and the farthest at 8.1, an all white crop at
 7.5. What is beyond the range comes back to its end.
 
-**ENTROPY_INT8.** Distances between latents are distances between pictures, so one step for all
+**ENTROPY_INT8.** Distances between latents are distances between images, so one step for all
 dimensions costs the fewest bytes (reverse water-filling; Cover and Thomas, 10.3.3). The step is
 taken relative to the contrast of the crop, the mean of |z − mean| / std: what is lost then stays
 in proportion to what the model itself loses, small in flat crops and large in rich ones, which for

@@ -14,7 +14,7 @@ from sage_perception.core.latent import Roi
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a camera.
+    """One image of a camera.
 
     `image` is uint8 `[H, W, 3]` in OpenCV's order (blue, green, red). `captured_ns` is when it
     was captured on this host's monotonic clock (`time.monotonic_ns`), so that a node can carry

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How like two pictures are, without torch: PSNR and SSIM."""
+"""How like two images are, without torch: PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the peak signal-to-noise ratio of uint8 pictures, dB, at most 100."""
+    """Return the peak signal-to-noise ratio of uint8 images, dB, at most 100."""
     error = np.square(a / 255.0 - b / 255.0).mean()
     return float(-10 * np.log10(max(error, 1e-10)))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the structural similarity of uint8 pictures `[H, W, C]`, sides of 11 or more.
+    """Return the structural similarity of uint8 images `[H, W, C]`, sides of 11 or more.
 
     Wang, Bovik, Sheikh and Simoncelli, 2004: Gaussian window of 11 pixels, σ = 1.5, only where it
     fits; the same figure as `sage_perception.training.losses.images.ssim`, without torch.

@@ -17,12 +17,12 @@ from sage_perception.models.pca import Pca
 
 
 def mean_color(x: np.ndarray) -> np.ndarray:
-    """Return pictures `[B, C, H, W]` with each one's mean color all over."""
+    """Return images `[B, C, H, W]` with each one's mean color all over."""
     return np.broadcast_to(x.mean((2, 3), keepdims=True), x.shape).copy()
 
 
 def thumbnail(channels: int, numbers: int) -> tuple[int, int]:
-    """Return rows and columns of the nearly square picture that has at most `numbers` values."""
+    """Return rows and columns of the nearly square image that has at most `numbers` values."""
     cells = max(numbers // channels, 1)
     rows = math.isqrt(cells)
     return rows, cells // rows
@@ -36,9 +36,9 @@ def downsample(x: np.ndarray, numbers: int) -> np.ndarray:
 
 
 class Components:
-    """The principal components that come with a model, of whole pictures or of square blocks.
+    """The principal components that come with a model, of whole images or of square blocks.
 
-    A model of large pictures is compared with components of blocks: those of whole pictures would
+    A model of large images is compared with components of blocks: those of whole images would
     need more training crops than there are.
     """
 
@@ -48,27 +48,27 @@ class Components:
         if channels * self.side**2 != pca.mean.size or size % self.side:
             raise ValueError(
                 f'{artifact.PCA} is of {pca.mean.size} numbers, which is no square block of '
-                f'pictures with {channels} channels and a side of {size}: export the model again'
+                f'images with {channels} channels and a side of {size}: export the model again'
             )
 
     @property
     def blocks(self) -> int:
-        """Return how many blocks a picture has: 1 where the components are of whole pictures."""
+        """Return how many blocks an image has: 1 where the components are of whole images."""
         return (self.size // self.side) ** 2
 
     @property
     def most(self) -> int:
-        """Return how many numbers of a picture all components together keep."""
+        """Return how many numbers of an image all components together keep."""
         return self.blocks * len(self.pca.components)
 
     def reconstruct(self, x: np.ndarray, numbers: int) -> np.ndarray:
-        """Return what at most `numbers` numbers keep of pictures, float32 `[B, C, S, S]`."""
+        """Return what at most `numbers` numbers keep of images, float32 `[B, C, S, S]`."""
         keep = max(numbers // self.blocks, 1)
         kept = Pca(self.pca.mean, self.pca.components[:keep])
         return self._join(kept.reconstruct(self._cut(x)))
 
     def coefficients(self, x: np.ndarray, numbers: int) -> np.ndarray:
-        """Return what at most `numbers` numbers say of pictures, float32 `[B, ≤ numbers]`."""
+        """Return what at most `numbers` numbers say of images, float32 `[B, ≤ numbers]`."""
         keep = max(numbers // self.blocks, 1)
         flat = self._cut(x) - self.pca.mean
         return (flat @ self.pca.components[:keep].T).reshape(len(x), -1)
@@ -81,8 +81,8 @@ class Components:
     def _join(self, flat: np.ndarray) -> np.ndarray:
         across, side = self.size // self.side, self.side
         blocks = flat.reshape(-1, across, across, self.channels, side, side)
-        pictures = blocks.transpose(0, 3, 1, 4, 2, 5)
-        return pictures.reshape(-1, self.channels, self.size, self.size)
+        images = blocks.transpose(0, 3, 1, 4, 2, 5)
+        return images.reshape(-1, self.channels, self.size, self.size)
 
 
 def read_components(codec: Codec) -> Components | None:

@@ -134,7 +134,7 @@ class Comparison:
         }
 
     def _seen(self, chosen: Iterable[Encoded], judge: Judge | None = None) -> Tree:
-        """Return the scores of pictures that went through an image codec."""
+        """Return the scores of images that went through an image codec."""
         pairs = [np.stack([to_planes(rung.picture), to_planes(rung.original)]) for rung in chosen]
         y, x = np.stack(pairs, 1)
         return judge(y) if judge else fidelity(y, x)
@@ -146,10 +146,10 @@ def as_floats(numbers: int, scores: Tree) -> Tree:
 
 
 def sizes(chosen: Iterable[Encoded]) -> np.ndarray:
-    """Return the bytes `[B]` of encoded pictures."""
+    """Return the bytes `[B]` of encoded images."""
     return np.array([rung.bytes for rung in chosen])
 
 
 def to_planes(image: np.ndarray) -> np.ndarray:
-    """Map a uint8 picture `[H, W, 3]` or `[H, W]` to float32 `[C, H, W]` in [0, 1]."""
+    """Map a uint8 image `[H, W, 3]` or `[H, W]` to float32 `[C, H, W]` in [0, 1]."""
     return np.atleast_3d(image).transpose(2, 0, 1).astype(np.float32) / 255

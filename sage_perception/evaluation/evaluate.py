@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure models on crops of pictures and clips beside the baselines: `sage eval tinyvae …`."""
+"""Measure models on crops of images and clips beside the baselines: `sage eval tinyvae …`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sage_perception.training.config import ConfigError, DataConfig, read_config
 from sage_perception.training.data import bags
 from sage_perception.training.data.crops import (
     CLIPS,
-    PICTURES,
+    IMAGES,
     Clips,
     CropConfig,
     Mixture,
@@ -52,12 +52,12 @@ def kinds_of(data: Path, wanted: Callable[[Path], bool]) -> dict[str, Stills | C
     if not data.is_file():
         return sources(data, wanted)
     suffix = data.suffix.lower()
-    if suffix not in PICTURES | CLIPS | bags.FILES:
-        known = ', '.join(sorted(PICTURES | CLIPS | bags.FILES))
-        raise ValueError(f'{data} is neither a picture nor a clip nor a bag: {known}')
+    if suffix not in IMAGES | CLIPS | bags.FILES:
+        known = ', '.join(sorted(IMAGES | CLIPS | bags.FILES))
+        raise ValueError(f'{data} is neither an image nor a clip nor a bag: {known}')
     if not wanted(data):
         raise ConfigError(f'{data} is not to be used')
-    return {'stills': Stills([data])} if suffix in PICTURES else {'motion': Clips([data])}
+    return {'stills': Stills([data])} if suffix in IMAGES else {'motion': Clips([data])}
 
 
 def evaluate(
@@ -103,7 +103,7 @@ def evaluate(
 def protocol(config: CropConfig) -> str:
     """Return how crops are cut, in a word or two."""
     if config.whole:
-        return 'whole-picture'
+        return 'whole-image'
     return 'native' if config.native else 'multi-scale'
 
 
@@ -118,7 +118,7 @@ def active_dims(latents: Sequence[np.ndarray]) -> int:
 
 
 def latency_ms(codec: Codec, runs: int = 200) -> dict[str, float]:
-    """Return median times of one call for one picture, milliseconds."""
+    """Return median times of one call for one image, milliseconds."""
     x = np.full((1, codec.input_channels, codec.input_size, codec.input_size), 0.5, np.float32)
     z = codec.encode(x)
 
@@ -148,7 +148,7 @@ def parse(argv: Sequence[str] | None) -> Namespace:
         '--data',
         type=Path,
         required=True,
-        help='folder of pictures, clips and bags, or one of them',
+        help='folder of images, clips and bags, or one of them',
     )
     parser.add_argument(
         '--held-out',
@@ -170,7 +170,7 @@ def parse(argv: Sequence[str] | None) -> Namespace:
         '--probe',
         type=Path,
         metavar='DIR',
-        help='folder with a folder of pictures a class: accuracy of a linear classifier',
+        help='folder with a folder of images a class: accuracy of a linear classifier',
     )
     parser.add_argument(
         '--plot', type=Path, metavar='FILE.png', help='draw quality over bytes, and report it'

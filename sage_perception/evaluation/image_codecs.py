@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""WebP, JPEG and AVIF on crops: what a picture costs in bytes, and what it looks like for them."""
+"""WebP, JPEG and AVIF on crops: what an image costs in bytes, and what it looks like for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def require_codecs() -> None:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A picture that went through a codec: the bytes of its file, and the original beside it."""
+    """An image that went through a codec: the bytes of its file, and the original beside it."""
 
     payload: bytes
     original: np.ndarray
@@ -57,7 +57,7 @@ class Encoded:
 
 
 class Ladder:
-    """One picture at every quality setting of a codec; each is encoded when first asked for.
+    """One image at every quality setting of a codec; each is encoded when first asked for.
 
     `codec` is a key of `CODECS`; `image` uint8 RGB `[H, W, 3]` or gray `[H, W]`.
     """

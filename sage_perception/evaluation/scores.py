@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How like the originals pictures are: every measure of evaluation, crop by crop."""
+"""How like the originals images are: every measure of evaluation, crop by crop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from sage_perception.training.losses import images as losses
 from sage_perception.training.losses import perceptual
 
-MIN_SIDE_PX = 48  # side of the smallest picture whose fifth scale MS-SSIM's window still fits
+MIN_SIDE_PX = 48  # side of the smallest image whose fifth scale MS-SSIM's window still fits
 PASS = 0.85  # the specification's line, for every similarity alike
 
 Tree = Mapping  # names to arrays [B], to None for what cannot be measured, or to trees
 
 
 def fidelity(y: np.ndarray, x: np.ndarray) -> Tree:
-    """Return PSNR (dB), MSE, SSIM and MS-SSIM of pictures `y` against `x`, float32 in [0, 1]."""
+    """Return PSNR (dB), MSE, SSIM and MS-SSIM of images `y` against `x`, float32 in [0, 1]."""
     a, b = torch.from_numpy(y), torch.from_numpy(x)
     large = min(x.shape[2:]) >= MIN_SIDE_PX
     return {

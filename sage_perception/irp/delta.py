@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reconstruction deltas: what a latent does not say of its crop, as a picture."""
+"""Reconstruction deltas: what a latent does not say of its crop, as an image."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
         self._landscape = Landscape(painter, self.codec.device)
 
     def init_state(self, x: Crops | np.ndarray) -> Descent:
-        """Return the state at the encoder's guess for crops, or pictures `[B, C, S, S]`."""
+        """Return the state at the encoder's guess for crops, or images `[B, C, S, S]`."""
         crops = x if isinstance(x, Crops) else Crops(x)
         log_var = None
         guess = crops.guess
@@ -134,7 +134,7 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
         return np.clip(z, mean - reach, mean + reach)
 
     def energy(self, state: Descent) -> np.ndarray:
-        """Return the mean squared errors of the pictures that the latents decode to, [B]."""
+        """Return the mean squared errors of the images that the latents decode to, [B]."""
         return state.energy
 
     def output(self, state: Descent) -> np.ndarray:

@@ -68,7 +68,7 @@ class Artifact:
 def fingerprint(family: str, config: dict[str, int], tensors: dict[str, np.ndarray]) -> bytes:
     """Return the SHA-256 that identifies a latent space.
 
-    It covers what decides the numbers that a picture becomes: family, configuration of the
+    It covers what decides the numbers that an image becomes: family, configuration of the
     encoder, its weights and the latents' statistics, tensors in the order of their names, as
     little-endian bytes. The decoder is left out, so that a larger one for the same latents does
     not change the space; its file has its own SHA-256 in the configuration.

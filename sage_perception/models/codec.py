@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every loaded model of pictures can do, whatever computes it."""
+"""What every loaded model of images can do, whatever computes it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sage_perception.models.loaded import LoadedModel
 
 
 class Codec(LoadedModel):
-    """A loaded model that turns pictures into latents and back.
+    """A loaded model that turns images into latents and back.
 
-    Pictures `x` are float32 `[B, C, S, S]` in [0, 1], latents `z` float32 `[B, D]`, or
+    Images `x` are float32 `[B, C, S, S]` in [0, 1], latents `z` float32 `[B, D]`, or
     `[B, K, H, W]` where the family keeps places apart; `B` may be anything, 0 included. Takes and
     returns numpy arrays. The torch backend also takes tensors and then returns tensors, on the
     device of the input.
@@ -27,7 +27,7 @@ class Codec(LoadedModel):
         As of every `LoadedModel`.
     latent_mean, latent_std : np.ndarray
         Statistics of the latents over the training crops, float32 of a latent's shape. Latents
-        of different pictures are compared after taking off the mean.
+        of different images are compared after taking off the mean.
 
     """
 
@@ -48,7 +48,7 @@ class Codec(LoadedModel):
 
     @property
     def input_size(self) -> int:
-        """Return S, the side of a picture in pixels."""
+        """Return S, the side of an image in pixels."""
         return self.artifact.config['img_size']
 
     @property
@@ -57,7 +57,7 @@ class Codec(LoadedModel):
         return self.artifact.config['input_channels']
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """Return the latents `[B, D]` of pictures: the same for the same picture, always."""
+        """Return the latents `[B, D]` of images: the same for the same image, always."""
         return self.encode_stats(x)[0]
 
     @abstractmethod
@@ -66,28 +66,28 @@ class Codec(LoadedModel):
 
     @abstractmethod
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return the pictures `[B, C, S, S]` that latents stand for."""
+        """Return the images `[B, C, S, S]` that latents stand for."""
 
     def get_latents(self, x: np.ndarray) -> np.ndarray:
-        """Return the latents of pictures: another name of `encode`."""
+        """Return the latents of images: another name of `encode`."""
         return self.encode(x)
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """Return what pictures look like after encoding and decoding."""
+        """Return what images look like after encoding and decoding."""
         return self.decode(self.encode(x))
 
     def interpolate(self, a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
-        """Return the pictures `[steps, C, S, S]` on the straight way from latent `a` to `b`.
+        """Return the images `[steps, C, S, S]` on the straight way from latent `a` to `b`.
 
-        Both are one latent without the batch; the first and last pictures are their own.
+        Both are one latent without the batch; the first and last images are their own.
         """
         way = arithmetic.interpolate(a.ravel(), b.ravel(), np.linspace(0, 1, steps))
         return self.decode(way.reshape(steps, *a.shape))
 
-    def require_pictures(self, x: np.ndarray) -> None:
+    def require_images(self, x: np.ndarray) -> None:
         """Raise `ModelError` unless `x` is an array or tensor of floats `[B, C, S, S]`."""
         size = self.input_size
-        self._require(x, (self.input_channels, size, size), 'pictures', ' in [0, 1]')
+        self._require(x, (self.input_channels, size, size), 'images', ' in [0, 1]')
 
     def require_latents(self, z: np.ndarray) -> None:
         """Raise `ModelError` unless `z` is an array or tensor of floats `[B, D]`."""

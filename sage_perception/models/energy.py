@@ -50,7 +50,7 @@ class Landscape:
     def __call__(self, z: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the energies `[B]` and their gradients `[B, D]`, float32.
 
-        `z` are latents `[B, D]`, `x` crops `[B, C, S, S]` in [0, 1]. The energy is of pictures
+        `z` are latents `[B, D]`, `x` crops `[B, C, S, S]` in [0, 1]. The energy is of images
         clamped to [0, 1], as their receivers see them; the gradient passes the clamp by, so that
         a pixel which is saturated and should not be still pulls.
         """

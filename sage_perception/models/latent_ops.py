@@ -30,8 +30,8 @@ def interpolate(a: np.ndarray, b: np.ndarray, t: float | np.ndarray) -> np.ndarr
 
     Straight and not spherical (slerp): that belongs to a code whose unit Gaussian prior keeps it
     at one distance from the origin. Ours is a nearly deterministic code around a mean far from
-    the origin, with distances that are those of pictures. An arc would bend with the place of
-    the origin, of which nothing in the picture depends.
+    the origin, with distances that are those of images. An arc would bend with the place of
+    the origin, of which nothing in the image depends.
 
     Raises ValueError for other shapes, numbers that are not finite, or `t` out of range.
     """
@@ -47,7 +47,7 @@ def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Return what is to `c` as `b` is to `a`, that is b − a + c, float32 `[..., D]`.
 
     Each is float `[..., D]`, broadcast against one another (Mikolov et al., 2013; Radford et
-    al., 2015). It holds for what adds the same to any picture, such as light or another
+    al., 2015). It holds for what adds the same to any image, such as light or another
     background; by half for what multiplies, such as exposure and white balance; not for a
     mirror, a shift or a blur, whose difference depends on what is seen: there c itself is nearer.
     Raises ValueError for other shapes or numbers that are not finite.

@@ -18,14 +18,14 @@ class Pca:
     components: np.ndarray
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """Return float32 pictures of any shape `[B, ...]` with what the components keep."""
+        """Return float32 images of any shape `[B, ...]` with what the components keep."""
         flat = x.reshape(len(x), -1) - self.mean
         kept = flat @ self.components.T @ self.components + self.mean
         return kept.reshape(x.shape).clip(0, 1).astype(np.float32)
 
 
 def fit(x: np.ndarray, dims: int) -> Pca:
-    """Fit `dims` components to pictures, float32 `[B, ...]` (randomized: Halko et al., 2011)."""
+    """Fit `dims` components to images, float32 `[B, ...]` (randomized: Halko et al., 2011)."""
     flat = torch.from_numpy(x.reshape(len(x), -1))
     mean = flat.mean(0)
     with torch.random.fork_rng(devices=[]):

@@ -47,7 +47,7 @@ def load(
 ) -> Codec | Compressor:
     """Load a model by its name in the package or from a folder.
 
-    A model of pictures is a `Codec`, one of the family `h_to_l` a `Compressor` of contexts;
+    A model of images is a `Codec`, one of the family `h_to_l` a `Compressor` of contexts;
     `load_codec`, `load_crop_codec` and `load_compressor` are for who wants one of them.
 
     `backend` is `'auto'`, `'torch'` or `'onnxruntime'`; `device` `'auto'`, `'cpu'` or `'cuda'`;
@@ -76,11 +76,11 @@ def load(
 
 
 def load_codec(name_or_path: str | Path, **how: str) -> Codec:
-    """Load a model of pictures, as `load` does; `ModelError` if it is one of contexts."""
+    """Load a model of images, as `load` does; `ModelError` if it is one of contexts."""
     model = load(name_or_path, **how)
     if not isinstance(model, Codec):
         raise ModelError(
-            f'{model.id} compresses contexts: name a model of pictures, such as tinyvae'
+            f'{model.id} compresses contexts: name a model of images, such as tinyvae'
         )
     return model
 
@@ -94,17 +94,17 @@ def load_crop_codec(name_or_path: str | Path, **how: str) -> Codec:
     if len(codec.latent_shape) != 1:
         shape = '×'.join(map(str, codec.latent_shape))
         raise ModelError(
-            f'{codec.id} makes {shape} numbers of a picture, which no LCT carries: name a model '
+            f'{codec.id} makes {shape} numbers of an image, which no LCT carries: name a model '
             'of crops, such as tinyvae'
         )
     return codec
 
 
 def load_compressor(name_or_path: str | Path, **how: str) -> Compressor:
-    """Load a compressor of contexts, as `load` does; `ModelError` if it is one of pictures."""
+    """Load a compressor of contexts, as `load` does; `ModelError` if it is one of images."""
     model = load(name_or_path, **how)
     if not isinstance(model, Compressor):
-        raise ModelError(f'{model.id} codes pictures: name one of contexts, such as h_to_l_hybrid')
+        raise ModelError(f'{model.id} codes images: name one of contexts, such as h_to_l_hybrid')
     return model
 
 

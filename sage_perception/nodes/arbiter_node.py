@@ -105,7 +105,7 @@ class ArbiterNode(Node):
             '{camera}/probe_latents',
             ProbeSet,
             qos.LATCHED_SHARED,
-            'Its latents of the probe pictures.',
+            'Its latents of the probe images.',
         ),
     )
     PUBLISHES = (

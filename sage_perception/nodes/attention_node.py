@@ -59,13 +59,13 @@ class AttentionNode(Node):
     def _attend(self, message: Image) -> None:
         begun = time.perf_counter()
         try:
-            picture = to_bgr(message)
+            image = to_bgr(message)
             stamp_s = stamp_ns(message.header.stamp) * 1e-9
-            crops = self._attention.attend(picture, stamp_s)
+            crops = self._attention.attend(image, stamp_s)
         except ValueError as error:
             self._frames.reject(str(error))
             return
-        fault = self._health.update(picture, stamp_s, self.get_clock().now().nanoseconds * 1e-9)
+        fault = self._health.update(image, stamp_s, self.get_clock().now().nanoseconds * 1e-9)
         array = CropArray(header=message.header, fault=int(fault))
         array.source_width, array.source_height = message.width, message.height
         array.crops = [crop_message(crop, message.header) for crop in crops]

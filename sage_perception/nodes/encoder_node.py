@@ -105,7 +105,7 @@ class EncoderNode(LifecycleNode):
         Parameter(
             'refine_budget_ms',
             0.0,
-            "Milliseconds a frame in which latents are refined: what its crops' pictures still "
+            "Milliseconds a frame in which latents are refined: what its crops' images still "
             'lack is brought down by gradient descent, on torch. 0: as the encoder has them.',
             minimum=0.0,
             maximum=1000.0,
@@ -124,7 +124,7 @@ class EncoderNode(LifecycleNode):
     PUBLISHES = (
         Topic('lcts', LCTArray, qos.DEFAULT, 'LCTs of each frame, in the order of its crops.'),
         Topic('model_info', ModelInfo, qos.LATCHED, 'What the model is and how to read it.'),
-        Topic('probe_latents', ProbeSet, qos.LATCHED, 'Its latents of the shared probe pictures.'),
+        Topic('probe_latents', ProbeSet, qos.LATCHED, 'Its latents of the shared probe images.'),
         Topic(
             'budget', Budget, qos.VISUALIZATION, 'How the time to refine a frame was shared out.'
         ),
@@ -136,7 +136,7 @@ class EncoderNode(LifecycleNode):
         ),
     )
     SERVES = (
-        Service('~/encode_image', EncodeImage, 'Encode one picture.'),
+        Service('~/encode_image', EncodeImage, 'Encode one image.'),
         Service('~/decode_latent', DecodeLatent, "Decode one latent of this node's model."),
     )
 
@@ -233,7 +233,7 @@ class EncoderNode(LifecycleNode):
         kept, pictures = [], []
         for crop in message.crops:
             try:
-                pictures.append(self._picture(crop.image))
+                pictures.append(self._image(crop.image))
                 kept.append(crop)
             except ValueError as error:
                 self._crops.reject(str(error))
@@ -283,8 +283,8 @@ class EncoderNode(LifecycleNode):
             )
         self._deltas.publish(said)
 
-    def _picture(self, message: Image) -> np.ndarray:
-        """Return a picture as the model reads it: float32 `[C, S, S]` in [0, 1]."""
+    def _image(self, message: Image) -> np.ndarray:
+        """Return an image as the model reads it: float32 `[C, S, S]` in [0, 1]."""
         channels, size, _ = self._shape
         picture = to_rgb(message) if channels == 3 else to_mono(message)
         if picture.shape[:2] != (size, size):
@@ -364,7 +364,7 @@ class EncoderNode(LifecycleNode):
     def _serve_encode(self, request: EncodeImage.Request, response: EncodeImage.Response):
         try:
             self._require_model()
-            response.latent = latent_message(self._encode(self._picture(request.image)[None])[0])
+            response.latent = latent_message(self._encode(self._image(request.image)[None])[0])
             response.success = True
         except ValueError as error:
             response.message = str(error)

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shows people what the graph sees, keeps and agrees on: one mosaic, pictures and markers."""
+"""Shows people what the graph sees, keeps and agrees on: one mosaic, images and markers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, tr
 
 
 class _Camera:
-    """What is taken from one camera for each picture: a frame, and what was made of it."""
+    """What is taken from one camera for each image: a frame, and what was made of it."""
 
     def __init__(self):
         self.frame_gate, self.crops_gate = Gate(), Gate()
@@ -76,7 +76,7 @@ class ViewerNode(Node):
 
     PARAMETERS = (
         CAMERAS,
-        Parameter('rate', 5.0, 'Pictures a second.', minimum=0.1, maximum=30.0, read_only=True),
+        Parameter('rate', 5.0, 'Images a second.', minimum=0.1, maximum=30.0, read_only=True),
         Parameter(
             'model',
             'tinyvae',
@@ -191,7 +191,7 @@ class ViewerNode(Node):
             decoded = dict(zip(lcts, pictures, strict=True))
         tiles = []
         for crop in crops.crops:
-            cut_out = _picture(crop.image)
+            cut_out = _image(crop.image)
             if cut_out is None:
                 continue
             key = (crop.track_id, crop.roi.x_offset, crop.roi.y_offset)
@@ -240,7 +240,7 @@ class ViewerNode(Node):
         for name, camera in self._cameras.items():
             picture = None
             if camera.frame is not None:
-                picture = _picture(camera.frame)
+                picture = _image(camera.frame)
                 newest = camera.frame.header if not views else newest
             views.append(CameraView(name, picture, camera.tiles))
         picture = mosaic(views, self._pairs())
@@ -278,8 +278,8 @@ def _watched(*publishers) -> bool:
     return any(publisher.get_subscription_count() for publisher in publishers)
 
 
-def _picture(message: Image) -> np.ndarray | None:
-    """Return a picture as uint8 RGB, None for a malformed one: others complain of those."""
+def _image(message: Image) -> np.ndarray | None:
+    """Return an image as uint8 RGB, None for a malformed one: others complain of those."""
     try:
         return to_rgb(message)
     except ValueError:
@@ -320,7 +320,7 @@ def _markers(header: Header, camera: _Camera) -> MarkerArray:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the node; pictures for people may wait for a core, perception may not."""
+    """Run the node; images for people may wait for a core, perception may not."""
     os.nice(10)
     sys.exit(run(ViewerNode, args))
 

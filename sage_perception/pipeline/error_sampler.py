@@ -53,7 +53,7 @@ class ErrorSampler:
     ) -> np.ndarray:
         """Return the last squared error `[B]` of each track, those due being measured now.
 
-        `shown` returns what the latents of some rows of `pictures`, float32 `[B, C, S, S]`, decode
+        `shown` returns what the latents of some rows of `images`, float32 `[B, C, S, S]`, decode
         to.
         """
         due = self.due(tracks)

@@ -15,7 +15,7 @@ BYTES = ('bytes', 'bytes', 9, 0)
 
 
 def text(reports: Sequence[dict]) -> str:
-    """Return one report after another, and how similar pictures stay by size of the latent."""
+    """Return one report after another, and how similar images stay by size of the latent."""
     return '\n\n'.join([*(single(report) for report in reports), sizes(reports)])
 
 
@@ -48,7 +48,7 @@ def single(report: dict) -> str:
         lines += [
             '',
             f'linear classifier of {len(probe["classes"])} classes, right on '
-            f'{probe["latent"]:.3f} of {probe["test_pictures"]} pictures by latents, {pca} by '
+            f'{probe["latent"]:.3f} of {probe["test_images"]} images by latents, {pca} by '
             f'PCA, {probe["chance"]:.3f} by chance',
         ]
     return '\n'.join(lines)

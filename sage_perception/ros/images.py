@@ -4,7 +4,7 @@
 
 `cv_bridge` does the conversion where ROS ships it; elsewhere numpy and OpenCV do it with the same
 results. Either way a message is checked first, so that a malformed one gives a `ValueError` that
-says what is wrong with it, never a crash or a skewed picture.
+says what is wrong with it, never a crash or a skewed image.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _COLOR = {
 }
 _SIXTEEN_BITS = ('mono16', '16UC1')
 _PAIRED = ('yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv')
-# cv_bridge knows these by other names, or reads them as pictures only in newer releases.
+# cv_bridge knows these by other names, or reads them as images only in newer releases.
 _NUMPY_ONLY = ('8UC1', '8UC3', '8UC4', '16UC1', 'uyvy', 'yuyv')
 ENCODINGS = tuple(_COLOR)
 
 
 def to_bgr(message: Image) -> np.ndarray:
-    """Return the picture as uint8 `[H, W, 3]`, blue first; not to be written to.
+    """Return the image as uint8 `[H, W, 3]`, blue first; not to be written to.
 
     Raises:
         ValueError: the message is malformed or of an encoding that is not in `ENCODINGS`.
@@ -59,12 +59,12 @@ def to_bgr(message: Image) -> np.ndarray:
 
 
 def to_mono(message: Image) -> np.ndarray:
-    """Return the picture as uint8 `[H, W]` gray; raises as `to_bgr` does."""
+    """Return the image as uint8 `[H, W]` gray; raises as `to_bgr` does."""
     return _convert(message, 'mono8')
 
 
 def to_rgb(message: Image) -> np.ndarray:
-    """Return the picture as uint8 `[H, W, 3]`, red first; raises as `to_bgr` does."""
+    """Return the image as uint8 `[H, W, 3]`, red first; raises as `to_bgr` does."""
     if message.encoding == 'rgb8':
         check(message)
         return _rows(message)
@@ -75,7 +75,7 @@ def to_message(picture: np.ndarray, encoding: str, header: Header) -> Image:
     """Return uint8 `[H, W]` or `[H, W, C]`, or uint16 `[H, W]`, as a message.
 
     Raises:
-        ValueError: `picture` is not what `encoding` stands for.
+        ValueError: `image` is not what `encoding` stands for.
     """
     if encoding not in _COLOR:
         raise ValueError(f'encoding {encoding!r} is not one of {", ".join(ENCODINGS)}')
@@ -83,7 +83,7 @@ def to_message(picture: np.ndarray, encoding: str, header: Header) -> Image:
     kind = np.uint16 if encoding in _SIXTEEN_BITS else np.uint8
     fits = picture.dtype == kind and pixel == _COLOR[encoding][0] and picture.ndim in (2, 3)
     if not fits or 0 in picture.shape or (encoding in _PAIRED and picture.shape[1] % 2):
-        raise ValueError(f'{picture.dtype} {list(picture.shape)} is not a picture in {encoding}')
+        raise ValueError(f'{picture.dtype} {list(picture.shape)} is not an image in {encoding}')
     message = Image(header=header, encoding=encoding, is_bigendian=0)
     message.height, message.width = picture.shape[:2]
     message.step = pixel * message.width
@@ -101,14 +101,14 @@ def to_jpeg(picture: np.ndarray, header: Header, quality: int = 90) -> Compresse
 
 
 def check(message: Image) -> None:
-    """Raise `ValueError`, saying why, unless `message` holds a whole picture we can read."""
+    """Raise `ValueError`, saying why, unless `message` holds a whole image we can read."""
     if message.encoding not in _COLOR:
         raise ValueError(
             f'encoding {message.encoding!r} is not one of {", ".join(ENCODINGS)}: '
             'convert it with image_proc'
         )
     if not message.width or not message.height:
-        raise ValueError(f'picture of {message.width} x {message.height} pixels')
+        raise ValueError(f'image of {message.width} x {message.height} pixels')
     row = message.width * _COLOR[message.encoding][0]
     if message.step < row:
         raise ValueError(

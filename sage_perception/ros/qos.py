@@ -14,9 +14,9 @@ def _profile(depth: int, reliable: bool = True, latched: bool = False) -> QoSPro
     )
 
 
-# A camera offers its pictures reliably, so that every subscriber matches ...
+# A camera offers its images reliably, so that every subscriber matches ...
 CAMERA = _profile(depth=2)
-# ... and our nodes ask for the newest picture only: a late one is of no use.
+# ... and our nodes ask for the newest image only: a late one is of no use.
 SENSOR_DATA = _profile(depth=1, reliable=False)
 # The newest of several cameras that speak on one topic.
 SENSOR_DATA_SHARED = _profile(depth=10, reliable=False)
@@ -30,5 +30,5 @@ LCTS = _profile(depth=200)
 LATCHED = _profile(depth=1, latched=True)
 # The same where somebody else may speak as well, whose word is not to take the place of another's.
 LATCHED_SHARED = _profile(depth=16, latched=True)
-# Pictures and markers for people.
+# Images and markers for people.
 VISUALIZATION = _profile(depth=1)

@@ -204,7 +204,7 @@ def report(
     """Return the figures of a codebook.
 
     `trained` are the latents it was trained on, by source, `[N, D]`. Held out are `crops` by
-    kind, uint8 RGB `[N, S, S, 3]`, of which the first `pictures` are decoded, and `others`, the
+    kind, uint8 RGB `[N, S, S, 3]`, of which the first `images` are decoded, and `others`, the
     latents of other modalities.
     """
     held_out = {kind: encode(codec, images) for kind, images in crops.items()} | dict(others)

@@ -31,8 +31,8 @@ class ConfigError(ValueError):
 class DataConfig:
     """Which files are trained on: all under `root` but `exclude` and `held_out` patterns.
 
-    Pictures are cut at any side from `smallest` pixels up; with `whole` they are not cut but
-    only scaled. `stills_share` of the crops come from pictures, the rest from clips and bags.
+    Images are cut at any side from `smallest` pixels up; with `whole` they are not cut but
+    only scaled. `stills_share` of the crops come from images, the rest from clips and bags.
     """
 
     root: str
@@ -51,7 +51,7 @@ class TrainingConfig:
     """How it is trained.
 
     `beta` weighs the divergence from the unit Gaussian, summed over dimensions, against the
-    error of the pictures, which is squared at first and logarithmic in the end, or logarithmic
+    error of the images, which is squared at first and logarithmic in the end, or logarithmic
     throughout (`Trainee.error`). The specification's 0.1 (`docs/models.md`) collapses the code.
     From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is added. The principal
     components and the latents' statistics are taken over `fitted_crops`.
@@ -110,7 +110,7 @@ class DistillationConfig:
         if self.reconstruction == self.output == self.perceptual == 0:
             raise ValueError(
                 'reconstruction is 0, and so are output and perceptual: no term is left that says '
-                'how pictures should look'
+                'how images should look'
             )
         if (self.latent or self.output) and not self.teacher:
             raise ValueError('teacher is missing: name a model or a run folder')
@@ -118,10 +118,10 @@ class DistillationConfig:
 
 @dataclass(frozen=True)
 class ContextsConfig:
-    """Which contexts a compressor learns from, recorded from the clips and pictures of `data`.
+    """Which contexts a compressor learns from, recorded from the clips and images of `data`.
 
     `encoder` makes the latents. Each clip is played `runs` times, through other windows each
-    time, those kept apart more often; `montages` scenes are made of pictures, a third as many of
+    time, those kept apart more often; `montages` scenes are made of images, a third as many of
     those kept apart.
     """
 
@@ -139,7 +139,7 @@ class RunConfig:
 
     `model` is the configuration of a network of `family`. `encoder` names a model, or its
     folder, whose encoder and so whose latent space is kept as it is: only a decoder is trained.
-    With `distillation` there is a teacher. With `contexts` it compresses those, not pictures:
+    With `distillation` there is a teacher. With `contexts` it compresses those, not images:
     networks of family `h_to_l` do, and neither an encoder nor a teacher goes with that.
     """
 

@@ -138,11 +138,11 @@ def write(
     halves = {'mean': baseline.mean, 'components': baseline.components}
     save_file({k: v.astype(np.float16) for k, v in halves.items()}, folder / artifact.PCA)
     size = model.config.img_size
-    picture = torch.zeros(2, model.config.input_channels, size, size)
+    image = torch.zeros(2, model.config.input_channels, size, size)
     latent = torch.zeros(2, *tensors[artifact.LATENT_MEAN].shape)
     to_onnx(
         ExportWrapper(model, 'encode'),
-        [picture],
+        [image],
         folder / artifact.ENCODER,
         ['x', 'mean', 'log_var'],
     )
@@ -199,7 +199,7 @@ def find_trtexec() -> str:
 
 
 def build_engines(folder: Path, batch: int = 24) -> list[Path]:
-    """Build TensorRT engines beside the ONNX graphs, in half precision, for 1 to `batch` pictures.
+    """Build TensorRT engines beside the ONNX graphs, in half precision, for 1 to `batch` images.
 
     They are for the device that they are built on.
     """
@@ -262,9 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.tensorrt:  # before the minutes that an export takes
         find_trtexec()
         if config.contexts is not None:
-            raise ConfigError(
-                '--tensorrt: engines are for models of pictures, this is of contexts'
-            )
+            raise ConfigError('--tensorrt: engines are for models of images, this is of contexts')
     before = identity(args.to)
     export(config, args.run, args.to)
     print(f'{artifact.read(args.to).id} in {args.to}')

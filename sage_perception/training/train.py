@@ -73,7 +73,7 @@ class CropData(lightning.LightningDataModule):
 def varied_crops(crops: Mixture, config: RunConfig, count: int | None = None) -> np.ndarray:
     """Return crops to fit something linear to, float32 `[N, C, S, S]`, varied as in training.
 
-    The variation makes principal components that fit other pictures better: a fairer baseline
+    The variation makes principal components that fit other images better: a fairer baseline
     too. There are `training.fitted_crops` of them unless `count` says otherwise.
     """
     count = count or config.training.fitted_crops

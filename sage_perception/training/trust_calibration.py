@@ -7,7 +7,7 @@ model was trained on, and checked on those held out.
 
 The margin of the map is set on files left out of it in turn, all of them files to train on.
 
-The map of quality: pictures give crops whose error was just measured; clips go through our own
+The map of quality: images give crops whose error was just measured; clips go through our own
 attention, and the error is the last one that the encoder node would have measured of the same
 track. The weights of similarity: crops are cut once more as another camera would see them.
 """
@@ -33,7 +33,7 @@ from sage_perception.training.config import ConfigError, DataConfig, read_config
 from sage_perception.training.data.crops import (
     CLIPS,
     FLAT,
-    PICTURES,
+    IMAGES,
     CropConfig,
     Mixture,
     Stills,
@@ -49,14 +49,14 @@ from sage_perception.trust.quality import NEGLIGIBLE, QualityMap, distance, vari
 from sage_perception.vision.attention import MotionAttention
 
 MIN_SIDE_PX = 48  # pixels of a side that MS-SSIM takes at least
-STILLS, FRAMES = 1500, 400  # crops of all pictures, frames of each clip
+STILLS, FRAMES = 1500, 400  # crops of all images, frames of each clip
 EVERY = 4  # frames of a clip between two that are kept
 MEASURED_EVERY = 3  # frames, as the encoder node does by default
-NOISY = 0.1  # share of the pictures that get noise, so that bad latents are known as well
+NOISY = 0.1  # share of the images that get noise, so that bad latents are known as well
 NOISE = (0.02, 1.0)  # its standard deviation, pixels in [0, 1]
 POINTS = 33  # of the isotonic map
-COVERED = 0.9  # share of pictures whose quality the lower bound holds for
-FOLDS = 5  # in which pictures are left out
+COVERED = 0.9  # share of images whose quality the lower bound holds for
+FOLDS = 5  # in which images are left out
 BINS = 10  # of the expected calibration error
 VIEWS = 2500  # crops that are seen twice
 # How much two views differ: place and shape as shares of the side, brightness, color, offset.
@@ -85,7 +85,7 @@ class Observations:
 
 
 def observe(codec: Codec, x: np.ndarray, z: np.ndarray, error: np.ndarray) -> Observations:
-    """Return what is to be observed of latents `z` of pictures `x` `[B, C, S, S]`."""
+    """Return what is to be observed of latents `z` of images `x` `[B, C, S, S]`."""
     a, b = (torch.from_numpy(np.ascontiguousarray(p)) for p in (codec.decode(z), x))
     return Observations(
         error,
@@ -96,7 +96,7 @@ def observe(codec: Codec, x: np.ndarray, z: np.ndarray, error: np.ndarray) -> Ob
 
 
 def observe_stills(codec: Codec, stills: Stills, count: int, seed: int) -> Observations:
-    """Return observations of crops of pictures, some of them with noise."""
+    """Return observations of crops of images, some of them with noise."""
     crops = Mixture((stills,), (1.0,), CropConfig(codec.input_size)).sample(count, seed)
     rng = np.random.default_rng(seed)
     parts = []
@@ -188,13 +188,13 @@ def gather(
 ) -> dict[str, Observations]:
     """Return observations of the files to train on, or of those held out: stills and motion."""
     kinds = {}
-    if pictures := files_of(data, PICTURES, held_out):
+    if pictures := files_of(data, IMAGES, held_out):
         kinds['stills'] = observe_stills(codec, Stills(pictures), STILLS, seed=1 + held_out)
     if clips:
         kinds['motion'] = Observations.joined(clips)
     if not kinds:
         which = 'data.held_out fits' if held_out else 'there is'
-        raise ConfigError(f'{data.root}: {which} no picture or clip to measure on')
+        raise ConfigError(f'{data.root}: {which} no image or clip to measure on')
     return kinds
 
 
@@ -203,9 +203,9 @@ def gather_apart(
 ) -> dict[str, Sequence[Observations]]:
     """Return observations of the files to train on, in parts that share no file.
 
-    Stills are in `FOLDS` parts, pictures that came together in the same one; motion by clip.
+    Stills are in `FOLDS` parts, images that came together in the same one; motion by clip.
     """
-    pictures = files_of(data, PICTURES, held_out=False)
+    pictures = files_of(data, IMAGES, held_out=False)
     count = min(FOLDS, len(pictures))
     stills = [
         observe_stills(codec, Stills([pictures[n] for n in some]), STILLS // count, seed=10 + part)
@@ -213,7 +213,7 @@ def gather_apart(
         if len(some)
     ]
     if len(stills) + len(clips) < 2:
-        raise ConfigError(f'{data.root}: to set the margin of trust takes two pictures or clips')
+        raise ConfigError(f'{data.root}: to set the margin of trust takes two images or clips')
     return {kind: parts for kind, parts in (('stills', stills), ('motion', clips)) if parts}
 
 
@@ -256,7 +256,7 @@ def trusts(quality: QualityMap, seen: Observations) -> np.ndarray:
 def conformal_margin(excess: np.ndarray) -> float:
     """Return what the next `excess` of trust over quality is at most, with chance `COVERED`.
 
-    That of conformal prediction (Papadopoulos et al., 2002): it holds for pictures drawn like
+    That of conformal prediction (Papadopoulos et al., 2002): it holds for images drawn like
     those of `excess` `[N]`, none of which the map was fitted on.
     """
     rank = int(np.ceil((len(excess) + 1) * COVERED))
@@ -267,7 +267,7 @@ def cross_conformal_margin(parts: Mapping[str, Sequence[Observations]]) -> float
     """Return the margin for files that are new, the larger one of both kinds.
 
     Each part is judged by the map of all others (cross-conformal prediction, Vovk, 2015). Parts
-    share no file: crops of one picture are alike, and say little of another picture.
+    share no file: crops of one image are alike, and say little of another image.
     """
     margins = []
     for kind, own in parts.items():
@@ -321,9 +321,9 @@ def fit_quality(codec: Codec, data: DataConfig) -> tuple[QualityMap, dict]:
 
 def fit_model(codec: Codec, data: DataConfig) -> tuple[FittedTrust, dict]:
     """Return all that is fitted to a model, and figures; `ConfigError`, `ValueError`."""
-    pictures = files_of(data, PICTURES, held_out=False)
+    pictures = files_of(data, IMAGES, held_out=False)
     if not pictures:
-        raise ConfigError(f'{data.root}: without pictures there are no two views to compare')
+        raise ConfigError(f'{data.root}: without images there are no two views to compare')
     quality, report = fit_quality(codec, data)
     stills = Stills(pictures)
     views = (
@@ -335,7 +335,7 @@ def fit_model(codec: Codec, data: DataConfig) -> tuple[FittedTrust, dict]:
 
 
 def encode(codec: Codec, x: np.ndarray) -> np.ndarray:
-    """Return latents `[N, D]` of pictures `[N, C, S, S]`, with little memory."""
+    """Return latents `[N, D]` of images `[N, C, S, S]`, with little memory."""
     return np.concatenate([codec.encode(part) for part in np.array_split(x, -(-len(x) // 64))])
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far a latent may be trusted by what its own encoder measured of it.
 
-Trust is the quality that a receiver's picture can be expected to have: the MS-SSIM of what the
+Trust is the quality that a receiver's image can be expected to have: the MS-SSIM of what the
 latent decodes to, which a `QualityMap` that comes with the model predicts. It is fitted on data
 (`sage calibrate-trust`), and docs/trust.md has its figures. A model without one is trusted by the
 formula of the specification, which falls as a model learns to say more: see `telemetry_trust`.
@@ -43,10 +43,10 @@ def telemetry_trust(reconstruction_error: float, kl_per_dim: float) -> float:
 
 @dataclass(frozen=True)
 class QualityMap:
-    """The MS-SSIM that a latent's picture will have, by what is known when it is encoded.
+    """The MS-SSIM that a latent's image will have, by what is known when it is encoded.
 
     A score falls with the logarithm of the reconstruction error and rises with that of the
-    picture's variance; an isotonic regression maps it to quality, so that a larger error never
+    image's variance; an isotonic regression maps it to quality, so that a larger error never
     earns more trust. Latents farther from the model's statistics than any it was fitted on lose
     trust in proportion.
 
@@ -59,7 +59,7 @@ class QualityMap:
     farthest : float
         Distance from the model's mean of the farthest latent fitted on, standard deviations.
     margin : float
-        Cross-conformal: of nine pictures in ten the quality is not below the trust less this.
+        Cross-conformal: of nine images in ten the quality is not below the trust less this.
 
     """
 
@@ -96,7 +96,7 @@ class QualityMap:
         """Return trust `[B]` in [0, 1]; 0 where anything was not measured or is not finite.
 
         `error` `[B]` is the mean squared error of the decoded latent, `variance` `[B]` that of the
-        picture around its mean color, pixels in [0, 1]; `distance` `[B]` is what
+        image around its mean color, pixels in [0, 1]; `distance` `[B]` is what
         `distance` returns.
         """
         known = np.isfinite(error) & np.isfinite(variance) & np.isfinite(distance) & (error >= 0)
@@ -115,7 +115,7 @@ def distance(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 
 def variance(x: np.ndarray) -> np.ndarray:
-    """Return the variance of pictures `[B, C, H, W]` around their mean colors, `[B]`."""
+    """Return the variance of images `[B, C, H, W]` around their mean colors, `[B]`."""
     with np.errstate(invalid='ignore'):  # infinite pixels
         return x.astype(np.float64).var((2, 3)).mean(1)
 
@@ -130,7 +130,7 @@ class TelemetryTrust:
     def __call__(
         self, error: np.ndarray, kl: np.ndarray, z: np.ndarray, x: np.ndarray
     ) -> np.ndarray:
-        """Return trust `[B]` in [0, 1] in latents `z` of pictures `x` `[B, C, H, W]`.
+        """Return trust `[B]` in [0, 1] in latents `z` of images `x` `[B, C, H, W]`.
 
         `error` `[B]` is the mean squared error of what they decode to, `kl` `[B]` in nats per
         dimension; NaN where not measured.

@@ -132,7 +132,7 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _View:
-    """How the picture that is worked on lies in the frame: `scale` times smaller, and shifted."""
+    """How the image that is worked on lies in the frame: `scale` times smaller, and shifted."""
 
     scale: int
     shift: tuple[float, float]

@@ -61,7 +61,7 @@ class Fault(enum.IntEnum):
     STALE = 2  # stamps that stand still, go back, or are far from the clock
     SATURATED = 3
     COVERED = 4  # dark, featureless, or far out of focus
-    NOISE = 5  # no picture at all
+    NOISE = 5  # no image at all
     FROZEN = 6
     CHANNELS = 7  # red and blue have changed places
 
@@ -102,7 +102,7 @@ class CameraHealth:
 
     @property
     def trust(self) -> float:
-        """Return what the camera's state leaves of the trust in its pictures, in [0, 1]."""
+        """Return what the camera's state leaves of the trust in its images, in [0, 1]."""
         return TRUST[self.fault]
 
     def update(self, image: np.ndarray, stamp_s: float, now_s: float) -> Fault:
@@ -176,7 +176,7 @@ def _unseen(rows: np.ndarray, columns: np.ndarray) -> Fault:
     The mean square difference of pixels at a distance l is S(l) + 2σ²: that of the scene, and
     that of the noise, which is the same at all distances (the structure function; Kolmogorov,
     1941). Differences between distances are thus free of noise. S grows with about the first
-    power of l in pictures of the world, with the second where all is smooth. Motion blurs one
+    power of l in images of the world, with the second where all is smooth. Motion blurs one
     direction only, so the sharper one counts.
     """
     fine, coarse = (

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Square regions inside a frame, and the pictures cut out of them."""
+"""Square regions inside a frame, and the images cut out of them."""
 
 from __future__ import annotations
 

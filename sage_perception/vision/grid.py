@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures with captions side by side on one sheet."""
+"""Images with captions side by side on one sheet."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-SHOWN = 128  # pixels; narrower pictures are enlarged by a whole factor in a grid
-WIDEST = 1600  # pixels of a grid, unless one picture is wider
+SHOWN = 128  # pixels; narrower images are enlarged by a whole factor in a grid
+WIDEST = 1600  # pixels of a grid, unless one image is wider
 GAP, LINE = 8, 18
 GROUND, INK = 24, (225, 225, 225)
 
 
 def grid(columns: Sequence[Sequence[np.ndarray]], captions: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return one picture, uint8 RGB: columns of pictures, lines of text under each, row by row."""
+    """Return one image, uint8 RGB: columns of images, lines of text under each, row by row."""
     blocks = [
         column_of(pictures, lines) for pictures, lines in zip(columns, captions, strict=True)
     ]
@@ -33,7 +33,7 @@ def grid(columns: Sequence[Sequence[np.ndarray]], captions: Sequence[Sequence[st
 
 
 def column_of(pictures: Sequence[np.ndarray], lines: Sequence[str]) -> np.ndarray:
-    """Return pictures above each other, text under them, on ground with a margin."""
+    """Return images above each other, text under them, on ground with a margin."""
     factor = -(-SHOWN // pictures[0].shape[1])
     width = pictures[0].shape[1] * factor + GAP
     parts = []
@@ -55,7 +55,7 @@ def beside(blocks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def padded(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return a picture with ground to its right and below."""
+    """Return an image with ground to its right and below."""
     result = np.full((height, width, 3), GROUND, np.uint8)
     result[: picture.shape[0], : picture.shape[1]] = picture
     return result

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of what the whole graph sees, keeps, and agrees on."""
+"""One image of what the whole graph sees, keeps, and agrees on."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def annotate(frame: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
 
 
 def mosaic(cameras: Sequence[CameraView], pairs: Sequence[PairView] = ()) -> np.ndarray:
-    """Return the picture, uint8 RGB `[H, W, 3]`; its size depends on the number of cameras only.
+    """Return the image, uint8 RGB `[H, W, 3]`; its size depends on the number of cameras only.
 
     A row for each camera: its frame with regions, its crops, and under each what its latent
     decodes to. With two cameras or more a last row holds the matched pairs.

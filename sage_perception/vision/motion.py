@@ -8,7 +8,7 @@ a gain and an offset (Lucas and Kanade, 1981; with photometric terms, Bartoli, 2
 differs is told apart: rain lasts an instant, a ghost is the place something left, a relit area
 still shows the background's texture; the rest are blobs.
 
-All lengths are in pixels of the picture that is given, all times in seconds.
+All lengths are in pixels of the image that is given, all times in seconds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ GAINS = (0.2, 5.0)
 REGISTRATION_STEPS = 3
 """Gauss-Newton steps of the registration at most."""
 REGISTRATION_ROWS = 2
-"""Of so many rows of the picture one takes part in the registration."""
+"""Of so many rows of the image one takes part in the registration."""
 REGISTRATION_ERROR = 0.1
 """What the registration may be off by; it excuses differences along edges."""
 NEGLIGIBLE_SHIFT = 0.05
@@ -54,15 +54,15 @@ DOUBTED = 0.05
 """Say in the registration of a pixel that showed a mover a frame ago."""
 
 LOST_SHARE = 0.5
-"""Share of the picture's details that differ above which the scene itself has changed."""
+"""Share of the image's details that differ above which the scene itself has changed."""
 TELLING_EDGE = 32.0
 """Variation around a pixel, gray levels, from which on more makes it no more of a detail."""
 LOST_S = 0.2
 """How long the scene may differ before the background is learnt anew."""
 MAX_SHIFT = 0.05
-"""Shift, as a share of the picture, beyond which the background is learnt anew."""
+"""Shift, as a share of the image, beyond which the background is learnt anew."""
 LARGE_SHARE = 0.02
-"""Share of the picture from which on a blob may be a change of the light."""
+"""Share of the image from which on a blob may be a change of the light."""
 SAME_TEXTURE = 0.9
 """Correlation with the background above which a large blob is only lit differently."""
 
@@ -118,7 +118,7 @@ class _Comparison:
     square: np.ndarray  # [h, w] mean square of the difference over the channels
     noise: np.ndarray  # [h, w] what it would be without motion
     differs: np.ndarray  # [h, w] uint8, 1 where it is far more
-    mismatch: float  # share of the details of the picture that differ
+    mismatch: float  # share of the details of the image that differ
 
 
 class MotionDetector:
@@ -296,7 +296,7 @@ class MotionDetector:
     def _ghosts(self, steady: np.ndarray) -> np.ndarray:
         """Return which areas of `steady` differ because something left, bool `[h, w]`.
 
-        The outline of what came is an edge of the present picture, the outline of what left is an
+        The outline of what came is an edge of the present image, the outline of what left is an
         edge of the background.
         """
         if not steady.any():
@@ -310,14 +310,14 @@ class MotionDetector:
         return left[labels]
 
     def _adopt(self, where: np.ndarray, picture: np.ndarray) -> None:
-        """Take what `picture` shows `where` (bool `[h, w]`) for the background."""
+        """Take what `image` shows `where` (bool `[h, w]`) for the background."""
         np.copyto(self._mean, picture, where=where)
         np.copyto(self._recent, picture, where=where)
         self._variance[where] = NOISE_START**2
         self._known |= where
 
     def _follow_exposure(self, seen: _Comparison, dt: float) -> None:
-        """Let the background drift to a new exposure as a whole, so that it stays one picture."""
+        """Let the background drift to a new exposure as a whole, so that it stays one image."""
         drift = _rate(dt, EXPOSURE_S)
         for picture in (self._mean, self._recent):
             picture *= 1 + drift * (seen.gain - 1)
@@ -339,7 +339,7 @@ def register(
     dy = cv2.Sobel(mean, -1, 0, 1, scale=1 / 8)[rows].ravel()
     centered = mean[rows].ravel() - mean.mean()
     columns = np.stack([dx, dy, centered, np.ones_like(centered)])
-    # A few strong edges, perhaps of one mover, must not outvote the rest of the picture.
+    # A few strong edges, perhaps of one mover, must not outvote the rest of the image.
     slope = dx**2 + dy**2
     fair = believed[rows].ravel() * FAIR_SLOPE**2 / (FAIR_SLOPE**2 + slope)
     # Where nothing tells otherwise, nothing has moved and the gain is 1.
@@ -376,7 +376,7 @@ def photometry(
     total = w.sum() + 1e-6
     mean_x, mean_y = x @ w / total, y @ w / total
     x, y = x - mean_x[:, None], y - mean_y[:, None]
-    flat = 4.0  # gray levels squared: a picture with less variance than this tells no gain
+    flat = 4.0  # gray levels squared: an image with less variance than this tells no gain
     gain = ((x * y) @ w / total + flat) / ((x * x) @ w / total + flat)
     gain = np.clip(gain, *GAINS)
     return gain[:, None, None], (mean_y - gain * mean_x)[:, None, None]
@@ -396,7 +396,7 @@ def row_gain(frame: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndar
 
 
 def _shifted(picture: np.ndarray, shift: np.ndarray, every: int = 1) -> np.ndarray:
-    """Return `picture` `[C, h, w]` sampled at x + shift; edges are repeated outwards.
+    """Return `image` `[C, h, w]` sampled at x + shift; edges are repeated outwards.
 
     Of the rows only `every` second, third … is returned.
     """
@@ -412,7 +412,7 @@ def _shifted(picture: np.ndarray, shift: np.ndarray, every: int = 1) -> np.ndarr
 
 
 def _inside(shape: tuple[int, int], shift: np.ndarray) -> np.ndarray:
-    """Return where a position x + shift lies inside the picture, float32 `[h, w]`, 0 or 1."""
+    """Return where a position x + shift lies inside the image, float32 `[h, w]`, 0 or 1."""
     x, y = np.arange(shape[1]) + shift[0], np.arange(shape[0]) + shift[1]
     columns = (x > -0.5) & (x < shape[1] - 0.5)
     rows = (y > -0.5) & (y < shape[0] - 0.5)
@@ -424,12 +424,12 @@ def _mean_square(difference: np.ndarray) -> np.ndarray:
 
 
 def _gray(picture: np.ndarray) -> np.ndarray:
-    """Return the mean of the channels, `[h, w]`, of a picture `[C, h, w]`."""
+    """Return the mean of the channels, `[h, w]`, of an image `[C, h, w]`."""
     return sum(picture) / len(picture)
 
 
 def _edges(gray: np.ndarray) -> np.ndarray:
-    """Return by how much a picture `[h, w]` varies around each pixel, gray levels."""
+    """Return by how much an image `[h, w]` varies around each pixel, gray levels."""
     return cv2.dilate(gray, SQUARE3) - cv2.erode(gray, SQUARE3)
 
 

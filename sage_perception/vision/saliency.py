@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 
 SCALES = (1 / 12, 1 / 8, 1 / 5)
-"""Sides of the places looked for, as shares of the picture's shorter side."""
+"""Sides of the places looked for, as shares of the image's shorter side."""
 CENTER_WIDTH = 0.5
-"""Standard deviation of the preference for the middle, as a share of the picture's sides."""
+"""Standard deviation of the preference for the middle, as a share of the image's sides."""
 FAINT = 8.0
-"""Contrast in gray levels up to which a picture has no place that stands out."""
+"""Contrast in gray levels up to which an image has no place that stands out."""
 DULL = 0.2
 """Saliency below which a place is not worth a look."""
 KEEP = 1.3
@@ -28,7 +28,7 @@ KEEP = 1.3
 
 @dataclass(frozen=True)
 class Place:
-    """A square of `side` around (x, y), pixels of the picture, and its saliency in [0, 1]."""
+    """A square of `side` around (x, y), pixels of the image, and its saliency in [0, 1]."""
 
     id: int
     x: float
@@ -42,10 +42,10 @@ def blob_saliency(picture: np.ndarray) -> np.ndarray:
 
     The measure is the square root of the determinant of the Hessian at the scale of the square,
     the largest of the channels: that is in gray levels and high for a blob, but not for the edge
-    of a road or a roof, however strong. The middle of the picture is preferred.
+    of a road or a roof, however strong. The middle of the image is preferred.
 
-    `picture` is float32 `[C, h, w]`, gray levels; the result is float32 `[len(SCALES), h, w]` in
-    [0, 1]; the most salient place of a picture of some contrast has 1.
+    `image` is float32 `[C, h, w]`, gray levels; the result is float32 `[len(SCALES), h, w]` in
+    [0, 1]; the most salient place of an image of some contrast has 1.
     """
     height, width = picture.shape[1:]
     maps = np.zeros((len(SCALES), height, width), np.float32)
@@ -107,7 +107,7 @@ class InhibitionOfReturn:
 
 
 class StillAttention:
-    """Chooses the most salient places of a still picture and stays with them for a while."""
+    """Chooses the most salient places of a still image and stays with them for a while."""
 
     def __init__(self, ids: Iterator[int]):
         self._ids = ids

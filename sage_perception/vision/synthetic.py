@@ -3,7 +3,7 @@
 """A small world of textured moving shapes whose ground truth is known at every instant.
 
 Everything is a function of the seed and of the time: two processes that render the same world at
-the same instant get the same picture, and a test knows where each object is.
+the same instant get the same image, and a test knows where each object is.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Path:
 
 @dataclass(frozen=True)
 class _Sprite:
-    """The look of an object: picture uint8 [h, w, 3] and coverage float32 [h, w] in [0, 1]."""
+    """The look of an object: image uint8 [h, w, 3] and coverage float32 [h, w] in [0, 1]."""
 
     picture: np.ndarray
     coverage: np.ndarray
@@ -78,7 +78,7 @@ class SyntheticWorld:
 
     `period_s` is the time after which the motion repeats, seconds. `background` is 'textured' or
     'plain' (mid gray). `noise` is the standard deviation of the pixel noise in gray levels.
-    `flicker` in [0, 1] disturbs the picture without motion: the brightness swings by that factor,
+    `flicker` in [0, 1] disturbs the image without motion: the brightness swings by that factor,
     and rain-like bright streaks fall, 400 of them a frame at 1.
 
     Raises ValueError for a parameter out of range, and where the objects find no room.
@@ -117,7 +117,7 @@ class SyntheticWorld:
         self._noise = _noise_bank(rng, width, height, noise) if noise else None
 
     def render(self, t: float, frame_noise_seed: int | None = None) -> np.ndarray:
-        """Return the picture at `t` seconds, a new uint8 [H, W, 3] in the order BGR.
+        """Return the image at `t` seconds, a new uint8 [H, W, 3] in the order BGR.
 
         `frame_noise_seed`, usually the frame's index, draws what differs from frame to frame at
         random (pixel noise and streaks); None leaves it out.

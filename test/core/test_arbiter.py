@@ -44,7 +44,7 @@ OWN = Thumbnails()
 RNG = np.random.default_rng(0)
 TURNED = Thumbnails(name='turned', turn=np.linalg.qr(RNG.standard_normal((48, 48)))[0])
 SMALLER = Thumbnails(27, 'smaller')
-# Four things to look at, as different as pictures are.
+# Four things to look at, as different as images are.
 THINGS = probes.to_input(8)[[47, 144, 312, 176]]
 
 
@@ -70,9 +70,9 @@ class Camera:
             latents = probes.probe_latents(self.model)
         return self.statement(ProbeSet, latents)
 
-    def lct(self, picture, stamp_ns=NOW, trust=0.8, **latent):
+    def lct(self, image, stamp_ns=NOW, trust=0.8, **latent):
         self.sequence += 1
-        mean = np.float32(self.model.encode(picture[None])[0])
+        mean = np.float32(self.model.encode(image[None])[0])
         latent = {'mean': mean, 'log_var': np.full_like(mean, -2.0), **latent}
         telemetry = Telemetry(trust=trust, reconstruction_error=0.01, kl_per_dim=1.0)
         latent = Latent(**latent, model=self.model.id, telemetry=telemetry)
@@ -87,9 +87,9 @@ def introduce(arbiter, camera, latents=None):
     return arbiter.measure(camera.name)
 
 
-def look(arbiter, camera, pictures, stamp_ns=NOW, **rest):
+def look(arbiter, camera, images, stamp_ns=NOW, **rest):
     """Let a camera say what it sees, and the arbiter take it; return the moments."""
-    said = [arbiter.hear(camera.name, camera.lct(p, stamp_ns, **rest)) for p in pictures]
+    said = [arbiter.hear(camera.name, camera.lct(p, stamp_ns, **rest)) for p in images]
     assert all(isinstance(lct, LCT) for lct in said), said
     return arbiter.see(camera.name, Frame(stamp_ns, said))
 

@@ -35,7 +35,7 @@ def world(seed, objects, **options):
 
 
 def frames(scene, seconds, fps=FPS):
-    """Pictures of a world and their stamps."""
+    """Images of a world and their stamps."""
     for index in range(int(seconds * fps)):
         yield scene.render(index / fps, index), index / fps
 
@@ -59,12 +59,12 @@ def shaken(image, rng, pixels):
     return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
 
 
-def judge(scene, pictures):
+def judge(scene, images):
     """Recall, precision and share of id switches after the first second."""
     attention = MotionAttention()
     things = found = chosen = right = switches = 0
     ids = {}
-    for image, t in pictures:
+    for image, t in images:
         crops = movers(attention.attend(image, t))
         if t < 1:
             continue
@@ -104,8 +104,8 @@ def test_movers_are_found_and_keep_their_ids(seed):
 )
 def test_movers_are_found_in_spite_of(fps, options, shake):
     scene, rng = world(11, objects=5, **options), np.random.default_rng(0)
-    pictures = [(shaken(image, rng, shake), t) for image, t in frames(scene, 3, fps)]
-    recall, _, switches = judge(scene, pictures)
+    images = [(shaken(image, rng, shake), t) for image, t in frames(scene, 3, fps)]
+    recall, _, switches = judge(scene, images)
     assert recall >= 0.95
     assert switches <= 0.02
 
@@ -287,8 +287,8 @@ def test_a_new_configuration_uses_no_id_again():
 def test_frames_that_come_late_or_twice_do_no_harm():
     scene, rng = world(2, objects=3), np.random.default_rng(0)
     stamps = np.cumsum(rng.choice([0.0, 1 / 30, 1 / 15, 0.1], 80)).tolist()
-    pictures = [(scene.render(t, index), t) for index, t in enumerate(stamps)]
-    recall, precision, switches = judge(scene, pictures)
+    images = [(scene.render(t, index), t) for index, t in enumerate(stamps)]
+    recall, precision, switches = judge(scene, images)
     assert recall >= 0.95
     assert precision >= 0.7
     assert switches <= 0.02

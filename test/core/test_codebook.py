@@ -310,16 +310,16 @@ def test_training_names_what_is_wrong_with_a_source(sources, message):
 
 @pytest.fixture
 def config_file(tmp_path):
-    """Return a training configuration with three pictures, one of them kept apart."""
+    """Return a training configuration with three images, one of them kept apart."""
     rng = np.random.default_rng(0)
     data = tmp_path / 'data'
     data.mkdir()
     for index in range(3):
         coarse = rng.integers(0, 255, (9, 9, 3), np.uint8)
-        picture = cv2.resize(coarse, (150, 150), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(data / f'picture{index}.png'), picture)
+        image = cv2.resize(coarse, (150, 150), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(data / f'image{index}.png'), image)
     tree = {'name': 'tinyvae', 'version': '1', 'model': {}, 'training': {}}
-    tree['data'] = {'root': str(data), 'held_out': ['picture0.png']}
+    tree['data'] = {'root': str(data), 'held_out': ['image0.png']}
     path = tmp_path / 'config.yaml'
     path.write_text(yaml.safe_dump(tree))
     return path

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage encode`, `decode` and `reconstruct`, and the sheet of pictures they write."""
+"""`sage encode`, `decode` and `reconstruct`, and the sheet of images they write."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ from sage_perception.vision.grid import grid
 
 
 def smooth(seed, height, width):
-    """Return a picture of soft grays with a tint, uint8 BGR."""
+    """Return an image of soft grays with a tint, uint8 BGR."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(40, 216, (4, 6, 1)) + rng.integers(-20, 21, (4, 6, 3))
     coarse = coarse.astype(np.uint8)
@@ -40,7 +40,7 @@ def codec():
 def pictures(tmp_path):
     paths = []
     for seed, (height, width) in enumerate([(64, 64), (150, 200), (70, 130)]):
-        paths.append(tmp_path / f'picture{seed}.png')
+        paths.append(tmp_path / f'image{seed}.png')
         cv2.imwrite(str(paths[-1]), smooth(seed, height, width))
     return paths
 
@@ -55,7 +55,7 @@ def run(capsys, *args):
 
 
 @given(st.integers(40, 90), st.integers(40, 90), st.integers(8, 40))
-def test_tiles_cover_a_picture_and_stay_inside(width, height, size):
+def test_tiles_cover_a_image_and_stay_inside(width, height, size):
     seen = np.zeros((height, width), int)
     rois = coding.tiles(width, height, size)
     for roi in rois:
@@ -82,60 +82,60 @@ def test_similarity_is_that_of_training(seed, height, width, channels):
 
 def test_latents_are_those_of_the_center_square(codec, pictures):
     images = [coding.read_bgr(path) for path in pictures]
-    coded = coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=False)
+    coded = coding.encode_images(codec, ['a', 'b', 'c'], images, tiled=False)
     assert coded.latents.shape == (3, 64)
     assert coded.rois.tolist() == [[0, 0, 64, 64], [25, 0, 150, 150], [30, 0, 70, 70]]
     x = images[0][..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
     np.testing.assert_allclose(coded.latents[:1], codec.encode(x), atol=1e-4)
-    y = coding.decode_pictures(codec, coded)[0]
+    y = coding.decode_images(codec, coded)[0]
     np.testing.assert_allclose(y, codec.reconstruct(x)[0].transpose(1, 2, 0) * 255, atol=0.51)
 
 
 def test_tiles_are_put_together_again(codec, pictures):
     images = [coding.read_bgr(path) for path in pictures]
-    coded = coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=True)
+    coded = coding.encode_images(codec, ['a', 'b', 'c'], images, tiled=True)
     assert coded.owners.tolist() == [0] + [1] * 12 + [2] * 6
-    whole = coding.decode_pictures(codec, coded)
+    whole = coding.decode_images(codec, coded)
     assert [picture.shape for picture in whole] == [image.shape for image in images]
     x = coding.crops_of(images, coding.cut('abc', images, 64, True), codec)
     for picture, image in zip(coding.assemble(x, coded), images, strict=True):
         assert np.array_equal(picture[..., ::-1], image)
     for picture, image in zip(whole, images, strict=True):
-        assert psnr(picture[..., ::-1], image) > 22  # so smooth a picture is easy
+        assert psnr(picture[..., ::-1], image) > 22  # so smooth an image is easy
 
 
 def test_latents_of_another_space_are_refused(codec):
     images = [smooth(0, 64, 64)]
-    coded = coding.encode_pictures(codec, ['a'], images, tiled=False)
+    coded = coding.encode_images(codec, ['a'], images, tiled=False)
     coded = replace(coded, model=coding.ModelId('other', '1', bytes(32)))
     with pytest.raises(ModelError, match='another latent space'):
-        coding.decode_pictures(codec, coded)
+        coding.decode_images(codec, coded)
 
 
 @pytest.mark.parametrize('tiled', [False, True])
-def test_from_pictures_to_a_file_and_back(codec, pictures, tmp_path, capsys, tiled):
+def test_from_images_to_a_file_and_back(codec, pictures, tmp_path, capsys, tiled):
     file, sheet = tmp_path / 'latents.npz', tmp_path / 'grid.png'
     options = ['--tiles'] if tiled else []
     code, out, _ = run(capsys, 'encode', *pictures, '-o', file, *options)
     assert code == 0
     assert f'{19 if tiled else 3} latents of 64 numbers by tinyvae@' in out
     coded = coding.Coded.read(file)
-    assert coded.names == ['picture0.png', 'picture1.png', 'picture2.png']
+    assert coded.names == ['image0.png', 'image1.png', 'image2.png']
     assert coded.model == codec.id
     assert coded.tiled == tiled
     assert run(capsys, 'decode', file, '-o', sheet)[0] == 0
     image = cv2.imread(str(sheet), cv2.IMREAD_COLOR_RGB)
-    first = coding.decode_pictures(codec, coded)[0].repeat(2, 0).repeat(2, 1)
+    first = coding.decode_images(codec, coded)[0].repeat(2, 0).repeat(2, 1)
     assert np.array_equal(image[8 : 8 + 128, 8 : 8 + 128], first)
 
 
 def test_printed_numbers_are_the_latents(codec, pictures, capsys):
     code, out, _ = run(capsys, 'encode', *pictures[:2], '--print')
     assert code == 0
-    blocks = re.split(r'(?m)^picture\d\.png \d+x\d+\+\d+\+\d+\n', out)[1:]
+    blocks = re.split(r'(?m)^image\d\.png \d+x\d+\+\d+\+\d+\n', out)[1:]
     numbers = [np.fromstring(block.strip().strip('[]'), sep=' ') for block in blocks]
     images = [coding.read_bgr(path) for path in pictures[:2]]
-    coded = coding.encode_pictures(codec, ['a', 'b'], images, tiled=False)
+    coded = coding.encode_images(codec, ['a', 'b'], images, tiled=False)
     np.testing.assert_allclose(numbers, coded.latents, atol=6e-4)
 
 
@@ -143,7 +143,7 @@ def test_reconstruct_says_how_well(codec, pictures, tmp_path, capsys):
     sheet = tmp_path / 'grid.png'
     code, out, _ = run(capsys, 'reconstruct', *pictures, '-o', sheet)
     assert code == 0
-    said = re.search(r'picture0.png: PSNR ([\d.]+) dB, SSIM ([\d.]+)', out)
+    said = re.search(r'image0.png: PSNR ([\d.]+) dB, SSIM ([\d.]+)', out)
     image = cv2.imread(str(sheet), cv2.IMREAD_COLOR_RGB)
     before, after = image[8:136:2, 8:136:2], image[140:268:2, 8:136:2]
     assert np.array_equal(before[..., ::-1], coding.read_bgr(pictures[0]))
@@ -151,7 +151,7 @@ def test_reconstruct_says_how_well(codec, pictures, tmp_path, capsys):
     assert float(said[2]) == pytest.approx(ssim(before, after), abs=0.0006)
 
 
-def test_a_sheet_holds_every_picture_and_starts_new_rows():
+def test_a_sheet_holds_every_image_and_starts_new_rows():
     pictures = [np.full((40, 300, 3), 30 + 10 * i, np.uint8) for i in range(9)]
     sheet = grid([[picture] for picture in pictures], [[f'number {i}'] for i in range(9)])
     assert sheet.shape[1] <= 1700
@@ -164,25 +164,25 @@ def test_a_sheet_holds_every_picture_and_starts_new_rows():
 @pytest.mark.parametrize(
     ('command', 'message'),
     [
-        ('encode {tmp}/none.png --print', 'none.png: no such picture'),
-        ('encode {tmp}/text.png --print', 'text.png is not a picture that Pillow reads'),
-        ('encode {tmp} --print', 'is a folder: give the pictures in it'),
-        ('encode {tmp}/picture0.png', 'give --print, -o FILE.npz, or both'),
+        ('encode {tmp}/none.png --print', 'none.png: no such image'),
+        ('encode {tmp}/text.png --print', 'text.png is not an image that Pillow reads'),
+        ('encode {tmp} --print', 'is a folder: give the images in it'),
+        ('encode {tmp}/image0.png', 'give --print, -o FILE.npz, or both'),
         (
             'encode {tmp}/small.png --print --tiles',
             'small.png has 90x40 pixels, smaller than a tile of 64',
         ),
-        ('encode {tmp}/picture0.png --print --model nothing', "'nothing' is neither a model"),
-        ('encode {tmp}/picture0.png -o {tmp}/no/where.npz', 'where.npz'),
+        ('encode {tmp}/image0.png --print --model nothing', "'nothing' is neither a model"),
+        ('encode {tmp}/image0.png -o {tmp}/no/where.npz', 'where.npz'),
         ('decode {tmp}/none.npz -o {tmp}/g.png', 'none.npz'),
         ('decode {tmp}/text.png -o {tmp}/g.png', 'no file of sage encode'),
         ('decode {tmp}/other.npz -o {tmp}/g.png', 'no file of sage encode'),
-        ('reconstruct {tmp}/picture0.png -o {tmp}/g.xyz', 'OpenCV writes no such format'),
-        ('reconstruct {tmp}/picture0.png -o {tmp}/no/where.png', 'where.png'),
+        ('reconstruct {tmp}/image0.png -o {tmp}/g.xyz', 'OpenCV writes no such format'),
+        ('reconstruct {tmp}/image0.png -o {tmp}/no/where.png', 'where.png'),
     ],
 )
 def test_mistakes_are_named_in_one_line(pictures, tmp_path, capsys, command, message):
-    (tmp_path / 'text.png').write_text('no picture')
+    (tmp_path / 'text.png').write_text('no image')
     np.savez(tmp_path / 'other.npz', latents=np.zeros(3))
     cv2.imwrite(str(tmp_path / 'small.png'), smooth(0, 40, 90))
     code, _, err = run(capsys, *command.format(tmp=tmp_path).split())
@@ -193,7 +193,7 @@ def test_mistakes_are_named_in_one_line(pictures, tmp_path, capsys, command, mes
 
 
 def harmed(picture, how):
-    """Write a picture another way, damaged; return where."""
+    """Write an image another way, damaged; return where."""
     path = picture.with_name(f'harmed.{how}')
     if how == 'tiff':  # of floats
         cv2.imwrite(str(path), cv2.imread(str(picture)).astype(np.float32) / 255)
@@ -208,7 +208,7 @@ def harmed(picture, how):
 
 
 @pytest.mark.parametrize('how', ['jpg', 'webp', 'bmp', 'png', 'tiff'])
-def test_pictures_that_are_not_whole_are_named(pictures, capfd, how):
+def test_images_that_are_not_whole_are_named(pictures, capfd, how):
     path = harmed(pictures[1], how)
     code, out, err = run(capfd, 'encode', pictures[0], path, '--print')
     assert (code, out) == (2, '')
@@ -218,10 +218,10 @@ def test_pictures_that_are_not_whole_are_named(pictures, capfd, how):
 
 @pytest.fixture
 def archive(codec, pictures, tmp_path):
-    """Return a file with the tiles of three pictures."""
+    """Return a file with the tiles of three images."""
     images = [coding.read_bgr(path) for path in pictures]
     path = tmp_path / 'latents.npz'
-    coding.encode_pictures(codec, ['a', 'b', 'c'], images, tiled=True).save(path)
+    coding.encode_images(codec, ['a', 'b', 'c'], images, tiled=True).save(path)
     return path
 
 
@@ -246,10 +246,10 @@ def assert_refused(capsys, file, message):
         ('owners', lambda owners: owners + 9, 'owners are not'),
         ('owners', lambda owners: owners * 0, 'owners are not'),
         ('rois', lambda rois: rois[:2], 'rois of 19 latents'),
-        ('rois', lambda rois: rois + np.int32([1, 0, 0, 0]), 'not inside its picture'),
-        ('rois', lambda rois: rois - np.int32([0, 1, 0, 0]), 'not inside its picture'),
+        ('rois', lambda rois: rois + np.int32([1, 0, 0, 0]), 'not inside its image'),
+        ('rois', lambda rois: rois - np.int32([0, 1, 0, 0]), 'not inside its image'),
         ('sizes', lambda sizes: sizes + np.int32(2**30), 'too few to cover'),
-        ('names', lambda names: names[:2], 'sizes of 19 latents of 2 pictures'),
+        ('names', lambda names: names[:2], 'sizes of 19 latents of 2 images'),
         ('tiled', np.logical_not, 'owners are not'),
         ('fingerprint', lambda digest: digest[:5], 'has 5 bytes, not 32'),
         ('fingerprint', lambda digest: digest[::-1], 'another latent space'),
@@ -264,10 +264,10 @@ def test_latents_that_nobody_encoded_are_refused(archive, capsys, name, change, 
 
 
 def test_tiles_of_another_side_are_refused(codec):
-    coded = coding.encode_pictures(codec, ['a'], [smooth(0, 64, 64)], tiled=True)
+    coded = coding.encode_images(codec, ['a'], [smooth(0, 64, 64)], tiled=True)
     half = replace(coded, rois=coded.rois // 2, sizes=coded.sizes // 2)
     with pytest.raises(ModelError, match='64 pixels a side'):
-        coding.decode_pictures(codec, half)
+        coding.decode_images(codec, half)
 
 
 def test_damaged_archives_are_refused(archive, capsys):

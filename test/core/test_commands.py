@@ -61,9 +61,9 @@ def test_what_a_command_returns_is_returned():
 @pytest.mark.parametrize(
     ('main', 'arguments'),
     [
-        (coding.encode, ['{picture}', '--print', '--model', '{model}']),
-        (coding.reconstruct, ['{picture}', '-o', '{folder}/grid.png', '--model', '{model}']),
-        (recall.main, ['search', '{picture}', '--model', '{model}']),
+        (coding.encode, ['{image}', '--print', '--model', '{model}']),
+        (coding.reconstruct, ['{image}', '-o', '{folder}/grid.png', '--model', '{model}']),
+        (recall.main, ['search', '{image}', '--model', '{model}']),
         (calibrate.main, ['tinyvae', '{model}']),
         (calibrate.main_matrix, ['{model}', '-o', '{folder}/matrix.png']),
         (codebook.main, ['{model}', str(CONFIG)]),
@@ -71,14 +71,14 @@ def test_what_a_command_returns_is_returned():
         (evaluate.main, ['{model}', '--data', '{folder}']),
     ],
 )
-def test_a_compressor_is_no_model_of_pictures(main, arguments, tmp_path, capsys):
-    picture = tmp_path / 'picture.png'
-    cv2.imwrite(str(picture), np.zeros((64, 64, 3), np.uint8))
-    places = {'picture': picture, 'folder': tmp_path, 'model': 'h_to_l_hybrid'}
+def test_a_compressor_is_no_model_of_images(main, arguments, tmp_path, capsys):
+    image = tmp_path / 'image.png'
+    cv2.imwrite(str(image), np.zeros((64, 64, 3), np.uint8))
+    places = {'image': image, 'folder': tmp_path, 'model': 'h_to_l_hybrid'}
     assert main([argument.format(**places) for argument in arguments]) == EXIT_USAGE
     *_, last = capsys.readouterr().err.splitlines()
     assert re.fullmatch(
-        'sage [a-z-]+: h_to_l_hybrid@.* name a model of pictures, such as tinyvae', last
+        'sage [a-z-]+: h_to_l_hybrid@.* name a model of images, such as tinyvae', last
     )
 
 
@@ -100,18 +100,18 @@ def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
 @pytest.mark.parametrize(
     ('main', 'arguments'),
     [
-        (recall.main, ['search', '{picture}', '--model', 'lightweight']),
+        (recall.main, ['search', '{image}', '--model', 'lightweight']),
         (calibrate.main, ['tinyvae', 'lightweight']),
         (codebook.main, ['lightweight', str(CONFIG)]),
         (trust_fit.main, ['lightweight', str(CONFIG)]),
     ],
 )
 def test_what_keeps_places_apart_is_no_model_of_crops(main, arguments, tmp_path, capsys):
-    picture = tmp_path / 'picture.png'
-    cv2.imwrite(str(picture), np.zeros((64, 64, 3), np.uint8))
-    assert main([argument.format(picture=picture) for argument in arguments]) == EXIT_USAGE
+    image = tmp_path / 'image.png'
+    cv2.imwrite(str(image), np.zeros((64, 64, 3), np.uint8))
+    assert main([argument.format(image=image) for argument in arguments]) == EXIT_USAGE
     *_, last = capsys.readouterr().err.splitlines()
-    assert 'makes 256×7×7 numbers of a picture, which no LCT carries: name a model of' in last
+    assert 'makes 256×7×7 numbers of an image, which no LCT carries: name a model of' in last
 
 
 def test_a_command_whose_packages_are_missing_says_which(monkeypatch, capsys):

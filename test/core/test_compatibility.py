@@ -41,7 +41,7 @@ def listener():
 
 @pytest.fixture(scope='module')
 def crops():
-    """Return pictures of another origin than the probes, float32 `[N, 3, 8, 8]`."""
+    """Return images of another origin than the probes, float32 `[N, 3, 8, 8]`."""
     frames = [SyntheticWorld(seed).render(3.0, 1)[..., ::-1] for seed in range(4)]
     small = [cv2.resize(f, (80, 60), interpolation=cv2.INTER_AREA) for f in frames]
     squares = [
@@ -119,7 +119,7 @@ def test_latents_of_another_dimension_say_nothing_until_they_are_translated(list
     assert heard.translate(sender.encode(np.zeros((2, 3, 8, 8)))).shape == (2, 48)
 
 
-def test_trust_orders_senders_by_what_their_pictures_look_like_elsewhere(listener, crops):
+def test_trust_orders_senders_by_what_their_images_look_like_elsewhere(listener, crops):
     rng = np.random.default_rng(0)
     model = listener.model
     trusts, quality = [], []
@@ -169,7 +169,7 @@ def test_one_number_that_is_not_finite_is_enough_to_refuse(listener, bad):
         listener.hear(sent, STRANGER)
 
 
-def test_a_listener_whose_own_pictures_are_worthless_trusts_nobody():
+def test_a_listener_whose_own_images_are_worthless_trusts_nobody():
     class Blind(Thumbnails):
         def decode(self, z):
             return np.zeros((len(z), 3, 8, 8))
@@ -236,7 +236,7 @@ def test_sage_calibrate_names_a_model_that_is_not_there(tmp_path, capsys):
 
 
 def test_sage_trust_matrix(tmp_path):
-    picture = tmp_path / 'matrix.png'
-    assert commands.main_matrix(['tinyvae', '-o', str(picture)]) == 0
-    assert min(cv2.imread(str(picture)).shape[:2]) > 200
+    image = tmp_path / 'matrix.png'
+    assert commands.main_matrix(['tinyvae', '-o', str(image)]) == 0
+    assert min(cv2.imread(str(image)).shape[:2]) > 200
     assert commands.main_matrix(['tinyvae', '-o', str(tmp_path / 'none' / 'matrix.png')]) == 2

@@ -35,8 +35,8 @@ NONE = dict.fromkeys(TERMS, 0)
 
 
 @pytest.fixture
-def pictures():
-    """Return smooth random pictures, float32 `[8, 3, 32, 32]`."""
+def images():
+    """Return smooth random images, float32 `[8, 3, 32, 32]`."""
     return smooth(8)
 
 
@@ -97,18 +97,18 @@ def test_projection_starts_at_least_squares_and_knows_what_is_left():
     torch.testing.assert_close(blurred - variance, carried.expand(500, 9))
 
 
-def test_at_the_defaults_own_terms_weigh_what_they_weigh_without_a_teacher(pictures):
+def test_at_the_defaults_own_terms_weigh_what_they_weigh_without_a_teacher(images):
     module = distiller()
-    outputs = module.model.eval()(pictures)
-    ours = module.terms(pictures, *outputs)
-    plain = super(Distiller, module).terms(pictures, *outputs)
+    outputs = module.model.eval()(images)
+    ours = module.terms(images, *outputs)
+    plain = super(Distiller, module).terms(images, *outputs)
     torch.testing.assert_close({name: ours[name] for name in plain}, plain)
     assert set(ours) == {'error', 'kl', 'latent', 'output', 'perceptual'}
 
 
 @pytest.mark.parametrize('name', TERMS)
-def test_each_term_alone_is_lowered_by_training_on_it(pictures, name):
-    # Divergence alone is refused, it says nothing of pictures: beside it the least of another.
+def test_each_term_alone_is_lowered_by_training_on_it(images, name):
+    # Divergence alone is refused, it says nothing of images: beside it the least of another.
     module = distiller(replace(ALL, **{**NONE, 'reconstruction': 1e-9, name: 1.0}))
     if module.projection is not None:
         module.fit_projection(smooth(64))
@@ -116,7 +116,7 @@ def test_each_term_alone_is_lowered_by_training_on_it(pictures, name):
     optimizer = torch.optim.Adam(module.model.parameters(), 3e-3)
     values = []
     for _ in range(12):
-        terms = terms_of(module.eval(), pictures)
+        terms = terms_of(module.eval(), images)
         assert set(terms) == {'error', key}
         optimizer.zero_grad()
         sum(terms.values()).backward()
@@ -126,23 +126,23 @@ def test_each_term_alone_is_lowered_by_training_on_it(pictures, name):
 
 
 @pytest.mark.parametrize('name', TERMS)
-def test_a_term_that_is_off_is_neither_computed_nor_asked_for(pictures, name, monkeypatch):
+def test_a_term_that_is_off_is_neither_computed_nor_asked_for(images, name, monkeypatch):
     config = replace(ALL, **{name: 0})
     if name == 'perceptual':
         monkeypatch.setattr(perceptual, 'perceptual_distance', None)  # a call would raise
     module = distiller(config)
     if name == 'output':
         monkeypatch.setattr(module.teacher.network, 'decode', None)
-    terms = terms_of(module, pictures)
+    terms = terms_of(module, images)
     assert {'reconstruction': 'error'}.get(name, name) not in terms
     assert len(terms) == 4
     assert (module.projection is None) == (name == 'latent')
 
 
-def test_without_teacher_terms_no_teacher_is_needed(pictures):
+def test_without_teacher_terms_no_teacher_is_needed(images):
     module = distiller(DistillationConfig(latent=0, output=0))
     assert module.teacher is None
-    assert set(terms_of(module, pictures)) == {'error', 'kl', 'perceptual'}
+    assert set(terms_of(module, images)) == {'error', 'kl', 'perceptual'}
 
 
 def gradient(module, x):
@@ -152,7 +152,7 @@ def gradient(module, x):
     return torch.cat([p.grad.flatten() for p in module.model.encoder.parameters()])
 
 
-def test_temperature_changes_what_the_student_learns(pictures):
+def test_temperature_changes_what_the_student_learns(images):
     module = distiller()
     with torch.no_grad():  # a teacher that resolves some of its numbers finely, others coarsely
         module.teacher.network.encoder.log_var.bias.copy_(torch.linspace(-9, 0, 20))
@@ -161,24 +161,24 @@ def test_temperature_changes_what_the_student_learns(pictures):
     for temperature in (0.3, 3.0):
         module.distillation = replace(ALL, temperature=temperature)
         module.fit_projection(others)
-        directions.append(torch.nn.functional.normalize(gradient(module, pictures), dim=0))
+        directions.append(torch.nn.functional.normalize(gradient(module, images), dim=0))
         assert directions[-1].isfinite().all()
     assert (directions[0] @ directions[1]).item() < 0.97
 
 
-def test_the_teacher_is_asked_about_a_share_of_the_batch(pictures, monkeypatch):
+def test_the_teacher_is_asked_about_a_share_of_the_batch(images, monkeypatch):
     module = distiller(replace(ALL, asked=0.25))
     sizes = []
     encode = module.teacher.encode
     monkeypatch.setattr(module.teacher, 'encode', lambda x: (sizes.append(len(x)), encode(x))[1])
-    terms_of(module, pictures)
+    terms_of(module, images)
     assert sizes == [2]
 
 
-def test_the_teacher_does_not_learn_and_is_in_no_checkpoint(pictures):
+def test_the_teacher_does_not_learn_and_is_in_no_checkpoint(images):
     module = distiller()
     before = [p.clone() for p in module.teacher.network.parameters()]
-    sum(terms_of(module.train(), pictures).values()).backward()
+    sum(terms_of(module.train(), images).values()).backward()
     assert all(p.grad is None for p in module.teacher.network.parameters())
     optimizer = module.configure_optimizers()['optimizer']
     optimizer.step()

@@ -30,13 +30,13 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def planes(*images):
-    """Return pictures as a model takes them, float32 `[B, 3, S, S]`."""
+    """Return images as a model takes them, float32 `[B, 3, S, S]`."""
     return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Return a folder with three pictures and a clip of a disc that crosses one of them."""
+    """Return a folder with three images and a clip of a disc that crosses one of them."""
     return write_scenes(tmp_path_factory.mktemp('data'), 3)
 
 
@@ -198,7 +198,7 @@ def test_components_of_blocks_keep_what_they_may(shape, numbers):
         assert np.linalg.matrix_rank(middle.reshape(30, -1), tol=1e-4) <= rank
 
 
-def test_components_that_fit_no_picture_are_refused():
+def test_components_that_fit_no_image_are_refused():
     with pytest.raises(ValueError, match='no square block'):
         baselines.Components(Pca(np.zeros(75, np.float32), np.eye(75, dtype=np.float32)), 3, 64)
 
@@ -217,14 +217,14 @@ def test_a_probe_finds_colors_and_not_what_is_random(tmp_path):
     found = probe.probe(codec, baselines.read_components(codec), tmp_path / 'told')
     assert min(found['latent'], found['pca']) > 0.9
     assert found['classes'] == ['blue', 'red']
-    assert found['test_pictures'] == 12
+    assert found['test_images'] == 12
     assert found['chance'] == 0.5
     assert probe.probe(codec, None, tmp_path / 'random')['latent'] < 0.8
     with pytest.raises(ValueError, match='holds 0 folders'):
         probe.probe(codec, None, tmp_path / 'told' / 'red')
 
 
-def test_test_pictures_are_a_fifth_of_every_class():
+def test_test_images_are_a_fifth_of_every_class():
     labels = np.repeat([0, 1, 2], [10, 25, 12])
     test = probe.held_apart(labels)
     assert [int(test[labels == k].sum()) for k in range(3)] == [2, 5, 2]
@@ -307,7 +307,7 @@ def test_tokens_are_measured_where_there_is_a_codebook(data, tmp_path):
 
 
 class Thumbnails:
-    """A model whose latents are pictures of 4×4 pixels, `[3, 4, 4]`."""
+    """A model whose latents are images of 4×4 pixels, `[3, 4, 4]`."""
 
     input_size, input_channels = 64, 3
     latent_mean = np.full((3, 4, 4), 0.5, np.float32)
@@ -339,14 +339,14 @@ def test_latents_with_places_are_measured_too(tmp_path):
     assert figures['mse'] == pytest.approx(mse, rel=1e-3)
 
 
-def test_the_figure_is_a_picture(full_report):
+def test_the_figure_is_a_image(full_report):
     image = cv2.imread(str(full_report[1]))
     assert image.shape[0] > 300
     assert image.std() > 10
 
 
 def test_one_model_gives_an_object_and_several_a_list(data, capsys):
-    picture = data / 'picture1.png'
+    picture = data / 'image1.png'
     command = ('--data', picture, '--crops', 2)
     code, out, _ = run(capsys, 'tinyvae', *command, '--crop', 64, '--json')
     one = json.loads(out)
@@ -367,9 +367,9 @@ def test_one_model_gives_an_object_and_several_a_list(data, capsys):
         (('tinyvea', '--data', '{data}'), 'tinyvea'),
         (('tinyvae', '--data', '{data}/nothing'), 'is no folder'),
         (('tinyvae', '--data', '{data}', '--crop', '32'), '--crop 32: tinyvae takes crops of 64'),
-        (('tinyvae', '--data', __file__), 'neither a picture nor a clip'),
+        (('tinyvae', '--data', __file__), 'neither an image nor a clip'),
         (('tinyvae', '--data', '{data}', '--held-out', 'none.yaml'), 'none.yaml: no such file'),
-        (('tinyvae', '--data', '{data}/picture0.png', '--probe', '{data}/x'), 'is no folder'),
+        (('tinyvae', '--data', '{data}/image0.png', '--probe', '{data}/x'), 'is no folder'),
     ],
 )
 def test_mistakes_are_named_in_one_line(data, capsys, options, message):
@@ -417,20 +417,20 @@ def test_every_model_has_a_color(full_report, tmp_path):
 
 @pytest.fixture
 def kept_apart(tmp_path):
-    """Return a configuration that keeps picture1.png apart."""
+    """Return a configuration that keeps image1.png apart."""
     path = tmp_path / 'run.yaml'
     path.write_text(
         'name: t\nversion: "1"\nmodel: {}\ntraining: {}\n'
-        'data: {root: none, held_out: [picture1.png]}\n'
+        'data: {root: none, held_out: [image1.png]}\n'
     )
     return path
 
 
 def test_a_single_file_is_held_out_or_refused(data, kept_apart, capsys):
     options = ('--held-out', kept_apart, '--crops', 1)
-    code, _, _ = run(capsys, 'tinyvae', '--data', data / 'picture1.png', *options)
+    code, _, _ = run(capsys, 'tinyvae', '--data', data / 'image1.png', *options)
     assert code == 0
-    for place in (data / 'picture0.png', data / 'clip.avi', kept_apart.parent):
+    for place in (data / 'image0.png', data / 'clip.avi', kept_apart.parent):
         code, _, err = run(capsys, 'tinyvae', '--data', place, *options)
         assert code == 2
         assert f'{place}: --held-out {kept_apart} keeps nothing of it apart' in err

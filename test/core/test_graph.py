@@ -254,7 +254,7 @@ def displays(tree):
             yield display
 
 
-def test_rviz_shows_every_picture_reliably_under_relative_names():
+def test_rviz_shows_every_image_reliably_under_relative_names():
     manager = yaml.safe_load((CONFIG / 'sage.rviz').read_text())['Visualization Manager']
     topics = {}
     for display in displays(manager):

@@ -294,8 +294,8 @@ def test_a_receivers_decoder_must_share_the_latent_space():
 
 
 def test_a_static_scene_costs_one_look_and_a_changed_one_more(adaptive, crops):
-    def refine(pictures, tracks=range(1, 7)):
-        return adaptive.refine(Crops(pictures, list(tracks), adaptive.codec.encode(pictures)))
+    def refine(images, tracks=range(1, 7)):
+        return adaptive.refine(Crops(images, list(tracks), adaptive.codec.encode(images)))
 
     rng = np.random.default_rng(0)
     first, told = refine(crops)

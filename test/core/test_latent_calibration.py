@@ -52,7 +52,7 @@ def test_an_affine_copy_is_recovered(seed, decades, scale):
 
 @settings(max_examples=10, deadline=None)
 @given(seeds, st.floats(1e-3, 1e3))
-def test_a_turned_copy_is_recovered_from_as_many_pictures_as_dimensions(seed, scale):
+def test_a_turned_copy_is_recovered_from_as_many_images_as_dimensions(seed, scale):
     rng = np.random.default_rng(seed)
     ours = latents(rng, 40)
     theirs = scale * ours @ rotation(rng, 12) + 3
@@ -62,13 +62,13 @@ def test_a_turned_copy_is_recovered_from_as_many_pictures_as_dimensions(seed, sc
 
 @settings(max_examples=10, deadline=None)
 @given(seeds)
-def test_fewer_pictures_than_dimensions_give_a_rotation_that_still_helps(seed):
+def test_fewer_images_than_dimensions_give_a_rotation_that_still_helps(seed):
     rng = np.random.default_rng(seed)
     ours = latents(rng, dim=24)
     found = fit(ours @ rotation(rng, 24), ours, fitted=16)
     assert found.method == 'procrustes'
     assert 0.5 < found.r2 < 1
-    # Never more directions than pictures told of.
+    # Never more directions than images told of.
     assert np.linalg.matrix_rank(found.weights) <= 15
 
 
@@ -84,7 +84,7 @@ def test_a_stretched_copy_needs_ridge(seed):
 
 @settings(max_examples=10, deadline=None)
 @given(seeds)
-def test_white_noise_and_permuted_pictures_explain_nothing(seed):
+def test_white_noise_and_permuted_images_explain_nothing(seed):
     rng = np.random.default_rng(seed)
     ours = latents(rng)
     for theirs in (rng.standard_normal(ours.shape), rng.permutation(ours)):
@@ -108,7 +108,7 @@ def test_a_silent_sender_is_told_apart():
     np.testing.assert_allclose(found.apply(np.zeros((3, 5)))[0], ours[:150].mean(0), rtol=1e-4)
 
 
-def test_the_penalty_is_the_one_that_leaving_each_picture_out_would_choose():
+def test_the_penalty_is_the_one_that_leaving_each_image_out_would_choose():
     rng = np.random.default_rng(3)
     x, y = rng.standard_normal((20, 4)), rng.standard_normal((20, 3))
     y += x[:, :3]
@@ -136,7 +136,7 @@ def test_the_penalty_is_the_one_that_leaving_each_picture_out_would_choose():
     np.testing.assert_allclose(offset, expected[1], rtol=1e-8, atol=1e-10)
 
 
-def test_it_is_scored_on_pictures_that_it_was_not_fitted_on():
+def test_it_is_scored_on_images_that_it_was_not_fitted_on():
     rng = np.random.default_rng(0)
     ours = latents(rng)
     theirs = ours @ rotation(rng, 12)

@@ -23,7 +23,7 @@ SMALL = LightweightVAEConfig(
 
 
 def pictures(count, seed, channels=3, side=64):
-    """Return smooth random pictures with a fine grain, float `[count, C, S, S]` in [0, 1]."""
+    """Return smooth random images with a fine grain, float `[count, C, S, S]` in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, channels, 7, 7, generator=generator)
     fine = torch.rand(count, channels, side, side, generator=generator)
@@ -32,7 +32,7 @@ def pictures(count, seed, channels=3, side=64):
 
 
 def gradients(count, seed):
-    """Return pictures without an edge, float `[count, 3, 64, 64]`."""
+    """Return images without an edge, float `[count, 3, 64, 64]`."""
     coarse = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(seed))
     return interpolate(coarse, size=64, mode='bilinear', align_corners=True)
 

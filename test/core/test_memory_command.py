@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage memory`: what is remembered is found by a picture of it."""
+"""`sage memory`: what is remembered is found by an image of it."""
 
 import contextlib
 import shutil
@@ -20,18 +20,18 @@ from sage_perception.vision.synthetic import SyntheticWorld
 
 
 @pytest.fixture(scope='module')
-def pictures():
-    """Give six pictures of one size, uint8 RGB `[64, 64, 3]`."""
+def images():
+    """Give six images of one size, uint8 RGB `[64, 64, 3]`."""
     frame = SyntheticWorld(seed=3, width=192, height=128, objects=1).render(0.0)[..., ::-1]
     return [frame[y : y + 64, x : x + 64] for y in (0, 64) for x in (0, 64, 128)]
 
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory, pictures):
+def place(tmp_path_factory, images):
     """Give a memory of these, seen one second after another by cam0 and cam1."""
     path = tmp_path_factory.mktemp('memory') / 'memory.db'
     space = Space.of('tinyvae')
-    z = load('tinyvae').encode(np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    z = load('tinyvae').encode(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255)
     with open_store(path, space) as store:
         for n, mean in enumerate(z):
             seen = lct(n, at_s=n, entity=f'cam{n % 2}', model=space.model)
@@ -47,9 +47,9 @@ def run(capsys, *arguments):
     return code, printed.out, printed.err
 
 
-def test_a_picture_finds_the_memory_of_itself_and_all_is_drawn(capsys, place, pictures, tmp_path):
+def test_a_image_finds_the_memory_of_itself_and_all_is_drawn(capsys, place, images, tmp_path):
     image, drawn = tmp_path / 'asked.png', tmp_path / 'found.png'
-    cv2.imwrite(str(image), pictures[4][..., ::-1])
+    cv2.imwrite(str(image), images[4][..., ::-1])
     code, out, _ = run(capsys, 'search', image, '--store', place, '-n', 3, '-o', drawn)
     assert code == 0
     first = out.splitlines()[1].split()
@@ -85,16 +85,16 @@ def test_the_contents_are_told(capsys, place):
     assert '6 latents of tinyvae' in out
 
 
-def test_what_cannot_be_is_said_in_one_line(capsys, place, pictures, tmp_path):
+def test_what_cannot_be_is_said_in_one_line(capsys, place, images, tmp_path):
     image = tmp_path / 'asked.png'
-    cv2.imwrite(str(image), pictures[0])
+    cv2.imwrite(str(image), images[0])
     alien = tmp_path / 'alien.db'
     with open_store(alien, Space(OTHER, np.zeros(16, np.float32))) as store:
         store.add([MemoryRecord(lct(1, model=OTHER), Snarc())])
         store.commit()
     for arguments, complaint in (
         (('info', '--store', tmp_path / 'none.db'), 'there is no memory; memory_node makes one'),
-        (('search', tmp_path / 'none.png', '--store', place), 'no such picture'),
+        (('search', tmp_path / 'none.png', '--store', place), 'no such image'),
         (('search', image, '--store', place, '--model', 'nothing'), "'nothing' is neither"),
         (('search', image, '--store', alien), 'holds no latents of tinyvae'),
         (('list', '--store', alien, '-o', tmp_path / 'x.png'), 'give --model'),

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The picture for people: what it must show, whatever comes in."""
+"""The image for people: what it must show, whatever comes in."""
 
 import itertools
 
@@ -34,38 +34,38 @@ def frame(width=320, height=240, gray=90):
     return np.full((height, width, 3), gray, np.uint8)
 
 
-def share(picture, color):
+def share(image, color):
     """How many pixels are of exactly this color."""
-    return int((picture == color).all(axis=-1).sum())
+    return int((image == color).all(axis=-1).sum())
 
 
-def test_crop_and_reconstruction_of_each_tile_are_in_the_picture():
+def test_crop_and_reconstruction_of_each_tile_are_in_the_image():
     tiles = [Tile(Roi(10, 10, 50, 50), 1, plain(RED), plain(BLUE), 0.5)]
-    picture = mosaic([CameraView('cam0', frame(), tiles)])
-    assert picture.dtype == np.uint8
+    image = mosaic([CameraView('cam0', frame(), tiles)])
+    assert image.dtype == np.uint8
     # The crop has a border of one pixel in its track's color, the reconstruction none.
-    assert share(picture, RED) == (TILE - 2) ** 2
-    assert share(picture, BLUE) == TILE**2
+    assert share(image, RED) == (TILE - 2) ** 2
+    assert share(image, BLUE) == TILE**2
 
 
 def test_a_tile_without_reconstruction_shows_its_crop_alone():
-    picture = mosaic([CameraView('cam0', frame(), [Tile(None, 1, plain(RED))])])
-    assert share(picture, RED) == (TILE - 2) ** 2
+    image = mosaic([CameraView('cam0', frame(), [Tile(None, 1, plain(RED))])])
+    assert share(image, RED) == (TILE - 2) ** 2
 
 
 def test_gray_crops_are_shown():
     gray = np.full((64, 64), 201, np.uint8)
-    picture = mosaic([CameraView('cam0', None, [Tile(None, 1, gray, gray)])])
-    assert share(picture, (201, 201, 201)) >= (TILE - 2) ** 2 + TILE**2
+    image = mosaic([CameraView('cam0', None, [Tile(None, 1, gray, gray)])])
+    assert share(image, (201, 201, 201)) >= (TILE - 2) ** 2 + TILE**2
 
 
 def test_the_frame_is_shown_whole_and_in_proportion():
     half = np.zeros((100, 300, 3), np.uint8)
     half[:, :150] = RED
     half[:, 150:] = BLUE
-    picture = mosaic([CameraView('cam0', half)])
-    reds = (picture == RED).all(axis=-1)
-    blues = (picture == BLUE).all(axis=-1)
+    image = mosaic([CameraView('cam0', half)])
+    reds = (image == RED).all(axis=-1)
+    blues = (image == BLUE).all(axis=-1)
     for part in (reds, blues):
         rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
         height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
@@ -81,8 +81,8 @@ def test_the_frame_is_shown_whole_and_in_proportion():
 )
 def test_nothing_that_messages_can_hold_breaks_it(width, height, regions):
     tiles = [Tile(Roi(*r[:4]), r[4], plain(RED), plain(BLUE), float('nan')) for r in regions]
-    picture = mosaic([CameraView('cam0', frame(width, height), tiles)])
-    assert picture.shape == mosaic([CameraView('cam0', None)]).shape
+    image = mosaic([CameraView('cam0', frame(width, height), tiles)])
+    assert image.shape == mosaic([CameraView('cam0', None)]).shape
 
 
 def test_its_size_depends_on_the_number_of_cameras_only():
@@ -101,19 +101,19 @@ def test_matched_pairs_are_shown_side_by_side_in_the_color_of_the_verdict():
     views = [CameraView('a', None), CameraView('b', None)]
     high = mosaic(views, [PairView(a, b, 0.91, True)])
     low = mosaic(views, [PairView(a, b, 0.12, False)])
-    for picture in (high, low):
-        assert share(picture, RED) >= (TILE - 1) * (TILE - 1)
-        assert share(picture, GREEN) >= (TILE - 1) * (TILE - 1)
+    for image in (high, low):
+        assert share(image, RED) >= (TILE - 1) * (TILE - 1)
+        assert share(image, GREEN) >= (TILE - 1) * (TILE - 1)
     assert share(high, AGREE) > 4 * TILE > share(high, DIFFER)
     assert share(low, DIFFER) > 4 * TILE > share(low, AGREE)
     assert share(mosaic(views), RED) == 0
 
 
 def test_regions_are_drawn_around_what_they_hold():
-    picture = frame()
-    before = picture.copy()
-    drawn = annotate(picture, [Tile(Roi(100, 80, 60, 40), 7, plain(RED))])
-    assert np.array_equal(picture, before), 'the frame itself is left alone'
+    image = frame()
+    before = image.copy()
+    drawn = annotate(image, [Tile(Roi(100, 80, 60, 40), 7, plain(RED))])
+    assert np.array_equal(image, before), 'the frame itself is left alone'
     changed = (drawn != before).any(axis=-1)
     assert np.array_equal(drawn[90:110, 110:150], before[90:110, 110:150]), 'the inside is clear'
     assert changed[80, 100:160].all()

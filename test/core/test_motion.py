@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Registration, photometry and the background, on pictures whose motion is known."""
+"""Registration, photometry and the background, on images whose motion is known."""
 
 import cv2
 import numpy as np
@@ -28,16 +28,16 @@ MOVER = texture(1, 24, 20)[..., ::-1] // 2 + 120
 
 def seen(rng, x=None, y=40, scene=SCENE):
     """The scene with pixel noise and, where `x` is given, the mover at (x, y)."""
-    picture = scene.astype(np.float32)
+    image = scene.astype(np.float32)
     if x is not None:
-        picture[y : y + 24, x : x + 20] = MOVER
-    return np.clip(picture + rng.normal(0, 1, picture.shape), 0, 255).astype(np.uint8)
+        image[y : y + 24, x : x + 20] = MOVER
+    return np.clip(image + rng.normal(0, 1, image.shape), 0, 255).astype(np.uint8)
 
 
-def watched(pictures, detector=None):
-    """What the detector says of each picture."""
+def watched(images, detector=None):
+    """What the detector says of each image."""
     detector = detector or MotionDetector(threshold=5.0, background_time_s=3.0)
-    return [detector.update(picture, 1 / FPS) for picture in pictures]
+    return [detector.update(image, 1 / FPS) for image in images]
 
 
 def large(motion):
@@ -45,10 +45,10 @@ def large(motion):
     return [blob for blob in motion.blobs if blob.area > 4]
 
 
-def shifted(picture, x, y):
+def shifted(image, x, y):
     matrix = np.float32([[1, 0, x], [0, 1, y]])
-    size = picture.shape[1::-1]
-    return cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REFLECT)
+    size = image.shape[1::-1]
+    return cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT)
 
 
 @settings(max_examples=40)
@@ -95,7 +95,7 @@ def test_photometry_finds_gain_and_offset_of_each_channel(gain, offset):
     assert found_offset == pytest.approx(offset, abs=2)
 
 
-def test_photometry_of_a_flat_picture_is_an_offset():
+def test_photometry_of_a_flat_image_is_an_offset():
     mean = np.full((1, 20, 20), 100, np.float32)
     gain, offset = photometry(mean + 30, mean, np.ones((20, 20), np.float32))
     assert gain.item() == pytest.approx(1)
@@ -126,16 +126,16 @@ def test_nothing_is_motion_while_the_scene_is_learnt():
 
 def test_what_stood_there_from_the_start_leaves_no_ghost_for_long():
     rng = np.random.default_rng(0)
-    pictures = [seen(rng, 60)] * 40 + [seen(rng, 60 + 3 * i) for i in range(27)]
-    said = watched(pictures + [seen(rng)] * 45)
+    images = [seen(rng, 60)] * 40 + [seen(rng, 60 + 3 * i) for i in range(27)]
+    said = watched(images + [seen(rng)] * 45)
     assert large(said[50])
     assert not large(said[-1])
 
 
 def test_what_comes_to_rest_is_absorbed_after_the_time_it_was_told():
     rng = np.random.default_rng(0)
-    pictures = [seen(rng) for _ in range(30)] + [seen(rng, 10 + 3 * i) for i in range(30)]
-    said = watched(pictures + [seen(rng, 97) for _ in range(150)])
+    images = [seen(rng) for _ in range(30)] + [seen(rng, 10 + 3 * i) for i in range(30)]
+    said = watched(images + [seen(rng, 97) for _ in range(150)])
     assert said[60 + 45].blobs
     assert not said[-1].blobs
 
@@ -151,8 +151,8 @@ def test_a_camera_that_shakes_is_not_motion_and_its_shift_is_told():
 def test_a_camera_that_was_moved_is_at_home_again_within_a_second():
     rng = np.random.default_rng(0)
     wide = texture(5, HEIGHT, WIDTH + 60)
-    pictures = [seen(rng, scene=wide[:, :WIDTH])] * 45 + [seen(rng, scene=wide[:, 60:])] * 60
-    said = watched(pictures)
+    images = [seen(rng, scene=wide[:, :WIDTH])] * 45 + [seen(rng, scene=wide[:, 60:])] * 60
+    said = watched(images)
     assert not any(motion.blobs for motion in said)
     assert any(motion.new for motion in said[45:])
     assert said[45 + FPS].ready
@@ -180,9 +180,9 @@ def test_a_lamp_that_lights_a_part_of_the_scene_is_forgotten_within_a_second(col
     rng = np.random.default_rng(0)
     light = np.ones((HEIGHT, WIDTH, 1))
     light[:, :columns] = 1.5
-    pictures = [seen(rng) for _ in range(90)]
-    lit = [np.clip(p * light, 0, 255).astype(np.uint8) for p in pictures[30:]]
-    said = watched(pictures[:30] + lit)
+    images = [seen(rng) for _ in range(90)]
+    lit = [np.clip(p * light, 0, 255).astype(np.uint8) for p in images[30:]]
+    said = watched(images[:30] + lit)
     assert not any(motion.blobs for motion in said[30 + FPS :])
     assert all(motion.ready for motion in said[30 + FPS :])
 
@@ -203,8 +203,8 @@ def test_a_covered_camera_sees_no_motion_nor_does_it_when_it_is_uncovered():
     assert said[-1].ready
 
 
-def test_a_gray_picture_will_do():
+def test_a_gray_image_will_do():
     rng = np.random.default_rng(0)
-    pictures = [seen(rng) for _ in range(30)] + [seen(rng, 10 + 2 * i) for i in range(20)]
-    said = watched([cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures])
+    images = [seen(rng) for _ in range(30)] + [seen(rng, 10 + 2 * i) for i in range(20)]
+    said = watched([cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images])
     assert len(said[-1].blobs) == 1

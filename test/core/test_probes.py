@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The shared probe set is the same everywhere, and like pictures that cameras take."""
+"""The shared probe set is the same everywhere, and like images that cameras take."""
 
 import hashlib
 
@@ -12,28 +12,28 @@ from sage_perception.trust.compatibility import probe_images as probes
 
 @pytest.fixture
 def force():
-    """Let this process forget the pictures before and after."""
-    probes.pictures.cache_clear()
+    """Let this process forget the images before and after."""
+    probes.images.cache_clear()
     yield
-    probes.pictures.cache_clear()
+    probes.images.cache_clear()
 
 
-def test_the_pictures_are_the_same_to_the_bit_everywhere(tmp_path, monkeypatch, force):
+def test_the_images_are_the_same_to_the_bit_everywhere(tmp_path, monkeypatch, force):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    pictures = probes.pictures()
-    assert pictures.shape == (probes.COUNT, probes.SIZE, probes.SIZE, 3)
-    assert pictures.dtype == np.uint8
-    assert hashlib.sha256(pictures.tobytes()).hexdigest() == probes.SHA256
+    images = probes.images()
+    assert images.shape == (probes.COUNT, probes.SIZE, probes.SIZE, 3)
+    assert images.dtype == np.uint8
+    assert hashlib.sha256(images.tobytes()).hexdigest() == probes.SHA256
 
     (kept,) = (tmp_path / 'sage').glob('*.bin')
-    assert kept.read_bytes() == pictures.tobytes()
+    assert kept.read_bytes() == images.tobytes()
     # Kept ones are believed only when they are the right ones.
-    painted = pictures.copy()
+    painted = images.copy()
     monkeypatch.setattr(probes, 'paint', lambda: painted)
     for spoilt in (kept.read_bytes()[:-1] + b'x', b''):
         kept.write_bytes(spoilt)
-        probes.pictures.cache_clear()
-        assert np.array_equal(probes.pictures(), pictures)
+        probes.images.cache_clear()
+        assert np.array_equal(probes.images(), images)
         assert hashlib.sha256(kept.read_bytes()).hexdigest() == probes.SHA256
 
 
@@ -41,12 +41,12 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch, f
     monkeypatch.setattr(probes, 'paint', lambda: np.ones((2, 2)))
     (tmp_path / 'sage').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    assert probes.pictures().sum() == 4
+    assert probes.images().sum() == 4
 
 
 def test_nobody_can_change_them_for_others():
     with pytest.raises(ValueError, match='read-only'):
-        probes.pictures()[0] = 0
+        probes.images()[0] = 0
 
 
 def test_there_are_enough_and_no_two_alike():
@@ -78,14 +78,14 @@ def test_lightness_varies_more_than_color_as_it_does_outdoors():
 
 
 @pytest.mark.parametrize(('size', 'channels'), [(64, 3), (32, 3), (8, 1), (128, 3), (64, 1)])
-def test_models_of_other_inputs_see_the_same_pictures(size, channels):
+def test_models_of_other_inputs_see_the_same_images(size, channels):
     x = probes.to_input(size, channels)
     assert x.shape == (probes.COUNT, channels, size, size)
     assert x.dtype == np.float32
     assert x.min() >= 0
     assert x.max() <= 1
     weights = [1 / 3] * 3 if channels == 3 else [0.299, 0.587, 0.114]
-    expected = (probes.pictures() / 255).mean((1, 2)) @ weights
+    expected = (probes.images() / 255).mean((1, 2)) @ weights
     np.testing.assert_allclose(x.mean((1, 2, 3)), expected, atol=1e-5)
 
 

@@ -118,7 +118,7 @@ def test_a_run_is_the_same_each_time_and_another_run_is_not(short_clip, codec):
     )
 
 
-def test_scenes_are_made_of_parts_that_share_no_picture():
+def test_scenes_are_made_of_parts_that_share_no_image():
     pictures = [Path(f'{number}.jpg') for number in range(3 * PART)]
     played = plan([], pictures, 1, 10)
     parts = {run.name: set(run.scene.args[0]) for run in played}
@@ -127,4 +127,4 @@ def test_scenes_are_made_of_parts_that_share_no_picture():
     assert sum(map(len, parts.values())) == len(pictures)
     assert len({(run.name, run.repeat) for run in played}) == 10
     few = plan([], pictures[:5], 1, 3)
-    assert {run.name for run in few} == {'pictures 1 of 1'}
+    assert {run.name for run in few} == {'images 1 of 1'}

@@ -33,13 +33,13 @@ from sage_perception.models import (
 )
 from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.registry import LOADED, ZOO
-from sage_perception.training.data.crops import CropConfig, Mixture, Picture, Stills, to_model
+from sage_perception.training.data.crops import CropConfig, Image, Mixture, Stills, to_model
 
 BACKENDS = ['onnxruntime', 'torch']
 
 
 def dead_leaves(seed, side=256):
-    """Return a picture of occluding textured discs: natural in spectrum, edges and colors.
+    """Return an image of occluding textured discs: natural in spectrum, edges and colors.
 
     Lee, Mumford and Huang, Occlusion models for natural images, 2001.
     """
@@ -58,7 +58,7 @@ def dead_leaves(seed, side=256):
 def x():
     """Return 48 crops at many scales, float32 `[48, 3, 64, 64]`."""
     stills = Stills([])
-    stills.pictures = [Picture(dead_leaves(seed)) for seed in range(6)]
+    stills.pictures = [Image(dead_leaves(seed)) for seed in range(6)]
     return to_model(Mixture((stills,), (1.0,), CropConfig()).sample(48, seed=0), 3)
 
 
@@ -101,7 +101,7 @@ def test_arrays_in_arrays_out(codec, x):
 
 
 @pytest.mark.parametrize('count', [0, 1, 65, 130])
-def test_any_number_of_pictures(codec, count):
+def test_any_number_of_images(codec, count):
     pictures = np.random.default_rng(0).random((count, 3, 64, 64), np.float32)
     z = codec.encode(pictures)
     assert z.shape == (count, 64)
@@ -144,7 +144,7 @@ def test_lists_are_taken_for_arrays(codec, x):
     assert type(z) is np.ndarray
     np.testing.assert_allclose(z, codec.encode(x[:1]), atol=1e-6)
     assert type(codec.decode(z.tolist())) is np.ndarray
-    with pytest.raises(ModelError, match='tinyvae takes pictures as'):
+    with pytest.raises(ModelError, match='tinyvae takes images as'):
         codec.encode([[0.0]])
 
 
@@ -170,7 +170,7 @@ def test_beats_simple_compression_on_a_photograph(codec):
     assert quality(mean_color(x), x)['psnr'] < theirs['psnr'] < ours['psnr'] - 0.8
 
 
-def test_latents_of_pictures_lie_where_the_statistics_say(codec, x):
+def test_latents_of_images_lie_where_the_statistics_say(codec, x):
     standard = (codec.encode(x) - codec.latent_mean) / codec.latent_std
     assert np.abs(standard.mean(0)).max() < 1.5
     assert 0.3 < standard.std() < 2
@@ -201,8 +201,8 @@ def test_automatic_choice_is_onnxruntime_on_the_cpu():
         np.zeros((2, 3, 32, 32), np.float32),
     ],
 )
-def test_wrong_pictures_are_refused(codec, wrong):
-    with pytest.raises(ModelError, match=r'tinyvae takes pictures as float32 \[B, 3, 64, 64\]'):
+def test_wrong_images_are_refused(codec, wrong):
+    with pytest.raises(ModelError, match=r'tinyvae takes images as float32 \[B, 3, 64, 64\]'):
         codec.encode(wrong)
 
 
@@ -301,7 +301,7 @@ def test_each_kind_of_model_is_loaded_as_what_it_is(backend):
     assert isinstance(load('h_to_l_hybrid', backend=backend), Compressor)
     assert load_codec('tinyvae', backend=backend).backend == backend
     assert load_compressor('h_to_l_hybrid', backend=backend).backend == backend
-    with pytest.raises(ModelError, match=r'h_to_l_hybrid@.* name a model of pictures'):
+    with pytest.raises(ModelError, match=r'h_to_l_hybrid@.* name a model of images'):
         load_codec('h_to_l_hybrid', backend=backend)
     with pytest.raises(ModelError, match=r'tinyvae@.* name one of contexts'):
         load_compressor('tinyvae', backend=backend)

@@ -36,10 +36,10 @@ def views():
     crops = ([], [])
     for seed in (1, 2, 3, 5):
         world = SyntheticWorld(seed=seed, width=128, height=128, objects=1)
-        picture, roi = world.render(0.0)[..., ::-1], world.truth(0.0)[0].roi
+        image, roi = world.render(0.0)[..., ::-1], world.truth(0.0)[0].roi
         x, y = (int(np.clip(c - 32, 4, 60)) for c in roi.center)
         for views, shift, gain in zip(crops, (0, 2), (1.0, 1.1), strict=True):
-            view = picture[y : y + 64, x + shift : x + shift + 64] * gain
+            view = image[y : y + 64, x + shift : x + shift + 64] * gain
             views.append(view.clip(0, 255).transpose(2, 0, 1) / 255)
     return np.float32(crops)
 
@@ -54,13 +54,13 @@ def introduced(ours, codec, latents=None):
     return arbiter, arbiter.measure('cam1')
 
 
-def spoken(codec, camera, pictures):
-    """Return what a camera says of pictures, LCTs."""
+def spoken(codec, camera, images):
+    """Return what a camera says of images, LCTs."""
     step = (Provenance(Operation.ENCODE, camera, codec.id, trust=0.8),)
     telemetry = Telemetry(trust=0.8)
     return [
         LCT(camera, n, 10**9, Latent(z, v, model=codec.id, telemetry=telemetry), step, 0.8)
-        for n, (z, v) in enumerate(zip(*codec.encode_stats(pictures), strict=True), 1)
+        for n, (z, v) in enumerate(zip(*codec.encode_stats(images), strict=True), 1)
     ]
 
 
@@ -76,8 +76,8 @@ def test_1_self(ours, views):
 def test_2_two_cameras(ours, views):
     """Two cameras with one model agree on what both see, and on nothing else."""
     arbiter, _ = introduced(ours, ours)
-    for camera, pictures in zip(CAMERAS, (views[0], views[1][::-1]), strict=True):
-        said = [arbiter.hear(camera, lct) for lct in spoken(ours, camera, pictures)]
+    for camera, images in zip(CAMERAS, (views[0], views[1][::-1]), strict=True):
+        said = [arbiter.hear(camera, lct) for lct in spoken(ours, camera, images)]
         moments = arbiter.see(camera, Frame(10**9, said))
     (pairing,) = moments[0].pairings
     assert [(match.a, match.b) for match in pairing.matches] == [(0, 3), (1, 2), (2, 1), (3, 0)]
@@ -127,5 +127,5 @@ def test_4_different_training(ours, views):
     translated = [arbiter.hear('cam1', lct) for lct in spoken(theirs, 'cam1', views[0])]
     means = np.stack([lct.latent.mean for lct in translated])
     arrived, own = psnr(ours.decode(means), views[0]), psnr(ours.reconstruct(views[0]), views[0])
-    assert arrived > own - 1.0, 'within a decibel, on pictures that are no probes'
+    assert arrived > own - 1.0, 'within a decibel, on images that are no probes'
     assert len(probe_latents(theirs)) == probes.COUNT <= 512

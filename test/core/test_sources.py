@@ -69,13 +69,13 @@ class FakeClock:
 
 
 def numbered(number):
-    """A picture of 64x48 that shows `number` in 12 black or white squares."""
+    """An image of 64x48 that shows `number` in 12 black or white squares."""
     bits = np.array([number >> place & 1 for place in range(12)], np.uint8).reshape(3, 4)
     return cv2.cvtColor(np.kron(bits * 255, np.ones((16, 16), np.uint8)), cv2.COLOR_GRAY2BGR)
 
 
 def number_in(picture):
-    """The number that a picture of any size shows."""
+    """The number that an image of any size shows."""
     squares = cv2.resize(picture, (4, 3), interpolation=cv2.INTER_AREA)[..., 1].ravel() > 127
     return sum(1 << place for place, bit in enumerate(squares) if bit)
 
@@ -97,10 +97,10 @@ def video(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp('pictures')
+    path = tmp_path_factory.mktemp('images')
     for number in range(12):
         cv2.imwrite(str(path / f'img{number}.png'), numbered(number))
-    (path / 'notes.txt').write_text('not a picture')
+    (path / 'notes.txt').write_text('not an image')
     return path
 
 
@@ -304,14 +304,14 @@ def test_a_video_that_announces_too_many_frames_is_measured(video, tmp_path):
     with open_source(f'{cut}?fps=10&lock=wall', clock=clock) as source:
         for _ in range(LENGTH):
             frame = source.read(1.0)
-            # The last picture of a file that was cut off may be damaged.
+            # The last image of a file that was cut off may be damaged.
             shown = clock.time_ns() * 10 // NS % there
             assert shown == there - 1 or number_in(frame.image) == shown
 
 
 def test_far_jumps_arrive_at_the_exact_frame(tmp_path):
     length = footage.SEEK_DISTANCE + 200
-    # MPEG-4 has pictures that depend on others, unlike MJPEG.
+    # MPEG-4 has images that depend on others, unlike MJPEG.
     path = write_video(tmp_path / 'long.mp4', length, 'mp4v')
     clock = FakeClock()
     with open_source(f'{path}?lock=wall', clock=clock) as source:
@@ -368,13 +368,13 @@ def test_gain_multiplies_and_saturates(noise, tmp_path):
     assert image.max() == 255
 
 
-def test_a_window_outside_the_picture_is_refused(video):
-    assert 'roi=60,0,16,16 is not allowed; it must lie inside the picture of 64x48' in message_of(
+def test_a_window_outside_the_image_is_refused(video):
+    assert 'roi=60,0,16,16 is not allowed; it must lie inside the image of 64x48' in message_of(
         f'{video}?roi=60,0,16,16'
     )
 
 
-def test_pictures_of_another_size_are_scaled_to_the_first(tmp_path):
+def test_images_of_another_size_are_scaled_to_the_first(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), numbered(21))
     cv2.imwrite(str(tmp_path / 'b.png'), cv2.resize(numbered(42), (200, 90)))
     cv2.imwrite(str(tmp_path / 'c.png'), numbered(7)[..., 0])  # gray
@@ -385,7 +385,7 @@ def test_pictures_of_another_size_are_scaled_to_the_first(tmp_path):
 
 
 @pytest.mark.parametrize('broken', [(0,), (2,), (1, 2), (3,)])
-def test_what_is_no_picture_is_passed_over_with_one_warning(broken, tmp_path, caplog):
+def test_what_is_no_image_is_passed_over_with_one_warning(broken, tmp_path, caplog):
     for number in range(4):
         if number in broken:
             (tmp_path / f'{number}.png').write_bytes(b'cut short')
@@ -450,10 +450,10 @@ def test_what_is_no_footage_is_refused(tmp_path):
     text = tmp_path / 'text.avi'
     text.write_text('not a video')
     assert 'cannot be decoded' in message_of(str(text))
-    assert f'is a folder; for its pictures write images://{tmp_path}' in message_of(str(tmp_path))
-    assert 'holds no pictures' in message_of(f'images://{tmp_path}')
+    assert f'is a folder; for its images write images://{tmp_path}' in message_of(str(tmp_path))
+    assert 'holds no images' in message_of(f'images://{tmp_path}')
     (tmp_path / '1.png').write_bytes(b'')
-    assert '1.png cannot be decoded as a picture, nor' in message_of(f'images://{tmp_path}')
+    assert '1.png cannot be decoded as an image, nor' in message_of(f'images://{tmp_path}')
 
 
 def test_a_path_may_hold_any_character(video, tmp_path):
@@ -586,10 +586,10 @@ def test_without_gstreamer_a_csi_camera_says_so():
     assert 'need GStreamer' in message_of('csi://0?flip=2')
 
 
-def test_a_live_source_keeps_the_newest_picture_until_the_camera_ends(video):
+def test_a_live_source_keeps_the_newest_image_until_the_camera_ends(video):
     # A decoder stands in for the camera: it delivers faster than anyone reads.
     uri = parse_uri(f'{video}?size=128x96')
-    with LiveSource(uri, cv2.VideoCapture(str(video)), 'camera', 'no picture') as source:
+    with LiveSource(uri, cv2.VideoCapture(str(video)), 'camera', 'no image') as source:
         assert (source.width, source.height) == (128, 96)
         seen = frames_until(source, SourceLost, 'camera stopped delivering')
     assert all(number_in(frame.image) == frame.index for frame in seen)
@@ -599,12 +599,12 @@ def test_a_live_source_keeps_the_newest_picture_until_the_camera_ends(video):
         assert before.captured_ns < after.captured_ns <= time.monotonic_ns()
 
 
-def test_a_camera_without_a_picture_is_unavailable(video):
+def test_a_camera_without_a_image_is_unavailable(video):
     capture = cv2.VideoCapture(str(video))
     while capture.grab():
         pass
-    with pytest.raises(SourceUnavailable, match='no picture'):
-        LiveSource(parse_uri(str(video)), capture, 'camera', 'no picture')
+    with pytest.raises(SourceUnavailable, match='no image'):
+        LiveSource(parse_uri(str(video)), capture, 'camera', 'no image')
     assert not capture.isOpened()
 
 
@@ -662,7 +662,7 @@ def test_a_network_camera(tmp_path):
         assert server.requests[0].split()[1].endswith('/live?channel=2&token=abc')
         frames = frames_until(source, SourceLost)
     assert {frame.image.shape for frame in frames} == {(96, 128, 3)}
-    # No picture is damaged, and those that were replaced by newer ones are counted.
+    # No image is damaged, and those that were replaced by newer ones are counted.
     assert [number_in(frame.image) for frame in frames] == [frame.index for frame in frames]
     assert frames[-1].index > 190
 

@@ -118,7 +118,7 @@ FAULTS = [
     (PROBES, {'latents': LATENTS[:, :0]}, RejectionReason.DIMENSION),
     (PROBES, {'latents': spoilt(LATENTS, np.inf)}, RejectionReason.NOT_FINITE),
     (PROBES, {'latents': spoilt(LATENTS, 2 * MAX_ABS)}, RejectionReason.OUT_OF_RANGE),
-    (PROBES, {'pictures': bytes(32)}, RejectionReason.OTHER_PROBES),
+    (PROBES, {'images': bytes(32)}, RejectionReason.OTHER_PROBES),
 ]
 
 

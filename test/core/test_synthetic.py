@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic world: its pictures, and that its ground truth is the truth."""
+"""The synthetic world: its images, and that its ground truth is the truth."""
 
 import itertools
 
@@ -22,7 +22,7 @@ def drawn(world, t):
     return (world.render(t) != 128).any(axis=-1)
 
 
-def test_a_picture_is_a_function_of_seed_and_time():
+def test_a_image_is_a_function_of_seed_and_time():
     again = SyntheticWorld(seed=7, objects=5)
     assert np.array_equal(WORLD.render(1.3, 39), again.render(1.3, 39))
     assert again.truth(1.3) == WORLD.truth(1.3)
@@ -37,11 +37,11 @@ def test_rendering_does_not_depend_on_what_was_rendered_before():
     assert np.array_equal(WORLD.render(2.0, 60), first)
 
 
-def test_a_picture_is_bgr_of_the_size_asked_for():
-    picture = SyntheticWorld(width=320, height=200).render(0.0)
-    assert picture.shape == (200, 320, 3)
-    assert picture.dtype == np.uint8
-    assert picture.flags.c_contiguous
+def test_a_image_is_bgr_of_the_size_asked_for():
+    image = SyntheticWorld(width=320, height=200).render(0.0)
+    assert image.shape == (200, 320, 3)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
 
 
 def test_the_motion_repeats_after_the_period():
@@ -54,8 +54,8 @@ def test_the_motion_repeats_after_the_period():
 @settings(deadline=None, max_examples=50)
 @given(TIMES)
 def test_every_object_is_drawn_inside_its_roi_and_nothing_elsewhere(t):
-    picture = drawn(BARE, t)
-    outside = picture.copy()
+    image = drawn(BARE, t)
+    outside = image.copy()
     for thing in BARE.truth(t):
         roi = thing.roi
         # A pixel of slack: objects glide between pixels, regions do not.
@@ -63,7 +63,7 @@ def test_every_object_is_drawn_inside_its_roi_and_nothing_elsewhere(t):
             max(roi.y - 1, 0) : roi.y + roi.height + 1, max(roi.x - 1, 0) : roi.x + roi.width + 1
         ]
         outside[window] = False
-        inside = picture[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
+        inside = image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
         assert inside.mean() > 0.6  # an ellipse fills π/4 of its box
         assert inside[:, [0, 1]].any()
         assert inside[:, [-2, -1]].any()

@@ -100,7 +100,7 @@ def test_a_fitted_map_is_calibrated_and_its_bound_holds():
     assert calibration_error(trust, a_world(2000, 2, bias=0.2).quality) > 0.1
 
 
-def test_the_margin_of_few_pictures_is_the_worst_of_them():
+def test_the_margin_of_few_images_is_the_worst_of_them():
     assert conformal_margin(np.array([0.1, 0.4, -0.2, 0.3])) == 0.4
     assert conformal_margin(np.array([-0.1, -0.2])) == 0
 
@@ -127,7 +127,7 @@ def test_the_margin_is_that_of_files_which_the_map_has_not_seen():
 def test_one_file_leaves_none_to_set_the_margin_on(codec, clip):
     data = DataConfig(str(clip.parent))
     clips = trust_fit.observe_clips(codec, data, held_out=False)
-    with pytest.raises(ConfigError, match='takes two pictures or clips'):
+    with pytest.raises(ConfigError, match='takes two images or clips'):
         trust_fit.gather_apart(codec, data, clips)
 
 
@@ -182,7 +182,7 @@ def judged(codec, x):
     return telemetry_trust_of(codec)(error, kl, z, x)
 
 
-def test_noise_on_a_picture_costs_trust_and_noise_alone_has_next_to_none(codec, crops):
+def test_noise_on_a_image_costs_trust_and_noise_alone_has_next_to_none(codec, crops):
     rng = np.random.default_rng(0)
     levels = (0.0, 0.05, 0.15, 0.4)
     noise = rng.normal(size=crops.shape)
@@ -286,9 +286,9 @@ def test_figures_are_those_of_what_they_are_called(codec, clip, monkeypatch):
     assert report['motion']['crops'] > 0
 
 
-def test_without_pictures_there_is_nothing_to_see_twice(codec, clip):
+def test_without_images_there_is_nothing_to_see_twice(codec, clip):
     data = DataConfig(str(clip.parent), held_out=('*.avi',))
-    with pytest.raises(ConfigError, match='without pictures'):
+    with pytest.raises(ConfigError, match='without images'):
         trust_fit.fit_model(codec, data)
 
 

@@ -65,7 +65,7 @@ def test_encoder_takes_other_sizes(model, side):
 
 
 def test_starts_at_principal_components(model):
-    """The start loses nothing of pictures that are smooth and vary in few ways."""
+    """The start loses nothing of images that are smooth and vary in few ways."""
     generator = torch.Generator().manual_seed(1)
     ways = torch.rand(41, 3, 4, 4, generator=generator)
     ways = interpolate(ways, scale_factor=16, mode='bilinear')
@@ -84,7 +84,7 @@ def test_starts_at_principal_components(model):
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_thumbnails_keep_distances_between_pictures_of_smooth_color(seed):
+def test_thumbnails_keep_distances_between_images_of_smooth_color(seed):
     generator = torch.Generator().manual_seed(seed)
     thumbnail = Thumbnail(3)
     lightness = torch.rand(2, 1, 16, 16, generator=generator)
@@ -133,7 +133,7 @@ def test_ssim_agrees_with_torchmetrics(x):
     torch.testing.assert_close(losses.ssim(y, x), theirs, atol=1e-5, rtol=0)
 
 
-def test_similarities_are_one_for_equal_pictures_and_fall_with_noise(x):
+def test_similarities_are_one_for_equal_images_and_fall_with_noise(x):
     smooth = interpolate(adaptive_avg_pool2d(x, 8), size=64, mode='bicubic')
     for measure in (losses.ssim, losses.ms_ssim, losses.psnr):
         scores = [

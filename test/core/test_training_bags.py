@@ -99,7 +99,7 @@ def recorded(tmp_path_factory, store):
     return root
 
 
-def test_topics_that_hold_pictures_are_found(recorded):
+def test_topics_that_hold_images_are_found(recorded):
     assert bags.find_bags(recorded) == [recorded / 'drive']
     assert bags.topics_of(recorded / 'drive') == (
         ['/cam0/image_raw', '/cam1/image_raw/compressed'],

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every autoencoder of pictures, whatever its family."""
+"""What holds for every autoencoder of images, whatever its family."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_each_row_of_a_batch_is_computed_alone(model, x):
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_pictures_come_back_in_range(model, x):
+def test_images_come_back_in_range(model, x):
     y = model.decode(100 * torch.randn_like(model.get_latents(x)))
     assert 0 <= y.min() < y.max() <= 1
 

@@ -118,7 +118,7 @@ def test_what_a_form_cannot_reach_comes_back_at_the_end_of_its_range(z, form, st
     assert len(payload) <= 3 + DIM * TOTAL_BITS // 8
 
 
-def test_flat_pictures_lose_less():
+def test_flat_images_lose_less():
     rng = np.random.default_rng(0)
     units = rng.normal(size=(200, DIM))
     lost = {}

@@ -9,7 +9,7 @@ from sage_perception.trust.compatibility import probe_images as probes
 
 
 class Thumbnails:
-    """Pictures of 8×8 pixels to their `dim` largest cosines and back.
+    """Images of 8×8 pixels to their `dim` largest cosines and back.
 
     With a `turn` `[dim, dim]` it speaks a language of its own: its latents are turned by it.
     """

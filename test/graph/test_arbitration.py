@@ -73,7 +73,7 @@ class Bench:
         )
 
     def see(self, camera, pictures, offset_ns=0):
-        """Send the crops of one camera; pictures may be messages already."""
+        """Send the crops of one camera; images may be messages already."""
         header = self.header(offset_ns)
         crops = [
             Crop(
@@ -140,7 +140,7 @@ def at_a_new_moment(bench):
 
 @pytest.fixture(scope='module')
 def things():
-    """Pictures of three different things, uint8 RGB."""
+    """Images of three different things, uint8 RGB."""
     worlds = [SyntheticWorld(seed=seed, width=128, height=128, objects=1) for seed in (5, 9, 10)]
     pictures = []
     for world in worlds:
@@ -549,7 +549,7 @@ def codec():
     return models.load('tinyvae', backend='onnxruntime')
 
 
-def test_one_picture_is_encoded_on_request(bench, things, codec):
+def test_one_image_is_encoded_on_request(bench, things, codec):
     image = to_message(things[0], 'rgb8', Header())
     answer = bench.graph.ros.ask(EncodeImage, 'cam0/encoder/encode_image', image=image)
     assert (answer.success, answer.message) == (True, '')
@@ -574,7 +574,7 @@ def test_one_latent_is_decoded_on_request(bench, things, codec):
 def test_what_cannot_be_encoded_or_decoded_is_explained(bench, things):
     ask = bench.graph.ros.ask
     answer = ask(EncodeImage, 'cam0/encoder/encode_image', image=Image(encoding='rgb8'))
-    assert (answer.success, answer.message) == (False, 'picture of 0 x 0 pixels')
+    assert (answer.success, answer.message) == (False, 'image of 0 x 0 pixels')
     image = to_message(things[0], 'rgb8', Header())
     latent = ask(EncodeImage, 'cam0/encoder/encode_image', image=image).latent
     latent.model.fingerprint = np.full(32, 9, np.uint8)

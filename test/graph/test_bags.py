@@ -103,8 +103,8 @@ def assert_same(ours, theirs) -> None:
         assert ours == theirs
 
 
-def picture(rng: np.random.Generator, width: int = 320, height: int = 240) -> Image:
-    """Return a picture of noise."""
+def image(rng: np.random.Generator, width: int = 320, height: int = 240) -> Image:
+    """Return an image of noise."""
     message = filled(Image, rng)
     message.width, message.height, message.step = width, height, 3 * width
     message.encoding = 'bgr8'
@@ -143,7 +143,7 @@ def test_what_is_recorded_is_read_by_the_independent_library(peer, start, tmp_pa
     recorder = start(RECORD, '--all', '--exclude', '^/secret', '-o', tmp_path / 'bag')
     kinds = {
         '/cam0/lcts': (LCTArray, RELIABLE, lambda: filled(LCTArray, rng)),
-        '/cam0/image_raw': (Image, BEST_EFFORT, lambda: picture(rng)),
+        '/cam0/image_raw': (Image, BEST_EFFORT, lambda: image(rng)),
         '/health': (DiagnosticArray, RELIABLE, lambda: filled(DiagnosticArray, rng)),
         '/secret/lcts': (LCTArray, RELIABLE, lambda: filled(LCTArray, rng)),
     }
@@ -307,7 +307,7 @@ def test_a_bag_that_is_damaged_in_the_middle_is_named(compression, tmp_path):
 def test_a_full_disk_ends_the_recorder_with_a_line(peer, start, tmp_path):
     recorder = start(RECORD, '/image', '-o', tmp_path / 'bag')
     publisher = peer.node.create_publisher(Image, '/image', RELIABLE)
-    message = picture(np.random.default_rng(3))
+    message = image(np.random.default_rng(3))
     peer.wait_for(lambda: publisher.get_subscription_count() == 1, 'the recorder subscribes')
     resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
 
@@ -377,7 +377,7 @@ def test_a_bag_of_the_independent_library_is_replayed(plugin, version, peer, sta
     rng = np.random.default_rng(4)
     sent = {
         '/lcts': [filled(LCTArray, rng) for _ in range(8)],
-        '/image': [picture(rng) for _ in range(8)],
+        '/image': [image(rng) for _ in range(8)],
         '/info': [filled(ModelInfo, rng)],
     }
     recorded_by_rosbags(tmp_path / 'bag', plugin, version, sent)
@@ -617,7 +617,7 @@ def test_a_package_with_idl_files_only(tmp_path, monkeypatch):
     assert definition.wire == expected.wire
     with BagWriter(tmp_path / 'bag') as bag:
         bag.add_topic('/image', 'sensor_msgs/msg/Image', [RELIABLE], definition)
-        message = picture(np.random.default_rng(5), 4, 3)
+        message = image(np.random.default_rng(5), 4, 3)
         bag.write('/image', serialize_message(message), SECOND)
     with open_bag(tmp_path / 'bag') as bag:
         assert bag.topics['/image'].definition == definition

@@ -41,7 +41,7 @@ def graph(run_graph):
     ]
     graph = run_graph(specs)
     graph.topics = {
-        # Pictures of some seconds, not of the whole run.
+        # Images of some seconds, not of the whole run.
         name: graph.collect(kind, f'robot1/{name}', last=60)
         for name, kind in {
             'cam0/image_raw': Image,
@@ -80,7 +80,7 @@ def complete(graph):
     return graph.wait_for(found, 'a frame that went all the way')
 
 
-def test_stamp_and_frame_are_those_of_the_picture_all_the_way(graph):
+def test_stamp_and_frame_are_those_of_the_image_all_the_way(graph):
     frame = complete(graph)
     image, crops, lcts = (frame[f'cam0/{name}'] for name in ('image_raw', 'crops', 'lcts'))
     assert image.header.frame_id == 'cam0_optical_frame'
@@ -100,14 +100,14 @@ def test_stamp_and_frame_are_those_of_the_picture_all_the_way(graph):
     assert [lct.latent.track_id for lct in frame['fused'].lcts] == tracks
 
 
-def test_the_pictures_are_those_of_the_world_at_their_stamp(graph):
+def test_the_images_are_those_of_the_world_at_their_stamp(graph):
     world = SyntheticWorld(seed=1, width=320, height=240)
     image = complete(graph)['cam0/image_raw']
     tick = round(stamp_ns(image.header.stamp) * 1e-9 * FPS)
     assert np.array_equal(to_bgr(image), world.render(tick / FPS, tick))
 
 
-def test_crops_are_cut_from_their_picture(graph):
+def test_crops_are_cut_from_their_image(graph):
     frame = complete(graph)
     picture = to_rgb(frame['cam0/image_raw']).astype(float)
     for crop in frame['cam0/crops'].crops:
@@ -215,7 +215,7 @@ def test_people_are_shown_what_the_graph_sees(graph):
             'cam0/camera_info': CameraInfo,
         }.items()
     }
-    graph.wait_for(lambda: all(shown.values()), 'pictures')
+    graph.wait_for(lambda: all(shown.values()), 'images')
     image = graph.wait_for(lambda: graph.mosaics and graph.mosaics[-1], 'the mosaic')
     assert len(image.data) == image.step * image.height > 0
     graph.wait_for(lambda: len(shown['cam0/markers'][-1].markers) > 2, 'markers')
@@ -291,7 +291,7 @@ def test_a_node_that_is_killed_comes_back_and_the_graph_is_whole_again(
     for messages in (*graph.topics.values(), graph.mosaics):
         messages.clear()
     graph.wait_for(lambda: any(is_high(a) for a in list(graph.topics['agreement'])), 'agreement')
-    graph.wait_for(lambda: graph.mosaics, 'a picture')
+    graph.wait_for(lambda: graph.mosaics, 'an image')
     frame = complete(graph)
     took = time.monotonic() - begun
     record_property('whole_again_s', took)

@@ -54,7 +54,7 @@ def test_packed_latents_are_fused_and_shown(run_graph):
                 publisher.publish(CropArray(header=header, crops=[crop]))
         return shown and [a for a in fused if a.lcts and len(a.lcts[0].provenance) == 3]
 
-    array = graph.wait_for(agreed, 'a latent of both cameras, and its picture')[-1]
+    array = graph.wait_for(agreed, 'a latent of both cameras, and its image')[-1]
     codec = models.load('tinyvae', backend='onnxruntime')
     for camera, form in FORMS.items():
         spoken = next(a for a in said[camera] if a.header == array.header).lcts[0].latent

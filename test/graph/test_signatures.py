@@ -47,7 +47,7 @@ class Scene:
         self._trusted = graph.collect(LCTArray, 'trusted')
         self._fused = graph.collect(LCTArray, 'fused')
         picture = SyntheticWorld(seed=1, width=128, height=128, objects=1).render(0.0)
-        self._picture = np.ascontiguousarray(picture[32:96, 32:96, ::-1])
+        self._image = np.ascontiguousarray(picture[32:96, 32:96, ::-1])
         self._shown = None
         graph.health()
         # The cameras' own and ours.
@@ -65,7 +65,7 @@ class Scene:
     def show(self):
         """Let both cameras see the same; return the header of it."""
         header = self.header('lens')
-        image = to_message(self._picture, 'rgb8', header)
+        image = to_message(self._image, 'rgb8', header)
         crop = Crop(image=image, roi=RegionOfInterest(width=64, height=64), track_id=1)
         for publisher in self._crops.values():
             publisher.publish(CropArray(header=header, crops=[crop]))

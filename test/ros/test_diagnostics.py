@@ -25,9 +25,9 @@ BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class CompatibilityEstimator(Node):
-    """Hears pictures reliably and complains of those without a frame."""
+    """Hears images reliably and complains of those without a frame."""
 
-    SUBSCRIBES = (Topic('image', Image, qos.DEFAULT, 'Pictures.'),)
+    SUBSCRIBES = (Topic('image', Image, qos.DEFAULT, 'Images.'),)
     TIMEOUT_S = 0.3
 
     def __init__(self, **options):
@@ -38,7 +38,7 @@ class CompatibilityEstimator(Node):
 
     def _receive(self, message):
         if not message.header.frame_id:
-            self.input.reject('a picture without a frame')
+            self.input.reject('an image without a frame')
             return
         self.heard.append(message)
 
@@ -55,7 +55,7 @@ class Clock:
         monkeypatch.setattr(diagnostics.time, 'monotonic', lambda: self.now)
 
 
-def picture(frame_id='camera', stamp=1):
+def image(frame_id='camera', stamp=1):
     return Image(header=Header(stamp=stamp_of(stamp), frame_id=frame_id))
 
 
@@ -141,12 +141,12 @@ def numbered(number):
 def test_gaps_in_what_a_publisher_numbers_are_counted(ros):
     node = ros.make(Patient)
     for number in (1, 2, 5, 6, 10):
-        node.input.received(picture(), numbered(number))
+        node.input.received(image(), numbered(number))
     assert node.input.skipped == 5
-    node.input.received(picture(), numbered(1))  # the publisher was started again
-    node.input.received(picture(), numbered(2))
+    node.input.received(image(), numbered(1))  # the publisher was started again
+    node.input.received(image(), numbered(2))
     assert node.input.skipped == 5
-    node.input.received(picture(), None)  # a middleware that does not number
+    node.input.received(image(), None)  # a middleware that does not number
     assert node.input.skipped == 5
 
 
@@ -154,7 +154,7 @@ def test_a_busy_node_counts_what_it_did_not_get_to_see(ros):
     free, busy = threading.Event(), threading.Event()
 
     class Slow(Node):
-        SUBSCRIBES = (Topic('image', Image, qos.SENSOR_DATA, 'Pictures.'),)
+        SUBSCRIBES = (Topic('image', Image, qos.SENSOR_DATA, 'Images.'),)
 
         def __init__(self, **options):
             super().__init__('slow', **options)
@@ -169,13 +169,13 @@ def test_a_busy_node_counts_what_it_did_not_get_to_see(ros):
     node = ros.make(Slow)
     publisher = ros.node.create_publisher(Image, 'image', 10)
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
-    publisher.publish(picture('0'))
+    publisher.publish(image('0'))
     assert busy.wait(PATIENCE_S)
     for number in range(1, 7):
-        publisher.publish(picture(str(number)))
+        publisher.publish(image(str(number)))
     publisher.wait_for_all_acked(Duration(seconds=PATIENCE_S))
     free.set()
-    ros.wait_for(lambda: len(node.heard) > 1, 'the newest picture')
+    ros.wait_for(lambda: len(node.heard) > 1, 'the newest image')
     assert node.heard[-1] == '6'
     assert node.input.skipped == 7 - len(node.heard)
 
@@ -186,8 +186,8 @@ def test_messages_are_counted_and_their_age_is_told(ros):
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
     now = ros.node.get_clock().now().nanoseconds
     for _ in range(4):
-        publisher.publish(picture(stamp=now - 2 * 10**9))
-    ros.wait_for(lambda: len(node.heard) == 4, 'four pictures')
+        publisher.publish(image(stamp=now - 2 * 10**9))
+    ros.wait_for(lambda: len(node.heard) == 4, 'four images')
     level, message, figures = health(node)
     assert level == OK
     assert message.endswith(' Hz')
@@ -201,9 +201,9 @@ def test_what_was_refused_is_counted_and_said_once(ros, capfd):
     publisher = ros.node.create_publisher(Image, 'image', 10)
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
     for frame_id in ('', 'camera', ''):
-        publisher.publish(picture(frame_id))
+        publisher.publish(image(frame_id))
     array = ros.collect(DiagnosticArray, '/diagnostics')
-    told = 'refused: a picture without a frame'
+    told = 'refused: an image without a frame'
 
     def refusals():
         found = [status for message in array for status in message.status]
@@ -218,7 +218,7 @@ def test_what_was_refused_is_counted_and_said_once(ros, capfd):
     ros.wait_for(lambda: len(array) > count, 'the next report')
     assert array[-1].status[0].level == OK, 'what is past does not worry for ever'
     log = capfd.readouterr().err
-    assert '/image: a picture without a frame (1 refused so far)' in log
+    assert '/image: an image without a frame (1 refused so far)' in log
     assert '2 refused' not in log, 'not each one'
 
 
@@ -235,8 +235,8 @@ def test_silence_of_a_publisher_is_told_as_such(ros):
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
     told = ros.wait_for(lambda: health(node)[0] == WARN and health(node))
     assert told[1].endswith('1 publisher(s)')
-    publisher.publish(picture())
-    ros.wait_for(lambda: node.heard, 'a picture')
+    publisher.publish(image())
+    ros.wait_for(lambda: node.heard, 'an image')
     ros.wait_for(lambda: health(node)[0] == WARN)
 
 
@@ -250,12 +250,12 @@ def test_a_publisher_whose_quality_of_service_does_not_fit_is_an_error(ros, capf
     assert 'set qos_overrides./image.subscription.reliability to best_effort' in message
     assert '\n' not in message
     assert message in capfd.readouterr().err
-    publisher.publish(picture())
+    publisher.publish(image())
     ros.node.destroy_publisher(publisher)
     good = ros.node.create_publisher(Image, 'image', 10)
     ros.wait_for(good.get_subscription_count, 'a subscriber')
-    good.publish(picture())
-    ros.wait_for(lambda: node.heard, 'a picture')
+    good.publish(image())
+    ros.wait_for(lambda: node.heard, 'an image')
     assert health(node)[0] == OK
 
 
@@ -264,7 +264,7 @@ def test_the_fix_that_the_error_names_works(ros):
     node = ros.make(CompatibilityEstimator, '-p', override)
     publisher = ros.node.create_publisher(Image, 'image', BEST_EFFORT)
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
-    ros.wait_for(lambda: publisher.publish(picture()) or node.heard, 'a picture')
+    ros.wait_for(lambda: publisher.publish(image()) or node.heard, 'an image')
     assert health(node)[0] == OK
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures to messages and back, against arithmetic written out by hand and other libraries."""
+"""Images to messages and back, against arithmetic written out by hand and other libraries."""
 
 import sys
 from array import array
@@ -37,11 +37,11 @@ def pixels(encoding, height=6, width=8, seed=0):
     return np.random.default_rng(seed).integers(0, 256**depth, shape).astype(kind)
 
 
-def message_of(picture, encoding, padding=0, last_padded=True, big=False):
+def message_of(image, encoding, padding=0, last_padded=True, big=False):
     """Build a message byte by byte."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     order = '>' if big else '<'
-    rows = picture.astype(picture.dtype.newbyteorder(order)).reshape(height, -1)
+    rows = image.astype(image.dtype.newbyteorder(order)).reshape(height, -1)
     data = b''.join(row.tobytes() + b'\xa5' * padding for row in rows)
     message = Image(height=height, width=width, encoding=encoding, is_bigendian=int(big))
     message.step = len(rows[0].tobytes()) + padding
@@ -91,7 +91,7 @@ def demosaiced(raw, encoding):
 
 
 def expected_bgr(raw, encoding):
-    """The picture in float BGR."""
+    """The image in float BGR."""
     if encoding in ('bgr8', '8UC3'):
         return raw
     if encoding == 'rgb8':
@@ -108,9 +108,9 @@ def expected_bgr(raw, encoding):
     return np.repeat(gray[..., None], 3, axis=-1)
 
 
-def interior(picture, encoding):
-    """What of a picture is compared: the border of a mosaic is made up."""
-    return picture[1:-1, 1:-1] if encoding in BAYER else picture
+def interior(image, encoding):
+    """What of an image is compared: the border of a mosaic is made up."""
+    return image[1:-1, 1:-1] if encoding in BAYER else image
 
 
 def tolerance(encoding):
@@ -207,18 +207,18 @@ def message_with_header(message, header):
     'view',
     [lambda p: p[::-1], lambda p: p[:, ::2], lambda p: p[..., ::-1], lambda p: p[2:5, 1:4]],
 )
-def test_a_view_of_a_larger_picture_is_sent_as_it_looks(view):
-    picture = view(pixels('bgr8', 8, 8))
-    assert not picture.flags.c_contiguous
-    assert np.array_equal(to_bgr(to_message(picture, 'bgr8', Header())), picture)
+def test_a_view_of_a_larger_image_is_sent_as_it_looks(view):
+    image = view(pixels('bgr8', 8, 8))
+    assert not image.flags.c_contiguous
+    assert np.array_equal(to_bgr(to_message(image, 'bgr8', Header())), image)
 
 
 @pytest.mark.parametrize(('encoding', 'convert'), [('bgr8', to_bgr), ('mono8', to_mono)])
 def test_what_needs_no_conversion_is_not_copied(encoding, convert):
     message = message_of(pixels(encoding), encoding)
-    picture = convert(message)
+    image = convert(message)
     message.data[0] ^= 0xFF
-    assert picture.flat[0] == message.data[0]
+    assert image.flat[0] == message.data[0]
 
 
 def test_sixteen_bits_are_scaled_to_eight_by_the_value_of_white():
@@ -241,8 +241,8 @@ def spoilt(**fields):
         (spoilt(encoding='32FC1'), "encoding '32FC1' is not one of bgr8, .*image_proc"),
         (spoilt(encoding=''), "encoding ''"),
         (spoilt(encoding='jpeg'), "encoding 'jpeg'"),
-        (spoilt(width=0), 'picture of 0 x 4 pixels'),
-        (spoilt(height=0), 'picture of 6 x 0 pixels'),
+        (spoilt(width=0), 'image of 0 x 4 pixels'),
+        (spoilt(height=0), 'image of 6 x 0 pixels'),
         (spoilt(data=array('B')), '0 bytes of data, but 6 x 4 pixels in rgb8 .* need 72'),
         (spoilt(data=array('B', bytes(71))), '71 bytes'),
         (spoilt(height=5), '72 bytes .* need 90'),
@@ -275,43 +275,43 @@ def test_no_message_does_worse_than_a_value_error(encoding, height, width, step,
     message.data = array('B', bytes(length))
     for convert in (to_bgr, to_rgb, to_mono):
         try:
-            picture = convert(message)
+            image = convert(message)
         except ValueError:
             continue
-        assert picture.shape[:2] == (height, width)
-        assert picture.dtype == np.uint8
-        assert not picture.any() or encoding in YUV
+        assert image.shape[:2] == (height, width)
+        assert image.dtype == np.uint8
+        assert not image.any() or encoding in YUV
 
 
 @pytest.mark.parametrize(
-    ('picture', 'encoding', 'why'),
+    ('image', 'encoding', 'why'),
     [
-        (np.zeros((4, 4, 3), np.float32), 'bgr8', r'float32 \[4, 4, 3\] is not a picture in bgr8'),
-        (np.zeros((4, 4), np.uint8), 'bgr8', 'not a picture in bgr8'),
-        (np.zeros((4, 4, 4), np.uint8), 'rgb8', 'not a picture in rgb8'),
-        (np.zeros((4, 4), np.uint8), 'mono16', 'not a picture in mono16'),
-        (np.zeros((4, 4), '>u2'), 'mono16', 'not a picture in mono16'),
-        (np.zeros(4, np.uint8), 'mono8', 'not a picture in mono8'),
-        (np.zeros((1, 4, 4, 3), np.uint8), 'bgr8', 'not a picture in bgr8'),
-        (np.zeros((0, 4, 3), np.uint8), 'bgr8', 'not a picture in bgr8'),
-        (np.zeros((4, 3, 2), np.uint8), 'yuv422', 'not a picture in yuv422'),
+        (np.zeros((4, 4, 3), np.float32), 'bgr8', r'float32 \[4, 4, 3\] is not an image in bgr8'),
+        (np.zeros((4, 4), np.uint8), 'bgr8', 'not an image in bgr8'),
+        (np.zeros((4, 4, 4), np.uint8), 'rgb8', 'not an image in rgb8'),
+        (np.zeros((4, 4), np.uint8), 'mono16', 'not an image in mono16'),
+        (np.zeros((4, 4), '>u2'), 'mono16', 'not an image in mono16'),
+        (np.zeros(4, np.uint8), 'mono8', 'not an image in mono8'),
+        (np.zeros((1, 4, 4, 3), np.uint8), 'bgr8', 'not an image in bgr8'),
+        (np.zeros((0, 4, 3), np.uint8), 'bgr8', 'not an image in bgr8'),
+        (np.zeros((4, 3, 2), np.uint8), 'yuv422', 'not an image in yuv422'),
         (np.zeros((4, 4, 3), np.uint8), 'rgb16', "encoding 'rgb16' is not one of"),
     ],
 )
-def test_what_is_no_picture_of_an_encoding_is_not_sent(picture, encoding, why):
+def test_what_is_no_image_of_an_encoding_is_not_sent(image, encoding, why):
     with pytest.raises(ValueError, match=why):
-        to_message(picture, encoding, Header())
+        to_message(image, encoding, Header())
 
 
-def test_jpeg_holds_the_picture():
+def test_jpeg_holds_the_image():
     y, x = np.mgrid[0:48, 0:64]
-    picture = np.stack([3 * x, 2 * y, x + y], axis=-1).astype(np.uint8)
-    message = to_jpeg(picture, Header(frame_id='camera'), 95)
+    image = np.stack([3 * x, 2 * y, x + y], axis=-1).astype(np.uint8)
+    message = to_jpeg(image, Header(frame_id='camera'), 95)
     assert message.header.frame_id == 'camera'
     assert message.format == 'bgr8; jpeg compressed bgr8'
     decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
-    assert np.abs(decoded.astype(int) - picture).mean() < 2
-    assert len(to_jpeg(picture, Header(), 20).data) < len(message.data)
+    assert np.abs(decoded.astype(int) - image).mean() < 2
+    assert len(to_jpeg(image, Header(), 20).data) < len(message.data)
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)

@@ -62,9 +62,9 @@ def refusal(capfd, kind, *arguments):
         (CameraNode, f'{SMALL} jpeg_quality:=101', ["'jpeg_quality': 101 is not 1 to 100"]),
         (EncoderNode, 'model:=nope', ["parameter 'model': 'nope'", 'tinyvae', 'folder']),
         (EncoderNode, 'model:=/no/folder', ["parameter 'model': '/no/folder'"]),
-        (EncoderNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of pictures']),
-        (ArbiterNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of pictures']),
-        (ViewerNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of pictures']),
+        (EncoderNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of images']),
+        (ArbiterNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of images']),
+        (ViewerNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of images']),
         (CompressorNode, 'model:=tinyvae', ["parameter 'model'", 'name one of contexts']),
         (EncoderNode, 'backend:=tpu', ["'backend': 'tpu' is not one of auto, torch, onnxruntime"]),
         (EncoderNode, 'precision:=int8', ["'precision': 'int8' is not one of fp32, fp16"]),
@@ -156,7 +156,7 @@ def crops_of(*pictures, stamp=10**9):
     return CropArray(header=header, source_width=640, source_height=480, crops=crops)
 
 
-def a_picture(seed=0):
+def a_image(seed=0):
     return np.random.default_rng(seed).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
 
@@ -175,14 +175,14 @@ def test_a_manager_takes_an_encoder_through_its_life(ros):
 
     def encodes():
         count = len(lcts)
-        crops.publish(crops_of(a_picture(), stamp=(count + 1) * 10**9))
+        crops.publish(crops_of(a_image(), stamp=(count + 1) * 10**9))
         ros.wait_for(lambda: len(lcts) > count, 'latents')
         return len(lcts[-1].lcts) == 1
 
     def ignores():
         """An answer of a service proves that the crops before it were handled."""
         count = len(lcts)
-        crops.publish(crops_of(a_picture()))
+        crops.publish(crops_of(a_image()))
         crops.wait_for_all_acked()
         for _ in range(3):
             state(ros)
@@ -194,7 +194,7 @@ def test_a_manager_takes_an_encoder_through_its_life(ros):
     told = ros.wait_for(lambda: health and health[-1].status[-1], 'diagnostics')
     assert (told.level, told.message) == (WARN, 'no model: not configured')
     answer = ros.ask(
-        EncodeImage, 'under_test/encode_image', image=crops_of(a_picture()).crops[0].image
+        EncodeImage, 'under_test/encode_image', image=crops_of(a_image()).crops[0].image
     )
     assert (answer.success, answer.message) == (False, 'the node has no model: configure it first')
     answer = ros.ask(DecodeLatent, 'under_test/decode_latent')
@@ -230,7 +230,7 @@ def test_a_manager_takes_a_camera_through_its_life(ros):
 
     def delivers():
         count = len(images)
-        return ros.wait_for(lambda: len(images) > count + 2, 'pictures')
+        return ros.wait_for(lambda: len(images) > count + 2, 'images')
 
     def is_quiet():
         state(ros)  # what was sent has come
@@ -311,13 +311,13 @@ def test_what_cannot_be_configured_stays_unconfigured_and_can_be_mended(ros, cap
 # What a camera and attention publish
 
 
-def test_every_picture_comes_with_its_calibration_and_frame(ros):
+def test_every_image_comes_with_its_calibration_and_frame(ros):
     images, infos = (
         ros.collect(Image, 'robot1/left/image_raw'),
         ros.collect(CameraInfo, 'robot1/left/camera_info'),
     )
     ros.make(CameraNode, '-p', SMALL, namespace='robot1/left')
-    ros.wait_for(lambda: len(images) > 3 and len(infos) > 3, 'pictures')
+    ros.wait_for(lambda: len(images) > 3 and len(infos) > 3, 'images')
     image = images[2]
     assert image.header.frame_id == 'left_optical_frame'
     assert (image.encoding, image.width, image.height, image.step) == ('bgr8', 160, 120, 480)
@@ -341,7 +341,7 @@ def test_before_simulated_time_begins_nothing_is_published(ros):
     seconds = 500
     ros.wait_for(
         lambda: clock.publish(Clock(clock=stamp_of(seconds * 10**9))) or (images and infos),
-        'pictures',
+        'images',
     )
     assert all(abs(stamp_ns(i.header.stamp) * 1e-9 - seconds) < 10 for i in images + infos)
 
@@ -353,7 +353,7 @@ def feed_attention(ros, publisher, world, begin, count):
         publisher.publish(to_message(picture, 'bgr8', header))
 
 
-def test_attention_refuses_what_is_no_picture_and_goes_on(ros, capfd):
+def test_attention_refuses_what_is_no_image_and_goes_on(ros, capfd):
     crops = ros.collect(CropArray, 'crops', 100)
     health = ros.collect(DiagnosticArray, '/diagnostics')
     images = ros.node.create_publisher(Image, 'image_raw', 100)

@@ -53,7 +53,7 @@ def book(codec):
     return Codebook(levels.astype(np.float32), codec.id.fingerprint)
 
 
-def a_picture():
+def a_image():
     return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
 
@@ -79,13 +79,13 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
     ros.make(EncoderNode, '-p', f'encoding:={form.name.lower()}', '-p', f'model:={model}')
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
     header = Header(stamp=stamp_of(10**9), frame_id='camera')
-    image = to_message(a_picture(), 'rgb8', header)
+    image = to_message(a_image(), 'rgb8', header)
     crop = Crop(roi=RegionOfInterest(width=64, height=64), track_id=1, image=image)
     crops.publish(CropArray(header=header, crops=[crop]))
     message = ros.wait_for(lambda: lcts and lcts[0].lcts, 'a latent')[0].latent
 
     packer = Packer(codec.latent_mean, codec.latent_std, book)
-    x = a_picture().transpose(2, 0, 1)[None].astype(np.float32) / 255
+    x = a_image().transpose(2, 0, 1)[None].astype(np.float32) / 255
     z = codec.encode(x)[0]
     expected = packer.unpack(packer.pack(z, form), form)
     value = latent_value(message, {codec.id.fingerprint: packer})

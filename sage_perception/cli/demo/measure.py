@@ -79,7 +79,7 @@ def read(messages: Iterable, cameras: list[str], since_ns: int = 0) -> Run:
                 'refused': message.refused,
             }
         elif topic.endswith('mosaic/compressed') and pairs >= most_pairs:
-            # The picture with the most to see, of those the later one.
+            # The image with the most to see, of those the later one.
             run.mosaic, most_pairs = message.data.tobytes(), pairs
     return run
 

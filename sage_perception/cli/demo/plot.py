@@ -18,7 +18,7 @@ COLORS = ('tab:blue', 'tab:orange')
 
 
 def plot(run: Run, path: Path, target_ms: float) -> None:
-    """Write a picture of rates, latency and agreement, second by second."""
+    """Write an image of rates, latency and agreement, second by second."""
     figure, (rates, latency, agreement) = plt.subplots(3, 1, figsize=(9, 8), sharex=True)
     start = min(min(seen.published) for seen in run.cameras.values() if seen.published)
     end = max(max(seen.published) for seen in run.cameras.values() if seen.published)

@@ -37,7 +37,7 @@ WARM_UP_S = 2.0
 SETTLED_S = 1.0  # nodes that one node has discovered may not have discovered one another yet
 REPLAY_RATE = 1.0
 VIDEOS = ('.avi', '.mp4', '.mkv')
-# cam1 sees this window of cam0's picture (fractions of its width and height), a little brighter.
+# cam1 sees this window of cam0's image (fractions of its width and height), a little brighter.
 WINDOW = (0.08, 0.08, 0.86, 0.86)
 GAIN = 1.15
 LOG = 'graph.log'  # what every demo leaves in its folder, even one that failed
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         prog='sage demo',
         description='Run the two-camera graph on a video: cam0 plays it, cam1 plays a shifted, '
         'scaled and brighter window of it, in step. Everything but the raw frames is recorded, '
-        'replayed through fresh encoders, and measured; a summary, pictures and the bag are left '
+        'replayed through fresh encoders, and measured; a summary, images and the bag are left '
         'in the output folder.',
     )
     parser.add_argument(
@@ -161,14 +161,14 @@ def demonstrate(video: Path, out: Path, duration_s: float) -> dict:
             for camera in CAMERAS
         },
     }
-    pictures = draw(run, out)
+    images = draw(run, out)
     summary = {
         'footage': {
             'video': video.name,
             'played_at_hz': FPS,
             'size': SIZE,
-            'cam0': 'the whole picture',
-            'cam1': f'the window {WINDOW} of the same picture (x, y, width, height as fractions), '
+            'cam0': 'the whole image',
+            'cam1': f'the window {WINDOW} of the same image (x, y, width, height as fractions), '
             f'scaled to the same size, {GAIN} times as bright, in step with cam0',
         },
         'duration_s': duration_s,
@@ -177,7 +177,7 @@ def demonstrate(video: Path, out: Path, duration_s: float) -> dict:
         'processes': processes,
         'exit_codes': exits,
         'bag': str(out / 'bag'),
-        'pictures': pictures,
+        'images': images,
     }
     (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     return summary
@@ -312,17 +312,17 @@ def replay(out: Path, env: dict) -> Run:
 
 
 def draw(run: Run, out: Path) -> list[str]:
-    """Write the pictures; return their paths."""
+    """Write the images; return their paths."""
     import cv2
     import numpy as np
 
     plot(run, out / 'timeline.png', TARGET_MS)
-    pictures = [str(out / 'timeline.png')]
+    images = [str(out / 'timeline.png')]
     if run.mosaic:
-        picture = cv2.imdecode(np.frombuffer(run.mosaic, np.uint8), cv2.IMREAD_COLOR)
-        cv2.imwrite(str(out / 'mosaic.png'), picture)
-        pictures.insert(0, str(out / 'mosaic.png'))
-    return pictures
+        image = cv2.imdecode(np.frombuffer(run.mosaic, np.uint8), cv2.IMREAD_COLOR)
+        cv2.imwrite(str(out / 'mosaic.png'), image)
+        images.insert(0, str(out / 'mosaic.png'))
+    return images
 
 
 def show(summary: dict, out: Path) -> None:
@@ -340,6 +340,6 @@ def show(summary: dict, out: Path) -> None:
         )
     agreements = summary['agreements']
     console.print(f'agreements: {agreements["high"]} HIGH, {agreements["low"]} LOW')
-    for picture in summary['pictures']:
-        console.print(f'look at {picture}')
+    for image in summary['images']:
+        console.print(f'look at {image}')
     console.print(f'all figures: {out}/summary.json')

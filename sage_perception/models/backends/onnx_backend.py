@@ -15,7 +15,7 @@ from sage_perception.models.compressor import Compressor
 from sage_perception.models.loaded import LoadedModel
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
-MOST = 64  # pictures at once, which bounds the memory that the runtime keeps
+MOST = 64  # images at once, which bounds the memory that the runtime keeps
 
 
 class OnnxModel(LoadedModel):
@@ -46,17 +46,17 @@ class OnnxModel(LoadedModel):
 
 
 class OnnxCodec(OnnxModel, Codec):
-    """A model of pictures on ONNX Runtime."""
+    """A model of images on ONNX Runtime."""
 
     def encode_stats(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and logarithm of the variance, float32 `[B, D]`."""
         x = np.asarray(x)
-        self.require_pictures(x)
+        self.require_images(x)
         mean, log_var = self._run(self._encoder, x)
         return mean, log_var
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return pictures, float32 `[B, C, S, S]` in [0, 1]."""
+        """Return images, float32 `[B, C, S, S]` in [0, 1]."""
         z = np.asarray(z)
         self.require_latents(z)
         return self._run(self._decoder, z)[0]

@@ -31,28 +31,28 @@ class TorchModel(LoadedModel):
 
 
 class TorchCodec(TorchModel, Codec):
-    """A model of pictures on torch: of tensors it makes tensors, on the device of the input."""
+    """A model of images on torch: of tensors it makes tensors, on the device of the input."""
 
     def encode_stats(self, x):
         """Return mean and logarithm of the variance, float32 `[B, D…]`."""
         x = array_or_tensor(x)
-        self.require_pictures(x)
+        self.require_images(x)
         mean, log_var = self._run(self.module.encode, x)
         return mean, log_var
 
     def decode(self, z):
-        """Return pictures, float32 `[B, C, S, S]` in [0, 1]."""
+        """Return images, float32 `[B, C, S, S]` in [0, 1]."""
         z = array_or_tensor(z)
         self.require_latents(z)
         return self._run(lambda z: [self.module.decode(z)], z)[0]
 
     def interpolate(self, a, b, steps):
-        """Return the pictures on the way from latent `a` to `b`: tensors if they are tensors."""
+        """Return the images on the way from latent `a` to `b`: tensors if they are tensors."""
         ends = [torch.as_tensor(latent).numpy(force=True) for latent in (a, b)]
-        pictures = super().interpolate(*ends, steps)
+        images = super().interpolate(*ends, steps)
         if isinstance(a, torch.Tensor):
-            return torch.from_numpy(pictures).to(a.device)
-        return pictures
+            return torch.from_numpy(images).to(a.device)
+        return images
 
     @torch.inference_mode()
     def _run(self, function, given):

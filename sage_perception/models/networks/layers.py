@@ -57,7 +57,7 @@ class InvertedResidual(nn.Module):
 
 
 class Enlarge(nn.Module):
-    """Enlarge a picture `factor` times with a filter that starts as bicubic and is trained.
+    """Enlarge an image `factor` times with a filter that starts as bicubic and is trained.
 
     A convolution gives the `factor`² sub-pixels of each pixel and `pixel_shuffle` lays them out
     (Shi et al., 2016): several times faster than a bicubic resize on one CPU thread.

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""LightweightVAE: a 224×224 picture to a 7×7 map of 256 numbers each, and back.
+"""LightweightVAE: a 224×224 image to a 7×7 map of 256 numbers each, and back.
 
 Both halves have a linear path, which `start_from_crops` sets to the principal components of
 32×32 blocks, and a convolutional path that starts near zero. So training starts at what PCA can
@@ -34,8 +34,8 @@ NEAR_ZERO = 2e-4  # of the first convolutional contribution, beside a linear one
 class LightweightVAEConfig:
     """What defines a LightweightVAE; the decoder's fields do not touch the latent space.
 
-    `img_size` is the side of the pictures in pixels, a multiple of 32. `base_channels` are the
-    encoder's feature maps at 28×28 of a picture of 224; they double when the resolution halves.
+    `img_size` is the side of the images in pixels, a multiple of 32. `base_channels` are the
+    encoder's feature maps at 28×28 of an image of 224; they double when the resolution halves.
     `decoder_channels` are the decoder's, with `decoder_depth` residual blocks.
     """
 
@@ -70,7 +70,7 @@ class LightweightVAEConfig:
 
 
 class Encoder(nn.Module):
-    """Pictures to the mean and logarithm of the variance of their latents."""
+    """Images to the mean and logarithm of the variance of their latents."""
 
     def __init__(self, config: LightweightVAEConfig):
         super().__init__()
@@ -99,7 +99,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to pictures: blocks painted linearly, plus what convolutions make of them."""
+    """Latents to images: blocks painted linearly, plus what convolutions make of them."""
 
     def __init__(self, config: LightweightVAEConfig):
         super().__init__()
@@ -150,7 +150,7 @@ class LightweightVAE(VAE):
         self.decoder = Decoder(self.config)
 
     def blocks(self, x: Tensor) -> Tensor:
-        """Return the blocks `[B·H·W, C·32·32]` of pictures `[B, C, S, S]`."""
+        """Return the blocks `[B·H·W, C·32·32]` of images `[B, C, S, S]`."""
         return pixel_unshuffle(x, BLOCK).movedim(1, 3).flatten(0, 2)
 
     @torch.no_grad()

@@ -28,7 +28,7 @@ from sage_perception.models.networks.layers import (
 )
 from sage_perception.models.networks.vae import VAE
 
-GRID = 16  # side of the small picture that the linear path sees and paints
+GRID = 16  # side of the small image that the linear path sees and paints
 CELLS = 4  # side of the encoder's last feature maps
 BINS = 8  # side of the decoder's first ones
 NEAR_ZERO = 1e-3  # of the first convolutional contribution, beside a linear one of order 1
@@ -38,7 +38,7 @@ NEAR_ZERO = 1e-3  # of the first convolutional contribution, beside a linear one
 class TinyVAEConfig:
     """What defines a TinyVAE; the decoder's fields do not touch the latent space.
 
-    `img_size` is the side of the pictures in pixels: 32, 64, 128, … Widths are channels of the
+    `img_size` is the side of the images in pixels: 32, 64, 128, … Widths are channels of the
     smallest feature maps, depths their residual blocks, and bins the maps next to the latent.
     With `separable` 1 the blocks are depthwise-separable: fewer parameters, slower.
     """
@@ -77,9 +77,9 @@ class TinyVAEConfig:
 
 
 class Thumbnail(nn.Module):
-    """A picture's lightness on 16×16 cells and its color on 8×8, as one vector.
+    """An image's lightness on 16×16 cells and its color on 8×8, as one vector.
 
-    Color is weighed by 2, so that distances are those between 16×16 pictures in red, green and
+    Color is weighed by 2, so that distances are those between 16×16 images in red, green and
     blue whose color is smooth.
     """
 
@@ -98,9 +98,9 @@ class Thumbnail(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pictures to the mean and logarithm of the variance of their latents.
+    """Images to the mean and logarithm of the variance of their latents.
 
-    Takes pictures of any side: what 64 numbers can hold is seen at 32×32, and looking closer
+    Takes images of any side: what 64 numbers can hold is seen at 32×32, and looking closer
     costs time without a gain.
     """
 
@@ -135,7 +135,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to pictures: a linear thumbnail, enlarged, plus what the convolutions add."""
+    """Latents to images: a linear thumbnail, enlarged, plus what the convolutions add."""
 
     def __init__(self, config: TinyVAEConfig):
         super().__init__()

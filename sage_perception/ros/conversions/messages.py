@@ -155,7 +155,7 @@ def probe_set_message(
         entity_id=said.entity_id,
         sequence=said.sequence,
         model=model_message(said.model),
-        probe_set=np.frombuffer(said.pictures, np.uint8),
+        probe_set=np.frombuffer(said.images, np.uint8),
         dim=said.latents.shape[1],
         latents=_floats(said.latents),
         signature=array('B', said.signature),

@@ -3,7 +3,7 @@
 """Scenes made of photographs: pieces of some move over another, and each place is known.
 
 A handful of clips shows few things. Any number of different things in motion, one to a dozen at
-once, can be had from still pictures.
+once, can be had from still images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from sage_perception.core.latent import Roi
-from sage_perception.training.data.crops import Picture, log_uniform, read_rgb
+from sage_perception.training.data.crops import Image, log_uniform, read_rgb
 
 WIDTH, HEIGHT = 640, 480  # pixels
 MAX_MOVING_OBJECTS = 12
@@ -26,7 +26,7 @@ NOISE = 2.0  # standard deviation of the sensor's noise, gray levels
 
 @dataclass(frozen=True, eq=False)
 class Mover:
-    """A piece of a picture, and how it moves: to and fro between the frame's borders."""
+    """A piece of an image, and how it moves: to and fro between the frame's borders."""
 
     label: int
     picture: np.ndarray  # uint8 BGR [S, S, 3]
@@ -43,12 +43,12 @@ class Mover:
 
 
 class Montage:
-    """A scene that `seed` draws from picture files: a background, and one to twelve movers."""
+    """A scene that `seed` draws from image files: a background, and one to twelve movers."""
 
     def __init__(self, files: Sequence[Path], seed: int):
         rng = np.random.default_rng((seed, 17))
         self._noise = rng.normal(0, NOISE, (8, HEIGHT, WIDTH, 1)).astype(np.float32)
-        behind = _picture(files[rng.integers(len(files))])
+        behind = _image(files[rng.integers(len(files))])
         height, width = behind.shape
         wide = min(height * WIDTH // HEIGHT, width)
         high = wide * HEIGHT // WIDTH
@@ -61,7 +61,7 @@ class Montage:
         self.movers = [_mover(files, rng) for _ in range(count)]
 
     def render(self, t: float, index: int) -> tuple[np.ndarray, list[tuple[Roi, int]]]:
-        """Return the picture at `t` seconds, uint8 BGR `[480, 640, 3]`, and what is where."""
+        """Return the image at `t` seconds, uint8 BGR `[480, 640, 3]`, and what is where."""
         image = self._background.astype(np.float32)
         places = []
         for mover in self.movers:
@@ -75,13 +75,13 @@ class Montage:
 
 
 @lru_cache(maxsize=64)
-def _picture(path: Path) -> Picture:
-    return Picture(read_rgb(path))
+def _image(path: Path) -> Image:
+    return Image(read_rgb(path))
 
 
 def _mover(files: Sequence[Path], rng: np.random.Generator) -> Mover:
     label = int(rng.integers(len(files)))
-    picture = _picture(files[label])
+    picture = _image(files[label])
     side = round(log_uniform(rng, 28, 140))
     source = log_uniform(rng, 64, min(picture.shape) - 1)
     height, width = picture.shape

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorded H contexts: what compressors are trained and measured on.
 
-`sage context record` plays clips, and scenes made of pictures, through the chain that runs on a
+`sage context record` plays clips, and scenes made of images, through the chain that runs on a
 robot: motion attention, the encoder with its telemetry and trust, the arbiter's matching, in half
 of the runs memory, `ContextBuilder`. One run is some seconds as one to four cameras might have
-seen them: windows of the picture, now and then mirrored, lit otherwise and late.
+seen them: windows of the image, now and then mirrored, lit otherwise and late.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from sage_perception.training.config import read_config
 from sage_perception.training.contexts.montage import Montage
 from sage_perception.training.data.crops import (
     CLIPS,
-    PICTURES,
+    IMAGES,
     clip_frames,
     find,
     to_model,
@@ -68,8 +68,8 @@ REMEMBERING = 0.5  # share of the runs with a memory, which is empty at first
 OBSERVE_EVERY, RECALL_EVERY = 3, 12  # frames: about the rates of the memory node
 THRESHOLD, MIN_NOVELTY = 0.7, 0.1  # of what is remembered, as there
 RECALL_AFTER_S = 2.5  # sooner than there: a run is short
-MONTAGES = 'pictures'  # how the names of scenes made of pictures begin
-PART = 23  # pictures of which scenes are made; each part of them is a source of its own
+MONTAGES = 'images'  # how the names of scenes made of images begin
+PART = 23  # images of which scenes are made; each part of them is a source of its own
 PIXELS = 640 * 480
 
 Places = list[tuple[Roi, int]]
@@ -91,7 +91,7 @@ class VirtualCamera:
     late: int
 
     def look(self, image: np.ndarray, places: Places) -> tuple[np.ndarray, Places]:
-        """Return its picture of a scene, uint8 BGR `[h, w, 3]`, and what is where in it."""
+        """Return its image of a scene, uint8 BGR `[h, w, 3]`, and what is where in it."""
         height, width = image.shape[:2]
         x, y = int(self.x * width), int(self.y * height)
         wide, high = int(self.side * width), int(self.side * height)
@@ -152,7 +152,7 @@ def clip_scene(path: Path, rng: np.random.Generator) -> Scene:
 
 
 def montage_scene(files: Sequence[Path], rng: np.random.Generator) -> Scene:
-    """Yield some seconds of a scene made of pictures."""
+    """Yield some seconds of a scene made of images."""
     scene = Montage(files, int(rng.integers(2**31)))
     for index in range(int(SECONDS * RATE_HZ)):
         yield scene.render(index / RATE_HZ, index)
@@ -162,7 +162,7 @@ def montage_scene(files: Sequence[Path], rng: np.random.Generator) -> Scene:
 class Target:
     """The most salient thing of a context: who it is, where it will be `FORESIGHT_S` later."""
 
-    label: int  # of the picture that it is a piece of; −1: unknown
+    label: int  # of the image that it is a piece of; −1: unknown
     track: int  # of its camera, all cameras of a run told apart
     later: tuple[float, float]  # half frames from the middle; NaN: it is no longer there
 
@@ -313,7 +313,7 @@ class Contexts:
 
     `values` float32 and `mask` bool `[N, 4096]`; `run` `[N]` numbers the runs, `source` `[N]` is
     the index in `sources` of what was played. Of the most salient thing, `label` `[N]` is the
-    picture that it is a piece of, −1 where that is unknown, `track` `[N]` its track, different
+    image that it is a piece of, −1 where that is unknown, `track` `[N]` its track, different
     for each camera of a run, and `later` `[N, 2]` its place `FORESIGHT_S` later.
     """
 
@@ -387,9 +387,9 @@ class Run:
 
 
 def plan(clips: Sequence[Path], pictures: Sequence[Path], runs: int, montages: int) -> list[Run]:
-    """Return what is played: each clip `runs` times, and `montages` scenes made of pictures.
+    """Return what is played: each clip `runs` times, and `montages` scenes made of images.
 
-    A scene is made of the pictures of one part, so that some parts can be kept apart.
+    A scene is made of the images of one part, so that some parts can be kept apart.
     """
     played = [
         Run(path.name, repeat, partial(clip_scene, path))
@@ -488,7 +488,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted.add_argument('-o', '--output', required=True, type=Path, help='file to write, .npz')
     wanted.add_argument('--runs', type=int, default=8, help='runs of each clip (8)')
     wanted.add_argument(
-        '--montages', type=int, default=0, help='runs of scenes made of the pictures there (0)'
+        '--montages', type=int, default=0, help='runs of scenes made of the images there (0)'
     )
     which = wanted.add_mutually_exclusive_group()
     which.add_argument(
@@ -504,7 +504,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = wanted_by(read_config(config).data, bool(args.held_out)) if config else None
     clips, pictures = files_of(args.places, wanted)
     if args.montages and not pictures:
-        raise ValueError('--montages needs pictures: name a folder that holds some')
+        raise ValueError('--montages needs images: name a folder that holds some')
     played = plan(clips, pictures, args.runs, args.montages)
     codec = encoder(args.model)
     contexts = joined(recorded(played, lambda run: record(run, codec, args.seed), Progress()))
@@ -517,7 +517,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def files_of(
     places: Sequence[Path], wanted: Callable[[Path], bool] | None = None
 ) -> tuple[list[Path], list[Path]]:
-    """Return the clips and the pictures among files and folders, those that are `wanted`."""
+    """Return the clips and the images among files and folders, those that are `wanted`."""
     for place in places:
         if not place.exists():
             raise FileNotFoundError(f'{place} is neither a file nor a folder')
@@ -529,7 +529,7 @@ def files_of(
             found += find(place, suffixes) if place.is_dir() else []
         return list(filter(wanted, found))
 
-    return chosen(CLIPS), chosen(PICTURES)
+    return chosen(CLIPS), chosen(IMAGES)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures out of rosbag2 bags, without ROS: camera images, and crops that attention sent.
+"""Images out of rosbag2 bags, without ROS: camera images, and crops that attention sent.
 
 Nothing of `sage_perception.bags` is used, which needs rclpy and the messages installed: a bag
 mostly tells its own definitions, and training runs where there is no ROS.
@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 FILES = {'.mcap', '.db3'}
 IMAGES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
 CROPS = 'sage_msgs/msg/CropArray'
-DEPTH = ('16UC', '32FC', '64FC', 'mono16')  # encodings, or starts of them, that are no pictures
+DEPTH = ('16UC', '32FC', '64FC', 'mono16')  # encodings, or starts of them, that are no images
 
 
 def find_bags(root: Path) -> list[Path]:
@@ -56,7 +56,7 @@ def topics_of(path: Path) -> tuple[list[str], list[str]]:
         images = [
             topic
             for topic, info in reader.topics.items()
-            if info.msgtype in IMAGES and _holds_pictures(reader, topic)
+            if info.msgtype in IMAGES and _holds_images(reader, topic)
         ]
         crops = [topic for topic, info in reader.topics.items() if info.msgtype == CROPS]
         if crops and CROPS not in reader.typestore.fielddefs:
@@ -75,7 +75,7 @@ def images(path: Path, topic: str) -> Iterator[tuple[np.ndarray, float]]:
         for message, time_ns in _messages(reader, topic):
             stamp = message.header.stamp
             stamp_ns = stamp.sec * 10**9 + stamp.nanosec
-            yield _picture(message, 'bgr8', path), (stamp_ns or time_ns) * 1e-9
+            yield _image(message, 'bgr8', path), (stamp_ns or time_ns) * 1e-9
 
 
 def crops(path: Path, topic: str) -> Iterator[np.ndarray]:
@@ -83,10 +83,10 @@ def crops(path: Path, topic: str) -> Iterator[np.ndarray]:
     with opened(path) as reader:
         for message, _ in _messages(reader, topic):
             for crop in message.crops:
-                yield _picture(crop.image, 'rgb8', path)
+                yield _image(crop.image, 'rgb8', path)
 
 
-def _picture(message: object, encoding: str, path: Path) -> np.ndarray:
+def _image(message: object, encoding: str, path: Path) -> np.ndarray:
     # Here and not above, so that only who trains on bags needs it.
     from rosbags.image import ImageError, message_to_cvimage
 
@@ -102,7 +102,7 @@ def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[object, int]]:
         yield reader.deserialize(data, connection.msgtype), time_ns
 
 
-def _holds_pictures(reader: AnyReader, topic: str) -> bool:
+def _holds_images(reader: AnyReader, topic: str) -> bool:
     for message, _ in _messages(reader, topic):
         if hasattr(message, 'encoding'):
             return not message.encoding.startswith(DEPTH)

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Crops to train and to measure on: from pictures at many scales, and what attention cuts."""
+"""Crops to train and to measure on: from images at many scales, and what attention cuts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from sage_perception.training.config import ConfigError, DataConfig
 from sage_perception.training.data import bags
 from sage_perception.vision.attention import MotionAttention
 
-PICTURES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
+IMAGES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 CLIPS = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
-FETCHED = Path('out/data/pictures')
-MAX_SIDE_PX = 1280  # pixels; larger pictures are reduced to what a camera would deliver
+FETCHED = Path('out/data/images')
+MAX_SIDE_PX = 1280  # pixels; larger images are reduced to what a camera would deliver
 MAX_FRAMES = 150  # kept of a clip
 MAX_CROPS = 3000  # kept of a topic with crops
 FLAT = 8.0  # standard deviation in gray levels below which a crop shows next to nothing
@@ -32,9 +32,9 @@ FLAT = 8.0  # standard deviation in gray levels below which a crop shows next to
 class CropConfig:
     """How crops are cut: `size` of the result and `smallest` side in the source, pixels.
 
-    The side is drawn log-uniformly from `smallest` to the picture's shorter side; with `native`
+    The side is drawn log-uniformly from `smallest` to the image's shorter side; with `native`
     every crop has `size` source pixels a side and is not rescaled, with `whole` it is the
-    picture's center. With `loose` the regions that attention chose in clips are moved and scaled
+    image's center. With `loose` the regions that attention chose in clips are moved and scaled
     a little. They are of any side, unless `smallest` says that nothing is to be enlarged.
     """
 
@@ -48,7 +48,7 @@ class CropConfig:
 def find(root: Path, suffixes: set[str]) -> list[Path]:
     """Return the files under `root` with one of `suffixes`, sorted; an error if none is there."""
     if not root.is_dir():
-        fix = 'tools/fetch_pictures.py fills it' if root == FETCHED else 'make it, or name another'
+        fix = 'tools/fetch_images.py fills it' if root == FETCHED else 'make it, or name another'
         raise FileNotFoundError(f'{root} is no folder: {fix}')
     return sorted(p for p in root.rglob('*') if p.suffix.lower() in suffixes and p.is_file())
 
@@ -65,8 +65,8 @@ def wanted_by(data: DataConfig, held_out: bool) -> Callable[[Path], bool]:
     )
 
 
-class Picture:
-    """One picture, uint8 RGB `[H, W, 3]`, kept at halved sizes too so that cutting is cheap."""
+class Image:
+    """One image, uint8 RGB `[H, W, 3]`, kept at halved sizes too so that cutting is cheap."""
 
     def __init__(self, image: np.ndarray):
         scale = MAX_SIDE_PX / max(image.shape[:2])
@@ -95,16 +95,16 @@ class Picture:
         return cv2.resize(square, (size, size), interpolation=how)
 
 
-Frame = tuple[Picture, list[tuple[int, int, int]]]  # with the regions (x, y, side) in it
+Frame = tuple[Image, list[tuple[int, int, int]]]  # with the regions (x, y, side) in it
 T = TypeVar('T')
 
 
 class Stills:
-    """Crops from anywhere in a set of pictures, every file as often as any other."""
+    """Crops from anywhere in a set of images, every file as often as any other."""
 
     def __init__(self, files: Sequence[Path]):
         self.files = list(files)
-        self.pictures = [Picture(read_rgb(path)) for path in self.files]
+        self.pictures = [Image(read_rgb(path)) for path in self.files]
 
     def __len__(self):
         return len(self.pictures)
@@ -165,10 +165,10 @@ SOURCES = {'stills': Stills, 'motion': Clips}
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Return the picture at `path`, uint8 RGB `[H, W, 3]`; `ValueError` if it is none."""
+    """Return the image at `path`, uint8 RGB `[H, W, 3]`; `ValueError` if it is none."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f'{path} is not a picture that OpenCV reads')
+        raise ValueError(f'{path} is not an image that OpenCV reads')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -198,14 +198,14 @@ def attended(frames: Callable[[], Iterator[tuple[np.ndarray, float]]]) -> list[F
                 yield image, [(crop.roi.x, crop.roi.y, crop.roi.width) for crop in crops]
 
     return [
-        (Picture(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), regions)
+        (Image(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)), regions)
         for image, regions in kept(chosen(), MAX_FRAMES)
     ]
 
 
 def ready(crops: Iterable[np.ndarray]) -> list[Frame]:
-    """Return crops, uint8 RGB `[S, S, 3]`, as pictures that are one region each."""
-    return [(Picture(crop), [(0, 0, crop.shape[0])]) for crop in kept(crops, MAX_CROPS)]
+    """Return crops, uint8 RGB `[S, S, 3]`, as images that are one region each."""
+    return [(Image(crop), [(0, 0, crop.shape[0])]) for crop in kept(crops, MAX_CROPS)]
 
 
 def kept(items: Iterable[T], most: int) -> list[T]:
@@ -304,10 +304,10 @@ class Mixture:
 
 def files(root: Path, wanted: Callable[[Path], bool]) -> dict[str, list[Path]]:
     """Return the files under `root` by kind: `'stills'`, `'motion'`, or both."""
-    found = {'stills': find(root, PICTURES), 'motion': find(root, CLIPS) + bags.find_bags(root)}
+    found = {'stills': find(root, IMAGES), 'motion': find(root, CLIPS) + bags.find_bags(root)}
     kinds = {kind: chosen for kind in found if (chosen := list(filter(wanted, found[kind])))}
     if not kinds:
-        raise ConfigError(f'{root} holds no picture, clip or bag to use')
+        raise ConfigError(f'{root} holds no image, clip or bag to use')
     return kinds
 
 
@@ -333,7 +333,7 @@ def mixture(data: DataConfig, size: int, held_out: bool = False) -> Mixture:
     drawn = {kind: shares[kind] for kind in found if shares[kind]}
     if not drawn:
         place = 'data.held_out fits' if held_out else f'{data.root} holds'
-        only = 'pictures' if 'stills' in found else 'clips'
+        only = 'images' if 'stills' in found else 'clips'
         raise ConfigError(
             f'data.stills_share is {data.stills_share}, but {place} only {only}: '
             'choose a share between 0 and 1'

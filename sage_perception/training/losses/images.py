@@ -14,13 +14,13 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio `[B]`, dB, of pictures in [0, 1]; at most 100 dB."""
+    """Return the peak signal-to-noise ratio `[B]`, dB, of images in [0, 1]; at most 100 dB."""
     error = (a - b).square().mean((1, 2, 3))
     return -10 * error.clamp_min(1e-10).log10()
 
 
 def log_error(a: Tensor, b: Tensor, negligible: float = NEGLIGIBLE_ERROR) -> Tensor:
-    """Return the logarithmic error `[B]`, zero or more, of pictures `[B, C, H, W]` in [0, 1].
+    """Return the logarithmic error `[B]`, zero or more, of images `[B, C, H, W]` in [0, 1].
 
     The mean squared error m of each crop becomes (t + n)·ln(1 + m/n), t the typical error and n
     what is `negligible`: near t it falls as fast as m does. With a small n a decibel of a smooth
@@ -32,10 +32,10 @@ def log_error(a: Tensor, b: Tensor, negligible: float = NEGLIGIBLE_ERROR) -> Ten
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 11) -> Tensor:
-    """Return the structural similarity `[B]` in [−1, 1] of pictures `[B, C, H, W]` in [0, 1].
+    """Return the structural similarity `[B]` in [−1, 1] of images `[B, C, H, W]` in [0, 1].
 
     Wang, Bovik, Sheikh and Simoncelli, 2004: a Gaussian window with σ = 1.5 pixels where it fits
-    into the picture, averaged over places and channels.
+    into the image, averaged over places and channels.
     """
     luminance, contrast = similarity_maps(a, b, window)
     return (luminance * contrast).mean((1, 2, 3))

@@ -1,10 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A perceptual distance: how far apart two pictures are in the features of EfficientNet-Lite0.
+"""A perceptual distance: how far apart two images are in the features of EfficientNet-Lite0.
 
 As in LPIPS (Zhang, Isola, Efros, Shechtman and Wang, 2018), features of several depths are brought
 to unit length at every place and compared there. LPIPS weighs the channels by what people said
-of pairs of pictures; that calibration is not done here, so figures of the two do not compare.
+of pairs of images; that calibration is not done here, so figures of the two do not compare.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def installed() -> bool:
 
 
 class Features(nn.Module):
-    """EfficientNet-Lite0 trained on ImageNet, frozen: pictures to features of five depths."""
+    """EfficientNet-Lite0 trained on ImageNet, frozen: images to features of five depths."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ class Features(nn.Module):
         return super().train(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return five maps `[B, C_i, H/2ⁱ, W/2ⁱ]` of pictures `[B, 3 or 1, H, W]` in [0, 1]."""
+        """Return five maps `[B, C_i, H/2ⁱ, W/2ⁱ]` of images `[B, 3 or 1, H, W]` in [0, 1]."""
         x = (x.expand(-1, 3, -1, -1) - MEAN) / SCALE
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         maps = []
@@ -70,13 +70,13 @@ def features(device: str = 'cpu') -> Features:
 
 
 def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """Return the distance `[B]` of pictures whose features are given, see below."""
+    """Return the distance `[B]` of images whose features are given, see below."""
     cosines = [cosine_similarity(p, q, dim=1).mean((1, 2)) for p, q in zip(a, b, strict=True)]
     return 1 - torch.stack(cosines).mean(0)
 
 
 def perceptual_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Return the distance `[B]` in [0, 2] of pictures `[B, C, H, W]` in [0, 1], C 3 or 1.
+    """Return the distance `[B]` in [0, 2] of images `[B, C, H, W]` in [0, 1], C 3 or 1.
 
     Half the squared distance of the unit-length features, averaged over places, then over the
     five depths: 1 − their mean cosine. Differentiable in both; sides of 32 pixels or more.

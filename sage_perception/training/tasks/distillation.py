@@ -1,9 +1,9 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Distillation: a small network learns from pictures and from what a large one makes of them.
+"""Distillation: a small network learns from images and from what a large one makes of them.
 
 Five terms, as specification 002 (§7.2) lists them: reconstruction, divergence, the teacher's
-latents, the teacher's pictures, and likeness in the features of a network trained on ImageNet.
+latents, the teacher's images, and likeness in the features of a network trained on ImageNet.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Teacher:
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and logarithm of the variance, `[B, T…]`, of pictures `[B, C, S, S]`."""
+        """Return mean and logarithm of the variance, `[B, T…]`, of images `[B, C, S, S]`."""
         return self.network.to(x.device).encode(x)
 
     @torch.no_grad()
     def decode(self, mean: Tensor) -> Tensor:
-        """Return the pictures in [0, 1] of latents `[B, T…]`."""
+        """Return the images in [0, 1] of latents `[B, T…]`."""
         return self.network.decode(mean)
 
 
@@ -127,14 +127,14 @@ class Distiller(Task):
         self.projection = None
         if distillation.latent:
             size, channels = model.config.img_size, model.config.input_channels
-            picture = torch.zeros(1, channels, size, size)
+            image = torch.zeros(1, channels, size, size)
             with torch.no_grad():
-                numbers = [m.get_latents(picture).numel() for m in (model, self.teacher.network)]
+                numbers = [m.get_latents(image).numel() for m in (model, self.teacher.network)]
             self.projection = Projection(*numbers)
 
     @torch.no_grad()
     def fit_projection(self, x: Tensor) -> None:
-        """Start the projection at what fits the latents of pictures `[N, C, S, S]` best."""
+        """Start the projection at what fits the latents of images `[N, C, S, S]` best."""
         parts = [
             (self.model.get_latents(part), *self.teacher.encode(part)) for part in x.split(64)
         ]

@@ -106,10 +106,10 @@ def contexts_of(config: RunConfig, held_out: bool = False, progress: bool = True
     """
     wanted = config.contexts
     codec = encoder(wanted.encoder)
-    clips, pictures = files_of([Path(config.data.root)], wanted_by(config.data, held_out))
+    clips, images = files_of([Path(config.data.root)], wanted_by(config.data, held_out))
     runs = max(wanted.runs, HELD_OUT_RUNS) if held_out else wanted.runs
     montages = wanted.montages // (3 if held_out else 1)
-    names = [path.name for path in pictures]
+    names = [path.name for path in images]
 
     chain = [RECIPE, LAYOUT, codec.id.fingerprint.hex(), _judging(codec), held_out]
 
@@ -125,7 +125,7 @@ def contexts_of(config: RunConfig, held_out: bool = False, progress: bool = True
         return Contexts.read(path)
 
     shown = Progress(1.0 if progress else float('inf'))
-    return joined(recorded(plan(clips, pictures, runs, montages), cached, shown))
+    return joined(recorded(plan(clips, images, runs, montages), cached, shown))
 
 
 def _judging(codec: Codec) -> dict | None:

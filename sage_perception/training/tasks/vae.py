@@ -46,7 +46,7 @@ class Task(lightning.LightningModule):
     def terms(self, x: Tensor, y: Tensor, mean: Tensor, log_var: Tensor) -> dict[str, Tensor]:
         """Return the weighted parts of the loss by name.
 
-        `x` are pictures `[B, C, S, S]`, `y` what the network makes of them, `mean` and `log_var`
+        `x` are images `[B, C, S, S]`, `y` what the network makes of them, `mean` and `log_var`
         `[B, D…]` their latents.
         """
         kl = losses.kl_divergence(mean, log_var).flatten(1).sum(1).mean()
@@ -61,7 +61,7 @@ class Task(lightning.LightningModule):
         return self.global_step / self.config.steps
 
     def error(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return the mean error of pictures `y` where `x` was wanted.
+        """Return the mean error of images `y` where `x` was wanted.
 
         With `squared_first` a run begins with squared errors and ends with logarithmic ones: what
         is negligible falls from 1, each step by the same factor, until `ssim_from` of the run. The

@@ -7,9 +7,9 @@
 >>> z = heard.translate(received)
 
 **Forward trust**: what the receiver's decoder makes of the latents that the sender gave the
-held-back probes. The receiver's own latents gain some decibels over pictures of each probe's mean
+held-back probes. The receiver's own latents gain some decibels over images of each probe's mean
 color; it is the share of them that arrives. **Backward trust**: the mean cosine between the
-sender's and the receiver's latents of the same picture, less the mean of each.
+sender's and the receiver's latents of the same image, less the mean of each.
 `compression_trust` is the smaller one (VAE translation layer, sections 7.3 and 10.3). Both are 1
 for the same model and near 0 for latents of anything else.
 """
@@ -69,7 +69,7 @@ ACTIONS = {
 class Trust:
     """What was measured of latents on the held-back probes.
 
-    `forward` and `backward` are in [0, 1]; `psnr` is that of the decoded pictures, dB, NaN where
+    `forward` and `backward` are in [0, 1]; `psnr` is that of the decoded images, dB, NaN where
     nothing can be decoded.
     """
 
@@ -126,7 +126,7 @@ class Report:
 class CompatibilityResult:
     """What a listener makes of a sender: trust as it is and through the calibration.
 
-    `own_psnr` is what the listener's own latents of the same pictures decode to, dB.
+    `own_psnr` is what the listener's own latents of the same images decode to, dB.
     """
 
     sender: ModelId
@@ -152,7 +152,7 @@ class CompatibilityResult:
 
     @property
     def recovered_db(self) -> float:
-        """Return by how much the calibration improves pictures, dB; NaN without any before."""
+        """Return by how much the calibration improves images, dB; NaN without any before."""
         return self.after.psnr - self.before.psnr
 
     @property
@@ -198,10 +198,10 @@ class Model(Protocol):
     latent_mean: np.ndarray
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """Return latents `[B, *latent_shape]` of pictures `[B, C, S, S]` in [0, 1]."""
+        """Return latents `[B, *latent_shape]` of images `[B, C, S, S]` in [0, 1]."""
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return pictures of latents."""
+        """Return images of latents."""
 
 
 class CompatibilityEstimator:
@@ -238,7 +238,7 @@ class CompatibilityEstimator:
         if theirs.ndim != 2 or len(theirs) != probes.COUNT or not np.isfinite(theirs).all():
             raise ValueError(
                 f'probe latents of {sender} are {list(theirs.shape)}, they must be finite '
-                f'[{probes.COUNT}, D]: one of each picture of probe set {probes.VERSION}'
+                f'[{probes.COUNT}, D]: one of each image of probe set {probes.VERSION}'
             )
         calibration = self._calibration(theirs, sender, force)
         alike = theirs.shape[1] == self.latents.shape[1]
@@ -283,7 +283,7 @@ class CompatibilityEstimator:
 
 
 def psnr(y: np.ndarray, x: np.ndarray) -> float:
-    """Return the mean over pictures `[B, C, H, W]` in [0, 1] of their PSNR, dB, at most 60."""
+    """Return the mean over images `[B, C, H, W]` in [0, 1] of their PSNR, dB, at most 60."""
     error = np.square(np.asarray(y, np.float64) - x).mean((1, 2, 3))
     return float(-10 * np.log10(np.maximum(error, DARKEST)).mean())
 

@@ -1,11 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Maps from one latent space to another, fitted on latents of pictures that both have seen.
+"""Maps from one latent space to another, fitted on latents of images that both have seen.
 
 >>> calibration = calibrate(theirs, ours, their_fingerprint, our_fingerprint)
 >>> z = calibration.apply(received)  # as if our own encoder had said it
 
-Affine ridge regression where there are more pictures than dimensions, else a rotation. A network
+Affine ridge regression where there are more images than dimensions, else a rotation. A network
 on top of it is no better (`bench/trust.py` compares them).
 """
 
@@ -40,15 +40,15 @@ class Calibration:
     method : str
         `'ridge'` or `'procrustes'`.
     residual : np.ndarray
-        Variance of what the map leaves unsaid on pictures held back, float64 `[E]`.
+        Variance of what the map leaves unsaid on images held back, float64 `[E]`.
     probes : int
-        Pictures that it was fitted on.
+        Images that it was fitted on.
     r2 : float
-        Share of the receiver's variance that it explains on pictures held back; at most 1,
+        Share of the receiver's variance that it explains on images held back; at most 1,
         negative if it does worse than the mean.
     p_value : float
         How often as much is explained where the held-back latents are paired with those of other
-        pictures: a permutation test, 0.001 at least.
+        images: a permutation test, 0.001 at least.
 
     """
 

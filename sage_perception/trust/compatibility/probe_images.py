@@ -1,13 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The shared probe set: pictures that every entity has, so that only latents need to travel.
+"""The shared probe set: images that every entity has, so that only latents need to travel.
 
-Two entities that encode the same pictures can compare, and translate between, their latent spaces
-without showing each other a single one of their own. The pictures are rendered, not photographed:
+Two entities that encode the same images can compare, and translate between, their latent spaces
+without showing each other a single one of their own. The images are rendered, not photographed:
 leaves of many materials that cover each other (the dead-leaves model, which has the statistics of
 natural images: Lee, Mumford and Huang, 2001), lit, blurred and noisy as a camera would have them.
 
-Everything is computed in integers, from the byte stream of SHAKE-256: the pictures are the same
+Everything is computed in integers, from the byte stream of SHAKE-256: the images are the same
 to the bit on every machine and with every version of every library, and `SHA256` says so.
 """
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from sage_perception.trust.compatibility.estimator import Model
 
 VERSION = 1
-COUNT = 512  # pictures
+COUNT = 512  # images
 FITTED = 384  # of them, the first, to fit maps on; the others are held back to score them
 SIZE = 64  # side, pixels
-PART = 16  # pictures that are computed with at once, which bounds the memory that it takes
+PART = 16  # images that are computed with at once, which bounds the memory that it takes
 SHA256 = 'dbef4629e07d7687ed2052dcd75cc9c8112767549b34a17b6bf9b1700a350e15'
 
 CANVAS = 2 * SIZE  # side that is rendered at, for smooth edges
@@ -40,13 +40,13 @@ OCTAVES = 6  # of clouds
 COARSEST = 9  # cells of the coarsest octave; each next one has twice as many
 SLOPES = 3  # ways in which the octaves' power falls
 MARGIN = 16  # pixels around a leaf, for bends and its shadow
-DRAWS = 1 << 11  # that a picture may make
+DRAWS = 1 << 11  # that an image may make
 GRAINS = 1 << 18  # that noise is taken from
 
 
 @cache
-def pictures() -> np.ndarray:
-    """Return the probe pictures, uint8 RGB `[COUNT, SIZE, SIZE, 3]`, not writable.
+def images() -> np.ndarray:
+    """Return the probe images, uint8 RGB `[COUNT, SIZE, SIZE, 3]`, not writable.
 
     To paint them takes seconds: that is done once on a machine, and the user's cache folder keeps
     them. Processes that start together wait for the one that paints.
@@ -77,7 +77,7 @@ def cache_folder() -> Path:
 
 
 def paint() -> np.ndarray:
-    """Paint the probe pictures, uint8 RGB `[COUNT, SIZE, SIZE, 3]`."""
+    """Paint the probe images, uint8 RGB `[COUNT, SIZE, SIZE, 3]`."""
     grains = stream('grains', GRAINS)
     clouds = sky(grains)
     painters = (Painter(stream(number, DRAWS), grains, clouds) for number in range(COUNT))
@@ -90,7 +90,7 @@ def to_input(size: int = SIZE, channels: int = 3, part: slice = slice(COUNT)) ->
     Smaller ones are means of squares of pixels, larger ones repeat pixels, gray is BT.601 luma.
     Raises `ValueError` for a size that neither divides `SIZE` nor is a multiple of it.
     """
-    x = pictures()[part].transpose(0, 3, 1, 2)
+    x = images()[part].transpose(0, 3, 1, 2)
     if SIZE % size == 0:
         cell = SIZE // size
         x = x.reshape(-1, 3, size, cell, size, cell).sum((3, 5), np.int64) / (255 * cell**2)
@@ -123,7 +123,7 @@ def stream(label: object, count: int) -> np.ndarray:
 
 
 class Painter:
-    """Paints one picture from a stream of draws.
+    """Paints one image from a stream of draws.
 
     Coordinates are `y` `[h, 1]` and `x` `[1, w]`, pixels of the canvas.
     """
@@ -134,7 +134,7 @@ class Painter:
         self._clouds = clouds
 
     def paint(self) -> np.ndarray:
-        """Return the picture, uint8 `[SIZE, SIZE, 3]`."""
+        """Return the image, uint8 `[SIZE, SIZE, 3]`."""
         y, x = np.ogrid[:CANVAS, :CANVAS]
         y, x = grid(slice(0, CANVAS), slice(0, CANVAS))
         canvas = self.material(y, x)
@@ -234,7 +234,7 @@ class Painter:
             return (u * u <= a * a * unit) & (v * v <= b * b * unit)
         if kind == 4:  # a bar: a branch, a cable, a post
             return v * v * 4 <= b * b * unit
-        return u >= 0  # an edge across the whole picture
+        return u >= 0  # an edge across the whole image
 
     def light(self, canvas: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
         """Let light fall unevenly."""
@@ -244,7 +244,7 @@ class Painter:
         canvas >>= 8
 
     def expose(self, picture: np.ndarray) -> None:
-        """Take the picture `[SIZE, SIZE, 3]` as a camera would: gain, offset and noise."""
+        """Take the image `[SIZE, SIZE, 3]` as a camera would: gain, offset and noise."""
         picture *= self.draw(96, 320) + self.noise(3) // 2048
         picture >>= 8
         picture += self.draw(-24, 40)
@@ -294,7 +294,7 @@ def doubled(field: np.ndarray) -> np.ndarray:
 
 
 def blurred(picture: np.ndarray) -> np.ndarray:
-    """Return a picture `[n, n, 3]` seen through a binomial filter of 3×3, its edges repeated."""
+    """Return an image `[n, n, 3]` seen through a binomial filter of 3×3, its edges repeated."""
     for _ in range(2):
         wide = np.concatenate([picture[:1], picture, picture[-1:]])
         picture = (wide[:-2] + 2 * wide[1:-1] + wide[2:] >> 2).swapaxes(0, 1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What two cameras can see together, where the relation between their pictures is known.
+"""What two cameras can see together, where the relation between their images is known.
 
 A file holds one of two matrices of 3×3 numbers, for pixels (x, y, 1) of the primary camera:
 
@@ -26,7 +26,7 @@ from sage_perception.core.latent import Roi
 
 @dataclass(frozen=True, eq=False)
 class CameraGeometry:
-    """Where what the primary camera sees can be in the picture of another one.
+    """Where what the primary camera sees can be in the image of another one.
 
     `matrix` is float64 `[3, 3]`: a homography if `planar`, else a fundamental matrix.
     """

@@ -22,7 +22,7 @@ class Match:
 def center(latents: np.ndarray, mean: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
     """Return latents `[N, D]` less the mean of their model's latents, `[D]`, times `weights`.
 
-    Without this the cosine of unrelated pictures is near 1: all latents share a large mean. To
+    Without this the cosine of unrelated images is near 1: all latents share a large mean. To
     scale the dimensions to one variance as well makes it worse (docs/trust.md): it lifts the ones
     that say least. `sage_perception.trust.fitted.similarity_weights` are those that tell best what
     is the same thing seen by another camera.

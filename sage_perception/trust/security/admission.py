@@ -40,7 +40,7 @@ FIXES = {
     RejectionReason.UNKNOWN_STEP: 'trust all whom it went through: sage keys trust ENTITY KEY',
     RejectionReason.WRONG_ENTITY: 'another one speaks there: see parameter '
     "'camera_entities' of the arbiter",
-    RejectionReason.OTHER_PROBES: 'its version of sage has other pictures: update one of both',
+    RejectionReason.OTHER_PROBES: 'its version of sage has other images: update one of both',
     RejectionReason.NOT_MEASURED: 'it speaks another model and has not published its probes yet',
     RejectionReason.FLOOD: 'so much was refused there that some is left unread',
     RejectionReason.INCOMPATIBLE: 'no map brings its latents into ours: see trust_report',

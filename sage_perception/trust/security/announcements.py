@@ -20,7 +20,7 @@ from sage_perception.trust.security.rejection import MAX_ABS, RejectionReason
 from sage_perception.trust.security.signing import find_forgery
 from sage_perception.trust.security.trust_store import TrustStore
 
-PICTURES = bytes.fromhex(probes.SHA256)
+IMAGES = bytes.fromhex(probes.SHA256)
 # `sage_msgs/ProbeSet` holds so many numbers.
 MAX_DIMENSIONS = 256
 
@@ -63,16 +63,16 @@ class ModelAnnouncement:
 
 @dataclass(frozen=True, eq=False)
 class ProbeSet:
-    """An entity's latents of the probe pictures, float32 `[probes.COUNT, D]`.
+    """An entity's latents of the probe images, float32 `[probes.COUNT, D]`.
 
-    `pictures` is the SHA-256 of the pictures that they are of.
+    `images` is the SHA-256 of the images that they are of.
     """
 
     entity_id: str
     sequence: int
     model: ModelId
     latents: np.ndarray = field(repr=False)
-    pictures: bytes = PICTURES
+    images: bytes = IMAGES
     signature: bytes = b''
 
     TAG: ClassVar[bytes] = b'sage.Probes'
@@ -85,12 +85,12 @@ class ProbeSet:
             self.sequence,
             self.model,
             (self.latents,),
-            self.pictures,
+            self.images,
         )
 
     def find_fault(self) -> RejectionReason | None:
         """Return what is wrong with it, or None."""
-        if self.pictures != PICTURES:
+        if self.images != IMAGES:
             return RejectionReason.OTHER_PROBES
         latents = self.latents
         if latents.ndim != 2 or len(latents) != probes.COUNT or not latents.size:

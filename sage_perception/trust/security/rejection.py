@@ -36,7 +36,7 @@ class RejectionReason(str, enum.Enum):
     BAD_PROOF = 'bad proof of a step'
     UNKNOWN_STEP = 'step of an unknown entity'
     WRONG_ENTITY = 'not the entity of this topic'
-    OTHER_PROBES = 'other probe pictures'
+    OTHER_PROBES = 'other probe images'
     NOT_MEASURED = 'latents not measured'
     INCOMPATIBLE = 'incompatible latents'
     FLOOD = 'flood'

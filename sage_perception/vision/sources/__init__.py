@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where frames come from: cameras, video files, folders of pictures, a synthetic world.
+"""Where frames come from: cameras, video files, folders of images, a synthetic world.
 
 A source is named by an address, `open_source(address)`:
 
@@ -16,7 +16,7 @@ A source is named by an address, `open_source(address)`:
                                options are the camera's own.
 `file:///data/video.avi`       a video file; also a bare path. Options: fps (instead of the
                                file's), loop=true|false, pace=realtime|fast, lock=wall.
-`images:///data/folder`        the pictures of a folder, img2 before img10; the first one
+`images:///data/folder`        the images of a folder, img2 before img10; the first one
                                sets the size. Options: fps=10, loop, pace, lock.
 `synthetic://`                 seeded moving shapes (`vision/synthetic.py`). Options: seed=0,
                                objects=3, width=640, height=480, fps=30, flicker=0, pace,
@@ -25,7 +25,7 @@ A source is named by an address, `open_source(address)`:
 
 Options follow a question mark: `file:///data/video.avi?fps=30&size=640x480`. All sources take
 
-- `roi=X,Y,WIDTH,HEIGHT`: a window of the source's picture, as of a second, virtual camera;
+- `roi=X,Y,WIDTH,HEIGHT`: a window of the source's image, as of a second, virtual camera;
 - `size=WIDTHxHEIGHT`: scale the window to this size;
 - `gain=1.15`: multiply the gray levels, saturating, as a longer exposure would.
 

@@ -26,11 +26,11 @@ class EndOfStream(Exception):
 
 
 class FrameSource(abc.ABC):
-    """Pictures of one camera, or of something that stands in for one.
+    """Images of one camera, or of something that stands in for one.
 
     `identity` names the device the same way after it was unplugged and came back. `uri` opens the
     very same device again; it may hold a password, so it is not for logs. `width` and `height` are
-    those of the delivered pictures, pixels; `fps` is the nominal rate, NaN where it is unknown.
+    those of the delivered images, pixels; `fps` is the nominal rate, NaN where it is unknown.
 
     One thread reads; `close` may be called from any thread and ends a `read` that waits.
     """
@@ -45,7 +45,7 @@ class FrameSource(abc.ABC):
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next frame once it is captured or due, None if there is none in time.
 
-        Nobody may write into the picture: a still source can return the same one twice. Raises
+        Nobody may write into the image: a still source can return the same one twice. Raises
         EndOfStream and SourceLost.
         """
 

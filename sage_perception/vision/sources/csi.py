@@ -21,11 +21,11 @@ def csi_pipeline(
     wbmode: int = 1,
     mode: int | None = None,
 ) -> str:
-    """Return the GStreamer pipeline of a CSI camera that ends in BGR pictures.
+    """Return the GStreamer pipeline of a CSI camera that ends in BGR images.
 
     `flip` is nvvidconv's flip-method (0 none, 2 half a turn, …), `wbmode` the white balance (0
     off, 1 auto, …), `mode` the sensor mode (None: the one that fits best). The sink keeps the
-    newest picture only.
+    newest image only.
     """
     rate = Fraction(fps).limit_denominator(1001)
     sensor_mode = '' if mode is None else f' sensor-mode={mode}'

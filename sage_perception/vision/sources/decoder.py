@@ -15,7 +15,7 @@ def open_decoder(address: str, **properties: int) -> cv2.VideoCapture:
     """
     if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
         return cv2.VideoCapture(address)
-    # One thread: frame threads delay every picture and take the other nodes' cores.
+    # One thread: frame threads delay every image and take the other nodes' cores.
     parameters = []
     for name, value in {'N_THREADS': 1, **properties}.items():
         if hasattr(cv2, f'CAP_PROP_{name}'):

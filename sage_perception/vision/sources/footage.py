@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded and computed pictures: video files, folders, the synthetic world."""
+"""Recorded and computed images: video files, folders, the synthetic world."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sage_perception.vision.sources.uri import SourceUri
 from sage_perception.vision.synthetic import SyntheticWorld
 
 LOG = logging.getLogger(__name__)
-SEEK_DISTANCE = 300  # pictures; over less, decoding them is as quick and always exact
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+SEEK_DISTANCE = 300  # images; over less, decoding them is as quick and always exact
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
 
 def open_file(uri: SourceUri, clock: SystemClock) -> PacedSource:
     """Open a video file for playing."""
     path = os.path.abspath(uri.path)
     if os.path.isdir(path):
-        raise uri.error(f'{path} is a folder; for its pictures write images://{path}')
+        raise uri.error(f'{path} is a folder; for its images write images://{path}')
     if not os.path.exists(path):
         raise uri.unavailable(f'there is no file {path}')
     if not os.access(path, os.R_OK):
@@ -43,7 +43,7 @@ def open_file(uri: SourceUri, clock: SystemClock) -> PacedSource:
 
 
 def open_images(uri: SourceUri, clock: SystemClock) -> PacedSource:
-    """Open a folder of pictures for playing, in the natural order of their names."""
+    """Open a folder of images for playing, in the natural order of their names."""
     folder = os.path.abspath(uri.path)
     try:
         images = ImageFolder(folder)
@@ -86,7 +86,7 @@ class VideoFile:
         self.height, self.width = self.picture(0).shape[:2]
 
     def picture(self, position: int) -> np.ndarray:
-        """Return the picture at `position`, decoding those between."""
+        """Return the image at `position`, decoding those between."""
         if not os.path.exists(self._path):
             raise SourceLost(f'{self._path} is gone')
         if position < self._position:
@@ -97,19 +97,19 @@ class VideoFile:
             skip = self._position + 1 < position
             ok, picture = (self._capture.grab(), None) if skip else self._capture.read()
             if not ok and self._position < 0:
-                raise SourceLost(f'{self._path} holds no picture')
+                raise SourceLost(f'{self._path} holds no image')
             if not ok:
                 self.length = self._position + 1
                 raise EndOfFootage
             self._position += 1
-            self._picture = picture
-        if self._picture is None:  # skipped over, and then it turned out to be the last one
+            self._image = picture
+        if self._image is None:  # skipped over, and then it turned out to be the last one
             self._rewind()
             return self.picture(position)
-        return self._picture
+        return self._image
 
     def trust_announced_length(self) -> None:
-        """Set `length` before playing if the last announced picture is there, and is the last.
+        """Set `length` before playing if the last announced image is there, and is the last.
 
         What files announce is at times an estimate; then the first run to the end finds out.
         """
@@ -123,7 +123,7 @@ class VideoFile:
         if not self._capture.isOpened():
             raise SourceLost(f'{self._path} cannot be decoded')
         self._position = -1
-        self._picture = None
+        self._image = None
 
     def _seek(self, position: int) -> bool:
         """Jump ahead if the decoder arrives where it was sent to, else stay at the beginning."""
@@ -131,30 +131,30 @@ class VideoFile:
         arrived = round(self._capture.get(cv2.CAP_PROP_POS_FRAMES)) == position
         ok, picture = self._capture.read()
         if arrived and ok:
-            self._position, self._picture = position, picture
+            self._position, self._image = position, picture
         else:
             self._rewind()
         return arrived and ok
 
 
 class ImageFolder:
-    """The pictures of a folder, img2 before img10; the first one sets the size.
+    """The images of a folder, img2 before img10; the first one sets the size.
 
-    For a file that is no picture the next one stands in. Raises OSError when the folder cannot be
-    read, SourceLost when a file cannot, or none is a picture.
+    For a file that is no image the next one stands in. Raises OSError when the folder cannot be
+    read, SourceLost when a file cannot, or none is an image.
     """
 
     def __init__(self, folder: str):
-        names = (name for name in os.listdir(folder) if name.lower().endswith(PICTURE_SUFFIXES))
+        names = (name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES))
         self._paths = [os.path.join(folder, name) for name in sorted(names, key=_natural)]
         if not self._paths:
-            raise SourceLost(f'{folder} holds no pictures ({" ".join(PICTURE_SUFFIXES)})')
+            raise SourceLost(f'{folder} holds no images ({" ".join(IMAGE_SUFFIXES)})')
         self.length = len(self._paths)
         self._broken: set[str] = set()
         self.height, self.width = self.picture(0).shape[:2]
 
     def picture(self, position: int) -> np.ndarray:
-        """Return the picture at `position`."""
+        """Return the image at `position`."""
         if position >= self.length:
             raise EndOfFootage
         for path in self._paths[position:] + self._paths[:position]:
@@ -167,8 +167,8 @@ class ImageFolder:
                 return picture
             if path not in self._broken:
                 self._broken.add(path)
-                LOG.warning('%s cannot be decoded as a picture: the next one stands in', path)
-        raise SourceLost(f'{path} cannot be decoded as a picture, nor can any other beside it')
+                LOG.warning('%s cannot be decoded as an image: the next one stands in', path)
+        raise SourceLost(f'{path} cannot be decoded as an image, nor can any other beside it')
 
 
 def _natural(name: str) -> list:

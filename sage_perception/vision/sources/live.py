@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A camera that delivers at its own rate: the newest picture is kept, older ones are dropped."""
+"""A camera that delivers at its own rate: the newest image is kept, older ones are dropped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sage_perception.vision.sources.base import EndOfStream, FrameSource, Source
 from sage_perception.vision.sources.uri import SourceUri
 from sage_perception.vision.sources.view import View
 
-STALL_S = 5.0  # without a picture for so long, the camera counts as lost
+STALL_S = 5.0  # without an image for so long, the camera counts as lost
 CLOSE_S = 0.2  # that `close` waits for the driver to return from its current call
 
 Stamp = Callable[[cv2.VideoCapture], int]
@@ -32,7 +32,7 @@ class LiveSource(FrameSource):
 
     `stamp` is called after each successful grab and returns when it was captured. The capture is
     released by that thread, which a driver may hold up. Raises SourceUnavailable with `silent`
-    when no first picture comes.
+    when no first image comes.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LiveSource(FrameSource):
         self._changed = threading.Condition()
         self._newest: tuple[np.ndarray, int, int] | None = None
         self._arrived_s = time.monotonic()
-        self._ended = False  # no further picture will come
+        self._ended = False  # no further image will come
         self._closed = False
         self.fps = capture.get(cv2.CAP_PROP_FPS) or float('nan')
         self._thread = threading.Thread(target=self._grab, name=f'grab {identity}', daemon=True)
@@ -70,7 +70,7 @@ class LiveSource(FrameSource):
         self.width, self.height = self._view.width, self._view.height
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the newest picture not yet returned; skipped ones leave a gap in the index."""
+        """Return the newest image not yet returned; skipped ones leave a gap in the index."""
         with self._changed:
             self._changed.wait_for(lambda: self._newest or self._ended or self._closed, timeout_s)
             if self._closed:
@@ -79,12 +79,12 @@ class LiveSource(FrameSource):
             silent_s = time.monotonic() - self._arrived_s
         if newest is None:
             if self._ended:
-                raise SourceLost(f'{self.identity} stopped delivering pictures')
+                raise SourceLost(f'{self.identity} stopped delivering images')
             if silent_s > STALL_S:
-                raise SourceLost(f'{self.identity} delivered no picture for {silent_s:.0f} s')
+                raise SourceLost(f'{self.identity} delivered no image for {silent_s:.0f} s')
             return None
-        picture, captured_ns, index = newest
-        return Frame(self._view.apply(picture), captured_ns, index)
+        image, captured_ns, index = newest
+        return Frame(self._view.apply(image), captured_ns, index)
 
     def close(self) -> None:
         """Ask the thread to release the camera, and wait a little for it."""
@@ -107,11 +107,11 @@ class LiveSource(FrameSource):
         index = 0
         while not self._closed and self._capture.grab():
             captured_ns = self._stamp(self._capture)
-            ok, picture = self._capture.retrieve()
+            ok, image = self._capture.retrieve()
             if not ok:
-                continue  # a damaged picture on the wire; the next one comes
+                continue  # a damaged image on the wire; the next one comes
             with self._changed:
-                self._newest = (picture, captured_ns, index)
+                self._newest = (image, captured_ns, index)
                 self._arrived_s = time.monotonic()
                 self._changed.notify_all()
             index += 1

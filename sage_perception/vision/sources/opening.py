@@ -22,7 +22,7 @@ def open_source(uri: str, *, clock: SystemClock | None = None) -> FrameSource:
     """Open what an address names (`sage_perception.vision.sources` lists them).
 
     `clock` paces footage; cameras keep their own time. Sets OpenCV to one thread in this process:
-    at these picture sizes a pool costs the other nodes more than it gains this one.
+    at these image sizes a pool costs the other nodes more than it gains this one.
 
     Raises SourceError for an address that cannot work as it is, and its subclass
     SourceUnavailable for a device or file that is not there or not free now.

@@ -36,13 +36,13 @@ class SystemClock:
 
 
 class EndOfFootage(Exception):
-    """The position lies behind the last picture; the footage's `length` is known from now on."""
+    """The position lies behind the last image; the footage's `length` is known from now on."""
 
 
 class Footage(Protocol):
-    """Pictures by position, best asked for in rising order.
+    """Images by position, best asked for in rising order.
 
-    `length` is the number of pictures, None while it is unknown or if there is no end.
+    `length` is the number of images, None while it is unknown or if there is no end.
     """
 
     width: int
@@ -130,7 +130,7 @@ class PacedSource(FrameSource):
         tick = self._timeline.next_tick(self._tick)
         if self._ready is None or self._ready[0] != tick:
             # Decoded while waiting, as a camera exposes and transfers before it has a frame.
-            self._ready = (tick, self._view.apply(self._picture(footage, tick)))
+            self._ready = (tick, self._view.apply(self._image(footage, tick)))
         due_ns = self._timeline.due_ns(tick)
         wait_s = (due_ns - self._clock.monotonic_ns()) / NS
         if self._clock.wait(self._closed, min(max(wait_s, 0), timeout_s)):
@@ -147,7 +147,7 @@ class PacedSource(FrameSource):
         self._closed.set()
         self._footage = None
 
-    def _picture(self, footage: Footage, tick: int) -> np.ndarray:
+    def _image(self, footage: Footage, tick: int) -> np.ndarray:
         while True:
             try:
                 return footage.picture(self._position(footage, tick))

@@ -34,4 +34,4 @@ def open_rtsp(uri: SourceUri) -> LiveSource:
             'the camera does not answer; check address, port, user and password, '
             f'and that it speaks RTSP over {transport}'
         )
-    return LiveSource(uri, capture, without_secrets(uri.path), 'the camera sends no picture')
+    return LiveSource(uri, capture, without_secrets(uri.path), 'the camera sends no image')

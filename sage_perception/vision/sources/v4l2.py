@@ -48,7 +48,7 @@ def open_v4l2(uri: SourceUri) -> LiveSource:
         uri,
         capture,
         identity=f'v4l2://{path}',
-        silent=f'camera {path} opens but delivers no picture: it {explain(errno.EBUSY)}; '
+        silent=f'camera {path} opens but delivers no image: it {explain(errno.EBUSY)}; '
         f'or {explain(errno.ENOSPC)}',
         reopen=uri.at(path),
         stamp=lambda opened: capture_stamp(opened.get(cv2.CAP_PROP_POS_MSEC), time.monotonic_ns()),
@@ -56,7 +56,7 @@ def open_v4l2(uri: SourceUri) -> LiveSource:
 
 
 def capture_stamp(driver_ms: float, now_ns: int) -> int:
-    """Return when the picture was captured, monotonic ns.
+    """Return when the image was captured, monotonic ns.
 
     The kernel stamps buffers on CLOCK_MONOTONIC, which OpenCV hands on as milliseconds; a value
     that is not just past (a driver on another clock, a backend without stamps) gives `now_ns`.

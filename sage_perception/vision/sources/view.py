@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all sources do with a picture before they hand it on: window, size, exposure."""
+"""What all sources do with an image before they hand it on: window, size, exposure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sage_perception.vision.sources.uri import SourceUri
 
 
 class View:
-    """A virtual camera that looks at another one's pictures.
+    """A virtual camera that looks at another one's images.
 
-    Built for pictures of `width` by `height`; raises SourceError when the window leaves them.
+    Built for images of `width` by `height`; raises SourceError when the window leaves them.
     """
 
     def __init__(self, uri: SourceUri, width: int, height: int):
@@ -23,7 +23,7 @@ class View:
         if roi.x + roi.width > width or roi.y + roi.height > height:
             raise uri.error(
                 f'roi={roi.x},{roi.y},{roi.width},{roi.height} is not allowed; '
-                f'it must lie inside the picture of {width}x{height}'
+                f'it must lie inside the image of {width}x{height}'
             )
         self._window = np.s_[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
         self.width, self.height = uri.options.get('size', (roi.width, roi.height))
@@ -33,9 +33,9 @@ class View:
         self._interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
     def apply(self, picture: np.ndarray) -> np.ndarray:
-        """Return uint8 [height, width, 3], contiguous; `picture` itself if there is nothing to do.
+        """Return uint8 [height, width, 3], contiguous; `image` itself if there is nothing to do.
 
-        Pictures of another size than announced (folders have them) are scaled to it first.
+        Images of another size than announced (folders have them) are scaled to it first.
         """
         if picture.ndim == 2:
             picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)

