@@ -1,18 +1,18 @@
 # Two commands do everything from a fresh clone: `make demo` and `make test`.
 #
-#   ROS_DISTRO=jazzy make test    the same on the wheels of another distribution
-#   PYTHON=python3.12 make test   another Python (3.10 to 3.12)
+#   ROS_DISTRO=kilted make test   use the wheels of another distribution (default: jazzy)
+#   PYTHON=python3.12 make test   use another Python (3.10 to 3.12)
 #
-# Where an installed ROS is sourced (/opt/ros/...), that ROS is used instead of the wheels.
+# If an installed ROS is sourced (/opt/ros/...), it is used instead of the wheels.
 
 SHELL := /bin/bash
 PYTHON ?= python3
-ROS_DISTRO ?= kilted
+ROS_DISTRO ?= jazzy
 INSTALLED_ROS := $(findstring /opt/ros/,$(AMENT_PREFIX_PATH))
-VENV := $(CURDIR)/.venv$(if $(filter-out kilted,$(ROS_DISTRO)),-$(ROS_DISTRO))
+VENV := $(CURDIR)/.venv$(if $(filter-out jazzy,$(ROS_DISTRO)),-$(ROS_DISTRO))
 RUN := $(VENV)/bin/python
 
-# The environment is an ament prefix of its own.
+# The environment is also an ament prefix.
 export AMENT_PREFIX_PATH := $(VENV)$(if $(INSTALLED_ROS),:$(AMENT_PREFIX_PATH))
 export PATH := $(VENV)/bin:$(PATH)
 ifneq ($(INSTALLED_ROS),)
@@ -24,7 +24,7 @@ endif
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
-build:  ## Make or refresh the environment (.venv), build sage_msgs, install sage_perception
+build:  ## Create or update the environment (.venv), build sage_msgs, install sage_perception
 	@AMENT_PREFIX_PATH='$(subst $(VENV),,$(subst $(VENV):,,$(AMENT_PREFIX_PATH)))' \
 	  $(PYTHON) tools/bootstrap.py --venv $(VENV) --distro $(ROS_DISTRO) \
 	  $(if $(INSTALLED_ROS),--installed-ros)
@@ -33,25 +33,25 @@ demo: build  ## Run the two-camera graph on real video, record, replay; results 
 	@$(RUN) tools/fetch_footage.py --dest out/data/footage
 	@$(RUN) -m sage_perception.cli.demo --footage out/data/footage --out out/demo
 
-test: build  ## Run every test
+test: build  ## Run all tests
 	@ROS_PYTHON_CHECK_FIELDS=1 $(RUN) -m pytest $(PYTEST)
 
-lint: build  ## Check style
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+lint: build  ## Check style and types
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
-format: build  ## Mend style
+format: build  ## Fix style
 	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
 
-docs: build  ## Remake the generated tables in README.md
+docs: build  ## Regenerate docs/reference.md
 	@$(RUN) tools/make_docs.py
 
-# What measures the models that ship; the others in bench/ measure what has to be trained first, or
-# are parts of trust.py.
+# Benchmarks of the shipped models. The others in bench/ need a model trained first, or are run by
+# trust.py.
 BENCHES := attention compressor flood irp latents lightweight memory precision tinyvae trust wire
 
-bench: build  ## Measure; results in out/bench
+bench: build  ## Run the benchmarks; results in out/bench
 	@$(RUN) tools/fetch_images.py && $(RUN) tools/fetch_footage.py --dest out/data/footage
 	@for name in $(BENCHES); do echo "-- $$name" && $(RUN) bench/$$name.py || exit 1; done
 
-clean:  ## Remove everything that was made
+clean:  ## Remove everything that was built
 	rm -rf .venv .venv-* build install log out *.egg-info

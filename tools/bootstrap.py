@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WHEEL_DISTROS = ('kilted', 'jazzy')
+WHEEL_DISTROS = ('jazzy', 'kilted')
 PYTHONS = ((3, 10), (3, 12))
 
 
@@ -167,7 +167,7 @@ def main() -> None:
     """Bring the environment up to date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--venv', type=Path, required=True, help='folder of the environment')
-    parser.add_argument('--distro', default='kilted', help='ROS 2 distribution (default: kilted)')
+    parser.add_argument('--distro', default='jazzy', help='ROS 2 distribution (default: %(default)s)')
     parser.add_argument('--installed-ros', action='store_true', help='use the ROS that is sourced')
     args = parser.parse_args()
 
