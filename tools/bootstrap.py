@@ -167,7 +167,7 @@ def main() -> None:
     """Bring the environment up to date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--venv', type=Path, required=True, help='folder of the environment')
-    parser.add_argument('--distro', default='jazzy', help='ROS 2 distribution (default: %(default)s)')
+    parser.add_argument('--distro', default='jazzy', help='ROS 2 distribution (%(default)s)')
     parser.add_argument('--installed-ros', action='store_true', help='use the ROS that is sourced')
     args = parser.parse_args()
 
