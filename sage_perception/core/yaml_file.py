@@ -1,0 +1,100 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read YAML from untrusted sources with bounded time and memory.
+
+PyYAML's safe loader constructs no arbitrary objects, but a small document can still expand to
+gigabytes through aliases, exhaust the stack through nesting, or raise built-in exceptions from
+malformed tagged scalars. This module rejects all of these with one `ValueError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+"""Nested sequences and mappings that a document may have."""
+
+
+class _Loader(yaml.SafeLoader):
+    """The pure Python safe loader without aliases and with a limit on nesting."""
+
+    def __init__(self, stream: bytes | str):
+        super().__init__(stream)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose one node; raise `yaml.MarkedYAMLError` for an alias or too deep nesting."""
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem=f'alias *{event.anchor} is not allowed: repeat the value',
+                problem_mark=event.start_mark,
+            )
+        if self._depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(
+                problem=f'more than {MAX_DEPTH} nested levels', problem_mark=event.start_mark
+            )
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+def read_yaml(path: Path) -> object:
+    """Return the content of a YAML file; None if it is empty.
+
+    Raises
+    ------
+    ValueError
+        If the file is larger than `MAX_BYTES`, is not valid YAML, uses an alias, or nests deeper
+        than `MAX_DEPTH`. The message is one line that starts with the path.
+    OSError
+        If the file cannot be read.
+
+    """
+    with path.open('rb') as file:
+        data = file.read(MAX_BYTES + 1)
+    return parse_yaml(data, str(path))
+
+
+def parse_yaml(data: bytes | str, source: str) -> object:
+    """Return the content of a YAML document; None if it is empty.
+
+    `source` names the document in error messages. Raises `ValueError` as `read_yaml` does.
+    """
+    if len(data) > MAX_BYTES:
+        raise ValueError(f'{source}: larger than {MAX_BYTES // 1024} KiB')
+    try:
+        loader = _Loader(data)  # decodes the bytes and may already raise
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f', line {mark.line + 1}' if mark else ''
+        raise ValueError(f'{source}{line}: {_one_line(error.problem)}') from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f'{source}: {_one_line(error)}') from None
+    # The constructors of explicitly tagged scalars, such as `!!timestamp x`, do not check them.
+    except (AttributeError, LookupError, TypeError, ArithmeticError):
+        raise ValueError(f'{source}: a tagged value does not match its tag') from None
+
+
+def read_mapping(path: Path) -> dict[Hashable, Any]:
+    """Return the mapping that a YAML file holds; raise as `read_yaml` does, and if it is none."""
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        kind = 'is empty' if content is None else f'holds a {type(content).__name__}'
+        raise ValueError(f'{path}: the file {kind}, expected a mapping')
+    return content
+
+
+def _one_line(text: object) -> str:
+    return ' '.join(str(text).split())
