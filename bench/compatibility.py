@@ -29,6 +29,7 @@ from torch.nn.functional import mse_loss
 
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.latent import ModelId
+from sage_perception.core.metrics import batch_psnr
 from sage_perception.models import load, pca
 from sage_perception.models.artifact import ENCODER
 from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
@@ -49,12 +50,16 @@ from sage_perception.trust.compatibility.estimator import (
     CompatibilityEstimator,
     mean_cosine,
     probe_latents,
-    psnr,
 )
 from sage_perception.trust.compatibility.latent_map import affine, centered, procrustes, ridge
 
 FIT, HELD = slice(0, probes.FITTED), slice(probes.FITTED, None)
 Coder = Callable[[np.ndarray], np.ndarray]
+
+
+def mean_psnr(y: np.ndarray, x: np.ndarray) -> float:
+    """Return the mean PSNR of images `[B, C, H, W]`, dB."""
+    return float(batch_psnr(y, x).mean())
 
 
 @dataclass(frozen=True)
@@ -303,7 +308,7 @@ def compare_maps(
     }
     if sender.dim == receiver.dim:
         through['identity'] = z
-    return {name: psnr(receiver.decode(np.float32(z)), x) for name, z in through.items()}
+    return {name: mean_psnr(receiver.decode(np.float32(z)), x) for name, z in through.items()}
 
 
 def judge(
@@ -314,8 +319,8 @@ def judge(
     heard = listener.hear(sent, sender.id)
     z = sender.encode(x)
     through = heard.calibration.apply(z) if heard.calibrated else z
-    got = psnr(receiver.decode(through), x) if through.shape[1] == receiver.dim else np.nan
-    plain = psnr(x.mean((2, 3), keepdims=True), x)
+    got = mean_psnr(receiver.decode(through), x) if through.shape[1] == receiver.dim else np.nan
+    plain = mean_psnr(x.mean((2, 3), keepdims=True), x)
     return {
         'receiver': receiver.name,
         'sender': sender.name,
@@ -382,7 +387,7 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
     voices = natives + variants(folder, base, Packer.of(codec))
     voices += [pca_voice(f'PCA {d} of stills A', crops['stills A'][:1500], d) for d in (16, 32)]
 
-    native = {voice.name: psnr(voice.decode(voice.encode(x)), x) for voice in natives}
+    native = {voice.name: mean_psnr(voice.decode(voice.encode(x)), x) for voice in natives}
     sent = {voice.name: probe_latents(voice) for voice in voices}
     listeners = {voice.name: CompatibilityEstimator(voice) for voice in natives}
     all_ears = {'shipped', 'PCA of motion'}
@@ -393,7 +398,7 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
         listener = listeners[receiver.name]
         pair = judge(sender, listener, x, native[receiver.name], sent[sender.name])
         if sender.name in native and sender is not receiver:
-            plain = psnr(x.mean((2, 3), keepdims=True), x)
+            plain = mean_psnr(x.mean((2, 3), keepdims=True), x)
             weaker = min(native[sender.name], native[receiver.name])
             got = native[receiver.name] - pair['gap_db']
             pair['recovery'] = (got - plain) / (weaker - plain)
@@ -411,7 +416,7 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
             f'{pair["gap_db"]:6.2f} dB',
             file=sys.stderr,
         )
-    plain = psnr(x.mean((2, 3), keepdims=True), x)
+    plain = mean_psnr(x.mean((2, 3), keepdims=True), x)
     return {**summary(pairs, maps, native, plain), 'table': pairs}
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sage_perception.core.metrics import kl_per_dim
 from sage_perception.models import Codec
 from sage_perception.pipeline.error_sampler import ErrorSampler
 from sage_perception.training.data.crops import CLIPS, clip_frames, to_model
 from sage_perception.trust.fitted import telemetry_trust_of
-from sage_perception.trust.quality import kl_per_dim
 from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.camera_health import TRUST, CameraHealth, Fault
 from sage_perception.vision.synthetic import SyntheticWorld

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from sage_perception.core.latent import Telemetry
+from sage_perception.core.metrics import kl_per_dim
 from sage_perception.irp.plugin import IRPPlugin
 from sage_perception.models import artifact as artifact
 from sage_perception.models import load_crop_codec
 from sage_perception.models.registry import resolve
-from sage_perception.trust.quality import kl_per_dim, telemetry_trust
+from sage_perception.trust.quality import telemetry_trust
 
 RATE = 0.3  # of a Newton step, at first
 MOMENTUM = 0.5

@@ -19,6 +19,7 @@ from sage_perception.context import context
 from sage_perception.context.context import ContextBuilder, ContextError, LatentSpace, Match
 from sage_perception.core.latent import Latent, LatentKind, Telemetry
 from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust, step_from
+from sage_perception.core.metrics import kl_per_dim
 from sage_perception.memory import Snarc
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.messages import latent_message, stamp_ns
@@ -28,7 +29,6 @@ from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.relayed import Frame, RelayedVerifier
-from sage_perception.trust.quality import kl_per_dim
 from sage_perception.trust.security.rejection import MAX_CHAIN
 
 

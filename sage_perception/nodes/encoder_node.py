@@ -21,6 +21,7 @@ from sage_perception import models
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.metrics import kl_per_dim
 from sage_perception.irp.delta import to_delta
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.error_sampler import ErrorSampler
@@ -45,7 +46,6 @@ from sage_perception.ros.images import to_message, to_mono, to_rgb
 from sage_perception.ros.parameters import Parameter
 from sage_perception.trust.compatibility import probe_images as probes
 from sage_perception.trust.fitted import telemetry_trust_of
-from sage_perception.trust.quality import kl_per_dim
 from sage_perception.trust.security import announcements as statements
 from sage_perception.vision.camera_health import TRUST
 from sage_perception.vision.crops import to_pixels

@@ -19,14 +19,6 @@ NEGLIGIBLE = 1e-5  # mean squared error, and variance, below which less makes no
 UNUSUAL = 2.0  # times the largest distance of the fitted latents at which no trust is left
 
 
-def kl_per_dim(mean: np.ndarray, log_var: np.ndarray) -> np.ndarray:
-    """Return the divergence from the unit Gaussian of codes `[…, D]`, nats a dimension, `[…]`.
-
-    Kingma and Welling, 2013, appendix B.
-    """
-    return (np.square(mean) + np.exp(log_var) - 1 - log_var).mean(-1) / 2
-
-
 def telemetry_trust(reconstruction_error: float, kl_per_dim: float) -> float:
     """Return the specification's trust in one latent, in [0, 1].
 

@@ -16,13 +16,13 @@ from thumbnails import Thumbnails
 
 from sage_perception.cli import align as commands
 from sage_perception.core.latent import ModelId
+from sage_perception.core.metrics import batch_psnr
 from sage_perception.trust.compatibility import probe_images as probes
 from sage_perception.trust.compatibility.estimator import (
     CompatibilityEstimator,
     Level,
     Report,
     probe_latents,
-    psnr,
 )
 from sage_perception.trust.compatibility.latent_map import procrustes, r_squared
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -131,7 +131,7 @@ def test_trust_orders_senders_by_what_their_images_look_like_elsewhere(listener,
         z = z + np.sin(z @ spoil)
         through = heard.calibration.apply(z) if heard.calibrated else z
         trusts.append(heard.trust.compression_trust)
-        quality.append(psnr(model.decode(through), crops))
+        quality.append(batch_psnr(model.decode(through), crops).mean())
     assert trusts == sorted(trusts, reverse=True)
     assert quality == sorted(quality, reverse=True)
     assert trusts[0] - trusts[-1] > 0.1

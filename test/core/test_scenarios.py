@@ -12,11 +12,12 @@ import pytest
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.metrics import batch_psnr
 from sage_perception.models import load
 from sage_perception.trust import Arbiter
 from sage_perception.trust.arbiter import Frame
 from sage_perception.trust.compatibility import probe_images as probes
-from sage_perception.trust.compatibility.estimator import Level, psnr
+from sage_perception.trust.compatibility.estimator import Level
 from sage_perception.trust.compatibility.probe_images import probe_latents
 from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
 from sage_perception.trust.security.rejection import RejectionReason
@@ -126,6 +127,7 @@ def test_4_different_training(ours, views):
     assert heard.trust.level >= Level.MEDIUM
     translated = [arbiter.hear('cam1', lct) for lct in spoken(theirs, 'cam1', views[0])]
     means = np.stack([lct.latent.mean for lct in translated])
-    arrived, own = psnr(ours.decode(means), views[0]), psnr(ours.reconstruct(views[0]), views[0])
+    arrived = batch_psnr(ours.decode(means), views[0]).mean()
+    own = batch_psnr(ours.reconstruct(views[0]), views[0]).mean()
     assert arrived > own - 1.0, 'within a decibel, on images that are no probes'
     assert len(probe_latents(theirs)) == probes.COUNT <= 512

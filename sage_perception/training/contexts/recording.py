@@ -35,6 +35,7 @@ from sage_perception.context.context import (
 )
 from sage_perception.core.latent import Latent, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust
+from sage_perception.core.metrics import kl_per_dim
 from sage_perception.core.progress import Progress
 from sage_perception.memory import EpisodicMemory, Space, open_store
 from sage_perception.models import Codec, ModelError, load_codec
@@ -51,7 +52,6 @@ from sage_perception.training.data.crops import (
 )
 from sage_perception.trust.fitted import similarity_weights, telemetry_trust_of
 from sage_perception.trust.fusion.matching import center, match
-from sage_perception.trust.quality import kl_per_dim
 from sage_perception.vision.attention import MotionAttention
 
 RECIPE = 2

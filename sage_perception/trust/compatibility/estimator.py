@@ -27,11 +27,10 @@ from typing import Protocol
 import numpy as np
 
 from sage_perception.core.latent import ModelId
+from sage_perception.core.metrics import batch_psnr
 from sage_perception.trust.compatibility import probe_images as probes
 from sage_perception.trust.compatibility.latent_map import Calibration, calibrate, place, recall
 from sage_perception.trust.compatibility.probe_images import probe_latents
-
-DARKEST = 1e-6  # mean squared error below which no difference is seen: 60 dB
 
 
 class Level(enum.IntEnum):
@@ -267,7 +266,7 @@ class CompatibilityEstimator:
         total = 0.0
         for part in probes.parts(probes.FITTED):
             x = probes.to_input(self.model.input_size, self.model.input_channels, part)
-            total += psnr(shown(x, part), x) * len(x)
+            total += batch_psnr(shown(x, part), x).sum()
         return total / (probes.COUNT - probes.FITTED)
 
     def _calibration(self, theirs: np.ndarray, sender: ModelId, force: bool) -> Calibration:
@@ -280,12 +279,6 @@ class CompatibilityEstimator:
         if self.cache is not None and fresh.significant:
             fresh.save(place(self.cache, *pair))
         return fresh
-
-
-def psnr(y: np.ndarray, x: np.ndarray) -> float:
-    """Return the mean over images `[B, C, H, W]` in [0, 1] of their PSNR, dB, at most 60."""
-    error = np.square(np.asarray(y, np.float64) - x).mean((1, 2, 3))
-    return float(-10 * np.log10(np.maximum(error, DARKEST)).mean())
 
 
 def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
