@@ -31,10 +31,10 @@ from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
     Parser,
-    expression,
     in_one_line,
     positive,
-    told_to_end,
+    regex,
+    stop_requested,
 )
 from sage_perception.core.progress import Progress
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     path = options.output or Path(time.strftime('bag_%Y_%m_%d-%H_%M_%S'))
     os.environ.update(dds_environment(os.environ))
     bag = BagWriter(path, options.compression)
-    with told_to_end() as told:
+    with stop_requested() as told:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         try:
             return _record(bag, options, told)
@@ -75,8 +75,8 @@ def _parser() -> Parser:
     add = parser.add_argument
     add('topics', metavar='TOPIC', nargs='*', help='topics to record, also such as appear later')
     add('-a', '--all', action='store_true', help='record every topic that is not hidden')
-    add('-e', '--regex', metavar='R', type=expression, help='record the topics that R is found in')
-    add('-x', '--exclude', metavar='R', type=expression, help='but none that this R is found in')
+    add('-e', '--regex', metavar='R', type=regex, help='record the topics that R is found in')
+    add('-x', '--exclude', metavar='R', type=regex, help='but none that this R is found in')
     add('-o', '--output', metavar='DIR', type=Path, help='the bag (default: bag_DATE-TIME)')
     add('-d', '--duration', metavar='S', type=positive, help='end after so many seconds')
     add(

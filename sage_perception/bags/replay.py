@@ -36,11 +36,11 @@ from sage_perception.bags.storage import Bag, BagError, BagTopic, open_bag
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import (
     Parser,
-    expression,
     in_one_line,
-    not_negative,
+    non_negative,
     positive,
-    told_to_end,
+    regex,
+    stop_requested,
 )
 from sage_perception.core.progress import Progress
 
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run `sage replay`; return 0 at the end or when told to end, 2: bad usage."""
     options = _parser().parse_args(argv)
     os.environ.update(dds_environment(os.environ))
-    with told_to_end() as told, open_bag(options.bag) as bag:
+    with stop_requested() as told, open_bag(options.bag) as bag:
         begin_ns, end_ns = _span(bag, options)
         topics = _choose(bag, options)
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -82,10 +82,10 @@ def _parser() -> Parser:
         help='publish the time of the recording on /clock, for nodes with use_sim_time '
         f'(default: {DEFAULT_CLOCK_HZ:g} times a second)',
     )
-    add('--start-offset', metavar='S', type=not_negative, default=0.0, help='leave out S seconds')
+    add('--start-offset', metavar='S', type=non_negative, default=0.0, help='leave out S seconds')
     add('-d', '--duration', metavar='S', type=positive, help='play so many seconds of it')
     add('--topics', metavar='T', nargs='+', action='extend', help='play these only')
-    add('-x', '--exclude', metavar='R', type=expression, help='not those R is found in')
+    add('-x', '--exclude', metavar='R', type=regex, help='not those R is found in')
     add(
         '--remap',
         metavar='OLD:=NEW',

@@ -1,95 +1,135 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `sage` command: one name for what people do with the package."""
+"""The `sage` command: dispatch to the subcommands."""
 
 from __future__ import annotations
 
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from sage_perception import __version__
 from sage_perception.cli.terminal import EXIT_USAGE
 
-# Each is module:function, called with the arguments and returning the exit code; the module is
-# imported only when its command is called.
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    `target` is `module:function`. The function takes the arguments and returns the exit code. The
+    module is imported only when its command runs, so that `sage --help` starts fast and works
+    while packages are missing.
+    """
+
+    group: str
+    target: str
+    help: str
+
+
+RUN, BAGS, IMAGES = 'Run', 'Bags', 'Images and memory'
+MODELS, TRUST, DIAGNOSTICS = 'Models', 'Keys and trust', 'Diagnostics'
+
 COMMANDS = {
-    'up': ('sage_perception.cli.up:main', 'run a graph of nodes without launch'),
-    'doctor': (
-        'sage_perception.cli.doctor:main',
-        'see what is installed, what is missing, and the fix',
+    'up': Command(RUN, 'sage_perception.cli.up:main', 'Start a node graph as processes'),
+    'demo': Command(
+        RUN, 'sage_perception.cli.demo:main', 'Run the two-camera graph on a video and measure it'
     ),
-    'keys': ('sage_perception.cli.keys:main', 'make keys, and say whose are believed'),
-    'record': ('sage_perception.bags.record:main', 'record topics to a bag'),
-    'replay': ('sage_perception.bags.replay:main', 'play a bag'),
-    'encode': ('sage_perception.codecs.images:encode', 'turn images into latents'),
-    'decode': ('sage_perception.codecs.images:decode', 'turn latents into images'),
-    'reconstruct': (
+    'record': Command(BAGS, 'sage_perception.bags.record:main', 'Record topics to an MCAP bag'),
+    'replay': Command(BAGS, 'sage_perception.bags.replay:main', 'Publish the messages of a bag'),
+    'encode': Command(
+        IMAGES, 'sage_perception.codecs.images:encode', 'Encode image files to latents'
+    ),
+    'decode': Command(IMAGES, 'sage_perception.codecs.images:decode', 'Decode latents to images'),
+    'reconstruct': Command(
+        IMAGES,
         'sage_perception.codecs.images:reconstruct',
-        'show what a model keeps of images',
+        'Show images beside their reconstructions',
     ),
-    'context': (
-        'sage_perception.training.contexts.recording:main',
-        'record contexts of 4096 numbers from clips',
+    'memory': Command(
+        IMAGES, 'sage_perception.cli.memory:main', 'Search the memory of a robot or a fleet'
     ),
-    'models': ('sage_perception.cli.models:main', 'list the models, or show the card of one'),
-    'train': ('sage_perception.training.train:main', 'train a model'),
-    'export': (
+    'models': Command(
+        MODELS, 'sage_perception.cli.models:main', 'List the models, or show a model card'
+    ),
+    'train': Command(MODELS, 'sage_perception.training.train:main', 'Train a model'),
+    'export': Command(
+        MODELS,
         'sage_perception.training.export:main',
-        'turn a training run into a model artifact',
+        'Export a training run as a model artifact',
     ),
-    'codebook': ('sage_perception.training.codebook:main', 'train the tokens of a model'),
-    'calibrate-trust': (
-        'sage_perception.training.trust_calibration:main',
-        'fit what tells how far the latents of a model can be trusted',
+    'codebook': Command(
+        MODELS, 'sage_perception.training.codebook:main', 'Train the codebook of a model'
     ),
-    'eval': ('sage_perception.evaluation.evaluate:main', 'measure models on images'),
-    'align': (
+    'context': Command(
+        MODELS,
+        'sage_perception.training.contexts.recording:main',
+        'Record H contexts from videos to train compressors',
+    ),
+    'eval': Command(
+        MODELS, 'sage_perception.evaluation.evaluate:main', 'Evaluate models on images'
+    ),
+    'irp': Command(MODELS, 'sage_perception.irp.discovery:main', 'List the refinement plugins'),
+    'keys': Command(
+        TRUST, 'sage_perception.cli.keys:main', 'Create signing keys and manage trusted keys'
+    ),
+    'align': Command(
+        TRUST,
         'sage_perception.cli.align:main',
-        'measure how far two models understand each other, and fit a map between them',
+        'Measure the compatibility of two models and fit a map between them',
     ),
-    'trust-matrix': (
+    'trust-matrix': Command(
+        TRUST,
         'sage_perception.cli.align:main_matrix',
-        'the same for each pair of several models, as an image',
+        'Measure the compatibility of every pair of models',
     ),
-    'irp': ('sage_perception.irp.discovery:main', 'list what can be refined under a budget'),
-    'memory': ('sage_perception.cli.memory:main', 'look into what a robot remembers'),
-    'demo': ('sage_perception.cli.demo:main', 'run two cameras on recorded footage, and measure'),
+    'calibrate-trust': Command(
+        TRUST,
+        'sage_perception.training.trust_calibration:main',
+        'Fit the trust estimates of a model',
+    ),
+    'doctor': Command(
+        DIAGNOSTICS, 'sage_perception.cli.doctor:main', 'Check the installation and suggest fixes'
+    ),
 }
 
 
 def usage() -> str:
-    """Return the help text."""
-    commands = '\n'.join(f'  {name:<12} {what}' for name, (_, what) in COMMANDS.items())
-    return (
-        f'usage: sage COMMAND [options]\n\n{commands}\n\n'
-        'sage COMMAND --help explains a command; sage --version prints the version.'
-    )
+    """Return the help text: the commands by group, each with one line."""
+    groups = dict.fromkeys(command.group for command in COMMANDS.values())
+    lines = ['usage: sage COMMAND [OPTIONS]', '']
+    for group in groups:
+        lines.append(f'{group}:')
+        lines += [f'  {n:<16} {c.help}' for n, c in COMMANDS.items() if c.group == group]
+        lines.append('')
+    lines.append('Run "sage COMMAND --help" for the options of a command and an example.')
+    lines.append('Run "sage --version" for the version.')
+    return '\n'.join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ('-h', '--help', 'help'):
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if not arguments or arguments[0] in ('-h', '--help', 'help'):
         print(usage())
-        return 0 if argv else EXIT_USAGE
-    if argv[0] in ('-V', '--version'):
+        return 0 if arguments else EXIT_USAGE
+    if arguments[0] in ('-V', '--version'):
         print(f'sage {__version__}')
         return 0
-    if argv[0] not in COMMANDS:
-        print(f'sage: there is no command {argv[0]!r}\n\n{usage()}', file=sys.stderr)
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f'sage: unknown command {name!r}\n\n{usage()}', file=sys.stderr)
         return EXIT_USAGE
-    target, _ = COMMANDS[argv[0]]
-    sys.argv[0] = f'sage {argv[0]}'
+    sys.argv[0] = f'sage {name}'
     try:
-        run = pkgutil.resolve_name(target)
+        run = pkgutil.resolve_name(COMMANDS[name].target)
     except ModuleNotFoundError as error:
-        print(f'sage {argv[0]}: {error}: see `sage doctor`', file=sys.stderr)
+        print(f'sage {name}: {error}; run "sage doctor" for the fix', file=sys.stderr)
         return EXIT_USAGE
     try:
-        code = run(argv[1:]) or 0
+        code = run(arguments[1:]) or 0
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+    except BrokenPipeError:  # the reader closed the pipe early, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code

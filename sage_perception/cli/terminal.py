@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands do alike: options, mistakes, signals, one line of progress."""
+"""Helpers that the commands share: argument types, error reporting and signals."""
 
 from __future__ import annotations
 
@@ -9,29 +9,52 @@ import functools
 import re
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, NoReturn
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
 Main = Callable[[Sequence[str] | None], int]
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps paragraphs, and keeps lines that are indented, such as examples, as they are."""
 
-    def error(self, message: str) -> None:
-        """Print what is wrong and end with `EXIT_USAGE`."""
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for line in text.splitlines():
+            keep = not line.strip() or line.startswith(' ')
+            lines += [line] if keep else textwrap.wrap(line, width)
+        return '\n'.join(indent + line for line in lines)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports an error in one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{'formatter_class': HelpFormatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` and exit with `EXIT_USAGE`."""
         self.exit(EXIT_USAGE, f'{self.prog}: {message} (see {self.prog} --help)\n')
+
+
+def examples(*lines: str) -> str:
+    """Return the epilog of a parser that shows commands as examples, one a line."""
+    title = 'example:' if len(lines) == 1 else 'examples:'
+    return '\n'.join([title, *(f'  {line}' for line in lines)])
 
 
 def add_command(
     commands: argparse._SubParsersAction, name: str, run: Callable, what: str
 ) -> argparse.ArgumentParser:
-    """Return the parser of a new command among `commands`; `what` says what it does.
+    """Return the parser of a new subcommand `name`.
 
-    Its arguments have `run` with them, for whoever parsed them to call.
+    `what` is its one-line help, lower case and without a full stop. The parsed arguments hold
+    `run`, the function that executes the subcommand.
     """
     own = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + '.')
     own.set_defaults(run=run)
@@ -39,10 +62,11 @@ def add_command(
 
 
 def in_one_line(command: str) -> Callable[[Main], Main]:
-    """Have the main function of a command return `EXIT_USAGE` for what a user can cause.
+    """Return a decorator that reports the errors of a command's main function in one line.
 
-    That is `OSError`, `ValueError`, of which our own errors are, and a package that is missing.
-    One line says what is wrong, in the place of a traceback.
+    It catches the errors that a user can cause: `OSError`, `ValueError` (the base class of the
+    package's own errors) and `ModuleNotFoundError`. The message goes to stderr in place of a
+    traceback, and the function returns `EXIT_USAGE`.
     """
 
     def decorate(main: Main) -> Main:
@@ -50,7 +74,7 @@ def in_one_line(command: str) -> Callable[[Main], Main]:
         def run(argv: Sequence[str] | None = None) -> int:
             try:
                 return main(argv)
-            except BrokenPipeError:  # of whoever reads what we print: no mistake
+            except BrokenPipeError:  # the reader of our output closed the pipe: not an error
                 raise
             except (OSError, ValueError, ModuleNotFoundError) as error:
                 print(f'{command}: {error}', file=sys.stderr)
@@ -62,15 +86,15 @@ def in_one_line(command: str) -> Callable[[Main], Main]:
 
 
 def positive(text: str) -> float:
-    """Read an option that is a number above 0."""
-    value = not_negative(text)
+    """Return an argument as a number above 0, for the `type` of an option."""
+    value = non_negative(text)
     if value == 0:
         raise argparse.ArgumentTypeError('0 is not positive')
     return value
 
 
-def not_negative(text: str) -> float:
-    """Read an option that is a number of 0 or more."""
+def non_negative(text: str) -> float:
+    """Return an argument as a finite number of 0 or more, for the `type` of an option."""
     try:
         value = float(text)
     except ValueError:
@@ -80,22 +104,24 @@ def not_negative(text: str) -> float:
     return value
 
 
-def expression(text: str) -> re.Pattern:
-    """Read an option that is a regular expression."""
+def regex(text: str) -> re.Pattern[str]:
+    """Return an argument as a compiled regular expression, for the `type` of an option."""
     try:
         return re.compile(text)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is no regular expression: {error}') from None
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a regular expression: {error}'
+        ) from None
 
 
 @contextmanager
-def told_to_end() -> Iterator[threading.Event]:
-    """Give an event that SIGINT, SIGTERM and the end of the terminal set."""
-    told = threading.Event()
+def stop_requested() -> Iterator[threading.Event]:
+    """Give an event that SIGINT, SIGTERM and SIGHUP set while the context lasts."""
+    stop = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {n: signal.signal(n, lambda *_: told.set()) for n in numbers}
+    before = {n: signal.signal(n, lambda *_: stop.set()) for n in numbers}
     try:
-        yield told
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

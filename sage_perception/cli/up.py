@@ -23,7 +23,7 @@ from rich.text import Text
 from sage_perception.bringup.environment import config_path, describe_exit
 from sage_perception.bringup.graph import Camera, NodeSpec, dual_camera, fleet, single_camera
 from sage_perception.bringup.processes import GraphRunner, command
-from sage_perception.cli.terminal import EXIT_FAILED, Parser, in_one_line, told_to_end
+from sage_perception.cli.terminal import EXIT_FAILED, Parser, in_one_line, stop_requested
 
 # Graph: what describes it, how many cameras a robot has, its parameter file.
 GRAPHS = {
@@ -174,7 +174,7 @@ def _run(options: argparse.Namespace, specs: list[NodeSpec], params_file: Path) 
     show('', f'{options.graph}: {len(specs)} nodes, parameters from {params_file}')
     table = not options.plain and console.is_terminal
     end = time.monotonic() + (options.duration or float('inf'))
-    with told_to_end() as told, _status(console, runner) if table else nullcontext():
+    with stop_requested() as told, _status(console, runner) if table else nullcontext():
         runner.start()
         try:
             while not told.is_set() and time.monotonic() < end and not runner.wait(0.1):

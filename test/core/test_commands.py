@@ -114,8 +114,10 @@ def test_what_keeps_places_apart_is_no_model_of_crops(main, arguments, tmp_path,
     assert 'makes 256×7×7 numbers of an image, which no LCT carries: name a model of' in last
 
 
-def test_a_command_whose_packages_are_missing_says_which(monkeypatch, capsys):
-    monkeypatch.setitem(cli.COMMANDS, 'record', ('no_such_package.record:main', 'record'))
+def test_a_missing_package_is_named(monkeypatch, capsys):
+    command = cli.Command('Bags', 'no_such_package.record:main', 'Record')
+    monkeypatch.setitem(cli.COMMANDS, 'record', command)
     assert cli.main(['record']) == EXIT_USAGE
     error = capsys.readouterr().err
-    assert error == "sage record: No module named 'no_such_package': see `sage doctor`\n"
+    reason = "No module named 'no_such_package'"
+    assert error == f'sage record: {reason}; run "sage doctor" for the fix\n'

@@ -553,7 +553,7 @@ def test_an_interface_package_that_is_missing_is_named_by_the_recorder(start, pe
     [
         (record, [], 'nothing to record: name topics, or use --all or --regex'),
         (record, ['-a', '-o', '{bag}'], '.* exists already: name another, or remove it'),
-        (record, ['-e', '('], 'argument -e/--regex: .* is no regular expression'),
+        (record, ['-e', '('], 'argument -e/--regex: .* is not a regular expression'),
         (record, ['-a', '-d', '0'], 'argument -d/--duration: 0 is not positive'),
         (record, ['-a', '--compression', 'rar'], 'argument --compression: invalid choice'),
         (record, ['--repair', '{bag}'], '.* is whole: nothing to repair'),
