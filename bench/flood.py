@@ -34,7 +34,6 @@ from std_msgs.msg import Header
 
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
-from sage_perception.core.lct import Operation, Provenance
 from sage_perception.models import load
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.messages import (
@@ -64,8 +63,7 @@ def array(camera: str, model: ModelId, key: Ed25519PrivateKey, first: int) -> LC
         mean, log_var = rng.standard_normal((2, 64)).astype(np.float32)
         telemetry = Telemetry(0.8, 0.01, 0.5, 7.0, 0.002)
         latent = Latent(mean, log_var, model=model, roi=Roi(n, n, 64, 64), telemetry=telemetry)
-        step = Provenance(Operation.ENCODE, camera, model, trust=0.8)
-        lct = LCT(camera, first + n, now, latent, (step,), 0.8)
+        lct = LCT.encoded(latent, entity_id=camera, sequence=first + n, stamp_ns=now)
         lcts.append(lct_message(lct, key=key))
     header = Header(stamp=stamp_of(now), frame_id=camera)
     return LCTArray(header=header, source_width=640, source_height=480, lcts=lcts)

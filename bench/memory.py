@@ -26,13 +26,14 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from sage_perception.core.latent import Latent, Roi
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.memory import (
     EpisodicMemory,
     MemoryRecord,
@@ -96,9 +97,8 @@ def masked(images: Path, masks: Path) -> Iterator[tuple[int, int, np.ndarray, Ro
 def entry(space: Space, number: int, z: np.ndarray, stamp_ns: int, entity: str, track: int):
     """Return a latent as an entry of memory."""
     latent = Latent(z, model=space.model, roi=Roi(0, 0, 64, 64), track_id=track)
-    step = Provenance(Operation.ENCODE, entity, space.model)
-    lct = LCT(entity, number, stamp_ns, latent, (step,), 1.0, number.to_bytes(16, 'big'))
-    return MemoryRecord(lct, Snarc(novelty=0.5))
+    lct = LCT.encoded(latent, entity_id=entity, sequence=number, stamp_ns=stamp_ns, trust=1.0)
+    return MemoryRecord(replace(lct, id=number.to_bytes(16, 'big')), Snarc(novelty=0.5))
 
 
 def footage(args: argparse.Namespace, codec: Codec, space: Space) -> dict[str, list[MemoryRecord]]:

@@ -1,12 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The LCT: a latent with who, which model, when, how far to trust it, and where it came from."""
+"""The LCT: a latent with its entity, model, capture time, trust, and provenance."""
 
 from __future__ import annotations
 
 import enum
 import math
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sage_perception.core.latent import Latent, ModelId
@@ -15,7 +16,7 @@ NO_PARENT = bytes(16)
 
 
 class Operation(enum.IntEnum):
-    """What was done to a latent; the values of `sage_msgs/Provenance`'s OPERATION_ constants."""
+    """The operation of one step; the values of `sage_msgs/Provenance`'s OPERATION_ constants."""
 
     UNKNOWN = 0
     ENCODE = 1
@@ -28,9 +29,11 @@ class Operation(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Proof:
-    """That an LCT was said: its signature, and what that is over beside id, entity and steps.
+    """Evidence that an entity signed the parent LCT of a step.
 
-    `trust` is that of its whole chain, `latent` the SHA-256 of its latent.
+    Together with the id, the entity and the steps of the parent, which the chain already has,
+    these fields rebuild the bytes that the parent's signature covers. `trust` is the trust of the
+    parent's whole chain, `latent` the SHA-256 digest of its latent (32 bytes).
     """
 
     sequence: int
@@ -42,10 +45,10 @@ class Proof:
 
 @dataclass(frozen=True)
 class Provenance:
-    """One step in the life of a latent; `trust` in [0, 1] is that of this step alone.
+    """One processing step of a latent; `trust` in [0, 1] is the trust in this step alone.
 
-    `proof` is that of the parent, where that is another entity's; evidence, and no part of what
-    is said.
+    `proof` is the proof of the parent when another entity made the parent. It is evidence, not
+    content: signatures and comparisons ignore it.
     """
 
     operation: Operation
@@ -58,12 +61,30 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class LCT:
-    """A latent that can be answered for.
+    """A latent with the entity that is accountable for it.
 
-    `stamp_ns` is when the source frame was captured, on the graph's clock; `sequence` strictly
-    increases for each entity; `trust` in [0, 1] is the product of the provenance, oldest first.
-    `digest` is the SHA-256 of the latent as it was signed, which tells of its numbers even when
-    it travelled packed; empty where nobody signed it.
+    Attributes
+    ----------
+    entity_id : str
+        The entity that made and may sign this LCT, for example `robot1/cam0`.
+    sequence : int
+        Strictly increases for each entity; 64 bits, unsigned.
+    stamp_ns : int
+        Capture time of the source frame on the graph's clock, nanoseconds.
+    latent : Latent
+        The observation.
+    provenance : tuple of Provenance
+        All steps, oldest first.
+    trust : float
+        Product of the trusts of all steps, in [0, 1].
+    id : bytes
+        Random UUID, 16 bytes.
+    signature : bytes
+        Ed25519 signature, 64 bytes; empty for an unsigned LCT.
+    digest : bytes
+        SHA-256 of the canonical latent as it was signed, also for a latent that was packed in
+        transit; empty for an unsigned LCT.
+
     """
 
     entity_id: str
@@ -76,13 +97,48 @@ class LCT:
     signature: bytes = b''
     digest: bytes = b''
 
+    @classmethod
+    def encoded(
+        cls,
+        latent: Latent,
+        *,
+        entity_id: str,
+        sequence: int,
+        stamp_ns: int,
+        trust: float | None = None,
+    ) -> LCT:
+        """Return the LCT of a latent that `entity_id` just encoded: one ENCODE step, unsigned.
+
+        `trust` in [0, 1] defaults to that of the latent's telemetry.
+        """
+        trust = latent.telemetry.trust if trust is None else trust
+        step = Provenance(Operation.ENCODE, entity_id, latent.model, trust=trust)
+        return cls(entity_id, sequence, stamp_ns, latent, (step,), trust)
+
+    @classmethod
+    def derived(
+        cls,
+        latent: Latent,
+        provenance: Sequence[Provenance],
+        *,
+        entity_id: str,
+        sequence: int,
+        stamp_ns: int,
+    ) -> LCT:
+        """Return the LCT of a latent that `entity_id` made from others, unsigned.
+
+        `provenance` has all steps, oldest first (see `step_from`); their product is the trust.
+        """
+        chain = tuple(provenance)
+        return cls(entity_id, sequence, stamp_ns, latent, chain, chain_trust(chain))
+
 
 def step_from(
     parent: LCT, operation: Operation, entity_id: str, model: ModelId, trust: float = 1.0
 ) -> Provenance:
-    """Return the step of an entity that goes on from `parent`, with the proof that it was said.
+    """Return the step by which `entity_id` derives an LCT from `parent`.
 
-    Of what nobody signed there is none, and of its own word an entity needs none.
+    The step has a proof of the parent when the parent is signed and made by another entity.
     """
     proof = None
     if parent.digest and parent.entity_id != entity_id:
@@ -92,6 +148,6 @@ def step_from(
     return Provenance(operation, entity_id, model, parent.id, trust, proof)
 
 
-def chain_trust(provenance: tuple[Provenance, ...]) -> float:
-    """Return the trust of a whole chain: the product of its steps; 0 for an empty one."""
+def chain_trust(provenance: Sequence[Provenance]) -> float:
+    """Return the trust of a chain: the product of its steps; 0 for an empty chain."""
     return math.prod(step.trust for step in provenance) if provenance else 0.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sage_perception.core.lct import LCT, Operation, chain_trust, step_from
+from sage_perception.core.lct import LCT, Operation, step_from
 from sage_perception.memory.record import MemoryRecord
 from sage_perception.memory.snarc import Scorer, Snarc
 from sage_perception.memory.sql_store import Hit, Query, Store
@@ -131,4 +131,6 @@ def recalled(entry: MemoryRecord, entity_id: str, sequence: int) -> LCT:
     lct = entry.lct
     step = step_from(lct, Operation.RECALL, entity_id, lct.latent.model)
     chain = (*lct.provenance, step)
-    return LCT(entity_id, sequence, lct.stamp_ns, lct.latent, chain, chain_trust(chain))
+    return LCT.derived(
+        lct.latent, chain, entity_id=entity_id, sequence=sequence, stamp_ns=lct.stamp_ns
+    )

@@ -18,7 +18,7 @@ from sage_perception.codecs.packing import Packer
 from sage_perception.context import context
 from sage_perception.context.context import ContextBuilder, ContextError, LatentSpace, Match
 from sage_perception.core.latent import Latent, LatentKind, Telemetry
-from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust, step_from
+from sage_perception.core.lct import LCT, Operation, Provenance, step_from
 from sage_perception.core.metrics import kl_per_dim
 from sage_perception.memory import Snarc
 from sage_perception.ros import qos
@@ -238,7 +238,13 @@ class CompressorNode(LifecycleNode):
             time_s=time.perf_counter() - begun,
         )
         latent = Latent(mean[0], log_var[0], LatentKind.L_CONTEXT, model, telemetry=telemetry)
-        return LCT(entity, self._speaker.next(), stamp_ns, latent, chain, chain_trust(chain))
+        return LCT.derived(
+            latent,
+            chain,
+            entity_id=entity,
+            sequence=self._speaker.next(),
+            stamp_ns=stamp_ns,
+        )
 
     def cleanup(self) -> None:
         """Let go of the model, the key and what was seen."""

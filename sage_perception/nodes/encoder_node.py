@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 from sage_perception import models
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.latent import Latent, Telemetry
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.core.metrics import kl_per_dim
 from sage_perception.irp.delta import to_delta
 from sage_perception.irp.frame import FrameRefiner
@@ -353,9 +353,12 @@ class EncoderNode(LifecycleNode):
         return np.stack([unpack(pack(z, self._form), self._form) for z in mean])
 
     def _said(self, latent: Latent, stamp: int) -> LCT:
-        entity, trust = self._speaker.entity, latent.telemetry.trust
-        step = Provenance(Operation.ENCODE, entity, latent.model, trust=trust)
-        return LCT(entity, self._speaker.next(), stamp, latent, (step,), trust)
+        return LCT.encoded(
+            latent,
+            entity_id=self._speaker.entity,
+            sequence=self._speaker.next(),
+            stamp_ns=stamp,
+        )
 
     def _require_model(self) -> None:
         if self._codec is None:

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Things to remember, for the tests of memory."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.memory import MemoryRecord, Snarc, Space
 
 DIM = 16
@@ -27,18 +29,10 @@ def lct(number=0, z=None, *, at_s=0.0, entity='cam0', track=1, model=MODEL, **mo
         track_id=track,
         telemetry=Telemetry(trust=0.9, latent_norm=3.0),
     )
-    return LCT(
-        **{
-            'entity_id': entity,
-            'sequence': number,
-            'stamp_ns': START + round(at_s * SECOND),
-            'latent': latent,
-            'provenance': (Provenance(Operation.ENCODE, entity, model, trust=0.9),),
-            'trust': 0.9,
-            'id': number.to_bytes(16, 'big'),
-            **more,
-        }
+    lct = LCT.encoded(
+        latent, entity_id=entity, sequence=number, stamp_ns=START + round(at_s * SECOND)
     )
+    return replace(lct, **{'id': number.to_bytes(16, 'big'), **more})
 
 
 def entry(number=0, z=None, salience=0.5, **more):

@@ -23,7 +23,7 @@ from sage_perception.context.context import (
     read_items,
 )
 from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.memory import Snarc
 
 MODEL = ModelId('tiny', '1', bytes(range(32)))
@@ -40,8 +40,13 @@ def lct(track=1, roi=MIDDLE, z=0.5, trust=0.8, camera='cam0', stamp_s=0.0, **cha
         track_id=track,
         telemetry=Telemetry(trust, 0.01, 2.0, 4.0),
     )
-    steps = (Provenance(Operation.ENCODE, camera, MODEL, trust=trust),)
-    return LCT(camera, track + 1, int(stamp_s * 1e9) + 1, replace(latent, **change), steps, trust)
+    return LCT.encoded(
+        replace(latent, **change),
+        entity_id=camera,
+        sequence=track + 1,
+        stamp_ns=int(stamp_s * 1e9) + 1,
+        trust=trust,
+    )
 
 
 def test_the_layout_fills_each_segment_without_overlap():

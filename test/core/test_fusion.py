@@ -28,9 +28,9 @@ def an_lct(mean=(1.0, 2.0), log_var=None, trust=0.8, entity='cam0', steps=1):
         None if log_var is None else np.array(log_var, np.float32),
         model=MODEL,
     )
-    first = Provenance(Operation.ENCODE, entity, MODEL, trust=trust)
+    first = LCT.encoded(latent, entity_id=entity, sequence=1, stamp_ns=10**9, trust=trust)
     rest = [Provenance(Operation.RELAY, entity, MODEL, bytes([n]) * 16) for n in range(1, steps)]
-    return LCT(entity, 1, 10**9, latent, (first, *rest), trust)
+    return replace(first, provenance=(*first.provenance, *rest))
 
 
 def fused_of(*views):

@@ -11,7 +11,7 @@ import pytest
 
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.latent import Latent, Telemetry
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.core.metrics import batch_psnr
 from sage_perception.models import load
 from sage_perception.trust import Arbiter
@@ -57,10 +57,14 @@ def introduced(ours, codec, latents=None):
 
 def spoken(codec, camera, images):
     """Return what a camera says of images, LCTs."""
-    step = (Provenance(Operation.ENCODE, camera, codec.id, trust=0.8),)
     telemetry = Telemetry(trust=0.8)
     return [
-        LCT(camera, n, 10**9, Latent(z, v, model=codec.id, telemetry=telemetry), step, 0.8)
+        LCT.encoded(
+            Latent(z, v, model=codec.id, telemetry=telemetry),
+            entity_id=camera,
+            sequence=n,
+            stamp_ns=10**9,
+        )
         for n, (z, v) in enumerate(zip(*codec.encode_stats(images), strict=True), 1)
     ]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sage_perception.core.latent import Latent, ModelId, Roi
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.memory.snarc import Scale, Scorer, Snarc, motion_of, prediction_error
 
 MODEL = ModelId('m', '1', bytes(range(32)))
@@ -24,8 +24,8 @@ rng = np.random.default_rng(0)
 
 def look(z, at_s, track=1, roi=BOX, entity='cam0'):
     latent = Latent(np.asarray(z, np.float32), model=MODEL, track_id=track, roi=roi)
-    step = Provenance(Operation.ENCODE, entity, MODEL)
-    return LCT(entity, 1, START + round(at_s * SECOND), latent, (step,), 1.0)
+    stamp_ns = START + round(at_s * SECOND)
+    return LCT.encoded(latent, entity_id=entity, sequence=1, stamp_ns=stamp_ns, trust=1.0)
 
 
 def jitter(scale=0.01):

@@ -15,7 +15,7 @@ from sage_perception.cli import keys as keyring
 from sage_perception.context.context import BLOCKS, ContextBuilder, LatentSpace
 from sage_perception.context.context import HContext as Context
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT, Operation
 from sage_perception.models import load
 from sage_perception.ros.conversions.messages import lct_message, lct_value, stamp_of
 from sage_perception.trust import TrustStore, verify
@@ -50,8 +50,7 @@ class Cameras:
             track_id=track,
             telemetry=Telemetry(0.8, 0.01, 2.0, 4.0),
         )
-        steps = (Provenance(Operation.ENCODE, camera, self.model.latents, trust=0.8),)
-        return LCT(camera, stamp_ns, stamp_ns, latent, steps, 0.8)
+        return LCT.encoded(latent, entity_id=camera, sequence=stamp_ns, stamp_ns=stamp_ns)
 
     def show(self, camera, after_ms, *lcts):
         stamp_ns = self.begun + after_ms * 1_000_000

@@ -19,7 +19,7 @@ from std_msgs.msg import Float32, Header
 from sage_perception.bringup.graph import single_camera
 from sage_perception.cli import keys as keyring
 from sage_perception.core.latent import Latent, ModelId, Roi
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT, Operation
 from sage_perception.memory import Space
 from sage_perception.ros.conversions.messages import (
     latent_message,
@@ -42,8 +42,9 @@ def latent(seed, model=SPACE.model, nudge=0.0):
 
 
 def lct(what, stamp_ns, entity='cam0'):
-    step = Provenance(Operation.ENCODE, entity, what.model, trust=0.9)
-    return LCT(entity, next(_numbers), stamp_ns, what, (step,), 0.9)
+    return LCT.encoded(
+        what, entity_id=entity, sequence=next(_numbers), stamp_ns=stamp_ns, trust=0.9
+    )
 
 
 class Life:

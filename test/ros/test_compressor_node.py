@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from sage_perception.cli import keys as keyring
 from sage_perception.context.context import HContext as Context
 from sage_perception.core.latent import Latent, Roi, Telemetry
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.memory import MemoryRecord, Snarc, recalled
 from sage_perception.models import load_compressor
 from sage_perception.nodes.compressor_node import CompressorNode
@@ -56,8 +56,7 @@ class Arbiter:
             track_id=track,
             telemetry=Telemetry(0.8, 0.01, 2.0, 4.0),
         )
-        step = Provenance(Operation.ENCODE, entity, self.model.latents, trust=0.8)
-        return LCT(entity, self.number, stamp_ns, latent, (step,), 0.8)
+        return LCT.encoded(latent, entity_id=entity, sequence=self.number, stamp_ns=stamp_ns)
 
     def show(self, *messages, stamp_ns=None, frame_id='lens', camera=''):
         header = Header(stamp=stamp_of(self.now_ns() if stamp_ns is None else stamp_ns))

@@ -9,7 +9,7 @@ from std_msgs.msg import Header
 
 from sage_perception.cli import keys as keyring
 from sage_perception.core.latent import Latent
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.memory import Space
 from sage_perception.nodes import memory_node
 from sage_perception.nodes.memory_node import MemoryNode
@@ -65,8 +65,9 @@ class Trusted:
         stamp_ns = stamp_ns or self.node.get_clock().now().nanoseconds
         mean = SPACE.mean + np.random.default_rng(self.number).standard_normal(64)
         latent = Latent(mean.astype(np.float32), model=SPACE.model, track_id=self.number)
-        step = Provenance(Operation.ENCODE, entity, SPACE.model)
-        lct = LCT(entity, self.number, stamp_ns, latent, (step,), 1.0)
+        lct = LCT.encoded(
+            latent, entity_id=entity, sequence=self.number, stamp_ns=stamp_ns, trust=1.0
+        )
         return lct_message(lct, key=key)
 
     def say(self, *lcts, camera=''):

@@ -197,13 +197,12 @@ def test_model_info_says_what_the_model_is():
     assert message.card == codec.card
 
 
-SOUND = LCT(
-    'cam0',
-    1,
-    10**9,
+SOUND = LCT.encoded(
     Latent(np.zeros(4, np.float32), np.zeros(4, np.float32), roi=Roi(1, 2, 3, 4)),
-    (Provenance(Operation.ENCODE, 'cam0'),),
-    1.0,
+    entity_id='cam0',
+    sequence=1,
+    stamp_ns=10**9,
+    trust=1.0,
 )
 
 

@@ -18,7 +18,7 @@ from sage_perception.codecs import codebook
 from sage_perception.codecs.codebook import CODEBOOK, Codebook
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.latent import Latent
-from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.ros import qos
@@ -133,10 +133,15 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
 
     def say(sequence, *forms):
         stamp = ros.node.get_clock().now().nanoseconds
-        step = Provenance(Operation.ENCODE, 'cam0', codec.id)
         array = LCTArray(header=Header(stamp=stamp_of(stamp)))
         for number, form in enumerate(forms):
-            lct = LCT('cam0', sequence + number, stamp, Latent(z, model=codec.id), (step,), 1.0)
+            lct = LCT.encoded(
+                Latent(z, model=codec.id),
+                entity_id='cam0',
+                sequence=sequence + number,
+                stamp_ns=stamp,
+                trust=1.0,
+            )
             array.lcts.append(lct_message(lct, form, packer))
         count = len(fused)
         speak.publish(array)

@@ -34,7 +34,7 @@ from sage_perception.context.context import (
     Match,
 )
 from sage_perception.core.latent import Latent, Roi, Telemetry
-from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust
+from sage_perception.core.lct import LCT
 from sage_perception.core.metrics import kl_per_dim
 from sage_perception.core.progress import Progress
 from sage_perception.memory import EpisodicMemory, Space, open_store
@@ -258,9 +258,14 @@ class Recording:
                     float(np.linalg.norm(mean[i])),
                 ),
             )
-            steps = (Provenance(Operation.ENCODE, name, self._codec.id, trust=trust),)
-            stamp_ns = round(stamp_s * 1e9)
-            lcts.append(LCT(name, self._sequence, stamp_ns, latent, steps, chain_trust(steps)))
+            lcts.append(
+                LCT.encoded(
+                    latent,
+                    entity_id=name,
+                    sequence=self._sequence,
+                    stamp_ns=round(stamp_s * 1e9),
+                )
+            )
         return lcts
 
     def _matches(self, seen: dict[str, list[LCT]]) -> list[Match]:

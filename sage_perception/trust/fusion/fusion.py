@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sage_perception.core.latent import Latent, LatentKind
-from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust, step_from
+from sage_perception.core.lct import LCT, Operation, Provenance, step_from
 from sage_perception.trust.fusion.matching import center, cosine_matrix
 from sage_perception.trust.security.rejection import MAX_STEPS
 
@@ -64,7 +64,13 @@ def fuse(
         telemetry=primary.latent.telemetry,
     )
     provenance = primary.provenance + _steps(views, cosines[0], entity_id)
-    return LCT(entity_id, sequence, primary.stamp_ns, latent, provenance, chain_trust(provenance))
+    return LCT.derived(
+        latent,
+        provenance,
+        entity_id=entity_id,
+        sequence=sequence,
+        stamp_ns=primary.stamp_ns,
+    )
 
 
 def view_weights(views: Sequence[View], cosines: np.ndarray) -> np.ndarray:
