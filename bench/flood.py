@@ -36,12 +36,9 @@ from sage_perception.bringup.environment import dds_environment
 from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
 from sage_perception.models import load
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import (
-    lct_message,
-    model_info_message,
-    probe_set_message,
-    stamp_of,
-)
+from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
+from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.trust import LCT, TrustStore
 from sage_perception.trust.compatibility import probe_images as probes
 from sage_perception.trust.security.announcements import ProbeSet as Probes
@@ -64,8 +61,8 @@ def array(camera: str, model: ModelId, key: Ed25519PrivateKey, first: int) -> LC
         telemetry = Telemetry(0.8, 0.01, 0.5, 7.0, 0.002)
         latent = Latent(mean, log_var, model=model, roi=Roi(n, n, 64, 64), telemetry=telemetry)
         lct = LCT.encoded(latent, entity_id=camera, sequence=first + n, stamp_ns=now)
-        lcts.append(lct_message(lct, key=key))
-    header = Header(stamp=stamp_of(now), frame_id=camera)
+        lcts.append(lct_to_msg(lct, key=key))
+    header = Header(stamp=stamp_to_msg(now), frame_id=camera)
     return LCTArray(header=header, source_width=640, source_height=480, lcts=lcts)
 
 
@@ -87,7 +84,11 @@ def forged_lcts(camera: str, key: Ed25519PrivateKey) -> list[LCTArray]:
 
 def forged_model(camera: str, key: Ed25519PrivateKey) -> list[ModelInfo]:
     """Return what is said on the topic `model_info`."""
-    return [model_info_message(load('tinyvae'), stamp_of(time.time_ns()), camera, key)]
+    return [
+        model_info_to_msg(
+            load('tinyvae'), stamp_to_msg(time.time_ns()), camera, time.time_ns(), key
+        )
+    ]
 
 
 def forged_probes(camera: str, key: Ed25519PrivateKey) -> list[ProbeSet]:
@@ -95,7 +96,7 @@ def forged_probes(camera: str, key: Ed25519PrivateKey) -> list[ProbeSet]:
     rng, model = np.random.default_rng(0), load('tinyvae').id
     latents = rng.standard_normal((probes.COUNT, 64)).astype(np.float32)
     said = Probes(camera, time.time_ns(), model, latents)
-    return [probe_set_message(said, stamp_of(time.time_ns()), key)]
+    return [probe_set_to_msg(said, stamp_to_msg(time.time_ns()), key)]
 
 
 TOPICS = {

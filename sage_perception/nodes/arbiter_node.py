@@ -22,17 +22,11 @@ from sage_perception.codecs.packing import Packer
 from sage_perception.core.latent import ModelId
 from sage_perception.ros import qos
 from sage_perception.ros.background import Worker
-from sage_perception.ros.conversions.messages import (
-    Packers,
-    agreement_message,
-    announcement_value,
-    lct_as_sent,
-    probe_set_value,
-    report_message,
-    stamp_ns,
-    stamp_of,
-    unpack,
-)
+from sage_perception.ros.conversions.announcements import model_info_from_msg, probe_set_from_msg
+from sage_perception.ros.conversions.latents import Packers, unpack
+from sage_perception.ros.conversions.lcts import packed_lct_from_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
+from sage_perception.ros.conversions.trust import agreements_to_msg, trust_report_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Input, Report
 from sage_perception.ros.endpoints import CAMERAS, ENTITIES, Node, Service, Topic, run
 from sage_perception.ros.errors import ConfigurationError
@@ -209,7 +203,7 @@ class ArbiterNode(Node):
     def _meet(self, camera: str, info: ModelInfo, _publisher: bytes) -> None:
         """Note a camera's model, unless what it says of its latents cannot be or is forged."""
         try:
-            said = announcement_value(info)
+            said = model_info_from_msg(info)
             fault = self._arbiter.meet(camera, said)
             if fault is not None:
                 raise ValueError(explain(fault, said.entity_id))
@@ -222,7 +216,7 @@ class ArbiterNode(Node):
     def _present(self, camera: str, message: ProbeSet, _publisher: bytes) -> None:
         """Have a camera's latents of the probes measured."""
         try:
-            said = probe_set_value(message)
+            said = probe_set_from_msg(message)
             fault = self._arbiter.present(camera, said)
             if fault is not None:
                 raise ValueError(explain(fault, said.entity_id))
@@ -263,7 +257,7 @@ class ArbiterNode(Node):
     def _calibrate(self, request: Align.Request, response: Align.Response, done) -> None:
         try:
             report = self._arbiter.compare(request.entity_a, request.entity_b, self._find_model)
-            response.report = report_message(report, self.get_clock().now().to_msg())
+            response.report = trust_report_to_msg(report, self.get_clock().now().to_msg())
             response.success = True
         except (ValueError, models.ModelError) as error:
             response.message = str(error)
@@ -282,11 +276,11 @@ class ArbiterNode(Node):
         for value, said in gate.sift(publisher, message.lcts, partial(self._believed, camera)):
             moments.setdefault(value.stamp_ns, []).append((value, said))
         if not moments and not required:
-            moments[stamp_ns(message.header.stamp)] = []
+            moments[stamp_from_msg(message.header.stamp)] = []
         if not message.lcts and required:
             gate.empty(publisher)
         for stamp, pairs in sorted(moments.items()):
-            header = Header(stamp=stamp_of(stamp), frame_id=message.header.frame_id)
+            header = Header(stamp=stamp_to_msg(stamp), frame_id=message.header.frame_id)
             vouched = self._arbiter.may_forward(camera, len(pairs))
             handed = [said for _, said in pairs] if vouched else []
             if (handed or not required) and self._trusted.get_subscription_count():
@@ -302,7 +296,7 @@ class ArbiterNode(Node):
         """
         detail = ''
         try:
-            value, wire = lct_as_sent(message)
+            value, wire = packed_lct_from_msg(message)
         except ValueError as error:
             said, detail = RejectionReason.MALFORMED, str(error)
             self._arbiter.refuse(camera, said)
@@ -340,7 +334,7 @@ class ArbiterNode(Node):
         header, size = moment.frame.tag
         for pairing in moment.pairings:
             ours = self.parameters.cameras[0]
-            self._agreement.publish(agreement_message(header, ours, moment.frame, pairing))
+            self._agreement.publish(agreements_to_msg(header, ours, moment.frame, pairing))
         fused = []
         for lct in moment.fused:
             try:
@@ -367,7 +361,7 @@ class ArbiterNode(Node):
     def _publish_reports(self) -> None:
         now = self.get_clock().now().to_msg()
         for camera in self.parameters.cameras:
-            self._reports.publish(report_message(self._arbiter.report(camera), now))
+            self._reports.publish(trust_report_to_msg(self._arbiter.report(camera), now))
 
     def _report(self) -> Report:
         required = self.parameters.require_signatures

@@ -11,7 +11,8 @@ from sage_msgs.msg import CropArray
 from sensor_msgs.msg import Image
 
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import crop_message, stamp_ns
+from sage_perception.ros.conversions.crops import crop_to_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.endpoints import Node, Topic, run
 from sage_perception.ros.images import to_bgr
@@ -60,7 +61,7 @@ class AttentionNode(Node):
         begun = time.perf_counter()
         try:
             image = to_bgr(message)
-            stamp_s = stamp_ns(message.header.stamp) * 1e-9
+            stamp_s = stamp_from_msg(message.header.stamp) * 1e-9
             crops = self._attention.attend(image, stamp_s)
         except ValueError as error:
             self._frames.reject(str(error))
@@ -68,7 +69,7 @@ class AttentionNode(Node):
         fault = self._health.update(image, stamp_s, self.get_clock().now().nanoseconds * 1e-9)
         array = CropArray(header=message.header, fault=int(fault))
         array.source_width, array.source_height = message.width, message.height
-        array.crops = [crop_message(crop, message.header) for crop in crops]
+        array.crops = [crop_to_msg(crop, message.header) for crop in crops]
         self._crops.publish(array)
         self._took.add(time.perf_counter() - begun)
 

@@ -22,7 +22,8 @@ from sage_perception.core.lct import LCT, Operation, Provenance, step_from
 from sage_perception.core.metrics import kl_per_dim
 from sage_perception.memory import Snarc
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import latent_message, stamp_ns
+from sage_perception.ros.conversions.latents import latent_to_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.endpoints import AUTOSTART, CAMERAS, ENTITIES, LifecycleNode, Topic, run
 from sage_perception.ros.errors import ConfigurationError
@@ -152,7 +153,7 @@ class CompressorNode(LifecycleNode):
     def _agree(self, message: AgreementArray) -> None:
         if self.active:
             self._builder.agree(
-                stamp_ns(message.header.stamp) * 1e-9,
+                stamp_from_msg(message.header.stamp) * 1e-9,
                 [
                     Match(bytes(pair.lct_a), bytes(pair.lct_b), pair.similarity)
                     for pair in message.agreements
@@ -175,7 +176,7 @@ class CompressorNode(LifecycleNode):
             for score in message.scores
         }
         try:
-            stamp_s = stamp_ns(message.header.stamp) * 1e-9
+            stamp_s = stamp_from_msg(message.header.stamp) * 1e-9
             self._builder.score(message.camera, stamp_s, scores)
         except ValueError as error:
             self._scored.reject(str(error))
@@ -206,7 +207,7 @@ class CompressorNode(LifecycleNode):
             layout=made.layout,
             cameras=list(made.cameras),
             mask=np.packbits(made.mask),
-            latent=latent_message(latent),
+            latent=latent_to_msg(latent),
         )
 
     def _compressed(self, made: context.HContext, stamp_ns: int, begun: float) -> LCT:

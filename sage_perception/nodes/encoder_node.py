@@ -27,17 +27,16 @@ from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.error_sampler import ErrorSampler
 from sage_perception.ros import qos
 from sage_perception.ros.background import Worker
-from sage_perception.ros.conversions.messages import (
-    budget_message,
-    latent_bytes,
-    latent_message,
-    latent_value,
-    model_info_message,
-    model_value,
-    probe_set_message,
-    roi_value,
-    stamp_ns,
+from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
+from sage_perception.ros.conversions.irp import budget_to_msg
+from sage_perception.ros.conversions.latents import (
+    latent_from_msg,
+    latent_size_bytes,
+    latent_to_msg,
 )
+from sage_perception.ros.conversions.model_ids import model_id_from_msg
+from sage_perception.ros.conversions.rois import roi_from_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
 from sage_perception.ros.endpoints import AUTOSTART, LifecycleNode, Service, Topic, run
 from sage_perception.ros.errors import ConfigurationError
@@ -186,7 +185,9 @@ class EncoderNode(LifecycleNode):
         self._codec, self._packer, self._speaker, self._trust = codec, packer, speaker, trust
         self._encode(np.zeros((1, *self._shape), np.float32))
         now = self.get_clock().now().to_msg()
-        self._info.publish(model_info_message(codec, now, speaker.entity, speaker.key))
+        self._info.publish(
+            model_info_to_msg(codec, now, speaker.entity, time.time_ns(), speaker.key)
+        )
         self._worker.do(partial(self._say_probes, codec, speaker))
         self.get_logger().info(
             f'{self._codec.id} on {self._codec.backend}, {self._codec.device}, '
@@ -203,7 +204,7 @@ class EncoderNode(LifecycleNode):
             )
         latents = probes.probe_latents(codec)
         said = statements.ProbeSet(speaker.entity, time.time_ns(), codec.id, latents)
-        message = probe_set_message(said, self.get_clock().now().to_msg(), speaker.key)
+        message = probe_set_to_msg(said, self.get_clock().now().to_msg(), speaker.key)
         if codec is self._codec:
             self._probes.publish(message)
 
@@ -240,11 +241,11 @@ class EncoderNode(LifecycleNode):
         if kept:
             latents = self._encode(
                 np.stack(pictures),
-                [(roi_value(crop.roi), crop.track_id) for crop in kept],
+                [(roi_from_msg(crop.roi), crop.track_id) for crop in kept],
                 self._health,
                 self._refiner and partial(self._refine, message.header, kept),
             )
-            stamp = stamp_ns(message.header.stamp)
+            stamp = stamp_from_msg(message.header.stamp)
             for latent in latents:
                 try:
                     lct = self._said(latent, stamp)
@@ -254,7 +255,7 @@ class EncoderNode(LifecycleNode):
             if self.parameters.output != 'latents':
                 self._say_deltas(message, kept, pictures, latents)
         if array.lcts:
-            self._bytes = float(np.mean([latent_bytes(lct.latent) for lct in array.lcts]))
+            self._bytes = float(np.mean([latent_size_bytes(lct.latent) for lct in array.lcts]))
         if self.parameters.output != 'residuals':
             self._lcts.publish(array)
         self._took.add(time.perf_counter() - begun)
@@ -342,7 +343,7 @@ class EncoderNode(LifecycleNode):
             began = np.flatnonzero(np.isfinite(result.refinement.best))
             self._memory.note([tracks[i] for i in began], result.refinement.best[began])
         self._fault = result.fault
-        self._budget.publish(budget_message(result, tracks, self._refiner.budget, header))
+        self._budget.publish(budget_to_msg(result, tracks, self._refiner.budget, header))
         return np.stack(result.outputs), result.telemetry
 
     def _arriving(self, mean: np.ndarray) -> np.ndarray:
@@ -367,7 +368,7 @@ class EncoderNode(LifecycleNode):
     def _serve_encode(self, request: EncodeImage.Request, response: EncodeImage.Response):
         try:
             self._require_model()
-            response.latent = latent_message(self._encode(self._image(request.image)[None])[0])
+            response.latent = latent_to_msg(self._encode(self._image(request.image)[None])[0])
             response.success = True
         except ValueError as error:
             response.message = str(error)
@@ -376,10 +377,10 @@ class EncoderNode(LifecycleNode):
     def _serve_decode(self, request: DecodeLatent.Request, response: DecodeLatent.Response):
         try:
             self._require_model()
-            model, own = model_value(request.latent.model), self._codec.id
+            model, own = model_id_from_msg(request.latent.model), self._codec.id
             if model.fingerprint != own.fingerprint:
                 raise ValueError(f'the latent is of {model}, this node has {own}')
-            latent = latent_value(request.latent, {own.fingerprint: self._packer})
+            latent = latent_from_msg(request.latent, {own.fingerprint: self._packer})
             if not np.isfinite(latent.mean).all():
                 raise ValueError('the latent is not finite')
             picture = self._codec.decode(latent.mean[None])[0]

@@ -36,7 +36,8 @@ from sage_perception.models import ModelError
 from sage_perception.models import artifact as artifact
 from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import latent_value, stamp_ns
+from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import ERROR, OK, Durations, Report
 from sage_perception.ros.endpoints import Node, Service, Topic, run
 from sage_perception.ros.errors import ConfigurationError
@@ -336,7 +337,7 @@ class MemoryNode(Node):
 
     def _answer(self, request: QueryMemory.Request, response: QueryMemory.Response):
         def search():
-            like = [latent_value(latent, self._packers) for latent in request.like]
+            like = [latent_from_msg(latent, self._packers) for latent in request.like]
             if like and like[0].model.fingerprint != self._space.model.fingerprint:
                 raise ValueError(f'a latent of {like[0].model}: this memory is of its own model')
             if request.count > MAX_ANSWERS:
@@ -406,8 +407,8 @@ class MemoryNode(Node):
 def _query(request, **more) -> Query:
     """Return what a request narrows by; `ValueError` for what cannot be."""
     return Query(
-        since_ns=stamp_ns(request.since),
-        until_ns=stamp_ns(request.until) if request.until != Time() else LATEST_NS,
+        since_ns=stamp_from_msg(request.since),
+        until_ns=stamp_from_msg(request.until) if request.until != Time() else LATEST_NS,
         entity=request.entity_id or None,
         track=request.track_id or None,
         **more,

@@ -18,12 +18,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 from sage_perception import models
 from sage_perception.codecs.packing import Packer
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import (
-    latent_value,
-    model_value,
-    roi_value,
-    stamp_ns,
-)
+from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.model_ids import model_id_from_msg
+from sage_perception.ros.conversions.rois import roi_from_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, Rate, Report
 from sage_perception.ros.endpoints import CAMERAS, Node, Topic, run
 from sage_perception.ros.errors import ConfigurationError
@@ -59,7 +57,9 @@ class _Camera:
     def take_crops(self, message: CropArray) -> None:
         """Take the crops, and wait for what is believed of their latents."""
         self.crops = message
-        if self.frame and stamp_ns(message.header.stamp) >= stamp_ns(self.frame.header.stamp):
+        if self.frame and stamp_from_msg(message.header.stamp) >= stamp_from_msg(
+            self.frame.header.stamp
+        ):
             self.crops_gate.is_open = False
             self.awaited = message.header
             if not message.crops:  # Of nothing an arbiter may say nothing.
@@ -198,7 +198,7 @@ class ViewerNode(Node):
             picture = decoded.get(key)
             tiles.append(
                 Tile(
-                    roi=roi_value(crop.roi),
+                    roi=roi_from_msg(crop.roi),
                     track_id=crop.track_id,
                     crop=cut_out,
                     reconstruction=picture if picture is None else np.squeeze(picture),
@@ -209,10 +209,10 @@ class ViewerNode(Node):
 
     def _numbers(self, latent: Latent) -> np.ndarray | None:
         """Return a latent that our decoder is for, None for others."""
-        if model_value(latent.model).fingerprint != self._codec.id.fingerprint:
+        if model_id_from_msg(latent.model).fingerprint != self._codec.id.fingerprint:
             return None
         try:
-            mean = latent_value(latent, self._packers).mean
+            mean = latent_from_msg(latent, self._packers).mean
         except ValueError:
             return None
         return mean if mean.size == self._codec.latent_dim else None

@@ -10,7 +10,7 @@ from sage_msgs.msg import LCT as LCTMessage
 
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.lct import LCT
-from sage_perception.ros.conversions.messages import lct_message
+from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.parameters import Parameter
 from sage_perception.trust.security.keys import KeyFault, check_entity, key_folder
@@ -76,8 +76,8 @@ class Identity:
         return self._sequence
 
     def say(self, lct: LCT, form: Form = Form.FLOAT32, packer: Packer | None = None) -> LCTMessage:
-        """Return an LCT of this entity as a message, signed; raises as `lct_message` does."""
-        return lct_message(lct, form, packer, self.key)
+        """Return an LCT of this entity as a message, signed; raises as `lct_to_msg` does."""
+        return lct_to_msg(lct, form, packer, self.key)
 
 
 class TrustedKeys:

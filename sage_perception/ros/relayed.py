@@ -11,13 +11,9 @@ from sage_msgs.msg import LCTArray
 from std_msgs.msg import Header
 
 from sage_perception.core.lct import LCT
-from sage_perception.ros.conversions.messages import (
-    Packers,
-    lct_as_sent,
-    stamp_ns,
-    stamp_of,
-    unpack,
-)
+from sage_perception.ros.conversions.latents import Packers, unpack
+from sage_perception.ros.conversions.lcts import packed_lct_from_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Report
 from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
@@ -39,7 +35,7 @@ class Frame:
     @property
     def header(self) -> Header:
         """Return the header of the source frame."""
-        return Header(stamp=stamp_of(self.stamp_ns), frame_id=self.frame_id)
+        return Header(stamp=stamp_to_msg(self.stamp_ns), frame_id=self.frame_id)
 
 
 class LCTRejected(ValueError):
@@ -77,7 +73,7 @@ class RelayedVerifier(RateLimitGuard):
         for lct in self.lcts(message, publisher, self._now().nanoseconds):
             frames.setdefault((_camera(lct), lct.stamp_ns), []).append(lct)
         if not message.lcts and message.camera and not self._keys.required:
-            frames[message.camera, stamp_ns(message.header.stamp)] = []
+            frames[message.camera, stamp_from_msg(message.header.stamp)] = []
         size = message.source_width, message.source_height
         return [Frame(*of, message.header.frame_id, size, lcts) for of, lcts in frames.items()]
 
@@ -112,7 +108,7 @@ class RelayedVerifier(RateLimitGuard):
             return LCTRejected(reason, message.entity_id, detail)
 
         try:
-            lct, wire = lct_as_sent(message)
+            lct, wire = packed_lct_from_msg(message)
             if not self._keys.required:
                 canonical_form(lct, wire)  # What is signed has one.
         except ValueError as error:

@@ -19,7 +19,8 @@ from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
 from sage_perception.core.lct import Operation
-from sage_perception.ros.conversions.messages import lct_message, lct_value, stamp_of
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import to_message
 from sage_perception.trust import TrustStore, verify
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -42,7 +43,7 @@ def show(node, camera):
         moment = time.time_ns() // PERIOD_NS
         if moment != last[0]:
             last[0] = moment
-            header = Header(stamp=stamp_of(moment * PERIOD_NS), frame_id='lens')
+            header = Header(stamp=stamp_to_msg(moment * PERIOD_NS), frame_id='lens')
             crop = Crop(
                 image=to_message(picture, 'rgb8', header),
                 roi=RegionOfInterest(width=64, height=64),
@@ -65,7 +66,7 @@ def observe(node, keys):
 
     def trusted(array):
         for message in array.lcts:
-            lct = lct_value(message)
+            lct = lct_from_msg(message)
             say(trusted=lct.entity_id, sound=verify(lct, store) is None and lct.id not in ids)
             ids.add(lct.id)
 
@@ -93,14 +94,14 @@ def attack(node, camera):
             node.destroy_subscription(subscription)
 
     def forged(message):
-        own = lct_value(message)
+        own = lct_from_msg(message)
         now = time.time_ns()
         own = replace(own, stamp_ns=now, sequence=now + 10**15, id=b'forged by anyone')
-        return lct_message(own, key=stranger)
+        return lct_to_msg(own, key=stranger)
 
     def changed(message):
         copy = deserialize_message(serialize_message(message), type(message))
-        copy.stamp = stamp_of(time.time_ns())
+        copy.stamp = stamp_to_msg(time.time_ns())
         copy.sequence += 10**15
         return copy
 

@@ -28,7 +28,9 @@ from visualization_msgs.msg import MarkerArray
 from sage_perception import models
 from sage_perception.bringup.graph import dual_camera
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import latent_value, lct_value, stamp_ns, stamp_of
+from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.lcts import lct_from_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.images import to_message, to_rgb
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -62,7 +64,7 @@ class Bench:
         self._time = node.get_clock().now().nanoseconds
 
     def header(self, offset_ns=0):
-        return Header(stamp=stamp_of(self._time + offset_ns), frame_id='lens')
+        return Header(stamp=stamp_to_msg(self._time + offset_ns), frame_id='lens')
 
     def next_moment(self):
         """Go on to a time that no patience of the arbiter reaches back from."""
@@ -174,7 +176,7 @@ def test_the_same_things_are_agreed_on_and_fused(bench, things):
     assert [a.similarity for a in agreement.agreements] == pytest.approx([1.0] * 3, abs=1e-4)
     mine = bench.of(bench.said['cam0'], header, 'the LCTs of cam0').lcts
     for own, both in zip(mine, fused.lcts, strict=True):
-        own, both = lct_value(own), lct_value(both)
+        own, both = lct_from_msg(own), lct_from_msg(both)
         # Two equal measurements: the same mean, half the variance.
         np.testing.assert_allclose(both.latent.mean, own.latent.mean, rtol=1e-5, atol=1e-6)
         half = own.latent.log_var - math.log(2)
@@ -188,7 +190,7 @@ def test_different_things_are_not_fused(bench, things):
     header = bench.see('cam0', things[:1])
     bench.see('cam1', things[1:2])
     agreement = bench.of(bench.agreement, header, 'agreement')
-    fused = lct_value(bench.of(bench.fused, header, 'fused').lcts[0])
+    fused = lct_from_msg(bench.of(bench.fused, header, 'fused').lcts[0])
     assert [a.level for a in agreement.agreements] == [Agreement.LEVEL_LOW]
     assert agreement.agreements[0].similarity < 0.7
     assert_alone(fused)
@@ -215,7 +217,7 @@ def test_when_the_other_camera_is_silent_the_primary_one_goes_on_alone(bench, th
     header = bench.see('cam0', things)
     fused = bench.of(bench.fused, header, 'fused')
     assert [len(lct.provenance) for lct in fused.lcts] == [2, 2, 2]
-    for lct in map(lct_value, fused.lcts):
+    for lct in map(lct_from_msg, fused.lcts):
         assert_alone(lct)
     assert header not in [a.header for a in bench.agreement]
 
@@ -311,7 +313,7 @@ def edited(lct, header, number, edit=lambda lct: None):
     copy = deserialize_message(serialize_message(lct), type(lct))
     copy.entity_id = 'forger'
     copy.sequence = number
-    copy.stamp = stamp_of(stamp_ns(header.stamp))
+    copy.stamp = stamp_to_msg(stamp_from_msg(header.stamp))
     edit(copy)
     return copy
 
@@ -367,7 +369,7 @@ def anonymous(lct):
 
 
 def undated(lct):
-    lct.stamp = stamp_of(0)
+    lct.stamp = stamp_to_msg(0)
 
 
 def packed(lct):
@@ -553,7 +555,7 @@ def test_one_image_is_encoded_on_request(bench, things, codec):
     image = to_message(things[0], 'rgb8', Header())
     answer = bench.graph.ros.ask(EncodeImage, 'cam0/encoder/encode_image', image=image)
     assert (answer.success, answer.message) == (True, '')
-    value = latent_value(answer.latent)
+    value = latent_from_msg(answer.latent)
     x = things[0].transpose(2, 0, 1)[None].astype(np.float32) / 255
     assert np.array_equal(value.mean, codec.encode(x)[0])
     assert value.model == codec.id
@@ -567,7 +569,7 @@ def test_one_latent_is_decoded_on_request(bench, things, codec):
     service = 'cam1/encoder/decode_latent'
     answer = bench.graph.ros.ask(DecodeLatent, service, latent=encoded.latent)
     assert (answer.success, answer.message) == (True, '')
-    expected = codec.decode(latent_value(encoded.latent).mean[None])[0].transpose(1, 2, 0) * 255
+    expected = codec.decode(latent_from_msg(encoded.latent).mean[None])[0].transpose(1, 2, 0) * 255
     assert np.array_equal(to_rgb(answer.image), np.rint(expected.clip(0, 255)).astype(np.uint8))
 
 

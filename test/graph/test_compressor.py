@@ -17,7 +17,8 @@ from sage_perception.context.context import HContext as Context
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation
 from sage_perception.models import load
-from sage_perception.ros.conversions.messages import lct_message, lct_value, stamp_of
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.trust import TrustStore, verify
 from sage_perception.trust.security.rejection import find_break, find_fault
 
@@ -54,15 +55,15 @@ class Cameras:
 
     def show(self, camera, after_ms, *lcts):
         stamp_ns = self.begun + after_ms * 1_000_000
-        header = Header(stamp=stamp_of(stamp_ns), frame_id=f'{camera}_lens')
+        header = Header(stamp=stamp_to_msg(stamp_ns), frame_id=f'{camera}_lens')
         array = LCTArray(header=header, source_width=640, source_height=480, camera=camera)
-        array.lcts = [lct_message(lct) for lct in lcts]
+        array.lcts = [lct_to_msg(lct) for lct in lcts]
         self.trusted.publish(array)
 
     def score(self, camera, lct, surprise):
         found = SnarcScore(track_id=lct.latent.track_id)
         found.snarc.surprise = surprise
-        header = Header(stamp=stamp_of(lct.stamp_ns), frame_id=f'{camera}_lens')
+        header = Header(stamp=stamp_to_msg(lct.stamp_ns), frame_id=f'{camera}_lens')
         self.snarc.publish(SnarcArray(header=header, scores=[found], camera=camera))
 
 
@@ -108,9 +109,9 @@ def test_contexts_of_cameras_that_come_and_go_are_compressed_and_signed(run_grap
     )
     pair.similarity = 0.9
     cameras.agreement.publish(
-        AgreementArray(header=Header(stamp=stamp_of(cameras.begun)), agreements=[pair])
+        AgreementArray(header=Header(stamp=stamp_to_msg(cameras.begun)), agreements=[pair])
     )
-    cameras.recall.publish(LCTArray(lcts=[lct_message(cameras.lct('memory', 1, track=5))]))
+    cameras.recall.publish(LCTArray(lcts=[lct_to_msg(cameras.lct('memory', 1, track=5))]))
     shown = itertools.count(100, 10)
 
     def complete(context):
@@ -145,7 +146,7 @@ def test_contexts_of_cameras_that_come_and_go_are_compressed_and_signed(run_grap
     code = graph.wait_for(
         lambda: next((a for a in list(codes) if a.header == message.header), None), 'its code'
     ).lcts[0]
-    said = lct_value(code)
+    said = lct_from_msg(code)
     assert said.latent.kind == LatentKind.L_CONTEXT
     wanted = model.compress(both.values[None], both.mask[None])[0]
     assert np.abs(said.latent.mean - wanted).max() < 1e-4
@@ -168,9 +169,9 @@ def test_contexts_of_cameras_that_come_and_go_are_compressed_and_signed(run_grap
 
     # What belongs into no context is counted and leaves the node alive.
     stranger = cameras.lct('cam0', cameras.begun + 3_100_000_000)
-    wrong = lct_message(stranger)
+    wrong = lct_to_msg(stranger)
     wrong.latent.model.fingerprint = np.zeros(32, np.uint8)
-    header = Header(stamp=stamp_of(cameras.begun + 3_100_000_000))
+    header = Header(stamp=stamp_to_msg(cameras.begun + 3_100_000_000))
     cameras.trusted.publish(
         LCTArray(header=header, source_width=640, source_height=480, lcts=[wrong])
     )

@@ -17,7 +17,9 @@ from visualization_msgs.msg import MarkerArray
 from sage_perception import models
 from sage_perception.bringup.graph import Camera, dual_camera
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import latent_value, lct_value, stamp_ns
+from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.lcts import lct_from_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.images import to_bgr, to_rgb
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.trust.security.rejection import find_fault
@@ -64,7 +66,7 @@ def is_high(array):
 
 
 def key(message):
-    return stamp_ns(message.header.stamp), message.header.frame_id
+    return stamp_from_msg(message.header.stamp), message.header.frame_id
 
 
 def complete(graph):
@@ -103,7 +105,7 @@ def test_stamp_and_frame_are_those_of_the_image_all_the_way(graph):
 def test_the_images_are_those_of_the_world_at_their_stamp(graph):
     world = SyntheticWorld(seed=1, width=320, height=240)
     image = complete(graph)['cam0/image_raw']
-    tick = round(stamp_ns(image.header.stamp) * 1e-9 * FPS)
+    tick = round(stamp_from_msg(image.header.stamp) * 1e-9 * FPS)
     assert np.array_equal(to_bgr(image), world.render(tick / FPS, tick))
 
 
@@ -127,7 +129,7 @@ def test_latents_are_those_of_the_model_bit_for_bit(graph):
     pictures = np.stack([to_rgb(crop.image) for crop in crops])
     x = pictures.transpose(0, 3, 1, 2).astype(np.float32) / 255
     mean, log_var = codec.encode_stats(x)
-    values = [latent_value(lct.latent) for lct in lcts]
+    values = [latent_from_msg(lct.latent) for lct in lcts]
     assert np.array_equal(np.stack([value.mean for value in values]), mean)
     assert np.array_equal(np.stack([value.log_var for value in values]), log_var)
     error = np.square(codec.decode(mean) - x).mean(axis=(1, 2, 3))
@@ -139,7 +141,9 @@ def test_latents_are_those_of_the_model_bit_for_bit(graph):
 def test_lcts_are_well_formed_numbered_and_speak_for_their_camera(graph):
     for camera in ('cam0', 'cam1'):
         lcts = [
-            lct_value(lct) for array in list(graph.topics[f'{camera}/lcts']) for lct in array.lcts
+            lct_from_msg(lct)
+            for array in list(graph.topics[f'{camera}/lcts'])
+            for lct in array.lcts
         ]
         assert lcts
         assert {lct.entity_id for lct in lcts} == {f'robot1/{camera}'}
@@ -165,11 +169,11 @@ def test_what_is_accepted_is_passed_on_unchanged(graph):
 
 def test_what_both_cameras_see_alike_is_fused_and_the_rest_is_not_trusted_much(graph):
     frame = complete(graph)
-    own = {bytes(lct.id): lct_value(lct) for lct in frame['cam0/lcts'].lcts}
+    own = {bytes(lct.id): lct_from_msg(lct) for lct in frame['cam0/lcts'].lcts}
     high = {
         bytes(a.lct_a): a for a in frame['agreement'].agreements if a.level == Agreement.LEVEL_HIGH
     }
-    for fused in map(lct_value, frame['fused'].lcts):
+    for fused in map(lct_from_msg, frame['fused'].lcts):
         assert find_fault(fused) is None
         assert fused.entity_id == 'robot1/arbiter'
         steps = fused.provenance[1:]

@@ -21,12 +21,9 @@ from sage_perception.cli import keys as keyring
 from sage_perception.core.latent import Latent, ModelId, Roi
 from sage_perception.core.lct import LCT, Operation
 from sage_perception.memory import Space
-from sage_perception.ros.conversions.messages import (
-    latent_message,
-    lct_message,
-    lct_value,
-    stamp_of,
-)
+from sage_perception.ros.conversions.latents import latent_to_msg
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.trust import TrustStore, verify
 
 SPACE = Space.of('tinyvae')
@@ -70,8 +67,8 @@ class Life:
         return self.node.get_clock().now().nanoseconds
 
     def say(self, lcts, stamp_ns):
-        header = Header(stamp=stamp_of(stamp_ns), frame_id='lens')
-        messages = [each if not isinstance(each, LCT) else lct_message(each) for each in lcts]
+        header = Header(stamp=stamp_to_msg(stamp_ns), frame_id='lens')
+        messages = [each if not isinstance(each, LCT) else lct_to_msg(each) for each in lcts]
         self._trusted.publish(
             LCTArray(header=header, source_width=640, source_height=480, lcts=messages)
         )
@@ -95,7 +92,7 @@ class Life:
         )
 
     def ask(self, like=None, **fields):
-        likes = [] if like is None else [latent_message(like)]
+        likes = [] if like is None else [latent_to_msg(like)]
         answer = self.graph.ros.ask(QueryMemory, 'memory/query', like=likes, **fields)
         assert answer.success, answer.message
         return answer.memories
@@ -141,24 +138,24 @@ def test_the_new_is_kept_and_found_by_likeness_time_entity_and_track(life):
     assert best.similarity == pytest.approx(1, abs=1e-3)
     assert best.entity_id == 'cam0'
     assert list(best.lct.latent.mean) == list(one.mean)
-    newest = life.ask(since=stamp_of(before), entity_id='cam0', track_id=102)
+    newest = life.ask(since=stamp_to_msg(before), entity_id='cam0', track_id=102)
     assert [m.lct.latent.track_id for m in newest] == [102]
     assert math.isnan(newest[0].similarity)
-    assert life.ask(until=stamp_of(before)) == []
+    assert life.ask(until=stamp_to_msg(before)) == []
     assert life.ask(one, entity_id='cam9') == []
 
 
 def test_what_is_past_and_like_the_present_is_recalled_signed(life, keys):
     long_ago = life.now_ns() - 60 * SECOND
     past = lct(latent(111), long_ago, 'cam1')
-    assert life.graph.ros.ask(Remember, 'memory/remember', lct=lct_message(past)).success
+    assert life.graph.ros.ask(Remember, 'memory/remember', lct=lct_to_msg(past)).success
     header = life.say([lct(latent(111, nudge=0.02), now := life.now_ns())], now)
     recall = life.of(life.recall, header)
     assert (recall.source_width, recall.source_height) == (640, 480)
     best = recall.lcts[0]
     assert best.latent.track_id == 111
-    assert best.stamp == stamp_of(long_ago)
-    value = lct_value(best)
+    assert best.stamp == stamp_to_msg(long_ago)
+    value = lct_from_msg(best)
     assert [step.operation for step in value.provenance] == [Operation.ENCODE, Operation.RECALL]
     assert value.provenance[-1].parent_id == past.id
     assert value.entity_id == 'memory'
@@ -187,9 +184,9 @@ def test_reward_and_disagreement_are_scored(life):
 def test_what_cannot_be_remembered_is_refused_and_counted(life):
     before = life.figures('belief in trusted')
     now = life.now_ns()
-    bad = lct_message(lct(latent(131), now))
+    bad = lct_to_msg(lct(latent(131), now))
     bad.latent.mean[0] = math.nan
-    packed = lct_message(lct(latent(132), now))
+    packed = lct_to_msg(lct(latent(132), now))
     packed.latent.payload = [1, 2, 3]
     alien = lct(latent(133, ModelId('m', '1', bytes(range(32)))), now)
     # Of whoever has a trusted key what is unsigned is not believed.
@@ -200,13 +197,13 @@ def test_what_cannot_be_remembered_is_refused_and_counted(life):
     after = life.figures('belief in trusted')
     for why in ('not finite', 'malformed', 'wrong fingerprint', 'unsigned'):
         assert int(after[f'refused: {why}']) == int(before.get(f'refused: {why}', 0)) + 1
-    answer = life.graph.ros.ask(QueryMemory, 'memory/query', like=[latent_message(alien.latent)])
+    answer = life.graph.ros.ask(QueryMemory, 'memory/query', like=[latent_to_msg(alien.latent)])
     assert (answer.success, answer.memories) == (False, [])
     assert 'this memory is of' in answer.message
 
 
 def test_one_may_ask_to_remember_and_to_forget(life):
-    known = lct_message(lct(latent(101, nudge=1e-3), life.now_ns(), 'guest'))
+    known = lct_to_msg(lct(latent(101, nudge=1e-3), life.now_ns(), 'guest'))
     assert life.graph.ros.ask(Remember, 'memory/remember', lct=known).success
     [kept] = life.ask(entity_id='guest')
     assert kept.snarc.reward == 1

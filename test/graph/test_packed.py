@@ -12,7 +12,8 @@ from std_msgs.msg import Header
 from sage_perception import models
 from sage_perception.bringup.graph import dual_camera
 from sage_perception.codecs.packing import Form
-from sage_perception.ros.conversions.messages import latent_value, stamp_of
+from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import to_message, to_rgb
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -45,7 +46,7 @@ def test_packed_latents_are_fused_and_shown(run_graph):
         now = node.get_clock().now().nanoseconds
         if now - sent[0] > 200_000_000:
             sent[0] = now
-            header = Header(stamp=stamp_of(now), frame_id='lens')
+            header = Header(stamp=stamp_to_msg(now), frame_id='lens')
             image = to_message(picture, 'rgb8', header)
             frames.publish(image)
             for publisher in crops.values():
@@ -61,7 +62,7 @@ def test_packed_latents_are_fused_and_shown(run_graph):
         assert spoken.encoding == form
         assert len(spoken.payload) <= codec.latent_dim
         assert (len(spoken.mean), len(spoken.log_var)) == (0, 0)
-    both = latent_value(array.lcts[0].latent)
+    both = latent_from_msg(array.lcts[0].latent)
     x = picture.transpose(2, 0, 1)[None].astype(np.float32) / 255
     z = codec.encode(x)[0]
     assert np.abs(both.mean - z).max() < 0.2

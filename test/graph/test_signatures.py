@@ -17,14 +17,13 @@ from sage_perception.bringup.graph import dual_camera
 from sage_perception.cli import keys as keyring
 from sage_perception.core.lct import Operation
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import (
-    announcement_value,
-    lct_message,
-    lct_value,
-    probe_set_message,
-    probe_set_value,
-    stamp_of,
+from sage_perception.ros.conversions.announcements import (
+    model_info_from_msg,
+    probe_set_from_msg,
+    probe_set_to_msg,
 )
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import to_message
 from sage_perception.trust import TrustStore, verify
 from sage_perception.trust.security.announcements import sign_announcement
@@ -150,7 +149,7 @@ def test_signed_latents_are_fused_and_what_is_fused_is_signed(scene, keys):
     fused = scene.see()
     assert is_of_both(fused)
     store = TrustStore(keys)
-    lct = lct_value(fused.lcts[0])
+    lct = lct_from_msg(fused.lcts[0])
     assert lct.entity_id == 'arbiter'
     assert verify(lct, store) is None
     assert scene.refusals() == before
@@ -191,7 +190,7 @@ def test_what_is_forged_is_refused_and_counted_by_name(scene, keys):
         lct.latent.model.fingerprint = np.full(32, 9, np.uint8)
 
     stranger = Ed25519PrivateKey.generate()
-    own = lct_value(copy_of(good, later))
+    own = lct_from_msg(copy_of(good, later))
     as_stranger = replace(
         own,
         entity_id='mallory; reboot',
@@ -207,9 +206,9 @@ def test_what_is_forged_is_refused_and_counted_by_name(scene, keys):
             copy_of(good, later),
             copy_of(good, stripped),
             copy_of(good, of_another_model),
-            lct_message(as_stranger, key=stranger),
-            lct_message(own, key=stranger),
-            lct_message(replace(own, provenance=another_step), key=load_key(keys, 'cam0')),
+            lct_to_msg(as_stranger, key=stranger),
+            lct_to_msg(own, key=stranger),
+            lct_to_msg(replace(own, provenance=another_step), key=load_key(keys, 'cam0')),
         ],
     )
     # Nor on the topic of the other camera.
@@ -252,10 +251,10 @@ def test_a_forged_model_or_probe_set_is_refused_and_the_honest_one_stays(scene, 
         unsigned = copy_of(good, lambda said: setattr(said, 'signature', []))
         if kind is ModelInfo:
             forged = copy_of(good)
-            said = sign_announcement(announcement_value(good), forger)
+            said = sign_announcement(model_info_from_msg(good), forger)
             forged.signature = list(said.signature)
         else:
-            forged = probe_set_message(probe_set_value(good), good.header.stamp, forger)
+            forged = probe_set_to_msg(probe_set_from_msg(good), good.header.stamp, forger)
         publisher = node.create_publisher(kind, f'cam0/{name}', qos.LATCHED)
         scene.graph.wait_for(lambda p=publisher: p.get_subscription_count() == 2, 'the arbiter')
         for number, bad in enumerate((unsigned, forged), 1):
@@ -272,7 +271,7 @@ def test_a_forged_model_or_probe_set_is_refused_and_the_honest_one_stays(scene, 
 
 def test_a_frame_that_nobody_signed_for_settles_nothing(scene):
     """Its stamp is anybody's word: far ahead it would have all others given up."""
-    later = Header(stamp=stamp_of(2**31 * 10**9 - 1), frame_id='lens')
+    later = Header(stamp=stamp_to_msg(2**31 * 10**9 - 1), frame_id='lens')
     for camera in CAMERAS:
         scene.say(camera, [], later)
     assert is_of_both(scene.see())
@@ -284,10 +283,10 @@ def test_who_is_trusted_or_revoked_while_all_run_is_so_within_seconds(scene, key
     TrustStore(keys).trust('cam0', public_bytes(stranger))
 
     def spoken():
-        own = lct_value(scene.heard('cam0', scene.see().header))
+        own = lct_from_msg(scene.heard('cam0', scene.see().header))
         lct = replace(own, id=b'with new' * 2, sequence=own.sequence + 1)
         before = scene.judged('cam0')
-        scene.say('cam0', [lct_message(lct, key=stranger)])
+        scene.say('cam0', [lct_to_msg(lct, key=stranger)])
         scene.graph.wait_for(lambda: scene.judged('cam0') > before, 'what is made of it')
         return scene.trusted('elsewhere')
 
@@ -299,7 +298,7 @@ def test_who_is_trusted_or_revoked_while_all_run_is_so_within_seconds(scene, key
     fused = scene.graph.wait_for(
         lambda: (fused := scene.see()) and not is_of_both(fused) and fused, 'cam1 is refused'
     )
-    assert verify(lct_value(fused.lcts[0]), TrustStore(keys)) is None
+    assert verify(lct_from_msg(fused.lcts[0]), TrustStore(keys)) is None
     assert scene.refusals()['cam1 refused: revoked key'] > 0
     scene.reads("refused an LCT of cam1: revoked key, said in the name of 'cam1'")
     scene.reads('sage keys create cam1 --rotate')

@@ -15,7 +15,8 @@ from sage_perception import models
 from sage_perception.bringup.graph import Camera, perception
 from sage_perception.cli import keys as keyring
 from sage_perception.core.lct import Operation
-from sage_perception.ros.conversions.messages import lct_value, stamp_of
+from sage_perception.ros.conversions.lcts import lct_from_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import to_message
 from sage_perception.trust import TrustStore, verify
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -43,7 +44,7 @@ class Scene:
         now = self.clock.now().nanoseconds
         if now - self._shown > 200_000_000:
             self._shown = now
-            header = Header(stamp=stamp_of(now), frame_id='lens')
+            header = Header(stamp=stamp_to_msg(now), frame_id='lens')
             image = to_message(self.picture, 'rgb8', header)
             crop = Crop(image=image, roi=RegionOfInterest(width=64, height=64), track_id=1)
             for publisher in self._crops:
@@ -87,7 +88,7 @@ def scene(run_graph, keys):
 def test_three_cameras_are_fused_once_a_frame_and_one_of_them_is_translated(scene, keys):
     array = scene.until(scene.of_all, 'a latent of all three')[-1]
     assert [a.header for a in scene.fused].count(array.header) == 1
-    fused = lct_value(array.lcts[0])
+    fused = lct_from_msg(array.lcts[0])
     store = TrustStore(keys)
     assert verify(fused, store) is None
     codec = models.load('tinyvae', backend='onnxruntime')
@@ -99,7 +100,7 @@ def test_three_cameras_are_fused_once_a_frame_and_one_of_them_is_translated(scen
         said = [lct for a in list(scene.trusted) for lct in a.lcts]
         return [lct for lct in said if lct.provenance[-1].operation == operation]
 
-    translated = lct_value(of(Operation.TRANSLATE)[-1])
+    translated = lct_from_msg(of(Operation.TRANSLATE)[-1])
     assert verify(translated, store) is None
     first, step = translated.provenance
     assert (first.entity_id, first.model.name) == (TRANSLATED, 'tinyvae_128')

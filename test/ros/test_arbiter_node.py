@@ -17,7 +17,9 @@ from sage_perception.core.lct import Operation, Provenance
 from sage_perception.models import load_codec
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import lct_message, model_info_message, stamp_of
+from sage_perception.ros.conversions.announcements import model_info_to_msg
+from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.trust import TrustStore
 from sage_perception.trust.security.admission import PublisherQuota, TokenBucket
@@ -82,8 +84,8 @@ def test_of_who_has_lost_its_reputation_nothing_is_handed_on(ros, tmp_path):
         now = ros.node.get_clock().now().nanoseconds
         latent = Latent(np.float32(codec.latent_mean), model=codec.id, telemetry=Telemetry(0.9))
         step = Provenance(Operation.ENCODE, 'cam0', codec.id, trust=trust)
-        lct = lct_message(Said('cam0', now, now, latent, (step,), trust), key=key)
-        header = Header(stamp=stamp_of(now), frame_id='lens')
+        lct = lct_to_msg(Said('cam0', now, now, latent, (step,), trust), key=key)
+        header = Header(stamp=stamp_to_msg(now), frame_id='lens')
         publisher.publish(LCTArray(header=header, lcts=[lct]))
         array = ros.wait_for(
             lambda: next((m for m in list(trusted) if m.header == header), None), 'an answer'
@@ -126,7 +128,7 @@ def test_of_a_flood_of_statements_a_few_are_looked_at_and_another_is_heard(ros, 
     assert len(looked) < PublisherQuota.BURST + 3
     if kind is ModelInfo:
         honest = ros.node.create_publisher(kind, f'cam0/{name}', qos.LATCHED)
-        honest.publish(model_info_message(load_codec('tinyvae'), stamp_of(1), 'cam0'))
+        honest.publish(model_info_to_msg(load_codec('tinyvae'), stamp_to_msg(1), 'cam0', 1))
         ros.wait_for(lambda: arbiter._arbiter.announced('cam0'), 'the honest one')
 
 

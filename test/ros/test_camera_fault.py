@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.nodes.encoder_node import EncoderNode
-from sage_perception.ros.conversions.messages import stamp_of
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import to_message
 from sage_perception.vision.camera_health import TRUST, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -57,7 +57,7 @@ def test_what_is_said_of_a_broken_camera_is_not_trusted(ros):
     picture = np.ascontiguousarray(WORLD.render(0.0, 0)[80:144, 100:164, ::-1])
 
     def trust(number, fault):
-        header = Header(stamp=stamp_of(number * 10**9))
+        header = Header(stamp=stamp_to_msg(number * 10**9))
         image = to_message(picture, 'rgb8', header)
         crop = Crop(roi=RegionOfInterest(width=64, height=64), track_id=number, image=image)
         count = len(lcts)

@@ -17,7 +17,8 @@ from sage_perception.core.lct import LCT
 from sage_perception.memory import MemoryRecord, Snarc, recalled
 from sage_perception.models import load_compressor
 from sage_perception.nodes.compressor_node import CompressorNode
-from sage_perception.ros.conversions.messages import lct_as_sent, lct_message, stamp_ns, stamp_of
+from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.trust import TrustStore, sign, verify
 from sage_perception.trust.security.keys import load_key
 from sage_perception.trust.security.rejection import MAX_STEPS
@@ -59,7 +60,7 @@ class Arbiter:
         return LCT.encoded(latent, entity_id=entity, sequence=self.number, stamp_ns=stamp_ns)
 
     def show(self, *messages, stamp_ns=None, frame_id='lens', camera=''):
-        header = Header(stamp=stamp_of(self.now_ns() if stamp_ns is None else stamp_ns))
+        header = Header(stamp=stamp_to_msg(self.now_ns() if stamp_ns is None else stamp_ns))
         header.frame_id = frame_id
         self.trusted.publish(
             LCTArray(
@@ -96,8 +97,8 @@ def test_cameras_are_told_apart_by_who_speaks_for_them_and_keep_the_slots_they_w
     arbiter = Arbiter(ros, model, '-p', 'camera_entities:=cam0=robot2/eye')
     now = arbiter.now_ns()
     # Two drivers that call their frames alike, and one camera that sees nothing.
-    arbiter.show(lct_message(arbiter.lct('cam1', now)), frame_id='camera')
-    arbiter.show(lct_message(arbiter.lct('robot2/eye', now, 2)), frame_id='camera')
+    arbiter.show(lct_to_msg(arbiter.lct('cam1', now)), frame_id='camera')
+    arbiter.show(lct_to_msg(arbiter.lct('robot2/eye', now, 2)), frame_id='camera')
     arbiter.show(stamp_ns=now, frame_id='camera', camera='cam9')
     context = value(arbiter.sees(lambda c: online(c) == [0, 1, 2], 'all three'))
     assert context.cameras == ('robot2/eye', 'cam1', 'cam9')
@@ -109,22 +110,22 @@ def test_contexts_and_codes_have_the_very_stamp_of_the_newest_frame(ros, model):
     odd = arbiter.now_ns() // SECOND * SECOND + 123_456_789
     assert round(odd * 1e-9 * 1e9) != odd, 'seconds in float64 cannot tell it'
     arbiter.show(
-        lct_message(arbiter.lct('cam0', odd)), stamp_ns=odd + 1000 * SECOND, frame_id='left'
+        lct_to_msg(arbiter.lct('cam0', odd)), stamp_ns=odd + 1000 * SECOND, frame_id='left'
     )
     context = arbiter.sees(lambda c: c.items, 'a context')
-    assert context.header == Header(stamp=stamp_of(odd), frame_id='left')
+    assert context.header == Header(stamp=stamp_to_msg(odd), frame_id='left')
     code = ros.wait_for(lambda: arbiter.codes and arbiter.codes[-1], 'its code')
     assert code.header == context.header
-    assert stamp_ns(code.lcts[0].stamp) == odd
+    assert stamp_from_msg(code.lcts[0].stamp) == odd
 
 
 def test_one_lct_that_cannot_be_read_takes_nothing_from_the_others_of_its_frame(ros, model):
     arbiter = Arbiter(ros, model)
     now = arbiter.now_ns()
-    unreadable, endless = (lct_message(arbiter.lct('cam0', now, track)) for track in (1, 2))
+    unreadable, endless = (lct_to_msg(arbiter.lct('cam0', now, track)) for track in (1, 2))
     unreadable.latent.kind = 200
     endless.provenance = endless.provenance * MAX_STEPS
-    arbiter.show(unreadable, endless, lct_message(arbiter.lct('cam0', now, 3)))
+    arbiter.show(unreadable, endless, lct_to_msg(arbiter.lct('cam0', now, 3)))
     context = value(arbiter.sees(lambda c: c.items, 'a context'))
     assert len(context.items) == 1
 
@@ -138,18 +139,18 @@ def test_where_signatures_are_required_nobody_else_has_a_say_in_what_it_signs(
     arbiter = Arbiter(ros, model, *required)
     now, key = arbiter.now_ns(), load_key(keys, 'cam0')
     honest = arbiter.lct('cam0', now)
-    arbiter.show(lct_message(honest, key=key))
+    arbiter.show(lct_to_msg(honest, key=key))
     arbiter.sees(lambda c: c.items, 'what is signed')
     forged = replace(arbiter.lct('cam0', now + 1, 2), sequence=honest.sequence + 9)
-    arbiter.show(lct_message(forged, key=STRANGER), lct_message(forged))
-    arbiter.show(lct_message(honest, key=key))
+    arbiter.show(lct_to_msg(forged, key=STRANGER), lct_to_msg(forged))
+    arbiter.show(lct_to_msg(honest, key=key))
     arbiter.show(stamp_ns=now + 1000 * SECOND, camera='cam0')
     last = arbiter.lct('cam0', now + 2, 3)
-    arbiter.show(lct_message(last, key=key))
+    arbiter.show(lct_to_msg(last, key=key))
     context = value(arbiter.sees(lambda c: len(c.items) == 2, 'all that is signed'))
     assert online(context) == [0]
     both = ros.wait_for(lambda: of_length(arbiter.codes, 3), 'the code of both')
-    said, _ = lct_as_sent(both)
+    said, _ = packed_lct_from_msg(both)
     assert {step.parent_id for step in said.provenance[1:]} == {honest.id, last.id}
     assert verify(said, TrustStore(keys)) is None
     assert said.stamp_ns == last.stamp_ns
@@ -165,7 +166,7 @@ def test_where_signatures_are_required_memory_proves_what_it_recalls(ros, model,
 
     def recalls(lct, number):
         said = recalled(MemoryRecord(lct, Snarc()), 'memory', number)
-        return lct_message(said, key=memory)
+        return lct_to_msg(said, key=memory)
 
     past = [arbiter.lct('cam0', n * SECOND, n) for n in (1, 2, 3)]
     good = [recalls(sign(lct, camera), n) for n, lct in enumerate(past[:2])]
@@ -173,6 +174,6 @@ def test_where_signatures_are_required_memory_proves_what_it_recalls(ros, model,
     recall.publish(LCTArray(lcts=[recalls(past[2], 3)]))
     recall.publish(LCTArray())
     ros.wait_for(lambda: arbiter.node._recalled._screen.refused == 2, 'what nobody saw')
-    arbiter.show(lct_message(arbiter.lct('cam0', arbiter.now_ns()), key=camera))
+    arbiter.show(lct_to_msg(arbiter.lct('cam0', arbiter.now_ns()), key=camera))
     context = value(arbiter.sees(lambda c: c.items, 'a context'))
     assert context.rows('semantic.recall')[1].any(axis=1).sum() == 2

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sage_perception.ros import diagnostics, qos
-from sage_perception.ros.conversions.messages import stamp_of
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Durations, Rate
 from sage_perception.ros.endpoints import Node, Topic
 
@@ -56,7 +56,7 @@ class Clock:
 
 
 def image(frame_id='camera', stamp=1):
-    return Image(header=Header(stamp=stamp_of(stamp), frame_id=frame_id))
+    return Image(header=Header(stamp=stamp_to_msg(stamp), frame_id=frame_id))
 
 
 def health(node):

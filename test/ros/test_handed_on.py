@@ -13,7 +13,8 @@ from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.models import artifact as artifact
 from sage_perception.models.registry import resolve
 from sage_perception.nodes.arbiter_node import ArbiterNode
-from sage_perception.ros.conversions.messages import lct_message, stamp_of
+from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.trust import TrustStore
 from sage_perception.trust.security.keys import public_bytes, save_key
 
@@ -24,7 +25,7 @@ MODEL = artifact.read(resolve('tinyvae')).id
 def an_lct(stamp_ns, sequence=1, entity='cam0', key=None):
     latent = Latent(np.zeros(64, np.float32), model=MODEL)
     step = Provenance(Operation.ENCODE, entity, MODEL)
-    return lct_message(LCT(entity, sequence, stamp_ns, latent, (step,), 1.0), key=key)
+    return lct_to_msg(LCT(entity, sequence, stamp_ns, latent, (step,), 1.0), key=key)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def hears(ros, tmp_path):
 
 
 def header_at(stamp_ns):
-    return Header(stamp=stamp_of(stamp_ns), frame_id='lens')
+    return Header(stamp=stamp_to_msg(stamp_ns), frame_id='lens')
 
 
 def test_what_nobody_signed_is_not_handed_on_nor_the_header_around_what_is(ros, hears):

@@ -13,7 +13,8 @@ from std_msgs.msg import Header
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.latent import Latent, ModelId
 from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust, step_from
-from sage_perception.ros.conversions.messages import lct_as_sent, lct_message, stamp_of
+from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.endpoints import Node
 from sage_perception.ros.identity import KEYS, REQUIRE_SIGNATURES, TrustedKeys
 from sage_perception.ros.relayed import LCTRejected, RelayedVerifier
@@ -79,7 +80,7 @@ def an_lct(stamp_ns, **changes):
 
 
 def signed(lct, key=CAMERA, form=Form.FLOAT32):
-    return lct_message(lct, form, PACKER, key)
+    return lct_to_msg(lct, form, PACKER, key)
 
 
 def longer(lct, steps):
@@ -89,16 +90,16 @@ def longer(lct, steps):
 
 def test_stamp_and_camera_are_those_that_were_signed(strict):
     now = strict.now_ns()
-    said, _ = lct_as_sent(signed(an_lct(now)))
+    said, _ = packed_lct_from_msg(signed(an_lct(now)))
     chain = (*said.provenance, step_from(said, Operation.TRANSLATE, 'arbiter', MODEL))
     ours = LCT('arbiter', 1, now, said.latent, chain, chain_trust(chain))
-    later = Header(stamp=stamp_of(now + 1000 * SECOND), frame_id='lens')
+    later = Header(stamp=stamp_to_msg(now + 1000 * SECOND), frame_id='lens')
     array = LCTArray(header=later, camera='cam7', source_width=640, source_height=480)
     for number, lct in enumerate((signed(an_lct(now)), signed(ours, ARBITER))):
         array.lcts = [lct]
         (frame,) = strict.hearsay.frames(array, ANYBODY)
         assert (frame.camera, frame.stamp_ns) == ('cam0', now), number
-        assert frame.header == Header(stamp=stamp_of(now), frame_id='lens')
+        assert frame.header == Header(stamp=stamp_to_msg(now), frame_id='lens')
         assert frame.size == (640, 480)
         assert [lct.id for lct in frame.lcts] == [bytes(lct.id)]
 
@@ -115,7 +116,7 @@ def test_of_an_array_each_lct_is_judged_by_itself(strict):
         unreadable,
         changed,
         signed(an_lct(now), STRANGER),
-        lct_message(an_lct(now)),
+        lct_to_msg(an_lct(now)),
         signed(an_lct(now, latent=another)),
         signed(longer(an_lct(now), 14)),
         signed(an_lct(now - 60 * SECOND)),
@@ -141,7 +142,7 @@ def test_what_was_heard_is_not_believed_again_unless_it_is_asked_about(strict):
     old = signed(an_lct(1))
     assert strict.hearsay.vouched(old).id == strict.hearsay.vouched(old).id == bytes(old.id)
     with pytest.raises(LCTRejected, match='unsigned'):
-        strict.hearsay.vouched(lct_message(an_lct(1)))
+        strict.hearsay.vouched(lct_to_msg(an_lct(1)))
 
 
 @pytest.mark.parametrize('form', [Form.FLOAT16, Form.INT8])
@@ -155,7 +156,7 @@ def test_what_travels_packed_is_unpacked_if_it_is_believed(strict, form):
 
 def test_an_array_of_nothing_says_something_only_where_nobody_need_sign(strict, ros):
     easy = ros.make(Hearer, name='easy')
-    header = Header(stamp=stamp_of(easy.now_ns()), frame_id='lens')
+    header = Header(stamp=stamp_to_msg(easy.now_ns()), frame_id='lens')
     nothing = LCTArray(header=header, camera='cam0')
     assert strict.hearsay.frames(nothing, ANYBODY) == []
     (frame,) = easy.hearsay.frames(nothing, ANYBODY)
@@ -164,7 +165,7 @@ def test_an_array_of_nothing_says_something_only_where_nobody_need_sign(strict, 
 
 
 def test_what_no_message_can_hold_is_refused_though_nobody_need_sign(easy):
-    message = lct_message(an_lct(easy.now_ns()))
+    message = lct_to_msg(an_lct(easy.now_ns()))
     message.provenance[0].entity_id = 'ü' * 40
     assert easy.believed(message) == []
     assert easy.refused() == {'malformed': 1}

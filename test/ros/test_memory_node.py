@@ -13,7 +13,8 @@ from sage_perception.core.lct import LCT
 from sage_perception.memory import Space
 from sage_perception.nodes import memory_node
 from sage_perception.nodes.memory_node import MemoryNode
-from sage_perception.ros.conversions.messages import lct_message, stamp_of
+from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.trust.security.keys import load_key
 
@@ -68,10 +69,10 @@ class Trusted:
         lct = LCT.encoded(
             latent, entity_id=entity, sequence=self.number, stamp_ns=stamp_ns, trust=1.0
         )
-        return lct_message(lct, key=key)
+        return lct_to_msg(lct, key=key)
 
     def say(self, *lcts, camera=''):
-        header = Header(stamp=stamp_of(9), frame_id='camera')
+        header = Header(stamp=stamp_to_msg(9), frame_id='camera')
         self.publisher.publish(LCTArray(header=header, lcts=lcts, camera=camera))
 
     def tracks(self):

@@ -19,25 +19,19 @@ from sage_perception.codecs.packing import Form, Packer, WireError
 from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation, Proof, Provenance
-from sage_perception.ros.conversions.messages import (
+from sage_perception.ros.conversions.announcements import model_info_from_msg, model_info_to_msg
+from sage_perception.ros.conversions.crops import crop_to_msg
+from sage_perception.ros.conversions.latents import (
     UnknownModel,
-    announcement_value,
-    crop_message,
-    latent_bytes,
-    latent_message,
-    latent_value,
-    lct_message,
-    lct_value,
-    model_info_message,
-    model_message,
-    model_value,
-    roi_message,
-    roi_value,
-    stamp_ns,
-    stamp_of,
-    telemetry_message,
-    telemetry_value,
+    latent_from_msg,
+    latent_size_bytes,
+    latent_to_msg,
 )
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
+from sage_perception.ros.conversions.rois import roi_from_msg, roi_to_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
+from sage_perception.ros.conversions.telemetry import telemetry_from_msg, telemetry_to_msg
 from sage_perception.ros.images import to_mono, to_rgb
 from sage_perception.trust.security.canonical import latent_digest
 
@@ -132,32 +126,32 @@ def assert_same(a, b):
 
 @given(STAMPS)
 def test_stamps(ns):
-    assert stamp_ns(through_bytes(stamp_of(ns))) == ns
+    assert stamp_from_msg(through_bytes(stamp_to_msg(ns))) == ns
 
 
 @given(rois)
 def test_regions(roi):
-    assert_same(roi_value(through_bytes(roi_message(roi))), roi)
+    assert_same(roi_from_msg(through_bytes(roi_to_msg(roi))), roi)
 
 
 @given(model_ids)
 def test_model_ids(model):
-    assert_same(model_value(through_bytes(model_message(model))), model)
+    assert_same(model_id_from_msg(through_bytes(model_id_to_msg(model))), model)
 
 
 @given(telemetries)
 def test_telemetry(telemetry):
-    assert_same(telemetry_value(through_bytes(telemetry_message(telemetry))), telemetry)
+    assert_same(telemetry_from_msg(through_bytes(telemetry_to_msg(telemetry))), telemetry)
 
 
 @given(latents())
 def test_latents(latent):
-    assert_same(latent_value(through_bytes(latent_message(latent))), latent)
+    assert_same(latent_from_msg(through_bytes(latent_to_msg(latent))), latent)
 
 
 @given(lcts)
 def test_lcts(lct):
-    arrived = lct_value(through_bytes(lct_message(lct)))
+    arrived = lct_from_msg(through_bytes(lct_to_msg(lct)))
     digest = latent_digest(lct.latent) if lct.signature else b''
     assert_same(arrived, replace(lct, digest=digest))
 
@@ -172,20 +166,20 @@ def test_lcts(lct):
 )
 def test_crops(shape, roi, score, source, track, seed):
     picture = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-    header = Header(stamp=stamp_of(seed + 1), frame_id='camera')
+    header = Header(stamp=stamp_to_msg(seed + 1), frame_id='camera')
     crop = Crop(picture, roi, score, source, track)
-    message = through_bytes(crop_message(crop, header))
+    message = through_bytes(crop_to_msg(crop, header))
     assert message.image.header == header
     assert np.array_equal((to_rgb if len(shape) == 3 else to_mono)(message.image), picture)
-    assert roi_value(message.roi) == roi
+    assert roi_from_msg(message.roi) == roi
     assert (message.score, message.source, message.track_id) == (score, int(source), track)
 
 
 def test_model_info_says_what_the_model_is():
     codec = models.load('tinyvae', backend='onnxruntime')
-    message = through_bytes(model_info_message(codec, stamp_of(5)))
-    assert stamp_ns(message.header.stamp) == 5
-    assert model_value(message.model) == codec.id
+    message = through_bytes(model_info_to_msg(codec, stamp_to_msg(5)))
+    assert stamp_from_msg(message.header.stamp) == 5
+    assert model_id_from_msg(message.model) == codec.id
     assert message.latent_dim == codec.latent_dim == len(message.latent_mean)
     assert np.array_equal(message.latent_mean, codec.latent_mean)
     assert np.array_equal(message.latent_std, codec.latent_std)
@@ -216,11 +210,11 @@ SOUND = LCT.encoded(
     ],
 )
 def test_parts_that_do_not_fit_together_are_a_value_error(spoil):
-    message = lct_message(SOUND)
-    lct_value(message)
+    message = lct_to_msg(SOUND)
+    lct_from_msg(message)
     spoil(message)
     with pytest.raises(ValueError, match=r'99|log_var has shape \[3\]'):
-        lct_value(through_bytes(message))
+        lct_from_msg(through_bytes(message))
 
 
 # Latents in the other wire forms
@@ -234,7 +228,7 @@ SEEN = replace(SOUND, latent=replace(SOUND.latent, model=MODEL, mean=np.float32(
 
 @pytest.mark.parametrize('form', PACKED)
 def test_a_packed_latent_loses_its_variance_and_what_the_form_says(form):
-    value = lct_value(through_bytes(lct_message(SEEN, form, PACKER)), PACKERS)
+    value = lct_from_msg(through_bytes(lct_to_msg(SEEN, form, PACKER)), PACKERS)
     assert np.array_equal(
         value.latent.mean, PACKER.unpack(PACKER.pack(SEEN.latent.mean, form), form)
     )
@@ -245,22 +239,24 @@ def test_a_packed_latent_loses_its_variance_and_what_the_form_says(form):
 
 @pytest.mark.parametrize('form', PACKED)
 def test_a_packed_latent_is_its_payload_alone(form):
-    message = latent_message(SEEN.latent, form, PACKER)
+    message = latent_to_msg(SEEN.latent, form, PACKER)
     payload = PACKER.pack(SEEN.latent.mean, form)
     assert (message.encoding, bytes(message.payload)) == (form, payload)
     assert (len(message.mean), len(message.log_var)) == (0, 0)
-    assert latent_bytes(message) == len(payload)
-    assert latent_bytes(latent_message(SEEN.latent)) == 2 * 4 * 4
+    assert latent_size_bytes(message) == len(payload)
+    assert latent_size_bytes(latent_to_msg(SEEN.latent)) == 2 * 4 * 4
 
 
 def test_a_packed_latent_of_a_model_that_was_not_announced_is_told_apart():
-    message = latent_message(SEEN.latent, Form.INT8, PACKER)
-    with pytest.raises(UnknownModel, match='INT8 needs the model_info of seen@1#00010203'):
-        latent_value(message)
+    message = latent_to_msg(SEEN.latent, Form.INT8, PACKER)
+    with pytest.raises(
+        UnknownModel, match='a latent of seen@1#00010203 in encoding INT8 needs the model_info'
+    ):
+        latent_from_msg(message)
     with pytest.raises(UnknownModel):
-        latent_value(message, {bytes(32): PACKER})
+        latent_from_msg(message, {bytes(32): PACKER})
     # Numbers that came as numbers are read as ever.
-    assert_same(latent_value(latent_message(SEEN.latent)), SEEN.latent)
+    assert_same(latent_from_msg(latent_to_msg(SEEN.latent)), SEEN.latent)
 
 
 @pytest.mark.parametrize(
@@ -268,40 +264,40 @@ def test_a_packed_latent_of_a_model_that_was_not_announced_is_told_apart():
     [
         (lambda m: setattr(m, 'payload', m.payload[:-1]), '3 bytes are no latent'),
         (lambda m: setattr(m, 'payload', []), '0 bytes are no latent'),
-        (lambda m: setattr(m, 'mean', [0.0] * 4), '4 numbers beside the payload'),
-        (lambda m: setattr(m, 'log_var', [0.0] * 4), '4 numbers beside the payload'),
-        (lambda m: setattr(m, 'encoding', Form.FLOAT32), '4 bytes of payload beside'),
+        (lambda m: setattr(m, 'mean', [0.0] * 4), '4 floats beside its payload'),
+        (lambda m: setattr(m, 'log_var', [0.0] * 4), '4 floats beside its payload'),
+        (lambda m: setattr(m, 'encoding', Form.FLOAT32), 'has 4 bytes of payload'),
         (lambda m: setattr(m, 'encoding', 99), '99 is not a valid Form'),
         (lambda m: setattr(m, 'encoding', Form.VQ), 'needs the codebook'),
     ],
 )
 def test_a_payload_that_is_no_latent_is_a_value_error(spoil, why):
-    message = latent_message(SEEN.latent, Form.INT8, PACKER)
+    message = latent_to_msg(SEEN.latent, Form.INT8, PACKER)
     spoil(message)
     with pytest.raises(ValueError, match=why):
-        latent_value(through_bytes(message), PACKERS)
+        latent_from_msg(through_bytes(message), PACKERS)
 
 
 def test_a_latent_that_is_not_finite_is_not_packed():
     latent = replace(SEEN.latent, mean=np.float32([0, np.nan, 0, 0]))
     with pytest.raises(WireError, match='and finite'):
-        latent_message(latent, Form.INT8, PACKER)
+        latent_to_msg(latent, Form.INT8, PACKER)
 
 
 def announced_packer(info):
     """What reads packed latents by what was announced of their model."""
-    said = announcement_value(info)
+    said = model_info_from_msg(info)
     return Packer(said.mean, said.std)
 
 
 def test_what_a_model_info_says_is_enough_to_unpack():
     codec = models.load('tinyvae', backend='onnxruntime')
-    info = through_bytes(model_info_message(codec, stamp_of(5)))
+    info = through_bytes(model_info_to_msg(codec, stamp_to_msg(5)))
     z = codec.encode(np.random.default_rng(0).random((1, 3, 64, 64), np.float32))[0]
     for form in PACKED:
-        message = latent_message(Latent(z, model=codec.id), form, Packer.of(codec))
+        message = latent_to_msg(Latent(z, model=codec.id), form, Packer.of(codec))
         packers = {codec.id.fingerprint: announced_packer(info)}
-        value = latent_value(through_bytes(message), packers)
+        value = latent_from_msg(through_bytes(message), packers)
         assert np.abs(value.mean - z).max() < 0.5
         decoded = codec.decode(np.stack([z, value.mean]))
         assert np.square(decoded[1] - decoded[0]).mean() < 1e-3
@@ -310,7 +306,7 @@ def test_what_a_model_info_says_is_enough_to_unpack():
 @pytest.mark.parametrize(
     ('fields', 'why'),
     [
-        ({'latent_dim': 3}, 'of 2 dimensions where latents have 3'),
+        ({'latent_dim': 3}, 'latent_mean has 2 elements, but latent_dim is 3'),
         ({'latent_std': [1.0, 0.0]}, 'not above 0'),
         ({'latent_std': [1.0]}, r'not \[2\] and \[1\]'),
         ({'latent_mean': [np.inf, 0.0]}, 'not finite'),
@@ -333,13 +329,13 @@ def test_the_longest_lists_that_messages_hold_go_through():
         provenance=SOUND.provenance * 16,
         signature=b's' * 64,
     )
-    arrived = lct_value(through_bytes(lct_message(lct)))
+    arrived = lct_from_msg(through_bytes(lct_to_msg(lct)))
     assert_same(arrived, replace(lct, digest=latent_digest(lct.latent)))
 
 
 def test_an_empty_region_is_none():
     latent = replace(SOUND.latent, roi=None)
-    assert latent_value(through_bytes(latent_message(latent))).roi is None
+    assert latent_from_msg(through_bytes(latent_to_msg(latent))).roi is None
 
 
 @pytest.mark.parametrize(

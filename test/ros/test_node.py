@@ -27,7 +27,7 @@ from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.viewer_node import ViewerNode
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import stamp_ns, stamp_of
+from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import WARN
 from sage_perception.ros.endpoints import AUTOSTART, EXIT_CONFIGURATION, LifecycleNode, run
 from sage_perception.ros.images import to_message
@@ -147,7 +147,7 @@ def state(ros):
 
 
 def crops_of(*pictures, stamp=10**9):
-    header = Header(stamp=stamp_of(stamp), frame_id='camera')
+    header = Header(stamp=stamp_to_msg(stamp), frame_id='camera')
     roi = RegionOfInterest(width=64, height=64)
     crops = [
         Crop(roi=roi, track_id=number + 1, image=to_message(picture, 'rgb8', header))
@@ -323,7 +323,7 @@ def test_every_image_comes_with_its_calibration_and_frame(ros):
     assert (image.encoding, image.width, image.height, image.step) == ('bgr8', 160, 120, 480)
     assert image.header in [info.header for info in infos]
     assert (infos[0].width, infos[0].height) == (160, 120)
-    stamps = [stamp_ns(image.header.stamp) for image in images]
+    stamps = [stamp_from_msg(image.header.stamp) for image in images]
     assert stamps == sorted(set(stamps))
     now = ros.node.get_clock().now().nanoseconds
     assert 0 < now - stamps[-1] < 60e9
@@ -340,16 +340,16 @@ def test_before_simulated_time_begins_nothing_is_published(ros):
     clock = ros.node.create_publisher(Clock, '/clock', 10)
     seconds = 500
     ros.wait_for(
-        lambda: clock.publish(Clock(clock=stamp_of(seconds * 10**9))) or (images and infos),
+        lambda: clock.publish(Clock(clock=stamp_to_msg(seconds * 10**9))) or (images and infos),
         'images',
     )
-    assert all(abs(stamp_ns(i.header.stamp) * 1e-9 - seconds) < 10 for i in images + infos)
+    assert all(abs(stamp_from_msg(i.header.stamp) * 1e-9 - seconds) < 10 for i in images + infos)
 
 
 def feed_attention(ros, publisher, world, begin, count):
     for number in range(begin, begin + count):
         picture = world.render(number / 30, number)
-        header = Header(stamp=stamp_of(10**9 + number * 33_333_333), frame_id='camera')
+        header = Header(stamp=stamp_to_msg(10**9 + number * 33_333_333), frame_id='camera')
         publisher.publish(to_message(picture, 'bgr8', header))
 
 

@@ -16,7 +16,8 @@ from sage_perception.irp.delta import from_delta
 from sage_perception.irp.ledger import atp_of
 from sage_perception.irp.orchestrator import Outcome
 from sage_perception.nodes.encoder_node import EncoderNode
-from sage_perception.ros.conversions.messages import latent_value, stamp_of
+from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message, to_rgb
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -37,7 +38,7 @@ def pictures():
 
 
 def frame_of(pictures, tracks=(1, 2), second=1):
-    header = Header(stamp=stamp_of(second * 10**9), frame_id='camera')
+    header = Header(stamp=stamp_to_msg(second * 10**9), frame_id='camera')
     crops = [
         Crop(
             roi=RegionOfInterest(width=64, height=64),
@@ -68,7 +69,7 @@ def test_an_encoder_refines_within_a_budget_and_says_who_got_what(ros, codec, pi
             crops.publish(frame_of(pictures, tracks, second=seen + 1))
             ros.wait_for(lambda seen=seen: len(lcts) > seen and len(budgets) > seen, 'a frame')
             if all(share.outcome == BudgetShare.OUTCOME_DONE for share in budgets[-1].shares):
-                return [latent_value(lct.latent) for lct in lcts[-1].lcts]
+                return [latent_from_msg(lct.latent) for lct in lcts[-1].lcts]
             tracks = [track and track + 10 for track in tracks]
         pytest.fail('no frame was refined in ten')
 

@@ -15,7 +15,7 @@ from sage_msgs import msg as sage
 from sage_perception.codecs.packing import Form, Packer
 from sage_perception.core.latent import Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.core.lct import Operation, Provenance, chain_trust, step_from
-from sage_perception.ros.conversions.messages import lct_message, lct_value
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
 from sage_perception.trust import LCT, TrustStore, sign, verify
 from sage_perception.trust.security.canonical import Wire, canonical_form
 from sage_perception.trust.security.keys import public_bytes
@@ -43,7 +43,7 @@ def wire_of(message):
 
 def signed(lct, form):
     """An LCT as it is sent: signed for the form in which it travels."""
-    return sign(lct, KEY, wire_of(lct_message(lct, form, PACKER)))
+    return sign(lct, KEY, wire_of(lct_to_msg(lct, form, PACKER)))
 
 
 @st.composite
@@ -77,9 +77,9 @@ def lcts(draw):
 @settings(max_examples=50)
 @given(lcts(), st.sampled_from([form for form in Form if form != Form.VQ]))
 def test_to_travel_changes_no_byte_of_what_is_signed(lct, form):
-    sent = lct_message(signed(lct, form), form, PACKER)
+    sent = lct_to_msg(signed(lct, form), form, PACKER)
     message = deserialize_message(serialize_message(sent), sage.LCT)
-    arrived = lct_value(message, {MODEL.fingerprint: PACKER})
+    arrived = lct_from_msg(message, {MODEL.fingerprint: PACKER})
     assert canonical_form(arrived, wire_of(message)) == canonical_form(lct, wire_of(sent))
     assert verify(arrived, a_store(), wire=wire_of(message)) is None
 
@@ -99,12 +99,12 @@ def test_any_byte_that_changes_on_the_way_is_noticed_or_says_nothing(form):
     parent = signed(LCT('cam1', 9, 10**9, latent, (first,), 0.5), form)
     steps = (first, step_from(parent, Operation.FUSE, 'cam0', MODEL))
     lct = signed(LCT('cam0', 1, 10**9, latent, steps, 0.5), form)
-    data, store = bytes(serialize_message(lct_message(lct, form, PACKER))), a_store()
+    data, store = bytes(serialize_message(lct_to_msg(lct, form, PACKER))), a_store()
     store.trust('cam1', public_bytes(KEY))
 
     def arriving(data):
         message = deserialize_message(data, sage.LCT)
-        return lct_value(message, {MODEL.fingerprint: PACKER}), wire_of(message)
+        return lct_from_msg(message, {MODEL.fingerprint: PACKER}), wire_of(message)
 
     sent, wire = arriving(data)
     assert verify(sent, store, wire=wire) is None

@@ -15,13 +15,8 @@ from sage_perception.core.latent import Latent, ModelId
 from sage_perception.core.lct import Operation, Provenance
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.encoder_node import EncoderNode
-from sage_perception.ros.conversions.messages import (
-    UnknownModel,
-    lct_as_sent,
-    lct_message,
-    lct_value,
-    unpack,
-)
+from sage_perception.ros.conversions.latents import UnknownModel, unpack
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg, packed_lct_from_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.trust import LCT, TrustStore, verify
 from sage_perception.trust.security.admission import explain
@@ -107,26 +102,26 @@ def test_an_arbiter_says_when_it_can_trust_nobody_and_when_it_cannot_know(ros, t
 
 @pytest.mark.parametrize('form', [Form.FLOAT32, Form.FLOAT16, Form.INT8, Form.ENTROPY_INT8])
 def test_a_message_is_signed_as_it_travels_and_judged_before_it_is_unpacked(keys, form):
-    message = lct_message(SAID, form, PACKER, KEY)
-    lct, wire = lct_as_sent(message)
+    message = lct_to_msg(SAID, form, PACKER, KEY)
+    lct, wire = packed_lct_from_msg(message)
     assert verify(lct, TrustStore(keys), wire=wire) is None
     assert lct.latent.dim == (0 if form else 4)
-    whole = lct_value(message, {MODEL.fingerprint: PACKER}).latent.mean
+    whole = lct_from_msg(message, {MODEL.fingerprint: PACKER}).latent.mean
     assert np.array_equal(unpack(lct.latent, wire, {MODEL.fingerprint: PACKER}).mean, whole)
     assert np.abs(whole - SAID.latent.mean).max() < 0.2
     if form:
         with pytest.raises(UnknownModel):
             unpack(lct.latent, wire, {})
         message.latent.payload[1] ^= 1
-        lct, wire = lct_as_sent(message)
+        lct, wire = packed_lct_from_msg(message)
         assert verify(lct, TrustStore(keys), wire=wire) is RejectionReason.BAD_SIGNATURE
 
 
 def test_what_no_signature_covers_is_refused():
-    message = lct_message(SAID)
+    message = lct_to_msg(SAID)
     message.latent.snarc = [Snarc(surprise=1.0)]
-    with pytest.raises(ValueError, match='snarc, which no signature covers'):
-        lct_as_sent(message)
+    with pytest.raises(ValueError, match='snarc is given: no signature covers it'):
+        packed_lct_from_msg(message)
 
 
 # What is said of a refusal

@@ -22,12 +22,10 @@ from sage_perception.core.lct import LCT
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.messages import (
-    latent_value,
-    lct_message,
-    model_info_message,
-    stamp_of,
-)
+from sage_perception.ros.conversions.announcements import model_info_to_msg
+from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_message, to_rgb
 
@@ -78,7 +76,7 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
     crops = ros.node.create_publisher(CropArray, 'crops', 10)
     ros.make(EncoderNode, '-p', f'encoding:={form.name.lower()}', '-p', f'model:={model}')
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
-    header = Header(stamp=stamp_of(10**9), frame_id='camera')
+    header = Header(stamp=stamp_to_msg(10**9), frame_id='camera')
     image = to_message(a_image(), 'rgb8', header)
     crop = Crop(roi=RegionOfInterest(width=64, height=64), track_id=1, image=image)
     crops.publish(CropArray(header=header, crops=[crop]))
@@ -88,7 +86,7 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
     x = a_image().transpose(2, 0, 1)[None].astype(np.float32) / 255
     z = codec.encode(x)[0]
     expected = packer.unpack(packer.pack(z, form), form)
-    value = latent_value(message, {codec.id.fingerprint: packer})
+    value = latent_from_msg(message, {codec.id.fingerprint: packer})
     assert message.encoding == form
     assert np.array_equal(value.mean, expected)
     # What is said of a latent holds for the one that arrives.
@@ -110,7 +108,7 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
     assert '999 bytes' in answer.message
     # Who asks for one latent gets all of it.
     answer = ros.ask(EncodeImage, 'under_test/encode_image', image=image)
-    assert np.array_equal(latent_value(answer.latent).mean, z)
+    assert np.array_equal(latent_from_msg(answer.latent).mean, z)
 
 
 def test_an_encoder_that_shall_speak_in_tokens_needs_a_codebook(ros):
@@ -133,7 +131,7 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
 
     def say(sequence, *forms):
         stamp = ros.node.get_clock().now().nanoseconds
-        array = LCTArray(header=Header(stamp=stamp_of(stamp)))
+        array = LCTArray(header=Header(stamp=stamp_to_msg(stamp)))
         for number, form in enumerate(forms):
             lct = LCT.encoded(
                 Latent(z, model=codec.id),
@@ -142,7 +140,7 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
                 stamp_ns=stamp,
                 trust=1.0,
             )
-            array.lcts.append(lct_message(lct, form, packer))
+            array.lcts.append(lct_to_msg(lct, form, packer))
         count = len(fused)
         speak.publish(array)
         ros.wait_for(lambda: len(fused) > count, 'an answer')
@@ -155,7 +153,7 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
     assert said['cam0 accepted'] == '1'
 
     ros.node.create_publisher(ModelInfo, 'cam0/model_info', qos.LATCHED).publish(
-        model_info_message(codec, stamp_of(1))
+        model_info_to_msg(codec, stamp_to_msg(1))
     )
     ros.wait_for(
         lambda: figures(ros, health, 'input cam0/model_info')['received'] == '1', 'the model'
@@ -165,7 +163,7 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
     for form, answer in zip(forms, answers, strict=True):
         assert answer.latent.encoding == Form.FLOAT32
         assert np.array_equal(
-            latent_value(answer.latent).mean, packer.unpack(packer.pack(z, form), form)
+            latent_from_msg(answer.latent).mean, packer.unpack(packer.pack(z, form), form)
         )
     # What is passed on is what was said.
     assert [lct.latent.encoding for lct in trusted[-1].lcts] == list(forms)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sage_msgs.msg import Agreement
 
-from sage_perception.ros.conversions.messages import stamp_ns
+from sage_perception.ros.conversions.stamps import stamp_from_msg
 
 Latents = dict[tuple[int, int], bytes]
 
@@ -50,9 +50,9 @@ def read(messages: Iterable, cameras: list[str], since_ns: int = 0) -> Run:
     pairs = most_pairs = 0
     for topic, message, received_ns in messages:
         header = getattr(message, 'header', None)
-        if header is None or stamp_ns(header.stamp) < since_ns:
+        if header is None or stamp_from_msg(header.stamp) < since_ns:
             continue
-        stamp = stamp_ns(header.stamp)
+        stamp = stamp_from_msg(header.stamp)
         camera, _, name = topic.strip('/').rpartition('/')
         seen = run.cameras.get(camera)
         if name == 'camera_info':

@@ -1,0 +1,129 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Conversions between `sage_msgs/Latent` and `Latent`, in every wire encoding."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from sage_msgs.msg import Latent as LatentMessage
+
+from sage_perception.codecs.packing import Form, Packer
+from sage_perception.core.latent import Latent, LatentKind
+from sage_perception.ros.conversions.arrays import floats_to_msg
+from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
+from sage_perception.ros.conversions.rois import roi_from_msg, roi_to_msg
+from sage_perception.ros.conversions.telemetry import telemetry_from_msg, telemetry_to_msg
+from sage_perception.trust.security.canonical import Wire
+
+# The packers that unpack received latents, by the fingerprint of their model.
+Packers = Mapping[bytes, Packer]
+
+
+class UnknownModel(ValueError):
+    """A latent is packed, and no packer for its model is given."""
+
+
+def latent_to_msg(
+    latent: Latent, form: Form = Form.FLOAT32, packer: Packer | None = None
+) -> LatentMessage:
+    """Return a latent as a message.
+
+    Args:
+        latent: the latent.
+        form: the wire encoding; only FLOAT32 carries the variance.
+        packer: the packer of the latent's model; FLOAT32 needs none.
+
+    Raises:
+        WireError: the encoding cannot represent the latent.
+    """
+    if form == Form.FLOAT32:
+        log_var = array('f') if latent.log_var is None else floats_to_msg(latent.log_var)
+        numbers = {'mean': floats_to_msg(latent.mean), 'log_var': log_var}
+    elif packer is None:
+        raise ValueError(f'encoding {form.name} needs the packer of model {latent.model}')
+    else:
+        numbers = {'payload': array('B', packer.pack(latent.mean, form))}
+    return LatentMessage(
+        kind=int(latent.kind),
+        roi=roi_to_msg(latent.roi),
+        track_id=latent.track_id,
+        model=model_id_to_msg(latent.model),
+        telemetry=telemetry_to_msg(latent.telemetry),
+        encoding=int(form),
+        **numbers,
+    )
+
+
+def latent_from_msg(message: LatentMessage, packers: Packers | None = None) -> Latent:
+    """Return the latent of a message, unpacked.
+
+    Raises:
+        UnknownModel: it is packed, and `packers` has no packer for its model.
+        ValueError: the fields do not form a latent.
+    """
+    wire = wire_from_msg(message)
+    return unpack(packed_latent_from_msg(message), wire, packers or {})
+
+
+def packed_latent_from_msg(message: LatentMessage) -> Latent:
+    """Return the latent of a message; `mean` is empty if the message is packed.
+
+    Raises:
+        ValueError: the fields do not form a latent.
+    """
+    return Latent(
+        mean=np.array(message.mean, np.float32),
+        log_var=np.array(message.log_var, np.float32) if len(message.log_var) else None,
+        kind=LatentKind(message.kind),
+        model=model_id_from_msg(message.model),
+        roi=roi_from_msg(message.roi),
+        track_id=message.track_id,
+        telemetry=telemetry_from_msg(message.telemetry),
+    )
+
+
+def wire_from_msg(message: LatentMessage) -> Wire:
+    """Return the wire encoding of a latent and its payload.
+
+    Raises:
+        ValueError: the encoding is unknown, or the message has both a payload and numbers.
+    """
+    form = Form(message.encoding)
+    given = len(message.mean), len(message.log_var), len(message.payload)
+    if form == Form.FLOAT32 and given[2]:
+        raise ValueError(
+            f'a FLOAT32 latent has {given[2]} bytes of payload: the payload must be empty'
+        )
+    if form != Form.FLOAT32 and (given[0] or given[1]):
+        raise ValueError(
+            f'a packed latent has {given[0] + given[1]} floats beside its payload: mean and '
+            'log_var must be empty'
+        )
+    return Wire(int(form), bytes(message.payload))
+
+
+def unpack(latent: Latent, wire: Wire, packers: Packers) -> Latent:
+    """Return a latent with `mean` decoded from `wire` if it is packed, else the latent itself.
+
+    Raises:
+        UnknownModel: `packers` has no packer for the model of a packed latent.
+        ValueError: the payload does not decode to a latent.
+    """
+    if not wire.packed:
+        return latent
+    form, packer = Form(wire.encoding), packers.get(latent.model.fingerprint)
+    if packer is None:
+        raise UnknownModel(
+            f'a latent of {latent.model} in encoding {form.name} needs the model_info of its '
+            'model, which has not been received yet'
+        )
+    return replace(latent, mean=packer.unpack(wire.payload, form))
+
+
+def latent_size_bytes(message: LatentMessage) -> int:
+    """Return the size of mean, variance and payload in bytes."""
+    return 4 * (len(message.mean) + len(message.log_var)) + len(message.payload)
