@@ -9,14 +9,14 @@ NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compr
 
 setup(
     name=PACKAGE,
-    version='0.1.0',
+    version='0.2.0',
     description="A shared, trusted, compressed language for a robot's cameras",
     author='The sage authors',
     maintainer='The sage authors',
     maintainer_email='sage@example.org',
     license='Apache-2.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={f'{PACKAGE}.models': ['zoo/*/*']},
+    package_data={PACKAGE: ['py.typed'], f'{PACKAGE}.models': ['zoo/*/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
