@@ -1,30 +1,25 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compresses crops to latents and says how far each may be trusted."""
+"""Node that encodes crops into LCTs."""
 
 from __future__ import annotations
 
-import math
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-import cv2
 import numpy as np
 from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeSet
 from sage_msgs.srv import DecodeLatent, EncodeImage
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from sage_perception import models
-from sage_perception.codecs.packing import Form, Packer
-from sage_perception.core.latent import Latent, Telemetry
-from sage_perception.core.lct import LCT
-from sage_perception.core.metrics import kl_per_dim
-from sage_perception.irp.delta import to_delta
+from sage_perception.codecs.packing import Form
 from sage_perception.irp.frame import FrameRefiner
-from sage_perception.pipeline.error_sampler import ErrorSampler
+from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
+from sage_perception.pipeline.error_sampler import MEASURE_EVERY
 from sage_perception.ros import qos
 from sage_perception.ros.background import Worker
 from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
@@ -43,15 +38,22 @@ from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import KEY, Identity
 from sage_perception.ros.images import to_message, to_mono, to_rgb
 from sage_perception.ros.parameters import Parameter
-from sage_perception.trust.compatibility import probe_images as probes
-from sage_perception.trust.fitted import telemetry_trust_of
-from sage_perception.trust.security import announcements as statements
+from sage_perception.trust.compatibility.probe_images import probe_latents
+from sage_perception.trust.security import announcements
 from sage_perception.vision.camera_health import TRUST
 from sage_perception.vision.crops import to_pixels
 
 
+@dataclass(frozen=True, eq=False)
+class _Configured:
+    """State that exists while the node is configured."""
+
+    encoder: CropEncoder
+    identity: Identity
+
+
 class EncoderNode(LifecycleNode):
-    """Turns crops into LCTs, one array a frame, with the frame's header."""
+    """Encodes crops and publishes one LCT array for each frame, with the header of the frame."""
 
     PARAMETERS = (
         AUTOSTART,
@@ -64,7 +66,7 @@ class EncoderNode(LifecycleNode):
         Parameter(
             'backend',
             'auto',
-            'What runs the model; auto: ONNX Runtime where it is installed and device is the CPU.',
+            'Inference backend; auto: ONNX Runtime if it is installed and device is the CPU.',
             choices=('auto', 'torch', 'onnxruntime'),
             read_only=True,
         ),
@@ -72,31 +74,31 @@ class EncoderNode(LifecycleNode):
         Parameter(
             'precision',
             'fp32',
-            'Numbers the model computes with.',
+            'Floating-point precision of the model.',
             choices=('fp32', 'fp16'),
             read_only=True,
         ),
         Parameter(
             'encoding',
             'float32',
-            'Form in which latents travel. Of 64 numbers: float32 256 bytes, and as many for the '
-            'variance, which the others leave out; float16 128; int8 64; entropy_int8 about 40; '
-            'vq the tokens of the codebook in the folder of the model.',
+            'Form in which latents are transmitted. Bytes of a 64-D latent: float32 256, and 256 '
+            'for the variance, which the other forms omit; float16 128; int8 64; entropy_int8 '
+            'about 40; vq the tokens of the codebook in the folder of the model.',
             choices=tuple(form.name.lower() for form in Form),
             read_only=True,
         ),
         Parameter(
             'entity_id',
             '',
-            "Who speaks in the LCTs; empty: the node's namespace.",
+            'Entity id in the LCTs; empty: the namespace of the node.',
             read_only=True,
         ),
         KEY,
         Parameter(
             'measure_every',
-            3,
-            'Frames in which the latent of each track is decoded once, to measure its '
-            'reconstruction error; between, the last one stands. 1: every latent.',
+            MEASURE_EVERY,
+            'Number of frames in which the latent of each track is decoded once to measure its '
+            'reconstruction error; the last error is used in between. 1: every latent.',
             minimum=1,
             maximum=100,
             read_only=True,
@@ -104,8 +106,8 @@ class EncoderNode(LifecycleNode):
         Parameter(
             'refine_budget_ms',
             0.0,
-            "Milliseconds a frame in which latents are refined: what its crops' images still "
-            'lack is brought down by gradient descent, on torch. 0: as the encoder has them.',
+            'Time to refine the latents of a frame, milliseconds: gradient descent, on torch, '
+            'reduces their reconstruction errors. 0: no refinement.',
             minimum=0.0,
             maximum=1000.0,
             read_only=True,
@@ -113,8 +115,8 @@ class EncoderNode(LifecycleNode):
         Parameter(
             'output',
             'latents',
-            'What is published of each crop: its latent, on lcts; its reconstruction delta, what '
-            'the latent does not say, on residuals; or both.',
+            'Published for each crop: its latent on lcts, its residual (crop minus '
+            'reconstruction) on residuals, or both.',
             choices=('latents', 'residuals', 'both'),
             read_only=True,
         ),
@@ -122,40 +124,44 @@ class EncoderNode(LifecycleNode):
     SUBSCRIBES = (Topic('crops', CropArray, qos.CROPS, 'Crops of each frame.'),)
     PUBLISHES = (
         Topic('lcts', LCTArray, qos.DEFAULT, 'LCTs of each frame, in the order of its crops.'),
-        Topic('model_info', ModelInfo, qos.LATCHED, 'What the model is and how to read it.'),
-        Topic('probe_latents', ProbeSet, qos.LATCHED, 'Its latents of the shared probe images.'),
         Topic(
-            'budget', Budget, qos.VISUALIZATION, 'How the time to refine a frame was shared out.'
+            'model_info', ModelInfo, qos.LATCHED, 'Identity and latent statistics of the model.'
+        ),
+        Topic('probe_latents', ProbeSet, qos.LATCHED, 'Latents of the shared probe images.'),
+        Topic(
+            'budget',
+            Budget,
+            qos.VISUALIZATION,
+            'Distribution of the refinement budget of a frame among its crops.',
         ),
         Topic(
             'residuals',
             CropArray,
             qos.VISUALIZATION,
-            'Crops less what their latents decode to: gray 128 is no difference, 127 grays are 1.',
+            'Crops minus their reconstructions: gray 128 is no difference, 127 grays are 1.',
         ),
     )
     SERVES = (
         Service('~/encode_image', EncodeImage, 'Encode one image.'),
-        Service('~/decode_latent', DecodeLatent, "Decode one latent of this node's model."),
+        Service('~/decode_latent', DecodeLatent, 'Decode one latent of the model of this node.'),
     )
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any):
         super().__init__('encoder', **options)
 
     def setup(self) -> None:
         """Create the endpoints."""
-        self._codec = self._packer = self._speaker = self._trust = self._refiner = None
-        self._health = 1.0
-        self._fault = ''
+        self._configured: _Configured | None = None
+        self._camera_trust = 1.0
+        self._refinement_fault = ''
         self._form = Form[self.parameters.encoding.upper()]
-        self._took = Durations()
-        self._memory = ErrorSampler(self.parameters.measure_every)
-        self._worst = self._bytes = math.nan
+        self._durations = Durations()
+        self._max_error = self._bytes = float('nan')
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
         self._probes = self.publisher('probe_latents')
         self._budget = self.publisher('budget')
-        self._deltas = self.publisher('residuals')
+        self._residuals = self.publisher('residuals')
         self._worker = Worker(self, 'probes')
         self._crops = self.subscribe('crops', self._receive)
         self.serve('~/encode_image', self._serve_encode)
@@ -163,9 +169,9 @@ class EncoderNode(LifecycleNode):
         self.diagnostics.add('model', self._report)
 
     def configure(self) -> None:
-        """Load the model, run it once so that the first frame is not late, and say what it is."""
+        """Load the model, run it once to warm it up, and announce it."""
         wanted = self.parameters
-        speaker = Identity(self, wanted.entity_id or self.get_namespace().strip('/'))
+        identity = Identity(self, wanted.entity_id or self.get_namespace().strip('/'))
         try:
             codec = models.load_crop_codec(
                 wanted.model,
@@ -173,258 +179,219 @@ class EncoderNode(LifecycleNode):
                 device=wanted.device,
                 precision=wanted.precision,
             )
-            packer, trust = Packer.of(codec), telemetry_trust_of(codec)
+            encoder = CropEncoder(codec, encoding=self._form, measure_every=wanted.measure_every)
+        except EncodingError as error:
+            raise ConfigurationError(f"parameter 'encoding': {error}") from error
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-        if self._form == Form.VQ and packer.codebook is None:
-            raise ConfigurationError(
-                f"parameter 'encoding': vq needs a codebook, and {codec.artifact.path} holds none"
-                ': make one with `sage codebook`, or choose another form'
-            )
-        self._refiner = self._new_refiner(wanted) if wanted.refine_budget_ms else None
-        self._codec, self._packer, self._speaker, self._trust = codec, packer, speaker, trust
-        self._encode(np.zeros((1, *self._shape), np.float32))
+        if wanted.refine_budget_ms:
+            encoder.refiner = self._new_refiner()
+        encoder.encode(np.zeros((1, *encoder.input_shape), np.float32), [None], [0])
+        self._configured = _Configured(encoder, identity)
         now = self.get_clock().now().to_msg()
         self._info.publish(
-            model_info_to_msg(codec, now, speaker.entity, time.time_ns(), speaker.key)
+            model_info_to_msg(codec, now, identity.entity, time.time_ns(), identity.key)
         )
-        self._worker.do(partial(self._say_probes, codec, speaker))
+        self._worker.do(partial(self._publish_probes, self._configured))
         self.get_logger().info(
-            f'{self._codec.id} on {self._codec.backend}, {self._codec.device}, '
-            f'{self._codec.precision}; speaks as {speaker.entity!r}, '
-            f'signs with {speaker.signs_with}'
+            f'loaded {codec.id} on {codec.backend}, {codec.device}, {codec.precision}; '
+            f'entity {identity.entity!r}, signing key: {identity.signs_with}'
         )
 
-    def _say_probes(self, codec: models.Codec, speaker: Identity) -> None:
-        """Publish the latents of the probes, by which others measure how far they can use ours."""
-        if codec.latent_dim > statements.MAX_DIMENSIONS:
+    def _publish_probes(self, configured: _Configured) -> None:
+        """Publish the latents of the probe images, from which others measure compatibility."""
+        codec, identity = configured.encoder.codec, configured.identity
+        if codec.latent_dim > announcements.MAX_DIMENSIONS:
             raise ValueError(
                 f'latents of {codec.id} have {codec.latent_dim} dimensions, a probe set holds '
-                f'{statements.MOST_DIMENSIONS}: others cannot measure them'
+                f'at most {announcements.MAX_DIMENSIONS}: its compatibility cannot be measured'
             )
-        latents = probes.probe_latents(codec)
-        said = statements.ProbeSet(speaker.entity, time.time_ns(), codec.id, latents)
-        message = probe_set_to_msg(said, self.get_clock().now().to_msg(), speaker.key)
-        if codec is self._codec:
+        probes = announcements.ProbeSet(
+            identity.entity, time.time_ns(), codec.id, probe_latents(codec)
+        )
+        message = probe_set_to_msg(probes, self.get_clock().now().to_msg(), identity.key)
+        if configured is self._configured:
             self._probes.publish(message)
 
-    def _new_refiner(self, wanted) -> FrameRefiner:
+    def _new_refiner(self) -> FrameRefiner:
+        wanted = self.parameters
         try:
             return FrameRefiner(wanted.model, wanted.device, wanted.refine_budget_ms)
         except models.ModelError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         except ImportError as error:
             raise ConfigurationError(
-                f"parameter 'refine_budget_ms': refining needs torch ({error}): pip install "
+                f"parameter 'refine_budget_ms': refinement needs torch ({error}): pip install "
                 'torch, or set it to 0'
             ) from error
 
-    @property
-    def _shape(self) -> tuple[int, int, int]:
-        size = self._codec.input_size
-        return self._codec.input_channels, size, size
-
     def _receive(self, message: CropArray) -> None:
-        if not self.active:
+        """Encode the crops of a frame and publish the result."""
+        configured = self._configured
+        if not self.active or configured is None:
             return
         begun = time.perf_counter()
-        array = LCTArray(header=message.header, camera=self._speaker.entity)
+        self._camera_trust = TRUST.get(message.fault, 0.0)
+        crops, inputs = self._readable(message, configured.encoder)
+        array = LCTArray(header=message.header, camera=configured.identity.entity)
         array.source_width, array.source_height = message.source_width, message.source_height
-        self._health = TRUST.get(message.fault, 0.0)
-        kept, pictures = [], []
-        for crop in message.crops:
-            try:
-                pictures.append(self._image(crop.image))
-                kept.append(crop)
-            except ValueError as error:
-                self._crops.reject(str(error))
-        if kept:
-            latents = self._encode(
-                np.stack(pictures),
-                [(roi_from_msg(crop.roi), crop.track_id) for crop in kept],
-                self._health,
-                self._refiner and partial(self._refine, message.header, kept),
+        if crops:
+            encoded = configured.encoder.encode(
+                np.stack(inputs),
+                [roi_from_msg(crop.roi) for crop in crops],
+                [crop.track_id for crop in crops],
+                [crop.score for crop in crops],
+                self._camera_trust,
             )
-            stamp = stamp_from_msg(message.header.stamp)
-            for latent in latents:
-                try:
-                    lct = self._said(latent, stamp)
-                    array.lcts.append(self._speaker.say(lct, self._form, self._packer))
-                except ValueError as error:
-                    self._crops.reject(str(error))
+            self._max_error = float(encoded.errors.max())
+            array.lcts = self._lct_messages(
+                configured, encoded, stamp_from_msg(message.header.stamp)
+            )
+            self._publish_budget(message, crops, configured.encoder, encoded)
             if self.parameters.output != 'latents':
-                self._say_deltas(message, kept, pictures, latents)
+                residuals = configured.encoder.residuals(encoded)
+                self._residuals.publish(_residuals_message(message, crops, residuals))
         if array.lcts:
             self._bytes = float(np.mean([latent_size_bytes(lct.latent) for lct in array.lcts]))
         if self.parameters.output != 'residuals':
             self._lcts.publish(array)
-        self._took.add(time.perf_counter() - begun)
+        self._durations.add(time.perf_counter() - begun)
 
-    def _say_deltas(self, frame: CropArray, crops: list[Crop], pictures, latents) -> None:
-        """Publish what the latents of a frame's crops do not say of them."""
-        mean = np.stack([latent.mean for latent in latents])
-        deltas = to_delta(np.stack(pictures), self._codec.decode(self._arriving(mean)))
-        said = CropArray(
-            header=frame.header,
-            source_width=frame.source_width,
-            source_height=frame.source_height,
-            fault=frame.fault,
-        )
-        encoding = 'rgb8' if deltas.shape[3] == 3 else 'mono8'
-        for crop, delta in zip(crops, deltas, strict=True):
-            image = to_message(delta, encoding, frame.header)
-            said.crops.append(
-                Crop(
-                    roi=crop.roi,
-                    score=crop.score,
-                    source=crop.source,
-                    track_id=crop.track_id,
-                    image=image,
-                )
-            )
-        self._deltas.publish(said)
+    def _readable(
+        self, message: CropArray, encoder: CropEncoder
+    ) -> tuple[list[Crop], list[np.ndarray]]:
+        """Return the crops whose images can be read, and their inputs `[C, S, S]`."""
+        crops, inputs = [], []
+        for crop in message.crops:
+            try:
+                inputs.append(_input(crop.image, encoder))
+                crops.append(crop)
+            except ValueError as error:
+                self._crops.reject(str(error))
+        return crops, inputs
 
-    def _image(self, message: Image) -> np.ndarray:
-        """Return an image as the model reads it: float32 `[C, S, S]` in [0, 1]."""
-        channels, size, _ = self._shape
-        picture = to_rgb(message) if channels == 3 else to_mono(message)
-        if picture.shape[:2] != (size, size):
-            picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-        return picture.reshape(size, size, channels).transpose(2, 0, 1).astype(np.float32) / 255
+    def _lct_messages(self, configured: _Configured, encoded: EncodedCrops, stamp: int) -> list:
+        """Return the LCTs that can be transmitted, signed, as messages."""
+        encoder, identity = configured.encoder, configured.identity
+        found = []
+        for latent in encoded.latents:
+            lct = encoder.lct(latent, stamp, identity)
+            try:
+                found.append(identity.say(lct, self._form, encoder.packer))
+            except ValueError as error:
+                self._crops.reject(str(error))
+        return found
 
-    def _encode(
-        self, pictures: np.ndarray, places=((None, 0),), health=1.0, refine=None
-    ) -> list[Latent]:
-        begun = time.perf_counter()
-        mean, log_var = self._codec.encode_stats(pictures)
-        told = [Telemetry()] * len(pictures)
-        if refine:
-            mean, told = refine(pictures, mean)
-        errors = self._memory.measure(
-            [track for _, track in places],
-            pictures,
-            lambda due: self._codec.decode(self._arriving(mean[due])),
-        )
-        kl = kl_per_dim(mean, log_var)
-        trust = health * self._trust(errors, kl, mean, pictures)
-        refined_s = sum(each.time_s for each in told)
-        each_s = (time.perf_counter() - begun - refined_s) / len(pictures)
-        self._worst = float(errors.max())
-        return [
-            Latent(
-                mean=mean[i],
-                log_var=log_var[i],
-                model=self._codec.id,
-                roi=roi,
-                track_id=track,
-                telemetry=replace(
-                    told[i],
-                    trust=float(trust[i]),
-                    reconstruction_error=float(errors[i]),
-                    kl_per_dim=float(kl[i]),
-                    latent_norm=float(np.linalg.norm(mean[i])),
-                    time_s=each_s + told[i].time_s,
-                    energy_trajectory=told[i].energy_trajectory or (float(errors[i]),),
-                ),
-            )
-            for i, (roi, track) in enumerate(places)
-        ]
-
-    def _refine(
-        self, header: Header, crops: list[Crop], pictures: np.ndarray, guess: np.ndarray
-    ) -> tuple[np.ndarray, list[Telemetry]]:
-        """Return refined latents `[B, D]` and what became of each; say who got what for it."""
+    def _publish_budget(
+        self, frame: CropArray, crops: list[Crop], encoder: CropEncoder, encoded: EncodedCrops
+    ) -> None:
+        """Publish how the refinement budget of a frame was distributed."""
+        if encoder.refiner is None or encoded.refinement is None:
+            return
+        self._refinement_fault = encoded.refinement.fault
         tracks = [crop.track_id for crop in crops]
-        errors = np.array([self._memory.last(track) for track in tracks])
-        result = self._refiner.refine(
-            pictures, guess, tracks, [crop.score for crop in crops], errors
-        )
-        if self._form == Form.FLOAT32:  # what the refinement measured is what arrives
-            began = np.flatnonzero(np.isfinite(result.refinement.best))
-            self._memory.note([tracks[i] for i in began], result.refinement.best[began])
-        self._fault = result.fault
-        self._budget.publish(budget_to_msg(result, tracks, self._refiner.budget, header))
-        return np.stack(result.outputs), result.telemetry
-
-    def _arriving(self, mean: np.ndarray) -> np.ndarray:
-        """Return latents `[B, D]` as their receivers will have them."""
-        if self._form == Form.FLOAT32 or not np.isfinite(mean).all():
-            return mean
-        pack, unpack = self._packer.pack, self._packer.unpack
-        return np.stack([unpack(pack(z, self._form), self._form) for z in mean])
-
-    def _said(self, latent: Latent, stamp: int) -> LCT:
-        return LCT.encoded(
-            latent,
-            entity_id=self._speaker.entity,
-            sequence=self._speaker.next(),
-            stamp_ns=stamp,
+        self._budget.publish(
+            budget_to_msg(encoded.refinement, tracks, encoder.refiner.budget, frame.header)
         )
 
-    def _require_model(self) -> None:
-        if self._codec is None:
+    def _require_configured(self) -> _Configured:
+        if self._configured is None:
             raise ValueError('the node has no model: configure it first')
+        return self._configured
 
-    def _serve_encode(self, request: EncodeImage.Request, response: EncodeImage.Response):
+    def _serve_encode(
+        self, request: EncodeImage.Request, response: EncodeImage.Response
+    ) -> EncodeImage.Response:
         try:
-            self._require_model()
-            response.latent = latent_to_msg(self._encode(self._image(request.image)[None])[0])
+            encoder = self._require_configured().encoder
+            latent = encoder.encode(_input(request.image, encoder)[None], [None], [0]).latents[0]
+            response.latent = latent_to_msg(latent)
             response.success = True
         except ValueError as error:
             response.message = str(error)
         return response
 
-    def _serve_decode(self, request: DecodeLatent.Request, response: DecodeLatent.Response):
+    def _serve_decode(
+        self, request: DecodeLatent.Request, response: DecodeLatent.Response
+    ) -> DecodeLatent.Response:
         try:
-            self._require_model()
-            model, own = model_id_from_msg(request.latent.model), self._codec.id
+            encoder = self._require_configured().encoder
+            model, own = model_id_from_msg(request.latent.model), encoder.codec.id
             if model.fingerprint != own.fingerprint:
-                raise ValueError(f'the latent is of {model}, this node has {own}')
-            latent = latent_from_msg(request.latent, {own.fingerprint: self._packer})
+                raise ValueError(f'the latent is of {model}, the model of this node is {own}')
+            latent = latent_from_msg(request.latent, {own.fingerprint: encoder.packer})
             if not np.isfinite(latent.mean).all():
                 raise ValueError('the latent is not finite')
-            picture = self._codec.decode(latent.mean[None])[0]
+            pixels = to_pixels(encoder.codec.decode(latent.mean[None])[0])
         except (ValueError, models.ModelError) as error:
             response.message = str(error)
             return response
-        pixels = to_pixels(picture)
         encoding = 'rgb8' if pixels.shape[2] == 3 else 'mono8'
         response.image = to_message(pixels, encoding, EncodeImage.Request().image.header)
         response.success = True
         return response
 
     def cleanup(self) -> None:
-        """Let go of the model and the key."""
-        self._codec = self._packer = self._speaker = self._trust = self._refiner = None
+        """Release the model and the key."""
+        self._configured = None
 
     def close(self) -> None:
-        """Publish no more."""
+        """Stop the worker before the endpoints are destroyed."""
         self._worker.close()
         super().close()
 
     def _report(self) -> Report:
-        if self._codec is None:
+        if self._configured is None:
             return WARN, 'no model: not configured', {}
+        encoder, identity = self._configured.encoder, self._configured.identity
+        codec = encoder.codec
         figures = {
-            'model': self._codec.id,
-            'backend': self._codec.backend,
-            'device': self._codec.device,
-            'entity': self._speaker.entity,
-            'signs_with': self._speaker.signs_with,
+            'model': codec.id,
+            'backend': codec.backend,
+            'device': codec.device,
+            'entity': identity.entity,
+            'signs_with': identity.signs_with,
             'active': self.active,
             'encoding': self.parameters.encoding,
             'bytes_per_latent': self._bytes,
-            'encode_p50_ms': self._took.percentile_ms(50),
-            'encode_p95_ms': self._took.percentile_ms(95),
-            'worst_reconstruction_error': self._worst,
-            'camera_health': self._health,
-            'trust_by': 'quality map' if self._trust.quality else 'specification',
+            'encode_p50_ms': self._durations.percentile_ms(50),
+            'encode_p95_ms': self._durations.percentile_ms(95),
+            'worst_reconstruction_error': self._max_error,
+            'camera_health': self._camera_trust,
+            'trust_by': 'quality map' if encoder.telemetry_trust.quality else 'specification',
         }
         if not self.active:
             return WARN, 'not active', figures
-        if self._fault:
-            return WARN, f'not refined: {self._fault}', figures
-        return OK, 'encoding' if self._speaker.key else 'encoding, unsigned', figures
+        if self._refinement_fault:
+            return WARN, f'not refined: {self._refinement_fault}', figures
+        return OK, 'encoding' if identity.key else 'encoding, unsigned', figures
+
+
+def _input(message: Image, encoder: CropEncoder) -> np.ndarray:
+    """Return an image message as the model reads it; raises `ValueError` if it is malformed."""
+    channels = encoder.input_shape[0]
+    return encoder.to_input(to_rgb(message) if channels == 3 else to_mono(message))
+
+
+def _residuals_message(frame: CropArray, crops: list[Crop], residuals: np.ndarray) -> CropArray:
+    """Return the residuals, uint8 `[B, S, S, C]`, of the crops of a frame."""
+    encoding = 'rgb8' if residuals.shape[3] == 3 else 'mono8'
+    return CropArray(
+        header=frame.header,
+        source_width=frame.source_width,
+        source_height=frame.source_height,
+        fault=frame.fault,
+        crops=[
+            Crop(
+                roi=crop.roi,
+                score=crop.score,
+                source=crop.source,
+                track_id=crop.track_id,
+                image=to_message(residual, encoding, frame.header),
+            )
+            for crop, residual in zip(crops, residuals, strict=True)
+        ],
+    )
 
 
 def main(args: list[str] | None = None) -> None:

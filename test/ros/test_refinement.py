@@ -128,7 +128,7 @@ def test_refining_without_torch_is_refused_with_the_fix(ros, monkeypatch):
     monkeypatch.setitem(sys.modules, 'sage_perception.models.energy', None)
     with pytest.raises(ConfigurationError) as refused:
         ros.make(EncoderNode, '-p', 'refine_budget_ms:=5.0')
-    assert "parameter 'refine_budget_ms': refining needs torch" in str(refused.value)
+    assert "parameter 'refine_budget_ms': refinement needs torch" in str(refused.value)
 
 
 def test_the_outcomes_of_messages_are_those_of_the_core():

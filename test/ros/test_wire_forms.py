@@ -113,7 +113,7 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
 
 def test_an_encoder_that_shall_speak_in_tokens_needs_a_codebook(ros):
     folder = models.available()['tinyvae_128']
-    why = f"parameter 'encoding': vq needs a codebook, and {folder} holds none: make one"
+    why = f"parameter 'encoding': vq needs a codebook, and {folder} has none: train one"
     with pytest.raises(ConfigurationError) as refused:
         ros.make(EncoderNode, '-p', 'encoding:=vq', '-p', 'model:=tinyvae_128')
     assert why in str(refused.value)

@@ -1,0 +1,74 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Processing of the frames of one camera into crops and LCTs.
+
+>>> camera = CameraPipeline(CropEncoder(load_crop_codec('tinyvae')), SequenceCounter('cam0'))
+>>> frame = camera.process(image, stamp_ns)
+>>> frame.lcts, frame.fault
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sage_perception.core.frame import Crop
+from sage_perception.core.lct import LCT
+from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops
+from sage_perception.pipeline.sequence import SequenceSource
+from sage_perception.vision.attention import AttentionConfig, MotionAttention
+from sage_perception.vision.camera_health import CameraHealth, Fault
+
+
+@dataclass(frozen=True, eq=False)
+class CameraFrame:
+    """One processed frame of a camera.
+
+    `size` is width and height in pixels. `crops` and `lcts` have the same order, best first;
+    `lcts` are as receivers have them. `encoded` is None in a frame without crops.
+    """
+
+    stamp_ns: int
+    size: tuple[int, int]
+    fault: Fault
+    crops: list[Crop]
+    encoded: EncodedCrops | None
+    lcts: list[LCT]
+
+
+class CameraPipeline:
+    """Attention, camera health, and encoding for one camera.
+
+    The result equals that of `attention_node` and `encoder_node` with the same parameters.
+    `source` gives the entity and the sequence numbers of the LCTs.
+    """
+
+    def __init__(
+        self,
+        encoder: CropEncoder,
+        source: SequenceSource,
+        attention: AttentionConfig | None = None,
+    ):
+        self.encoder, self.source = encoder, source
+        self.attention = MotionAttention(attention)
+        self.health = CameraHealth()
+
+    def process(self, image: np.ndarray, stamp_ns: int, now_ns: int | None = None) -> CameraFrame:
+        """Process a frame.
+
+        `image` is uint8 `[H, W, 3]`, BGR. `stamp_ns` is the capture time and `now_ns` the present
+        time on the same clock, by default the capture time. Raises `ValueError` for an image that
+        attention rejects.
+        """
+        stamp_s = stamp_ns * 1e-9
+        now_s = stamp_s if now_ns is None else now_ns * 1e-9
+        crops = self.attention.attend(image, stamp_s)
+        fault = self.health.update(image, stamp_s, now_s)
+        size = image.shape[1], image.shape[0]
+        if not crops:
+            return CameraFrame(stamp_ns, size, fault, [], None, [])
+        encoded = self.encoder.encode_crops(crops, self.health.trust)
+        lcts = self.encoder.lcts(encoded.latents, stamp_ns, self.source)
+        received = [self.encoder.received(lct) for lct in lcts]
+        return CameraFrame(stamp_ns, size, fault, crops, encoded, received)
