@@ -367,7 +367,8 @@ class Arbiter:
         ours = self.cameras[0]
         pairings = []
         views = [[View(lct, self.camera_weight(ours))] for lct in frame.lcts]
-        for camera, (theirs, delta_ns) in partners.items():
+        for camera, partner in partners.items():
+            theirs, delta_ns = partner.item, partner.delta_ns
             possible = self._possible(camera, frame.lcts, theirs.lcts)
             matches = agreement.match(centered[ours], centered[camera], possible)
             agree = [match.similarity > self.threshold for match in matches]

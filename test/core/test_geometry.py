@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which regions of two cameras can be of one thing."""
+"""Geometric constraints on which regions of two cameras can show one object."""
 
 import cv2
 import numpy as np
@@ -12,36 +12,38 @@ from sage_perception.core.latent import Roi
 from sage_perception.trust.fusion.geometry import CameraGeometry
 
 K = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
+HOMOGRAPHY = 'homography: [[1, 0, -40], [0, 1, 0], [0, 0, 1]]\ntolerance_px: 20\n'
+FUNDAMENTAL = 'fundamental: [[0, 0, 0], [0, 0, -1], [0, 1, 0]]\ntolerance_px: 3\n'
 
 
 def regions(pixels):
-    """Return regions of 20×20 pixels around points, `[N, 2]`."""
+    """Return regions of 20×20 pixels centered on points `[N, 2]`."""
     return [Roi(round(x) - 10, round(y) - 10, 20, 20) for x, y in pixels]
 
 
-def projected(points, turn, shift):
-    """Return the pixels at which a camera sees points, `[N, 3]` metres."""
-    return cv2.projectPoints(points, turn, shift, K, None)[0][:, 0]
+def project(points, rotation, translation):
+    """Return the pixels at which a camera sees points `[N, 3]`, meters."""
+    return cv2.projectPoints(points, rotation, translation, K, None)[0][:, 0]
 
 
 @given(st.integers(0, 1000), st.floats(-0.2, 0.2), st.floats(0.1, 0.5))
-def test_what_is_one_thing_is_never_ruled_out_and_most_else_is(seed, turn, baseline):
-    """With the matrices that OpenCV has of a second camera beside and turned from the first."""
+def test_keeps_all_true_pairs_and_excludes_most_others(seed, turn, baseline):
+    """Use the true matrices of a second camera that is beside the first and turned from it."""
     rng = np.random.default_rng(seed)
-    turn, shift = np.array([0.05, turn, 0.02]), np.array([baseline, 0.02, 0.01])
+    rotation, translation = np.array([0.05, turn, 0.02]), np.array([baseline, 0.02, 0.01])
     points = rng.uniform((-1, -1, 3), (1, 1, 6), (30, 3))
-    x, y, z = shift
+    x, y, z = translation
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     inverse = np.linalg.inv(K)
-    fundamental = inverse.T @ cross @ cv2.Rodrigues(turn)[0] @ inverse
-    ours = projected(points, np.zeros(3), np.zeros(3))
-    theirs = projected(points, turn, shift)
+    fundamental = inverse.T @ cross @ cv2.Rodrigues(rotation)[0] @ inverse
+    ours = project(points, np.zeros(3), np.zeros(3))
+    theirs = project(points, rotation, translation)
     possible = CameraGeometry(fundamental, False, 5.0).possible(regions(ours), regions(theirs))
     assert possible.diagonal().all()
     assert possible.mean() < 0.4
     points[:, 2] = 4.0
-    ours = projected(points, np.zeros(3), np.zeros(3))
-    theirs = projected(points, turn, shift)
+    ours = project(points, np.zeros(3), np.zeros(3))
+    theirs = project(points, rotation, translation)
     homography = cv2.findHomography(ours, theirs)[0]
     possible = CameraGeometry(homography, True, 5.0).possible(regions(ours), regions(theirs))
     assert possible.diagonal().all()
@@ -49,50 +51,75 @@ def test_what_is_one_thing_is_never_ruled_out_and_most_else_is(seed, turn, basel
 
 
 @pytest.mark.parametrize('planar', [True, False])
-def test_a_region_that_is_not_known_is_ruled_out_by_nothing(planar):
-    relation = CameraGeometry(np.eye(3), planar, 1e-9)
+def test_an_unknown_region_excludes_no_pair(planar):
+    geometry = CameraGeometry(np.eye(3), planar, 1e-9)
     (far,) = regions([(300, 300)])
     near = Roi(0, 0, 4, 4)
-    assert relation.possible([near, None], [far, None]).tolist() == [[False, True], [True, True]]
-    assert relation.possible([], [far]).shape == (0, 1)
-    assert relation.possible([far], []).shape == (1, 0)
+    assert geometry.possible([near, None], [far, None]).tolist() == [[False, True], [True, True]]
+    assert geometry.possible([], [far]).shape == (0, 1)
+    assert geometry.possible([far], []).shape == (1, 0)
 
 
-def test_a_file_says_it_all(tmp_path):
+def test_reads_a_homography(tmp_path):
     path = tmp_path / 'cam1.yaml'
-    path.write_text('homography: [[1, 0, -40], [0, 1, 0], [0, 0, 1]]\ntolerance_px: 20\n')
-    relation = CameraGeometry.read(path)
-    assert (relation.planar, relation.tolerance_px) == (True, 20.0)
+    path.write_text(HOMOGRAPHY)
+    geometry = CameraGeometry.read(path)
+    assert (geometry.planar, geometry.tolerance_px) == (True, 20.0)
     ours, theirs = regions([(100, 50)]), regions([(60, 50), (60, 69), (100, 50)])
-    assert relation.possible(ours, theirs).tolist() == [[True, True, False]]
-    path.write_text('fundamental: [[0, 0, 0], [0, 0, -1], [0, 1, 0]]\ntolerance_px: 3\n')
-    relation = CameraGeometry.read(path)
-    theirs = regions([(400, 52), (400, 58)])
-    assert relation.possible(ours, theirs).tolist() == [[True, False]], 'the same row'
+    assert geometry.possible(ours, theirs).tolist() == [[True, True, False]]
+
+
+def test_reads_a_fundamental_matrix(tmp_path):
+    path = tmp_path / 'cam1.yaml'
+    path.write_text(FUNDAMENTAL)
+    geometry = CameraGeometry.read(path)
+    ours, theirs = regions([(100, 50)]), regions([(400, 52), (400, 58)])
+    assert geometry.possible(ours, theirs).tolist() == [[True, False]], 'the same row of pixels'
+
+
+# Lists that refer to each other nine times on each of nine levels.
+ALIASES = 'a0: &a0 [1, 1, 1]\n' + ''.join(
+    f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 9)}]\n' for n in range(1, 10)
+)
 
 
 @pytest.mark.parametrize(
-    ('text', 'why'),
+    ('text', 'reason'),
     [
-        ('', 'no relation'),
-        ('{', 'no relation'),
+        ('', 'not a mapping'),
+        ('[]', 'not a mapping'),
+        ('{', 'not YAML in line'),
+        ('a: !x 1', 'not YAML in line'),
+        ('\0', 'not YAML'),
+        (b'\xff\xfe\x00', 'not YAML'),
+        ('[' * 5000, 'not YAML'),
+        ('2024-13-45: 1', 'not YAML'),
+        ('x' * (1 << 17), 'at most'),
         ('tolerance_px: 3', 'homography or fundamental'),
+        ('1: 2\ntolerance_px: 3', 'homography or fundamental'),
+        ('homography: [[1,0,0],[0,1,0],[0,0,1]]\nfundamental: 1\ntolerance_px: 3', 'either'),
         ('homography: [[1]]\ntolerance_px: 3', '3 rows of 3'),
         ('homography: [[0,0,0],[0,0,0],[0,0,0]]\ntolerance_px: 3', '3 rows of 3'),
         ('homography: [[.nan,0,0],[0,1,0],[0,0,1]]\ntolerance_px: 3', '3 rows of 3'),
+        ('homography: [[one,0,0],[0,1,0],[0,0,1]]\ntolerance_px: 3', '3 rows of 3'),
+        (f'homography: [[1{"0" * 400},0,0],[0,1,0],[0,0,1]]\ntolerance_px: 3', '3 rows of 3'),
+        (ALIASES + 'homography: [*a9, *a9, *a9]\ntolerance_px: 3', 'no others'),
+        ('homography: &a [*a, *a, *a]\ntolerance_px: 3', '3 rows of 3'),
         ('homography: [[1,0,0],[0,1,0],[0,0,1]]\ntolerance_px: 0', 'above 0'),
-        ('homography: [[1,0,0],[0,1,0],[0,0,1]]\ntolerance_px: wide', 'no relation'),
-        ('homography: [[1,0,0],[0,1,0],[0,0,1]]\nfundamental: 1\ntolerance_px: 3', 'or'),
+        ('homography: [[1,0,0],[0,1,0],[0,0,1]]\ntolerance_px: wide', 'above 0'),
+        ('homography: [[1,0,0],[0,1,0],[0,0,1]]\ntolerance_px: [3]', 'above 0'),
+        ('homography: [[1,0,0],[0,1,0],[0,0,1]]\ntolerance_px: .inf', 'above 0'),
     ],
 )
-def test_what_is_no_relation_is_explained(tmp_path, text, why):
+def test_rejects_an_invalid_file_in_one_line(tmp_path, text, reason):
     path = tmp_path / 'cam1.yaml'
-    path.write_text(text)
-    with pytest.raises(ValueError, match=why) as refused:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=reason) as rejected:
         CameraGeometry.read(path)
-    assert str(path) in str(refused.value)
+    assert str(path) in str(rejected.value)
+    assert '\n' not in str(rejected.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match='No such file'):
+def test_names_a_missing_file(tmp_path):
+    with pytest.raises(ValueError, match=r'none\.yaml cannot be read: No such file'):
         CameraGeometry.read(tmp_path / 'none.yaml')

@@ -1,32 +1,24 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trust: pairing by stamps, screening, provenance, matching."""
+"""Trust: screening, provenance."""
 
-import itertools
 import math
-import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import structural_rank
 
 from sage_perception.core.latent import Latent, ModelId, Telemetry
 from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust
 from sage_perception.pipeline.error_sampler import ErrorSampler
-from sage_perception.trust.fusion import matching as agreement
-from sage_perception.trust.fusion.synchronizer import FrameSynchronizer, StampPairs
 from sage_perception.trust.quality import telemetry_trust
 from sage_perception.trust.security.admission import AdmissionFilter
 from sage_perception.trust.security.rejection import MAX_CHAIN, RejectionReason, find_fault
 
 MODEL = ModelId('m', '1', bytes(range(32)))
-ENDLESS = 10**15
 UNIT = st.floats(0, 1)
-SMALL = st.floats(-5, 5, width=32)
 
 
 def an_lct(mean=(1.0, 2.0), log_var=None, trust=0.8, entity='cam0', sequence=1, **latent):
@@ -38,122 +30,6 @@ def an_lct(mean=(1.0, 2.0), log_var=None, trust=0.8, entity='cam0', sequence=1, 
     )
     step = Provenance(Operation.ENCODE, entity, MODEL, trust=trust)
     return LCT(entity, sequence, 10**9, latent, (step,), trust)
-
-
-# Pairing
-
-
-@st.composite
-def two_streams(draw):
-    """Stamps of two increasing streams, and an order in which they arrive."""
-    stamps = st.lists(st.integers(1, 10_000), unique=True, max_size=20).map(sorted)
-    primary, other = draw(stamps), draw(stamps)
-    turns = draw(st.permutations([True] * len(primary) + [False] * len(other)))
-    rest = {True: iter(primary), False: iter(other)}
-    return [(next(rest[turn]), turn) for turn in turns]
-
-
-def feed(pairs, arrivals):
-    """Give items that are their own stamps; return all that comes out, however late."""
-    out = []
-    for stamp, primary in arrivals:
-        out += pairs.add(stamp, stamp, primary)
-    return out + pairs.expire(ENDLESS)
-
-
-@given(two_streams(), st.integers(0, 300), st.integers(0, 3000))
-def test_each_primary_item_comes_out_once_in_order_with_a_partner_of_its_moment(
-    arrivals, slop, patience
-):
-    # An item that comes later than patience allows counts as a jump: that is another test's.
-    newest = {True: 0, False: 0}
-    kept = []
-    for stamp, primary in arrivals:
-        if stamp >= max(newest.values()) - patience:
-            kept.append((stamp, primary))
-            newest[primary] = stamp
-    out = feed(StampPairs(slop, patience), kept)
-    assert [item for item, _, _ in out] == [stamp for stamp, primary in kept if primary]
-    partners = [partner for _, partner, _ in out if partner is not None]
-    assert len(set(partners)) == len(partners)
-    assert set(partners) <= {stamp for stamp, primary in kept if not primary}
-    for item, partner, difference in out:
-        assert difference == (0 if partner is None else partner - item)
-        assert abs(difference) <= slop
-
-
-@given(two_streams(), st.integers(0, 300), st.integers(0, 3000))
-def test_no_item_is_lost_or_repeated_whatever_the_stamps_do(arrivals, slop, patience):
-    stamps = [(stamp, primary) for stamp, primary in reversed(arrivals)]
-    out = feed(StampPairs(slop, patience), stamps)
-    assert [item for item, _, _ in out] == [stamp for stamp, primary in stamps if primary]
-
-
-@given(
-    st.integers(20, 60),
-    st.integers(0, 15),
-    st.lists(st.integers(-2, 2), min_size=12, max_size=12),
-    st.randoms(use_true_random=False),
-)
-def test_cameras_in_step_are_paired_frame_by_frame(period, offset, jitter, random):
-    """Whatever order the frames of each moment arrive in."""
-    slop = offset + 4
-    primary = [1000 + n * period for n in range(12)]
-    other = [stamp + offset + j for stamp, j in zip(primary, jitter, strict=True)]
-    arrivals = []
-    for both in zip(primary, other, strict=True):
-        moment = list(zip(both, (True, False), strict=True))
-        random.shuffle(moment)
-        arrivals += moment
-    out = feed(StampPairs(slop, 10 * period), arrivals)
-    if slop < period - slop:
-        assert [(a, b) for a, b, _ in out] == list(zip(primary, other, strict=True))
-
-
-def test_a_partner_that_cannot_be_bettered_is_not_waited_for():
-    pairs = StampPairs(slop_ns=20, patience_ns=1000)
-    assert pairs.add(100, 'p', True) == []
-    assert pairs.add(100, 'o', False) == [('p', 'o', 0)]
-
-
-def test_a_primary_item_waits_for_the_other_camera_no_longer_than_patience():
-    pairs = StampPairs(slop_ns=20, patience_ns=150)
-    assert pairs.add(1000, 'p', True) == []
-    assert pairs.expire(1149) == []
-    assert pairs.expire(1150) == [('p', None, 0)]
-    assert pairs.add(1000, 'late', False) == []
-    assert pairs.expire(ENDLESS) == []
-
-
-def test_the_streams_themselves_tell_that_time_has_passed():
-    pairs = StampPairs(slop_ns=20, patience_ns=150)
-    assert pairs.add(1000, 'p', True) == []
-    assert pairs.add(1021, 'too late', False) == [('p', None, 0)]
-    assert pairs.add(2000, 'q', True) == []
-    assert pairs.add(2150, 'r', True) == [('q', None, 0)]
-
-
-def test_stamps_that_jump_backwards_begin_both_streams_anew():
-    pairs = StampPairs(slop_ns=20, patience_ns=150)
-    for stamp in range(5000, 5200, 33):
-        pairs.add(stamp, stamp, True)
-        pairs.add(stamp, stamp, False)
-    assert pairs.add(5231, 'waiting', True) == []
-    assert pairs.add(100, 'p', True) == [('waiting', None, 0)]
-    assert pairs.add(103, 'o', False) + pairs.add(140, 'o2', False) == [('p', 'o', 3)]
-
-
-def test_a_camera_alone_does_not_fill_the_memory():
-    class Item:
-        pass
-
-    alive = weakref.WeakSet()
-    pairs = StampPairs(slop_ns=20, patience_ns=150)
-    for stamp in range(1000, 100_000, 33):
-        item = Item()
-        alive.add(item)
-        assert pairs.add(stamp, item, False) == []
-    assert len(alive) < 10
 
 
 # Screening
@@ -370,115 +246,3 @@ def test_tracks_that_are_gone_are_forgotten():
         memory.note([track], [0.5])
     assert memory.last(999) == 0.5
     assert math.isnan(memory.last(1))
-
-
-# Matching
-
-
-def matrices(rows):
-    return st.lists(
-        st.lists(SMALL, min_size=3, max_size=3), min_size=rows[0], max_size=rows[1]
-    ).map(lambda values: np.array(values, np.float32).reshape(-1, 3))
-
-
-@given(matrices((0, 4)), matrices((0, 4)))
-def test_no_other_one_to_one_matching_is_more_similar(a, b):
-    matches = agreement.match(a, b)
-    assert len(matches) == min(len(a), len(b))
-    assert [m.a for m in matches] == sorted({m.a for m in matches})
-    assert len({m.b for m in matches}) == len(matches)
-
-    def cosine(x, y):
-        x, y = x.astype(float), y.astype(float)
-        lengths = math.hypot(*x) * math.hypot(*y)
-        return float(x @ y) / lengths if lengths else 0.0
-
-    for m in matches:
-        assert m.similarity == pytest.approx(cosine(a[m.a], b[m.b]), abs=1e-4)
-    if matches:
-        few, many = sorted((a, b), key=len)
-        best = max(
-            sum(cosine(few[i], many[j]) for i, j in enumerate(order))
-            for order in itertools.permutations(range(len(many)), len(few))
-        )
-        assert sum(m.similarity for m in matches) == pytest.approx(best, abs=1e-3)
-
-
-@given(matrices((0, 5)), matrices((0, 5)))
-def test_neither_camera_is_favoured(a, b):
-    there = sum(m.similarity for m in agreement.match(a, b))
-    back = sum(m.similarity for m in agreement.match(b, a))
-    assert there == pytest.approx(back, abs=1e-4)
-
-
-def test_the_same_things_in_another_order_find_each_other():
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(6, 64))
-    order = rng.permutation(6)
-    matches = agreement.match(a, a[order])
-    assert [order[m.b] for m in matches] == list(range(6))
-    assert all(m.similarity == pytest.approx(1) for m in matches)
-
-
-def test_centering_takes_off_what_all_latents_share():
-    mean = np.full(64, 50.0)
-    rng = np.random.default_rng(1)
-    a, b = mean + rng.normal(size=(2, 1, 64))
-    raw = agreement.cosine_matrix(a, b)[0, 0]
-    own = agreement.cosine_matrix(agreement.center(a, mean), agreement.center(b, mean))[0, 0]
-    assert raw > 0.99
-    assert abs(own) < 0.5
-
-
-@given(matrices((1, 4)), matrices((1, 4)), st.data())
-def test_what_geometry_rules_out_is_not_matched_and_as_much_as_can_be_is(a, b, data):
-    cells = st.lists(st.booleans(), min_size=len(a) * len(b), max_size=len(a) * len(b))
-    possible = np.array(data.draw(cells)).reshape(len(a), len(b))
-    matches = agreement.match(a, b, possible)
-    assert all(possible[m.a, m.b] for m in matches)
-    assert len({m.a for m in matches}) == len({m.b for m in matches}) == len(matches)
-    assert len(matches) == structural_rank(csr_array(possible))
-
-
-# Several cameras
-
-
-@given(two_streams(), two_streams(), st.integers(0, 300), st.integers(0, 3000))
-def test_each_moment_of_the_first_camera_comes_once_in_order_with_all_that_saw_it(
-    one, two, slop, patience
-):
-    """As each other camera would pair with it alone."""
-    arrivals = [(stamp, 'b') for stamp, primary in one if not primary]
-    arrivals += [(stamp, 'c') for stamp, primary in two if not primary]
-    arrivals += [(stamp, 'a') for stamp, primary in one if primary]
-    arrivals.sort()
-    moments = FrameSynchronizer(('a', 'b', 'c'), slop, patience)
-    out = []
-    for stamp, camera in arrivals:
-        out += moments.add(camera, stamp, (camera, stamp))
-    out += moments.expire(ENDLESS)
-    assert [item for item, _ in out] == [('a', s) for s, camera in arrivals if camera == 'a']
-    for other in 'bc':
-        pairs = StampPairs(slop, patience)
-        alone = feed(
-            pairs, [(s, camera == 'a') for s, camera in arrivals if camera in ('a', other)]
-        )
-        expected = {item: (partner, delta) for item, partner, delta in alone if partner}
-        found = {
-            item[1]: (partners[other].item[1], partners[other].delta_ns)
-            for item, partners in out
-            if other in partners
-        }
-        assert found == expected
-
-
-def test_a_camera_that_is_alone_waits_for_nobody():
-    assert FrameSynchronizer(('a',), 20, 150).add('a', 100, 'frame') == [('frame', {})]
-
-
-def test_a_camera_that_fell_silent_does_not_keep_the_others_apart():
-    moments = FrameSynchronizer(('a', 'b', 'c'), 20, 150)
-    assert moments.add('a', 1000, 'x') == []
-    assert moments.add('b', 1000, 'y') == []
-    ((item, partners),) = moments.expire(1150)
-    assert (item, dict(partners)) == ('x', {'b': ('y', 0)})

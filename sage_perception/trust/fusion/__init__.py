@@ -1,3 +1,3 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Matching and fusion of latents of several cameras."""
+"""Synchronization, matching and fusion of latents of several cameras."""

@@ -1,15 +1,16 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What two cameras can see together, where the relation between their images is known.
+"""Epipolar and planar constraints on which regions of two cameras can show one object.
 
-A file holds one of two matrices of 3×3 numbers, for pixels (x, y, 1) of the primary camera:
+A geometry file is YAML with a 3×3 matrix that applies to pixels (x, y, 1) of the primary camera,
+and a tolerance:
 
-    homography: [[1, 0, -40], [0, 1, 0], [0, 0, 1]]   # of things on a plane: to what pixel
-    fundamental: [[0, 0, 0], [0, 0, -1], [0, 1, 0]]   # of any: to what (epipolar) line
-    tolerance_px: 20                                  # how far off a region's middle may be
+    homography: [[1, 0, -40], [0, 1, 0], [0, 0, 1]]   # objects on a plane: primary to other pixel
+    fundamental: [[0, 0, 0], [0, 0, -1], [0, 1, 0]]   # any object: primary pixel to epipolar line
+    tolerance_px: 20                                  # distance of a region's center, pixels
 
-Both are what OpenCV's `findHomography` and `findFundamentalMat` return (Hartley and Zisserman,
-Multiple View Geometry, 2004).
+It has either `homography` or `fundamental`, as OpenCV's `findHomography` and `findFundamentalMat`
+return them (Hartley and Zisserman, Multiple View Geometry, 2004).
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 import yaml
 
 from sage_perception.core.latent import Roi
 
+MAX_BYTES = 1 << 16  # of a geometry file: it holds ten numbers
+
 
 @dataclass(frozen=True, eq=False)
 class CameraGeometry:
-    """Where what the primary camera sees can be in the image of another one.
+    """Where an object in the primary image can appear in the image of another camera.
 
-    `matrix` is float64 `[3, 3]`: a homography if `planar`, else a fundamental matrix.
+    `matrix` is float64 `[3, 3]`: a homography if `planar`, otherwise a fundamental matrix.
+    `tolerance_px` is the largest distance of a region's center from the predicted point or line.
     """
 
     matrix: np.ndarray
@@ -37,38 +42,89 @@ class CameraGeometry:
 
     @classmethod
     def read(cls, path: Path) -> CameraGeometry:
-        """Read a file as above; `ValueError` for anything else."""
+        """Read a geometry file; raise `ValueError` in one line if it is missing or invalid."""
         try:
-            content = yaml.safe_load(path.read_text())
-            kinds = {'homography', 'fundamental'} & set(content)
-            if len(kinds) != 1 or set(content) != {*kinds, 'tolerance_px'}:
-                raise ValueError('it must have homography or fundamental, and tolerance_px')
-            (kind,) = kinds
-            matrix = np.array(content[kind], np.float64)
-            tolerance = float(content['tolerance_px'])
-        except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
-            raise ValueError(f'{path} is no relation of two cameras: {error}') from error
-        if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or not matrix.any():
-            raise ValueError(f'{path}: {kind} is not 3 rows of 3 finite numbers')
-        if not 0 < tolerance < np.inf:
-            raise ValueError(f'{path}: tolerance_px is {tolerance}, it must be above 0')
-        return cls(matrix, kind == 'homography', tolerance)
+            return cls.parse(path.read_bytes())
+        except OSError as error:
+            raise ValueError(
+                f'camera geometry file {path} cannot be read: {error.strerror}'
+            ) from error
+        except ValueError as error:
+            raise ValueError(f'camera geometry file {path} is invalid: {error}') from error
+
+    @classmethod
+    def parse(cls, text: bytes) -> CameraGeometry:
+        """Return the geometry of a file's content; raise `ValueError` in one line if invalid."""
+        content = _load(text)
+        kinds = {'homography', 'fundamental'} & content.keys()
+        if len(kinds) != 1 or content.keys() != {*kinds, 'tolerance_px'}:
+            raise ValueError(
+                'it needs the keys tolerance_px and either homography or fundamental, no others'
+            )
+        (kind,) = kinds
+        matrix, tolerance = _matrix(content[kind]), content['tolerance_px']
+        if matrix is None or not np.isfinite(matrix).all() or not matrix.any():
+            raise ValueError(f'{kind} must be 3 rows of 3 finite numbers, not all of them 0')
+        if not _is_number(tolerance) or not 0 < tolerance < np.inf:
+            raise ValueError('tolerance_px must be a number above 0, in pixels')
+        return cls(matrix, kind == 'homography', float(tolerance))
 
     def possible(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
-        """Return which regions can be of one thing, bool `[N, M]`; unknown ones can always."""
-        seen = _middles(ours) @ self.matrix.T
-        points = _middles(theirs)
+        """Return which pairs of regions can show one object, bool `[N, M]`.
+
+        `ours` are regions of the primary camera. A region that is None excludes no pair.
+        """
+        predicted = _centers(ours) @ self.matrix.T
+        points = _centers(theirs)
         with np.errstate(divide='ignore', invalid='ignore'):
             if self.planar:
-                offset = (seen / seen[:, 2:])[:, None, :2] - points[None, :, :2]
+                offset = (predicted / predicted[:, 2:])[:, None, :2] - points[None, :, :2]
                 distance = np.linalg.norm(offset, axis=2)
             else:
-                distance = abs(seen @ points.T) / np.linalg.norm(seen[:, :2], axis=1)[:, None]
+                lengths = np.linalg.norm(predicted[:, :2], axis=1)
+                distance = abs(predicted @ points.T) / lengths[:, None]
         near = distance <= self.tolerance_px
-        return near | np.isnan(points[:, 0])[None] | np.isnan(seen[:, 0])[:, None]
+        return near | np.isnan(points[:, 0])[None] | np.isnan(predicted[:, 0])[:, None]
 
 
-def _middles(rois: Sequence[Roi | None]) -> np.ndarray:
-    """Return the middles of regions (x, y, 1), `[N, 3]`; NaN for those that are not known."""
+def _load(text: bytes) -> dict[Any, Any]:
+    """Return the mapping that a file holds; the parser's own errors span several lines."""
+    if len(text) > MAX_BYTES:
+        raise ValueError(f'it has {len(text)} bytes, at most {MAX_BYTES} are allowed')
+    try:
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f' in line {error.problem_mark.line + 1}' if error.problem_mark else ''
+        raise ValueError(f'it is not YAML{where}: {error.problem}') from error
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError) as error:
+        raise ValueError('it is not YAML') from error
+    if not isinstance(content, dict):
+        raise ValueError('it is not a mapping; see trust/fusion/geometry.py for an example')
+    return content
+
+
+def _matrix(value: object) -> np.ndarray | None:
+    """Return 3 rows of 3 numbers as float64, None for anything else.
+
+    The size is checked before conversion: YAML aliases can describe a huge nested list.
+    """
+    if not isinstance(value, list) or len(value) != 3:
+        return None
+    if not all(isinstance(row, list) and len(row) == 3 for row in value):
+        return None
+    if not all(_is_number(number) for row in value for number in row):
+        return None
+    try:
+        return np.array(value, np.float64)
+    except OverflowError:
+        return None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _centers(rois: Sequence[Roi | None]) -> np.ndarray:
+    """Return the homogeneous centers (x, y, 1) of regions, `[N, 3]`; NaN for unknown ones."""
     points = [(*roi.center, 1.0) if roi else (np.nan,) * 3 for roi in rois]
     return np.array(points, np.float64).reshape(-1, 3)

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tells whether two cameras see the same things."""
+"""One-to-one matching of the crops of two cameras by the similarity of their latents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 @dataclass(frozen=True)
 class Match:
-    """Crop `a` of the primary camera and crop `b` of the other, by index; cosine in [-1, 1]."""
+    """Crop `a` of the primary camera and crop `b` of another, as indices; cosine in [-1, 1]."""
 
     a: int
     b: int
@@ -20,35 +20,36 @@ class Match:
 
 
 def center(latents: np.ndarray, mean: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
-    """Return latents `[N, D]` less the mean of their model's latents, `[D]`, times `weights`.
+    """Return latents `[N, D]` minus the mean `[D]` of their model, times `weights` `[D]`.
 
-    Without this the cosine of unrelated images is near 1: all latents share a large mean. To
-    scale the dimensions to one variance as well makes it worse (docs/trust.md): it lifts the ones
-    that say least. `sage_perception.trust.fitted.similarity_weights` are those that tell best what
-    is the same thing seen by another camera.
+    Subtract the mean before computing cosines: all latents of a model share a large mean, so the
+    cosine of unrelated images would be near 1. Do not scale all dimensions to unit variance, which
+    amplifies the least informative ones (docs/trust.md). Fitted weights that separate equal from
+    different objects best come from `sage_perception.trust.fitted.similarity_weights`.
     """
     return (latents - mean) * weights
 
 
 def cosine_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the cosine of every row of `a` `[N, D]` with every row of `b` `[M, D]`: `[N, M]`."""
+    """Return the cosine similarity `[N, M]` of the rows of `a` `[N, D]` and `b` `[M, D]`."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None, :]
     return a @ b.T / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
 def match(a: np.ndarray, b: np.ndarray, possible: np.ndarray | None = None) -> list[Match]:
-    """Pair the rows of `a` and `b` (centered) one to one so that their similarities add to most.
+    """Return the one-to-one matching of rows that maximizes the sum of cosine similarities.
 
-    The Hungarian method; `min(N, M)` pairs, in the order of `a`. Where `possible`, bool `[N, M]`,
-    is given, pairs that are not are left out: then there may be fewer.
+    `a` is `[N, D]` and `b` `[M, D]`, both centered; solved with the Hungarian method. The result
+    has min(N, M) matches, ordered by row of `a`. `possible`, bool `[N, M]`, excludes pairs; the
+    result may then have fewer matches, but always as many as can be formed.
     """
     if not len(a) or not len(b):
         return []
     similarity = cosine_matrix(a, b)
-    # An impossible pair is worse than all others together.
-    worth = similarity if possible is None else np.where(possible, similarity, -2.0 * len(a) - 1)
-    rows, columns = linear_sum_assignment(worth, maximize=True)
+    # An excluded pair costs more than all other pairs together can gain.
+    gain = similarity if possible is None else np.where(possible, similarity, -2.0 * len(a) - 1)
+    rows, columns = linear_sum_assignment(gain, maximize=True)
     return [
         Match(int(i), int(j), float(similarity[i, j]))
         for i, j in zip(rows, columns, strict=True)
