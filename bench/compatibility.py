@@ -380,7 +380,7 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
         natives.append(pca_voice(f'PCA of {kind}', crops[kind][:1500], 64))
     for kind in ('stills B', 'motion'):
         network = TinyVAE(TinyVAEConfig(**codec.config))
-        network.start_from_crops(torch.from_numpy(crops[kind][:1500]))
+        network.init_from_crops(torch.from_numpy(crops[kind][:1500]))
         natives.append(trained_voice(f'trained on {kind}', network, crops[kind], steps, 1))
     tuned = load(model, backend='torch').module.requires_grad_(True)
     natives.append(trained_voice('tuned on motion', tuned, crops['motion'], steps, 2))

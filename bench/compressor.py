@@ -53,7 +53,8 @@ from sage_perception.models.networks.h_to_l import (
     HToLConfig,
     explained_variance,
 )
-from sage_perception.models.networks.l_module import PAN_TILT, HRMLatentBridge, LModule
+from sage_perception.models.networks.h_to_l.initialization import init_from_contexts
+from sage_perception.models.networks.h_to_l.l_module import PAN_TILT, HRMLatentBridge, LModule
 from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.contexts.recording import MONTAGES, Contexts
 from sage_perception.training.runs import CHECKPOINT, load_run
@@ -361,11 +362,11 @@ def choices(config: RunConfig, seen: Contexts) -> dict:
         weights = compression.emphasis(*values)
         for share in SHRINKAGES:
             model = HToLCompressor(own.model)
-            compression.start_from_contexts(model, *values, weights, share)
+            init_from_contexts(model, *values, weights, share)
             note('shrinkage', share, model)
         for rounds in ROUNDS:
             model = HToLCompressor(replace(own.model, rounds=rounds))
-            compression.start_from_contexts(model, *values, weights)
+            init_from_contexts(model, *values, weights)
             note('rounds', rounds, model)
         for steps in STEPS:
             training = replace(own.training, steps=steps, epoch=steps)
@@ -383,7 +384,7 @@ def choices(config: RunConfig, seen: Contexts) -> dict:
 def measure_features(path: Path) -> dict:
     """Return R² on scenes kept apart of features `[N, parts, width]`: PCA, and our hybrid's start.
 
-    There are too few of them to train on: the hybrid is what `start_from_contexts` makes of them.
+    There are too few of them to train on: the hybrid is what `init_from_contexts` makes of them.
     """
     with np.load(path, allow_pickle=False) as file:
         features, scene = file['features'].astype(np.float32), file['scene']
@@ -402,7 +403,7 @@ def measure_features(path: Path) -> dict:
         rows = rows[:256]
         kept = {'pca256': (apart - mean) @ rows.T @ rows + mean}
         model = HToLCompressor(config).eval()
-        compression.start_from_contexts(model, fitted, torch.ones_like(fitted))
+        init_from_contexts(model, fitted, torch.ones_like(fitted))
         with torch.inference_mode():
             kept['hybrid'] = model(apart, torch.ones_like(apart)).reconstruction
         for name, told in kept.items():

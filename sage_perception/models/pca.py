@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Principal components: where networks start from and the baseline they have to beat."""
+"""Principal component analysis: initialization of networks and baseline of model cards."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 
 @dataclass(frozen=True)
 class Pca:
-    """`mean` `[N]` and `components` `[D, N]`, orthonormal rows."""
+    """Fitted components: `mean` `[N]` and `components` `[D, N]` with orthonormal rows."""
 
     mean: np.ndarray
     components: np.ndarray
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """Return float32 images of any shape `[B, ...]` with what the components keep."""
+        """Return images `[B, ...]` projected onto the components, float32 in [0, 1]."""
         flat = x.reshape(len(x), -1) - self.mean
         kept = flat @ self.components.T @ self.components + self.mean
         return kept.reshape(x.shape).clip(0, 1).astype(np.float32)

@@ -87,7 +87,7 @@ def new_model(config: RunConfig, crops: Mixture) -> nn.Module:
     if config.encoder:
         start_from_model(model, config.encoder)
     else:
-        model.start_from_crops(torch.from_numpy(varied_crops(crops, config)))
+        model.init_from_crops(torch.from_numpy(varied_crops(crops, config)))
     return model
 
 

@@ -14,10 +14,11 @@ from sage_perception.models.networks.h_to_l import (
     VARIANTS,
     HToLCompressor,
     HToLConfig,
-    Tokens,
     explained_variance,
 )
-from sage_perception.models.networks.l_module import ACTIONS, HRMLatentBridge, LModule
+from sage_perception.models.networks.h_to_l.initialization import init_from_contexts
+from sage_perception.models.networks.h_to_l.l_module import ACTIONS, HRMLatentBridge, LModule
+from sage_perception.models.networks.h_to_l.tokens import Tokens
 from sage_perception.training.config import (
     ContextsConfig,
     DataConfig,
@@ -31,7 +32,6 @@ from sage_perception.training.tasks.h_to_l import (
     GROUPS,
     THINGS,
     divergence,
-    start_from_contexts,
     vary,
 )
 
@@ -66,7 +66,7 @@ def compressor(variant='hybrid', **change):
 
 def started(variant='hybrid', **change):
     model = compressor(variant, **change)
-    start_from_contexts(model, *world())
+    init_from_contexts(model, *world())
     return model
 
 
@@ -90,7 +90,7 @@ def test_tokens_go_there_and_back():
 )
 def test_groups_that_overlap_or_leave_the_context_are_refused(parts):
     things = {**KINDS['things'], 'parts': parts}
-    with pytest.raises(ValueError, match='overlap or leave'):
+    with pytest.raises(ValueError, match='overlap or exceed'):
         Tokens(HToLConfig(**{**SMALL, 'groups': {**KINDS, 'things': things}}))
 
 
@@ -129,14 +129,14 @@ def test_principal_components_are_the_start(variant):
 def test_what_knows_no_tokens_starts_at_exactly_the_principal_components(variant):
     context, mask = world()
     model = started(variant)
-    x = model.encoder.known(context, mask)
+    x = model.encoder.centered(context, mask)
     _, _, rows = torch.linalg.svd(x, full_matrices=False)
     kept = x @ rows[:8].T @ rows[:8] + model.encoder.mean
     assert torch.allclose(model(context, mask).reconstruction, kept, atol=1e-4)
 
 
 def test_layers_too_narrow_to_pass_a_code_on_are_refused():
-    with pytest.raises(ValueError, match='hidden is 12, it must be 16'):
+    with pytest.raises(ValueError, match='hidden is 12, it must be at least 16'):
         started('bottleneck', hidden=12)
 
 

@@ -63,7 +63,7 @@ def x():
 def model():
     torch.manual_seed(0)
     model = LightweightVAE(SMALL).eval()
-    model.start_from_crops(pictures(60, seed=1))
+    model.init_from_crops(pictures(60, seed=1))
     return model
 
 
@@ -100,13 +100,13 @@ def test_starts_at_the_principal_components_of_blocks(model, x):
 def test_the_start_is_the_same_whatever_was_drawn_before(model):
     again = LightweightVAE(SMALL)
     torch.rand(7)
-    again.start_from_crops(pictures(60, seed=1))
+    again.init_from_crops(pictures(60, seed=1))
     assert torch.equal(model.encoder.linear.weight, again.encoder.linear.weight)
 
 
 def test_too_few_crops_to_start_from_are_named():
     with pytest.raises(ValueError, match='2 crops have 8 blocks, 12 components need more'):
-        LightweightVAE(SMALL).start_from_crops(pictures(2, seed=1))
+        LightweightVAE(SMALL).init_from_crops(pictures(2, seed=1))
 
 
 def test_a_place_of_the_latent_stands_for_its_block(model, x):
@@ -122,7 +122,7 @@ def test_training_makes_more_of_it_than_principal_components():
     crops, held_out = gradients(64, seed=1), gradients(16, seed=2)
     torch.manual_seed(0)
     model = LightweightVAE(replace(SMALL, latent_channels=6))
-    model.start_from_crops(crops)
+    model.init_from_crops(crops)
     start = mse_loss(block_pca(crops, held_out, 6), held_out)
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     for step in range(40):

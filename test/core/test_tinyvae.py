@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, interpolate
 
-from sage_perception.models.networks.layers import Enlarge
+from sage_perception.models.networks.layers import Upsample
 from sage_perception.models.networks.tinyvae import Thumbnail, TinyVAE, TinyVAEConfig
 from sage_perception.training.losses import images as losses
 
@@ -71,7 +71,7 @@ def test_starts_at_principal_components(model):
     ways = interpolate(ways, scale_factor=16, mode='bilinear')
     shares = torch.rand(200, 41, generator=generator).softmax(1)
     pictures = torch.einsum('bn,nchw->bchw', shares, ways)
-    model.start_from_crops(pictures)
+    model.init_from_crops(pictures)
     codes = model.get_latents(pictures).detach()
     assert float(codes.var(0).mean()) == pytest.approx(1, abs=0.05)
     thumbnail = model.encoder.thumbnail
@@ -98,7 +98,7 @@ def test_thumbnails_keep_distances_between_images_of_smooth_color(seed):
 def test_enlarge_starts_as_bicubic(x, factor):
     small = adaptive_avg_pool2d(x, 8)
     expected = interpolate(small, scale_factor=factor, mode='bicubic')
-    torch.testing.assert_close(Enlarge(3, factor)(small), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Upsample(3, factor)(small), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

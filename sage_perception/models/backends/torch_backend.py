@@ -107,7 +107,7 @@ def build(artifact: Artifact) -> torch.nn.Module:
         )
     family = FAMILIES[artifact.family]
     weights = {
-        name: torch.from_numpy(tensor)
+        family.current_name(name): torch.from_numpy(tensor)
         for name, tensor in artifact.tensors.items()
         if not name.startswith('latent.')
     }

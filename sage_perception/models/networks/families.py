@@ -1,9 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The families of networks: what an artifact's `family` and `config` are built into."""
+"""The model families: configuration and network class by the `family` of an artifact."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -14,14 +15,58 @@ from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
 
 
 class Family(NamedTuple):
-    """A dataclass of settings, and the network that is built from it."""
+    """A configuration class, the network class, and renamed prefixes of tensor names.
+
+    `renamed` maps prefixes in artifacts of version 0.1 to those of the network.
+    """
 
     config: type[Any]
     network: type[nn.Module]
+    renamed: Mapping[str, str] = {}
+
+    def current_name(self, tensor: str) -> str:
+        """Return the name in the network of a tensor of an artifact of any version."""
+        for old, new in self.renamed.items():
+            if tensor.startswith(old):
+                return new + tensor.removeprefix(old)
+        return tensor
 
 
 FAMILIES = {
-    'tinyvae': Family(TinyVAEConfig, TinyVAE),
-    'lightweight': Family(LightweightVAEConfig, LightweightVAE),
-    'h_to_l': Family(HToLConfig, HToLCompressor),
+    'tinyvae': Family(
+        TinyVAEConfig,
+        TinyVAE,
+        {
+            'decoder.hint.': 'decoder.latent_features.',
+            'decoder.enlarge.': 'decoder.up_proj.',
+            'decoder.enlarge_colour.': 'decoder.up_proj_color.',
+        },
+    ),
+    'lightweight': Family(
+        LightweightVAEConfig,
+        LightweightVAE,
+        {'decoder.hint.': 'decoder.latent_features.', 'decoder.look.': 'decoder.image_features.'},
+    ),
+    'h_to_l': Family(
+        HToLConfig,
+        HToLCompressor,
+        {
+            'decoder.tell.': 'decoder.decode.',
+            'decoder.enlarge.': 'decoder.up_proj.',
+            'decoder.gather.ask.': 'decoder.pool.q_proj.',
+            'decoder.gather.offer.': 'decoder.pool.kv_proj.',
+            'decoder.gather.think.': 'decoder.pool.mlp.',
+            'decoder.gather.place': 'decoder.pool.position',
+            'decoder.gather.': 'decoder.pool.',
+            'decoder.add.': 'decoder.out_proj.',
+            'encoder.reduce.': 'encoder.down_proj.',
+            'encoder.unit': 'encoder.scale_squared',
+            'encoder.gather.ask.': 'encoder.pool.q_proj.',
+            'encoder.gather.offer.': 'encoder.pool.kv_proj.',
+            'encoder.gather.think.': 'encoder.pool.mlp.',
+            'encoder.gather.place': 'encoder.pool.position',
+            'encoder.gather.': 'encoder.pool.',
+            'encoder.add.': 'encoder.out_proj.',
+        },
+    ),
 }

@@ -1,6 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks that the networks are built of: depthwise-separable, normalized by group."""
+"""Building blocks of the image networks: depthwise-separable layers, group normalization.
+
+The attribute names of `Residual` are part of the tensor names that fingerprints of released
+latent spaces cover; renaming them changes every fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,17 @@ from torch import Tensor, nn
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Return a GroupNorm of eight groups where they divide: the same at every batch size.
+    """Return a GroupNorm of up to eight groups; independent of the batch size.
 
-    The large `eps` keeps the sensor noise of a blank wall from being blown up to a signal.
+    The large `eps` keeps sensor noise on a uniform surface from being amplified.
     """
     return nn.GroupNorm(math.gcd(8, channels), channels, eps=1e-3)
 
 
 class DepthwiseSeparable(nn.Module):
-    """A 3×3 depthwise convolution, then a pointwise one (Howard et al., MobileNets, 2017).
+    """A 3×3 depthwise convolution followed by a pointwise one (MobileNets: Howard et al., 2017).
 
-    `multiplier` is how many filters look at each input channel.
+    `multiplier` is the number of depthwise filters per input channel.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 2, multiplier: int = 1):
@@ -37,9 +41,9 @@ class DepthwiseSeparable(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen, look around with a depthwise convolution, narrow, add (MobileNetV2, 2018).
+    """Expansion, depthwise convolution, projection, residual sum (MobileNetV2, 2018).
 
-    One normalization a block, at the narrow end where it is cheap.
+    One normalization per block, before the expansion, where it is cheapest.
     """
 
     def __init__(self, channels: int, expansion: int = 2, kernel: int = 5):
@@ -56,11 +60,11 @@ class InvertedResidual(nn.Module):
         return x + self.project(torch.relu(self.depthwise(y)))
 
 
-class Enlarge(nn.Module):
-    """Enlarge an image `factor` times with a filter that starts as bicubic and is trained.
+class Upsample(nn.Module):
+    """Trainable upsampling by `factor`, initialized as bicubic.
 
-    A convolution gives the `factor`² sub-pixels of each pixel and `pixel_shuffle` lays them out
-    (Shi et al., 2016): several times faster than a bicubic resize on one CPU thread.
+    A convolution computes the `factor`² sub-pixels of each pixel and `pixel_shuffle` arranges them
+    (Shi et al., 2016); several times faster than a bicubic resize on one CPU thread.
     """
 
     def __init__(self, channels: int, factor: int):
@@ -79,9 +83,9 @@ class Enlarge(nn.Module):
 
 
 def bicubic_kernels(factor: int) -> Tensor:
-    """Return the 5×5 kernels of a bicubic enlargement, one a sub-pixel: `[factor², 1, 5, 5]`.
+    """Return the 5×5 kernels of bicubic upsampling, one per sub-pixel: `[factor², 1, 5, 5]`.
 
-    Keys, Cubic convolution interpolation, 1981, with a = −3/4 as OpenCV and torch have it.
+    Keys, Cubic convolution interpolation, 1981, with a = −3/4 as in OpenCV and torch.
     """
     a = -0.75
     offset = (torch.arange(factor) + 0.5) / factor - 0.5
@@ -93,10 +97,10 @@ def bicubic_kernels(factor: int) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions through `hidden` channels, added (He et al., 2016, pre-activation).
+    """Two 3×3 convolutions through `hidden` channels, added to the input (pre-activation).
 
-    At 8×8 and 16×16 a plain convolution is several times faster than a depthwise one of as many
-    operations, in training above all.
+    He et al., 2016. On maps of 8×8 and 16×16 a plain convolution is several times faster than a
+    depthwise one with the same number of operations, especially in training.
     """
 
     def __init__(self, channels: int, hidden: int):
@@ -112,12 +116,14 @@ class Residual(nn.Module):
 
 
 class Opponent(nn.Module):
-    """Red, green, blue to lightness and two color differences, an orthonormal change of basis.
+    """Orthonormal change of basis from RGB to lightness and two color differences.
 
-    Color is kept at half the resolution of lightness, as JPEG does with 4:2:0.
+    Color has half the resolution of lightness, as in JPEG with 4:2:0 subsampling.
     """
 
-    def __init__(self):
+    basis: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         lightness, red_blue, green = (1, 1, 1), (1, 0, -1), (1, -2, 1)
         rows = torch.tensor([lightness, red_blue, green], dtype=torch.float32)
@@ -129,6 +135,6 @@ class Opponent(nn.Module):
         return x[:, :1], nn.functional.avg_pool2d(x[:, 1:], 2)
 
     def invert(self, lightness: Tensor, color: Tensor) -> Tensor:
-        """Map lightness `[B, 1, H, W]` and color `[B, 2, H, W]` to `[B, 3, H, W]`."""
+        """Map lightness `[B, 1, H, W]` and color `[B, 2, H, W]` to RGB `[B, 3, H, W]`."""
         x = torch.cat((lightness, color), 1)
         return nn.functional.conv2d(x, self.basis.T[:, :, None, None])

@@ -1,14 +1,14 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""LightweightVAE: a 224×224 image to a 7×7 map of 256 numbers each, and back.
+"""LightweightVAE: a 224×224 image to a 7×7 map of 256-D latents, and back.
 
-Both halves have a linear path, which `start_from_crops` sets to the principal components of
-32×32 blocks, and a convolutional path that starts near zero. So training starts at what PCA can
-do block by block, and adds what a block cannot know: the encoder's and the decoder's convolutions
-see across the borders.
+Encoder and decoder are each the sum of a linear path, which `init_from_crops` initializes with the
+principal components of 32×32 blocks, and a convolutional path that starts near zero. Training
+therefore starts from the quality of block-wise PCA, and the convolutions add what crosses the
+borders of blocks.
 
-The linear paths work on pixels divided by 32, so that their weights are of order 1: Adam, which
-moves every weight by as much, would else undo 3,072 small ones in a few steps.
+The linear paths work on pixels divided by 32, such that their weights are of order 1. Adam moves
+every weight by the same amount and would otherwise destroy 3,072 small weights in a few steps.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from sage_perception.models import pca
 from sage_perception.models.networks.layers import Residual
 from sage_perception.models.networks.vae import VAE
 
-BLOCK = 32  # side of the square of pixels that a place of the latent stands for
-CELL = 8  # side of the squares at which the convolutions look first and paint last
-NEAR_ZERO = 2e-4  # of the first convolutional contribution, beside a linear one of order 1
+BLOCK = 32  # side, pixels, of the image block of one position of the latent
+CELL = 8  # stride, pixels, of the first encoder and the last decoder convolutions
+NEAR_ZERO = 2e-4  # initial scale of the convolutional path; the linear one is of order 1
 
 
 @dataclass(frozen=True)
 class LightweightVAEConfig:
-    """What defines a LightweightVAE; the decoder's fields do not touch the latent space.
+    """Configuration of a LightweightVAE; fields of the decoder do not affect the latent space.
 
-    `img_size` is the side of the images in pixels, a multiple of 32. `base_channels` are the
-    encoder's feature maps at 28×28 of an image of 224; they double when the resolution halves.
-    `decoder_channels` are the decoder's, with `decoder_depth` residual blocks.
+    `img_size` is the side of the images in pixels, a multiple of 32. `base_channels` is the number
+    of the encoder's feature maps at 1/8 of the resolution; it doubles with each halving.
+    `decoder_channels` and `decoder_depth` are the channels and residual blocks of the decoder.
     """
 
     input_channels: Literal[1, 3] = 3
@@ -46,31 +46,31 @@ class LightweightVAEConfig:
     decoder_channels: Count = 128
     decoder_depth: Count = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
         if self.img_size % BLOCK:
             raise ValueError(f'img_size is {self.img_size}, it must be a multiple of {BLOCK}')
         if self.decoder_channels % 2:
             raise ValueError(f'decoder_channels is {self.decoder_channels}, it must be even')
-        if self.latent_channels > self.block_numbers:
+        if self.latent_channels > self.block_dim:
             raise ValueError(
                 f'latent_channels is {self.latent_channels}, '
-                f'a block has no more than {self.block_numbers} numbers'
+                f'it must be at most {self.block_dim}, the values of a block'
             )
 
     @property
     def latent_size(self) -> int:
-        """Return the side of the latent map: one place for 32×32 pixels."""
+        """Return the side of the latent map: one position per 32×32 pixels."""
         return self.img_size // BLOCK
 
     @property
-    def block_numbers(self) -> int:
-        """Return the numbers of a block of pixels."""
+    def block_dim(self) -> int:
+        """Return the number of values of a block of pixels."""
         return self.input_channels * BLOCK**2
 
 
 class Encoder(nn.Module):
-    """Images to the mean and logarithm of the variance of their latents."""
+    """Maps images to the mean and log-variance of their latents."""
 
     def __init__(self, config: LightweightVAEConfig):
         super().__init__()
@@ -99,14 +99,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to images: blocks painted linearly, plus what convolutions make of them."""
+    """Maps latents to images: blocks decoded linearly, plus a convolutional residual."""
 
     def __init__(self, config: LightweightVAEConfig):
         super().__init__()
         channels, width = config.input_channels, config.decoder_channels
-        self.linear = nn.Conv2d(config.latent_channels, config.block_numbers, 1)
-        self.paint = nn.PixelShuffle(BLOCK)
-        self.hint = nn.Sequential(
+        self.linear = nn.Conv2d(config.latent_channels, config.block_dim, 1)
+        self.pixel_shuffle = nn.PixelShuffle(BLOCK)
+        self.latent_features = nn.Sequential(
             nn.Conv2d(config.latent_channels, 2 * width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(2 * width, 4 * width, 1),
@@ -115,7 +115,7 @@ class Decoder(nn.Module):
             nn.Conv2d(width, 2 * width, 1),
             nn.PixelShuffle(2),
         )
-        self.look = nn.Sequential(
+        self.image_features = nn.Sequential(
             nn.PixelUnshuffle(CELL), nn.Conv2d(channels * CELL**2, width, 3, padding=1)
         )
         self.detail = nn.Sequential(
@@ -124,24 +124,27 @@ class Decoder(nn.Module):
             nn.Conv2d(width, 2 * width, 1),
             nn.PixelShuffle(2),
             nn.ReLU(),
-            nn.Conv2d(width // 2, channels * (CELL // 2) ** 2, 3, padding=1),
+            last := nn.Conv2d(width // 2, channels * (CELL // 2) ** 2, 3, padding=1),
             nn.PixelShuffle(CELL // 2),
         )
-        nn.init.normal_(self.detail[-2].weight, std=NEAR_ZERO)
-        nn.init.zeros_(self.detail[-2].bias)
+        nn.init.normal_(last.weight, std=NEAR_ZERO)
+        nn.init.zeros_(last.bias)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map float `[B, K, H, W]` to `[B, C, 32·H, 32·W]`, near [0, 1] but not clamped."""
-        painted = self.paint(self.linear(z)) / BLOCK
-        seen = torch.cat((self.look(painted), self.hint(z)), 1)
-        return painted + self.detail(seen) + 0.5
+        linear = self.pixel_shuffle(self.linear(z)) / BLOCK
+        features = torch.cat((self.image_features(linear), self.latent_features(z)), 1)
+        return linear + self.detail(features) + 0.5
 
 
 class LightweightVAE(VAE):
-    """A variational autoencoder (Kingma and Welling, 2013) whose latent keeps places apart.
+    """A variational autoencoder (Kingma and Welling, 2013) with a spatial latent `[K, H, W]`.
 
     K is `latent_channels`, H = W = `latent_size`.
     """
+
+    encoder: Encoder
+    decoder: Decoder
 
     def __init__(self, config: LightweightVAEConfig | None = None):
         super().__init__()
@@ -154,13 +157,13 @@ class LightweightVAE(VAE):
         return pixel_unshuffle(x, BLOCK).movedim(1, 3).flatten(0, 2)
 
     @torch.no_grad()
-    def start_from_crops(self, crops: Tensor) -> None:
-        """Start the linear paths at the principal components of the blocks of training crops.
+    def init_from_crops(self, crops: Tensor) -> None:
+        """Initialize the linear paths with the principal components of the blocks of crops.
 
-        `crops` are float `[N, C, S, S]` in [0, 1]. The components keep their orthogonality and
-        are scaled together, so that the latents' variances are 1 on average and distances between
-        latents are distances between blocks. Raises `ValueError` for crops with fewer blocks than
-        there are components.
+        `crops` are float `[N, C, S, S]` in [0, 1]. The components stay orthogonal and share one
+        scale, such that the mean variance of the latents is 1 and distances between latents are
+        proportional to distances between blocks. Raises `ValueError` if the crops have fewer
+        blocks than there are components.
         """
         count = self.config.latent_channels
         blocks = (self.blocks(crops) - 0.5) / BLOCK
@@ -174,6 +177,8 @@ class LightweightVAE(VAE):
         scale = ((blocks - mean) @ rows.T).var(0).mean().rsqrt()
         encoder, decoder = self.encoder.linear, self.decoder.linear
         encoder.weight.copy_((rows * scale).view_as(encoder.weight))
-        encoder.bias.copy_(-scale * rows @ mean)
+        if encoder.bias is not None:
+            encoder.bias.copy_(-scale * rows @ mean)
         decoder.weight.copy_((rows.T / scale).view_as(decoder.weight) * BLOCK**2)
-        decoder.bias.copy_(mean * BLOCK**2)
+        if decoder.bias is not None:
+            decoder.bias.copy_(mean * BLOCK**2)

@@ -1,11 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""TinyVAE: a 64×64 crop to 64 numbers and back with at most 300,000 parameters.
+"""TinyVAE: a 64×64 crop to a 64-D latent and back with at most 300,000 parameters.
 
-Both halves have a linear path, which `start_from_crops` sets to the principal components of the
-training crops, and a convolutional path that starts near zero. So training starts at what PCA
-can do and only adds to it. Other sizes, up to a teacher of ten million parameters, are
-configurations of the same class.
+Encoder and decoder are each the sum of a linear path, which `init_from_crops` initializes with the
+principal components of the training crops, and a convolutional path that starts near zero.
+Training therefore starts from the quality of PCA. Other image sizes, up to a teacher of ten
+million parameters, are configurations of the same class.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from sage_perception.core.settings import Count, check
 from sage_perception.models import pca
 from sage_perception.models.networks.layers import (
     DepthwiseSeparable,
-    Enlarge,
     InvertedResidual,
     Opponent,
     Residual,
+    Upsample,
 )
 from sage_perception.models.networks.vae import VAE
 
-GRID = 16  # side of the small image that the linear path sees and paints
+GRID = 16  # side of the thumbnail that the linear path encodes and decodes
 CELLS = 4  # side of the encoder's last feature maps
-BINS = 8  # side of the decoder's first ones
-NEAR_ZERO = 1e-3  # of the first convolutional contribution, beside a linear one of order 1
+BINS = 8  # side of the decoder's first feature maps
+NEAR_ZERO = 1e-3  # initial scale of the convolutional path; the linear one is of order 1
 
 
 @dataclass(frozen=True)
 class TinyVAEConfig:
-    """What defines a TinyVAE; the decoder's fields do not touch the latent space.
+    """Configuration of a TinyVAE; fields of the decoder do not affect the latent space.
 
-    `img_size` is the side of the images in pixels: 32, 64, 128, … Widths are channels of the
-    smallest feature maps, depths their residual blocks, and bins the maps next to the latent.
-    With `separable` 1 the blocks are depthwise-separable: fewer parameters, slower.
+    `img_size` is the side of the images in pixels, a power of two of at least 32. Widths are the
+    channels of the smallest feature maps, depths the number of their residual blocks, and bins the
+    channels of the maps next to the latent. `separable` 1 selects depthwise-separable blocks:
+    fewer parameters, slower.
     """
 
     input_channels: Literal[1, 3] = 3
@@ -54,7 +55,7 @@ class TinyVAEConfig:
     decoder_bins: Count = 8
     separable: Literal[0, 1] = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
         if self.img_size < 32 or self.img_size & (self.img_size - 1):
             raise ValueError(f'img_size is {self.img_size}, it must be 32, 64, 128, …')
@@ -64,32 +65,32 @@ class TinyVAEConfig:
                 raise ValueError(f'{name} is {value}, it must be a multiple of {factor}')
 
     def blocks(self, count: int, channels: int, hidden: int) -> list[nn.Module]:
-        """Return `count` residual blocks of this configuration's kind."""
+        """Return `count` residual blocks of the configured type."""
         if self.separable:
             return [InvertedResidual(channels, expansion=2, kernel=3) for _ in range(count)]
         return [Residual(channels, hidden) for _ in range(count)]
 
-    def halve(self, inputs: int, outputs: int) -> nn.Module:
-        """Return what halves the resolution."""
+    def downsample(self, inputs: int, outputs: int) -> nn.Module:
+        """Return a layer that halves the resolution."""
         if self.separable:
             return DepthwiseSeparable(inputs, outputs)
         return nn.Conv2d(inputs, outputs, 3, 2, 1)
 
 
 class Thumbnail(nn.Module):
-    """An image's lightness on 16×16 cells and its color on 8×8, as one vector.
+    """Lightness on a 16×16 grid and color on an 8×8 grid, as one vector.
 
-    Color is weighed by 2, so that distances are those between 16×16 images in red, green and
-    blue whose color is smooth.
+    Color has the weight 2, such that distances equal those between 16×16 RGB images with smooth
+    color.
     """
 
     def __init__(self, channels: int):
         super().__init__()
         self.opponent = Opponent() if channels == 3 else None
-        self.numbers = GRID**2 + (2 * BINS**2 if channels == 3 else 0)
+        self.size = GRID**2 + (2 * BINS**2 if channels == 3 else 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map float `[B, C, H, W]` to `[B, numbers]`."""
+        """Map float `[B, C, H, W]` to `[B, size]`."""
         x = adaptive_avg_pool2d(x, GRID)
         if self.opponent is None:
             return x.flatten(1)
@@ -98,10 +99,10 @@ class Thumbnail(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images to the mean and logarithm of the variance of their latents.
+    """Maps images to the mean and log-variance of their latents.
 
-    Takes images of any side: what 64 numbers can hold is seen at 32×32, and looking closer
-    costs time without a gain.
+    Accepts images of any side and downsamples them to 32×32 first: a 64-D latent cannot hold finer
+    detail, and a higher resolution would only cost time.
     """
 
     def __init__(self, config: TinyVAEConfig):
@@ -111,14 +112,14 @@ class Encoder(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(config.input_channels, width // 4, 4, 2, 1),
             nn.ReLU(),
-            config.halve(width // 4, width // 2),
+            config.downsample(width // 4, width // 2),
             nn.ReLU(),
-            config.halve(width // 2, width),
+            config.downsample(width // 2, width),
             *config.blocks(config.encoder_depth, width, width // 4),
         )
         self.squeeze = nn.Conv2d(width, config.encoder_bins, 1)
         self.thumbnail = Thumbnail(config.input_channels)
-        self.linear = nn.Linear(self.thumbnail.numbers, config.latent_dim)
+        self.linear = nn.Linear(self.thumbnail.size, config.latent_dim)
         self.correction = nn.Linear(config.encoder_bins * CELLS**2, config.latent_dim, bias=False)
         self.log_var = nn.Linear(width, config.latent_dim)
         nn.init.normal_(self.correction.weight, std=NEAR_ZERO)
@@ -135,20 +136,20 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to images: a linear thumbnail, enlarged, plus what the convolutions add."""
+    """Maps latents to images: a linear thumbnail, upsampled, plus a convolutional residual."""
 
     def __init__(self, config: TinyVAEConfig):
         super().__init__()
         width, half, quarter = (config.decoder_width * n // 3 for n in (3, 2, 1))
         self.opponent = Opponent() if config.input_channels == 3 else None
-        self.linear = nn.Linear(config.latent_dim, Thumbnail(config.input_channels).numbers)
-        self.hint = nn.Linear(config.latent_dim, config.decoder_bins * BINS**2)
-        self.enlarge_colour = Enlarge(2, 2) if self.opponent else None
-        self.enlarge = Enlarge(config.input_channels, config.img_size // GRID)
-        last = config.img_size // 32
-        small = 4 + (2 if self.opponent else 0) + config.decoder_bins
+        self.linear = nn.Linear(config.latent_dim, Thumbnail(config.input_channels).size)
+        self.latent_features = nn.Linear(config.latent_dim, config.decoder_bins * BINS**2)
+        self.up_proj_color = Upsample(2, 2) if self.opponent else None
+        self.up_proj = Upsample(config.input_channels, config.img_size // GRID)
+        factor = config.img_size // 32
+        inputs = 4 + (2 if self.opponent else 0) + config.decoder_bins
         self.detail = nn.Sequential(
-            nn.Conv2d(small, width, 1),
+            nn.Conv2d(inputs, width, 1),
             *config.blocks(config.decoder_depth, width, width),
             nn.Conv2d(width, 4 * half, 1),
             nn.PixelShuffle(2),
@@ -157,26 +158,27 @@ class Decoder(nn.Module):
             nn.PixelShuffle(2),
             nn.ReLU(),
             *refinement(quarter, config),
-            nn.Conv2d(quarter, config.input_channels * last**2, 3, padding=1),
-            nn.PixelShuffle(last),
+            last := nn.Conv2d(quarter, config.input_channels * factor**2, 3, padding=1),
+            nn.PixelShuffle(factor),
         )
-        nn.init.normal_(self.detail[-2].weight, std=NEAR_ZERO)
-        nn.init.zeros_(self.detail[-2].bias)
+        nn.init.normal_(last.weight, std=NEAR_ZERO)
+        nn.init.zeros_(last.bias)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map float `[B, D]` to `[B, C, img_size, img_size]`, near [0, 1] but not clamped."""
-        painted = self.linear(z)
-        thumbnail = painted[:, : GRID**2].unflatten(1, (1, GRID, GRID))
-        small = [pixel_unshuffle(thumbnail, 2), self.hint(z).unflatten(1, (-1, BINS, BINS))]
-        if self.opponent:
-            color = painted[:, GRID**2 :].unflatten(1, (2, BINS, BINS)) / 2
-            small.append(color)
-            thumbnail = self.opponent.invert(thumbnail, self.enlarge_colour(color))
-        return self.enlarge(thumbnail) + self.detail(torch.cat(small, 1))
+        flat = self.linear(z)
+        thumbnail = flat[:, : GRID**2].unflatten(1, (1, GRID, GRID))
+        features = self.latent_features(z).unflatten(1, (-1, BINS, BINS))
+        inputs = [pixel_unshuffle(thumbnail, 2), features]
+        if self.opponent is not None and self.up_proj_color is not None:
+            color = flat[:, GRID**2 :].unflatten(1, (2, BINS, BINS)) / 2
+            inputs.append(color)
+            thumbnail = self.opponent.invert(thumbnail, self.up_proj_color(color))
+        return self.up_proj(thumbnail) + self.detail(torch.cat(inputs, 1))
 
 
 def refinement(channels: int, config: TinyVAEConfig) -> list[nn.Module]:
-    """Return what a decoder does at 32×32, where every operation is dear."""
+    """Return the layers of the decoder at 32×32, where every operation is expensive."""
     if config.separable:
         return [InvertedResidual(channels, expansion=1, kernel=3)]
     return [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
@@ -185,6 +187,9 @@ def refinement(channels: int, config: TinyVAEConfig) -> list[nn.Module]:
 class TinyVAE(VAE):
     """A variational autoencoder (Kingma and Welling, 2013) for the crops of visual attention."""
 
+    encoder: Encoder
+    decoder: Decoder
+
     def __init__(self, config: TinyVAEConfig | None = None):
         super().__init__()
         self.config = config or TinyVAEConfig()
@@ -192,18 +197,18 @@ class TinyVAE(VAE):
         self.decoder = Decoder(self.config)
 
     @torch.no_grad()
-    def start_from_crops(self, crops: Tensor) -> None:
-        """Start the linear paths at the principal components of the thumbnails of training crops.
+    def init_from_crops(self, crops: Tensor) -> None:
+        """Initialize the linear paths with the principal components of thumbnails of crops.
 
-        `crops` are float `[N, C, S, S]` in [0, 1]. The components keep their orthogonality and
-        are scaled together, so that the latents' variances are 1 on average and distances between
-        latents are distances between thumbnails. What a latent has more than a thumbnail starts
-        at zero, for the convolutions to fill.
+        `crops` are float `[N, C, S, S]` in [0, 1]. The components stay orthogonal and share one
+        scale, such that the mean variance of the latents is 1 and distances between latents are
+        proportional to distances between thumbnails. Latent dimensions beyond those of a thumbnail
+        start at zero and are left to the convolutional path.
         """
-        small = self.encoder.thumbnail(crops)
-        fitted = pca.fit(small.numpy(), self.config.latent_dim)
+        thumbnails = self.encoder.thumbnail(crops)
+        fitted = pca.fit(thumbnails.numpy(), self.config.latent_dim)
         mean, rows = torch.from_numpy(fitted.mean), torch.from_numpy(fitted.components)
-        scale = ((small - mean) @ rows.T).var(0).mean().rsqrt()
+        scale = ((thumbnails - mean) @ rows.T).var(0).mean().rsqrt()
         encoder, decoder = self.encoder.linear, self.decoder.linear
         for values in (encoder.weight, encoder.bias, decoder.weight):
             values.zero_()

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every family of variational autoencoders does with its encoder and decoder."""
+"""Operations that all families of image autoencoders share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from torch.nn.functional import mse_loss
 class VAE(nn.Module):
     """A variational autoencoder (Kingma and Welling, 2013).
 
-    A family makes `config`, `encoder`, images to `(mean, log_var)`, and `decoder`, latents to
-    images near [0, 1]. Latents are `[B, D]`, or `[B, K, H, W]` where places are kept apart.
+    A family sets `config`, `encoder`, which maps images to `(mean, log_var)`, and `decoder`, which
+    maps latents to unclamped images. Latents are `[B, D]`, or `[B, K, H, W]` for a spatial latent.
     """
 
+    encoder: nn.Module
+    decoder: nn.Module
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `(mean, log_var)`, shaped as latents, of images `[B, C, S, S]` in [0, 1]."""
+        """Return `(mean, log_var)`, shaped like latents, of images `[B, C, S, S]` in [0, 1]."""
         return self.encoder(x)
 
     def get_latents(self, x: Tensor) -> Tensor:
-        """Return the latents of images `[B, C, S, S]`: the means, nothing random."""
+        """Return the latents of images `[B, C, S, S]`: the means, without sampling."""
         return self.encoder(x)[0]
 
     def decode(self, z: Tensor) -> Tensor:
@@ -29,7 +32,7 @@ class VAE(nn.Module):
         return self.decoder(z).clamp(0, 1)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return what is left of images `[B, C, S, S]` after encoding and decoding."""
+        """Return images `[B, C, S, S]` after encoding and decoding."""
         return self.decode(self.get_latents(x))
 
     def reconstruction_loss(self, x: Tensor) -> Tensor:
@@ -37,9 +40,9 @@ class VAE(nn.Module):
         return mse_loss(self.reconstruct(x), x, reduction='none').mean((1, 2, 3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `(reconstruction, mean, log_var)`; the code is sampled in training mode only.
+        """Return `(reconstruction, mean, log_var)`; sample the latent in training mode only.
 
-        The reconstruction is not clamped, so that its gradient does not die outside [0, 1].
+        The reconstruction is not clamped, so that the gradient does not vanish outside [0, 1].
         """
         mean, log_var = self.encoder(x)
         z = mean

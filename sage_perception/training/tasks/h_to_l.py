@@ -16,7 +16,6 @@ from pathlib import Path
 
 import lightning
 import numpy as np
-import scipy.linalg
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
@@ -28,13 +27,11 @@ from sage_perception.models import Codec
 from sage_perception.models import artifact as artifact
 from sage_perception.models.compressor import SPACE_MEAN, SPACE_STD
 from sage_perception.models.networks.h_to_l import (
-    Group,
     HToLCompressor,
-    HToLConfig,
-    Tokens,
     explained_variance,
     masked_error,
 )
+from sage_perception.models.networks.h_to_l.initialization import init_from_contexts
 from sage_perception.models.registry import resolve
 from sage_perception.training import train as training
 from sage_perception.training.config import ConfigError, RunConfig, TrainingConfig
@@ -62,8 +59,6 @@ FREE_NATS = 0.05
 """Divergence of a dimension that costs nothing (Kingma et al., 2016)."""
 KL_FROM, KL_UNTIL = 0.1, 0.4
 """Shares of a run between which the weight of the divergence rises to `beta`."""
-SHRINKAGE = 0.8
-"""Share of the covariance in which tokens of a kind are alike and know nothing of each other."""
 LEADING = 2
 FACTS = {
     'physical.items': ('x', 'y', 'width', 'height', 'velocity_x', 'velocity_y'),
@@ -257,175 +252,6 @@ def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
     return each.mean(0).clamp_min(FREE_NATS).mean()
 
 
-def start_from_contexts(
-    model: HToLCompressor,
-    values: Tensor,
-    mask: Tensor,
-    weights: Tensor | None = None,
-    shrinkage: float = SHRINKAGE,
-) -> None:
-    """Set a compressor to principal components of contexts `[N, 4096]`.
-
-    `weights` `[4096]` say what an error in each number weighs, all the same unless given;
-    `shrinkage` is for variants that know tokens by kind: see `shrunk_covariance`. Codes are scaled
-    together, so that their variances are 1 on average and distances between codes are distances
-    between contexts.
-    """
-    encoder, config = model.encoder, model.config
-    with torch.no_grad():
-        encoder.mean.copy_(known_mean(values, mask, config))
-        units = (torch.ones(config.input_dim) if weights is None else weights).sqrt()
-        x = encoder.known(values, mask) * units
-        if config.variant in ('hierarchical', 'hybrid'):
-            reduced = _start_tokens(model, x, mask, units)
-            present = encoder.tokens.present(mask)
-            covariance = shrunk_covariance(
-                reduced, present, list(config.kinds.values()), shrinkage
-            )
-            told = torch.cat([rows.flatten(1) for rows in reduced], 1)
-            start = _start_hierarchical if config.variant == 'hierarchical' else _start_hybrid
-            start(model, told, covariance)
-            return
-        components = leading(x.T @ x, config.code_dim)
-        scale = 1 / (x @ components).var(0).mean().sqrt()
-        start = _start_bottleneck if config.variant == 'bottleneck' else _start_matrices
-        start(model, components.T * units * scale, components / units[:, None] / scale)
-
-
-def known_mean(values: Tensor, mask: Tensor, config: HToLConfig, prior: float = 50.0) -> Tensor:
-    """Return the mean `[4096]` of what is known; what seldom is leans on others of its kind."""
-    total, count = (values * mask).sum(0), mask.sum(0)
-    mean = torch.zeros_like(total)
-    for group in config.kinds.values():
-        places = torch.from_numpy(group.places)
-        shared = total[places].sum(0) / count[places].sum(0).clamp_min(1)
-        mean[places] = (total[places] + prior * shared) / (count[places] + prior)
-    return mean
-
-
-def token_components(x: Tensor, mask: Tensor, tokens: Tokens) -> list[Tensor]:
-    """Return the principal directions `[width, width]` of each kind of tokens, best first."""
-    found = []
-    for rows, known in zip(tokens.split(x), tokens.split(mask), strict=True):
-        seen = rows[known.amax(2) > 0]
-        found.append(leading(seen.T @ seen, rows.shape[2]))
-    return found
-
-
-def leading(covariance: Tensor, count: int) -> Tensor:
-    """Return the `count` principal directions `[D, count]` of a covariance, best first."""
-    varies = torch.nonzero(covariance.diagonal() > 0)[:, 0]  # the rest would only cost time
-    size = len(varies)
-    _, vectors = scipy.linalg.eigh(
-        covariance[varies][:, varies].double().numpy(),
-        subset_by_index=[max(size - count, 0), size - 1],
-    )
-    directions = torch.zeros(len(covariance), count)
-    directions[varies, : vectors.shape[1]] = torch.from_numpy(vectors[:, ::-1].astype(np.float32))
-    return directions
-
-
-def _start_matrices(model: HToLCompressor, there: Tensor, back: Tensor) -> None:
-    """Set the one matrix `[256, 4096]` of an encoder, and that `[4096, 256]` of its decoder."""
-    if model.config.variant == 'linear':
-        model.encoder.code.weight.copy_(there)
-        model.decoder.tell.weight.copy_(back)
-    else:
-        model.encoder.direct.weight.copy_(there)
-        model.decoder.direct.weight.copy_(back)
-
-
-def _start_bottleneck(model: HToLCompressor, there: Tensor, back: Tensor) -> None:
-    """Let plain layers do what two matrices do: SiLU(a) − SiLU(−a) = a passes numbers on."""
-    size, hidden = model.config.code_dim, model.config.hidden
-    if hidden < 2 * size:
-        raise ValueError(f'hidden is {hidden}, it must be {2 * size} to pass {size} numbers on')
-    one = torch.eye(size)
-    split, unite = torch.cat((one, -one)), torch.cat((one, -one), 1)
-    encoder, decoder = model.encoder, model.decoder
-    for layer, weight in (
-        (encoder.layers[0], split @ there),
-        (encoder.layers[2], split @ unite),
-        (encoder.code, unite),
-        (decoder.layers[0], split),
-        (decoder.layers[2], split @ unite),
-        (decoder.layers[4], back @ unite),
-    ):
-        rows, columns = weight.shape
-        layer.weight[:rows] = 0
-        layer.weight[:rows, :columns] = weight
-        layer.bias[:rows] = 0
-
-
-def _start_tokens(model: HToLCompressor, x: Tensor, mask: Tensor, units: Tensor) -> list[Tensor]:
-    """Set what reduces tokens and enlarges them again; return `x` so reduced, by kind."""
-    tokens, reduced = model.encoder.tokens, []
-    for there, back, found, rows, own in zip(
-        model.encoder.reduce,
-        model.decoder.enlarge,
-        token_components(x, mask, tokens),
-        tokens.split(x),
-        tokens.split(units[None]),
-        strict=True,
-    ):
-        kept, unit = found[:, : there.out_features], own[0, 0]
-        there.weight.copy_(kept.T * unit)
-        back.weight.copy_(kept / unit[:, None])
-        reduced.append(rows @ kept)
-    return reduced
-
-
-def _start_hierarchical(model: HToLCompressor, told: Tensor, covariance: Tensor) -> None:
-    sizes = [group.count * group.keep for group in model.config.kinds.values()]
-    places = [slice(end - size, end) for end, size in zip(np.cumsum(sizes), sizes, strict=True)]
-    found = [
-        leading(covariance[place, place], group.rate)
-        for place, group in zip(places, model.config.kinds.values(), strict=True)
-    ]
-    codes = [told[:, place] @ own for place, own in zip(places, found, strict=True)]
-    scale = 1 / torch.cat(codes, 1).var(0).mean().sqrt()
-    for there, back, own in zip(model.encoder.code, model.decoder.tell, found, strict=True):
-        there.direct.weight.copy_(own.T * scale)
-        back.direct.weight.copy_(own / scale)
-
-
-def _start_hybrid(model: HToLCompressor, told: Tensor, covariance: Tensor) -> None:
-    components = leading(covariance, model.config.code_dim)
-    scale = 1 / (told @ components).var(0).mean().sqrt()
-    model.encoder.components.copy_(components * scale)
-    model.encoder.unit.fill_(scale**2)
-    model.decoder.tell.direct.weight.copy_(components / scale)
-
-
-def shrunk_covariance(
-    reduced: Sequence[Tensor], present: Tensor, kinds: Sequence[Group], shrinkage: float
-) -> Tensor:
-    """Return the covariance of all tokens, shrunk towards one in which those of a kind are alike.
-
-    `reduced` are tokens `[N, count, keep]` a kind, `present` `[N, T]` is what is there. In the
-    target, of which `shrinkage` is the share, every token of a kind varies alike, and so does
-    every pair of them with each other: a few clips tell little of 24 things each in its place, and
-    much of two things of one scene.
-    """
-    told = torch.cat([rows.flatten(1) for rows in reduced], 1)
-    covariance = told.T @ told / len(told)
-    at = token = 0
-    for rows, group in zip(reduced, kinds, strict=True):
-        there = present[:, token : token + group.count]
-        share = there.T @ there / len(rows)  # of contexts in which two places are taken
-        flat, total = rows.flatten(0, 1), rows.sum(1)
-        own = flat.T @ flat
-        pairs = share.sum() - share.trace()
-        within = own / (share.trace() * len(rows)).clamp_min(1)
-        between = (total.T @ total - own) / (pairs * len(rows)).clamp_min(1)
-        alone = torch.eye(group.count)
-        target = torch.kron(share * (1 - alone), between) + torch.kron(share * alone, within)
-        place = slice(at, at + group.count * group.keep)
-        covariance[place, place] += shrinkage * (target - covariance[place, place])
-        at, token = place.stop, token + group.count
-    return covariance
-
-
 def train(config: RunConfig, out: Path, progress: bool = True) -> Task:
     """Train a compressor as `sage_perception.training.train.train` does a codec."""
     seen = contexts_of(config, progress=progress)
@@ -444,7 +270,7 @@ def fit(
         model = load_run(config, out)
     else:
         model = HToLCompressor(config.model)
-        start_from_contexts(model, *data.train.tensors, weights)
+        init_from_contexts(model, *data.train.tensors, weights)
     out.mkdir(parents=True, exist_ok=True)
     task = HToLTask(model, config.training, weights)
     return training.learn(config, task, data, out, progress)

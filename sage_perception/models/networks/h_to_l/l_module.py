@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What consumes compressed contexts: a head that acts, and the bridge to a larger space."""
+"""Consumers of compressed contexts: an action head and a bridge to a larger latent space."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from sage_perception.models.networks.h_to_l import ResidualMLP
+from sage_perception.models.networks.h_to_l.layers import ResidualMLP
 
 ACTIONS = 19
-"""Numbers of an action (specification 002, section 3.4)."""
+"""Dimensions of an action (specification 002, section 3.4)."""
 PAN_TILT = slice(0, 2)
-"""The actions that point a camera: pan and tilt, half frames from the middle, x right, y down."""
+"""Actions that point a camera: pan (x, right) and tilt (y, down), half frames from the center."""
 
 
 class LModule(nn.Module):
-    """Acts on a compressed context: 256 numbers to 19.
+    """Maps a 256-D compressed context to a 19-D action.
 
-    `direct` is a linear way from the numbers to the actions, the layers add what it cannot say.
+    The sum of a linear map, `direct`, and a multilayer perceptron; both are initialized to zero.
     """
 
     def __init__(self, compressed_dim: int = 256, action_dim: int = ACTIONS, hidden: int = 64):
         super().__init__()
         self.direct = nn.Linear(compressed_dim, action_dim)
-        self.layers = nn.Sequential(
-            nn.Linear(compressed_dim, hidden), nn.SiLU(), nn.Linear(hidden, action_dim)
-        )
-        for layer in (self.direct, self.layers[2]):
+        first, last = nn.Linear(compressed_dim, hidden), nn.Linear(hidden, action_dim)
+        self.layers = nn.Sequential(first, nn.SiLU(), last)
+        for layer in (self.direct, last):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -38,9 +37,10 @@ class LModule(nn.Module):
 
 
 class HRMLatentBridge(nn.Module):
-    """Between the strategic latent of 256 numbers and the tactical one of 1024, both ways.
+    """Maps between the 256-D strategic latent and the 1024-D tactical latent, both ways.
 
-    What goes there and back should be what it was (cycle consistency: Zhu et al., 2017).
+    Trained for cycle consistency (Zhu et al., 2017). The linear maps are initialized as inverses
+    of each other.
     """
 
     def __init__(self, h_dim: int = 256, l_dim: int = 1024, hidden: int = 512):
@@ -48,7 +48,7 @@ class HRMLatentBridge(nn.Module):
         self.h_to_l_net = ResidualMLP(h_dim, hidden, l_dim)
         self.l_to_h_net = ResidualMLP(l_dim, hidden, h_dim)
         nn.init.orthogonal_(self.h_to_l_net.direct.weight)
-        with torch.no_grad():  # the linear ways begin as each other's inverse
+        with torch.no_grad():
             self.l_to_h_net.direct.weight.copy_(torch.linalg.pinv(self.h_to_l_net.direct.weight))
 
     def h_to_l(self, h_latent: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class HRMLatentBridge(nn.Module):
         return self.l_to_h_net(l_latent)
 
     def cycle_loss(self, h_latent: Tensor, l_latent: Tensor | None = None) -> Tensor:
-        """Return the mean squared error of the way there and back, from each given side."""
+        """Return the mean squared error of the round trip from each given latent, a scalar."""
         loss = mse_loss(self.l_to_h(self.h_to_l(h_latent)), h_latent)
         if l_latent is not None:
             loss = loss + mse_loss(self.h_to_l(self.l_to_h(l_latent)), l_latent)
