@@ -27,7 +27,7 @@ from scipy.linalg import qr, svd
 from scipy.stats import spearmanr
 from torch.nn.functional import mse_loss
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import ModelId
 from sage_perception.core.metrics import batch_psnr
 from sage_perception.models import load, pca
@@ -150,9 +150,9 @@ def variants(folder: Path, base: Voice, packer: Packer) -> list[Voice]:
 
     packer_std = base.encode(probes.to_input()[HELD]).std(0)
     coders |= {
-        'wire float16': wired(Form.FLOAT16),
-        'wire int8': wired(Form.INT8),
-        'wire entropy int8': wired(Form.ENTROPY_INT8),
+        'wire float16': wired(Encoding.FLOAT16),
+        'wire int8': wired(Encoding.INT8),
+        'wire entropy int8': wired(Encoding.ENTROPY_INT8),
         'turned': lambda x: base.encode(x) @ rotation,
         'stretched': lambda x: base.encode(x) * stretch,
         'turned and stretched': lambda x: base.encode(x) * stretch @ rotation,

@@ -24,14 +24,14 @@ import torch
 from PIL import Image
 from scipy.optimize import minimize
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.evaluation.baselines import read_components
 from sage_perception.irp import IRPPlugin, Orchestrator, Refinement, Work
 from sage_perception.irp.adaptive import AdaptiveVAE
 from sage_perception.irp.halting import Halting
 from sage_perception.irp.tinyvae import Crops, TinyVAEIRP
 from sage_perception.models import Codec, ModelError
-from sage_perception.models.energy import Landscape
+from sage_perception.models.energy import ReconstructionEnergy
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data.crops import CropConfig, Mixture, sources, to_model, wanted_by
 
@@ -131,7 +131,7 @@ def on_wire(plugin: TinyVAEIRP, x: np.ndarray, guess: np.ndarray, latents: np.nd
     """Return what is left of the gain when both travel in a wire form."""
     packer = Packer.of(plugin.codec)
     left = {}
-    for form in (Form.FLOAT16, Form.INT8, Form.ENTROPY_INT8):
+    for form in (Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8):
         arrived = [
             np.stack([packer.unpack(packer.pack(each, form), form) for each in z])
             for z in (guess, latents)
@@ -174,14 +174,14 @@ def lbfgs(look: Callable, z: np.ndarray) -> None:
 
 def optimizers(plugin: Thorough, x: np.ndarray, guess: np.ndarray) -> dict:
     """Return what each way down gains by so many gradients."""
-    landscape = plugin._landscape
-    plain = np.eye(guess.shape[1], dtype=np.float32) * np.trace(landscape.metric) / guess.shape[1]
+    energy_of = plugin.reconstruction_energy
+    plain = np.eye(guess.shape[1], dtype=np.float32) * np.trace(energy_of.metric) / guess.shape[1]
     ways = {
         'metric, momentum 0.5': lambda look, z: gradient_descent(
-            look, z, landscape.metric, 0.3, 0.5
+            look, z, energy_of.metric, 0.3, 0.5
         ),
         'metric, momentum 0': lambda look, z: gradient_descent(
-            look, z, landscape.metric, 0.3, 0.0
+            look, z, energy_of.metric, 0.3, 0.0
         ),
         'no metric, momentum 0.5': lambda look, z: gradient_descent(look, z, plain, 0.3, 0.5),
         'Adam 0.06': lambda look, z: adam(look, z, 0.06),
@@ -193,7 +193,7 @@ def optimizers(plugin: Thorough, x: np.ndarray, guess: np.ndarray) -> dict:
     seen = {'as it is': run.energies}
     for name, way in ways.items():
         seen[name] = [
-            energies_of(landscape, x[i : i + 1], guess[i : i + 1], way) for i in range(len(x))
+            energies_of(energy_of, x[i : i + 1], guess[i : i + 1], way) for i in range(len(x))
         ]
     return {name: by_gradients(each) for name, each in seen.items()}
 
@@ -214,12 +214,14 @@ class Thorough(TinyVAEIRP):
     halting = Halting(tolerance=1e-6)
 
 
-def energies_of(landscape: Landscape, x: np.ndarray, guess: np.ndarray, way) -> list[float]:
+def energies_of(
+    energy_of: ReconstructionEnergy, x: np.ndarray, guess: np.ndarray, way
+) -> list[float]:
     """Return the energies [gradients] of one crop that a way down went through."""
     seen = []
 
     def look(z):
-        energy, gradient = landscape(z, x)
+        energy, gradient = energy_of(z, x)
         seen.append(float(energy[0]))
         return energy, gradient
 
@@ -352,10 +354,10 @@ def plot(plugin: TinyVAEIRP, x: np.ndarray, result: dict, path: Path) -> None:
     reach = 1.3 * np.abs(flat).max()
     ticks = np.linspace(-reach, reach, 15)
     grid = np.stack([end + a * across[0] + b * across[1] for b in ticks for a in ticks])
-    landscape = plugin.energy(
+    energies = plugin.energy(
         plugin.init_state(Crops(np.repeat(x, len(grid), 0), guess=grid.astype(np.float32)))
     )
-    right.contour(ticks, ticks, psnr(landscape).reshape(15, 15), 14, linewidths=0.8)
+    right.contour(ticks, ticks, psnr(energies).reshape(15, 15), 14, linewidths=0.8)
     right.plot(*flat.T, 'k.-', lw=1)
     right.set(
         xlabel='from the end to the guess', ylabel='across', title='PSNR around the way down'

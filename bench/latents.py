@@ -22,7 +22,7 @@ import numpy as np
 from sage_perception.codecs import codebook
 from sage_perception.core.frame import CropSource
 from sage_perception.models import Codec, load
-from sage_perception.models.latent_ops import RECENT, analogy, extrapolate, interpolate
+from sage_perception.models.latent_ops import MAX_HISTORY, analogy, extrapolate, interpolate
 from sage_perception.training.codebook import encode, reconstruction, usage
 from sage_perception.training.config import read_config
 from sage_perception.training.data.crops import CropConfig, Mixture, mixture, to_model
@@ -31,7 +31,7 @@ from sage_perception.vision.crops import crop_image, square_roi
 
 GAPS = (1, 3, 5)  # frames from the middle to either end
 HORIZONS = (1, 3, 5, 10)  # frames ahead
-LENGTH = RECENT + max(HORIZONS)  # frames of a sequence, `RECENT` of them known
+LENGTH = MAX_HISTORY + max(HORIZONS)  # frames of a sequence, `MAX_HISTORY` of them known
 EVERY = 5  # frames between two sequences of a track
 VIDEO = Path('out/data/footage/opencv-doc/opencv-doc-vtest.avi')
 
@@ -58,7 +58,7 @@ def sequences(path: Path, frames: int, size: int) -> dict[str, np.ndarray]:
         recent.append((image, [crop.roi for crop in movers]))
         if len(recent) == LENGTH and index % EVERY == 0:
             height, width = image.shape[:2]
-            for roi in recent[RECENT - 1][1]:
+            for roi in recent[MAX_HISTORY - 1][1]:
                 window = square_roi(roi.center, 1.3 * roi.width, width, height)
                 fixed.append([crop_image(frame, window, size) for frame, _ in recent])
     followed = []
@@ -108,7 +108,7 @@ def interpolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
     """Tell whether what lies between two frames is the frame between them."""
     results = {}
     for gap in GAPS:
-        at = (RECENT - gap, RECENT, RECENT + gap)
+        at = (MAX_HISTORY - gap, MAX_HISTORY, MAX_HISTORY + gap)
         before, truth, after = (to_model(crops[:, t], codec.input_channels) for t in at)
         a, middle, b = (z[:, t] for t in at)
         between = interpolate(a, b, 0.5)
@@ -154,11 +154,11 @@ def interpolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
 
 def extrapolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, kind: str) -> dict:
     """Tell whether a latent comes nearer to what was expected than to what it had been."""
-    stamps = np.arange(RECENT, dtype=float)
-    known = z[:, :RECENT]
+    stamps = np.arange(MAX_HISTORY, dtype=float)
+    known = z[:, :MAX_HISTORY]
     results = {}
     for ahead in HORIZONS:
-        at = RECENT - 1 + ahead
+        at = MAX_HISTORY - 1 + ahead
         truth = to_model(crops[:, at], codec.input_channels)
         itself = codec.decode(z[:, at])
         guesses = {'persistence': known[:, -1]}
@@ -178,7 +178,7 @@ def extrapolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
         }
         if ahead == HORIZONS[2]:
             for name, i in quantiles(quality['process'] - quality['persistence']).items():
-                shown = {'last': to_model(crops[i, RECENT - 1], codec.input_channels)}
+                shown = {'last': to_model(crops[i, MAX_HISTORY - 1], codec.input_channels)}
                 shown |= {f'{ahead} later': truth[i], 'that decoded': itself[i]}
                 shown |= {method: y[i] for method, y in decoded.items()}
                 gain = quality['process'][i] - quality['persistence'][i]

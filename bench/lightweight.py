@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.evaluation.image_codecs import Ladder
 from sage_perception.evaluation.scores import fidelity, joined, means
 from sage_perception.models import Codec, ModelError, load, pca
@@ -104,7 +104,7 @@ def scored(y: np.ndarray, x: np.ndarray) -> dict:
     return {name: figures[name] for name in ('psnr', 'ssim', 'ms_ssim')}
 
 
-def sent(coder, packer: Packer, z: np.ndarray, x: np.ndarray, form: Form, **how):
+def sent(coder, packer: Packer, z: np.ndarray, x: np.ndarray, form: Encoding, **how):
     """Return the bytes of each latent in a form, and the figures of what arrives."""
     payloads = [packer.pack(each.ravel(), form, **how) for each in z]
     arrived = np.stack([packer.unpack(each, form) for each in payloads]).reshape(z.shape)
@@ -129,13 +129,13 @@ def report(codec: Codec, blocks: BlockPca, crops: np.ndarray) -> dict:
             name: scored(in_parts(coder.decode, latents[name]), x)
             for name, (coder, _) in coders.items()
         },
-        'int8': {name: sent(*coders[name], latents[name], x, Form.INT8)[1] for name in coders},
+        'int8': {name: sent(*coders[name], latents[name], x, Encoding.INT8)[1] for name in coders},
         'rates': [],
     }
     for step in STEPS:
         row = {'step': step}
         for name, pair in coders.items():
-            sizes, row[name] = sent(*pair, latents[name], x, Form.ENTROPY_INT8, step=step)
+            sizes, row[name] = sent(*pair, latents[name], x, Encoding.ENTROPY_INT8, step=step)
             if name == 'model':
                 budgets = sizes
         for file in FILES:

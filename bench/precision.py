@@ -19,14 +19,14 @@ import cv2
 import numpy as np
 import torch
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.models import Codec, ModelError, load
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data.crops import mixture, to_model
 from sage_perception.training.losses import images as losses
 
 BACKENDS = (('torch', 'fp16'), ('onnxruntime', 'fp32'))
-FORMS = (Form.FLOAT16, Form.INT8)
+FORMS = (Encoding.FLOAT16, Encoding.INT8)
 BATCH = 64
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from sage_perception.codecs.packing import CONTRASTS, DEFAULT_STEP, Form, Packer
+from sage_perception.codecs.packing import CONTRASTS, DEFAULT_STEP, Encoding, Packer
 from sage_perception.models import Codec, ModelError, load
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data.crops import CropConfig, Mixture, sources, to_model, wanted_by
@@ -28,7 +28,9 @@ STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 LOSSES = (0.1, 0.3, 1.0)  # dB
 
 
-def measure(codec: Codec, packer: Packer, z: np.ndarray, x: np.ndarray, form: Form, **how) -> dict:
+def measure(
+    codec: Codec, packer: Packer, z: np.ndarray, x: np.ndarray, form: Encoding, **how
+) -> dict:
     """Return bytes, PSNR and MS-SSIM of crops `x` whose latents `z` travelled in one form."""
     payloads = [packer.pack(each, form, **how) for each in z]
     arrived = np.stack([packer.unpack(payload, form) for payload in payloads])
@@ -72,11 +74,11 @@ def report(codec: Codec, x: np.ndarray) -> dict:
     """Return the figures of all forms for crops, float32 `[N, C, S, S]`."""
     packer = Packer.of(codec)
     z = codec.encode(x)
-    forms = [form for form in Form if form != Form.VQ or packer.codebook is not None]
+    forms = [form for form in Encoding if form != Encoding.VQ or packer.codebook is not None]
     wire = {form.name.lower(): measure(codec, packer, z, x, form) for form in forms}
     best = wire['float32']['psnr']
     sweep = [
-        {'step': step, **measure(codec, packer, z, x, Form.ENTROPY_INT8, step=step)}
+        {'step': step, **measure(codec, packer, z, x, Encoding.ENTROPY_INT8, step=step)}
         for step in STEPS
     ]
     return {

@@ -50,7 +50,7 @@ from sage_perception.codecs.range_coder import TOTAL_BITS, Decoder, encode
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
 
-LARGEST_FLOAT16 = 65504.0
+MAX_FLOAT16 = 65504.0
 
 RANGE = 9.0
 _U = np.arange(-127, 128) / 127
@@ -65,11 +65,11 @@ LAST = 1023  # Indices go from -LAST to LAST.
 CONTRAST_SIZE = (1 << TOTAL_BITS) // len(CONTRASTS)
 
 
-class WireError(ValueError):
+class PackingError(ValueError):
     """Bytes that are no latent, or a latent that cannot be made into bytes."""
 
 
-class Form(enum.IntEnum):
+class Encoding(enum.IntEnum):
     """How a latent travels; the values of `sage_msgs/Latent`'s ENCODING_ constants."""
 
     FLOAT32 = 0
@@ -125,57 +125,57 @@ class Packer:
         """Return D, the numbers of a latent."""
         return self._mean.size
 
-    def pack(self, z: np.ndarray, form: Form, step: float = DEFAULT_STEP) -> bytes:
+    def pack(self, z: np.ndarray, form: Encoding, step: float = DEFAULT_STEP) -> bytes:
         """Return a latent, float32 `[D]`, as bytes.
 
         `step` is for ENTROPY_INT8: in units of the latent, for a crop of contrast 1; it becomes
         the nearest of `STEPS`. What a form cannot reach is brought back to its range.
-        Raises `WireError` for another shape, numbers that are not finite, or a missing codebook.
+        Raises `PackingError` for another shape, values that are not finite, or no codebook.
         """
         z = np.asarray(z)
         if z.shape != (self.dim,) or not np.isfinite(z).all():
             wrong = f'not {list(z.shape)}' if z.shape != (self.dim,) else 'and finite'
-            raise WireError(f'a latent of this model is float32 [{self.dim}], {wrong}')
-        if form == Form.FLOAT32:
+            raise PackingError(f'a latent of this model is float32 [{self.dim}], {wrong}')
+        if form == Encoding.FLOAT32:
             return z.astype('<f4').tobytes()
-        if form == Form.FLOAT16:
-            return z.clip(-LARGEST_FLOAT16, LARGEST_FLOAT16).astype('<f2').tobytes()
-        if form == Form.INT8:
+        if form == Encoding.FLOAT16:
+            return z.clip(-MAX_FLOAT16, MAX_FLOAT16).astype('<f2').tobytes()
+        if form == Encoding.INT8:
             return self._pack_int8(z)
-        if form == Form.ENTROPY_INT8:
+        if form == Encoding.ENTROPY_INT8:
             return self._pack_entropy(z, step)
-        if form == Form.VQ:
+        if form == Encoding.VQ:
             return self._pack_tokens(z)
-        raise WireError(f'there is no wire form {form}')
+        raise PackingError(f'there is no wire form {form}')
 
-    def unpack(self, payload: bytes, form: Form) -> np.ndarray:
+    def unpack(self, payload: bytes, form: Encoding) -> np.ndarray:
         """Return the latent, float32 `[D]`, finite, that was packed.
 
-        Raises `WireError` for bytes that are no latent of this model in this form.
+        Raises `PackingError` for bytes that are no latent of this model in this form.
         """
         payload = bytes(payload)
-        if form == Form.FLOAT32:
+        if form == Encoding.FLOAT32:
             z = self._numbers(payload, '<f4')
-        elif form == Form.FLOAT16:
+        elif form == Encoding.FLOAT16:
             z = self._numbers(payload, '<f2')
-        elif form == Form.INT8:
+        elif form == Encoding.INT8:
             z = self._unpack_int8(payload)
-        elif form == Form.ENTROPY_INT8:
+        elif form == Encoding.ENTROPY_INT8:
             z = self._unpack_entropy(payload)
-        elif form == Form.VQ:
+        elif form == Encoding.VQ:
             z = self._unpack_tokens(payload)
         else:
-            raise WireError(f'there is no wire form {form}')
+            raise PackingError(f'there is no wire form {form}')
         with np.errstate(over='ignore'):
             z = z.astype(np.float32)
         if not np.isfinite(z).all():
-            raise WireError('the latent is not finite')
+            raise PackingError('the latent is not finite')
         return z
 
     def _numbers(self, payload: bytes, kind: str) -> np.ndarray:
         size = np.dtype(kind).itemsize * self.dim
         if len(payload) != size:
-            raise WireError(f'{len(payload)} bytes are no latent: it takes {size} in this form')
+            raise PackingError(f'{len(payload)} bytes are no latent: it takes {size} in this form')
         return np.frombuffer(payload, kind)
 
     def _pack_int8(self, z: np.ndarray) -> bytes:
@@ -186,14 +186,14 @@ class Packer:
     def _unpack_int8(self, payload: bytes) -> np.ndarray:
         index = self._numbers(payload, 'i1').astype(int)
         if index.min() < -127:
-            raise WireError('byte 0x80 is no number in this form')
+            raise PackingError('byte 0x80 is no number in this form')
         return self._mean + LEVELS[index + 127] * self._scale
 
     # ENTROPY_INT8
 
     def _pack_entropy(self, z: np.ndarray, step: float) -> bytes:
         if not 0 < step < np.inf:
-            raise WireError(f'step is {step}; it must be above 0 and finite')
+            raise PackingError(f'step is {step}; it must be above 0 and finite')
         code = _nearest(STEPS, step)
         apart = z - self._mean
         contrast = _nearest(CONTRASTS, (np.abs(apart) / self._std).mean())
@@ -215,10 +215,10 @@ class Packer:
     def _unpack_entropy(self, payload: bytes) -> np.ndarray:
         longest = 3 + (self.dim * TOTAL_BITS + 5) // 8
         if not 2 <= len(payload) <= longest:
-            raise WireError(f'{len(payload)} bytes are no latent: it takes 2 to {longest} here')
+            raise PackingError(f'{len(payload)} bytes are no latent: it takes 2 to {longest} here')
         check, code = payload[:2]
         if check != _crc8(payload[1:]):
-            raise WireError('the check byte does not fit the others: they were altered')
+            raise PackingError('the check byte does not fit the others: they were altered')
         decoder = Decoder(payload[2:])
         contrast = decoder.place() // CONTRAST_SIZE
         decoder.take(contrast * CONTRAST_SIZE, CONTRAST_SIZE)
@@ -230,7 +230,7 @@ class Packer:
             decoder.take(start, end - start)
             index[i] = column - LAST
         if decoder.rest or (len(payload) > 2 and not payload[-1]):
-            raise WireError('bytes are left over: they are no latent of this model')
+            raise PackingError('bytes are left over: they are no latent of this model')
         return self._mean + index * (STEPS[code] * CONTRASTS[contrast])
 
     def _frequencies(self, code: int) -> np.ndarray:
@@ -255,7 +255,7 @@ class Packer:
 
     def _require_codebook(self) -> Codebook:
         if self.codebook is None:
-            raise WireError('the form VQ needs the codebook of the model: sage codebook makes one')
+            raise PackingError('encoding VQ needs the codebook of the model: run sage codebook')
         return self.codebook
 
     def _pack_tokens(self, z: np.ndarray) -> bytes:
@@ -269,17 +269,17 @@ class Packer:
         count = book.depth * book.token_bits
         size = 1 + (count + 7) // 8
         if len(payload) != size:
-            raise WireError(f'{len(payload)} bytes are no latent: with {book} it takes {size}')
+            raise PackingError(f'{len(payload)} bytes are no latent: with {book} it takes {size}')
         if payload[0] != _crc8(book.digest + payload[1:]):
-            raise WireError(f'tokens of another codebook than {book}, or altered ones')
+            raise PackingError(f'tokens of another codebook than {book}, or altered ones')
         bits = np.unpackbits(np.frombuffer(payload, np.uint8, offset=1))
         tokens = bits[:count].reshape(book.depth, book.token_bits) @ (1 << _bit_places(book))
         if bits[count:].any() or tokens.max() >= book.codes:
-            raise WireError(f'bits that are no tokens of {book}')
+            raise PackingError(f'bits that are no tokens of {book}')
         try:
             return book.decode(tokens[None])[0]
         except ModelError as error:
-            raise WireError(str(error)) from error
+            raise PackingError(str(error)) from error
 
 
 def _bit_places(book: Codebook) -> np.ndarray:

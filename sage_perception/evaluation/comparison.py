@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sage_perception.codecs import codebook
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.evaluation.baselines import Components, downsample, mean_color, thumbnail
 from sage_perception.evaluation.image_codecs import CODECS, Encoded, Ladder, require_codecs
 from sage_perception.evaluation.scores import Judge, Tree, fidelity
@@ -95,7 +95,7 @@ class Comparison:
     def _packed(self, form: str, mean: np.ndarray, x: np.ndarray, **options) -> Tree | None:
         if form == 'vq' and self.codebook is None:
             return None
-        kind = Form[form.upper()]
+        kind = Encoding[form.upper()]
         payloads = [self.packer.pack(z, kind, **options) for z in mean.reshape(len(mean), -1)]
         z = np.stack([self.packer.unpack(payload, kind) for payload in payloads])
         y = self.codec.decode(z.reshape(mean.shape))

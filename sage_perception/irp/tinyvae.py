@@ -69,7 +69,7 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
     """
 
     def __init__(self, model: str = 'tinyvae', decoder: str = '', device: str = 'cpu'):
-        from sage_perception.models.energy import Landscape
+        from sage_perception.models.energy import ReconstructionEnergy
 
         self.codec = load_crop_codec(model, device=device)
         painter = artifact.read(resolve(decoder or model))
@@ -78,7 +78,7 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
                 f'{painter.id} does not decode the latents of {self.codec.id}: their '
                 'fingerprints must be the same'
             )
-        self._landscape = Landscape(painter, self.codec.device)
+        self.reconstruction_energy = ReconstructionEnergy(painter, self.codec.device)
 
     def init_state(self, x: Crops | np.ndarray) -> Descent:
         """Return the state at the encoder's guess for crops, or images `[B, C, S, S]`."""
@@ -88,7 +88,7 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
         if guess is None:
             guess, log_var = self.codec.encode_stats(crops.pictures)
         z = self.start(crops, guess)
-        energy, gradient = self._landscape(z, crops.pictures)
+        energy, gradient = self.reconstruction_energy(z, crops.pictures)
         rate = np.full((len(z), 1), RATE, np.float32)
         return Descent(
             crops, guess, log_var, z, energy, z, energy, gradient, np.zeros_like(z), rate
@@ -116,10 +116,10 @@ class TinyVAEIRP(IRPPlugin[Crops, Descent]):
                 )
             },
         )
-        downhill = -state.gradient[at] @ self._landscape.metric
+        downhill = -state.gradient[at] @ self.reconstruction_energy.metric
         velocity = MOMENTUM * state.velocity[at] + state.rate[at] * downhill
         z = self._within_reach(state.best_z[at] + velocity, state.guess[at])
-        energy, gradient = self._landscape(z, state.crops.pictures[at])
+        energy, gradient = self.reconstruction_energy(z, state.crops.pictures[at])
         better = energy < state.best_energy[at]
         new.z[at], new.energy[at] = z, energy
         won, lost = at[better], at[~better]

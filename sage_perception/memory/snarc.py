@@ -15,7 +15,7 @@ import numpy as np
 
 from sage_perception.core.latent import Latent, Roi
 from sage_perception.core.lct import LCT
-from sage_perception.models.latent_ops import LEAST, RECENT, extrapolate
+from sage_perception.models.latent_ops import MAX_HISTORY, MIN_HISTORY, extrapolate
 
 WINDOW = 512  # raw values that a scale goes by
 ENOUGH = 20  # of them, before it goes by any
@@ -77,8 +77,8 @@ class Track:
     """The last latents of one thing in one camera, and where it was."""
 
     def __init__(self):
-        self._latents: deque[np.ndarray] = deque(maxlen=RECENT)
-        self._stamps: deque[int] = deque(maxlen=RECENT)
+        self._latents: deque[np.ndarray] = deque(maxlen=MAX_HISTORY)
+        self._stamps: deque[int] = deque(maxlen=MAX_HISTORY)
         self._roi: Roi | None = None
 
     def follow(self, latent: Latent, stamp_ns: int, mean: np.ndarray) -> tuple[float, float]:
@@ -100,7 +100,7 @@ class Track:
         return error, motion
 
     def _predict(self, stamp_ns: int) -> np.ndarray:
-        if len(self._latents) < LEAST:
+        if len(self._latents) < MIN_HISTORY:
             return self._latents[-1]
         # Seconds from now: those since 1970 would leave few digits to their differences.
         stamps = (np.array(self._stamps) - stamp_ns) * 1e-9

@@ -1,56 +1,55 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reckoning with latents: between two, by analogy, and where a track is going.
+"""Vector arithmetic on latents: interpolation, analogy, extrapolation of a track.
 
-All of it is linear algebra on latents of one space; `bench/latents.py` measures on real crops how
-often each comes true. Needs numpy only.
+All functions are linear algebra on latents of one space; `bench/latents.py` measures how often
+their results hold on real crops. Needs numpy only.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-RECENT = 16
-"""Latents of a history that extrapolation looks at, the latest ones ..."""
-LEAST = 4
-"""... and how many it needs: fewer do not tell a motion from jitter."""
+MAX_HISTORY = 16
+"""Most recent latents of a history that extrapolation uses."""
+MIN_HISTORY = 4
+"""Latents that extrapolation needs: fewer do not distinguish motion from jitter."""
 LENGTHS = (1.0, 2.0, 4.0, 8.0)
-"""How long a track may take to change, in intervals between two of its stamps."""
+"""Length scales of the kernels, in median intervals between stamps."""
 NOISE = 1e-3
-"""Variance of what belongs to one moment alone, over that of the track."""
+"""Variance of the observation noise relative to that of the track."""
 INDEPENDENT = 0.1
-"""Share of a latent's dimensions that tell something of their own about how a track changes."""
+"""Fraction of the latent dimensions that count as independent evidence for a kernel."""
 
 
 def interpolate(a: np.ndarray, b: np.ndarray, t: float | np.ndarray) -> np.ndarray:
     """Return the latents on the straight line from `a` (t = 0) to `b` (t = 1), float32.
 
-    `a` and `b` are float `[..., D]`; `t` is in [0, 1], a number or an array that is broadcast
+    `a` and `b` are float `[..., D]`; `t` is in [0, 1], a scalar or an array that is broadcast
     against `...`: t `[T]` between two latents `[D]` gives `[T, D]`.
 
-    Straight and not spherical (slerp): that belongs to a code whose unit Gaussian prior keeps it
-    at one distance from the origin. Ours is a nearly deterministic code around a mean far from
-    the origin, with distances that are those of images. An arc would bend with the place of
-    the origin, of which nothing in the image depends.
+    Linear rather than spherical interpolation (slerp): slerp suits latents with a unit Gaussian
+    prior, which keeps them at one distance from the origin. These latents are nearly deterministic
+    and lie around a mean far from the origin, which has no meaning for the image.
 
-    Raises ValueError for other shapes, numbers that are not finite, or `t` out of range.
+    Raises `ValueError` for other shapes, values that are not finite, or `t` out of range.
     """
     a, b = _latents(a=a, b=b)
     t = np.asarray(t, np.float64)
     if not ((t >= 0) & (t <= 1)).all():
-        raise ValueError(f't is {t}: between two latents it is in [0, 1]')
+        raise ValueError(f't is {t}, it must be in [0, 1]')
     t = t[..., None]
     return ((1 - t) * a + t * b).astype(np.float32)
 
 
 def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Return what is to `c` as `b` is to `a`, that is b − a + c, float32 `[..., D]`.
+    """Return the latent that relates to `c` as `b` relates to `a`: b − a + c, float32 `[..., D]`.
 
-    Each is float `[..., D]`, broadcast against one another (Mikolov et al., 2013; Radford et
-    al., 2015). It holds for what adds the same to any image, such as light or another
-    background; by half for what multiplies, such as exposure and white balance; not for a
-    mirror, a shift or a blur, whose difference depends on what is seen: there c itself is nearer.
-    Raises ValueError for other shapes or numbers that are not finite.
+    Arguments are float `[..., D]`, broadcast against one another (Mikolov et al., 2013; Radford et
+    al., 2015). The analogy holds for additive changes, such as light or another background, and
+    partly for multiplicative ones, such as exposure and white balance. It does not hold for
+    mirroring, shift or blur, whose difference depends on the content: there `c` itself is closer.
+    Raises `ValueError` for other shapes or values that are not finite.
     """
     a, b, c = _latents(a=a, b=b, c=c)
     return (b - a + c).astype(np.float32)
@@ -59,38 +58,38 @@ def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 def extrapolate(
     history: np.ndarray, stamps: np.ndarray, at: float, method: str = 'process'
 ) -> np.ndarray:
-    """Return the latent that a track is expected to have at a later time, float32 `[D]`.
+    """Return the expected latent of a track at a later time, float32 `[D]`.
 
-    `history` is float `[T, D]`, T ≥ 1, at the times `stamps` `[T]`, seconds, which increase;
-    `at` is the time asked for, from `stamps[-1]` on.
+    `history` is float `[T, D]`, T ≥ 1, at the increasing times `stamps` `[T]`, seconds. `at` is
+    the time of the result, `stamps[-1]` or later.
 
-    `'process'` is the mean of a Gaussian process with an unknown mean (ordinary kriging;
-    Rasmussen and Williams, 2006, 2.7) over the `RECENT` last latents. How smoothly and how fast
-    the track changes, a Matérn kernel of order 1/2 or 3/2 and its length, is not chosen but
-    averaged over, weighted by the restricted likelihood (REML) of the history. So a smooth motion
-    goes on for a while, a jittering one does not, and both return to the mean of the track. A
-    history of fewer than `LEAST` stays as it is.
+    `'process'` returns the mean of a Gaussian process with unknown mean (ordinary kriging;
+    Rasmussen and Williams, 2006, 2.7) over the last `MAX_HISTORY` latents, averaged over Matérn
+    kernels of order 1/2 and 3/2 with the lengths `LENGTHS`, weighted by the restricted likelihood
+    (REML) of the history. A smooth motion therefore continues for a while, jitter does not, and
+    both return to the mean of the track. With fewer than `MIN_HISTORY` latents the result is the
+    last one.
 
-    `'velocity'` goes on at the speed between the last two, as the specification has it (002,
-    10.7); a history of one stays as it is. On real tracks this is mostly worse than to expect no
-    change, from the third frame on by a multiple.
+    `'velocity'` continues at the velocity between the last two latents (specification 002, 10.7);
+    with one latent the result is that one. On real tracks it is mostly worse than assuming no
+    change, from the third frame on several times worse.
 
-    Raises ValueError for other shapes, stamps or methods, and numbers that are not finite.
+    Raises `ValueError` for other shapes, stamps or methods, and for values that are not finite.
     """
     (history,) = _latents(history=history)
     stamps = np.asarray(stamps, np.float64)
     if history.ndim != 2 or not len(history) or stamps.shape != history.shape[:1]:
         raise ValueError(
-            f'history is [T, D] with T stamps, T at least 1, '
+            f'history must be [T, D] with T stamps, T at least 1, '
             f'not {list(history.shape)} with {list(stamps.shape)}'
         )
     if not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
-        raise ValueError(f'stamps are {stamps}: they must be finite seconds that increase')
+        raise ValueError(f'stamps are {stamps}, they must be finite and increasing seconds')
     if not stamps[-1] <= at < np.inf:
-        raise ValueError(f'at is {at}: it must be a time from the last stamp, {stamps[-1]}, on')
+        raise ValueError(f'at is {at}, it must not be before the last stamp, {stamps[-1]}')
     if method not in METHODS:
         raise ValueError(f'method is {method!r}, it must be one of {", ".join(METHODS)}')
-    return METHODS[method](history[-RECENT:], stamps[-RECENT:], at).astype(np.float32)
+    return METHODS[method](history[-MAX_HISTORY:], stamps[-MAX_HISTORY:], at).astype(np.float32)
 
 
 def _velocity(history: np.ndarray, stamps: np.ndarray, at: float) -> np.ndarray:
@@ -103,29 +102,29 @@ def _velocity(history: np.ndarray, stamps: np.ndarray, at: float) -> np.ndarray:
 def _process(history: np.ndarray, stamps: np.ndarray, at: float) -> np.ndarray:
     """Return the kriging mean of `history` `[T, D]`, averaged over the kernels K."""
     count, dim = history.shape
-    if count < LEAST:
+    if count < MIN_HISTORY:
         return history[-1]
     interval = np.median(np.diff(stamps))
-    between = _kernels(np.abs(stamps[:, None] - stamps) / interval) + NOISE * np.eye(count)
-    inverse = np.linalg.inv(between)  # [K, T, T]
+    covariance = _kernels(np.abs(stamps[:, None] - stamps) / interval) + NOISE * np.eye(count)
+    inverse = np.linalg.inv(covariance)  # [K, T, T]
     sums = inverse.sum(2)  # [K, T]: K⁻¹ 1
     total = sums.sum(1)  # [K]: 1ᵀ K⁻¹ 1
-    # Σ over D of (z − m)ᵀ K⁻¹ (z − m): how far the history strays from the mean that fits best.
+    # Σ over D of (z − m)ᵀ K⁻¹ (z − m), with the mean m that minimizes it.
     shift = history - history.mean(0)
     spread = np.einsum('td,kts,sd->k', shift, inverse, shift)
     spread -= np.square(sums @ shift).sum(1) / total
-    if spread.min() <= 0:  # nothing changes
+    if spread.min() <= 0:  # constant history
         return history[-1]
-    evidence = (count - 1) * np.log(spread) + np.linalg.slogdet(between)[1] + np.log(total)
-    belief = np.exp(-0.5 * INDEPENDENT * dim * (evidence - evidence.min()))
-    # The weights of the history in the prediction; those of each kernel sum to 1.
+    evidence = (count - 1) * np.log(spread) + np.linalg.slogdet(covariance)[1] + np.log(total)
+    posterior = np.exp(-0.5 * INDEPENDENT * dim * (evidence - evidence.min()))
+    # Weights of the history in the prediction; those of each kernel sum to 1.
     weights = np.einsum('kts,ks->kt', inverse, _kernels((at - stamps) / interval))
     weights += ((1 - weights.sum(1)) / total)[:, None] * sums
-    return (belief / belief.sum()) @ weights @ history
+    return (posterior / posterior.sum()) @ weights @ history
 
 
 def _kernels(distance: np.ndarray) -> np.ndarray:
-    """Return the correlations over a distance in intervals, `[K, ...]`, K kernels."""
+    """Return the correlations at a distance in intervals, `[K, ...]` for K kernels."""
     near = distance / np.reshape(LENGTHS, (-1,) + (1,) * distance.ndim)
     root = np.sqrt(3) * near
     return np.concatenate((np.exp(-near), (1 + root) * np.exp(-root)))
@@ -135,13 +134,13 @@ METHODS = {'process': _process, 'velocity': _velocity}
 
 
 def _latents(**named: np.ndarray) -> list[np.ndarray]:
-    """Return latents as float64; ValueError names one that is none or does not fit the first."""
+    """Return latents as float64; raise `ValueError` with the name of an invalid one."""
     arrays = {name: np.asarray(array) for name, array in named.items()}
     dims = {array.shape[-1] if array.ndim else 0 for array in arrays.values()}
     for name, array in arrays.items():
         if array.ndim < 1 or array.dtype.kind != 'f' or len(dims) > 1:
             shapes = ', '.join(f'{n} {v.dtype} {list(v.shape)}' for n, v in arrays.items())
-            raise ValueError(f'latents are floats [..., D] with the same D, not {shapes}')
+            raise ValueError(f'latents must be float [..., D] with one D, not {shapes}')
         if not np.isfinite(array).all():
-            raise ValueError(f'{name} holds numbers that are not finite')
+            raise ValueError(f'{name} has values that are not finite')
     return [array.astype(np.float64) for array in arrays.values()]

@@ -16,7 +16,7 @@ from sage_msgs.srv import DecodeLatent, EncodeImage
 from sensor_msgs.msg import Image
 
 from sage_perception import models
-from sage_perception.codecs.packing import Form
+from sage_perception.codecs.packing import Encoding
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY
@@ -81,10 +81,10 @@ class EncoderNode(LifecycleNode):
         Parameter(
             'encoding',
             'float32',
-            'Form in which latents are transmitted. Bytes of a 64-D latent: float32 256, and 256 '
-            'for the variance, which the other forms omit; float16 128; int8 64; entropy_int8 '
+            'Encoding of transmitted latents. Bytes of a 64-D latent: float32 256, and 256 for '
+            'the variance, which the other encodings omit; float16 128; int8 64; entropy_int8 '
             'about 40; vq the tokens of the codebook in the folder of the model.',
-            choices=tuple(form.name.lower() for form in Form),
+            choices=tuple(form.name.lower() for form in Encoding),
             read_only=True,
         ),
         Parameter(
@@ -154,7 +154,7 @@ class EncoderNode(LifecycleNode):
         self._configured: _Configured | None = None
         self._camera_trust = 1.0
         self._refinement_fault = ''
-        self._form = Form[self.parameters.encoding.upper()]
+        self._form = Encoding[self.parameters.encoding.upper()]
         self._durations = Durations()
         self._max_error = self._bytes = float('nan')
         self._lcts = self.publisher('lcts')

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.frame import Crop
 from sage_perception.core.latent import Latent, Roi, Telemetry
 from sage_perception.core.lct import LCT
@@ -72,7 +72,7 @@ class CropEncoder:
         self,
         codec: Codec,
         *,
-        encoding: Form = Form.FLOAT32,
+        encoding: Encoding = Encoding.FLOAT32,
         measure_every: int = MEASURE_EVERY,
         refiner: FrameRefiner | None = None,
         telemetry_trust: TelemetryTrust | None = None,
@@ -80,7 +80,7 @@ class CropEncoder:
         self.codec, self.encoding, self.refiner = codec, encoding, refiner
         self.packer = Packer.of(codec)
         self.telemetry_trust = telemetry_trust or telemetry_trust_of(codec)
-        if encoding == Form.VQ and self.packer.codebook is None:
+        if encoding == Encoding.VQ and self.packer.codebook is None:
             raise EncodingError(
                 f'vq needs a codebook, and {codec.artifact.path} has none: '
                 'train one with `sage codebook`, or choose another encoding'
@@ -181,21 +181,21 @@ class CropEncoder:
         assert self.refiner is not None
         errors = np.array([self._errors.last(track) for track in tracks])
         result = self.refiner.refine(inputs, guess, tracks, scores, errors)
-        if self.encoding == Form.FLOAT32:  # the refined latent arrives unchanged
+        if self.encoding == Encoding.FLOAT32:  # the refined latent arrives unchanged
             began = np.flatnonzero(np.isfinite(result.refinement.best))
             self._errors.note([tracks[i] for i in began], result.refinement.best[began])
         return result
 
     def as_received(self, mean: np.ndarray) -> np.ndarray:
         """Return latents `[B, D]` after packing and unpacking, as receivers have them."""
-        if self.encoding == Form.FLOAT32 or not np.isfinite(mean).all():
+        if self.encoding == Encoding.FLOAT32 or not np.isfinite(mean).all():
             return mean
         pack, unpack = self.packer.pack, self.packer.unpack
         return np.stack([unpack(pack(z, self.encoding), self.encoding) for z in mean])
 
     def received(self, lct: LCT) -> LCT:
         """Return an LCT as receivers have it: packed encodings transmit no variance."""
-        if self.encoding == Form.FLOAT32:
+        if self.encoding == Encoding.FLOAT32:
             return lct
         mean = self.as_received(lct.latent.mean[None])[0]
         return replace(lct, latent=replace(lct.latent, mean=mean, log_var=None))

@@ -8,7 +8,7 @@ import time
 
 from sage_msgs.msg import LCT as LCTMessage
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.lct import LCT
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.errors import ConfigurationError
@@ -75,7 +75,9 @@ class Identity:
         self._sequence += 1
         return self._sequence
 
-    def say(self, lct: LCT, form: Form = Form.FLOAT32, packer: Packer | None = None) -> LCTMessage:
+    def say(
+        self, lct: LCT, form: Encoding = Encoding.FLOAT32, packer: Packer | None = None
+    ) -> LCTMessage:
         """Return an LCT of this entity as a message, signed; raises as `lct_to_msg` does."""
         return lct_to_msg(lct, form, packer, self.key)
 

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from vector_quantize_pytorch import ResidualVQ
 
 from sage_perception.codecs.codebook import CODEBOOK, Codebook, installed, read, write
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.models import ModelError, load_codec
 from sage_perception.models import artifact as artifact
 from sage_perception.models.registry import available
@@ -191,8 +191,8 @@ def test_the_codebook_of_an_installed_model_is_that_of_its_latent_space():
 def test_a_larger_decoder_reads_the_tokens_of_its_latents():
     robot, receiver = (Packer.of(load_codec(name)) for name in ('tinyvae', 'tinyvae_hq'))
     z = np.linspace(-1, 1, robot.dim, dtype=np.float32)
-    tokens = robot.pack(z, Form.VQ)
-    assert np.array_equal(receiver.unpack(tokens, Form.VQ), robot.unpack(tokens, Form.VQ))
+    tokens = robot.pack(z, Encoding.VQ)
+    assert np.array_equal(receiver.unpack(tokens, Encoding.VQ), robot.unpack(tokens, Encoding.VQ))
 
 
 def test_a_codebook_of_another_space_is_refused(folder):

@@ -20,7 +20,7 @@ from sage_perception.irp.halting import Halting
 from sage_perception.irp.tinyvae import Crops, TinyVAEIRP
 from sage_perception.models import ModelError
 from sage_perception.models.artifact import LATENT_MEAN
-from sage_perception.models.energy import Landscape
+from sage_perception.models.energy import ReconstructionEnergy
 from sage_perception.vision.synthetic import SyntheticWorld
 
 halt = Halting()
@@ -266,16 +266,16 @@ def test_crops_are_refined_alike_together_and_alone(plugin, crops):
 
 
 def test_the_slope_is_that_of_the_energy(plugin, crops):
-    landscape = plugin._landscape
+    energy_of = plugin.reconstruction_energy
     z = plugin.codec.encode(crops)
-    energy, gradient = landscape(z, crops)
+    energy, gradient = energy_of(z, crops)
     assert energy == pytest.approx(errors(plugin.codec, z, crops), rel=1e-3)
     rng = np.random.default_rng(0)
     way = rng.normal(size=z.shape).astype(np.float32) * plugin.codec.latent_std
     width = 1e-2
-    rise = (landscape(z + width * way, crops)[0] - landscape(z - width * way, crops)[0]) / 2
+    rise = (energy_of(z + width * way, crops)[0] - energy_of(z - width * way, crops)[0]) / 2
     assert rise == pytest.approx((gradient * way).sum(1) * width, rel=0.1, abs=1e-6)
-    assert np.linalg.eigvalsh(landscape.metric).min() > 0
+    assert np.linalg.eigvalsh(energy_of.metric).min() > 0
 
 
 def test_a_step_uphill_is_taken_back(plugin, crops):
@@ -377,5 +377,5 @@ def test_a_plugin_that_cannot_be_is_named(monkeypatch):
 def test_latents_that_keep_places_apart_are_refused(plugin):
     artifact = plugin.codec.artifact
     places = artifact.tensors | {LATENT_MEAN: np.zeros((4, 7, 7), np.float32)}
-    with pytest.raises(ModelError, match=r'only latents \[D\] are refined'):
-        Landscape(replace(artifact, tensors=places))
+    with pytest.raises(ModelError, match=r'needs a model with latents \[D\]'):
+        ReconstructionEnergy(replace(artifact, tensors=places))

@@ -9,7 +9,7 @@ different training, before and after calibration.
 import numpy as np
 import pytest
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.core.metrics import batch_psnr
@@ -105,8 +105,8 @@ SAME = {
     'ONNX Runtime': ('onnxruntime', 'fp32', probe_latents),
     'torch': ('torch', 'fp32', probe_latents),
     'torch in half precision': ('torch', 'fp16', probe_latents),
-    'float16 on the wire': ('onnxruntime', 'fp32', through(Form.FLOAT16)),
-    'int8 on the wire': ('onnxruntime', 'fp32', through(Form.INT8)),
+    'float16 on the wire': ('onnxruntime', 'fp32', through(Encoding.FLOAT16)),
+    'int8 on the wire': ('onnxruntime', 'fp32', through(Encoding.INT8)),
 }
 
 

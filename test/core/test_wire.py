@@ -18,9 +18,9 @@ from sage_perception.codecs.packing import (
     LAST,
     RANGE,
     STEPS,
-    Form,
+    Encoding,
     Packer,
-    WireError,
+    PackingError,
 )
 from sage_perception.codecs.range_coder import TOTAL_BITS
 
@@ -61,26 +61,26 @@ def with_check(data, before=b''):
 @given(usual)
 def test_float32_is_exact(units):
     z = latent(units)
-    payload = PACKER.pack(z, Form.FLOAT32)
+    payload = PACKER.pack(z, Encoding.FLOAT32)
     assert payload == b''.join(np.float32(number).astype('<f4').tobytes() for number in z)
-    assert np.array_equal(PACKER.unpack(payload, Form.FLOAT32), z)
+    assert np.array_equal(PACKER.unpack(payload, Encoding.FLOAT32), z)
 
 
 @given(usual)
 def test_float16_keeps_eleven_bits(units):
     z = latent(units)
-    payload = PACKER.pack(z, Form.FLOAT16)
+    payload = PACKER.pack(z, Encoding.FLOAT16)
     assert len(payload) == 2 * DIM
-    back = PACKER.unpack(payload, Form.FLOAT16)
+    back = PACKER.unpack(payload, Encoding.FLOAT16)
     assert (np.abs(back - z) <= np.abs(z) * 2.0**-11 + 2.0**-25).all()
 
 
 @given(usual)
 def test_int8_is_fine_near_the_mean_and_bounded_far_from_it(units):
     z = latent(units).astype(float)
-    payload = PACKER.pack(z.astype(np.float32), Form.INT8)
+    payload = PACKER.pack(z.astype(np.float32), Encoding.INT8)
     assert len(payload) == DIM
-    error = np.abs(PACKER.unpack(payload, Form.INT8) - z)
+    error = np.abs(PACKER.unpack(payload, Encoding.INT8) - z)
     u = (z - MEAN) / SCALE
     inside = np.abs(u) < 1
     # The slope of (u + 3u³) / 4 is at most 2.5, and 1/4 at the mean.
@@ -94,7 +94,7 @@ def test_entropy_coding_is_exact_to_half_a_step_times_the_contrast(units, step):
     z = latent(units)
     apart = np.abs(z.astype(float) - MEAN)
     assume(apart.max() < LAST * step * CONTRASTS[-1])
-    back = PACKER.unpack(PACKER.pack(z, Form.ENTROPY_INT8, step), Form.ENTROPY_INT8)
+    back = PACKER.unpack(PACKER.pack(z, Encoding.ENTROPY_INT8, step), Encoding.ENTROPY_INT8)
     # The contrast is one of four in an octave; it is larger where indices would not suffice.
     contrast = max((apart / STD).mean() * 1.13, CONTRASTS[0], apart.max() / (LAST * step) * 1.26)
     assert np.abs(back - z).max() <= step * contrast / 2 * 1.001 + 1e-6
@@ -102,13 +102,13 @@ def test_entropy_coding_is_exact_to_half_a_step_times_the_contrast(units, step):
 
 @given(usual, steps)
 def test_a_receiver_needs_neither_the_step_nor_the_same_instance(units, step):
-    payload = PACKER.pack(latent(units), Form.ENTROPY_INT8, step)
+    payload = PACKER.pack(latent(units), Encoding.ENTROPY_INT8, step)
     receiver = Packer(MEAN.tolist(), STD.tolist())
-    back = receiver.unpack(payload, Form.ENTROPY_INT8)
-    assert np.array_equal(back, PACKER.unpack(payload, Form.ENTROPY_INT8))
+    back = receiver.unpack(payload, Encoding.ENTROPY_INT8)
+    assert np.array_equal(back, PACKER.unpack(payload, Encoding.ENTROPY_INT8))
 
 
-@given(any_size, st.sampled_from([Form.FLOAT16, Form.INT8, Form.ENTROPY_INT8]), steps)
+@given(any_size, st.sampled_from([Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8]), steps)
 def test_what_a_form_cannot_reach_comes_back_at_the_end_of_its_range(z, form, step):
     payload = PACKER.pack(z, form, step)
     back = PACKER.unpack(payload, form)
@@ -124,8 +124,8 @@ def test_flat_images_lose_less():
     lost = {}
     for contrast in (0.1, 1.0):
         z = [latent(row * contrast) for row in units]
-        payloads = [PACKER.pack(row, Form.ENTROPY_INT8) for row in z]
-        back = [PACKER.unpack(payload, Form.ENTROPY_INT8) for payload in payloads]
+        payloads = [PACKER.pack(row, Encoding.ENTROPY_INT8) for row in z]
+        back = [PACKER.unpack(payload, Encoding.ENTROPY_INT8) for payload in payloads]
         lost[contrast] = np.square(np.subtract(back, z)).mean()
         assert np.mean([len(payload) for payload in payloads]) == pytest.approx(12, abs=2)
     assert lost[0.1] == pytest.approx(lost[1.0] / 100, rel=0.3)
@@ -134,7 +134,7 @@ def test_flat_images_lose_less():
 def test_a_finer_step_costs_three_bits_of_eight_numbers_when_halved():
     z = [latent(row) for row in np.random.default_rng(0).standard_t(4, (100, DIM))]
     sizes = [
-        np.mean([len(PACKER.pack(row, Form.ENTROPY_INT8, step)) for row in z])
+        np.mean([len(PACKER.pack(row, Encoding.ENTROPY_INT8, step)) for row in z])
         for step in (0.4, 0.2, 0.1)
     ]
     assert np.diff(sizes) == pytest.approx([DIM / 8] * 2, abs=0.3)
@@ -153,9 +153,9 @@ def test_dimensions_share_the_rows_of_a_table():
     std = np.geomspace(0.1, 10, 4000, dtype=np.float32)
     packer = Packer(np.zeros(4000, np.float32), std)
     z = np.random.default_rng(0).normal(size=4000).astype(np.float32) * std
-    payload = packer.pack(z, Form.ENTROPY_INT8)
+    payload = packer.pack(z, Encoding.ENTROPY_INT8)
     assert len(packer._table(payload[1])) <= 16 * math.log2(100) + 2
-    error = packer.unpack(payload, Form.ENTROPY_INT8) - z
+    error = packer.unpack(payload, Encoding.ENTROPY_INT8) - z
     assert np.abs(error).max() <= DEFAULT_STEP / 2 * 1.001
 
 
@@ -174,43 +174,43 @@ GOLDEN_PACKER = Packer(
     ('form', 'step', 'payload', 'numbers'),
     [
         (
-            Form.FLOAT32,
+            Encoding.FLOAT32,
             DEFAULT_STEP,
             '000050c00000003f000000000000e03f000000be0000803e0000e040000080bd',
             [-3.25, 0.5, 0.0, 1.75, -0.125, 0.25, 7.0, -0.0625],
         ),
         (
-            Form.FLOAT16,
+            Encoding.FLOAT16,
             DEFAULT_STEP,
             '80c200380000003f00b00034004700ac',
             [-3.25, 0.5, 0.0, 1.75, -0.125, 0.25, 7.0, -0.0625],
         ),
         (
-            Form.INT8,
+            Encoding.INT8,
             DEFAULT_STEP,
             'df0cf826fa0d71fc',
             [-3.2850018, 0.5016643, -0.0053041, 1.7413261, -0.1346986, 0.2441477, 7.0692453]
             + [-0.0632629],
         ),
         (
-            Form.ENTROPY_INT8,
+            Encoding.ENTROPY_INT8,
             DEFAULT_STEP,
             '3873a34a1560a410',
             [-3.40625, 0.34375, -0.09375, 1.875, 0.0, 0.34375, 7.0, 0.0],
         ),
         (
-            Form.ENTROPY_INT8,
+            Encoding.ENTROPY_INT8,
             0.05,
             '4665a35677e77fb8a5a0',
             [-3.234375, 0.5078125, 0.046875, 1.71875, -0.1015625, 0.203125, 7.03125, -0.1015625],
         ),
         (
-            Form.ENTROPY_INT8,
+            Encoding.ENTROPY_INT8,
             1.0,
             '5c88a36a5660',
             [-3.0, 0.0, 0.25, 2.5, 0.0, 0.0, 6.125, 0.0],
         ),
-        (Form.VQ, DEFAULT_STEP, '2020', [3.0, 3.125, 3.25, 3.375, 3.5, 3.625, 3.75, 3.875]),
+        (Encoding.VQ, DEFAULT_STEP, '2020', [3.0, 3.125, 3.25, 3.375, 3.5, 3.625, 3.75, 3.875]),
     ],
 )
 def test_the_bytes_and_what_they_mean_stay_the_same(form, step, payload, numbers):
@@ -222,32 +222,32 @@ def test_the_bytes_and_what_they_mean_stay_the_same(form, step, payload, numbers
 # What is no latent
 
 
-@pytest.mark.parametrize('form', Form)
+@pytest.mark.parametrize('form', Encoding)
 @given(st.data())
 def test_any_bytes_are_a_finite_latent_or_an_error(form, data):
     longest = 4 * DIM + 4
     payload = data.draw(st.binary(max_size=longest))
     if data.draw(st.booleans()):
-        payload = with_check(payload, BOOK.digest if form == Form.VQ else b'')
+        payload = with_check(payload, BOOK.digest if form == Encoding.VQ else b'')
     try:
         z = PACKER.unpack(payload, form)
-    except WireError:
+    except PackingError:
         return
     assert z.shape == (DIM,)
     assert z.dtype == np.float32
     assert np.isfinite(z).all()
 
 
-@given(usual, st.data(), st.sampled_from([Form.ENTROPY_INT8, Form.VQ]))
+@given(usual, st.data(), st.sampled_from([Encoding.ENTROPY_INT8, Encoding.VQ]))
 def test_a_byte_that_was_altered_is_found(units, data, form):
     payload = bytearray(PACKER.pack(latent(units), form))
     place = data.draw(st.integers(0, len(payload) - 1))
     payload[place] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(WireError):
+    with pytest.raises(PackingError):
         PACKER.unpack(bytes(payload), form)
 
 
-@pytest.mark.parametrize('form', Form)
+@pytest.mark.parametrize('form', Encoding)
 def test_what_breaks_off_or_goes_on_is_found(form):
     rng = np.random.default_rng(0)
     missed = tried = 0
@@ -260,62 +260,62 @@ def test_what_breaks_off_or_goes_on_is_found(form):
             try:
                 PACKER.unpack(each, form)
                 missed += 1
-            except WireError:
+            except PackingError:
                 pass
     # Entropy-coded latents have no length of their own: their check byte misses one in 256.
-    assert missed <= (tried / 100 if form == Form.ENTROPY_INT8 else 0)
+    assert missed <= (tried / 100 if form == Encoding.ENTROPY_INT8 else 0)
 
 
 @pytest.mark.parametrize(
     ('payload', 'form', 'why'),
     [
-        (b'\0' * 63, Form.FLOAT32, '63 bytes are no latent: it takes 64'),
-        (b'\0' * 64, Form.FLOAT16, '64 bytes are no latent: it takes 32'),
-        (np.full(DIM, np.nan, '<f4').tobytes(), Form.FLOAT32, 'not finite'),
-        (np.full(DIM, np.inf, '<f2').tobytes(), Form.FLOAT16, 'not finite'),
-        (b'\x80' * DIM, Form.INT8, 'byte 0x80 is no number'),
-        (b'', Form.ENTROPY_INT8, '0 bytes are no latent'),
-        (b'\0' * 999, Form.ENTROPY_INT8, '999 bytes are no latent'),
-        (b'\1\0', Form.ENTROPY_INT8, 'altered'),
-        (with_check(b'\xa5' + b'\7' * 40), Form.ENTROPY_INT8, 'left over'),
-        (with_check(b'\xa5\7\0'), Form.ENTROPY_INT8, 'left over'),
-        (b'\0' * 6, Form.VQ, '6 bytes are no latent: with <codebook'),
-        (b'\0' * 5, Form.VQ, 'another codebook'),
+        (b'\0' * 63, Encoding.FLOAT32, '63 bytes are no latent: it takes 64'),
+        (b'\0' * 64, Encoding.FLOAT16, '64 bytes are no latent: it takes 32'),
+        (np.full(DIM, np.nan, '<f4').tobytes(), Encoding.FLOAT32, 'not finite'),
+        (np.full(DIM, np.inf, '<f2').tobytes(), Encoding.FLOAT16, 'not finite'),
+        (b'\x80' * DIM, Encoding.INT8, 'byte 0x80 is no number'),
+        (b'', Encoding.ENTROPY_INT8, '0 bytes are no latent'),
+        (b'\0' * 999, Encoding.ENTROPY_INT8, '999 bytes are no latent'),
+        (b'\1\0', Encoding.ENTROPY_INT8, 'altered'),
+        (with_check(b'\xa5' + b'\7' * 40), Encoding.ENTROPY_INT8, 'left over'),
+        (with_check(b'\xa5\7\0'), Encoding.ENTROPY_INT8, 'left over'),
+        (b'\0' * 6, Encoding.VQ, '6 bytes are no latent: with <codebook'),
+        (b'\0' * 5, Encoding.VQ, 'another codebook'),
         (b'', 99, 'there is no wire form 99'),
     ],
 )
 def test_what_is_wrong_with_bytes_is_said(payload, form, why):
-    with pytest.raises(WireError, match=why):
+    with pytest.raises(PackingError, match=why):
         PACKER.unpack(payload, form)
 
 
 def test_statistics_so_large_that_numbers_overflow_are_an_error():
     packer = Packer(np.full(2, 3e38, np.float32), np.full(2, 3e38, np.float32))
-    with pytest.raises(WireError, match='not finite'):
-        packer.unpack(b'\x7f\x7f', Form.INT8)
+    with pytest.raises(PackingError, match='not finite'):
+        packer.unpack(b'\x7f\x7f', Encoding.INT8)
 
 
 @pytest.mark.parametrize('tiny', [1e-45, 1e-30, 1e30])
 def test_deviations_of_any_size_are_worked_with(tiny):
     packer = Packer(np.zeros(2, np.float32), np.float32([tiny, 1]))
     z = np.float32([0, 0.5])
-    back = packer.unpack(packer.pack(z, Form.ENTROPY_INT8), Form.ENTROPY_INT8)
+    back = packer.unpack(packer.pack(z, Encoding.ENTROPY_INT8), Encoding.ENTROPY_INT8)
     assert back == pytest.approx(z, abs=DEFAULT_STEP)
 
 
 @pytest.mark.parametrize(
     ('z', 'form', 'step', 'why'),
     [
-        (np.zeros(DIM - 1), Form.INT8, 0.1, r'float32 \[16\], not \[15\]'),
-        (np.full(DIM, np.nan), Form.ENTROPY_INT8, 0.1, 'and finite'),
-        (np.zeros(DIM), Form.ENTROPY_INT8, 0.0, 'step is 0.0; it must be above 0'),
-        (np.zeros(DIM), Form.ENTROPY_INT8, math.inf, 'step is inf'),
-        (np.zeros(DIM), Form.ENTROPY_INT8, math.nan, 'step is nan'),
+        (np.zeros(DIM - 1), Encoding.INT8, 0.1, r'float32 \[16\], not \[15\]'),
+        (np.full(DIM, np.nan), Encoding.ENTROPY_INT8, 0.1, 'and finite'),
+        (np.zeros(DIM), Encoding.ENTROPY_INT8, 0.0, 'step is 0.0; it must be above 0'),
+        (np.zeros(DIM), Encoding.ENTROPY_INT8, math.inf, 'step is inf'),
+        (np.zeros(DIM), Encoding.ENTROPY_INT8, math.nan, 'step is nan'),
         (np.zeros(DIM), 99, 0.1, 'there is no wire form 99'),
     ],
 )
 def test_what_cannot_be_packed_is_said(z, form, step, why):
-    with pytest.raises(WireError, match=why):
+    with pytest.raises(PackingError, match=why):
         PACKER.pack(z.astype(np.float32), form, step)
 
 
@@ -341,19 +341,21 @@ def test_statistics_that_cannot_be_are_refused(mean, std, why):
 @given(usual)
 def test_tokens_travel_in_as_few_bits_as_name_them(units):
     z = latent(units)
-    payload = PACKER.pack(z, Form.VQ)
+    payload = PACKER.pack(z, Encoding.VQ)
     assert len(payload) == 1 + math.ceil(3 * 9 / 8)
-    assert np.array_equal(PACKER.unpack(payload, Form.VQ), BOOK.decode(BOOK.encode(z[None]))[0])
+    assert np.array_equal(
+        PACKER.unpack(payload, Encoding.VQ), BOOK.decode(BOOK.encode(z[None]))[0]
+    )
 
 
 def test_tokens_of_another_codebook_are_refused():
     other = Packer(MEAN, STD, Codebook(BOOK.levels[::-1].copy(), BOOK.fingerprint))
     z = [latent(row) for row in np.random.default_rng(0).normal(size=(20, DIM))]
     refused = 0
-    for payload in (PACKER.pack(row, Form.VQ) for row in z):
+    for payload in (PACKER.pack(row, Encoding.VQ) for row in z):
         try:
-            other.unpack(payload, Form.VQ)
-        except WireError as error:
+            other.unpack(payload, Encoding.VQ)
+        except PackingError as error:
             refused += 'tokens of another codebook' in str(error)
     assert refused >= 19
 
@@ -361,16 +363,16 @@ def test_tokens_of_another_codebook_are_refused():
 def test_bits_that_name_no_code_are_refused():
     for bits in ('111111111' + '0' * 18 + '00000', '0' * 27 + '00001'):
         payload = with_check(int(bits, 2).to_bytes(4, 'big'), BOOK.digest)
-        with pytest.raises(WireError, match='no tokens of'):
-            PACKER.unpack(payload, Form.VQ)
+        with pytest.raises(PackingError, match='no tokens of'):
+            PACKER.unpack(payload, Encoding.VQ)
 
 
 def test_without_a_codebook_tokens_are_neither_made_nor_read():
     packer = Packer(MEAN, STD)
-    with pytest.raises(WireError, match='needs the codebook'):
-        packer.pack(MEAN, Form.VQ)
-    with pytest.raises(WireError, match='needs the codebook'):
-        packer.unpack(b'\0' * 5, Form.VQ)
+    with pytest.raises(PackingError, match='needs the codebook'):
+        packer.pack(MEAN, Encoding.VQ)
+    with pytest.raises(PackingError, match='needs the codebook'):
+        packer.unpack(b'\0' * 5, Encoding.VQ)
 
 
 def test_a_codebook_must_have_the_dimensions_of_the_latents():

@@ -11,13 +11,13 @@ from std_msgs.msg import Header
 
 from sage_perception import models
 from sage_perception.bringup.graph import dual_camera
-from sage_perception.codecs.packing import Form
+from sage_perception.codecs.packing import Encoding
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import to_message, to_rgb
 from sage_perception.vision.synthetic import SyntheticWorld
 
-FORMS = {'cam0': Form.INT8, 'cam1': Form.ENTROPY_INT8}
+FORMS = {'cam0': Encoding.INT8, 'cam1': Encoding.ENTROPY_INT8}
 
 
 def test_packed_latents_are_fused_and_shown(run_graph):

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import LCTArray
 from std_msgs.msg import Header
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent, ModelId
 from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust, step_from
 from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
@@ -79,7 +79,7 @@ def an_lct(stamp_ns, **changes):
     return replace(LCT('cam0', next(_numbers), stamp_ns, latent, (step,), 0.5), **changes)
 
 
-def signed(lct, key=CAMERA, form=Form.FLOAT32):
+def signed(lct, key=CAMERA, form=Encoding.FLOAT32):
     return lct_to_msg(lct, form, PACKER, key)
 
 
@@ -145,7 +145,7 @@ def test_what_was_heard_is_not_believed_again_unless_it_is_asked_about(strict):
         strict.hearsay.vouched(lct_to_msg(an_lct(1)))
 
 
-@pytest.mark.parametrize('form', [Form.FLOAT16, Form.INT8])
+@pytest.mark.parametrize('form', [Encoding.FLOAT16, Encoding.INT8])
 def test_what_travels_packed_is_unpacked_if_it_is_believed(strict, form):
     good, bad = (signed(an_lct(strict.now_ns()), form=form) for _ in range(2))
     bad.latent.payload[0] ^= 1

@@ -15,7 +15,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
 from sage_perception import models
-from sage_perception.codecs.packing import Form, Packer, WireError
+from sage_perception.codecs.packing import Encoding, Packer, PackingError
 from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation, Proof, Provenance
@@ -219,7 +219,7 @@ def test_parts_that_do_not_fit_together_are_a_value_error(spoil):
 
 # Latents in the other wire forms
 
-PACKED = [Form.FLOAT16, Form.INT8, Form.ENTROPY_INT8]
+PACKED = [Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8]
 MODEL = ModelId('seen', '1', bytes(range(32)))
 PACKER = Packer(np.float32([1, 0, -1, 0]), np.float32([2, 1, 1, 0.5]))
 PACKERS = {MODEL.fingerprint: PACKER}
@@ -248,7 +248,7 @@ def test_a_packed_latent_is_its_payload_alone(form):
 
 
 def test_a_packed_latent_of_a_model_that_was_not_announced_is_told_apart():
-    message = latent_to_msg(SEEN.latent, Form.INT8, PACKER)
+    message = latent_to_msg(SEEN.latent, Encoding.INT8, PACKER)
     with pytest.raises(
         UnknownModel, match='a latent of seen@1#00010203 in encoding INT8 needs the model_info'
     ):
@@ -266,13 +266,13 @@ def test_a_packed_latent_of_a_model_that_was_not_announced_is_told_apart():
         (lambda m: setattr(m, 'payload', []), '0 bytes are no latent'),
         (lambda m: setattr(m, 'mean', [0.0] * 4), '4 floats beside its payload'),
         (lambda m: setattr(m, 'log_var', [0.0] * 4), '4 floats beside its payload'),
-        (lambda m: setattr(m, 'encoding', Form.FLOAT32), 'has 4 bytes of payload'),
-        (lambda m: setattr(m, 'encoding', 99), '99 is not a valid Form'),
-        (lambda m: setattr(m, 'encoding', Form.VQ), 'needs the codebook'),
+        (lambda m: setattr(m, 'encoding', Encoding.FLOAT32), 'has 4 bytes of payload'),
+        (lambda m: setattr(m, 'encoding', 99), '99 is not a valid Encoding'),
+        (lambda m: setattr(m, 'encoding', Encoding.VQ), 'needs the codebook'),
     ],
 )
 def test_a_payload_that_is_no_latent_is_a_value_error(spoil, why):
-    message = latent_to_msg(SEEN.latent, Form.INT8, PACKER)
+    message = latent_to_msg(SEEN.latent, Encoding.INT8, PACKER)
     spoil(message)
     with pytest.raises(ValueError, match=why):
         latent_from_msg(through_bytes(message), PACKERS)
@@ -280,8 +280,8 @@ def test_a_payload_that_is_no_latent_is_a_value_error(spoil, why):
 
 def test_a_latent_that_is_not_finite_is_not_packed():
     latent = replace(SEEN.latent, mean=np.float32([0, np.nan, 0, 0]))
-    with pytest.raises(WireError, match='and finite'):
-        latent_to_msg(latent, Form.INT8, PACKER)
+    with pytest.raises(PackingError, match='and finite'):
+        latent_to_msg(latent, Encoding.INT8, PACKER)
 
 
 def announced_packer(info):
@@ -342,7 +342,7 @@ def test_an_empty_region_is_none():
     ('values', 'message', 'prefix'),
     [
         (LatentKind, sage.Latent, 'KIND_'),
-        (Form, sage.Latent, 'ENCODING_'),
+        (Encoding, sage.Latent, 'ENCODING_'),
         (HaltReason, sage.IrpTelemetry, 'HALT_'),
         (Operation, sage.Provenance, 'OPERATION_'),
         (CropSource, sage.Crop, 'SOURCE_'),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sage_msgs import msg as sage
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.core.lct import Operation, Provenance, chain_trust, step_from
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
@@ -75,7 +75,7 @@ def lcts(draw):
 
 
 @settings(max_examples=50)
-@given(lcts(), st.sampled_from([form for form in Form if form != Form.VQ]))
+@given(lcts(), st.sampled_from([form for form in Encoding if form != Encoding.VQ]))
 def test_to_travel_changes_no_byte_of_what_is_signed(lct, form):
     sent = lct_to_msg(signed(lct, form), form, PACKER)
     message = deserialize_message(serialize_message(sent), sage.LCT)
@@ -84,7 +84,7 @@ def test_to_travel_changes_no_byte_of_what_is_signed(lct, form):
     assert verify(arrived, a_store(), wire=wire_of(message)) is None
 
 
-@pytest.mark.parametrize('form', [Form.FLOAT32, Form.INT8])
+@pytest.mark.parametrize('form', [Encoding.FLOAT32, Encoding.INT8])
 def test_any_byte_that_changes_on_the_way_is_noticed_or_says_nothing(form):
     """Padding says nothing, nor does which NaN or which true it is, or `do_rectify`."""
     latent = Latent(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sage_msgs.msg import Snarc
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent, ModelId
 from sage_perception.core.lct import Operation, Provenance
 from sage_perception.nodes.arbiter_node import ArbiterNode
@@ -100,7 +100,9 @@ def test_an_arbiter_says_when_it_can_trust_nobody_and_when_it_cannot_know(ros, t
 # Messages
 
 
-@pytest.mark.parametrize('form', [Form.FLOAT32, Form.FLOAT16, Form.INT8, Form.ENTROPY_INT8])
+@pytest.mark.parametrize(
+    'form', [Encoding.FLOAT32, Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8]
+)
 def test_a_message_is_signed_as_it_travels_and_judged_before_it_is_unpacked(keys, form):
     message = lct_to_msg(SAID, form, PACKER, KEY)
     lct, wire = packed_lct_from_msg(message)

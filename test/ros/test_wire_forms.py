@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from sage_perception import models
 from sage_perception.codecs import codebook
 from sage_perception.codecs.codebook import CODEBOOK, Codebook
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent
 from sage_perception.core.lct import LCT
 from sage_perception.nodes.arbiter_node import ArbiterNode
@@ -66,10 +66,10 @@ def figures(ros, health, name):
     return ros.wait_for(found, name)
 
 
-@pytest.mark.parametrize('form', Form, ids=lambda form: form.name.lower())
+@pytest.mark.parametrize('form', Encoding, ids=lambda form: form.name.lower())
 def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, book, form):
     model = Path(shutil.copytree(folder, tmp_path / 'model'))
-    if form == Form.VQ:
+    if form == Encoding.VQ:
         codebook.write(model, book)
     lcts = ros.collect(LCTArray, 'lcts')
     health = ros.collect(DiagnosticArray, '/diagnostics')
@@ -147,7 +147,7 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
         return fused[-1].lcts
 
     # Numbers that come as numbers can be read whoever they are of.
-    assert len(say(10, Form.INT8, Form.FLOAT32, Form.ENTROPY_INT8)) == 1
+    assert len(say(10, Encoding.INT8, Encoding.FLOAT32, Encoding.ENTROPY_INT8)) == 1
     said = figures(ros, health, 'under_test: agreement')
     assert said['cam0 refused: unknown model'] == '2'
     assert said['cam0 accepted'] == '1'
@@ -158,10 +158,10 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
     ros.wait_for(
         lambda: figures(ros, health, 'input cam0/model_info')['received'] == '1', 'the model'
     )
-    forms = (Form.FLOAT16, Form.INT8, Form.ENTROPY_INT8)
+    forms = (Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8)
     answers = say(20, *forms)
     for form, answer in zip(forms, answers, strict=True):
-        assert answer.latent.encoding == Form.FLOAT32
+        assert answer.latent.encoding == Encoding.FLOAT32
         assert np.array_equal(
             latent_from_msg(answer.latent).mean, packer.unpack(packer.pack(z, form), form)
         )

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from sage_msgs.msg import Latent as LatentMessage
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.ros.conversions.arrays import floats_to_msg
 from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
@@ -28,7 +28,7 @@ class UnknownModel(ValueError):
 
 
 def latent_to_msg(
-    latent: Latent, form: Form = Form.FLOAT32, packer: Packer | None = None
+    latent: Latent, form: Encoding = Encoding.FLOAT32, packer: Packer | None = None
 ) -> LatentMessage:
     """Return a latent as a message.
 
@@ -38,9 +38,9 @@ def latent_to_msg(
         packer: the packer of the latent's model; FLOAT32 needs none.
 
     Raises:
-        WireError: the encoding cannot represent the latent.
+        PackingError: the encoding cannot represent the latent.
     """
-    if form == Form.FLOAT32:
+    if form == Encoding.FLOAT32:
         log_var = array('f') if latent.log_var is None else floats_to_msg(latent.log_var)
         numbers = {'mean': floats_to_msg(latent.mean), 'log_var': log_var}
     elif packer is None:
@@ -92,13 +92,13 @@ def wire_from_msg(message: LatentMessage) -> Wire:
     Raises:
         ValueError: the encoding is unknown, or the message has both a payload and numbers.
     """
-    form = Form(message.encoding)
+    form = Encoding(message.encoding)
     given = len(message.mean), len(message.log_var), len(message.payload)
-    if form == Form.FLOAT32 and given[2]:
+    if form == Encoding.FLOAT32 and given[2]:
         raise ValueError(
             f'a FLOAT32 latent has {given[2]} bytes of payload: the payload must be empty'
         )
-    if form != Form.FLOAT32 and (given[0] or given[1]):
+    if form != Encoding.FLOAT32 and (given[0] or given[1]):
         raise ValueError(
             f'a packed latent has {given[0] + given[1]} floats beside its payload: mean and '
             'log_var must be empty'
@@ -115,7 +115,7 @@ def unpack(latent: Latent, wire: Wire, packers: Packers) -> Latent:
     """
     if not wire.packed:
         return latent
-    form, packer = Form(wire.encoding), packers.get(latent.model.fingerprint)
+    form, packer = Encoding(wire.encoding), packers.get(latent.model.fingerprint)
     if packer is None:
         raise UnknownModel(
             f'a latent of {latent.model} in encoding {form.name} needs the model_info of its '

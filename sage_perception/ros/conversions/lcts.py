@@ -11,7 +11,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import LCT as LCTMessage
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.lct import LCT
 from sage_perception.ros.conversions.latents import (
     Packers,
@@ -28,7 +28,7 @@ from sage_perception.trust.security.signing import sign
 
 def lct_to_msg(
     lct: LCT,
-    form: Form = Form.FLOAT32,
+    form: Encoding = Encoding.FLOAT32,
     packer: Packer | None = None,
     key: Ed25519PrivateKey | None = None,
 ) -> LCTMessage:

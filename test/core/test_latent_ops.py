@@ -1,13 +1,19 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Between latents, by analogy, and ahead of a track: what the formulas promise."""
+"""Latent interpolation, analogy and extrapolation: the properties of their formulas."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.models.latent_ops import LEAST, RECENT, analogy, extrapolate, interpolate
+from sage_perception.models.latent_ops import (
+    MAX_HISTORY,
+    MIN_HISTORY,
+    analogy,
+    extrapolate,
+    interpolate,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 METHODS = ('process', 'velocity')
@@ -18,7 +24,7 @@ def latents(seed, *shape):
 
 
 def walk(seed, count, dim=64, smooth=0.0):
-    """Return a track `[count, dim]` whose steps resemble the ones before by `smooth` in [0, 1)."""
+    """Return a track `[count, dim]` whose steps have the autocorrelation `smooth` in [0, 1)."""
     rng = np.random.default_rng(seed)
     steps = np.zeros((count, dim))
     for t in range(1, count):
@@ -27,7 +33,7 @@ def walk(seed, count, dim=64, smooth=0.0):
 
 
 @given(SEEDS, st.floats(0, 1))
-def test_interpolation_is_on_the_straight_line(seed, t):
+def test_interpolates_on_the_straight_line(seed, t):
     a, b = latents(seed, 2, 3, 8)
     z = interpolate(a, b, t)
     assert z.shape == (3, 8)
@@ -41,7 +47,7 @@ def test_interpolation_is_on_the_straight_line(seed, t):
     )
 
 
-def test_interpolation_at_several_places():
+def test_interpolates_at_several_positions():
     a, b = latents(0, 2, 8)
     z = interpolate(a, b, np.array([0, 0.25, 1]))
     assert z.shape == (3, 8)
@@ -60,13 +66,13 @@ def test_analogy_completes_the_parallelogram(seed):
     np.testing.assert_allclose(analogy(b, a, d), c, atol=1e-5)
 
 
-def test_one_example_serves_many():
+def test_analogy_broadcasts_one_example():
     a, b = latents(0, 2, 8)
     assert analogy(a, b, latents(1, 7, 8)).shape == (7, 8)
 
 
 @given(SEEDS, st.integers(2, 20), st.floats(0, 5))
-def test_velocity_goes_on_along_a_line(seed, count, ahead):
+def test_velocity_continues_a_line(seed, count, ahead):
     rng = np.random.default_rng(seed)
     stamps = 100 + rng.uniform(0.05, 2, count).cumsum()
     start, speed = rng.normal(size=(2, 8))
@@ -79,31 +85,31 @@ def test_velocity_goes_on_along_a_line(seed, count, ahead):
 
 
 @given(SEEDS, st.integers(1, 24), st.floats(0, 20), st.sampled_from(METHODS))
-def test_prediction_moves_scales_and_turns_with_the_track(seed, count, ahead, method):
-    """Nothing depends on the origin, the scale or the axes of the space, nor on the clock."""
+def test_extrapolation_is_equivariant_to_similarities(seed, count, ahead, method):
+    """The result does not depend on origin, scale or axes of the space, nor on the clock."""
     rng = np.random.default_rng(seed)
     history, stamps = walk(seed, count, 6), rng.uniform(0.5, 1.5, count).cumsum()
     found = extrapolate(history, stamps, stamps[-1] + ahead, method)
     assert found.shape == (6,)
     assert found.dtype == np.float32
-    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     other = extrapolate(
-        3 * history @ turn + 5, 0.1 * stamps + 7, 0.1 * (stamps[-1] + ahead) + 7, method
+        3 * history @ rotation + 5, 0.1 * stamps + 7, 0.1 * (stamps[-1] + ahead) + 7, method
     )
-    np.testing.assert_allclose(other, 3 * found @ turn + 5, rtol=1e-3, atol=2e-3 * (1 + ahead))
+    np.testing.assert_allclose(other, 3 * found @ rotation + 5, rtol=1e-3, atol=2e-3 * (1 + ahead))
 
 
-@given(SEEDS, st.integers(LEAST, 24))
-def test_expectation_far_ahead_stays_near_the_track(seed, count):
+@given(SEEDS, st.integers(MIN_HISTORY, 24))
+def test_extrapolation_far_ahead_stays_near_the_track(seed, count):
     history, stamps = walk(seed, count), np.arange(count, dtype=float)
-    recent = history[-RECENT:]
+    recent = history[-MAX_HISTORY:]
     reach = np.linalg.norm(recent - recent.mean(0), axis=1).max()
     far = extrapolate(history, stamps, stamps[-1] + 1e6)
     assert np.linalg.norm(far - recent.mean(0)) <= reach
 
 
 def ratio(histories, ahead, count):
-    """Return the squared error of the expectation over that of no change."""
+    """Return the squared error of extrapolation relative to assuming no change."""
     stamps = np.arange(count, dtype=float)
     errors = [
         (
@@ -116,31 +122,31 @@ def ratio(histories, ahead, count):
     return found / unchanged
 
 
-def test_a_smooth_track_goes_on():
+def test_extrapolation_continues_a_smooth_track():
     assert ratio([walk(seed, 9, smooth=0.9) for seed in range(20)], 1, 8) < 0.5
 
 
-def test_what_cannot_be_foreseen_costs_little():
-    """Nothing is better for a random walk than no change."""
+def test_extrapolation_of_a_random_walk_is_nearly_optimal():
+    """No change is the optimal prediction of a random walk."""
     for ahead in (1, 5):
         assert ratio([walk(seed, 8 + ahead) for seed in range(40)], ahead, 8) < 1.2
 
 
-def test_jitter_is_averaged_out():
+def test_extrapolation_averages_jitter():
     assert ratio([latents(seed, 9, 64) for seed in range(20)], 1, 8) < 0.75
 
 
-def test_a_short_history_and_a_still_one_stay():
-    history = walk(0, LEAST - 1)
-    stamps = np.arange(LEAST - 1.0)
+def test_short_and_constant_histories_stay():
+    history = walk(0, MIN_HISTORY - 1)
+    stamps = np.arange(MIN_HISTORY - 1.0)
     np.testing.assert_allclose(extrapolate(history, stamps, 9), history[-1], rtol=1e-6)
     np.testing.assert_allclose(extrapolate(history[:1], [3.0], 9, 'velocity'), history[0])
     still = np.repeat(latents(0, 1, 64), 8, 0)
     np.testing.assert_array_equal(extrapolate(still, np.arange(8.0), 12), still[0])
 
 
-def test_only_the_recent_history_counts():
-    history, stamps = walk(0, RECENT + 5), np.arange(RECENT + 5.0)
+def test_extrapolation_ignores_old_history():
+    history, stamps = walk(0, MAX_HISTORY + 5), np.arange(MAX_HISTORY + 5.0)
     other = history.copy()
     other[:5] += 100
     np.testing.assert_array_equal(extrapolate(history, stamps, 30), extrapolate(other, stamps, 30))
@@ -149,22 +155,25 @@ def test_only_the_recent_history_counts():
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
-        (lambda z: interpolate(z, z, 1.1), r't is 1.1: .* in \[0, 1\]'),
+        (lambda z: interpolate(z, z, 1.1), r't is 1.1, it must be in \[0, 1\]'),
         (lambda z: interpolate(z, z, np.nan), 't is nan'),
         (lambda z: interpolate(z, z[:, :3], 0.5), r'b float32 \[5, 3\]'),
-        (lambda z: analogy(z, z, z * np.nan), 'c holds numbers that are not finite'),
+        (lambda z: analogy(z, z, z * np.nan), 'c has values that are not finite'),
         (lambda z: analogy(z, z, z.astype(int)), r'c int64 \[5, 8\]'),
         (lambda z: analogy(np.float32(1), z, z), r'a float32 \[\]'),
         (lambda z: extrapolate(z[0], np.arange(8.0), 9), r'not \[8\] with \[8\]'),
         (lambda z: extrapolate(z, np.arange(4.0), 9), r'not \[5, 8\] with \[4\]'),
         (lambda z: extrapolate(z[:0], np.arange(0.0), 9), 'T at least 1'),
-        (lambda z: extrapolate(z, np.float32([0, 1, 1, 2, 3]), 9), 'must be finite seconds that'),
-        (lambda z: extrapolate(z, np.arange(5.0), 3.9), 'at is 3.9: .* last stamp, 4.0'),
+        (
+            lambda z: extrapolate(z, np.float32([0, 1, 1, 2, 3]), 9),
+            'must be finite and increasing seconds',
+        ),
+        (lambda z: extrapolate(z, np.arange(5.0), 3.9), 'at is 3.9, .* last stamp, 4.0'),
         (lambda z: extrapolate(z, np.arange(5.0), np.inf), 'at is inf'),
         (lambda z: extrapolate(z, np.arange(5.0), 9, 'magic'), "'magic', .* process, velocity"),
     ],
 )
 @pytest.mark.filterwarnings('ignore:invalid value')
-def test_errors_name_what_is_wrong(call, message):
+def test_errors_name_the_invalid_argument(call, message):
     with pytest.raises(ValueError, match=message):
         call(latents(0, 5, 8))
