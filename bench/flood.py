@@ -157,7 +157,7 @@ class Bench:
                 self.health |= figures
             elif status.name.endswith(('/model_info', '/probe_latents')):
                 _, _, topic = status.name.partition(': input ')
-                self.health[f'{topic} refused: statements'] = figures['refused']
+                self.health[f'{topic} refused: statements'] = figures['rejected']
 
     def speak(self, seconds: float) -> dict[str, float]:
         """Let both cameras speak; return the share of each one's LCTs that was not accepted."""

@@ -129,12 +129,16 @@ class Ros:
     def close(self):
         self._closing = True
         self._thread.join()
+        raised = {}
         for node in self._nodes:
+            if hasattr(node, 'callback_guard'):
+                raised |= node.callback_guard.errors
             if hasattr(node, 'close'):
                 node.close()
             node.destroy_node()
         self._executor.shutdown()
         self.context.try_shutdown()
+        assert not raised, f'callbacks raised exceptions: {raised}'
 
 
 @pytest.fixture(scope='session')

@@ -22,17 +22,20 @@ from sage_perception.codecs.packing import Packer
 from sage_perception.core.latent import ModelId
 from sage_perception.ros import qos
 from sage_perception.ros.background import Worker
+from sage_perception.ros.common_parameters import CAMERA_ENTITIES, CAMERAS
 from sage_perception.ros.conversions.announcements import model_info_from_msg, probe_set_from_msg
 from sage_perception.ros.conversions.latents import Packers, unpack
 from sage_perception.ros.conversions.lcts import packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.conversions.trust import agreements_to_msg, trust_report_to_msg
-from sage_perception.ros.diagnostics import OK, WARN, Input, Report
-from sage_perception.ros.endpoints import CAMERAS, ENTITIES, Node, Service, Topic, run
+from sage_perception.ros.diagnostics import OK, WARN, Status
+from sage_perception.ros.endpoints import Node, Service, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
+from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.rate_limit import QuotaGuard, RateLimitGuard, ThrottledWarnings
+from sage_perception.ros.run import run
 from sage_perception.trust import LCT, Arbiter
 from sage_perception.trust.arbiter import Frame, Moment
 from sage_perception.trust.compatibility.latent_map import calibrations_folder
@@ -81,7 +84,7 @@ class ArbiterNode(Node):
             read_only=True,
         ),
         REQUIRE_SIGNATURES,
-        ENTITIES,
+        CAMERA_ENTITIES,
         Parameter(
             'camera_geometry',
             '',
@@ -134,7 +137,7 @@ class ArbiterNode(Node):
         """Create the endpoints."""
         wanted = self.parameters
         self._speaker, self._keys = Identity(self), TrustedKeys(self)
-        self._speakers = self.speakers()
+        self._speakers = self.camera_entities()
         model, weights = self._load_model()
         self._arbiter = Arbiter(
             wanted.cameras,
@@ -159,8 +162,8 @@ class ArbiterNode(Node):
         self._fused = self.publisher('fused')
         self._agreement = self.publisher('agreement')
         self._reports = self.publisher('trust_report')
-        self._model_inputs: dict[str, Input] = {}
-        self._probe_inputs: dict[str, Input] = {}
+        self._model_inputs: dict[str, InputMonitor] = {}
+        self._probe_inputs: dict[str, InputMonitor] = {}
         for camera in wanted.cameras:
             receive = partial(self._receive, camera)
             self.subscribe('{camera}/lcts', receive, camera, guard=self._gates[camera])
@@ -172,7 +175,7 @@ class ArbiterNode(Node):
         self.create_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
 
-    def _listen(self, topic: str, camera: str, take, inputs: dict[str, Input]) -> None:
+    def _listen(self, topic: str, camera: str, take, inputs: dict[str, InputMonitor]) -> None:
         """Subscribe to what a camera's entity says once; `take` it."""
         guard = QuotaGuard(lambda reason: inputs[camera].reject(explain(reason, 'somebody')))
         inputs[camera] = self.subscribe(topic, partial(take, camera), camera, 0, guard=guard)
@@ -363,7 +366,7 @@ class ArbiterNode(Node):
         for camera in self.parameters.cameras:
             self._reports.publish(trust_report_to_msg(self._arbiter.report(camera), now))
 
-    def _report(self) -> Report:
+    def _report(self) -> Status:
         required = self.parameters.require_signatures
         arbiter, store = self._arbiter, self._keys.store
         figures = {

@@ -13,10 +13,12 @@ from sensor_msgs.msg import Image
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
-from sage_perception.ros.endpoints import Node, Topic, run
+from sage_perception.ros.diagnostics import OK, WARN, Status
+from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.images import to_bgr
 from sage_perception.ros.parameters import parameters_of
+from sage_perception.ros.run import run
+from sage_perception.ros.statistics import Durations
 from sage_perception.vision.attention import AttentionConfig, MotionAttention
 from sage_perception.vision.camera_health import CameraHealth, Fault
 
@@ -73,7 +75,7 @@ class AttentionNode(Node):
         self._crops.publish(array)
         self._took.add(time.perf_counter() - begun)
 
-    def _report(self) -> Report:
+    def _report(self) -> Status:
         fault = self._health.fault
         figures = {
             'camera_fault': fault.name.lower(),

@@ -16,11 +16,15 @@ from std_msgs.msg import Header
 from sage_perception.core.frame import Frame
 from sage_perception.ros import qos
 from sage_perception.ros.camera_info import load_camera_info
-from sage_perception.ros.diagnostics import ERROR, OK, WARN, Rate, Report
-from sage_perception.ros.endpoints import AUTOSTART, LifecycleNode, Topic, run
+from sage_perception.ros.common_parameters import AUTOSTART
+from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
+from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_jpeg, to_message
+from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.run import run
+from sage_perception.ros.statistics import Rate
 from sage_perception.vision.sources import (
     Connection,
     EndOfStream,
@@ -195,7 +199,7 @@ class CameraNode(LifecycleNode):
         info.header = header
         return info
 
-    def _report(self) -> Report:
+    def _report(self) -> Status:
         figures = {
             'published': self._frames.count,
             'rate_hz': self._frames.hz,

@@ -22,14 +22,18 @@ from sage_perception.core.lct import LCT, Operation, Provenance, step_from
 from sage_perception.core.metrics import kl_per_dim
 from sage_perception.memory import Snarc
 from sage_perception.ros import qos
+from sage_perception.ros.common_parameters import AUTOSTART, CAMERA_ENTITIES, CAMERAS
 from sage_perception.ros.conversions.latents import latent_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
-from sage_perception.ros.endpoints import AUTOSTART, CAMERAS, ENTITIES, LifecycleNode, Topic, run
+from sage_perception.ros.diagnostics import OK, WARN, Status
+from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
+from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.relayed import Frame, RelayedVerifier
+from sage_perception.ros.run import run
+from sage_perception.ros.statistics import Durations
 from sage_perception.trust.security.rejection import MAX_CHAIN
 
 
@@ -39,7 +43,7 @@ class CompressorNode(LifecycleNode):
     PARAMETERS = (
         AUTOSTART,
         CAMERAS,
-        ENTITIES,
+        CAMERA_ENTITIES,
         Parameter(
             'model',
             'h_to_l_hybrid',
@@ -131,7 +135,9 @@ class CompressorNode(LifecycleNode):
         compressor.decompress(compressor.compress(blank, blank))
         self._compressor = compressor
         self._packers[compressor.latents.fingerprint] = packer
-        self._builder = ContextBuilder(space, list(self.speakers().values()), wanted.window_s)
+        self._builder = ContextBuilder(
+            space, list(self.camera_entities().values()), wanted.window_s
+        )
         self.get_logger().info(
             f'{compressor.id} on {compressor.backend}, for contexts of {compressor.latents.name}; '
             f'speaks as {self._speaker.entity!r}, signs with {self._speaker.signs_with}'
@@ -254,7 +260,7 @@ class CompressorNode(LifecycleNode):
         self._newest.clear()
         self._fresh = False
 
-    def _report(self) -> Report:
+    def _report(self) -> Status:
         if self._compressor is None:
             return WARN, 'no model: not configured', {}
         figures = {

@@ -22,6 +22,7 @@ from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, Enc
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY
 from sage_perception.ros import qos
 from sage_perception.ros.background import Worker
+from sage_perception.ros.common_parameters import AUTOSTART
 from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
 from sage_perception.ros.conversions.irp import budget_to_msg
 from sage_perception.ros.conversions.latents import (
@@ -32,12 +33,15 @@ from sage_perception.ros.conversions.latents import (
 from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.diagnostics import OK, WARN, Durations, Report
-from sage_perception.ros.endpoints import AUTOSTART, LifecycleNode, Service, Topic, run
+from sage_perception.ros.diagnostics import OK, WARN, Status
+from sage_perception.ros.endpoints import Service, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import KEY, Identity
 from sage_perception.ros.images import to_message, to_mono, to_rgb
+from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.run import run
+from sage_perception.ros.statistics import Durations
 from sage_perception.trust.compatibility.probe_images import probe_latents
 from sage_perception.trust.security import announcements
 from sage_perception.vision.camera_health import TRUST
@@ -340,7 +344,7 @@ class EncoderNode(LifecycleNode):
         self._worker.close()
         super().close()
 
-    def _report(self) -> Report:
+    def _report(self) -> Status:
         if self._configured is None:
             return WARN, 'no model: not configured', {}
         encoder, identity = self._configured.encoder, self._configured.identity

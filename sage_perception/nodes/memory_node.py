@@ -38,12 +38,14 @@ from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.diagnostics import ERROR, OK, Durations, Report
-from sage_perception.ros.endpoints import Node, Service, Topic, run
+from sage_perception.ros.diagnostics import ERROR, OK, Status
+from sage_perception.ros.endpoints import Node, Service, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.relayed import Frame, RelayedVerifier, claimed_camera
+from sage_perception.ros.run import run
+from sage_perception.ros.statistics import Durations
 
 # The arbiter tells of agreement this long after what it trusts, at most.
 PATIENCE_S = 0.25
@@ -388,7 +390,7 @@ class MemoryNode(Node):
                 self._give_up(error)
         return response
 
-    def _report(self) -> Report:
+    def _report(self) -> Status:
         figures = {
             **self._counts,
             'entries': self._held,

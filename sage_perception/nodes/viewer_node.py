@@ -18,16 +18,19 @@ from visualization_msgs.msg import Marker, MarkerArray
 from sage_perception import models
 from sage_perception.codecs.packing import Packer
 from sage_perception.ros import qos
+from sage_perception.ros.common_parameters import CAMERAS
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.diagnostics import OK, Rate, Report
-from sage_perception.ros.endpoints import CAMERAS, Node, Topic, run
+from sage_perception.ros.diagnostics import OK, Status
+from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import to_jpeg, to_message, to_rgb
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.rate_limit import Gate
+from sage_perception.ros.run import run
+from sage_perception.ros.statistics import Rate
 from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic, track_color
 
@@ -270,7 +273,7 @@ class ViewerNode(Node):
             if match.track_a in a and match.track_b in b
         ]
 
-    def _report(self) -> Report:
+    def _report(self) -> Status:
         return OK, 'showing' if self._drawn.hz else 'nobody looks', {'rate_hz': self._drawn.hz}
 
 

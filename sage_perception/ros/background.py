@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A thread for what takes too long to do while messages are waiting."""
+"""A thread for work that takes too long for a callback."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from rclpy.node import Node
 
 
 class Worker:
-    """Does one thing after the other in a thread of its own; what goes wrong is logged.
+    """Runs jobs one after another in its own thread, and logs their exceptions.
 
-    Whoever has one closes it: a thread that outlives the interpreter, in the midst of C++ code,
-    takes the whole process down with it.
+    The owner must call `close`: a thread that is inside of C++ code when the interpreter exits
+    crashes the process.
     """
 
     def __init__(self, node: Node, name: str):
         self._logger = node.get_logger()
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def do(self, work: Callable[[], None]) -> None:
-        """Have something done as soon as all before it is."""
-        self._work.put(work)
+    def do(self, job: Callable[[], object]) -> None:
+        """Run a job after all jobs that were added before."""
+        self._jobs.put(job)
 
     def close(self) -> None:
-        """Do no more, and wait for what is under way."""
+        """Wait for the current job, and drop all others."""
         self._closed = True
-        self._work.put(lambda: None)
+        self._jobs.put(lambda: None)
         self._thread.join()
 
     def _run(self) -> None:
         while not self._closed:
-            work = self._work.get()
+            job = self._jobs.get()
             try:
-                work()
+                job()
             except Exception as error:  # noqa: BLE001
-                # Nobody waits for it: without this nobody would know.
+                # Nothing waits for the result: without a log message the exception is lost.
                 if not self._closed:
                     self._logger.error(f'{type(error).__name__}: {error}')

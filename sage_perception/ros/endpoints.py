@@ -1,29 +1,21 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every node is made of: endpoints from a table, autostart, and a way to start and end.
+"""The base of all nodes: publishers, subscriptions and services from tables.
 
-A node class states its `PARAMETERS`, `PUBLISHES`, `SUBSCRIBES` and `SERVES` as tables; they create
-the endpoints and the documentation alike.
+A node class lists its `PARAMETERS`, `PUBLISHES`, `SUBSCRIBES` and `SERVES`. These tables create
+the endpoints and the reference in the documentation.
 """
 
 from __future__ import annotations
 
 import copy
-import faulthandler
-import gc
-import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-import cv2
-import rclpy
-from rclpy.exceptions import NameValidationException, ParameterException
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode as RosLifecycleNode
-from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.callback_groups import CallbackGroup
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node as RosNode
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -31,39 +23,16 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
-from sage_perception.ros.diagnostics import Diagnostics, Input
+from sage_perception.ros.callback_guard import CallbackGuard
+from sage_perception.ros.diagnostics import Diagnostics
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.parameters import Parameter, Parameters
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
-
-EXIT_CONFIGURATION = 2
-LET_GO_S = 3.0
-
-AUTOSTART = Parameter(
-    'autostart',
-    True,
-    'Configure and activate at start; false leaves that to a lifecycle manager.',
-    read_only=True,
-)
-
-CAMERAS = Parameter(
-    'cameras',
-    ['cam0', 'cam1'],
-    'Namespaces of the cameras, relative to this node; the first is the primary one.',
-    read_only=True,
-)
-
-ENTITIES = Parameter(
-    'camera_entities',
-    '',
-    'Who speaks for a camera where that is not its namespace, as camera=entity, separated by '
-    'commas; with signatures required an arbiter believes nobody else on its topics.',
-    read_only=True,
-)
 
 
 @dataclass(frozen=True)
@@ -86,93 +55,123 @@ class Service:
 
 
 class Guard(Protocol):
-    """Decides whose messages are read at all."""
+    """Decides which messages of a subscription are deserialized."""
 
     def admits(self, publisher: bytes) -> bool:
-        """Return whether to read a message."""
+        """Return whether to deserialize a message of `publisher`."""
 
     def garbled(self, publisher: bytes) -> None:
-        """Take note of bytes that were no message."""
+        """Count a message of `publisher` that cannot be deserialized."""
 
 
-class _Endpoints:
-    """What plain and lifecycle nodes share."""
+class Endpoints(RosNode):
+    """The common part of plain nodes and lifecycle nodes."""
 
     PARAMETERS: tuple[Parameter, ...] = ()
     PUBLISHES: tuple[Topic, ...] = ()
     SUBSCRIBES: tuple[Topic, ...] = ()
     SERVES: tuple[Service, ...] = ()
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Declare the parameters and create the endpoints; constructors call it."""
+        self.callback_guard = CallbackGuard(self)
         self.parameters = Parameters(
-            self, self.PARAMETERS, self.check_parameters, self.on_parameters_changed
+            self, self.PARAMETERS, self.check_parameters, self._apply_parameters
         )
         self.diagnostics = Diagnostics(self)
+        self.diagnostics.add('callbacks', self.callback_guard.report)
         self.setup()
 
     def setup(self) -> None:
-        """Create the endpoints; they last as long as the node."""
+        """Create the endpoints, which exist as long as the node; for subclasses."""
 
-    def check_parameters(self, values: dict) -> None:
-        """Raise `ValueError` for values that are allowed, but not together."""
+    def check_parameters(self, values: dict[str, Any]) -> None:
+        """Raise `ValueError` for values that are valid one by one, but not together."""
 
     def on_parameters_changed(self) -> None:
-        """Apply parameters that changed at run time; for the nodes that keep a copy."""
+        """Apply parameters that changed at run time; for nodes that keep copies of them."""
+
+    def close(self) -> None:
+        """Release the resources of the node; called once, before it is destroyed."""
 
     def publisher(self, name: str, camera: str = '') -> Publisher:
-        """Create the publisher that `PUBLISHES` describes."""
+        """Create the publisher of a row of `PUBLISHES`.
+
+        Raises:
+            ConfigurationError: a `qos_overrides` parameter is invalid.
+        """
         topic = _find(self.PUBLISHES, name)
         full_name = topic.name.format(camera=camera)
-        with _overrides_explained(full_name):
+        with _explain_overrides(full_name):
             return self.create_publisher(
                 topic.type,
                 full_name,
-                copy.copy(topic.qos),  # An override is written into it.
+                copy.copy(topic.qos),  # rclpy writes overrides into it.
                 event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
 
     def subscribe(
-        self, name: str, callback, camera='', timeout_s=2.0, group=None, guard: Guard | None = None
-    ) -> Input:
-        """Subscribe as `SUBSCRIBES` describes; return the monitor of what comes in.
+        self,
+        name: str,
+        callback: Callable[..., None],
+        camera: str = '',
+        timeout_s: float = 2.0,
+        group: CallbackGroup | None = None,
+        guard: Guard | None = None,
+    ) -> InputMonitor:
+        """Create the subscription of a row of `SUBSCRIBES`; return its monitor.
 
-        `timeout_s` is how long the input may be silent before diagnostics warn of it; 0: for ever.
-        `group` is a callback group. With a `guard` messages are read only if it admits them, and
-        the callback is given their publisher as well.
+        Args:
+            name: name of the topic in the table.
+            callback: called with each message, and with the publisher's GID if there is a
+                `guard`. Its exceptions are caught, see `CallbackGuard`.
+            camera: replaces `{camera}` in the name.
+            timeout_s: seconds without a message until diagnostics warn; 0 disables the warning.
+            group: callback group; None for that of the node.
+            guard: decides which messages are deserialized; None for all.
+
+        Raises:
+            ConfigurationError: a `qos_overrides` parameter is invalid.
         """
         topic = _find(self.SUBSCRIBES, name)
-        profile = copy.copy(topic.qos)  # An override is written into it.
+        profile = copy.copy(topic.qos)  # rclpy writes overrides into it.
         full_name = topic.name.format(camera=camera)
-        monitor = Input(self, full_name, profile, timeout_s)
+        monitor = InputMonitor(self, full_name, profile, timeout_s)
 
-        # A default for `info` would have rclpy leave it out.
-        def receive(message, info):
-            publisher = ()
-            if guard is not None:
-                publisher = (_publisher(info),)
-                try:
-                    message = guard.admits(*publisher) and deserialize_message(message, topic.type)
-                except (RuntimeError, ValueError) as error:
-                    guard.garbled(*publisher)
-                    monitor.reject(f'what is no {topic.type.__name__}: {str(error)[:80]}')
-                    return
-                if not message:
-                    return
+        def receive_guarded(data: bytes, info: dict[str, Any] | None, guard: Guard) -> None:
+            publisher = _publisher_gid(info)
+            if not guard.admits(publisher):
+                return
+            try:
+                message = deserialize_message(data, topic.type)
+            except (RuntimeError, ValueError) as error:
+                guard.garbled(publisher)
+                monitor.reject(f'not a valid {topic.type.__name__}: {str(error)[:80]}')
+                return
             monitor.received(message, info)
-            callback(message, *publisher)
+            callback(message, publisher)
 
-        def receive_without_info(message):
+        # Without a default for `info`, else rclpy does not pass it.
+        def receive(message: Any, info: dict[str, Any] | None) -> None:
+            with self.callback_guard.catch(monitor.name):
+                if guard is not None:
+                    receive_guarded(message, info, guard)
+                else:
+                    monitor.received(message, info)
+                    callback(message)
+
+        def receive_without_info(message: Any) -> None:
             receive(message, None)
 
-        # Humble hands no information over, so that nothing skipped can be counted there.
-        knows = hasattr(Subscription, 'CallbackType')
+        # Humble passes no message info: skipped messages are not counted there.
+        has_info = hasattr(Subscription, 'CallbackType')
 
-        with _overrides_explained(full_name):
+        with _explain_overrides(full_name):
             monitor.subscription = self.create_subscription(
                 topic.type,
                 full_name,
-                receive if knows else receive_without_info,
+                receive if has_info else receive_without_info,
                 profile,
                 callback_group=group,
                 raw=guard is not None,
@@ -181,189 +180,42 @@ class _Endpoints:
                 ),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
-        self.diagnostics.watch(monitor)
+        self.diagnostics.add_input(monitor.report)
         return monitor
 
-    def speakers(self) -> dict[str, str]:
-        """Return who speaks for each camera: its namespace, unless `ENTITIES` names another."""
+    def serve(self, name: str, callback: Callable, group: CallbackGroup | None = None) -> None:
+        """Create the service of a row of `SERVES`.
+
+        If `callback` raises, the response reports the failure, see `CallbackGuard.service`.
+        """
+        service = _find(self.SERVES, name)
+        guarded = self.callback_guard.service(name, callback)
+        self.create_service(service.type, service.name, guarded, callback_group=group)
+
+    def camera_entities(self) -> dict[str, str]:
+        """Return the entity of each camera: its namespace, or the one in `camera_entities`."""
         home = self.get_namespace().strip('/')
         return {
             camera: camera.strip('/') if camera[0] == '/' else f'{home}/{camera}'.strip('/')
             for camera in self.parameters.cameras
         } | self.parameters.by_camera('camera_entities')
 
-    def serve(self, name: str, callback: Callable, group=None) -> None:
-        """Offer the service that `SERVES` describes; `group` is a callback group."""
-        service = _find(self.SERVES, name)
-        self.create_service(service.type, service.name, callback, callback_group=group)
-
-    def close(self) -> None:
-        """Release what the node holds; called once, at the end."""
+    def _apply_parameters(self) -> None:
+        with self.callback_guard.catch('parameters'):
+            self.on_parameters_changed()
 
 
-class Node(_Endpoints, RosNode):
-    """A node that only transforms what it receives."""
+class Node(Endpoints):
+    """A node without a lifecycle: it works from the start."""
 
-    def __init__(self, name: str, **options):
-        RosNode.__init__(self, name, **options)
-        self._open()
-
-
-class LifecycleNode(_Endpoints, RosLifecycleNode):
-    """A node that holds a device or a model.
-
-    Subclasses implement `configure` and `activate`, which may raise `ConfigurationError` or any
-    error, and their mirrors `deactivate` and `cleanup`. `active` tells whether to work.
-    """
-
-    def __init__(self, name: str, **options):
-        RosLifecycleNode.__init__(self, name, **options)
-        self.active = False
-        self._starting = False
-        self._open()
-        if self.parameters.autostart:
-            self._autostart()
-
-    def _autostart(self) -> None:
-        """Configure and activate; what goes wrong goes up, for `run` to tell."""
-        self._starting = True
-        for transition in (self.trigger_configure, self.trigger_activate):
-            if transition() != TransitionCallbackReturn.SUCCESS:
-                raise self._failure
-        self._starting = False
-
-    def configure(self) -> None:
-        """Acquire what the node needs."""
-
-    def activate(self) -> None:
-        """Begin to work."""
-
-    def deactivate(self) -> None:
-        """Cease to work."""
-
-    def cleanup(self) -> None:
-        """Release what `configure` acquired."""
-
-    def on_configure(self, state) -> TransitionCallbackReturn:
-        """Acquire what the node needs; a failure leaves it unconfigured, and says why."""
-        return self._transition(self.configure, TransitionCallbackReturn.FAILURE)
-
-    def on_activate(self, state) -> TransitionCallbackReturn:
-        """Begin to work."""
-        result = self._transition(self.activate, TransitionCallbackReturn.FAILURE)
-        self.active = result == TransitionCallbackReturn.SUCCESS
-        return super().on_activate(state) if self.active else result
-
-    def on_deactivate(self, state) -> TransitionCallbackReturn:
-        """Cease to work."""
-        self.active = False
-        result = self._transition(self.deactivate, TransitionCallbackReturn.ERROR)
-        ceased = result == TransitionCallbackReturn.SUCCESS
-        return super().on_deactivate(state) if ceased else result
-
-    def on_cleanup(self, state) -> TransitionCallbackReturn:
-        """Release everything."""
-        return self._transition(self.cleanup, TransitionCallbackReturn.ERROR)
-
-    def on_shutdown(self, state) -> TransitionCallbackReturn:
-        """Release everything, from whichever state."""
-        self.close()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state) -> TransitionCallbackReturn:
-        """Go back to unconfigured: it may be configured again."""
-        self.active = False
-        return self._transition(self.cleanup, TransitionCallbackReturn.ERROR)
-
-    def close(self) -> None:
-        """Release what the node holds."""
-        if self.active:
-            self.active = False
-            self.deactivate()
-        self.cleanup()
-
-    def _LifecycleNodeMixin__change_state(self, transition_id: int):
-        # Up to Jazzy rclpy lets a request for a transition that the state does not have end the
-        # node; later releases refuse it, as this does.
-        try:
-            return super()._LifecycleNodeMixin__change_state(transition_id)
-        except RuntimeError as error:
-            self.get_logger().error(f'transition {transition_id} is refused: {error}')
-            return TransitionCallbackReturn.ERROR
-
-    def destroy_node(self) -> None:
-        """Destroy the node for good."""
-        super().destroy_node()
-        # rclpy forgets the state machine, which holds on to the node and so to the participant:
-        # its 64 MiB of shared memory would stay behind in /dev/shm after every run.
-        self._state_machine.destroy_when_not_in_use()
-
-    def _transition(self, work: Callable, otherwise) -> TransitionCallbackReturn:
-        # rclpy swallows the exceptions of transitions: without this nobody would see them.
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001
-            self._failure = error
-            if not self._starting:
-                self.get_logger().error(f'{type(error).__name__}: {error}')
-            return otherwise
-        return TransitionCallbackReturn.SUCCESS
-
-
-def run(make: Callable[[], RosNode], args: list[str] | None = None) -> int:
-    """Make a node and spin it until it is told to end; return the exit code of the process.
-
-    0: ended by SIGINT, SIGTERM or shutdown; `EXIT_CONFIGURATION`: it cannot start as asked, which
-    one line on the error stream explains; anything else goes up as an exception.
-    """
-    node = executor = None
-    initialized = False
-    # rclpy ends the spin by itself; Python's own handler would raise in the midst of its C code.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    # The nodes of a graph share the cores among themselves already.
-    cv2.setNumThreads(1)
-    try:
-        rclpy.init(args=args)
-        initialized = True
-        node = make()
-        # What was made until now lives as long as the process: searching it for garbage again and
-        # again would only hold up messages, for some tens of milliseconds each time.
-        gc.collect()
-        gc.freeze()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except Exception as error:
-        if initialized and not rclpy.ok():
-            # Told to end: whatever was under way could only fail.
-            return 0
-        # A bad command line or parameter file, in rcl's own words: they name the file and line.
-        refused = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
-        if refused or isinstance(error, (ConfigurationError, NameValidationException)):
-            return _refuse(error)
-        raise
-    finally:
-        if node is not None:
-            node.close()
-        # Rarely the middleware does not let go of a participant: then say where it hangs, and end.
-        faulthandler.dump_traceback_later(LET_GO_S, exit=True, file=sys.__stderr__)
-        if executor is not None:
-            executor.shutdown()
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-        faulthandler.cancel_dump_traceback_later()
-    return 0
-
-
-def _refuse(error: Exception) -> int:
-    print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
-    return EXIT_CONFIGURATION
+    def __init__(self, name: str, **options: Any):
+        super().__init__(name, **options)
+        self.open()
 
 
 @contextmanager
-def _overrides_explained(topic: str):
-    """Tell the user which topic an impossible `qos_overrides` parameter is for."""
+def _explain_overrides(topic: str) -> Iterator[None]:
+    """Name the topic in the error about an invalid `qos_overrides` parameter."""
     try:
         yield
     except ParameterException as error:
@@ -374,10 +226,13 @@ def _overrides_explained(topic: str):
         raise ConfigurationError(f'topic {topic}: {error}') from error
 
 
-def _publisher(info: dict | None) -> bytes:
-    """Return what the middleware knows a publisher by; before Kilted rclpy does not tell."""
+def _publisher_gid(info: dict[str, Any] | None) -> bytes:
+    """Return the GID of a publisher; empty before Kilted, where rclpy does not provide it."""
     return (info or {}).get('publisher_gid', {}).get('data', b'')
 
 
-def _find(table: tuple, name: str):
+Row = TypeVar('Row', Topic, Service)
+
+
+def _find(table: Iterable[Row], name: str) -> Row:
     return next(row for row in table if row.name == name)

@@ -1,7 +1,7 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Errors that the person who starts a node can mend."""
+"""Errors that the user of a node can fix."""
 
 
 class ConfigurationError(ValueError):
-    """What was asked for cannot be: the message names it and the fix; the node does not start."""
+    """A node cannot start as configured; the message names the parameter and the fix."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The quality of service of every topic, by what it carries (REP-2003)."""
+"""QoS profiles by the kind of data on a topic (REP-2003), named as in nav2 where it has one."""
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -14,21 +14,21 @@ def _profile(depth: int, reliable: bool = True, latched: bool = False) -> QoSPro
     )
 
 
-# A camera offers its images reliably, so that every subscriber matches ...
+# Images that a camera publishes: reliable, so that every subscriber is compatible.
 CAMERA = _profile(depth=2)
-# ... and our nodes ask for the newest image only: a late one is of no use.
+# Images that a node subscribes to: only the newest one, and lost ones are not sent again.
 SENSOR_DATA = _profile(depth=1, reliable=False)
-# The newest of several cameras that speak on one topic.
+# The same for one topic with several publishers: room for the newest image of each.
 SENSOR_DATA_SHARED = _profile(depth=10, reliable=False)
-# Crops: a busy encoder skips some rather than fall behind.
+# Crops: a slow encoder skips frames instead of falling behind.
 CROPS = _profile(depth=3)
-# Latents and agreements: kept until they are taken, while no more than ten wait.
+# Latents and results: reliable, up to ten queued messages.
 DEFAULT = _profile(depth=10)
-# Where many may speak: what one of them floods is not to push the others out.
+# LCTs from any number of publishers: one that floods the topic must not displace the others.
 LCTS = _profile(depth=200)
-# What changes rarely and late joiners must have.
+# Data that changes rarely: late subscribers receive the last message.
 LATCHED = _profile(depth=1, latched=True)
-# The same where somebody else may speak as well, whose word is not to take the place of another's.
+# The same for topics that others may publish on: their messages must not displace the right one.
 LATCHED_SHARED = _profile(depth=16, latched=True)
 # Images and markers for people.
 VISUALIZATION = _profile(depth=1)

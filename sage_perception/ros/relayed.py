@@ -14,7 +14,7 @@ from sage_perception.core.lct import LCT
 from sage_perception.ros.conversions.latents import Packers, unpack
 from sage_perception.ros.conversions.lcts import packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
-from sage_perception.ros.diagnostics import OK, WARN, Report
+from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.trust.security.admission import AdmissionFilter, ReplayGuard, explain
@@ -131,7 +131,7 @@ class RelayedVerifier(RateLimitGuard):
             raise LCTRejected(said, message.entity_id)
         return said
 
-    def _report(self) -> Report:
+    def _report(self) -> Status:
         figures = {'believed': self._screen.accepted, 'refused': self._screen.refused}
         for reason, count in self._screen.reasons.items():
             figures[f'refused: {reason.value}'] = count

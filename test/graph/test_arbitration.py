@@ -253,13 +253,13 @@ def test_malformed_crops_are_refused_and_counted_and_the_others_encoded(bench, t
         Image(encoding='rgb8', width=64),
         Image(encoding='32FC1', width=1, height=1),
     ]
-    before = bench.figures('cam0/encoder: input crops')['refused']
+    before = bench.figures('cam0/encoder: input crops')['rejected']
     header = bench.see('cam0', [bad[0], good, *bad[1:], good])
     bench.of(bench.best, header, 'what the viewer shows')
     lcts = bench.of(bench.said['cam0'], header, 'the LCTs of cam0').lcts
     assert [lct.latent.track_id for lct in lcts] == [2, 6]
     assert lcts[0].latent.mean == lcts[1].latent.mean
-    assert bench.figures('cam0/encoder: input crops')['refused'] == before + len(bad)
+    assert bench.figures('cam0/encoder: input crops')['rejected'] == before + len(bad)
     written = bench.graph.written('cam0/encoder')
     assert '/cam0/crops: 12287 bytes of data, but 64 x 64 pixels in rgb8' in written
     # Nobody fell over it, and what comes next is encoded, fused and shown.
@@ -504,7 +504,7 @@ def test_latents_of_a_model_that_nobody_has_measured_are_refused(bench, things, 
 def test_a_model_whose_statistics_cannot_be_is_refused(bench, things, announced):
     info, publisher = announced
     info = deserialize_message(serialize_message(info), ModelInfo)
-    before = bench.figures('arbiter: input cam1/model_info')['refused']
+    before = bench.figures('arbiter: input cam1/model_info')['rejected']
     mean, std = info.latent_mean, info.latent_std
     bad = (mean, [0.0] * len(std)), ([math.inf] * len(mean), std), ([], [])
     for number, (info.latent_mean, info.latent_std) in enumerate(bad, 1):
@@ -512,7 +512,7 @@ def test_a_model_whose_statistics_cannot_be_is_refused(bench, things, announced)
         # One at a time: of latched messages only the last is kept.
         bench.graph.wait_for(
             lambda n=number: (
-                bench.figures('arbiter: input cam1/model_info')['refused'] == before + n
+                bench.figures('arbiter: input cam1/model_info')['rejected'] == before + n
             ),
             'its refusal',
         )
@@ -538,7 +538,7 @@ def test_a_publisher_that_does_not_fit_is_named_with_the_fix(bench):
         return status and status.level == ERROR and status.message
 
     message = bench.graph.wait_for(error, 'the diagnostics')
-    assert 'incompatible quality of service on /cam1/crops' in message
+    assert 'incompatible QoS on /cam1/crops' in message
     assert expected in message
     node.destroy_publisher(publisher)
 

@@ -261,7 +261,7 @@ def test_a_forged_model_or_probe_set_is_refused_and_the_honest_one_stays(scene, 
             publisher.publish(bad)
             scene.graph.wait_for(
                 lambda n=number, name=name: (
-                    scene.status(f'arbiter: input cam0/{name}')[1]['refused'] == str(n)
+                    scene.status(f'arbiter: input cam0/{name}')[1]['rejected'] == str(n)
                 ),
                 'its refusal',
             )

@@ -119,7 +119,7 @@ def test_of_a_flood_of_statements_a_few_are_looked_at_and_another_is_heard(ros, 
     def refused():
         parts = [s for array in list(health)[-3:] for s in array.status]
         values = [s.values for s in parts if s.name == f'under_test: input cam0/{name}']
-        return int({v.key: v.value for v in values[-1]}['refused']) if values else 0
+        return int({v.key: v.value for v in values[-1]}['rejected']) if values else 0
 
     for number in range(10):
         for _ in range(10):

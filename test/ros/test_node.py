@@ -27,10 +27,12 @@ from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.viewer_node import ViewerNode
 from sage_perception.ros import qos
+from sage_perception.ros.common_parameters import AUTOSTART
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import WARN
-from sage_perception.ros.endpoints import AUTOSTART, EXIT_CONFIGURATION, LifecycleNode, run
 from sage_perception.ros.images import to_message
+from sage_perception.ros.lifecycle import LifecycleNode
+from sage_perception.ros.run import EXIT_CONFIGURATION, run
 from sage_perception.vision.synthetic import SyntheticWorld
 
 COMPRESSOR = 'h_to_l_hybrid'
@@ -382,7 +384,7 @@ def test_attention_refuses_what_is_no_image_and_goes_on(ros, capfd):
     count = len(health)
     ros.wait_for(lambda: len(health) > count, 'diagnostics')
     figures = {pair.key: pair.value for pair in health[-1].status[0].values}
-    assert (figures['received'], figures['refused']) == ('8', '4')
+    assert (figures['received'], figures['rejected']) == ('8', '4')
     assert "/image_raw: encoding '' is not one of bgr8" in capfd.readouterr().err
 
 
@@ -422,7 +424,8 @@ def test_attention_is_tuned_while_it_runs(ros):
 
 STUCK = """
 import os, signal, sys, threading, time
-from sage_perception.ros.endpoints import Node, run
+from sage_perception.ros.endpoints import Node
+from sage_perception.ros.run import run
 
 class Stuck(Node):
     def __init__(self, **options):

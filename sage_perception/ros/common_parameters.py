@@ -1,0 +1,29 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters that several nodes have in common."""
+
+from sage_perception.ros.parameters import Parameter
+
+AUTOSTART = Parameter(
+    'autostart',
+    True,
+    'Configure and activate the node at start; false leaves the transitions to a lifecycle '
+    'manager.',
+    read_only=True,
+)
+
+CAMERAS = Parameter(
+    'cameras',
+    ['cam0', 'cam1'],
+    'Namespaces of the cameras, relative to this node. The first camera is the primary one.',
+    read_only=True,
+)
+
+CAMERA_ENTITIES = Parameter(
+    'camera_entities',
+    '',
+    'Entities that sign for the cameras, as camera=entity, separated by commas. Default for each '
+    'camera: its namespace. If signatures are required, LCTs of any other entity on the topics of '
+    'a camera are rejected.',
+    read_only=True,
+)

@@ -1,0 +1,118 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Monitors a subscription: rate, age, skipped and rejected messages, timeouts, QoS mismatches."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.subscription import Subscription
+
+from sage_perception.ros.conversions.stamps import stamp_from_msg
+from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
+from sage_perception.ros.statistics import Durations, Rate
+
+
+class InputMonitor:
+    """Collects the diagnostics of one subscription.
+
+    After `timeout_s` seconds without a message the status is a warning; with 0 it never is.
+    """
+
+    def __init__(self, node: Node, topic: str, qos: QoSProfile, timeout_s: float):
+        self.subscription: Subscription | None = None
+        self._node = node
+        self._topic = topic
+        self._qos = qos
+        self._timeout_s = timeout_s
+        self._rate = Rate()
+        self._age = Durations()
+        self._skipped = 0
+        self._rejected = 0
+        self._last_reason = ''
+        self._last_number: int | None = None
+        self._last_time = time.monotonic()
+        self._mismatch = ''
+
+    def received(self, message: Any, info: dict[str, Any] | None) -> None:
+        """Count a message, and the messages that its publisher sent since the one before.
+
+        `info` is the message info of rclpy; None if the middleware gives none.
+        """
+        self._rate.tick()
+        self._last_time = time.monotonic()
+        number = (info or {}).get('publication_sequence_number')
+        if number is not None:
+            # A restarted publisher counts from 1 again, which is not a gap.
+            if self._last_number is not None and number > self._last_number:
+                self._skipped += number - self._last_number - 1
+            self._last_number = number
+        if hasattr(message, 'header'):
+            # In integers: `rclpy.time.Time` rejects negative stamps, which messages can hold.
+            now_ns = self._node.get_clock().now().nanoseconds
+            self._age.add((now_ns - stamp_from_msg(message.header.stamp)) * 1e-9)
+
+    def reject(self, reason: str) -> None:
+        """Count a message that cannot be used, and log the reason at most every five seconds."""
+        self._rejected += 1
+        self._last_reason = reason
+        self._node.get_logger().warning(
+            f'{self.name}: {reason} ({self._rejected} rejected so far)', throttle_duration_sec=5.0
+        )
+
+    def incompatible(self, event: Any) -> None:
+        """Log the publishers whose QoS is incompatible; the callback of that event."""
+        reasons = [
+            qos_check_compatible(endpoint.qos_profile, self._qos)[1]
+            for endpoint in self._node.get_publishers_info_by_topic(self.name)
+            if qos_check_compatible(endpoint.qos_profile, self._qos)[0] == QoSCompatibility.ERROR
+        ]
+        reason = '; '.join(reasons) or f'policy {event.last_policy_kind}'
+        self._mismatch = (
+            f'incompatible QoS on {self.name}: {reason.strip("; ")} '
+            f'No messages are received. Set qos_overrides.{self.name}.subscription.reliability '
+            'to best_effort, or change the QoS of the publisher'
+        )
+        self._node.get_logger().error(self._mismatch)
+
+    @property
+    def name(self) -> str:
+        """Return the resolved name of the topic."""
+        return self.subscription.topic_name if self.subscription else self._topic
+
+    @property
+    def skipped(self) -> int:
+        """Return the number of messages that were published and never received."""
+        return self._skipped
+
+    def report(self) -> tuple[str, Status]:
+        """Return the name of the diagnostics part and its status."""
+        values = {
+            'topic': self.name,
+            'received': self._rate.count,
+            'rate_hz': self._rate.hz,
+            'skipped': self._skipped,
+            'rejected': self._rejected,
+            'age_p50_ms': self._age.percentile_ms(50),
+            'age_p95_ms': self._age.percentile_ms(95),
+        }
+        silent_s = time.monotonic() - self._last_time
+        level, message = OK, f'{self._rate.hz:.1f} Hz'
+        publishers = self._node.count_publishers(self.name)
+        if self._timeout_s and silent_s > self._timeout_s:
+            level = WARN
+            if self._mismatch and publishers:
+                level, message = ERROR, self._mismatch
+            elif not publishers:
+                message = f'no messages on {self.name} for {silent_s:.0f} s: no publisher'
+            else:
+                message = (
+                    f'no messages on {self.name} for {silent_s:.0f} s: {publishers} publisher(s)'
+                )
+        elif self._rejected and self._last_reason:
+            level, message = WARN, f'rejected: {self._last_reason}'
+            self._last_reason = ''
+        return f'input {self._topic}', (level, message, values)

@@ -1,0 +1,118 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The base of nodes that hold a device or a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode as RosLifecycleNode
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+
+from sage_perception.ros.endpoints import Endpoints
+
+
+class LifecycleNode(Endpoints, RosLifecycleNode):
+    """A node with a lifecycle.
+
+    Subclasses implement `configure` and `activate`, and `deactivate` and `cleanup`, which undo
+    them. Each may raise `ConfigurationError` or any other exception. `active` is True while the
+    node is in the active state. The parameter `autostart` is required.
+    """
+
+    def __init__(self, name: str, **options: Any):
+        RosLifecycleNode.__init__(self, name, **options)
+        self.active = False
+        self._starting = False
+        self._failure: Exception = RuntimeError('no transition has failed')
+        self.open()
+        if self.parameters.autostart:
+            self._autostart()
+
+    def _autostart(self) -> None:
+        """Configure and activate the node; raise the exception of a transition that fails."""
+        self._starting = True
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                raise self._failure
+        self._starting = False
+
+    def configure(self) -> None:
+        """Acquire the resources of the node."""
+
+    def activate(self) -> None:
+        """Start to work."""
+
+    def deactivate(self) -> None:
+        """Stop working."""
+
+    def cleanup(self) -> None:
+        """Release the resources that `configure` acquired."""
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Call `configure`; on an exception stay unconfigured and log it."""
+        return self._transition(self.configure, TransitionCallbackReturn.FAILURE)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Call `activate`; on an exception stay inactive and log it."""
+        result = self._transition(self.activate, TransitionCallbackReturn.FAILURE)
+        self.active = result == TransitionCallbackReturn.SUCCESS
+        return super().on_activate(state) if self.active else result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Call `deactivate`; on an exception go through `on_error`."""
+        self.active = False
+        result = self._transition(self.deactivate, TransitionCallbackReturn.ERROR)
+        succeeded = result == TransitionCallbackReturn.SUCCESS
+        return super().on_deactivate(state) if succeeded else result
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Call `cleanup`; on an exception go through `on_error`."""
+        return self._transition(self.cleanup, TransitionCallbackReturn.ERROR)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything, from any state."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Call `cleanup` and return to unconfigured, from where it can be configured again."""
+        self.active = False
+        return self._transition(self.cleanup, TransitionCallbackReturn.ERROR)
+
+    def close(self) -> None:
+        """Release the resources of the node."""
+        if self.active:
+            self.active = False
+            self.deactivate()
+        self.cleanup()
+
+    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:
+        # Up to Jazzy, a request for a transition that the current state does not have ends the
+        # node; later releases of rclpy reject it, as this method does.
+        try:
+            return super()._LifecycleNodeMixin__change_state(transition_id)
+        except RuntimeError as error:
+            self.get_logger().error(f'transition {transition_id} is rejected: {error}')
+            return TransitionCallbackReturn.ERROR
+
+    def destroy_node(self) -> None:
+        """Destroy the node and its state machine."""
+        super().destroy_node()
+        # rclpy does not destroy the state machine, which keeps the node and so the participant
+        # alive: its 64 MiB of shared memory would stay in /dev/shm after every run.
+        self._state_machine.destroy_when_not_in_use()
+
+    def _transition(
+        self, work: Callable[[], None], otherwise: TransitionCallbackReturn
+    ) -> TransitionCallbackReturn:
+        # rclpy drops the exceptions of transitions without a log message.
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001
+            self._failure = error
+            if not self._starting:
+                self.get_logger().error(f'{type(error).__name__}: {error}')
+            return otherwise
+        return TransitionCallbackReturn.SUCCESS

@@ -1,0 +1,71 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The entry point of a node's process."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import signal
+import sys
+from collections.abc import Callable
+
+import cv2
+import rclpy
+from rclpy.exceptions import NameValidationException
+from rclpy.executors import SingleThreadedExecutor
+
+from sage_perception.ros.endpoints import Endpoints
+from sage_perception.ros.errors import ConfigurationError
+
+EXIT_CONFIGURATION = 2
+SHUTDOWN_TIMEOUT_S = 3.0
+
+
+def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
+    """Create a node and spin it until it is shut down.
+
+    Returns:
+        0 after SIGINT, SIGTERM or shutdown; `EXIT_CONFIGURATION` if the node cannot start as
+        configured, with the reason in one line on stderr. Other exceptions are raised.
+    """
+    node = executor = None
+    initialized = False
+    # rclpy ends the spin on SIGINT; Python's own handler would raise inside of its C++ code.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    # The processes of a graph already share the cores.
+    cv2.setNumThreads(1)
+    try:
+        rclpy.init(args=args)
+        initialized = True
+        node = make()
+        # Objects created until now exist as long as the process. Collecting them over and over
+        # would only delay messages, by some tens of milliseconds each time.
+        gc.collect()
+        gc.freeze()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except Exception as error:
+        if initialized and not rclpy.ok():
+            # During shutdown any call into rclpy may fail.
+            return 0
+        # Invalid arguments or parameter files. The messages of rcl name the file and the line.
+        rejected = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
+        if rejected or isinstance(error, (ConfigurationError, NameValidationException)):
+            print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+            return EXIT_CONFIGURATION
+        raise
+    finally:
+        if node is not None:
+            node.close()
+        # On rare occasions the middleware blocks while it destroys a participant. In that case
+        # print a traceback and exit.
+        faulthandler.dump_traceback_later(SHUTDOWN_TIMEOUT_S, exit=True, file=sys.__stderr__)
+        if executor is not None:
+            executor.shutdown()
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+        faulthandler.cancel_dump_traceback_later()
+    return 0
