@@ -56,7 +56,8 @@ from sage_perception.models.networks.h_to_l import (
 from sage_perception.models.networks.h_to_l.initialization import init_from_contexts
 from sage_perception.models.networks.h_to_l.l_module import PAN_TILT, HRMLatentBridge, LModule
 from sage_perception.training.config import RunConfig, read_config
-from sage_perception.training.contexts.recording import MONTAGES, Contexts
+from sage_perception.training.contexts.dataset import Contexts
+from sage_perception.training.contexts.plan import MONTAGES
 from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.tasks import h_to_l as compression
 
@@ -356,7 +357,7 @@ def choices(config: RunConfig, seen: Contexts) -> dict:
         told.setdefault(what, {}).setdefault(value, []).append(mean)
 
     for out in left_out(seen):
-        known, rest = seen.where(~out), seen.where(out)
+        known, rest = seen.select(~out), seen.select(out)
         apart, own = Measured(rest), compression.completed(config, known)
         values = compression.tensors(known).tensors
         weights = compression.emphasis(*values)

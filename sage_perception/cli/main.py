@@ -63,7 +63,7 @@ COMMANDS = {
     ),
     'context': Command(
         MODELS,
-        'sage_perception.training.contexts.recording:main',
+        'sage_perception.cli.context:main',
         'Record H contexts from videos to train compressors',
     ),
     'eval': Command(

@@ -26,7 +26,7 @@ from sage_perception.training.config import (
     TrainingConfig,
     read_config,
 )
-from sage_perception.training.contexts.recording import Contexts, joined
+from sage_perception.training.contexts.dataset import Contexts, joined
 from sage_perception.training.tasks import h_to_l as compression
 from sage_perception.training.tasks.h_to_l import (
     GROUPS,

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded contexts: they hold what a robot's own chain would have said."""
+"""Recorded contexts: they equal the contexts that the nodes of a robot make."""
 
 import shutil
 from pathlib import Path
@@ -9,24 +9,24 @@ import cv2
 import numpy as np
 import pytest
 
+from sage_perception.codecs.packing import Form, Packer
 from sage_perception.context.context import BLOCKS
 from sage_perception.memory import EpisodicMemory, Space, open_store
 from sage_perception.models import load
-from sage_perception.training.contexts.recording import (
-    PART,
-    RATE_HZ,
-    SECONDS,
-    Recording,
-    VirtualCamera,
-    clip_scene,
-    plan,
-    record,
-)
+from sage_perception.pipeline.camera import CameraPipeline
+from sage_perception.pipeline.crop_encoder import CropEncoder
+from sage_perception.pipeline.sequence import SequenceCounter
+from sage_perception.training.contexts.plan import PART, SECONDS, plan, record
+from sage_perception.training.contexts.recording import Recording
+from sage_perception.training.contexts.scenes import RATE_HZ, clip_scene
+from sage_perception.training.contexts.virtual_camera import VirtualCamera
 from sage_perception.trust.fitted import FittedTrust
 from sage_perception.trust.quality import telemetry_trust
+from sage_perception.vision.camera_health import TRUST, Fault
 
 WHOLE = VirtualCamera(0.0, 0.0, 1.0, mirrored=False, gain=1.0, late=0)
 SIDE = 48
+PERIOD_NS = round(1e9 / RATE_HZ)
 
 
 @pytest.fixture(scope='module')
@@ -41,17 +41,17 @@ def texture(seed, height=240, width=320):
 
 
 def scene(frames=50):
-    """A square goes to and fro before a still background."""
-    behind, mover = texture(0) // 2, texture(1, SIDE, SIDE)
+    """Yield frames in which a square moves to and fro over a still background."""
+    background, square = texture(0) // 2, texture(1, SIDE, SIDE)
     for index in range(frames):
-        image = behind.copy()
+        image = background.copy()
         x = 20 + 4 * min(index % 100, 100 - index % 100)
-        image[90 : 90 + SIDE, x : x + SIDE] = mover
+        image[90 : 90 + SIDE, x : x + SIDE] = square
         yield image, []
 
 
 def leading(context):
-    """Return what is known of the most salient thing's judgement, by field."""
+    """Return the known logical fields of the most salient item."""
     values, mask = context.rows('logical.items')
     fields = BLOCKS['logical.items'].fields
     return {
@@ -59,36 +59,101 @@ def leading(context):
     }
 
 
-def test_trust_is_what_the_encoder_says(codec, tmp_path):
-    plain = tmp_path / 'plain'
-    shutil.copytree(codec.artifact.path, plain)
-    (plain / 'trust.json').unlink()
-    told = {
-        name: [leading(context) for context, _ in Recording(model, [WHOLE], 1e6).run(scene())]
-        for name, model in (('fitted', codec), ('plain', load(plain)))
-    }
-    assert told['plain']
-    for fitted, plain in zip(told['fitted'], told['plain'], strict=True):
+def contexts_of(codec, frames=50, **options):
+    return [context for context, _ in Recording(codec, [WHOLE], 1e6, **options).run(scene(frames))]
+
+
+def test_trust_is_that_of_the_encoder(codec, tmp_path):
+    uncalibrated = tmp_path / 'uncalibrated'
+    shutil.copytree(codec.artifact.path, uncalibrated)
+    (uncalibrated / 'trust.json').unlink()
+    qualities = FittedTrust.of(codec).quality.qualities
+    pairs = list(zip(contexts_of(codec), contexts_of(load(uncalibrated)), strict=True))
+    assert pairs
+    for fitted, plain in ((leading(a), leading(b)) for a, b in pairs):
         formula = telemetry_trust((plain['error'] / 10) ** 2, plain['kl'] * 10)
         assert plain['telemetry_trust'] == plain['trust'] == pytest.approx(formula, abs=1e-5)
         assert fitted['error'] == plain['error']
         assert fitted['telemetry_trust'] == fitted['trust'] != plain['trust']
-        qualities = FittedTrust.of(codec).quality.qualities
         assert qualities[0] <= fitted['trust'] <= qualities[-1]
 
 
-def test_memory_scores_what_is_seen_and_recalls_it(codec):
+def test_memory_scores_and_recalls_items(codec):
     with open_store(':memory:', Space.of(codec.artifact.path)) as store:
         memory = EpisodicMemory(store, threshold=0.0, min_novelty=0.0)
-        recording = Recording(codec, [WHOLE], 1e6, memory)
-        contexts = [context for context, _ in recording.run(scene(70))]
-    recalled = [context.mask[BLOCKS['semantic.recall'].where].any() for context in contexts]
-    assert any(recalled)
+        contexts = contexts_of(codec, frames=125, memory=memory, visit_s=6.0)
+    assert any(context.mask[BLOCKS['semantic.recall'].where].any() for context in contexts)
     scores = {'surprise', 'novelty', 'arousal', 'reward', 'conflict'}
-    assert all(scores <= leading(context).keys() for context in contexts)
-    assert any(leading(context)['novelty'] > 0 for context in contexts)
-    alone = [context for context, _ in Recording(codec, [WHOLE], 1e6).run(scene())]
+    assert scores <= leading(contexts[-1]).keys()
+    assert any(leading(context).get('novelty', 0) > 0 for context in contexts)
+    alone = contexts_of(codec)
     assert not any(scores & leading(context).keys() for context in alone)
+
+
+def test_a_recorded_clip_gives_the_lcts_of_the_encoder(codec):
+    """The recording and the encoder node call the same `CropEncoder` in the same way."""
+    recording = Recording(codec, [WHOLE], 1e6)
+    encoder, source = CropEncoder(codec), SequenceCounter('cam0')
+    pipeline = CameraPipeline(CropEncoder(codec), SequenceCounter('cam0'))
+    count = 0
+    for index, frame in enumerate(scene(60)):
+        stamp_ns = 10**15 + index * PERIOD_NS
+        recording.step([frame], stamp_ns)
+        processed = pipeline.process(frame[0], stamp_ns)
+        if not processed.crops:
+            continue
+        # As the node does with a CropArray.
+        encoded = encoder.encode(
+            np.stack([encoder.to_input(crop.image) for crop in processed.crops]),
+            [crop.roi for crop in processed.crops],
+            [crop.track_id for crop in processed.crops],
+            [crop.score for crop in processed.crops],
+            TRUST[processed.fault],
+        )
+        for own, crop in zip(
+            encoder.lcts(encoded.latents, stamp_ns, source), processed.crops, strict=True
+        ):
+            recorded = recording.newest('cam0', crop.track_id)
+            assert np.array_equal(recorded.latent.mean, own.latent.mean)
+            assert np.array_equal(recorded.latent.log_var, own.latent.log_var)
+            assert recorded.trust == own.trust
+            assert recorded.sequence == own.sequence
+            assert recorded.stamp_ns == own.stamp_ns
+            assert recorded.provenance == own.provenance
+            told, ours = recorded.latent.telemetry, own.latent.telemetry
+            assert told.reconstruction_error == ours.reconstruction_error
+            assert (told.kl_per_dim, told.latent_norm) == (ours.kl_per_dim, ours.latent_norm)
+            count += 1
+    assert count > 10
+
+
+def test_a_camera_fault_lowers_the_recorded_trust(codec):
+    """The last frame is repeated until camera health detects a frozen camera."""
+
+    def frozen():
+        frames = list(scene(60))
+        yield from frames[:45]
+        yield from [frames[44]] * 20
+
+    contexts = [context for context, _ in Recording(codec, [WHOLE], 1e6).run(frozen())]
+    before, after = leading(contexts[0])['trust'], leading(contexts[-1])
+    assert before > 0.3
+    assert after['trust'] == TRUST[Fault.FROZEN] == 0
+
+
+def test_packed_encodings_are_recorded_as_they_arrive(codec):
+    recording = Recording(codec, [WHOLE], 1e6, encoding=Form.INT8)
+    plain = Recording(codec, [WHOLE], 1e6)
+    for index, frame in enumerate(scene(60)):
+        for each in (recording, plain):
+            places = each.step([frame], 10**15 + index * PERIOD_NS)
+    assert places
+    packer = Packer.of(codec)
+    for camera, track in places:
+        packed, z = recording.newest(camera, track), plain.newest(camera, track).latent.mean
+        arrived = packer.unpack(packer.pack(z, Form.INT8), Form.INT8)
+        assert np.array_equal(packed.latent.mean, arrived)
+        assert packed.latent.log_var is None
 
 
 @pytest.fixture
@@ -101,15 +166,22 @@ def short_clip(tmp_path):
     return path
 
 
-def test_a_short_clip_is_played_to_and_fro(short_clip):
-    images = [image for image, _ in clip_scene(short_clip, np.random.default_rng(0))]
+def test_a_short_clip_is_played_forward_and_backward(short_clip):
+    images = [
+        image.astype(int) for image, _ in clip_scene(short_clip, np.random.default_rng(0), SECONDS)
+    ]
     assert len(images) == int(SECONDS * RATE_HZ)
-    assert np.array_equal(images[28], images[30])
-    assert np.array_equal(images[0], images[58])
-    assert not np.array_equal(images[28], images[29])
+
+    def apart(a, b):
+        return np.abs(images[a] - images[b]).mean()
+
+    # Equal but for weak noise.
+    assert 0 < apart(28, 30) < 1.5
+    assert 0 < apart(0, 58) < 1.5
+    assert apart(28, 29) > apart(28, 30)
 
 
-def test_a_run_is_the_same_each_time_and_another_run_is_not(short_clip, codec):
+def test_a_run_is_reproducible_and_differs_from_other_runs(short_clip, codec):
     first, second = plan([short_clip], [], 2, 0)
     made = [record(run, codec) for run in (first, first, second)]
     assert np.array_equal(made[0].values, made[1].values)
@@ -118,13 +190,13 @@ def test_a_run_is_the_same_each_time_and_another_run_is_not(short_clip, codec):
     )
 
 
-def test_scenes_are_made_of_parts_that_share_no_image():
-    pictures = [Path(f'{number}.jpg') for number in range(3 * PART)]
-    played = plan([], pictures, 1, 10)
-    parts = {run.name: set(run.scene.args[0]) for run in played}
-    assert len(played) == 10
-    assert set.union(*parts.values()) == set(pictures)
-    assert sum(map(len, parts.values())) == len(pictures)
-    assert len({(run.name, run.repeat) for run in played}) == 10
-    few = plan([], pictures[:5], 1, 3)
+def test_parts_of_montages_share_no_image():
+    images = [Path(f'{number}.jpg') for number in range(3 * PART)]
+    planned = plan([], images, 1, 10)
+    parts = {run.name: set(run.scene.args[0]) for run in planned}
+    assert len(planned) == 10
+    assert set.union(*parts.values()) == set(images)
+    assert sum(map(len, parts.values())) == len(images)
+    assert len({(run.name, run.repeat) for run in planned}) == 10
+    few = plan([], images[:5], 1, 3)
     assert {run.name for run in few} == {'images 1 of 1'}

@@ -35,13 +35,12 @@ from sage_perception.models.networks.h_to_l.initialization import init_from_cont
 from sage_perception.models.registry import resolve
 from sage_perception.training import train as training
 from sage_perception.training.config import ConfigError, RunConfig, TrainingConfig
-from sage_perception.training.contexts.recording import (
+from sage_perception.training.contexts.dataset import Contexts, joined
+from sage_perception.training.contexts.plan import (
     RECIPE,
-    Contexts,
     Run,
-    encoder,
     files_of,
-    joined,
+    load_encoder,
     plan,
     record,
     recorded,
@@ -100,7 +99,7 @@ def contexts_of(config: RunConfig, held_out: bool = False, progress: bool = True
     `ValueError` where nothing moves.
     """
     wanted = config.contexts
-    codec = encoder(wanted.encoder)
+    codec = load_encoder(wanted.encoder)
     clips, images = files_of([Path(config.data.root)], wanted_by(config.data, held_out))
     runs = max(wanted.runs, HELD_OUT_RUNS) if held_out else wanted.runs
     montages = wanted.montages // (3 if held_out else 1)

@@ -1,0 +1,71 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""`sage context`: record H contexts for the training and evaluation of compressors.
+
+Clips, and montages of images, are played through attention, encoder, arbiter, memory, and context
+builder as on a robot. A run is nine seconds of one to four virtual cameras: windows of the scene,
+some of them mirrored, exposed differently, or delayed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from sage_perception.cli.terminal import Parser, in_one_line
+from sage_perception.core.progress import Progress
+from sage_perception.training.config import read_config
+from sage_perception.training.contexts.dataset import joined
+from sage_perception.training.contexts.plan import files_of, load_encoder, plan, record, recorded
+from sage_perception.training.data.crops import wanted_by
+
+
+@in_one_line('sage context')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage context`; return the exit code."""
+    args = _parser().parse_args(argv)
+    config = args.training_files or args.held_out
+    wanted = wanted_by(read_config(config).data, bool(args.held_out)) if config else None
+    clips, images = files_of(args.places, wanted)
+    if args.montages and not images:
+        raise ValueError('--montages needs images: add a folder with images')
+    runs = plan(clips, images, args.runs, args.montages)
+    codec = load_encoder(args.model)
+    contexts = joined(recorded(runs, lambda run: record(run, codec, args.seed), Progress()))
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    contexts.write(args.output)
+    print(f'{len(contexts)} contexts of {len(runs)} runs written to {args.output}')
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog='sage context', description='Record 4096-D H contexts.')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    command = commands.add_parser(
+        'record',
+        help='record contexts from clips and images',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = command.add_argument
+    add('places', nargs='+', type=Path, metavar='PATH', help='clips, or folders with clips')
+    add('-o', '--output', required=True, type=Path, metavar='FILE', help='output file, .npz')
+    add('--runs', type=int, default=8, metavar='N', help='runs of each clip (default: 8)')
+    add('--montages', type=int, default=0, metavar='N', help='runs of montages (default: 0)')
+    files = command.add_mutually_exclusive_group()
+    files.add_argument(
+        '--training-files',
+        type=Path,
+        metavar='CONFIG',
+        help='use only the training files of a training configuration',
+    )
+    files.add_argument(
+        '--held-out',
+        type=Path,
+        metavar='CONFIG',
+        help='use only the held-out files of a training configuration',
+    )
+    add('--model', default='tinyvae', help='encoder (default: tinyvae)')
+    add('--seed', type=int, default=0, metavar='N', help='seed of the random views (default: 0)')
+    return parser

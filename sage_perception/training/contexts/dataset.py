@@ -1,0 +1,122 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded contexts as arrays, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sage_perception.context.context import DIM, LAYOUT
+
+ROWS = ('values', 'mask', 'run', 'source', 'label', 'track', 'later', 'stamp')
+"""Fields of `Contexts` with one row for each context."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """N recorded contexts.
+
+    Attributes
+    ----------
+    values, mask : np.ndarray
+        float32 and bool `[N, 4096]`.
+    run : np.ndarray
+        Number of the run of each context, `[N]`.
+    source : np.ndarray
+        Index into `sources`, `[N]`.
+    sources : tuple of str
+        Names of the clips and montages.
+    label : np.ndarray
+        Image of which the most salient object is a cutout, −1 if unknown, `[N]`.
+    track : np.ndarray
+        Track of the most salient object, different for each camera of a run, `[N]`.
+    later : np.ndarray
+        Place of the most salient object half a second later, in half frames from the center,
+        NaN if it is out of view, `[N, 2]`.
+    stamp : np.ndarray
+        Time of each context, seconds, `[N]`.
+    model : str
+        Fingerprint of the encoder, hexadecimal.
+
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+    run: np.ndarray
+    source: np.ndarray
+    sources: tuple[str, ...]
+    label: np.ndarray
+    track: np.ndarray
+    later: np.ndarray
+    stamp: np.ndarray
+    model: str
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def select(self, chosen: np.ndarray) -> Contexts:
+        """Return the contexts at which `chosen`, bool `[N]`, is True."""
+        rows = {name: getattr(self, name)[chosen] for name in ROWS}
+        return Contexts(**rows, sources=self.sources, model=self.model)
+
+    def write(self, path: Path) -> None:
+        """Write an `.npz` file: values in half precision, masks as bits."""
+        np.savez_compressed(
+            path,
+            values=self.values.astype(np.float16),
+            mask=np.packbits(self.mask, axis=1),
+            run=self.run,
+            source=self.source,
+            sources=np.array(self.sources),
+            label=self.label,
+            track=self.track,
+            later=self.later,
+            stamp=self.stamp,
+            model=self.model,
+            layout=LAYOUT,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Contexts:
+        """Read a file of `write`; raises `ValueError` if it has another layout."""
+        with np.load(path, allow_pickle=False) as file:
+            if int(file['layout']) != LAYOUT:
+                raise ValueError(
+                    f'{path} has contexts of layout {int(file["layout"])}, this version uses '
+                    f'layout {LAYOUT}: record them again'
+                )
+            return cls(
+                values=file['values'].astype(np.float32),
+                mask=np.unpackbits(file['mask'], axis=1, count=DIM).astype(bool),
+                run=file['run'],
+                source=file['source'],
+                sources=tuple(map(str, file['sources'])),
+                label=file['label'],
+                track=file['track'],
+                later=file['later'],
+                stamp=file['stamp'],
+                model=str(file['model']),
+            )
+
+
+def joined(recorded: Iterable[Contexts | None]) -> Contexts:
+    """Return the contexts of several runs, numbered in their order.
+
+    A run without contexts is None. Raises `ValueError` if all are.
+    """
+    runs = [run for run in recorded if run is not None]
+    if not runs:
+        raise ValueError('no context was recorded: nothing moves in the clips')
+    sources = tuple(dict.fromkeys(run.sources[0] for run in runs))
+    parts = ('values', 'mask', 'label', 'track', 'later', 'stamp')
+    return Contexts(
+        **{part: np.concatenate([getattr(run, part) for run in runs]) for part in parts},
+        run=np.concatenate([np.full(len(run), number) for number, run in enumerate(runs)]),
+        source=np.concatenate([np.full(len(r), sources.index(r.sources[0])) for r in runs]),
+        sources=sources,
+        model=runs[0].model,
+    )
