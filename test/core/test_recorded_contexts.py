@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sage_perception.codecs.packing import Form, Packer
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.context.context import BLOCKS
 from sage_perception.memory import EpisodicMemory, Space, open_store
 from sage_perception.models import load
@@ -142,7 +142,7 @@ def test_a_camera_fault_lowers_the_recorded_trust(codec):
 
 
 def test_packed_encodings_are_recorded_as_they_arrive(codec):
-    recording = Recording(codec, [WHOLE], 1e6, encoding=Form.INT8)
+    recording = Recording(codec, [WHOLE], 1e6, encoding=Encoding.INT8)
     plain = Recording(codec, [WHOLE], 1e6)
     for index, frame in enumerate(scene(60)):
         for each in (recording, plain):
@@ -151,7 +151,7 @@ def test_packed_encodings_are_recorded_as_they_arrive(codec):
     packer = Packer.of(codec)
     for camera, track in places:
         packed, z = recording.newest(camera, track), plain.newest(camera, track).latent.mean
-        arrived = packer.unpack(packer.pack(z, Form.INT8), Form.INT8)
+        arrived = packer.unpack(packer.pack(z, Encoding.INT8), Encoding.INT8)
         assert np.array_equal(packed.latent.mean, arrived)
         assert packed.latent.log_var is None
 

@@ -16,7 +16,7 @@ from itertools import chain
 
 import numpy as np
 
-from sage_perception.codecs.packing import Form
+from sage_perception.codecs.packing import Encoding
 from sage_perception.context.context import ContextBuilder, HContext, LatentSpace, Match
 from sage_perception.core.lct import LCT
 from sage_perception.irp.frame import FrameRefiner
@@ -75,7 +75,7 @@ class Recording:
         memory: EpisodicMemory | None = None,
         *,
         visit_s: float = 0.0,
-        encoding: Form = Form.FLOAT32,
+        encoding: Encoding = Encoding.FLOAT32,
         refine_budget_ms: float = 0.0,
     ):
         self._views = {f'cam{i}': camera for i, camera in enumerate(cameras)}
