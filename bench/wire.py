@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from sage_perception.codecs.packing import CONTRASTS, DEFAULT_STEP, Encoding, Packer
+from sage_perception.codecs.entropy import CONTRASTS, DEFAULT_STEP
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.models import Codec, ModelError, load
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data.crops import CropConfig, Mixture, sources, to_model, wanted_by

@@ -1,11 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A range coder: symbols to about as many bits as they are surprising, and back.
+"""A range coder: encodes symbols in about as many bits as their information content.
 
-After G. N. N. Martin, Range encoding, 1979. A symbol is a part `start … start + size` of
-`1 << TOTAL_BITS`, its `size`, at least 1, being its probability. The encoder's low end is one
-integer of Python's, which has no end, so that carries need no care. Only integers are used: the
-bytes are the same on every machine.
+After G. N. N. Martin, Range encoding, 1979. A symbol is an interval `start … start + size` of
+`1 << TOTAL_BITS`; its probability is proportional to `size`, at least 1. The low end of the
+encoder is one Python integer of unlimited length, so carries need no special handling. Only
+integer arithmetic is used: the bytes are the same on every machine.
 """
 
 from __future__ import annotations
@@ -13,46 +13,46 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 TOTAL_BITS = 24
-_BYTES = 8  # of the decoder's view
-_SMALLEST = 1 << 8 * (_BYTES - 1)  # width below which both go on by a byte
+_WINDOW = 8  # bytes of the decoder's window
+_MIN_WIDTH = 1 << 8 * (_WINDOW - 1)  # width below which encoder and decoder shift by one byte
 
 
-def encode(parts: Iterable[tuple[int, int]]) -> bytes:
-    """Return the shortest bytes that say these parts `(start, size)`, in this order."""
-    low, width, length = 0, 1 << 8 * _BYTES, _BYTES
-    for start, size in parts:
+def encode(intervals: Iterable[tuple[int, int]]) -> bytes:
+    """Return the shortest bytes that encode the intervals `(start, size)`, in this order."""
+    low, width, length = 0, 1 << 8 * _WINDOW, _WINDOW
+    for start, size in intervals:
         width >>= TOTAL_BITS
         low += start * width
         width *= size
-        while width < _SMALLEST:
+        while width < _MIN_WIDTH:
             low <<= 8
             width <<= 8
             length += 1
     high = low + width - 1
-    # From where they differ, high with zeros after it lies between the two; zeros need no byte.
-    same = (low ^ high).bit_length() - 1
-    return (high >> same << same).to_bytes(length, 'big').rstrip(b'\0')
+    # `high` with zeros after the common prefix lies between both; trailing zeros are omitted.
+    free = (low ^ high).bit_length() - 1
+    return (high >> free << free).to_bytes(length, 'big').rstrip(b'\0')
 
 
 class Decoder:
-    """Reads symbols one after the other: `place()`, then `take(start, size)` of what is there."""
+    """Decodes one symbol after the other: `position()`, then `consume(start, size)`."""
 
     def __init__(self, data: bytes):
         self._data = data
-        self._next = _BYTES
-        self._ahead = int.from_bytes(data[:_BYTES].ljust(_BYTES, b'\0'), 'big')
-        self._width = 1 << 8 * _BYTES
+        self._next = _WINDOW
+        self._ahead = int.from_bytes(data[:_WINDOW].ljust(_WINDOW, b'\0'), 'big')
+        self._width = 1 << 8 * _WINDOW
 
-    def place(self) -> int:
-        """Return a number in the next symbol's part."""
+    def position(self) -> int:
+        """Return a position within the interval of the next symbol."""
         self._width >>= TOTAL_BITS
         return min(self._ahead // self._width, (1 << TOTAL_BITS) - 1)
 
-    def take(self, start: int, size: int) -> None:
-        """Go on to the symbol after the one whose part this is."""
+    def consume(self, start: int, size: int) -> None:
+        """Advance past the symbol with this interval."""
         self._ahead -= start * self._width
         self._width *= size
-        while self._width < _SMALLEST:
+        while self._width < _MIN_WIDTH:
             following = self._data[self._next] if self._next < len(self._data) else 0
             self._ahead = (self._ahead << 8) + following
             self._width <<= 8
@@ -60,5 +60,5 @@ class Decoder:
 
     @property
     def rest(self) -> bytes:
-        """Return what was not looked at: nothing, when all symbols have been taken."""
+        """Return the unread bytes; empty once all symbols are decoded."""
         return self._data[self._next :]

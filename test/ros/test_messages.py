@@ -262,8 +262,8 @@ def test_a_packed_latent_of_a_model_that_was_not_announced_is_told_apart():
 @pytest.mark.parametrize(
     ('spoil', 'why'),
     [
-        (lambda m: setattr(m, 'payload', m.payload[:-1]), '3 bytes are no latent'),
-        (lambda m: setattr(m, 'payload', []), '0 bytes are no latent'),
+        (lambda m: setattr(m, 'payload', m.payload[:-1]), '3 bytes are not a latent'),
+        (lambda m: setattr(m, 'payload', []), '0 bytes are not a latent'),
         (lambda m: setattr(m, 'mean', [0.0] * 4), '4 floats beside its payload'),
         (lambda m: setattr(m, 'log_var', [0.0] * 4), '4 floats beside its payload'),
         (lambda m: setattr(m, 'encoding', Encoding.FLOAT32), 'has 4 bytes of payload'),
@@ -280,7 +280,7 @@ def test_a_payload_that_is_no_latent_is_a_value_error(spoil, why):
 
 def test_a_latent_that_is_not_finite_is_not_packed():
     latent = replace(SEEN.latent, mean=np.float32([0, np.nan, 0, 0]))
-    with pytest.raises(PackingError, match='and finite'):
+    with pytest.raises(PackingError, match='not finite'):
         latent_to_msg(latent, Encoding.INT8, PACKER)
 
 
