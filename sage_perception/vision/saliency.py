@@ -1,9 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where to look when nothing moves: what stands out, and what was looked at long enough.
+"""Attention to still scenes: saliency and inhibition of return.
 
-Blobs in scale space (Lindeberg, "Feature detection with automatic scale selection", 1998), and
-inhibition of return (Itti, Koch and Niebur, "A model of saliency-based visual attention", 1998).
+Saliency is the strength of blobs in scale space (Lindeberg, "Feature detection with automatic
+scale selection", 1998). Inhibition of return moves attention from region to region (Itti, Koch
+and Niebur, "A model of saliency-based visual attention", 1998).
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import cv2
 import numpy as np
 
 SCALES = (1 / 12, 1 / 8, 1 / 5)
-"""Sides of the places looked for, as shares of the image's shorter side."""
+"""Sides of the regions, as shares of the image's shorter side."""
 CENTER_WIDTH = 0.5
-"""Standard deviation of the preference for the middle, as a share of the image's sides."""
-FAINT = 8.0
-"""Contrast in gray levels up to which an image has no place that stands out."""
-DULL = 0.2
-"""Saliency below which a place is not worth a look."""
-KEEP = 1.3
-"""What a place that is attended to gains, so that attention rests instead of flitting."""
+"""Standard deviation of the preference for the center, as a share of the image's sides."""
+MIN_CONTRAST = 8.0
+"""Blob strength below which no region of the image is salient, gray levels."""
+MIN_SALIENCY = 0.2
+"""Saliency below which a region is not selected."""
+PERSISTENCE = 1.3
+"""Factor on the saliency of selected regions, so that attention does not flicker."""
 
 
 @dataclass(frozen=True)
-class Place:
+class SalientRegion:
     """A square of `side` around (x, y), pixels of the image, and its saliency in [0, 1]."""
 
     id: int
@@ -37,30 +38,34 @@ class Place:
     saliency: float
 
 
-def blob_saliency(picture: np.ndarray) -> np.ndarray:
-    """Return how much a square around each pixel stands out, for each of `SCALES`.
+def blob_saliency(image: np.ndarray) -> np.ndarray:
+    """Return the saliency of the square around each pixel, for each of `SCALES`.
 
     The measure is the square root of the determinant of the Hessian at the scale of the square,
-    the largest of the channels: that is in gray levels and high for a blob, but not for the edge
-    of a road or a roof, however strong. The middle of the image is preferred.
+    the maximum over the channels. It is high for blobs and low for straight edges of any contrast.
+    The center of the image is preferred.
 
-    `image` is float32 `[C, h, w]`, gray levels; the result is float32 `[len(SCALES), h, w]` in
-    [0, 1]; the most salient place of an image of some contrast has 1.
+    Args:
+        image: float32 `[C, h, w]`, gray levels.
+
+    Returns:
+        float32 `[len(SCALES), h, w]` in [0, 1]. The maximum is 1 unless the whole image has less
+        contrast than `MIN_CONTRAST`.
     """
-    height, width = picture.shape[1:]
+    height, width = image.shape[1:]
     maps = np.zeros((len(SCALES), height, width), np.float32)
     for scale, found in zip(SCALES, maps, strict=True):
         step = max(round(scale * min(height, width) / 2), 1)
-        for channel in picture:
+        for channel in image:
             smooth = cv2.blur(cv2.blur(channel, (step, step)), (step, step))
-            np.maximum(found, _blobness(smooth, step), out=found)
+            np.maximum(found, _blob_strength(smooth, step), out=found)
     y = np.linspace(-0.5, 0.5, height)[:, None] / CENTER_WIDTH
     x = np.linspace(-0.5, 0.5, width) / CENTER_WIDTH
     found = maps * np.exp(-(x**2 + y**2) / 2).astype(np.float32)
-    return found / max(float(found.max()), FAINT)
+    return found / max(float(found.max()), MIN_CONTRAST)
 
 
-def _blobness(smooth: np.ndarray, step: int) -> np.ndarray:
+def _blob_strength(smooth: np.ndarray, step: int) -> np.ndarray:
     """Return the root of the Hessian's determinant, by differences over `step` pixels."""
     height, width = smooth.shape
     padded = cv2.copyMakeBorder(smooth, step, step, step, step, cv2.BORDER_REPLICATE)
@@ -76,28 +81,29 @@ def _blobness(smooth: np.ndarray, step: int) -> np.ndarray:
 
 
 class InhibitionOfReturn:
-    """Remembers for each pixel how long attention rested on it.
+    """Tracks for each pixel how long attention has rested on it.
 
-    `strength` in [0, 1] is the share of its score that a place loses in the end; `time_constant_s`
-    is that of the loss and of the recovery once attention has moved on, seconds.
+    `strength` in [0, 1] is the share of its score that a region loses in the limit;
+    `time_constant_s` is the time constant of the loss, and of the recovery after attention has
+    moved on, seconds.
     """
 
-    def __init__(self, strength: float, time_constant_s: float):
+    def __init__(self, strength: float, time_constant_s: float) -> None:
         self._strength = strength
         self._time_constant_s = time_constant_s
         self.reset((1, 1))
 
     def reset(self, shape: tuple[int, int]) -> None:
-        """Forget everything; maps are `[h, w]` of this `shape` from here on."""
+        """Remove all inhibition; the map is `[h, w]` of this `shape` from now on."""
         self._map = np.zeros(shape, np.float32)
 
     @property
     def factor(self) -> np.ndarray:
-        """Return what scores are to be multiplied with, float32 `[h, w]` in [0, 1]."""
+        """Return the factor to multiply scores with, float32 `[h, w]` in [0, 1]."""
         return 1 - self._strength * self._map
 
     def attend(self, squares: list[tuple[float, float, float]], dt: float) -> None:
-        """Let attention rest on `squares` (x, y, side) for `dt` seconds."""
+        """Record that attention rested on `squares` (x, y, side) for `dt` seconds."""
         rate = 1 - np.exp(-dt / self._time_constant_s)
         self._map *= 1 - rate
         attended = np.zeros_like(self._map)
@@ -107,51 +113,51 @@ class InhibitionOfReturn:
 
 
 class StillAttention:
-    """Chooses the most salient places of a still image and stays with them for a while."""
+    """Selects the most salient regions of a still image and keeps them for a while."""
 
-    def __init__(self, ids: Iterator[int]):
+    def __init__(self, ids: Iterator[int]) -> None:
         self._ids = ids
-        self._places: list[Place] = []
+        self._regions: list[SalientRegion] = []
 
     def clear(self) -> None:
-        """Give up all places."""
-        self._places = []
+        """Drop all regions."""
+        self._regions = []
 
-    def look(self, maps: np.ndarray, factor: np.ndarray, count: int) -> list[Place]:
-        """Return up to `count` places, the most salient first.
+    def select(self, maps: np.ndarray, factor: np.ndarray, count: int) -> list[SalientRegion]:
+        """Return up to `count` regions, the most salient first.
 
-        `maps` is what `blob_saliency` returns, `factor` `[h, w]` what inhibition leaves of it.
-        A place that was chosen before keeps its id and its square.
+        `maps` is the result of `blob_saliency`, `factor` `[h, w]` the factor of the inhibition.
+        A region that was selected before keeps its id and its square.
         """
         shortest = min(maps.shape[1:])
-        left = maps * factor
-        for place in self._places:
-            scale = int(np.argmin([abs(s * shortest - place.side) for s in SCALES]))
-            left[(scale, *_square(place.x, place.y, place.side / 2))] *= KEEP
-        chosen = []
+        remaining = maps * factor
+        for region in self._regions:
+            index = int(np.argmin([abs(s * shortest - region.side) for s in SCALES]))
+            remaining[index][_square(region.x, region.y, region.side / 2)] *= PERSISTENCE
+        chosen: list[SalientRegion] = []
         while len(chosen) < count:
-            scale, y, x = np.unravel_index(int(np.argmax(left)), left.shape)
-            saliency = min(float(left[scale, y, x]), 1.0)
-            if saliency < DULL:
+            index, row, column = map(int, np.unravel_index(remaining.argmax(), remaining.shape))
+            saliency = min(float(remaining[index, row, column]), 1.0)
+            if saliency < MIN_SALIENCY:
                 break
-            side = SCALES[scale] * shortest
-            held = [
-                p
-                for p in self._places
-                if max(abs(p.x - x), abs(p.y - y)) <= p.side / 4 and p.side == side
-            ]
-            if held:
-                x, y, identity = held[0].x, held[0].y, held[0].id
-            else:
-                identity = next(self._ids)
-            chosen.append(Place(identity, float(x), float(y), side, saliency))
-            left[(slice(None), *_square(x, y, 1.5 * side))] = 0
-        self._places = chosen
+            region = self._region(column, row, SCALES[index] * shortest, saliency)
+            chosen.append(region)
+            rows, columns = _square(region.x, region.y, 1.5 * region.side)
+            remaining[:, rows, columns] = 0
+        self._regions = chosen
         return chosen
+
+    def _region(self, x: int, y: int, side: float, saliency: float) -> SalientRegion:
+        """Return the region at (x, y): one that was selected before if it is close enough."""
+        for known in self._regions:
+            near = max(abs(known.x - x), abs(known.y - y)) <= known.side / 4
+            if near and known.side == side:
+                return SalientRegion(known.id, known.x, known.y, side, saliency)
+        return SalientRegion(next(self._ids), float(x), float(y), side, saliency)
 
 
 def _square(x: float, y: float, side: float) -> tuple[slice, slice]:
-    """Return the rows and columns of a square, cut off where it would leave on the left or top."""
+    """Return the rows and columns of a square, clipped at the left and top of the image."""
     top, left = max(round(y - side / 2), 0), max(round(x - side / 2), 0)
     return (
         slice(top, max(round(y + side / 2), top + 1)),

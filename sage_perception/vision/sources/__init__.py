@@ -1,39 +1,40 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where frames come from: cameras, video files, folders of images, a synthetic world.
+"""Frame sources: cameras, video files, folders of images, a synthetic world.
 
-A source is named by an address, `open_source(address)`:
+`open_source(uri)` opens a source by its URI:
 
 =============================  ============================================================
-`v4l2:///dev/video0`           a Video4Linux camera; also `v4l2:///dev/v4l/by-id/…` and bare
-                               `/dev/…`. Options: width, height, fps, format=MJPG|YUYV. The
-                               by-id link of the device is its identity and is what is
-                               reopened.
-`csi://0`                      a Jetson's CSI camera by sensor number, through GStreamer.
+`v4l2:///dev/video0`           A Video4Linux camera; also `v4l2:///dev/v4l/by-id/…` and a
+                               bare `/dev/…`. Options: width, height, fps,
+                               format=MJPG|YUYV. The by-id link of the device is its
+                               identity and is used to reopen it.
+`csi://0`                      A Jetson CSI camera by sensor number, through GStreamer.
                                Options: width=1280, height=720, fps=30, flip=0…7,
                                wbmode=0…9, mode (of the sensor).
-`rtsp://host/stream`           a network camera. Options: transport=tcp|udp. All unknown
-                               options are the camera's own.
-`file:///data/video.avi`       a video file; also a bare path. Options: fps (instead of the
-                               file's), loop=true|false, pace=realtime|fast, lock=wall.
-`images:///data/folder`        the images of a folder, img2 before img10; the first one
-                               sets the size. Options: fps=10, loop, pace, lock.
-`synthetic://`                 seeded moving shapes (`vision/synthetic.py`). Options: seed=0,
+`rtsp://host/stream`           A network camera. Option: transport=tcp|udp. Unknown options
+                               are passed to the camera.
+`file:///data/video.avi`       A video file; also a bare path. Options: fps (default: that of
+                               the file), loop=true|false, pace=realtime|fast, lock=wall.
+`images:///data/folder`        The images of a folder in natural order (img2 before img10).
+                               The first one sets the size. Options: fps=10, loop, pace,
+                               lock.
+`synthetic://`                 Seeded moving shapes (`vision/synthetic.py`). Options: seed=0,
                                objects=3, width=640, height=480, fps=30, flicker=0, pace,
                                lock.
 =============================  ============================================================
 
-Options follow a question mark: `file:///data/video.avi?fps=30&size=640x480`. All sources take
+Options follow a question mark: `file:///data/video.avi?fps=30&size=640x480`. All sources accept
 
-- `roi=X,Y,WIDTH,HEIGHT`: a window of the source's image, as of a second, virtual camera;
-- `size=WIDTHxHEIGHT`: scale the window to this size;
-- `gain=1.15`: multiply the gray levels, saturating, as a longer exposure would.
+- `roi=X,Y,WIDTH,HEIGHT`: crop the image, to simulate a second camera;
+- `size=WIDTHxHEIGHT`: scale the (cropped) image to this size;
+- `gain=1.15`: multiply the gray levels, with saturation, to simulate a longer exposure.
 
-With `pace=realtime`, the default, each frame is due at its time and a late reader misses frames
-(the index jumps); `pace=fast` hands out every frame at once. With `lock=wall` the frame on show
-is a function of the wall clock, floor(time · fps) modulo the length, so that independent processes
-play the same footage in step, like genlocked cameras. In a path, write ? as %3F and % as %25 (not
-in bare paths, which cannot hold a question mark).
+With `pace=realtime` (default) each frame is due at its time, and a slow reader skips frames: the
+index jumps. With `pace=fast` each frame is due immediately. With `lock=wall` the current frame is
+a function of the wall clock, floor(time · fps) modulo the length, so that independent processes
+play the same footage synchronously, like genlocked cameras. In a path, write ? as %3F and % as %25
+(not in bare paths, which cannot contain a question mark).
 """
 
 from __future__ import annotations

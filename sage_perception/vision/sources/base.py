@@ -1,38 +1,46 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every frame source offers, and how it fails."""
+"""The interface of a frame source, and its errors."""
 
 from __future__ import annotations
 
 import abc
+from typing import TypeVar
 
 from sage_perception.core.frame import Frame
 
 
 class SourceError(ValueError):
-    """A source cannot be opened as asked; the message is one line that names the fix."""
+    """A URI is not valid; the message is one line that contains the fix."""
 
 
 class SourceUnavailable(SourceError):
-    """The address is right, but what it names is not there or not free now; it may come back."""
+    """The URI is valid, but the device or file is missing or in use; a retry may succeed."""
 
 
 class SourceLost(Exception):
-    """An open source stopped delivering: unplugged, deleted, disconnected or stalled."""
+    """An open source no longer delivers: unplugged, deleted, disconnected or stalled."""
 
 
 class EndOfStream(Exception):
-    """There is no next frame: the footage is over and does not loop, or the source is closed."""
+    """There are no more frames: the footage ended and does not loop, or the source is closed."""
+
+
+Source = TypeVar('Source', bound='FrameSource')
 
 
 class FrameSource(abc.ABC):
-    """Images of one camera, or of something that stands in for one.
+    """The images of one camera or of recorded or computed footage.
 
-    `identity` names the device the same way after it was unplugged and came back. `uri` opens the
-    very same device again; it may hold a password, so it is not for logs. `width` and `height` are
-    those of the delivered images, pixels; `fps` is the nominal rate, NaN where it is unknown.
+    `read` is called from one thread; `close` may be called from any thread and interrupts a
+    waiting `read`.
 
-    One thread reads; `close` may be called from any thread and ends a `read` that waits.
+    Attributes:
+        identity: name of the device, stable across reconnection.
+        uri: URI that opens the same device again. It may contain a password; do not log it.
+        width: width of the delivered images, pixels.
+        height: height of the delivered images, pixels.
+        fps: nominal frame rate, Hz; NaN if unknown.
     """
 
     identity: str
@@ -43,18 +51,21 @@ class FrameSource(abc.ABC):
 
     @abc.abstractmethod
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the next frame once it is captured or due, None if there is none in time.
+        """Wait for the next frame and return it, or None after `timeout_s` seconds.
 
-        Nobody may write into the image: a still source can return the same one twice. Raises
-        EndOfStream and SourceLost.
+        Do not modify the image; a source may return the same array twice.
+
+        Raises:
+            EndOfStream: there are no more frames.
+            SourceLost: the device no longer delivers.
         """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of the device; closing twice is harmless."""
+        """Release the device; further calls have no effect."""
 
-    def __enter__(self):
+    def __enter__(self: Source) -> Source:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""CSI cameras of a Jetson, through its GStreamer source `nvarguscamerasrc`."""
+"""CSI cameras of a Jetson, through the GStreamer source `nvarguscamerasrc`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ def csi_pipeline(
     wbmode: int = 1,
     mode: int | None = None,
 ) -> str:
-    """Return the GStreamer pipeline of a CSI camera that ends in BGR images.
+    """Return the GStreamer pipeline of a CSI camera that delivers BGR images.
 
-    `flip` is nvvidconv's flip-method (0 none, 2 half a turn, …), `wbmode` the white balance (0
-    off, 1 auto, …), `mode` the sensor mode (None: the one that fits best). The sink keeps the
-    newest image only.
+    The sink keeps only the newest image.
+
+    Args:
+        sensor_id: number of the sensor.
+        width: pixels.
+        height: pixels.
+        fps: frame rate, Hz.
+        flip: flip-method of nvvidconv (0: none, 2: 180°, …).
+        wbmode: white balance of nvarguscamerasrc (0: off, 1: auto, …).
+        mode: sensor mode; None selects the best match.
     """
     rate = Fraction(fps).limit_denominator(1001)
     sensor_mode = '' if mode is None else f' sensor-mode={mode}'
@@ -40,18 +47,19 @@ def csi_pipeline(
 
 
 def open_csi(uri: SourceUri) -> LiveSource:
-    """Open a CSI camera by sensor number."""
+    """Open a CSI camera by sensor number; raise `SourceError` if that is not possible."""
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise uri.error(
-            f'CSI cameras need GStreamer, which this OpenCV ({cv2.__version__}) is built without; '
-            "use JetPack's or the distribution's python3-opencv instead of the one from PyPI"
+            f'this OpenCV ({cv2.__version__}) is built without GStreamer, which CSI cameras '
+            'require; use python3-opencv of JetPack or of the distribution instead of the PyPI '
+            'package'
         )
     names = ('width', 'height', 'fps', 'flip', 'wbmode', 'mode')
     chosen = {name: uri.options[name] for name in names if name in uri.options}
     sensor = int(uri.path)
     silent = (
-        f'sensor {sensor} does not answer; check its cable, that no other program uses it, '
-        'and try "sudo systemctl restart nvargus-daemon"'
+        f'sensor {sensor} does not respond; check its cable, check that no other program uses it, '
+        'and run "sudo systemctl restart nvargus-daemon"'
     )
     capture = cv2.VideoCapture(csi_pipeline(sensor, **chosen), cv2.CAP_GSTREAMER)
     if not capture.isOpened():

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A camera that delivers at its own rate: the newest image is kept, older ones are dropped."""
+"""A source for live cameras, which keeps only the newest image."""
 
 from __future__ import annotations
 
@@ -16,24 +16,37 @@ from sage_perception.vision.sources.base import EndOfStream, FrameSource, Source
 from sage_perception.vision.sources.uri import SourceUri
 from sage_perception.vision.sources.view import View
 
-STALL_S = 5.0  # without an image for so long, the camera counts as lost
-CLOSE_S = 0.2  # that `close` waits for the driver to return from its current call
+STALL_S = 5.0
+"""Time without an image after which the camera counts as lost, seconds."""
+CLOSE_S = 0.2
+"""Maximum time `close` waits for the driver to return from its current call, seconds."""
 
 Stamp = Callable[[cv2.VideoCapture], int]
 
 
 def stamp_now(_: cv2.VideoCapture) -> int:
-    """Return the monotonic time, ns: the best there is where a backend tells no capture time."""
+    """Return the monotonic time, ns, for backends that report no capture time."""
     return time.monotonic_ns()
 
 
 class LiveSource(FrameSource):
-    """Reads an open `capture` in a thread of its own, so that a late reader gets the newest frame.
+    """Reads an open capture in a background thread, so that a reader gets the newest frame.
 
-    `stamp` is called after each successful grab and returns when it was captured. The capture is
-    released by that thread, which a driver may hold up. Raises SourceUnavailable with `silent`
-    when no first image comes.
+    The background thread also releases the capture, because the driver may block.
+
+    Args:
+        uri: the parsed URI of the source.
+        capture: the open capture.
+        identity: name of the device.
+        silent: error message if no first image arrives.
+        reopen: URI that opens the same device again; None: the text of `uri`.
+        stamp: returns the time of capture, monotonic ns, after each successful grab.
+
+    Raises:
+        SourceUnavailable: no image arrives within `STALL_S`.
     """
+
+    _view: View
 
     def __init__(
         self,
@@ -43,7 +56,7 @@ class LiveSource(FrameSource):
         silent: str,
         reopen: str | None = None,
         stamp: Stamp = stamp_now,
-    ):
+    ) -> None:
         self.identity = identity
         self.uri = uri.text if reopen is None else reopen
         self._capture = capture
@@ -51,7 +64,7 @@ class LiveSource(FrameSource):
         self._changed = threading.Condition()
         self._newest: tuple[np.ndarray, int, int] | None = None
         self._arrived_s = time.monotonic()
-        self._ended = False  # no further image will come
+        self._ended = False  # the capture delivers no more images
         self._closed = False
         self.fps = capture.get(cv2.CAP_PROP_FPS) or float('nan')
         self._thread = threading.Thread(target=self._grab, name=f'grab {identity}', daemon=True)
@@ -70,7 +83,7 @@ class LiveSource(FrameSource):
         self.width, self.height = self._view.width, self._view.height
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the newest image not yet returned; skipped ones leave a gap in the index."""
+        """Return the newest image; skipped images leave a gap in the index."""
         with self._changed:
             self._changed.wait_for(lambda: self._newest or self._ended or self._closed, timeout_s)
             if self._closed:
@@ -79,15 +92,15 @@ class LiveSource(FrameSource):
             silent_s = time.monotonic() - self._arrived_s
         if newest is None:
             if self._ended:
-                raise SourceLost(f'{self.identity} stopped delivering images')
+                raise SourceLost(f'{self.identity} no longer delivers images')
             if silent_s > STALL_S:
-                raise SourceLost(f'{self.identity} delivered no image for {silent_s:.0f} s')
+                raise SourceLost(f'{self.identity} has delivered no image for {silent_s:.0f} s')
             return None
         image, captured_ns, index = newest
         return Frame(self._view.apply(image), captured_ns, index)
 
     def close(self) -> None:
-        """Ask the thread to release the camera, and wait a little for it."""
+        """Let the background thread release the camera; wait for it for at most `CLOSE_S`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -109,7 +122,7 @@ class LiveSource(FrameSource):
             captured_ns = self._stamp(self._capture)
             ok, image = self._capture.retrieve()
             if not ok:
-                continue  # a damaged image on the wire; the next one comes
+                continue  # a damaged image; the next one follows
             with self._changed:
                 self._newest = (image, captured_ns, index)
                 self._arrived_s = time.monotonic()

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""From an address to an open source."""
+"""Open a source by its URI."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ FOOTAGE = {'file': open_file, 'images': open_images, 'synthetic': open_synthetic
 
 
 def open_source(uri: str, *, clock: SystemClock | None = None) -> FrameSource:
-    """Open what an address names (`sage_perception.vision.sources` lists them).
+    """Open a source; `sage_perception.vision.sources` documents the URIs.
 
-    `clock` paces footage; cameras keep their own time. Sets OpenCV to one thread in this process:
-    at these image sizes a pool costs the other nodes more than it gains this one.
+    This sets OpenCV to one thread in this process: at these image sizes a thread pool costs the
+    other nodes more than this one gains.
 
-    Raises SourceError for an address that cannot work as it is, and its subclass
-    SourceUnavailable for a device or file that is not there or not free now.
+    Args:
+        uri: the URI of the source.
+        clock: paces recorded and synthetic footage; cameras have their own time.
+
+    Raises:
+        SourceError: the URI is not valid.
+        SourceUnavailable: the device or file is missing or in use.
     """
     cv2.setNumThreads(1)
     parsed = parse_uri(uri)

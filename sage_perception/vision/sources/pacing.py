@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""When the frames of recorded footage are due, and which one that is."""
+"""Playback of footage: which frame is due at which time."""
 
 from __future__ import annotations
 
@@ -20,75 +20,84 @@ NS = 1_000_000_000
 
 
 class SystemClock:
-    """The host's clocks; tests put another one in its place."""
+    """The clocks of the host; tests substitute a fake."""
 
     def monotonic_ns(self) -> int:
-        """Return the clock that never jumps, ns."""
+        """Return the monotonic time, ns."""
         return time.monotonic_ns()
 
     def time_ns(self) -> int:
-        """Return the wall clock, ns since 1970."""
+        """Return the wall time, ns since 1970."""
         return time.time_ns()
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait for `event`, `seconds` at most; return whether it is set."""
+        """Wait for `event` for at most `seconds`; return whether it is set."""
         return event.wait(seconds)
 
 
 class EndOfFootage(Exception):
-    """The position lies behind the last image; the footage's `length` is known from now on."""
+    """The position is behind the last image; the `length` of the footage is known from now on."""
 
 
 class Footage(Protocol):
-    """Images by position, best asked for in rising order.
+    """Images by position; access in ascending order is fastest."""
 
-    `length` is the number of images, None while it is unknown or if there is no end.
-    """
+    @property
+    def width(self) -> int:
+        """Return the width of the images, pixels."""
 
-    width: int
-    height: int
-    length: int | None
+    @property
+    def height(self) -> int:
+        """Return the height of the images, pixels."""
 
-    def picture(self, position: int) -> np.ndarray:
-        """Return uint8 [H, W, 3]; raise EndOfFootage or SourceLost."""
+    @property
+    def length(self) -> int | None:
+        """Return the number of images; None while it is unknown or if the footage is endless."""
+
+    def image(self, position: int) -> np.ndarray:
+        """Return the image, uint8 `[H, W, 3]`; raise `EndOfFootage` or `SourceLost`."""
 
 
 class Timeline:
-    """The instants at which ticks of `rate` a second are due, exact to the nanosecond.
+    """The times at which the ticks of a clock of `rate` Hz are due, exact to the nanosecond.
 
-    Tick 0 is the first call of `next_tick`, or 1970 for one locked to the wall clock.
+    Tick 0 is due at the first call of `next_tick`; with `locked`, at the epoch of the wall clock.
     """
 
-    def __init__(self, rate: Fraction, clock: SystemClock, locked: bool):
+    def __init__(self, rate: Fraction, clock: SystemClock, locked: bool) -> None:
         self._tick_ns = NS / rate
         self._clock = clock
         self._locked = locked
-        self._start_ns = None if not locked else 0
+        self._start_ns: int | None = 0 if locked else None
 
     def next_tick(self, last: int | None) -> int:
-        """Return the current tick if it is new, else the one after `last`."""
-        if self._start_ns is None:
-            self._start_ns = self._clock.monotonic_ns()
-        current = int((self._now_ns() - self._start_ns) // self._tick_ns)
+        """Return the current tick if it is later than `last`, else the tick after `last`."""
+        current = int((self._now_ns() - self._origin_ns()) // self._tick_ns)
         stepped_back = last is not None and (last - current) * self._tick_ns > NS
-        # A wall clock set back by a second or more is followed; within it, we wait for it.
+        # Follow a wall clock that is set back by more than a second; otherwise wait for it.
         return current if last is None or stepped_back else max(current, last + 1)
 
     def due_ns(self, tick: int) -> int:
-        """Return when `tick` is due, on the monotonic clock."""
-        due = self._start_ns - int(-tick * self._tick_ns // 1)
+        """Return when `tick` is due, monotonic ns."""
+        due = self._origin_ns() - int(-tick * self._tick_ns // 1)
         if self._locked:
             due -= self._clock.time_ns() - self._clock.monotonic_ns()
         return due
+
+    def _origin_ns(self) -> int:
+        """Return the time of tick 0."""
+        if self._start_ns is None:
+            self._start_ns = self._clock.monotonic_ns()
+        return self._start_ns
 
     def _now_ns(self) -> int:
         return self._clock.time_ns() if self._locked else self._clock.monotonic_ns()
 
 
 class FastForward:
-    """The timeline of `pace=fast`: every tick is due at once."""
+    """The timeline of `pace=fast`: every tick is due immediately."""
 
-    def __init__(self, clock: SystemClock):
+    def __init__(self, clock: SystemClock) -> None:
         self._clock = clock
 
     def next_tick(self, last: int | None) -> int:
@@ -96,16 +105,16 @@ class FastForward:
         return 0 if last is None else last + 1
 
     def due_ns(self, tick: int) -> int:
-        """Return now."""
+        """Return the current time, monotonic ns."""
         return self._clock.monotonic_ns()
 
 
 class PacedSource(FrameSource):
-    """Plays footage as a camera would deliver it: who reads late misses frames."""
+    """Plays footage like a live camera: a slow reader skips frames."""
 
     def __init__(
         self, uri: SourceUri, footage: Footage, fps: float, identity: str, clock: SystemClock
-    ):
+    ) -> None:
         self.identity = identity
         self.uri = uri.text
         self._view = View(uri, footage.width, footage.height)
@@ -123,13 +132,13 @@ class PacedSource(FrameSource):
         self._ready: tuple[int, np.ndarray] | None = None
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the frame that is due next."""
+        """Wait until the next frame is due and return it, or None after `timeout_s` seconds."""
         footage = self._footage
         if footage is None:
             raise EndOfStream(f'{self.identity} is closed')
         tick = self._timeline.next_tick(self._tick)
         if self._ready is None or self._ready[0] != tick:
-            # Decoded while waiting, as a camera exposes and transfers before it has a frame.
+            # Decode before the frame is due, as a camera exposes before it delivers.
             self._ready = (tick, self._view.apply(self._image(footage, tick)))
         due_ns = self._timeline.due_ns(tick)
         wait_s = (due_ns - self._clock.monotonic_ns()) / NS
@@ -143,21 +152,21 @@ class PacedSource(FrameSource):
         return Frame(self._ready[1], due_ns, self._index)
 
     def close(self) -> None:
-        """End the playback; a decoder that is busy in another thread is let go when it is done."""
+        """End the playback; a decoder in use by another thread is released when it is done."""
         self._closed.set()
         self._footage = None
 
     def _image(self, footage: Footage, tick: int) -> np.ndarray:
         while True:
             try:
-                return footage.picture(self._position(footage, tick))
+                return footage.image(self._position(footage, tick))
             except EndOfFootage:
-                continue  # the length is known now and gives another position
+                continue  # the length is known now, so that the position differs
 
     def _position(self, footage: Footage, tick: int) -> int:
         length = footage.length
         if length is None:
             return tick
         if tick >= length and not self._loop:
-            raise EndOfStream(f'{self.identity} is over')
+            raise EndOfStream(f'{self.identity} has ended')
         return tick % length

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A frame source that outlives its device."""
+"""A frame source that reconnects to its device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sage_perception.vision.sources.pacing import NS, SystemClock
 
 @dataclass(frozen=True)
 class Connection:
-    """Whether the device delivers; if not, why, and how often it was looked for since."""
+    """The connection to a device; if lost, the reason and the number of attempts since."""
 
     connected: bool
     reason: str = ''
@@ -30,16 +30,22 @@ class Connection:
 
 
 class ReconnectingSource(FrameSource):
-    """Opens `uri`, and opens it again whenever the device was lost, until the same one is back.
+    """Opens a source and reopens it after each loss, until the same device is back.
 
-    Attempts come `backoff_s[0]` seconds after the loss and then at doubling intervals of at most
-    `backoff_s[1]`. They are made inside `read`; one attempt can take
-    the few seconds that a driver or a network needs to answer. `on_state` is called with each
-    change of `state`, from the reading thread. A device that is not there at the start
-    counts as lost; `width` and `height` are 0 until it was seen. Frame indices keep rising over
-    reconnections.
+    Attempts happen inside `read`; one can take the few seconds that a driver or a network needs to
+    respond. A device that is missing at the start counts as lost; `width` and `height` are 0 until
+    it is connected. Frame indices continue across reconnections.
 
-    Raises SourceError for an address that no waiting will mend.
+    Args:
+        uri: the URI of the source.
+        on_state: called from the reading thread with each change of `state`.
+        backoff_s: delay of the first attempt, and upper limit of the delays, which double with
+            each attempt, seconds.
+        opener: opens a URI.
+        clock: the clock of the delays.
+
+    Raises:
+        SourceError: the URI is not valid.
     """
 
     def __init__(
@@ -49,7 +55,7 @@ class ReconnectingSource(FrameSource):
         backoff_s: tuple[float, float] = (0.5, 8.0),
         opener: Callable[[str], FrameSource] = open_source,
         clock: SystemClock | None = None,
-    ):
+    ) -> None:
         self.identity, self.uri = '', uri
         self.width, self.height, self.fps = 0, 0, float('nan')
         self._opener = opener
@@ -57,7 +63,7 @@ class ReconnectingSource(FrameSource):
         self._first_s, self._longest_s = backoff_s
         self._clock = clock or SystemClock()
         self._closed = threading.Event()
-        self._swap = threading.Lock()  # of _source, against `close`
+        self._swap = threading.Lock()  # guards _source against `close`
         self._source: FrameSource | None = None
         self._index_offset = 0
         self._next_index = 0
@@ -69,7 +75,7 @@ class ReconnectingSource(FrameSource):
             self._lose(str(error))
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the next frame, or None if there is none in time or the device is lost."""
+        """Return the next frame, or None after `timeout_s` seconds or while the device is lost."""
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * NS)
         while True:
             source = self._source
@@ -85,20 +91,20 @@ class ReconnectingSource(FrameSource):
                 continue
             if frame is None:
                 return None
-            self._delay_s = self._first_s  # it has proven itself
+            self._delay_s = self._first_s  # the connection works
             frame = replace(frame, index=frame.index + self._index_offset)
             self._next_index = frame.index + 1
             return frame
 
     def close(self) -> None:
-        """Close the device and give up looking for it."""
+        """Close the device and end the attempts to reconnect."""
         self._closed.set()
         with self._swap:
             if self._source is not None:
                 self._source.close()
 
     def _retry_is_due(self, deadline_ns: int) -> bool:
-        """Wait until the next attempt, or the deadline if that comes first."""
+        """Wait for the next attempt until the deadline; return whether it is due."""
         pause_ns = min(self._retry_ns, deadline_ns) - self._clock.monotonic_ns()
         if self._clock.wait(self._closed, max(pause_ns, 0) / NS):
             raise EndOfStream(f'{self.identity or "the source"} is closed')
@@ -114,12 +120,12 @@ class ReconnectingSource(FrameSource):
         source = self._opener(self.uri)
         if self.identity and source.identity != self.identity:
             source.close()
-            raise SourceUnavailable(f'{source.identity} is there, but not {self.identity}')
+            raise SourceUnavailable(f'found {source.identity} instead of {self.identity}')
         with self._swap:
             self._source = source
             if self._closed.is_set():
                 source.close()
-        # From now on the very device that was found first is asked for.
+        # From now on reopen the device that was found first.
         self.identity, self.uri = source.identity, source.uri
         self.width, self.height, self.fps = source.width, source.height, source.fps
         self._index_offset = self._next_index

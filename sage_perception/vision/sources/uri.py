@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the address of a frame source: scheme, path, checked options."""
+"""Parse the URI of a frame source: scheme, path, validated options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRET_IN_QUERY = re.compile(r'(?i)\b((?:pass|pwd|user|token|key|auth)\w*)=[^&]*
 
 @dataclass(frozen=True)
 class Option:
-    """How a value is read from its text (raising ValueError), and what may be written there."""
+    """An option: a parser of its text, which raises `ValueError`, and the allowed values."""
 
     read: Callable[[str], Any]
     allowed: str
@@ -27,11 +27,13 @@ class Option:
 
 @dataclass(frozen=True)
 class SourceUri:
-    """A parsed address.
+    """A parsed URI.
 
-    `path` is a file system path, a sensor number or, for RTSP, the address without the options
-    that are ours. `options` holds the values that were given, already converted. `shown` is the
-    address for messages, without passwords.
+    Attributes:
+        text: the URI as given; it may contain a password.
+        scheme: lower case.
+        path: a file system path, a sensor number or, for RTSP, the URI without our own options.
+        options: the given options, converted.
     """
 
     text: str
@@ -41,36 +43,36 @@ class SourceUri:
 
     @property
     def shown(self) -> str:
-        """Return the address without user names and passwords."""
+        """Return the URI without user names and passwords, for messages."""
         return without_secrets(self.text)
 
     def error(self, message: str) -> SourceError:
-        """Return the error that says what is wrong with this address."""
+        """Return an error for an invalid URI; `message` is the reason and the fix."""
         return SourceError(f'source {self.shown}: {message}')
 
     def unavailable(self, message: str) -> SourceUnavailable:
-        """Return the error that says why this address cannot be opened now."""
+        """Return an error for a device or file that is not available now."""
         return SourceUnavailable(f'source {self.shown}: {message}')
 
     def at(self, path: str) -> str:
-        """Return this address, options and all, with another path."""
+        """Return this URI with its options and another path."""
         _, mark, query = self.text.partition('?')
         return f'{self.scheme}://{quote(path)}{mark}{query}'
 
 
 def without_secrets(text: str) -> str:
-    """Return an address that can be shown."""
+    """Return a URI without user names, passwords and tokens."""
     return SECRET_IN_QUERY.sub(r'\1=***', SECRET_IN_AUTHORITY.sub('', text))
 
 
-def _number(kind: type, low: float, high: float) -> Option:
+def _number(kind: type[int] | type[float], low: float, high: float) -> Option:
     def read(text: str) -> float:
         value = kind(text)
         if not low <= value <= high:
             raise ValueError(text)
         return value
 
-    name = 'a whole number' if kind is int else 'a number'
+    name = 'an integer' if kind is int else 'a number'
     return Option(read, f'{name} from {low} to {high}')
 
 
@@ -136,7 +138,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
 
 
 def parse_uri(text: str) -> SourceUri:
-    """Return the parsed address; SourceError for what cannot be meant."""
+    """Return the parsed URI; raise `SourceError` if it is not valid."""
     found = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://', text)
     scheme = found[1].lower() if found else 'v4l2' if text.startswith('/dev/') else 'file'
     bare = SourceUri(text, scheme, '', {})
@@ -155,7 +157,7 @@ def parse_uri(text: str) -> SourceUri:
 
 
 def _read_options(uri: SourceUri, query: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the options, and the parts that belong to the camera's own address (RTSP)."""
+    """Return the options, and the parts of the query that belong to the camera (RTSP)."""
     table = OPTIONS[uri.scheme]
     options: dict[str, Any] = {}
     rest = []
@@ -175,7 +177,7 @@ def _read_options(uri: SourceUri, query: str) -> tuple[dict[str, Any], list[str]
                 f'{name}={value} is not allowed; it must be {table[name].allowed}'
             ) from None
     if 'lock' in options and (options.get('pace') == 'fast' or options.get('loop') is False):
-        raise uri.error('lock=wall plays endlessly in real time; drop pace=fast or loop=false')
+        raise uri.error('lock=wall loops in real time; remove pace=fast or loop=false')
     return options, rest
 
 
@@ -186,13 +188,13 @@ def _check_path(uri: SourceUri, path: str, is_address: bool) -> None:
         'rtsp': (re.match('rtsp://[^/?]', path), 'a host, as in rtsp://192.168.0.10/stream'),
         'file': (
             path.startswith('/') if is_address else path,
-            'a path from the root, as in file:///data/video.avi (three slashes)',
+            'an absolute path, as in file:///data/video.avi (three slashes)',
         ),
-        'images': (path.startswith('/'), 'a path from the root, as in images:///data/folder'),
-        'synthetic': (not path, 'nothing but options, as in synthetic://?seed=1'),
+        'images': (path.startswith('/'), 'an absolute path, as in images:///data/folder'),
+        'synthetic': (not path, 'only options, as in synthetic://?seed=1'),
     }
     ok, wanted = expected[uri.scheme]
     if not ok:
-        raise uri.error(f'{uri.scheme}:// takes {wanted}')
+        raise uri.error(f'{uri.scheme}:// requires {wanted}')
     if not path.isprintable():
         raise uri.error('control characters are not allowed in the path')

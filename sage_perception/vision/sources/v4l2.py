@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""USB and other Video4Linux cameras, addressed so that they are found again after unplugging."""
+"""USB and other Video4Linux cameras, addressed by a name that survives unplugging."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from sage_perception.vision.sources.uri import SourceUri
 
 # linux/videodev2.h
 VIDIOC_QUERYCAP = 0x80685600
-CAPABILITY = struct.Struct('=16s32s32sII I 12x')  # driver, card, bus, version, all, this node's
+CAPABILITY = struct.Struct('=16s32s32sII I 12x')  # driver, card, bus, version, device, node
 CAN_CAPTURE = 0x00000001 | 0x00001000  # single- and multi-planar
 HAS_NODE_CAPABILITIES = 0x80000000
 
 LINK_FOLDERS = ('/dev/v4l/by-id', '/dev/v4l/by-path')
-LATEST_STAMP_NS = 1_000_000_000  # a driver's stamp further back than this is another clock's
+MAX_STAMP_AGE_NS = 1_000_000_000  # an older stamp is from another clock
 
 
 def open_v4l2(uri: SourceUri) -> LiveSource:
-    """Open a camera by device or link; its by-id link becomes its identity."""
+    """Open a camera by device or link; its by-id link is its identity."""
     path = stable_path(uri.path)
-    trouble = camera_trouble(path)
-    if trouble:
-        raise uri.unavailable(f'camera {path} {trouble}')
+    problem = camera_problem(path)
+    if problem:
+        raise uri.unavailable(f'camera {path} {problem}')
     capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
     if not capture.isOpened():
         raise uri.unavailable(f'camera {path} {explain(errno.EBUSY)}')
@@ -49,28 +49,29 @@ def open_v4l2(uri: SourceUri) -> LiveSource:
         capture,
         identity=f'v4l2://{path}',
         silent=f'camera {path} opens but delivers no image: it {explain(errno.EBUSY)}; '
-        f'or {explain(errno.ENOSPC)}',
+        f'or it {explain(errno.ENOSPC)}',
         reopen=uri.at(path),
         stamp=lambda opened: capture_stamp(opened.get(cv2.CAP_PROP_POS_MSEC), time.monotonic_ns()),
     )
 
 
 def capture_stamp(driver_ms: float, now_ns: int) -> int:
-    """Return when the image was captured, monotonic ns.
+    """Return the time of capture, monotonic ns.
 
-    The kernel stamps buffers on CLOCK_MONOTONIC, which OpenCV hands on as milliseconds; a value
-    that is not just past (a driver on another clock, a backend without stamps) gives `now_ns`.
+    The kernel stamps buffers with CLOCK_MONOTONIC, which OpenCV returns in milliseconds. If
+    `driver_ms` is not within the last second (a driver with another clock, a backend without
+    stamps), the result is `now_ns`.
     """
     if not driver_ms > 0 or driver_ms > now_ns:  # the latter also excludes infinity
         return now_ns
     stamp_ns = round(driver_ms * 1e6)
-    return stamp_ns if now_ns - LATEST_STAMP_NS < stamp_ns <= now_ns else now_ns
+    return stamp_ns if now_ns - MAX_STAMP_AGE_NS < stamp_ns <= now_ns else now_ns
 
 
 def stable_path(path: str, folders: tuple[str, ...] = LINK_FOLDERS) -> str:
-    """Return the link that will lead to this camera wherever it is plugged in, else `path`.
+    """Return a link to this camera that survives unplugging, else `path`.
 
-    By model and serial number if there is such a link, else by the socket it is plugged into.
+    A link by model and serial number is preferred to one by port.
     """
     if os.path.dirname(path) in folders:
         return path
@@ -83,34 +84,35 @@ def stable_path(path: str, folders: tuple[str, ...] = LINK_FOLDERS) -> str:
     return path
 
 
-def camera_trouble(path: str) -> str:
-    """Return why `path` cannot be used as a camera, with the fix; '' if it looks well."""
+def camera_problem(path: str) -> str:
+    """Return why `path` is not usable as a camera, with the fix; empty if it is usable."""
     try:
         device = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        return explain(error.errno)
+        return explain(error.errno or errno.ENODEV)
     try:
         answer = fcntl.ioctl(device, VIDIOC_QUERYCAP, bytes(CAPABILITY.size))
     except OSError:
         return 'is not a Video4Linux device'
     finally:
         os.close(device)
-    *_, whole, node = CAPABILITY.unpack(answer)
-    if not (node if whole & HAS_NODE_CAPABILITIES else whole) & CAN_CAPTURE:
-        return "captures no video (a camera's metadata node?); use its link ending in index0"
+    *_, device_caps, node_caps = CAPABILITY.unpack(answer)
+    if not (node_caps if device_caps & HAS_NODE_CAPABILITIES else device_caps) & CAN_CAPTURE:
+        return 'captures no video (it may be a metadata node); use the link ending in index0'
     return ''
 
 
 def explain(code: int) -> str:
-    """Return what an error number of a camera means, and what to do."""
+    """Return the meaning of a camera's error number, and the fix."""
     known = {
-        errno.ENOENT: 'is not there; plug it in; "ls -l /dev/v4l/by-id" lists those that are',
-        errno.EACCES: 'may not be opened by this user; run "sudo usermod -aG video $USER" '
-        '(the group video) and log in again',
+        errno.ENOENT: 'does not exist; plug it in; "ls -l /dev/v4l/by-id" lists the '
+        'connected cameras',
+        errno.EACCES: 'cannot be opened by this user; run "sudo usermod -aG video $USER" '
+        'and log in again',
         errno.EBUSY: 'is in use by another program; "fuser -v /dev/video*" shows which one',
-        errno.ENOSPC: 'the USB bus has no bandwidth left for it; use format=MJPG, a smaller width '
-        'and height or fps, or a socket of another USB controller',
-        errno.ENODEV: 'is gone or does not answer; unplug it and plug it in again',
+        errno.ENOSPC: 'exceeds the bandwidth of the USB bus; use format=MJPG, a smaller width, '
+        'height or fps, or a port of another USB controller',
+        errno.ENODEV: 'does not respond; unplug it and plug it in again',
     }
     for alike, code_known in ((errno.EPERM, errno.EACCES), (errno.ENXIO, errno.ENODEV)):
         known[alike] = known[code_known]

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all sources do with an image before they hand it on: window, size, exposure."""
+"""The options that all sources share: crop, scale and gain."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from sage_perception.vision.sources.uri import SourceUri
 
 
 class View:
-    """A virtual camera that looks at another one's images.
+    """Crops, scales and brightens the images of a source, to simulate another camera.
 
-    Built for images of `width` by `height`; raises SourceError when the window leaves them.
+    `width` and `height` are the size of the source's images, pixels. Raises `SourceError` if the
+    region leaves them.
     """
 
-    def __init__(self, uri: SourceUri, width: int, height: int):
+    def __init__(self, uri: SourceUri, width: int, height: int) -> None:
         self._shape = (height, width)
         roi = uri.options.get('roi', Roi(0, 0, width, height))
         if roi.x + roi.width > width or roi.y + roi.height > height:
@@ -28,23 +29,23 @@ class View:
         self._window = np.s_[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
         self.width, self.height = uri.options.get('size', (roi.width, roi.height))
         self._gain = uri.options.get('gain', 1.0)
-        # Averaging keeps strong reductions free of aliasing; near 1:1 it costs more for nothing.
+        # Averaging avoids aliasing if the image shrinks by 2 or more; otherwise it is only slower.
         shrinks = roi.width >= 2 * self.width and roi.height >= 2 * self.height
         self._interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
-    def apply(self, picture: np.ndarray) -> np.ndarray:
-        """Return uint8 [height, width, 3], contiguous; `image` itself if there is nothing to do.
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Return uint8 `[height, width, 3]`, contiguous; `image` itself if nothing changes.
 
-        Images of another size than announced (folders have them) are scaled to it first.
+        An image that differs in size from the source (folders contain them) is scaled first.
         """
-        if picture.ndim == 2:
-            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
-        if picture.shape[:2] != self._shape:
-            picture = cv2.resize(picture, self._shape[::-1], interpolation=cv2.INTER_AREA)
-        picture = picture[self._window]
-        if picture.shape[:2] != (self.height, self.width):
+        if image.ndim == 2:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        if image.shape[:2] != self._shape:
+            image = cv2.resize(image, self._shape[::-1], interpolation=cv2.INTER_AREA)
+        image = image[self._window]
+        if image.shape[:2] != (self.height, self.width):
             size = (self.width, self.height)
-            picture = cv2.resize(picture, size, interpolation=self._interpolation)
+            image = cv2.resize(image, size, interpolation=self._interpolation)
         if self._gain != 1.0:
-            picture = cv2.convertScaleAbs(picture, alpha=self._gain)
-        return np.ascontiguousarray(picture)
+            image = cv2.convertScaleAbs(image, alpha=self._gain)
+        return np.ascontiguousarray(image)
