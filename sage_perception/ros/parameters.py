@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -17,6 +18,7 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
+from sage_perception.core.settings import Interval
 from sage_perception.ros.errors import ConfigurationError
 
 # Declared by rclpy itself, or read by it.
@@ -100,10 +102,31 @@ class Parameter:
 
 
 def parameters_of(config: type) -> tuple[Parameter, ...]:
-    """Return the fields of a configuration dataclass, which describe themselves, as parameters."""
+    """Return the fields of a settings dataclass (`core/settings.py`) as parameters.
+
+    The ranges and choices come from the annotations, the descriptions from the metadata.
+    """
+    hints = get_type_hints(config, include_extras=True)
     return tuple(
-        Parameter(field.name, field.default, **field.metadata) for field in fields(config)
+        Parameter(
+            field.name,
+            field.default,
+            field.metadata.get('description', ''),
+            **_limits(hints[field.name], type(field.default)),
+        )
+        for field in fields(config)
     )
+
+
+def _limits(hint: Any, kind: type) -> dict[str, Any]:
+    """Return the limits of an annotation, bounds as `kind`, as arguments of `Parameter`."""
+    if get_origin(hint) is Literal:
+        return {'choices': get_args(hint)}
+    for limit in getattr(hint, '__metadata__', ()):
+        if isinstance(limit, Interval):
+            bounds = {'minimum': limit.low, 'maximum': limit.high}
+            return {name: kind(bound) for name, bound in bounds.items() if math.isfinite(bound)}
+    return {}
 
 
 class Parameters:

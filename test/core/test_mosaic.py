@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The image for people: what it must show, whatever comes in."""
+"""The mosaic: its contents and its size."""
 
 import itertools
 
@@ -35,31 +35,31 @@ def frame(width=320, height=240, gray=90):
 
 
 def share(image, color):
-    """How many pixels are of exactly this color."""
+    """Return the number of pixels of exactly this color."""
     return int((image == color).all(axis=-1).sum())
 
 
-def test_crop_and_reconstruction_of_each_tile_are_in_the_image():
+def test_shows_crop_and_reconstruction_of_each_tile():
     tiles = [Tile(Roi(10, 10, 50, 50), 1, plain(RED), plain(BLUE), 0.5)]
     image = mosaic([CameraView('cam0', frame(), tiles)])
     assert image.dtype == np.uint8
-    # The crop has a border of one pixel in its track's color, the reconstruction none.
+    # The crop has a border of one pixel in the color of its track, the reconstruction has none.
     assert share(image, RED) == (TILE - 2) ** 2
     assert share(image, BLUE) == TILE**2
 
 
-def test_a_tile_without_reconstruction_shows_its_crop_alone():
+def test_shows_crop_without_reconstruction():
     image = mosaic([CameraView('cam0', frame(), [Tile(None, 1, plain(RED))])])
     assert share(image, RED) == (TILE - 2) ** 2
 
 
-def test_gray_crops_are_shown():
+def test_shows_gray_crops():
     gray = np.full((64, 64), 201, np.uint8)
     image = mosaic([CameraView('cam0', None, [Tile(None, 1, gray, gray)])])
     assert share(image, (201, 201, 201)) >= (TILE - 2) ** 2 + TILE**2
 
 
-def test_the_frame_is_shown_whole_and_in_proportion():
+def test_shows_whole_frame_with_its_aspect_ratio():
     half = np.zeros((100, 300, 3), np.uint8)
     half[:, :150] = RED
     half[:, 150:] = BLUE
@@ -79,13 +79,13 @@ def test_the_frame_is_shown_whole_and_in_proportion():
     st.integers(1, 700),
     st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 5), max_size=12),
 )
-def test_nothing_that_messages_can_hold_breaks_it(width, height, regions):
+def test_accepts_any_region_that_a_message_can_hold(width, height, regions):
     tiles = [Tile(Roi(*r[:4]), r[4], plain(RED), plain(BLUE), float('nan')) for r in regions]
     image = mosaic([CameraView('cam0', frame(width, height), tiles)])
     assert image.shape == mosaic([CameraView('cam0', None)]).shape
 
 
-def test_its_size_depends_on_the_number_of_cameras_only():
+def test_size_depends_only_on_the_number_of_cameras():
     tiles = [Tile(Roi(0, 0, 9, 9), n, plain(RED), plain(BLUE)) for n in range(3 * TILES)]
     empty, full = CameraView('a', None), CameraView('b', frame(), tiles)
     pairs = [PairView(tiles[0], tiles[1], 0.9, True)] * (30)
@@ -96,7 +96,7 @@ def test_its_size_depends_on_the_number_of_cameras_only():
     assert mosaic([empty]).shape[0] < shapes.pop()[0]
 
 
-def test_matched_pairs_are_shown_side_by_side_in_the_color_of_the_verdict():
+def test_shows_pairs_side_by_side_in_the_color_of_their_level():
     a, b = Tile(None, 1, plain(RED)), Tile(None, 2, plain(GREEN))
     views = [CameraView('a', None), CameraView('b', None)]
     high = mosaic(views, [PairView(a, b, 0.91, True)])
@@ -109,13 +109,15 @@ def test_matched_pairs_are_shown_side_by_side_in_the_color_of_the_verdict():
     assert share(mosaic(views), RED) == 0
 
 
-def test_regions_are_drawn_around_what_they_hold():
+def test_draws_region_around_its_content():
     image = frame()
     before = image.copy()
     drawn = annotate(image, [Tile(Roi(100, 80, 60, 40), 7, plain(RED))])
-    assert np.array_equal(image, before), 'the frame itself is left alone'
+    assert np.array_equal(image, before), 'the frame is not modified'
     changed = (drawn != before).any(axis=-1)
-    assert np.array_equal(drawn[90:110, 110:150], before[90:110, 110:150]), 'the inside is clear'
+    assert np.array_equal(drawn[90:110, 110:150], before[90:110, 110:150]), (
+        'the content is not drawn over'
+    )
     assert changed[80, 100:160].all()
     assert changed[119, 100:160].all()
     assert tuple(drawn[100, 100]) == track_color(7)
@@ -123,7 +125,7 @@ def test_regions_are_drawn_around_what_they_hold():
     assert (columns.min(), columns.max(), rows.max()) == pytest.approx((100, 159, 119), abs=2)
 
 
-def test_a_track_keeps_its_color_and_differs_from_its_neighbors():
+def test_track_colors_are_stable_and_distinct():
     colors = [track_color(n) for n in range(1, 9)]
     assert len(set(colors)) == len(colors)
     assert colors == [track_color(n) for n in range(1, 9)]

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic world: its images, and that its ground truth is the truth."""
+"""The synthetic world: its images and its ground truth."""
 
 import itertools
 
@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from sage_perception.vision.synthetic import SyntheticWorld
 
 WORLD = SyntheticWorld(seed=7, objects=5)
-# On plain gray without noise, whatever is not gray is an object.
+# On a plain gray background without noise, each pixel that is not gray shows an object.
 BARE = SyntheticWorld(seed=3, objects=4, background='plain', noise=0.0)
 TIMES = st.floats(0, 1e6, allow_nan=False)
 
 
 def drawn(world, t):
-    """Where objects are drawn at `t`, bool [H, W]."""
+    """Return the pixels that show objects at `t`, bool `[H, W]`."""
     return (world.render(t) != 128).any(axis=-1)
 
 
-def test_a_image_is_a_function_of_seed_and_time():
+def test_image_is_a_function_of_seed_and_time():
     again = SyntheticWorld(seed=7, objects=5)
     assert np.array_equal(WORLD.render(1.3, 39), again.render(1.3, 39))
     assert again.truth(1.3) == WORLD.truth(1.3)
@@ -31,20 +31,20 @@ def test_a_image_is_a_function_of_seed_and_time():
     assert other.truth(1.3) != WORLD.truth(1.3)
 
 
-def test_rendering_does_not_depend_on_what_was_rendered_before():
+def test_rendering_does_not_depend_on_earlier_calls():
     first = WORLD.render(2.0, 60)
     WORLD.render(9.0, 270)[:] = 0
     assert np.array_equal(WORLD.render(2.0, 60), first)
 
 
-def test_a_image_is_bgr_of_the_size_asked_for():
+def test_image_is_bgr_of_the_requested_size():
     image = SyntheticWorld(width=320, height=200).render(0.0)
     assert image.shape == (200, 320, 3)
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
 
 
-def test_the_motion_repeats_after_the_period():
+def test_motion_repeats_after_the_period():
     world = SyntheticWorld(seed=2, period_s=5.0)
     difference = np.abs(world.render(1.0).astype(int) - world.render(11.0))
     assert difference.max() <= 1  # 11 / 5 and 1 / 5 differ in the last bits
@@ -53,12 +53,12 @@ def test_the_motion_repeats_after_the_period():
 
 @settings(deadline=None, max_examples=50)
 @given(TIMES)
-def test_every_object_is_drawn_inside_its_roi_and_nothing_elsewhere(t):
+def test_objects_are_drawn_inside_their_rois_only(t):
     image = drawn(BARE, t)
     outside = image.copy()
-    for thing in BARE.truth(t):
-        roi = thing.roi
-        # A pixel of slack: objects glide between pixels, regions do not.
+    for item in BARE.truth(t):
+        roi = item.roi
+        # Tolerate one pixel: objects move between pixels, regions do not.
         window = np.s_[
             max(roi.y - 1, 0) : roi.y + roi.height + 1, max(roi.x - 1, 0) : roi.x + roi.width + 1
         ]
@@ -74,40 +74,42 @@ def test_every_object_is_drawn_inside_its_roi_and_nothing_elsewhere(t):
 
 @settings(deadline=None)
 @given(TIMES)
-def test_rois_lie_in_the_frame_and_never_touch(t):
-    things = WORLD.truth(t)
-    assert [thing.id for thing in things] == [1, 2, 3, 4, 5]
-    for thing in things:
-        roi = thing.roi
+def test_rois_are_inside_the_frame_and_disjoint(t):
+    items = WORLD.truth(t)
+    assert [item.id for item in items] == [1, 2, 3, 4, 5]
+    for item in items:
+        roi = item.roi
         assert 0 <= roi.x < roi.x + roi.width <= WORLD.width
         assert 0 <= roi.y < roi.y + roi.height <= WORLD.height
         assert max(roi.width, roi.height) <= 140
-        assert 0.5 < thing.visible <= 1  # a quarter overhangs on two sides at most: 9/16
-    for one, other in itertools.combinations(things, 2):
+        assert 0.5 < item.visible <= 1  # a quarter overhangs on two sides at most: 9/16
+    for one, other in itertools.combinations(items, 2):
         assert one.roi.iou(other.roi) == 0
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.floats(0, 20))
-def test_velocity_adds_up_to_the_way(t):
+def test_velocity_is_the_derivative_of_the_position(t):
     steps = 200
-    middles = t + (np.arange(steps) + 0.5) / steps
-    velocities = [[thing.velocity for thing in WORLD.truth(instant)] for instant in middles]
-    ways = np.mean(velocities, axis=0)  # in the second from t
-    for before, after, way in zip(WORLD.truth(t), WORLD.truth(t + 1), ways, strict=True):
+    times = t + (np.arange(steps) + 0.5) / steps
+    velocities = [[item.velocity for item in WORLD.truth(time)] for time in times]
+    displacements = np.mean(velocities, axis=0)  # during one second
+    for before, after, displacement in zip(
+        WORLD.truth(t), WORLD.truth(t + 1), displacements, strict=True
+    ):
         if before.visible == after.visible == 1:
             moved = np.subtract(after.roi.center, before.roi.center)
-            assert moved == pytest.approx(way, abs=1.01)  # rounding of both regions
+            assert moved == pytest.approx(displacement, abs=1.01)  # rounding of both regions
 
 
 @settings(deadline=None)
 @given(TIMES)
-def test_objects_never_stand_still(t):
-    # Half the frame's shorter side in a period of 20 s: 12 px/s.
-    assert min(np.hypot(*thing.velocity) for thing in WORLD.truth(t)) > 11
+def test_objects_never_stop(t):
+    # Half of the shorter side of the frame in a period of 20 s: 12 px/s.
+    assert min(np.hypot(*item.velocity) for item in WORLD.truth(t)) > 11
 
 
-def test_noise_has_the_deviation_asked_for_and_differs_between_frames():
+def test_noise_has_the_requested_deviation_and_differs_between_frames():
     clean = BARE.render(0.0).astype(int)
     world = SyntheticWorld(seed=3, objects=4, background='plain', noise=4.0)
     first, second = (world.render(0.0, index) - clean for index in (0, 1))
@@ -117,7 +119,7 @@ def test_noise_has_the_deviation_asked_for_and_differs_between_frames():
     assert np.array_equal(world.render(0.0), BARE.render(0.0))
 
 
-def test_flicker_changes_brightness_and_rains_without_motion():
+def test_flicker_changes_brightness_and_adds_streaks():
     world = SyntheticWorld(objects=0, background='plain', noise=0.0, flicker=0.2)
     assert world.truth(0.0) == []
     means = [world.render(index / 30).mean() for index in range(60)]
@@ -143,6 +145,6 @@ def test_flicker_changes_brightness_and_rains_without_motion():
         ({'flicker': 1.5}, 'flicker'),
     ],
 )
-def test_a_parameter_out_of_range_is_named(wrong, name):
+def test_error_names_parameter_out_of_range(wrong, name):
     with pytest.raises(ValueError, match=f'{name}.*must be'):
         SyntheticWorld(**wrong)

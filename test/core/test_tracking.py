@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tracks: one id for one thing, without lag, through gaps, pieces and meetings."""
+"""Tracking: stable ids and no lag, through gaps, splits and merges."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def confirmed(tracks):
 
 
 def follow(path, fps=30, seconds=2.0):
-    """Tracks after detections at `path(t)`, a list of detections at each instant."""
+    """Return the tracker and its tracks after the detections `path(t)`."""
     follower = tracker()
     for index in range(int(seconds * fps)):
         tracks = follower.update(path(index / fps), 1 / fps)
@@ -36,7 +36,7 @@ def follow(path, fps=30, seconds=2.0):
     speed=st.tuples(st.floats(-250, 250), st.floats(-250, 250)),
     fps=st.sampled_from([10, 15, 30, 60]),
 )
-def test_steady_motion_is_followed_without_lag_at_any_frame_rate(speed, fps):
+def test_tracks_constant_velocity_without_lag_at_any_frame_rate(speed, fps):
     def path(t):
         return [box(300 + speed[0] * t, 300 + speed[1] * t)]
 
@@ -47,27 +47,27 @@ def test_steady_motion_is_followed_without_lag_at_any_frame_rate(speed, fps):
     assert (track.vx, track.vy) == pytest.approx(speed, abs=15)
 
 
-def test_noise_of_the_detections_is_smoothed():
+def test_smooths_noisy_detections():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 3, (90, 4))
     follower = tracker()
-    seen = []
+    errors = []
     for index, (x, y, width, height) in enumerate(noise):
         detection = box(200 + 2 * index + x, 200 + y, 60 + width, 80 + height)
         (track,) = follower.update([detection], 1 / 30)
-        seen.append((track.x - 2 * index - 200, track.y - 200, track.width - 60))
-    settled = np.array(seen[30:])
+        errors.append((track.x - 2 * index - 200, track.y - 200, track.width - 60))
+    settled = np.array(errors[30:])
     assert np.abs(settled).mean() < 1.5
     assert np.diff(settled, axis=0).std() < 0.4 * np.diff(noise, axis=0).std()
 
 
-def test_a_track_is_believed_after_three_sightings_not_before():
+def test_confirms_track_after_three_detections():
     follower = tracker()
     counts = [len(confirmed(follower.update([box(100, 100)], 1 / 20))) for _ in range(4)]
     assert counts == [0, 0, 1, 1]
 
 
-def test_what_flashes_up_here_and_there_is_never_believed():
+def test_never_confirms_random_detections():
     rng = np.random.default_rng(1)
     follower = tracker()
     for _ in range(200):
@@ -75,7 +75,7 @@ def test_what_flashes_up_here_and_there_is_never_believed():
         assert not confirmed(follower.update(spots, 1 / 30))
 
 
-def test_a_short_gap_is_bridged_and_a_long_one_is_not():
+def test_bridges_short_gaps_only():
     follower, tracks = follow(lambda t: [box(100 + 120 * t, 200)], seconds=1)
     identity = tracks[0].id
     for _ in range(9):
@@ -90,14 +90,14 @@ def test_a_short_gap_is_bridged_and_a_long_one_is_not():
     assert track.id != identity
 
 
-def test_things_side_by_side_keep_their_own_ids():
+def test_neighboring_objects_keep_their_ids():
     def path(t):
         return [box(100 + 90 * t, 150), box(400 - 90 * t, 260), box(100, 380 - 40 * t)]
 
     follower, tracks = follow(path, seconds=0.2)
     before = {track.id: (track.x, track.y) for track in tracks}
     for index in range(6, 60):
-        # The order of the detections must not matter.
+        # Alternate the order of the detections, which must not matter.
         detections = path(index / 30)[:: 1 if index % 2 else -1]
         tracks = follower.update(detections, 1 / 30)
     assert {track.id for track in tracks} == set(before)
@@ -105,7 +105,7 @@ def test_things_side_by_side_keep_their_own_ids():
         assert abs(track.y - before[track.id][1]) < 80
 
 
-def test_things_that_melt_into_one_blob_and_part_again_keep_their_ids():
+def test_objects_keep_their_ids_through_a_merge():
     def apart(t):
         return [box(200 + 50 * t, 200), box(320 - 50 * t, 200)]
 
@@ -125,7 +125,7 @@ def test_things_that_melt_into_one_blob_and_part_again_keep_their_ids():
     assert {track.id: track.vx > 0 for track in tracks} == before
 
 
-def test_a_thing_that_falls_to_pieces_stays_one():
+def test_object_keeps_its_id_through_a_split():
     follower, tracks = follow(lambda t: [box(200 + 30 * t, 200, 40, 90)], seconds=1)
     identity = tracks[0].id
     for index in range(30, 60):
@@ -136,7 +136,7 @@ def test_a_thing_that_falls_to_pieces_stays_one():
         assert track.height == pytest.approx(90, abs=6)
 
 
-def test_two_tracks_of_one_thing_become_one():
+def test_two_tracks_of_one_object_become_one():
     def path(t):
         if t < 0.5:
             return [box(200 + 60 * t, 180, 40, 30), box(200 + 60 * t, 260, 40, 30)]
@@ -151,7 +151,7 @@ def test_two_tracks_of_one_thing_become_one():
     assert tracks[0].height == pytest.approx(110, abs=8)
 
 
-def test_activity_rises_at_once_and_fades_over_seconds():
+def test_activity_rises_immediately_and_fades_over_seconds():
     follower = tracker()
     still = Detection(box(100, 100).box, activity=0.0)
     follower.update([still], 0.1)

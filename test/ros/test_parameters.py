@@ -5,6 +5,7 @@
 import math
 import re
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter as RosParameter
 
+from sage_perception.core.settings import Interval
 from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.parameters import Parameter, parameters_of
@@ -103,14 +105,18 @@ def test_a_range_may_be_open(bound):
         parameter.check(limit + step)
 
 
-def test_a_configuration_that_describes_itself_becomes_a_table():
+def test_parameters_of_a_settings_dataclass():
     @dataclass
     class Config:
-        size: int = field(default=3, metadata={'description': 'Side.', 'minimum': 1})
+        size: Annotated[int, Interval(1)] = field(default=3, metadata={'description': 'Side.'})
+        share: Annotated[float, Interval(0, 1)] = 0.5
+        mode: Literal['a', 'b'] = 'a'
         name: str = 'x'
 
     assert parameters_of(Config) == (
         Parameter('size', 3, 'Side.', minimum=1),
+        Parameter('share', 0.5, minimum=0, maximum=1),
+        Parameter('mode', 'a', choices=('a', 'b')),
         Parameter('name', 'x'),
     )
 
