@@ -72,7 +72,8 @@ class Timeline:
 
     def next_tick(self, last: int | None) -> int:
         """Return the current tick if it is later than `last`, else the tick after `last`."""
-        current = int((self._now_ns() - self._origin_ns()) // self._tick_ns)
+        start_ns = self._origin_ns()  # before the current time: the first tick is 0
+        current = int((self._now_ns() - start_ns) // self._tick_ns)
         stepped_back = last is not None and (last - current) * self._tick_ns > NS
         # Follow a wall clock that is set back by more than a second; otherwise wait for it.
         return current if last is None or stepped_back else max(current, last + 1)
