@@ -45,13 +45,10 @@ from sage_perception.training.data.crops import (
     matches,
     to_model,
 )
-from sage_perception.trust.compatibility import probe_images as probes
-from sage_perception.trust.compatibility.estimator import (
-    CompatibilityEstimator,
-    mean_cosine,
-    probe_latents,
-)
+from sage_perception.trust.compatibility import probe_set as probes
+from sage_perception.trust.compatibility.estimator import CompatibilityEstimator, mean_cosine
 from sage_perception.trust.compatibility.latent_map import affine, centered, procrustes, ridge
+from sage_perception.trust.compatibility.probe_set import probe_latents
 
 FIT, HELD = slice(0, probes.FITTED), slice(probes.FITTED, None)
 Coder = Callable[[np.ndarray], np.ndarray]
@@ -292,10 +289,10 @@ def with_network(source: np.ndarray, target: np.ndarray) -> Coder:
 
 
 def compare_maps(
-    sender: Voice, listener: CompatibilityEstimator, x, real, sent
+    sender: Voice, estimator: CompatibilityEstimator, x, real, sent
 ) -> dict[str, float]:
     """Return the PSNR of crops `x` through each kind of map; `real` are as many real anchors."""
-    own, receiver = listener.latents, listener.model
+    own, receiver = estimator.latents, estimator.model
     z = sender.encode(x)
     anchors = sent[FIT]
     through = {
@@ -312,25 +309,25 @@ def compare_maps(
 
 
 def judge(
-    sender: Voice, listener: CompatibilityEstimator, x: np.ndarray, native: float, sent
+    sender: Voice, estimator: CompatibilityEstimator, x: np.ndarray, native: float, sent
 ) -> dict:
     """Return trust, other scores and the truth of a pair; `native` is the receiver's PSNR."""
-    receiver = listener.model
-    heard = listener.hear(sent, sender.id)
+    receiver = estimator.model
+    result = estimator.evaluate(sent, sender.id)
     z = sender.encode(x)
-    through = heard.calibration.apply(z) if heard.calibrated else z
+    through = result.latent_map.apply(z) if result.calibrated else z
     got = mean_psnr(receiver.decode(through), x) if through.shape[1] == receiver.dim else np.nan
     plain = mean_psnr(x.mean((2, 3), keepdims=True), x)
     return {
         'receiver': receiver.name,
         'sender': sender.name,
-        'trust_before': heard.before.compression_trust,
-        'trust': heard.trust.compression_trust,
-        'forward': heard.trust.forward,
-        'backward': heard.trust.backward,
-        'calibrated': heard.calibrated,
-        'r2': heard.calibration.r2,
-        **similarities(sent, listener.latents),
+        'trust_before': result.before.compression_trust,
+        'trust': result.trust.compression_trust,
+        'forward': result.trust.forward,
+        'backward': result.trust.backward,
+        'calibrated': result.calibrated,
+        'r2': result.latent_map.r2,
+        **similarities(sent, estimator.latents),
         'gap_db': native - got,
         'gain': (got - plain) / (native - plain),
     }
@@ -389,14 +386,14 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
 
     native = {voice.name: mean_psnr(voice.decode(voice.encode(x)), x) for voice in natives}
     sent = {voice.name: probe_latents(voice) for voice in voices}
-    listeners = {voice.name: CompatibilityEstimator(voice) for voice in natives}
+    estimators = {voice.name: CompatibilityEstimator(voice) for voice in natives}
     all_ears = {'shipped', 'PCA of motion'}
     pairs, maps = [], {}
     for sender, receiver in itertools.product(voices, natives):
         if sender.name not in native and receiver.name not in all_ears:
             continue
-        listener = listeners[receiver.name]
-        pair = judge(sender, listener, x, native[receiver.name], sent[sender.name])
+        estimator = estimators[receiver.name]
+        pair = judge(sender, estimator, x, native[receiver.name], sent[sender.name])
         if sender.name in native and sender is not receiver:
             plain = mean_psnr(x.mean((2, 3), keepdims=True), x)
             weaker = min(native[sender.name], native[receiver.name])
@@ -405,7 +402,7 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
             pair['below_weaker_db'] = weaker - got
             if receiver.name in all_ears:
                 real = crops['stills A'][-probes.FITTED :]
-                through = compare_maps(sender, listener, x, real, sent[sender.name])
+                through = compare_maps(sender, estimator, x, real, sent[sender.name])
                 for name, value in through.items():
                     maps.setdefault(name, []).append(native[receiver.name] - value)
         pairs.append(pair)

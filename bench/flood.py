@@ -40,7 +40,7 @@ from sage_perception.ros.conversions.announcements import model_info_to_msg, pro
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.trust import LCT, TrustStore
-from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility import probe_set as probes
 from sage_perception.trust.security.announcements import ProbeSet as Probes
 from sage_perception.trust.security.keys import public_bytes
 

@@ -80,7 +80,7 @@ COMMANDS = {
     ),
     'trust-matrix': Command(
         TRUST,
-        'sage_perception.cli.align:main_matrix',
+        'sage_perception.cli.trust_matrix:main',
         'Measure the compatibility of every pair of models',
     ),
     'calibrate-trust': Command(

@@ -38,7 +38,7 @@ from sage_perception.ros.rate_limit import QuotaGuard, RateLimitGuard, Throttled
 from sage_perception.ros.run import run
 from sage_perception.trust import LCT, Arbiter
 from sage_perception.trust.arbiter import Frame, Moment
-from sage_perception.trust.compatibility.latent_map import calibrations_folder
+from sage_perception.trust.compatibility.map_cache import latent_map_folder
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.security.admission import explain
@@ -150,7 +150,7 @@ class ArbiterNode(Node):
             threshold=wanted.agreement_threshold,
             slop_ns=round(wanted.sync_slop_s * 1e9),
             patience_ns=round(wanted.sync_timeout_s * 1e9),
-            cache=calibrations_folder(),
+            cache=latent_map_folder(),
             weights=weights,
         )
         self._worker = Worker(self, 'measuring')

@@ -42,7 +42,7 @@ from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
-from sage_perception.trust.compatibility.probe_images import probe_latents
+from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.security import announcements
 from sage_perception.vision.camera_health import TRUST
 from sage_perception.vision.crops import to_pixels

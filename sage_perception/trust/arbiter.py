@@ -27,10 +27,9 @@ from sage_perception.core.lct import LCT, Operation, chain_trust, step_from
 from sage_perception.trust.compatibility.estimator import (
     CompatibilityEstimator,
     CompatibilityResult,
-    Level,
-    Model,
-    Report,
 )
+from sage_perception.trust.compatibility.model import Model
+from sage_perception.trust.compatibility.report import Level, TrustReport
 from sage_perception.trust.fusion import matching as agreement
 from sage_perception.trust.fusion.fusion import View, fuse
 from sage_perception.trust.fusion.geometry import CameraGeometry
@@ -217,7 +216,7 @@ class Arbiter:
 
     def compare(
         self, receiver: str, sender: str, find: Callable[[ModelId], Model], force: bool = True
-    ) -> Report:
+    ) -> TrustReport:
         """Measure how far one camera can use what another one says; '' is the arbiter itself.
 
         `find` returns the receiver's model where that is not the arbiter's own, or raises
@@ -252,7 +251,7 @@ class Arbiter:
         if force or key not in self._memory:
             while len(self._memory) >= MAX_CACHED_RESULTS:
                 del self._memory[next(iter(self._memory))]
-            self._memory[key] = ear.hear(said.latents, said.model, force)
+            self._memory[key] = ear.evaluate(said.latents, said.model, force)
         return self._memory[key]
 
     # What they say
@@ -316,11 +315,11 @@ class Arbiter:
             return RejectionReason.INCOMPATIBLE
         if same:
             return lct
-        if latent.dim != len(heard.calibration.weights):
+        if latent.dim != heard.latent_map.input_dim:
             return RejectionReason.DIMENSION
         log_var = latent.log_var
         if log_var is not None and heard.calibrated:
-            log_var = heard.calibration.apply_log_var(log_var[None])[0]
+            log_var = heard.latent_map.apply_log_var(log_var[None])[0]
         mean = heard.translate(latent.mean[None])[0]
         ours = replace(latent, mean=mean, log_var=log_var, model=own)
         trust = heard.trust.compression_trust
@@ -463,7 +462,7 @@ class Arbiter:
     def _reputation(self, camera: str) -> float:
         return self._seats[camera].reputation.value
 
-    def report(self, camera: str) -> Report:
+    def report(self, camera: str) -> TrustReport:
         """Return how a camera fares; what was not measured of it is NaN."""
         seat = self._seats[camera]
         counts = {
@@ -481,7 +480,9 @@ class Arbiter:
             reason = 'same model; not measured, no probes yet'
         else:
             reason = 'refused: another model, not measured, no probes yet'
-        return Report(self.entity, camera, model, math.nan, math.nan, False, 0, reason, **counts)
+        return TrustReport(
+            self.entity, camera, model, math.nan, math.nan, False, 0, reason, **counts
+        )
 
 
 def _valid(heard: CompatibilityResult | None, fingerprint: bytes) -> CompatibilityResult | None:

@@ -14,8 +14,9 @@ from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
 from sage_perception.core.lct import Operation, Provenance
 from sage_perception.trust import LCT, Arbiter, TrustStore, sign
 from sage_perception.trust.arbiter import EXPECTED_TRUST, Frame
-from sage_perception.trust.compatibility import probe_images as probes
-from sage_perception.trust.compatibility.estimator import CompatibilityEstimator, Level
+from sage_perception.trust.compatibility import probe_set as probes
+from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
+from sage_perception.trust.compatibility.report import Level
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.reputation import Reputation
@@ -229,9 +230,11 @@ def test_a_map_is_dropped_with_the_model_that_it_was_for(arbiter):
 
 def test_what_was_measured_before_is_not_measured_again_unless_asked(tmp_path, monkeypatch):
     measured = []
-    hear = CompatibilityEstimator.hear
+    evaluate = CompatibilityEstimator.evaluate
     monkeypatch.setattr(
-        CompatibilityEstimator, 'hear', lambda *a, **k: measured.append(1) or hear(*a, **k)
+        CompatibilityEstimator,
+        'evaluate',
+        lambda *a, **k: measured.append(1) or evaluate(*a, **k),
     )
     arbiter = Arbiter(CAMERAS, OWN, cache=tmp_path)
     cameras = [Camera('cam1', TURNED), Camera('cam2', TURNED)]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from sage_perception.cli import (
-    align as calibrate,
+    align,
+    trust_matrix,
 )
 from sage_perception.cli import (
     main as cli,
@@ -64,8 +65,8 @@ def test_what_a_command_returns_is_returned():
         (coding.encode, ['{image}', '--print', '--model', '{model}']),
         (coding.reconstruct, ['{image}', '-o', '{folder}/grid.png', '--model', '{model}']),
         (recall.main, ['search', '{image}', '--model', '{model}']),
-        (calibrate.main, ['tinyvae', '{model}']),
-        (calibrate.main_matrix, ['{model}', '-o', '{folder}/matrix.png']),
+        (align.main, ['tinyvae', '{model}']),
+        (trust_matrix.main, ['{model}', '-o', '{folder}/matrix.png']),
         (codebook.main, ['{model}', str(CONFIG)]),
         (trust_fit.main, ['{model}', str(CONFIG)]),
         (evaluate.main, ['{model}', '--data', '{folder}']),
@@ -101,7 +102,7 @@ def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
     ('main', 'arguments'),
     [
         (recall.main, ['search', '{image}', '--model', 'lightweight']),
-        (calibrate.main, ['tinyvae', 'lightweight']),
+        (align.main, ['tinyvae', 'lightweight']),
         (codebook.main, ['lightweight', str(CONFIG)]),
         (trust_fit.main, ['lightweight', str(CONFIG)]),
     ],

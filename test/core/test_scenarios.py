@@ -16,9 +16,9 @@ from sage_perception.core.metrics import batch_psnr
 from sage_perception.models import load
 from sage_perception.trust import Arbiter
 from sage_perception.trust.arbiter import Frame
-from sage_perception.trust.compatibility import probe_images as probes
-from sage_perception.trust.compatibility.estimator import Level
-from sage_perception.trust.compatibility.probe_images import probe_latents
+from sage_perception.trust.compatibility import probe_set as probes
+from sage_perception.trust.compatibility.probe_set import probe_latents
+from sage_perception.trust.compatibility.report import Level
 from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
 from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.vision.synthetic import SyntheticWorld

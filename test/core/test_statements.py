@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sage_perception.core.latent import ModelId
 from sage_perception.trust import TrustStore
-from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility import probe_set as probes
 from sage_perception.trust.security.announcements import (
     ModelAnnouncement,
     ProbeSet,

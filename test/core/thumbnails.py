@@ -1,17 +1,17 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A real, small codec for the tests of trust."""
+"""A small exact codec for the tests of compatibility."""
 
 import numpy as np
 
 from sage_perception.core.latent import ModelId
-from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility import probe_set
 
 
 class Thumbnails:
-    """Images of 8×8 pixels to their `dim` largest cosines and back.
+    """A model of 8×8 images whose latents are their `dim` lowest cosine coefficients.
 
-    With a `turn` `[dim, dim]` it speaks a language of its own: its latents are turned by it.
+    `turn` `[dim, dim]` rotates its latent space.
     """
 
     input_size, input_channels = 8, 3
@@ -24,11 +24,11 @@ class Thumbnails:
         cosines = np.cos(np.pi * k * (n + 0.5) / 8) * np.where(k, 0.5, 0.5**1.5)
         order = np.argsort(np.add.outer(np.arange(8), np.arange(8)).ravel(), kind='stable')
         self.basis = np.kron(cosines, cosines)[order[: dim // 3]]
-        self.latent_mean = self.encode(probes.to_input(8)).mean(0)
+        self.latent_mean = self.encode(probe_set.to_input(8)).mean(0)
 
     def encode(self, x):
         return (x.reshape(len(x), 3, 64) @ self.basis.T).reshape(len(x), -1) @ self.turn
 
     def decode(self, z):
-        straight = z @ np.linalg.inv(self.turn)
-        return (straight.reshape(len(z), 3, -1) @ self.basis).reshape(-1, 3, 8, 8).clip(0, 1)
+        coefficients = z @ np.linalg.inv(self.turn)
+        return (coefficients.reshape(len(z), 3, -1) @ self.basis).reshape(-1, 3, 8, 8).clip(0, 1)

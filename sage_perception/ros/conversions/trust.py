@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from sage_perception.ros.conversions.model_ids import model_id_to_msg
 from sage_perception.trust.arbiter import Frame, Pairing
-from sage_perception.trust.compatibility.estimator import Report
+from sage_perception.trust.compatibility.report import TrustReport as Report
 
 # `sage_msgs/TrustReport.reason` is limited to 256 bytes.
 MAX_REASON_CHARS = 250

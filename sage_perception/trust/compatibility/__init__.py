@@ -1,3 +1,3 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compatibility of latent spaces: measurement and translation."""
+"""Compatibility of latent spaces: probe images, measurement, and translation."""

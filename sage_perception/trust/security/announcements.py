@@ -14,7 +14,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sage_perception.core.latent import UNKNOWN_FINGERPRINT, ModelId
-from sage_perception.trust.compatibility import probe_images as probes
+from sage_perception.trust.compatibility import probe_set as probes
 from sage_perception.trust.security.canonical import announcement_form
 from sage_perception.trust.security.rejection import MAX_ABS, RejectionReason
 from sage_perception.trust.security.signing import find_forgery
