@@ -1,12 +1,14 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bags: record, replay and read rosbag2 recordings without `ros2 bag`.
+"""Rosbag2 bags without `ros2 bag`: read, write, repair, record and replay.
 
-with open_bag('bag') as bag:
-    for topic, type_name, log_time_ns, data in bag:
-        message = bag.deserialize(topic, data)
+Read a bag with:
+
+    from sage_perception.bags.reader import open_bag
+
+    with open_bag('bag') as bag:
+        for topic, type_name, log_time_ns, data in bag:
+            message = bag.deserialize(topic, data)
+
+This package imports nothing, so that `legacy` can be used where ROS is not installed.
 """
-
-from sage_perception.bags.storage import Bag, BagError, BagMessage, BagTopic, BagWriter, open_bag
-
-__all__ = ['Bag', 'BagError', 'BagMessage', 'BagTopic', 'BagWriter', 'open_bag']

@@ -1,9 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Message definitions: as they are installed, as a bag holds them, and whether the two agree.
+"""Message definitions: the installed one, the one in a bag, and their comparison.
 
-A bag holds bytes. Whoever reads them with other fields than they were written with reads
-nonsense and is not told; so a definition travels along in the bag and is compared at replay.
+A bag contains serialized messages. Reading them with other fields than they were written with
+gives wrong values without an error. Therefore a bag also contains the definitions, and they are
+compared with the installed ones before a message is published or deserialized.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rosbags.typesys import (
     get_types_from_msg,
     get_typestore,
 )
+from rosbags.typesys.store import Typestore
 
 _RULE = '=' * 80 + '\n'
 _TYPE_NAME = re.compile(r'(\w+)/(?:msg/)?(\w+)')
@@ -35,14 +37,14 @@ _PRIMITIVE = {'bool', 'byte', 'char', 'string', 'wstring', 'float32', 'float64'}
 
 
 class UnreadableType(ValueError):
-    """A message type is not installed, or not with the recorded fields; the message says which."""
+    """A message type is not installed, or its fields differ; the message names them."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """A message type and everything it is made of.
+    """A message type and the types of its fields.
 
-    `text` is one .msg file ('ros2msg') or .idl file ('ros2idl') after the other, the way
+    `text` is the concatenation of .msg files (`encoding` 'ros2msg') or .idl files ('ros2idl') as
     `rosbag2` writes it into the schemas of MCAP files.
     """
 
@@ -51,18 +53,18 @@ class Definition:
     text: str
 
     @cached_property
-    def store(self):
-        """The type and its parts as types of the `rosbags` library.
+    def store(self) -> Typestore:
+        """Return the types as a type store of the `rosbags` library.
 
         Raises:
-            TypesysError: the library does not understand the text.
+            TypesysError: the library cannot parse the text.
         """
         if self.encoding == 'ros2msg':
             types = get_types_from_msg(self.text, self.type_name)
         else:
             types = {}
             for part in filter(None, self.text.split(_RULE)):
-                # What is included is another part; the library does not know the word.
+                # The library does not parse #include; the included files are parts themselves.
                 idl = re.sub(r'^(IDL: |#include).*$', '', part, flags=re.MULTILINE)
                 types.update(get_types_from_idl(idl))
         store = get_typestore(Stores.EMPTY)
@@ -71,9 +73,9 @@ class Definition:
 
     @cached_property
     def type_hash(self) -> str:
-        """The RIHS01 hash over names, types and bounds of all fields (REP-2016).
+        """Return the RIHS01 hash over names, types and bounds of all fields (REP-2016).
 
-        '' when the text is none or is not understood.
+        It is empty if the text is empty or cannot be parsed.
         """
         if not self.text:
             return ''
@@ -84,13 +86,13 @@ class Definition:
 
     @cached_property
     def wire(self) -> tuple:
-        """What stands on the wire: the types of all fields in order, without names or bounds."""
+        """Return the types of all fields in order, which determine the serialized layout."""
         return self._wire_of(self.type_name)
 
     def _wire_of(self, name: str) -> tuple:
         return tuple(self._wire_of_field(kind) for _, kind in self.store.fielddefs[name][1])
 
-    def _wire_of_field(self, field) -> tuple:
+    def _wire_of_field(self, field: tuple) -> tuple:
         kind, what = field
         if kind == Nodetype.BASE:
             return (what[0],)
@@ -100,7 +102,7 @@ class Definition:
         return (size if kind == Nodetype.ARRAY else '[]', self._wire_of_field(element))
 
     def differences(self, other: Definition) -> str:
-        """Say which fields the two do not share, 'TYPE: field, field; TYPE: field'."""
+        """Return the fields that differ, as 'TYPE: field, field; TYPE: field'."""
         ours, theirs = ({**d.store.fielddefs} for d in (self, other))
         found = []
         for name in ours.keys() & theirs.keys():
@@ -113,25 +115,27 @@ class Definition:
 
 
 def compare(recorded: Definition, installed: Definition) -> str:
-    """Return what is to be said of differences that do no harm, '' if there are none.
+    """Return harmless differences of two definitions in words; empty without differences.
 
     Raises:
-        UnreadableType: the bytes of the one mean something else to the other.
+        UnreadableType: the serialized layouts differ.
     """
     if not installed.type_hash or recorded.type_hash == installed.type_hash:
         return ''
     name = installed.type_name
-    told = f'{name} was recorded with other fields: {recorded.differences(installed)}'
+    text = f'{name} was recorded with other fields: {recorded.differences(installed)}'
     if recorded.wire != installed.wire:
-        raise UnreadableType(f'{told}: build {_package(name)} as it was then, or record again')
-    return f'{told}; only names or bounds differ'
+        raise UnreadableType(
+            f'{text}: build {_package(name)} of the time of the recording, or record again'
+        )
+    return f'{text}; only names or bounds differ'
 
 
 def compare_sample(data: bytes, installed: Definition) -> None:
-    """Do the same for a message of which the definition was not recorded, as far as it can be.
+    """Check whether a message without a recorded definition can be deserialized.
 
     Raises:
-        UnreadableType: the bytes are no such message.
+        UnreadableType: the bytes do not fit the installed type.
     """
     if not installed.type_hash:
         return
@@ -140,8 +144,8 @@ def compare_sample(data: bytes, installed: Definition) -> None:
         installed.store.deserialize_cdr(data, name)
     except SerdeError as error:
         raise UnreadableType(
-            f'its messages are no {name} as it is installed ({error}): '
-            f'build {_package(name)} as it was then, or record again'
+            f'its messages do not fit the installed type {name} ({error}): '
+            f'build {_package(name)} of the time of the recording, or record again'
         ) from None
 
 
@@ -151,10 +155,10 @@ def _package(type_name: str) -> str:
 
 @cache
 def message_class(type_name: str) -> type:
-    """Import the class of a message type such as 'sensor_msgs/msg/Image'.
+    """Return the class of a message type such as 'sensor_msgs/msg/Image'.
 
     Raises:
-        UnreadableType: it is not installed.
+        UnreadableType: the type is not installed.
     """
     package, _, rest = type_name.partition('/')
     namespace, _, name = rest.rpartition('/')
@@ -168,10 +172,10 @@ def message_class(type_name: str) -> type:
 
 @cache
 def installed_definition(type_name: str) -> Definition:
-    """Find the definition of an installed type.
+    """Return the definition of an installed type.
 
     Raises:
-        UnreadableType: it is not installed, or without its definition.
+        UnreadableType: the type, or its .msg or .idl file, is not installed.
     """
     for encoding, suffix, field, title in (
         ('ros2msg', '.msg', _MSG_FIELD, 'MSG'),
@@ -188,8 +192,8 @@ def installed_definition(type_name: str) -> Definition:
     raise UnreadableType(f'the definition of {type_name} is not installed: build its package')
 
 
-def _with_dependencies(root: str, suffix: str, field: re.Pattern) -> dict[str, str]:
-    """Return the text of a definition and of all those it needs, by name, depth first."""
+def _with_dependencies(root: str, suffix: str, field: re.Pattern[str]) -> dict[str, str]:
+    """Return the texts of a definition and of the types of its fields by name, depth first."""
     texts: dict[str, str] = {}
 
     def visit(name: str) -> None:

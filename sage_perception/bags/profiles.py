@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Quality of service in bags: what publishers offered, and what to ask for or offer after that."""
+"""QoS profiles of bags: recorded offers, and the profiles to request or offer for them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
+from rosbags.interfaces import Qos, QosTime
 
-# Deep enough for seconds of a camera, should the recorder be held up for a moment.
+# Seconds of camera images, in case the recorder is blocked for a moment.
 _REQUEST_DEPTH = 100
-# As rosbag2 does: DDS does not tell subscribers how deep a publisher's history is.
+# As in rosbag2: DDS does not send the depth of a publisher to its subscribers.
 _OFFER_DEPTH = 10
 _FOREVER_NS = 2**63 - 1
-# Up to Foxy each DDS had its own way to say 'for ever'.
+# Up to Foxy each DDS implementation had its own value for an infinite duration.
 _FOREVER_S = 2**31 - 1
 
 
 def to_yaml(profiles: Sequence[QoSProfile]) -> str:
-    """Return profiles the way rosbag2 writes them up to metadata version 8, with numbers.
+    """Return profiles in the YAML of rosbag2 up to metadata version 8, with numbers.
 
-    Every release reads this; the names of version 9 only Jazzy and newer.
+    Every release reads it. Only Jazzy and later releases read the names of version 9.
     """
     rows = [
         {
@@ -52,8 +53,8 @@ def _time(duration: Duration) -> dict[str, int]:
     return {'sec': sec, 'nsec': nsec}
 
 
-def from_recorded(recorded) -> QoSProfile:
-    """Return a profile that the `rosbags` library read."""
+def from_recorded(recorded: Qos) -> QoSProfile:
+    """Return a profile of the `rosbags` library as one of rclpy."""
     return QoSProfile(
         history=HistoryPolicy(recorded.history.value),
         depth=recorded.depth,
@@ -67,15 +68,15 @@ def from_recorded(recorded) -> QoSProfile:
     )
 
 
-def _duration(time) -> Duration:
+def _duration(time: QosTime) -> Duration:
     forever = time.sec >= _FOREVER_S
     return Duration(nanoseconds=_FOREVER_NS if forever else time.sec * 10**9 + time.nsec)
 
 
 def request_for(offered: Sequence[QoSProfile]) -> QoSProfile:
-    """Return what a subscription must ask for to hear all of these publishers, as well as it can.
+    """Return the strictest profile that is compatible with all of these publishers.
 
-    Reliable if all of them are; with what was published before if all of them keep it.
+    It is reliable if all publishers are, and transient local if all publishers are.
     """
     reliable = all(p.reliability == ReliabilityPolicy.RELIABLE for p in offered)
     return QoSProfile(
@@ -91,9 +92,10 @@ def request_for(offered: Sequence[QoSProfile]) -> QoSProfile:
 
 
 def offer_for(recorded: Sequence[QoSProfile]) -> QoSProfile:
-    """Return what to offer in the place of the recorded publishers.
+    """Return the profile to offer in place of the recorded publishers.
 
-    What they offered if they agreed; else what satisfies all that any of them satisfied.
+    It is compatible with every subscription that one of them was compatible with. Deadline,
+    lifespan and liveliness are kept if all publishers had the same ones.
     """
     if not recorded:
         return QoSProfile(depth=_OFFER_DEPTH)
@@ -119,5 +121,5 @@ def offer_for(recorded: Sequence[QoSProfile]) -> QoSProfile:
 
 
 def is_latched(profile: QoSProfile) -> bool:
-    """Return whether late subscribers get what was published before."""
+    """Return whether late subscribers receive earlier messages."""
     return profile.durability == DurabilityPolicy.TRANSIENT_LOCAL

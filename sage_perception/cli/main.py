@@ -35,8 +35,8 @@ COMMANDS = {
     'demo': Command(
         RUN, 'sage_perception.cli.demo:main', 'Run the two-camera graph on a video and measure it'
     ),
-    'record': Command(BAGS, 'sage_perception.bags.record:main', 'Record topics to an MCAP bag'),
-    'replay': Command(BAGS, 'sage_perception.bags.replay:main', 'Publish the messages of a bag'),
+    'record': Command(BAGS, 'sage_perception.cli.record:main', 'Record topics to an MCAP bag'),
+    'replay': Command(BAGS, 'sage_perception.cli.replay:main', 'Publish the messages of a bag'),
     'encode': Command(
         IMAGES, 'sage_perception.codecs.images:encode', 'Encode image files to latents'
     ),

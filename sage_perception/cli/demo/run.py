@@ -20,7 +20,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sage_perception.bags import open_bag
+from sage_perception.bags.reader import open_bag
 from sage_perception.bringup.environment import config_path, dds_environment
 from sage_perception.bringup.graph import Camera, dual_camera
 from sage_perception.bringup.processes import GraphRunner

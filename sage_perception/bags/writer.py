@@ -1,0 +1,201 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Writes bags: one MCAP file and the metadata of `ros2 bag`.
+
+The metadata has version 8. The reader of Humble (version 5) ignores the fields that it does not
+have, and Jazzy and later releases (version 9) still read QoS profiles as numbers.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mcap.writer import CompressionType
+from mcap.writer import Writer as McapWriter
+from rclpy.qos import QoSProfile
+
+from sage_perception.bags.definitions import Definition, UnreadableType, installed_definition
+from sage_perception.bags.files import METADATA, BagError
+from sage_perception.bags.profiles import to_yaml
+
+COMPRESSIONS = {
+    'none': CompressionType.NONE,
+    'lz4': CompressionType.LZ4,
+    'zstd': CompressionType.ZSTD,
+}
+METADATA_VERSION = 8
+
+
+@dataclass
+class WrittenTopic:
+    """A topic of a bag that is being written; `profiles` are in YAML."""
+
+    type_name: str
+    channel: int
+    profiles: str
+    type_hash: str
+    count: int = 0
+
+
+class BagWriter:
+    """Writes a bag. A context manager; not thread-safe.
+
+    Data survives the death of the process after `flush`; see `bags.repair`.
+
+    Attributes:
+        path: the directory of the bag.
+        file: its MCAP file.
+        topics: the topics by name.
+        count: the number of messages.
+    """
+
+    def __init__(self, path: Path | str, compression: str = 'none') -> None:
+        """Create the directory of the bag.
+
+        Args:
+            path: the directory, which must not exist.
+            compression: compression of the chunks, a key of `COMPRESSIONS`.
+
+        Raises:
+            BagError: the directory exists or cannot be created.
+        """
+        self.path = Path(path)
+        self.count = 0
+        self.topics: dict[str, WrittenTopic] = {}
+        self._schemas: dict[str, int] = {}
+        self._first_ns, self._last_ns = 2**63 - 1, 0
+        self.file = self.path / f'{self.path.resolve().name}_0.mcap'
+        try:
+            self.path.mkdir(parents=True)
+            self._stream = self.file.open('xb')
+        except FileExistsError:
+            raise BagError(f'{path} already exists: give another name, or remove it') from None
+        except OSError as error:
+            raise BagError(f'cannot create {path}: {error.strerror}') from None
+        self._mcap = McapWriter(self._stream, compression=COMPRESSIONS[compression])
+        self._mcap.start('ros2', f'sage {importlib.metadata.version("sage_perception")}')
+        self.flush()
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes that are written, without those in buffers."""
+        return self.file.stat().st_size
+
+    @property
+    def duration_s(self) -> float:
+        """Return the seconds from the first message to the last."""
+        return (self._last_ns - self._first_ns) * 1e-9 if self.count else 0.0
+
+    def add_topic(
+        self,
+        name: str,
+        type_name: str,
+        profiles: Sequence[QoSProfile] = (),
+        definition: Definition | None = None,
+    ) -> None:
+        """Add a topic.
+
+        Args:
+            name: the topic.
+            type_name: its type, for example 'sensor_msgs/msg/Image'.
+            profiles: the QoS profiles that its publishers offer.
+            definition: the definition of the type; None for the installed one, if there is one.
+        """
+        if definition is None:
+            try:
+                definition = installed_definition(type_name)
+            except UnreadableType:
+                definition = Definition(type_name, '', '')
+        self.add_recorded_topic(name, definition, to_yaml(profiles))
+
+    def add_recorded_topic(self, name: str, definition: Definition, profiles: str) -> None:
+        """Add a topic with its QoS profiles in the YAML of another bag."""
+        if definition.type_name not in self._schemas:
+            self._schemas[definition.type_name] = self._mcap.register_schema(
+                definition.type_name, definition.encoding, definition.text.encode()
+            )
+        channel = self._mcap.register_channel(
+            name,
+            'cdr',
+            self._schemas[definition.type_name],
+            {'offered_qos_profiles': profiles, 'topic_type_hash': definition.type_hash},
+        )
+        self.topics[name] = WrittenTopic(
+            definition.type_name, channel, profiles, definition.type_hash
+        )
+
+    def write(
+        self, topic: str, data: bytes, log_time_ns: int, publish_time_ns: int | None = None
+    ) -> None:
+        """Write a serialized message of a topic that was added."""
+        written = self.topics[topic]
+        published = log_time_ns if publish_time_ns is None else publish_time_ns
+        self._mcap.add_message(written.channel, log_time_ns, data, published)
+        written.count += 1
+        self.count += 1
+        self._first_ns = min(self._first_ns, log_time_ns)
+        self._last_ns = max(self._last_ns, log_time_ns)
+
+    def flush(self) -> None:
+        """Pass all buffered data to the operating system."""
+        self._mcap.flush()
+
+    def close(self) -> None:
+        """Write the index and the metadata, which readers need."""
+        metadata = self._metadata()
+        self._mcap.add_metadata('rosbag2', {'serialized_metadata': yaml.safe_dump(metadata)})
+        self._mcap.finish()
+        self._stream.close()
+        text = yaml.safe_dump({'rosbag2_bagfile_information': metadata}, sort_keys=False)
+        (self.path / METADATA).write_text(text, encoding='utf-8')
+
+    def abandon(self) -> None:
+        """Close the file without index and metadata, after a failed write."""
+        self._stream.raw.close()
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _span(self) -> dict[str, Any]:
+        first = self._first_ns if self.count else 0
+        return {
+            'duration': {'nanoseconds': self._last_ns - first},
+            'starting_time': {'nanoseconds_since_epoch': first},
+            'message_count': self.count,
+        }
+
+    def _metadata(self) -> dict[str, Any]:
+        return {
+            'version': METADATA_VERSION,
+            'storage_identifier': 'mcap',
+            **self._span(),
+            'topics_with_message_count': [
+                {
+                    'topic_metadata': {
+                        'name': name,
+                        'type': topic.type_name,
+                        'serialization_format': 'cdr',
+                        'offered_qos_profiles': topic.profiles,
+                        'type_description_hash': topic.type_hash,
+                    },
+                    'message_count': topic.count,
+                }
+                for name, topic in self.topics.items()
+            ],
+            # These are about whole files and messages; MCAP itself compresses the chunks.
+            'compression_format': '',
+            'compression_mode': '',
+            'relative_file_paths': [self.file.name],
+            'files': [{'path': self.file.name, **self._span()}],
+            'custom_data': None,
+            'ros_distro': os.environ.get('ROS_DISTRO', ''),
+        }
