@@ -45,7 +45,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sage_perception.context.context import BLOCKS
+from sage_perception.context.layout import BLOCKS
 from sage_perception.models import Compressor, load, pca
 from sage_perception.models.networks.h_to_l import (
     VARIANTS,

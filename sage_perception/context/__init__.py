@@ -1,3 +1,3 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The 4096-D H context."""
+"""H contexts: 4096-D descriptions of the recent observations of all cameras (docs/context.md)."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The H context: what goes in can be read back, whoever comes and goes."""
+"""H contexts: layout, building, and reading back, while cameras join and leave."""
 
 from dataclasses import replace
 
@@ -9,19 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception.context.context import (
+from sage_perception.context.builder import AgreementPair, ContextBuilder
+from sage_perception.context.context import HContext, read_items
+from sage_perception.context.layout import (
     BLOCKS,
-    CAMERAS,
     DIM,
-    ITEMS,
+    MAX_CAMERAS,
+    MAX_ITEMS,
     SEGMENTS,
-    ContextBuilder,
     ContextError,
-    HContext,
-    LatentSpace,
-    Match,
-    read_items,
 )
+from sage_perception.context.space import LatentSpace
 from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.memory import Snarc
@@ -29,10 +27,11 @@ from sage_perception.memory import Snarc
 MODEL = ModelId('tiny', '1', bytes(range(32)))
 SPACE = LatentSpace.of(MODEL, np.linspace(-1, 1, 64), np.full(64, 0.5))
 SIZE = (640, 480)
-MIDDLE = Roi(288, 208, 64, 64)
+CENTER = Roi(288, 208, 64, 64)
+SCORES = ('surprise', 'novelty', 'arousal', 'reward', 'conflict')
 
 
-def lct(track=1, roi=MIDDLE, z=0.5, trust=0.8, camera='cam0', stamp_s=0.0, **change):
+def lct(track=1, roi=CENTER, z=0.5, trust=0.8, camera='cam0', stamp_s=0.0, **changes):
     latent = Latent(
         np.full(64, z, np.float32),
         model=MODEL,
@@ -41,7 +40,7 @@ def lct(track=1, roi=MIDDLE, z=0.5, trust=0.8, camera='cam0', stamp_s=0.0, **cha
         telemetry=Telemetry(trust, 0.01, 2.0, 4.0),
     )
     return LCT.encoded(
-        replace(latent, **change),
+        replace(latent, **changes),
         entity_id=camera,
         sequence=track + 1,
         stamp_ns=int(stamp_s * 1e9) + 1,
@@ -49,7 +48,15 @@ def lct(track=1, roi=MIDDLE, z=0.5, trust=0.8, camera='cam0', stamp_s=0.0, **cha
     )
 
 
-def test_the_layout_fills_each_segment_without_overlap():
+def scores_of(builder):
+    """Return the SNARC scores of the most salient item, None where they are masked."""
+    values, mask = builder.build().rows('logical.items')
+    columns = [BLOCKS['logical.items'].fields.index(name) for name in SCORES]
+    assert mask[0, columns].all() == mask[0, columns].any()
+    return values[0, columns].tolist() if mask[0, columns].all() else None
+
+
+def test_layout_fills_each_segment_without_overlap():
     sizes = {name: place.stop - place.start for name, place in SEGMENTS.items()}
     assert sizes == {'sensory': 1536, 'semantic': 1024, 'physical': 768, 'logical': 768}
     taken = np.zeros(DIM, int)
@@ -62,7 +69,7 @@ def test_the_layout_fills_each_segment_without_overlap():
     assert taken.max() == 1
 
 
-def test_nothing_seen_is_nothing_known():
+def test_an_empty_context_knows_only_time_and_scene():
     context = ContextBuilder(SPACE).build()
     known = {name for name, block in BLOCKS.items() if context.mask[block.where].any()}
     assert known == {'physical.time', 'logical.scene'}
@@ -70,12 +77,17 @@ def test_nothing_seen_is_nothing_known():
     assert not context.values[~context.mask].any()
 
 
-def test_an_item_is_read_back_as_it_was_seen():
+def moving_track():
+    """Return a builder with one track that moves 80 pixels per second to the right."""
     builder = ContextBuilder(SPACE, ['cam0'])
     for step in range(11):
         roi = Roi(100 + 8 * step, 240 - 32, 64, 64)
-        builder.see('cam0', 10 + step / 10, SIZE, [lct(7, roi, z=0.1 * step)])
-    context = builder.build()
+        builder.add_frame('cam0', 10 + step / 10, SIZE, [lct(7, roi, z=0.1 * step)])
+    return builder
+
+
+def test_an_item_is_read_back_as_observed():
+    context = moving_track().build()
     (item,) = context.items
     assert context.keys == (('cam0', 7),)
     assert item.camera == 0
@@ -83,120 +95,133 @@ def test_an_item_is_read_back_as_it_was_seen():
     assert item.size == pytest.approx((0.1, 64 / 480))
     assert item.velocity == pytest.approx((2 * 80 / 640, 0), abs=1e-5)
     assert (item.age_s, item.salience, item.trust) == pytest.approx((0, 1, 0.8))
-    assert SPACE.take(item.latent) == pytest.approx(np.full(64, 1.0), abs=1e-5)
-    values, mask = context.rows('physical.items')
-    past = {
-        f: values[0][BLOCKS['physical.items'].fields.index(f)] for f in ('past_x_1', 'past_x_2')
-    }
+    assert SPACE.denormalize(item.latent) == pytest.approx(np.full(64, 1.0), abs=1e-5)
+
+
+def test_past_places_are_relative_to_the_newest():
+    values, mask = moving_track().build().rows('physical.items')
+    fields = BLOCKS['physical.items'].fields
+    past = {f: values[0][fields.index(f)] for f in ('past_x_1', 'past_x_2')}
     assert past == pytest.approx({'past_x_1': -0.125, 'past_x_2': -0.25}, abs=1e-5)
     assert mask[0].all()
     assert not mask[1:].any()
 
 
-def test_the_most_salient_comes_first_and_the_rest_has_no_room():
+def test_the_most_salient_items_come_first_up_to_the_limit():
     builder = ContextBuilder(SPACE)
     for camera in ('a', 'b'):
         many = [lct(t, Roi(t, t, 32, 32), camera=camera) for t in range(1, 17)]
-        builder.see(camera, 1.0, SIZE, many)
+        builder.add_frame(camera, 1.0, SIZE, many)
     context = builder.build()
     saliences = [item.salience for item in context.items]
-    assert len(saliences) == ITEMS
+    assert len(saliences) == MAX_ITEMS
     assert saliences == sorted(saliences, reverse=True)
     assert context.keys[:4] == (('a', 1), ('b', 1), ('a', 2), ('b', 2))
 
 
-def test_cameras_join_late_leave_and_come_back_to_their_slot():
+def test_a_camera_that_returns_keeps_its_slot():
     builder = ContextBuilder(SPACE, ['left'], window_s=1.0)
-    builder.see('left', 0.0, SIZE, [lct(1)])
+    builder.add_frame('left', 0.0, SIZE, [lct(1)])
     assert {item.camera for item in builder.build().items} == {0}
-    builder.see('right', 0.5, SIZE, [lct(1)])
+    builder.add_frame('right', 0.5, SIZE, [lct(1)])
     assert {item.camera for item in builder.build().items} == {0, 1}
-    builder.see('right', 1.4, SIZE, [lct(1)])  # left has said nothing for longer than the window
+    builder.add_frame('right', 1.4, SIZE, [lct(1)])  # left has no frame in the window
     context = builder.build()
     assert {item.camera for item in context.items} == {1}
     assert not context.rows('physical.cameras')[1][0].any()
-    builder.see('left', 1.5, SIZE, [lct(2)])
+    builder.add_frame('left', 1.5, SIZE, [lct(2)])
     assert {item.camera for item in builder.build().items} == {0, 1}
     assert builder.cameras == ('left', 'right')
 
 
-def test_no_more_cameras_than_slots():
-    builder = ContextBuilder(SPACE, [f'cam{i}' for i in range(CAMERAS)])
-    with pytest.raises(ContextError, match='one camera too many'):
-        builder.see('another', 0.0, SIZE, [])
+def test_rejects_more_cameras_than_slots():
+    builder = ContextBuilder(SPACE, [f'cam{i}' for i in range(MAX_CAMERAS)])
+    with pytest.raises(ContextError, match='no slot is left for another'):
+        builder.add_frame('another', 0.0, SIZE, [])
 
 
-def test_a_camera_whose_clock_goes_back_begins_anew():
+def test_a_camera_whose_clock_goes_back_starts_over():
     builder = ContextBuilder(SPACE)
-    builder.see('cam0', 100.0, SIZE, [lct(1)])
-    builder.see('cam0', 5.0, SIZE, [lct(2)])
+    builder.add_frame('cam0', 100.0, SIZE, [lct(1)])
+    builder.add_frame('cam0', 5.0, SIZE, [lct(2)])
     assert builder.build().keys == (('cam0', 2),)
 
 
-def test_agreement_and_recall_stand_where_they_belong():
+def test_agreement_belongs_to_matched_items():
     builder = ContextBuilder(SPACE)
     a, b, alone = lct(1, camera='a'), lct(1, camera='b'), lct(2, camera='b')
-    builder.see('a', 1.0, SIZE, [a])
-    builder.see('b', 1.0, SIZE, [b, alone])
-    builder.agree(1.0, [Match(a.id, b.id, 0.9)])
-    builder.recall([lct(3, z=0.25).latent])
-    context = builder.build()
-    assert [item.agreement for item in context.items] == [
+    builder.add_frame('a', 1.0, SIZE, [a])
+    builder.add_frame('b', 1.0, SIZE, [b, alone])
+    builder.add_agreement(1.0, [AgreementPair(a.id, b.id, 0.9)])
+    assert [item.agreement for item in builder.build().items] == [
         pytest.approx(0.9),
         pytest.approx(0.9),
         None,
     ]
-    values, mask = context.rows('semantic.recall')
-    assert SPACE.take(values[0]) == pytest.approx(np.full(64, 0.25))
+
+
+def test_a_recall_replaces_the_one_before():
+    builder = ContextBuilder(SPACE)
+    builder.add_frame('a', 1.0, SIZE, [lct(1)])
+    builder.set_recall([lct(3, z=0.25).latent])
+    values, mask = builder.build().rows('semantic.recall')
+    assert SPACE.denormalize(values[0]) == pytest.approx(np.full(64, 0.25))
     assert mask[0].all()
     assert not mask[1:].any()
-    builder.recall([])
+    builder.set_recall([])
     assert not builder.build().segment_mask('semantic').any()
 
 
-def test_salience_found_by_memory_stands_for_the_window():
+def test_scores_are_valid_for_the_window():
     builder = ContextBuilder(SPACE, window_s=1.0)
-    fields = BLOCKS['logical.items'].fields
-    first, last = fields.index('surprise'), fields.index('conflict')
+    builder.add_frame('a', 1.0, SIZE, [lct(1)])
+    builder.add_scores('a', 1.0, {1: Snarc(0.125, 0.25, 0.5, 0.75, 1)})
+    assert scores_of(builder) == [0.125, 0.25, 0.5, 0.75, 1]
+    builder.add_frame('a', 2.0, SIZE, [lct(1)])
+    assert scores_of(builder) == [0.125, 0.25, 0.5, 0.75, 1]
+    builder.add_frame('a', 2.1, SIZE, [lct(1)])
+    assert scores_of(builder) is None
 
-    def scored():
-        values, mask = builder.build().rows('logical.items')
-        known = mask[0, first : last + 1]
-        return values[0, first : last + 1].tolist() if known.all() else known.any()
 
-    builder.see('a', 1.0, SIZE, [lct(1)])
-    builder.score('b', 1.0, {1: Snarc(1, 1, 1, 1, 1)})
-    builder.score('a', 1.0, {2: Snarc(1, 1, 1, 1, 1)})
-    assert scored() is np.False_
-    builder.score('a', 1.0, {1: Snarc(0.125, 0.25, 0.5, 0.75, 1)})
-    assert scored() == [0.125, 0.25, 0.5, 0.75, 1]
-    builder.see('a', 2.0, SIZE, [lct(1)])
-    assert scored() == [0.125, 0.25, 0.5, 0.75, 1]
-    builder.see('a', 2.1, SIZE, [lct(1)])
-    assert scored() is np.False_
-    for bad in (float('nan'), -0.1, 1.5):
-        with pytest.raises(ContextError, match=r'not in \[0, 1\]'):
-            builder.score('a', 2.1, {1: Snarc(surprise=bad)})
+def test_scores_of_other_tracks_are_ignored():
+    builder = ContextBuilder(SPACE)
+    builder.add_frame('a', 1.0, SIZE, [lct(1)])
+    builder.add_scores('b', 1.0, {1: Snarc(1, 1, 1, 1, 1)})
+    builder.add_scores('a', 1.0, {2: Snarc(1, 1, 1, 1, 1)})
+    assert scores_of(builder) is None
+
+
+@pytest.mark.parametrize('bad', [float('nan'), -0.1, 1.5])
+def test_rejects_scores_out_of_range_and_accepts_the_next(bad):
+    builder = ContextBuilder(SPACE)
+    builder.add_frame('a', 1.0, SIZE, [lct(1)])
+    with pytest.raises(ContextError, match=r'not in \[0, 1\]'):
+        builder.add_scores('a', 1.0, {1: Snarc(surprise=bad)})
+    assert scores_of(builder) is None
+    builder.add_scores('a', 1.0, {1: Snarc(0.5, 0.5, 0.5, 0.5, 0.5)})
+    assert scores_of(builder) == [0.5] * 5
 
 
 @pytest.mark.parametrize(
-    ('bad', 'says'),
+    ('bad', 'message'),
     [
-        (lct(model=ModelId('other', '1', bytes(32))), 'does not belong'),
-        (lct(mean=np.zeros(16, np.float32)), '16 numbers'),
+        (lct(model=ModelId('other', '1', bytes(32))), 'not 64-D ones of other'),
+        (lct(mean=np.zeros(16, np.float32)), 'not 16-D ones'),
         (lct(mean=np.full(64, np.nan, np.float32)), 'not finite'),
     ],
 )
-def test_a_bad_latent_is_refused_and_nothing_of_its_frame_is_taken(bad, says):
+def test_rejects_a_frame_with_an_invalid_latent_and_accepts_the_next(bad, message):
     builder = ContextBuilder(SPACE)
-    with pytest.raises(ContextError, match=says):
-        builder.see('cam0', 1.0, SIZE, [lct(1), bad])
+    with pytest.raises(ContextError, match=message):
+        builder.add_frame('cam0', 1.0, SIZE, [lct(1), bad])
     assert builder.build().items == []
+    builder.add_frame('cam0', 1.1, SIZE, [lct(1)])
+    assert builder.build().keys == (('cam0', 1),)
 
 
-def test_what_was_not_measured_is_masked():
+def test_values_that_were_not_measured_are_masked():
     builder = ContextBuilder(SPACE)
-    builder.see('cam0', 1.0, SIZE, [lct(telemetry=Telemetry(0.5))])
+    builder.add_frame('cam0', 1.0, SIZE, [lct(telemetry=Telemetry(0.5))])
     values, mask = builder.build().rows('logical.items')
     fields = BLOCKS['logical.items'].fields
     unknown = {name for name, known in zip(fields, mask[0], strict=True) if not known}
@@ -205,10 +230,14 @@ def test_what_was_not_measured_is_masked():
     assert not values[0][~mask[0]].any()
 
 
-def test_a_name_that_is_none_is_explained():
+def test_an_unknown_segment_is_explained():
     context = ContextBuilder(SPACE).build()
     with pytest.raises(ContextError, match='sensory, semantic, physical, logical'):
         context.segment('sensors')
+
+
+def test_rejects_another_layout():
+    context = ContextBuilder(SPACE).build()
     with pytest.raises(ContextError, match='layout 2'):
         HContext(context.values, context.mask, 0.0, layout=2)
 
@@ -227,17 +256,17 @@ FRAMES = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(FRAMES)
-def test_whatever_is_seen_contexts_are_finite_and_say_nothing_where_they_know_nothing(frames):
+def test_contexts_of_any_frames_are_finite_and_zero_where_masked(frames):
     builder = ContextBuilder(SPACE)
-    for camera, stamp_s, looks in frames:
-        seen = [lct(t, Roi(x, x // 2, side, side), camera=camera) for t, x, side in looks]
-        builder.see(camera, stamp_s, SIZE, seen)
+    for camera, stamp_s, crops in frames:
+        lcts = [lct(t, Roi(x, x // 2, side, side), camera=camera) for t, x, side in crops]
+        builder.add_frame(camera, stamp_s, SIZE, lcts)
     context = builder.build()
     assert np.isfinite(context.values).all()
     assert np.abs(context.segment('physical')).max(initial=0) < 20
     assert not context.values[~context.mask].any()
     items = read_items(context.values, context.mask)
-    assert len(items) == len(context.keys) <= ITEMS
+    assert len(items) == len(context.keys) <= MAX_ITEMS
     for item, (camera, _) in zip(items, context.keys, strict=True):
         assert context.cameras[item.camera] == camera
         assert 0 < item.salience <= 1

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage_perception.context.context import BLOCKS, DIM, LAYOUT
+from sage_perception.context.layout import BLOCKS, DIM, LAYOUT
 from sage_perception.models import ModelError, load
 from sage_perception.models.networks.h_to_l import (
     VARIANTS,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sage_perception.codecs.packing import Encoding, Packer
-from sage_perception.context.context import BLOCKS
+from sage_perception.context.layout import BLOCKS
 from sage_perception.memory import EpisodicMemory, Space, open_store
 from sage_perception.models import load
 from sage_perception.pipeline.camera import CameraPipeline

@@ -12,8 +12,10 @@ from std_msgs.msg import Header
 
 from sage_perception.bringup.graph import dual_camera
 from sage_perception.cli import keys as keyring
-from sage_perception.context.context import BLOCKS, ContextBuilder, LatentSpace
+from sage_perception.context.builder import ContextBuilder
 from sage_perception.context.context import HContext as Context
+from sage_perception.context.layout import BLOCKS
+from sage_perception.context.space import LatentSpace
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation
 from sage_perception.models import load
@@ -136,8 +138,8 @@ def test_contexts_of_cameras_that_come_and_go_are_compressed_and_signed(run_grap
     builder = ContextBuilder(
         LatentSpace.of(model.latents, model.space_mean, model.space_std), NAMES[:2]
     )
-    builder.see('cam0', cameras.begun * 1e-9, (640, 480), [first])
-    builder.see('cam1', cameras.begun * 1e-9 + 0.1, (640, 480), [second])
+    builder.add_frame('cam0', cameras.begun * 1e-9, (640, 480), [first])
+    builder.add_frame('cam1', cameras.begun * 1e-9 + 0.1, (640, 480), [second])
     ours = builder.build()
     place = BLOCKS['sensory.latents'].where
     assert np.array_equal(both.values[place], ours.values[place])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.context.context import DIM, LAYOUT
+from sage_perception.context.layout import DIM, LAYOUT
 
 ROWS = ('values', 'mask', 'run', 'source', 'label', 'track', 'later', 'stamp')
 """Fields of `Contexts` with one row for each context."""

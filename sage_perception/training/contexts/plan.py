@@ -13,7 +13,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from sage_perception.context.context import LATENT
+from sage_perception.context.layout import LATENT_DIM
 from sage_perception.core.progress import Progress
 from sage_perception.memory import EpisodicMemory, Space, open_store
 from sage_perception.models import Codec, ModelError, load_crop_codec
@@ -106,9 +106,9 @@ def record(run: Run, codec: Codec, seed: int = 0) -> Contexts | None:
 def load_encoder(name: str) -> Codec:
     """Return the model whose latents contexts hold; raises `ModelError` for other dimensions."""
     codec = load_crop_codec(name)
-    if codec.latent_dim != LATENT:
+    if codec.latent_dim != LATENT_DIM:
         raise ModelError(
-            f'contexts hold {LATENT}-D latents, those of {codec.id} are {codec.latent_dim}-D'
+            f'contexts hold {LATENT_DIM}-D latents, those of {codec.id} are {codec.latent_dim}-D'
         )
     return codec
 

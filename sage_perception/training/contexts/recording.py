@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
 from sage_perception.codecs.packing import Encoding
-from sage_perception.context.context import ContextBuilder, HContext, LatentSpace, Match
+from sage_perception.context.builder import AgreementPair, ContextBuilder
+from sage_perception.context.context import HContext
+from sage_perception.context.space import LatentSpace
 from sage_perception.core.lct import LCT
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.memory import EpisodicMemory
@@ -115,7 +116,7 @@ class Recording:
                 due_s += PERIOD_S
                 context = self._builder.build()
                 if context.keys:
-                    waiting.append((context, self._labels.get(context.looks[0], -1)))
+                    waiting.append((context, self._labels.get(context.lct_ids[0], -1)))
 
     def step(self, past: Sequence, stamp_ns: int) -> dict[Track, Place]:
         """Process one frame of each camera; return the places of all tracks.
@@ -135,14 +136,14 @@ class Recording:
         if self._memory is not None:
             scores, recalls = self._memory.step(stamp_ns * 1e-9)
             for each in scores:
-                self._builder.score(each.camera, each.stamp_ns * 1e-9, each.by_track)
+                self._builder.add_scores(each.camera, each.stamp_ns * 1e-9, each.by_track)
             for latents in recalls:
-                self._builder.recall(latents)
+                self._builder.set_recall(latents)
         return places
 
     def newest(self, camera: str, track: int) -> LCT:
         """Return the newest LCT of a track; raises `KeyError` if it is not in view."""
-        return self._builder.newest((camera, track))
+        return self._builder.newest_lct((camera, track))
 
     def _receive(self, camera: str, frame: CameraFrame) -> None:
         """Pass a frame through the arbiter to the context and to memory."""
@@ -150,7 +151,7 @@ class Recording:
         judged = [self._arbiter.hear(camera, lct, now_ns=stamp_ns) for lct in frame.lcts]
         accepted = [lct for lct in judged if isinstance(lct, LCT)]
         trusted = accepted if self._arbiter.may_forward(camera, len(accepted)) else []
-        self._builder.see(camera, stamp_ns * 1e-9, frame.size, trusted)
+        self._builder.add_frame(camera, stamp_ns * 1e-9, frame.size, trusted)
         if self._memory is not None:
             self._memory.add_frame(camera, stamp_ns, trusted)
         for moment in self._arbiter.see(camera, Frame(stamp_ns, accepted)):
@@ -159,14 +160,15 @@ class Recording:
     def _agree(self, moment: Moment) -> None:
         """Note the matched crops of one moment."""
         for pairing in moment.pairings:
-            matches = [
-                Match(moment.frame.lcts[m.a].id, pairing.frame.lcts[m.b].id, m.similarity)
+            pairs = [
+                AgreementPair(moment.frame.lcts[m.a].id, pairing.frame.lcts[m.b].id, m.similarity)
                 for m in pairing.matches
             ]
-            self._builder.agree(moment.frame.stamp_ns * 1e-9, matches)
+            self._builder.add_agreement(moment.frame.stamp_ns * 1e-9, pairs)
             if self._memory is not None:
-                for lct_id, match in chain.from_iterable(((m.a, m), (m.b, m)) for m in matches):
-                    self._memory.add_agreement(lct_id, match.similarity)
+                for pair in pairs:
+                    for lct_id in (pair.lct_a, pair.lct_b):
+                        self._memory.add_agreement(lct_id, pair.similarity)
 
     def _label(self, frame: CameraFrame, regions) -> None:
         """Note which labeled objects the crops of a frame show."""

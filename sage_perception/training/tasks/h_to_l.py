@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from sage_perception.context.context import BLOCKS, DIM, LAYOUT
+from sage_perception.context.layout import BLOCKS, DIM, LAYOUT
 from sage_perception.core.progress import Progress
 from sage_perception.models import Codec
 from sage_perception.models import artifact as artifact
