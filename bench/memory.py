@@ -40,7 +40,7 @@ from sage_perception.memory import (
     Query,
     Snarc,
     Space,
-    StoreFault,
+    StoreError,
     open_store,
 )
 from sage_perception.models import Codec, load
@@ -94,7 +94,7 @@ def masked(images: Path, masks: Path) -> Iterator[tuple[int, int, np.ndarray, Ro
             yield number, int(value), crop_image(image, roi, 64, 'rgb'), roi
 
 
-def entry(space: Space, number: int, z: np.ndarray, stamp_ns: int, entity: str, track: int):
+def record_of(space: Space, number: int, z: np.ndarray, stamp_ns: int, entity: str, track: int):
     """Return a latent as an entry of memory."""
     latent = Latent(z, model=space.model, roi=Roi(0, 0, 64, 64), track_id=track)
     lct = LCT.encoded(latent, entity_id=entity, sequence=number, stamp_ns=stamp_ns, trust=1.0)
@@ -116,7 +116,7 @@ def footage(args: argparse.Namespace, codec: Codec, space: Space) -> dict[str, l
         latents = encode(codec, [crop for _, _, crop, _ in things])
         for (frame, track, _, _), z in zip(things, latents, strict=True):
             stamp = START + place * CLIP_NS + round(frame / RATES[kind] * SECOND)
-            found[kind].append(entry(space, count, z, stamp, name, track))
+            found[kind].append(record_of(space, count, z, stamp, name, track))
             count += 1
     return dict(found)
 
@@ -146,8 +146,8 @@ def share_right(store, asked: list[MemoryRecord], gap_s: float, kind: str) -> fl
             continue  # it is never seen again
         hits = [store.find(Query(latent.mean, count=1, **window)) for window in windows]
         best = max((hit for found in hits for hit in found), key=lambda hit: hit.similarity)
-        same = best.entry.entity == each.entity
-        right.append(same and best.entry.lct.latent.track_id == latent.track_id)
+        same = best.record.entity == each.entity
+        right.append(same and best.record.lct.latent.track_id == latent.track_id)
     return round(float(np.mean(right)), 3) if right else None
 
 
@@ -171,8 +171,8 @@ def search(path: Path, space: Space, seeds: np.ndarray, count: int) -> dict:
         for i in range(0, count, 1000):
             store.add(
                 [
-                    entry(space, n, latents[n], START + n * SECOND // 10, f'cam{n % 2}', n % 999)
-                    for n in range(i, min(i + 1000, count))
+                    record_of(space, n, z, START + n * SECOND // 10, f'cam{n % 2}', n % 999)
+                    for n, z in enumerate(latents[i : i + 1000], i)
                 ]
             )
             store.commit()
@@ -186,7 +186,9 @@ def search(path: Path, space: Space, seeds: np.ndarray, count: int) -> dict:
         memory = EpisodicMemory(store, 0.7, 0.1)
         frames = [
             [
-                entry(space, count + 8 * f + i, z, START + (f + count) * SECOND, 'cam0', i + 1).lct
+                record_of(
+                    space, count + 8 * f + i, z, START + (f + count) * SECOND, 'cam0', i + 1
+                ).lct
                 for i, z in enumerate(asked[8 * f : 8 * f + 8])
             ]
             for f in range(30)
@@ -215,7 +217,7 @@ def write(path: Path, model: str, first: int) -> None:
         due = time.monotonic() + COMMIT_S
         for number in range(first, 10**9):
             z = space.mean + rng.standard_normal(space.mean.size).astype(np.float32)
-            store.add([entry(space, number, z, time.time_ns(), 'cam0', 1)])
+            store.add([record_of(space, number, z, time.time_ns(), 'cam0', 1)])
             if time.monotonic() >= due:
                 store.commit()
                 due += COMMIT_S
@@ -241,7 +243,7 @@ def kills(path: Path, model: str, cycles: int) -> dict:
             sound = db.execute('PRAGMA integrity_check').fetchall() == [('ok',)]
         db.close()
         with open_store(path, Space.of(model)) as store:
-            held = [hit.entry.lct for hit in store.find(Query(count=1000))]
+            held = [hit.record.lct for hit in store.find(Query(count=1000))]
         numbers = [lct.sequence for lct in held]
         gapless = numbers == list(range(numbers[0], numbers[0] - len(numbers), -1))
         corruptions += not (sound and gapless and numbers[0] >= told)
@@ -266,7 +268,7 @@ def fleet(folder: Path, space: Space, entries: list[MemoryRecord]) -> dict:
             stores = [
                 open_store(where, space) for where in (folder / 'fleet.db', server.get_uri())
             ]
-        except StoreFault as error:
+        except StoreError as error:
             return {'skipped': str(error)}
         for store in stores:
             for i in range(0, len(entries), 500):
@@ -279,7 +281,7 @@ def fleet(folder: Path, space: Space, entries: list[MemoryRecord]) -> dict:
                 query = Query(each.lct.latent.mean, count=NEAREST, **window)
                 robot, shared = (store.find(query) for store in stores)
                 figures = [[hit.similarity for hit in hits] for hits in (robot, shared)]
-                same += [h.entry.lct.id for h in robot] == [h.entry.lct.id for h in shared]
+                same += [h.record.lct.id for h in robot] == [h.record.lct.id for h in shared]
                 worst = max(worst, *np.abs(np.subtract(*figures)), 0.0)
         latents = [each.lct.latent.mean for each in asked]
         wall, _ = percentile_ms(lambda z: stores[1].find(Query(z, count=NEAREST)), latents)

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from sage_perception.memory.index import Index as OurIndex
-from sage_perception.memory.sql_store import LATEST_NS
+from sage_perception.memory.query import MAX_STAMP_NS
 
 COUNT, DIM, NEAREST, QUERIES = 100_000, 64, 8, 200
 Search = Callable[[np.ndarray], list[int]]
@@ -28,7 +28,7 @@ def ours(vectors: np.ndarray, folder: Path) -> Search:
     """Return the search of our own store: numpy."""
     index = OurIndex(DIM)
     index.add(range(COUNT), vectors, [0] * COUNT, [0] * COUNT, [''] * COUNT)
-    return lambda q: [n for n, _ in index.nearest(q[None], NEAREST, 0, LATEST_NS)[0]]
+    return lambda q: [n for n, _ in index.nearest(q[None], NEAREST, 0, MAX_STAMP_NS)[0]]
 
 
 def sqlite_vec(vectors: np.ndarray, folder: Path) -> Search:

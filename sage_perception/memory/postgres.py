@@ -1,35 +1,30 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of a fleet: PostgreSQL with pgvector, shared by all who know its URL."""
+"""The memory of a fleet: a table in PostgreSQL with pgvector, shared by all robots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
-from sage_perception.memory.record import COLUMNS
-from sage_perception.memory.sql_store import (
-    TABLE,
-    VERSION,
-    Query,
-    Space,
-    Store,
-    StoreFault,
-    conditions,
-)
+from sage_perception.memory.query import Query, conditions
+from sage_perception.memory.row import COLUMNS
+from sage_perception.memory.space import Space
+from sage_perception.memory.sql_store import TABLE, VERSION, MemoryStore, StoreError
 
 try:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 except ImportError as error:
-    raise StoreFault(
-        'a memory in PostgreSQL needs psycopg: pip install "psycopg[binary]"'
+    raise StoreError(
+        'a memory in PostgreSQL requires psycopg: pip install "psycopg[binary]"'
     ) from error
 
-WAIT_S = 5  # for a server that does not answer
-MADE_BY = f'a memory of version {VERSION}'  # the comment on the table
+TIMEOUT_S = 5  # of a server that does not respond
+VERSION_COMMENT = f'a memory of version {VERSION}'  # the comment on the table
 
 SCHEMA = f"""
 CREATE EXTENSION IF NOT EXISTS vector;
@@ -45,72 +40,83 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
     detail TEXT NOT NULL,
     direction VECTOR NOT NULL
 );
-COMMENT ON TABLE {TABLE} IS '{MADE_BY}';
+COMMENT ON TABLE {TABLE} IS '{VERSION_COMMENT}';
 CREATE INDEX IF NOT EXISTS {TABLE}_by_stamp ON {TABLE} (stamp);
 CREATE INDEX IF NOT EXISTS {TABLE}_by_entity ON {TABLE} (entity, track, stamp);
 CREATE INDEX IF NOT EXISTS {TABLE}_by_retention ON {TABLE} (retention);
 """
 
 
-class PostgresStore(Store):
-    """A memory in a database, by its libpq URL; see `Store`. The search is exact, as there."""
+class PostgresStore(MemoryStore):
+    """A memory store in a database; see `MemoryStore`. `url` is a libpq connection URL.
+
+    The search is exact, as in `SqliteStore`. No message contains the password of the URL.
+    """
 
     ERRORS = (psycopg.Error,)
 
     def __init__(
         self, url: str, space: Space | None, capacity: int, half_life_s: float, create: bool
-    ):
+    ) -> None:
         super().__init__(space, capacity, half_life_s)
-        self._name = shown(url)
+        self._name = mask_password(url)
         try:
-            self._db = psycopg.connect(url, connect_timeout=WAIT_S, tcp_user_timeout=WAIT_S * 1000)
+            self._db = psycopg.connect(
+                url, connect_timeout=TIMEOUT_S, tcp_user_timeout=TIMEOUT_S * 1000
+            )
             try:
                 self._prepare(create)
             except BaseException:
                 self._db.close()
                 raise
         except psycopg.Error as error:
-            raise StoreFault(
+            raise StoreError(
                 f'{self} cannot be opened as a memory: {" ".join(str(error).split())}'
             ) from error
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self._name
 
     def _prepare(self, create: bool) -> None:
-        self._rows("SELECT set_config('statement_timeout', ?, false)", (f'{WAIT_S}s',))
-        [(there, comment)] = self._rows(
+        self._rows("SELECT set_config('statement_timeout', ?, false)", (f'{TIMEOUT_S}s',))
+        [(table, comment)] = self._rows(
             "SELECT to_regclass(?), obj_description(to_regclass(?), 'pg_class')", (TABLE, TABLE)
         )
-        if comment not in (None, MADE_BY):  # a copy may have been made without comments
-            raise StoreFault(f'{self}: {TABLE} is {comment}, this is {MADE_BY}')
-        if not there:
+        if comment not in (None, VERSION_COMMENT):  # a copied table may lack its comment
+            raise StoreError(f'{self}: {TABLE} is {comment}, expected {VERSION_COMMENT}')
+        if not table:
             if not create:
-                raise StoreFault(f'{self}: there is no memory; memory_node makes one')
-            # Of several robots that come at once one makes it, the others wait.
+                raise StoreError(f'{self}: there is no memory; memory_node creates one')
+            # If several robots start together, one creates the table and the others wait.
             self._rows('SELECT pg_advisory_xact_lock(hashtext(?))', (TABLE,))
-            self._db.execute(SCHEMA)
+            self._db.execute(SCHEMA.encode())
         self._db.commit()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._db.close()
 
-    def _insert(self, rows: list[tuple], directions: np.ndarray) -> int:
-        marks = ', '.join(['%s'] * len(COLUMNS))
+    def _insert(self, rows: list[tuple[Any, ...]], directions: np.ndarray) -> int:
+        placeholders = ', '.join(['%s'] * len(COLUMNS))
+        sql = (
+            f'INSERT INTO {TABLE} ({", ".join(COLUMNS)}, direction) '
+            f'VALUES ({placeholders}, %s::vector) ON CONFLICT (lct) DO NOTHING'
+        )
         with self._db.cursor() as cursor:
             cursor.executemany(
-                f'INSERT INTO {TABLE} ({", ".join(COLUMNS)}, direction) '
-                f'VALUES ({marks}, %s::vector) ON CONFLICT (lct) DO NOTHING',
-                [(*row, _text(way)) for row, way in zip(rows, directions, strict=True)],
+                sql.encode(),
+                [
+                    (*row, _vector(direction))
+                    for row, direction in zip(rows, directions, strict=True)
+                ],
             )
             return cursor.rowcount
 
-    def _delete(self, where: str, values: Sequence) -> int:
+    def _delete(self, where: str, values: Sequence[Any]) -> int:
         return len(self._rows(f'DELETE FROM {TABLE} WHERE {where} RETURNING id', values))
 
-    def _rows(self, sql: str, values: Sequence) -> list[tuple]:
-        return self._db.execute(sql.replace('?', '%s'), tuple(values)).fetchall()
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql.replace('?', '%s').encode(), tuple(values)).fetchall()
 
     def _nearest(self, directions: np.ndarray, query: Query) -> list[list[tuple[int, float]]]:
         where, values = conditions(query)
@@ -119,14 +125,16 @@ class PostgresStore(Store):
             ' ORDER BY 2 DESC, id LIMIT ?'
         )
         fingerprint = self.space.model.fingerprint
-        return [
-            self._rows(sql, (_text(way), fingerprint, *values, query.count)) for way in directions
-        ]
+        hits = []
+        for direction in directions:
+            rows = self._rows(sql, (_vector(direction), fingerprint, *values, query.count))
+            hits.append([(row_id, cosine) for row_id, cosine in rows])
+        return hits
 
     def _closest(self, directions: np.ndarray) -> np.ndarray:
         sql = f'SELECT MAX(-(direction <#> ?::vector)) FROM {TABLE} WHERE fingerprint = ?'
         fingerprint = self.space.model.fingerprint
-        found = [self._rows(sql, (_text(way), fingerprint))[0][0] for way in directions]
+        found = [self._rows(sql, (_vector(each), fingerprint))[0][0] for each in directions]
         return np.array([-1.0 if cosine is None else cosine for cosine in found])
 
     def _count(self) -> int:
@@ -143,22 +151,22 @@ class PostgresStore(Store):
             self._db.rollback()
 
 
-def shown(url: str) -> str:
-    """Return where a URL leads: server, database and user, no password wherever it stands.
+def mask_password(url: str) -> str:
+    """Return a connection URL with only user, host, port and database.
 
-    Raises `StoreFault` where that cannot be told, as of a password that is not escaped.
+    Raises `StoreError`, which does not quote the URL, if these cannot be told from the password.
     """
-    with suppress(psycopg.Error):  # which quotes what it cannot read
-        parts = conninfo_to_dict(url)
+    with suppress(psycopg.Error):  # its text quotes what libpq cannot parse
+        parts = {key: str(value) for key, value in conninfo_to_dict(url).items()}
         user, host, port, name = (parts.get(key, '') for key in ('user', 'host', 'port', 'dbname'))
         if '@' not in host + name and not port.strip('0123456789,'):
             return f'postgresql://{user and user + "@"}{host}{port and ":" + port}/{name}'
-    raise StoreFault(
-        'the URL of a memory in PostgreSQL cannot be read: in its password write %40 for @, '
-        '%2F for / and %25 for %'
+    raise StoreError(
+        'the URL of a memory in PostgreSQL cannot be parsed: escape the password, '
+        '@ as %40, / as %2F and % as %25'
     )
 
 
-def _text(direction: np.ndarray) -> str:
-    """Return a vector as pgvector reads it; nine digits tell every float32."""
-    return '[' + ','.join(f'{number:.9g}' for number in direction) + ']'
+def _vector(direction: np.ndarray) -> str:
+    """Return a vector as pgvector text; nine digits represent every float32 exactly."""
+    return '[' + ','.join(f'{value:.9g}' for value in direction) + ']'

@@ -1,10 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where memories are kept: one interface, on a file of one robot or on a fleet's PostgreSQL.
+"""The interface of a memory store, and what its SQLite and PostgreSQL implementations share.
 
 >>> space = Space.of('tinyvae')
 >>> with open_store('memory.db', space) as store:  # or postgresql://user@host/fleet
-...     store.add(entries)
+...     store.add(records)
 ...     store.commit()
 ...     hits = store.find(Query(like=z, since_ns=yesterday_ns, entity='robot1/cam0'))
 """
@@ -12,178 +12,141 @@
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, TypeVar
 
 import numpy as np
 
-from sage_perception.core.latent import ModelId
-from sage_perception.memory.record import COLUMNS, MemoryRecord, from_row, to_row
-from sage_perception.models import artifact as artifact
-from sage_perception.models.registry import resolve
-from sage_perception.trust.security.canonical import canonical_form
+from sage_perception.memory.query import Hit, Query, conditions
+from sage_perception.memory.record import MemoryRecord
+from sage_perception.memory.row import COLUMNS, check_record, decode_row, encode_row
+from sage_perception.memory.space import Space
+from sage_perception.memory.validation import DamagedRow
 from sage_perception.trust.security.rejection import find_number_fault
 
-CAPACITY = 100_000
-HALF_LIFE_S = 86_400.0
-MAX_HITS = 1000
-LATEST_NS = 2**63 - 1
-LAST_TRACK = 2**32 - 1
-ENVIRONMENT = 'SAGE_MEMORY'
-DEFAULT_FOLDER = '~/.local/share/sage'
-SCHEMES = ('postgresql://', 'postgres://')
 TABLE = 'sage_memory'
-VERSION = 1
-"""Of the table. What a row's `detail` holds beyond what is known here needs no new one."""
+VERSION = 1  # of the table; a new key in `detail` does not need a new version
+MAX_VALUES = 500  # in one statement: SQLite limits them
+
+Self = TypeVar('Self', bound='MemoryStore')
 
 
-class StoreFault(OSError):
-    """A store that cannot be opened, read or written: which, why, and the way out, in one line."""
-
-
-@dataclass(frozen=True, eq=False)
-class Space:
-    """The latent space that is searched: the model, and the mean of its latents, float32 `[D]`."""
-
-    model: ModelId
-    mean: np.ndarray
-
-    @classmethod
-    def of(cls, name_or_path: str | Path) -> Space:
-        """Return the space of a model, by its name in the package or its folder; `ModelError`."""
-        model = artifact.read(resolve(name_or_path))
-        return cls(model.id, model.tensors[artifact.LATENT_MEAN].ravel())
-
-    def directions(self, latents: np.ndarray) -> np.ndarray:
-        """Return centered latents `[N, D]` at length 1, float32: their products are cosines."""
-        centered = np.asarray(latents, np.float64) - self.mean
-        length = np.linalg.norm(centered, axis=1, keepdims=True)
-        return (centered / np.maximum(length, np.finfo(np.float32).tiny)).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Query:
-    """Which memories: from `since_ns` to `until_ns`, of an entity, of one of its tracks.
-
-    The nearest to the latent `like`, float32 `[D]`, come first; without it the newest. `count` at
-    most, 1 to `MAX_HITS`. Whatever can be turned into a latent of the space can be asked by.
-    """
-
-    like: np.ndarray | None = None
-    since_ns: int = 0
-    until_ns: int = LATEST_NS
-    entity: str | None = None
-    track: int | None = None
-    count: int = 10
-
-    def __post_init__(self):
-        if not 1 <= self.count <= MAX_HITS:
-            raise ValueError(f'count is {self.count}: it must be 1 to {MAX_HITS}')
-        if not (0 <= self.since_ns <= LATEST_NS and 0 <= self.until_ns <= LATEST_NS):
-            raise ValueError('a time asked for is not between 1970 and 2262')
-        if self.track is not None and not 0 <= self.track <= LAST_TRACK:
-            raise ValueError(f'track is {self.track}: it must be 0 to {LAST_TRACK}')
-        if self.since_ns > self.until_ns:
-            raise ValueError('the time asked for ends before it begins')
-
-
-@dataclass(frozen=True, eq=False)
-class Hit:
-    """A memory that was found; `similarity` is the centered cosine in [-1, 1], NaN without one."""
-
-    entry: MemoryRecord
-    similarity: float
+class StoreError(OSError):
+    """A store cannot be opened, read or written; the text has one line and no password."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a store holds. Stamps are None when it is empty; `models` and `entities` count."""
+    """A summary of a store.
 
-    entries: int
+    The stamps are None for an empty store. `models` maps the fingerprints of models in hexadecimal
+    to their number of records, and `model_names` to the name of the model in the newest record.
+    `entities` maps entity IDs to their number of records.
+    """
+
+    records: int
     size_bytes: int
     oldest_ns: int | None
     newest_ns: int | None
     models: dict[str, int]
+    model_names: dict[str, str]
     entities: dict[str, int]
 
 
 @dataclass(frozen=True)
-class Committed:
-    """How much a store holds after a commit, and how many entries that forgot."""
+class CommitResult:
+    """The size of a store after a commit, and the number of records that the commit deleted."""
 
-    entries: int
+    records: int
     size_bytes: int
     forgotten: int
 
 
-class Store(ABC):
-    """Memories, at most `capacity` of them, searched by likeness within one latent space.
+class MemoryStore(ABC):
+    """At most `capacity` memory records, searchable by similarity within one latent space.
 
-    What is added is found at once, and durable after `commit`. Searching by anything but likeness
-    needs no `space` and finds the memories of all models; rows that cannot be read are passed
-    over. Every method raises `StoreFault` when the store fails; what was added since the last
-    commit is lost then.
+    Added records are found immediately, and are durable after `commit`. A search by anything but
+    similarity needs no space and covers the records of all models.
+
+    A row that is not a valid record, because it is damaged or of a later version, is skipped and
+    listed in `unreadable`. Every method raises `StoreError` if the database fails; records added
+    since the last commit are lost then.
     """
 
-    ERRORS: tuple[type[Exception], ...]  # those of the database
+    ERRORS: tuple[type[Exception], ...]  # of the database driver
 
-    def __init__(self, space: Space | None, capacity: int, half_life_s: float):
+    def __init__(self, space: Space | None, capacity: int, half_life_s: float) -> None:
         if capacity < 1 or not half_life_s > 0:
             raise ValueError(
-                f'capacity is {capacity} and half-life {half_life_s} s: both must be positive'
+                f'capacity is {capacity} and half_life_s is {half_life_s}: both must be positive'
             )
-        self.space = space
         self.capacity = capacity
         self.half_life_s = half_life_s
-        self._unreadable: set[int] = set()
+        self._space = space
+        self._unreadable: dict[int, str] = {}
 
-    def __enter__(self):
+    def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
     @property
-    def unreadable(self) -> int:
-        """Return how many rows were met that cannot be read: damaged, or of another version."""
-        return len(self._unreadable)
+    def space(self) -> Space:
+        """Return the latent space. Raises `ValueError` if the store was opened without one."""
+        if self._space is None:
+            raise ValueError(f'{self} was opened without a model: search by similarity needs one')
+        return self._space
 
-    def add(self, entries: Sequence[MemoryRecord]) -> int:
-        """Remember entries; return how many are new, an LCT being held once.
+    @property
+    def unreadable(self) -> Mapping[int, str]:
+        """Return the rows skipped so far: their IDs, and why they are not valid records."""
+        return MappingProxyType(self._unreadable)
 
-        Raises `ValueError` for a latent of another space, numbers that are not finite, or what
-        no message can hold.
+    def add(self, records: Sequence[MemoryRecord]) -> int:
+        """Add records; return how many are new. A record of a known LCT ID is not added again.
+
+        Raises `ValueError` for a latent of another space, for values that are not finite, and for
+        an LCT that no message can hold.
         """
-        for entry in entries:
-            self._require(entry)
-        if not entries:
+        for record in records:
+            self._check(record)
+        if not records:
             return 0
-        latents = np.stack([entry.lct.latent.mean for entry in entries])
+        latents = np.stack([record.lct.latent.mean for record in records])
         with self._guarded():
-            rows = [to_row(entry, self.half_life_s) for entry in entries]
+            rows = [encode_row(record, self.half_life_s) for record in records]
             return self._insert(rows, self.space.directions(latents))
 
-    def commit(self) -> Committed:
-        """Make durable what was added, and forget what is worth least beyond the capacity.
+    def commit(self) -> CommitResult:
+        """Make added records durable, and delete the lowest retention ranks above the capacity.
 
-        One transaction: a crash leaves all of it or nothing.
+        Both happen in one transaction: a crash leaves all of it or nothing.
         """
         with self._guarded():
-            entries, forgotten = self._count(), 0
-            if entries > self.capacity:
+            records, forgotten = self._count(), 0
+            if records > self.capacity:
                 forgotten = self._delete(
                     f'id IN (SELECT id FROM {TABLE} ORDER BY retention, id LIMIT ?)',
-                    (entries - self.capacity,),
+                    (records - self.capacity,),
                 )
             self._commit()
-            return Committed(entries - forgotten, self._size(), forgotten)
+            return CommitResult(records - forgotten, self._size(), forgotten)
 
     def find(self, query: Query) -> list[Hit]:
-        """Return the memories asked for, the most similar or else the newest first."""
+        """Return the records that match a query, in the order that `Query` describes.
+
+        Raises `ValueError` for a latent of another dimension or with values that are not finite.
+        """
         if query.like is not None:
             return self.nearest(np.asarray(query.like)[None], query)[0]
         where, values = conditions(query)
@@ -193,38 +156,41 @@ class Store(ABC):
                 'ORDER BY stamp DESC, id DESC LIMIT ?',
                 (*values, query.count),
             )
-        return [Hit(entry, math.nan) for entry in self._read(rows).values()]
+        return [Hit(record, math.nan) for record in self._decode(rows).values()]
 
     def nearest(self, latents: np.ndarray, query: Query) -> list[list[Hit]]:
-        """Return what `find` does for each latent `[B, D]` in the place of the query's."""
+        """Return the hits of `find` for each latent `[B, D]` in place of `query.like`."""
         with self._guarded():
             found = self._nearest(self._directions(latents), query)
-            ids = list({number for own in found for number, _ in own})
-            entries = {}
-            for start in range(0, len(ids), 500):  # SQLite takes some hundred values at a time.
-                some = ids[start : start + 500]
+            ids = list({row_id for hits in found for row_id, _ in hits})
+            records: dict[int, MemoryRecord] = {}
+            for start in range(0, len(ids), MAX_VALUES):
+                chunk = ids[start : start + MAX_VALUES]
                 rows = self._rows(
                     f'SELECT id, {", ".join(COLUMNS)} FROM {TABLE} '
-                    f'WHERE id IN ({", ".join("?" * len(some))})',
-                    some,
+                    f'WHERE id IN ({", ".join("?" * len(chunk))})',
+                    chunk,
                 )
-                entries |= self._read(rows)
+                records |= self._decode(rows)
         return [
-            [Hit(entries[number], cosine) for number, cosine in own if number in entries]
-            for own in found
+            [Hit(records[row_id], cosine) for row_id, cosine in hits if row_id in records]
+            for hits in found
         ]
 
     def novelty(self, latents: np.ndarray) -> np.ndarray:
-        """Return 1 − the cosine of latents `[B, D]` to their nearest memories, in [0, 1]: `[B]`.
+        """Return 1 − the centered cosine of each latent to its nearest record, in [0, 1].
 
-        1 is what has nothing to do with anything in memory, or comes to an empty one.
+        `latents` is `[B, D]`, the result float64 `[B]`. In an empty store the novelty is 1.
         """
         with self._guarded():
             closest = self._closest(self._directions(latents))
         return (1 - np.asarray(closest, np.float64)).clip(0, 1)
 
     def forget(self, query: Query) -> int:
-        """Forget all that the query is about, however many; return how many. Durable at once."""
+        """Delete all records that match the filters of a query; return how many.
+
+        `query.like` and `query.count` are ignored. The deletion is durable when this returns.
+        """
         where, values = conditions(replace(query, like=None))
         with self._guarded():
             forgotten = self._delete(where, values)
@@ -232,7 +198,7 @@ class Store(ABC):
             return forgotten
 
     def contents(self) -> Contents:
-        """Return how much is held, from when, of which models and entities."""
+        """Return a summary of the store."""
         with self._guarded():
             [(count, oldest, newest)] = self._rows(
                 f'SELECT COUNT(*), MIN(stamp), MAX(stamp) FROM {TABLE}', ()
@@ -241,83 +207,106 @@ class Store(ABC):
             entities = self._rows(
                 f'SELECT entity, COUNT(*) FROM {TABLE} GROUP BY 1 ORDER BY 1', ()
             )
+            # The columns of a damaged SQLite file may hold other types.
+            models = [(key, number) for key, number in models if isinstance(key, bytes)]
             return Contents(
                 count,
                 self._size(),
-                oldest,
-                newest,
-                {bytes(fingerprint).hex(): number for fingerprint, number in models},
-                dict(entities),
+                oldest if isinstance(oldest, int) else None,
+                newest if isinstance(newest, int) else None,
+                {fingerprint.hex(): number for fingerprint, number in models},
+                {fingerprint.hex(): self._model_name(fingerprint) for fingerprint, _ in models},
+                {key: number for key, number in entities if isinstance(key, str)},
             )
 
-    def _read(self, rows: Sequence[tuple]) -> dict[int, MemoryRecord]:
-        """Return the entries of rows of an id and `COLUMNS`, by id, but for the unreadable."""
-        entries = {}
-        for number, *values in rows:
-            try:
-                entries[number] = from_row(values)
-            except ValueError:
-                self._unreadable.add(number)
-        return entries
+    def _model_name(self, fingerprint: bytes) -> str:
+        """Return the model in the newest record of a fingerprint; several models may share one."""
+        rows = self._rows(
+            f'SELECT id, {", ".join(COLUMNS)} FROM {TABLE} WHERE fingerprint = ? '
+            'ORDER BY stamp DESC, id DESC LIMIT 1',
+            (fingerprint,),
+        )
+        for record in self._decode(rows).values():
+            model = record.lct.latent.model
+            return f'{model.name}@{model.version}'
+        return 'an unknown model'
 
-    def _require(self, entry: MemoryRecord) -> None:
-        latent = entry.lct.latent
-        space = self._space()
+    def _decode(self, rows: Sequence[tuple[Any, ...]]) -> dict[int, MemoryRecord]:
+        """Return the valid records of rows of an ID and `COLUMNS`, by ID."""
+        records = {}
+        for row_id, *values in rows:
+            try:
+                record = decode_row(values)
+                self._check_dimension(record)
+            except DamagedRow as error:
+                self._unreadable.setdefault(row_id, str(error))
+            else:
+                records[row_id] = record
+        return records
+
+    def _check_dimension(self, record: MemoryRecord) -> None:
+        latent, space = record.lct.latent, self._space
+        if space is None or latent.model.fingerprint != space.model.fingerprint:
+            return
+        if latent.dim != space.dim:
+            raise DamagedRow(f'latent has {latent.dim} dimensions, expected {space.dim}')
+
+    def _check(self, record: MemoryRecord) -> None:
+        latent, space = record.lct.latent, self.space
         if latent.model.fingerprint != space.model.fingerprint:
             raise ValueError(f'a latent of {latent.model}: this memory is of {space.model}')
-        fault = find_number_fault(latent, space.mean.size)
-        if fault:
-            raise ValueError(f'a latent of {entry.entity!r} cannot be remembered: {fault.value}')
-        canonical_form(entry.lct)
+        fault = find_number_fault(latent, space.dim)
+        if fault is not None:
+            raise ValueError(f'cannot store a latent of {record.entity!r}: {fault.value}')
+        check_record(record)
 
     def _directions(self, latents: np.ndarray) -> np.ndarray:
-        space = self._space()
-        if latents.ndim != 2 or latents.shape[1] != space.mean.size:
+        space = self.space
+        if latents.ndim != 2 or latents.shape[1] != space.dim:
             raise ValueError(
-                f'latents of {space.model} are [N, {space.mean.size}], not {list(latents.shape)}'
+                f'latents of {space.model} have shape [N, {space.dim}], not {list(latents.shape)}'
             )
         if not np.isfinite(latents).all():
-            raise ValueError('a latent to search for has numbers that are not finite')
+            raise ValueError('cannot search for a latent with values that are not finite')
         return space.directions(latents)
-
-    def _space(self) -> Space:
-        if self.space is None:
-            raise ValueError('this memory was opened without a model: likeness needs one')
-        return self.space
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Turn the errors of the database into `StoreFault`, with the transaction given up."""
+        """Roll back and raise `StoreError` for an error of the database."""
         try:
             yield
         except self.ERRORS as error:
-            with suppress(*self.ERRORS):  # What is broken may not answer to this either.
+            with suppress(*self.ERRORS):  # a broken connection may fail here, too
                 self._roll_back()
-            raise StoreFault(f'{self}: {" ".join(str(error).split())}') from error
+            raise StoreError(f'{self}: {" ".join(str(error).split())}') from error
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Return the file or URL for messages, without a password."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the store; what was not committed is lost."""
+        """Close the database; records that were not committed are lost."""
 
     @abstractmethod
-    def _insert(self, rows: list[tuple], directions: np.ndarray) -> int:
-        """Insert rows whose LCT is not there yet; return how many."""
+    def _insert(self, rows: list[tuple[Any, ...]], directions: np.ndarray) -> int:
+        """Insert rows whose LCT is not in the table yet; return how many."""
 
     @abstractmethod
-    def _delete(self, where: str, values: Sequence) -> int:
-        """Delete the rows of a condition; return how many."""
+    def _delete(self, where: str, values: Sequence[Any]) -> int:
+        """Delete the rows that match a condition; return how many."""
 
     @abstractmethod
-    def _rows(self, sql: str, values: Sequence) -> list[tuple]:
-        """Return what a SELECT with `?` for values gives."""
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the result of a statement with `?` placeholders."""
 
     @abstractmethod
     def _nearest(self, directions: np.ndarray, query: Query) -> list[list[tuple[int, float]]]:
-        """Return row ids and cosines for each direction `[B, D]`, largest first, then by id."""
+        """Return row IDs and cosines for each direction `[B, D]`, largest first, then by ID."""
 
     @abstractmethod
     def _closest(self, directions: np.ndarray) -> np.ndarray:
-        """Return the largest cosine of each direction `[B, D]`, `[B]`; -1 in an empty space."""
+        """Return the largest cosine of each direction `[B, D]`, `[B]`; -1 in an empty store."""
 
     @abstractmethod
     def _count(self) -> int:
@@ -325,48 +314,12 @@ class Store(ABC):
 
     @abstractmethod
     def _size(self) -> int:
-        """Return the bytes that all of it takes."""
+        """Return the size of table and indexes in bytes."""
 
     @abstractmethod
     def _commit(self) -> None:
-        """End the transaction and keep it."""
+        """Commit the transaction."""
 
     @abstractmethod
     def _roll_back(self) -> None:
-        """End the transaction and undo it."""
-
-
-def conditions(query: Query) -> tuple[str, list]:
-    """Return what a query narrows by as SQL, with the values for it."""
-    terms, values = ['stamp BETWEEN ? AND ?'], [query.since_ns, query.until_ns]
-    for column, value in (('entity', query.entity), ('track', query.track)):
-        if value is not None:
-            terms.append(f'{column} = ?')
-            values.append(value)
-    return ' AND '.join(terms), values
-
-
-def default_place(entity: str = 'memory') -> Path:
-    """Return the file in which a robot keeps its memory, in $SAGE_MEMORY or its default folder."""
-    return Path(os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER).expanduser() / f'{entity}.db'
-
-
-def open_store(
-    place: str | Path,
-    space: Space | None = None,
-    *,
-    capacity: int = CAPACITY,
-    half_life_s: float = HALF_LIFE_S,
-    create: bool = True,
-) -> Store:
-    """Open the memory in a file, or in the PostgreSQL that a URL names.
-
-    With `create` off it must be there. Raises `StoreFault`.
-    """
-    if str(place).startswith(SCHEMES):
-        from sage_perception.memory.postgres import PostgresStore as Chosen
-    else:
-        from sage_perception.memory.sqlite import SqliteStore as Chosen
-
-        place = Path(place).expanduser()
-    return Chosen(place, space, capacity, half_life_s, create)
+        """Roll back the transaction."""

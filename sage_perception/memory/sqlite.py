@@ -1,29 +1,34 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of one robot: a SQLite file, searched by likeness in RAM.
+"""The memory of one robot: an SQLite file, with an exact similarity search in RAM.
 
-SQLite's journal keeps it whole through crashes and power cuts. Why no vector extension does the
-search is in docs/memory.md.
+SQLite's write-ahead log keeps the file consistent through crashes and power failures. For the
+comparison with vector extensions and libraries, see docs/memory.md.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sage_perception.memory.index import Index
-from sage_perception.memory.record import COLUMNS
-from sage_perception.memory.sql_store import TABLE, VERSION, Query, Space, Store, StoreFault
+from sage_perception.memory.query import Query
+from sage_perception.memory.row import COLUMNS
+from sage_perception.memory.space import Space
+from sage_perception.memory.sql_store import TABLE, VERSION, MemoryStore, StoreError
 
-APPLICATION = int.from_bytes(b'sage', 'big')
-WAIT_S = 5.0  # for another process that writes
+APPLICATION_ID = int.from_bytes(b'sage', 'big')
+LOCK_TIMEOUT_S = 5.0  # while another process writes
+NO_DATA_VERSION = -1
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
-PRAGMA application_id = {APPLICATION};
+PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 CREATE TABLE IF NOT EXISTS {TABLE} (
     id INTEGER PRIMARY KEY,
@@ -43,58 +48,63 @@ COMMIT;
 """
 
 
-class SqliteStore(Store):
-    """A memory in a file; see `Store`."""
+class SqliteStore(MemoryStore):
+    """A memory store in a file; see `MemoryStore`."""
 
     ERRORS = (sqlite3.Error, OSError)
 
     def __init__(
         self, path: Path, space: Space | None, capacity: int, half_life_s: float, create: bool
-    ):
+    ) -> None:
         super().__init__(space, capacity, half_life_s)
         self._path = path
         if not create and not path.is_file():
-            raise StoreFault(f'{path}: there is no memory; memory_node makes one')
+            raise StoreError(f'{path}: there is no memory; memory_node creates one')
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreFault(f'{path}: {error}') from error
+            raise StoreError(f'{path}: {error}') from error
         self._index: Index | None = None
-        self._seen = -1  # data_version that the index is of
+        self._index_version = NO_DATA_VERSION
         try:
-            # One caller at a time, but an executor may have made another thread of it.
+            # An executor may run callbacks in several threads, but one at a time.
             self._db = sqlite3.connect(
-                path, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+                path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
+            # A damaged row must not fail the whole query: row validation rejects bytes.
+            self._db.text_factory = _decode_text
             try:
                 self._prepare()
             except BaseException:
                 self._db.close()
                 raise
         except sqlite3.Error as error:
-            raise StoreFault(f'{path} cannot be opened as a memory: {error}') from error
+            raise StoreError(f'{path} cannot be opened as a memory: {error}') from error
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self._path)
 
     def _prepare(self) -> None:
         owner, version = (self._pragma(name) for name in ('application_id', 'user_version'))
-        if not owner and not version and not self._pragma('schema_version'):  # empty
-            # A commit is on the disk when it returns, readers and the writer do not wait.
+        if not owner and not version and not self._pragma('schema_version'):  # an empty file
+            # In WAL mode readers and the writer do not block each other.
             self._db.execute('PRAGMA journal_mode = WAL')
             self._db.executescript(SCHEMA)
-        elif owner != APPLICATION:
-            raise StoreFault(f'{self} is a database of something else: name another file')
+        elif owner != APPLICATION_ID:
+            raise StoreError(f'{self} is a database of another application: name another file')
         elif version != VERSION:
-            raise StoreFault(f'{self} is a memory of version {version}, this is {VERSION}')
+            raise StoreError(
+                f'{self} is a memory of version {version}, expected version {VERSION}'
+            )
+        # A commit returns when its data is on the disk.
         self._db.execute('PRAGMA synchronous = FULL')
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
 
-    def _insert(self, rows: list[tuple], directions: np.ndarray) -> int:
-        index = self._fresh_index()
+    def _insert(self, rows: list[tuple[Any, ...]], directions: np.ndarray) -> int:
+        index = self._current_index()
         if not self._db.in_transaction:
             self._db.execute('BEGIN IMMEDIATE')
         sql = (
@@ -103,31 +113,30 @@ class SqliteStore(Store):
         )
         added = 0
         for row, direction in zip(rows, directions, strict=True):
-            new = self._db.execute(sql, row).fetchone()
-            if new is not None:
+            inserted = self._db.execute(sql, row).fetchone()
+            if inserted is not None:
                 _, _, entity, track, stamp, *_ = row
-                index.add(new, direction[None], [stamp], [track], [entity])
+                index.add(inserted, direction[None], [stamp], [track], [entity])
                 added += 1
         return added
 
-    def _delete(self, where: str, values: Sequence) -> int:
-        gone = [
-            row[0] for row in self._rows(f'DELETE FROM {TABLE} WHERE {where} RETURNING id', values)
-        ]
+    def _delete(self, where: str, values: Sequence[Any]) -> int:
+        sql = f'DELETE FROM {TABLE} WHERE {where} RETURNING id'
+        deleted = [row[0] for row in self._rows(sql, values)]
         if self._index is not None:
-            self._index.remove(gone)
-        return len(gone)
+            self._index.remove(deleted)
+        return len(deleted)
 
-    def _rows(self, sql: str, values: Sequence) -> list[tuple]:
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         return self._db.execute(sql, tuple(values)).fetchall()
 
     def _nearest(self, directions: np.ndarray, query: Query) -> list[list[tuple[int, float]]]:
-        return self._fresh_index().nearest(
+        return self._current_index().nearest(
             directions, query.count, query.since_ns, query.until_ns, query.entity, query.track
         )
 
     def _closest(self, directions: np.ndarray) -> np.ndarray:
-        return self._fresh_index().closest(directions)
+        return self._current_index().closest(directions)
 
     def _count(self) -> int:
         return self._rows(f'SELECT COUNT(*) FROM {TABLE}', ())[0][0]
@@ -148,24 +157,49 @@ class SqliteStore(Store):
     def _pragma(self, name: str) -> int:
         return self._db.execute(f'PRAGMA {name}').fetchone()[0]
 
-    def _fresh_index(self) -> Index:
-        """Return the index; read anew when another process has written to the file."""
-        seen = self._pragma('data_version')
-        if self._index is None or seen != self._seen:
-            self._index, self._seen = self._read_index(), seen
+    def _current_index(self) -> Index:
+        """Return the index; rebuild it after another process has written to the file."""
+        version = self._pragma('data_version')
+        if self._index is None or version != self._index_version:
+            self._index, self._index_version = self._build_index(), version
         return self._index
 
-    def _read_index(self) -> Index:
-        dim = self.space.mean.size
-        index = Index(dim)
+    def _build_index(self) -> Index:
+        space = self.space
+        index = Index(space.dim)
         rows = self._rows(
             f'SELECT id, latent, stamp, track, entity FROM {TABLE} WHERE fingerprint = ?',
-            (self.space.model.fingerprint,),
+            (space.model.fingerprint,),
         )
-        sound = [row for row in rows if len(row[1]) == 4 * dim]
-        self._unreadable |= {row[0] for row in rows} - {row[0] for row in sound}
-        if sound:
-            ids, latents, stamps, tracks, entities = zip(*sound, strict=True)
-            numbers = np.frombuffer(b''.join(latents), '<f4').reshape(-1, dim)
-            index.add(ids, self.space.directions(numbers), stamps, tracks, entities)
+        typed = [row for row in rows if self._has_column_types(*row)]
+        if not typed:
+            return index
+        latents = np.frombuffer(b''.join(row[1] for row in typed), '<f4').reshape(-1, space.dim)
+        # A single NaN in the index would make the novelty of every latent NaN.
+        finite = np.isfinite(latents).all(axis=1)
+        for row_id, *_ in compress(typed, ~finite):
+            self._unreadable.setdefault(row_id, 'latent has values that are not finite')
+        valid = list(compress(typed, finite))
+        if valid:
+            ids, _, stamps, tracks, entities = zip(*valid, strict=True)
+            index.add(ids, space.directions(latents[finite]), stamps, tracks, entities)
         return index
+
+    def _has_column_types(
+        self, row_id: int, latent: Any, stamp: Any, track: Any, entity: Any
+    ) -> bool:
+        reason = ''
+        if not isinstance(latent, bytes) or len(latent) != 4 * self.space.dim:
+            reason = f'latent is not {4 * self.space.dim} bytes'
+        elif not (isinstance(stamp, int) and isinstance(track, int) and isinstance(entity, str)):
+            reason = 'stamp, track or entity has another type than its column'
+        if reason:
+            self._unreadable.setdefault(row_id, reason)
+        return not reason
+
+
+def _decode_text(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data

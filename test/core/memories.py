@@ -1,7 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Things to remember, for the tests of memory."""
+"""LCTs and memory records for the tests of memory."""
 
+import contextlib
+import json
+import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -18,8 +21,8 @@ SECOND = 10**9
 START = 1_800_000_000 * SECOND
 
 
-def lct(number=0, z=None, *, at_s=0.0, entity='cam0', track=1, model=MODEL, **more):
-    """Return an LCT; `number` decides its id, and its latent where none is given."""
+def lct(number=0, z=None, *, at_s=0.0, entity='cam0', track=1, model=MODEL, **fields):
+    """Return an LCT with the ID `number`, which is also the seed of its latent by default."""
     if z is None:
         z = SPACE.mean + np.random.default_rng(number).standard_normal(DIM)
     latent = Latent(
@@ -29,17 +32,31 @@ def lct(number=0, z=None, *, at_s=0.0, entity='cam0', track=1, model=MODEL, **mo
         track_id=track,
         telemetry=Telemetry(trust=0.9, latent_norm=3.0),
     )
-    lct = LCT.encoded(
+    encoded = LCT.encoded(
         latent, entity_id=entity, sequence=number, stamp_ns=START + round(at_s * SECOND)
     )
-    return replace(lct, **{'id': number.to_bytes(16, 'big'), **more})
+    return replace(encoded, **{'id': number.to_bytes(16, 'big'), **fields})
 
 
-def entry(number=0, z=None, salience=0.5, **more):
-    """Return an entry of such an LCT."""
-    return MemoryRecord(lct(number, z, **more), Snarc(novelty=salience))
+def memory_record(number=0, z=None, salience=0.5, **fields):
+    """Return a record of `lct` with the given salience."""
+    return MemoryRecord(lct(number, z, **fields), Snarc(novelty=salience))
 
 
 def numbers(hits):
-    """Return the numbers of the entries that were found."""
-    return [int.from_bytes(hit.entry.lct.id, 'big') for hit in hits]
+    """Return the numbers of the LCTs that were found."""
+    return [int.from_bytes(hit.record.lct.id, 'big') for hit in hits]
+
+
+def read_detail(path, row_id):
+    """Return the JSON of a row in an SQLite memory."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        [(text,)] = db.execute('SELECT detail FROM sage_memory WHERE id = ?', (row_id,))
+    return json.loads(text)
+
+
+def overwrite(path, row_id, **columns):
+    """Set columns of a row in an SQLite memory to any values."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        for column, value in columns.items():
+            db.execute(f'UPDATE sage_memory SET {column} = ? WHERE id = ?', (value, row_id))

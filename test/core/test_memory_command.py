@@ -1,18 +1,16 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage memory`: what is remembered is found by an image of it."""
+"""The command `sage memory`."""
 
-import contextlib
 import shutil
-import sqlite3
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from memories import OTHER, lct
+from memories import OTHER, lct, overwrite
 
-from sage_perception.cli import memory as recall
+from sage_perception.cli import memory as command
 from sage_perception.core.latent import Latent
 from sage_perception.memory import MemoryRecord, Snarc, Space, open_store
 from sage_perception.models import load
@@ -27,8 +25,8 @@ def images():
 
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory, images):
-    """Give a memory of these, seen one second after another by cam0 and cam1."""
+def store_path(tmp_path_factory, images):
+    """Give a memory of these images, observed one second apart by cam0 and cam1 in turn."""
     path = tmp_path_factory.mktemp('memory') / 'memory.db'
     space = Space.of('tinyvae')
     z = load('tinyvae').encode(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255)
@@ -42,70 +40,121 @@ def place(tmp_path_factory, images):
 
 
 def run(capsys, *arguments):
-    code = recall.main([str(argument) for argument in arguments])
+    code = command.main([str(argument) for argument in arguments])
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 
 
-def test_a_image_finds_the_memory_of_itself_and_all_is_drawn(capsys, place, images, tmp_path):
-    image, drawn = tmp_path / 'asked.png', tmp_path / 'found.png'
-    cv2.imwrite(str(image), images[4][..., ::-1])
-    code, out, _ = run(capsys, 'search', image, '--store', place, '-n', 3, '-o', drawn)
+@pytest.fixture
+def image_path(tmp_path, images):
+    """Give a file with the image of record 5."""
+    path = tmp_path / 'query.png'
+    cv2.imwrite(str(path), images[4][..., ::-1])
+    return path
+
+
+def test_search_finds_the_record_of_an_image(capsys, store_path, image_path):
+    code, out, _ = run(capsys, 'search', image_path, '--store', store_path, '-n', 3)
     assert code == 0
-    first = out.splitlines()[1].split()
-    assert first[2:5] == ['cam0', '5', '1.000']
-    assert len(out.splitlines()) == 5
-    assert cv2.imread(str(drawn)).shape[1] > 3 * 128
-    _, out, _ = run(capsys, 'search', image, '--store', place, '--entity', 'cam1')
+    lines = out.splitlines()
+    assert lines[1].split()[2:5] == ['cam0', '5', '1.000']
+    assert len(lines) == 4
+
+
+def test_search_draws_the_decoded_records(capsys, store_path, image_path, tmp_path):
+    output = tmp_path / 'found.png'
+    code, out, _ = run(capsys, 'search', image_path, '--store', store_path, '-n', 3, '-o', output)
+    assert code == 0
+    assert out.splitlines()[-1] == f'{output}: 3 records'
+    assert cv2.imread(str(output)).shape[1] > 3 * 128
+
+
+def test_search_filters_by_entity(capsys, store_path, image_path):
+    _, out, _ = run(capsys, 'search', image_path, '--store', store_path, '--entity', 'cam1')
+    assert 'cam1' in out
     assert 'cam0' not in out
 
 
-def test_what_was_kept_last_comes_first(capsys, place):
-    _, out, _ = run(capsys, 'list', '--store', place, '--until', '2199-01-01', '-n', '2')
+def test_list_shows_the_newest_records_first(capsys, store_path):
+    _, out, _ = run(capsys, 'list', '--store', store_path, '--until', '2199-01-01', '-n', '2')
     assert [line.split()[3] for line in out.splitlines()[1:]] == ['6', '5']
-    _, out, _ = run(capsys, 'list', '--store', place, '--until', '2001-01-01')
-    assert out == 'nothing is remembered that fits\n'
 
 
-def test_memories_that_cannot_be_read_are_counted(capsys, place, tmp_path):
-    copy = shutil.copy(place, tmp_path)
-    with contextlib.closing(sqlite3.connect(copy)) as db, db:
-        db.execute("UPDATE sage_memory SET detail = '' WHERE id = 6")
+def test_list_reports_that_no_record_matches(capsys, store_path):
+    _, out, _ = run(capsys, 'list', '--store', store_path, '--until', '2001-01-01')
+    assert out == 'no matching records\n'
+
+
+def test_list_reports_how_many_rows_it_skipped(capsys, store_path, tmp_path):
+    copy = shutil.copy(store_path, tmp_path)
+    overwrite(copy, 6, detail='')
     code, out, err = run(capsys, 'list', '--store', copy)
     assert code == 0
     assert len(out.splitlines()) == 6
-    assert '1 passed over that cannot be read' in err
+    assert 'skipped 1 rows that are damaged' in err
+    assert err.count('\n') == 1
 
 
-def test_the_contents_are_told(capsys, place):
-    code, out, _ = run(capsys, 'info', '--store', place)
+def test_info_summarizes_the_records(capsys, store_path):
+    code, out, _ = run(capsys, 'info', '--store', store_path)
     assert code == 0
-    assert f'{place}: 6 memories' in out
-    assert '3 seen by cam1' in out
-    assert '6 latents of tinyvae' in out
+    assert f'{store_path}: 6 records' in out
+    assert '3 observed by cam1' in out
+    assert '6 latents of tinyvae@3' in out
 
 
-def test_what_cannot_be_is_said_in_one_line(capsys, place, images, tmp_path):
-    image = tmp_path / 'asked.png'
-    cv2.imwrite(str(image), images[0])
-    alien = tmp_path / 'alien.db'
-    with open_store(alien, Space(OTHER, np.zeros(16, np.float32))) as store:
+def test_info_of_a_memory_without_a_valid_row(capsys, tmp_path):
+    path = tmp_path / 'memory.db'
+    with open_store(path, Space(OTHER, np.zeros(16, np.float32))) as store:
         store.add([MemoryRecord(lct(1, model=OTHER), Snarc())])
         store.commit()
-    for arguments, complaint in (
-        (('info', '--store', tmp_path / 'none.db'), 'there is no memory; memory_node makes one'),
-        (('search', tmp_path / 'none.png', '--store', place), 'no such image'),
-        (('search', image, '--store', place, '--model', 'nothing'), "'nothing' is neither"),
-        (('search', image, '--store', alien), 'holds no latents of tinyvae'),
-        (('list', '--store', alien, '-o', tmp_path / 'x.png'), 'give --model'),
-        (('list', '--store', place, '-n', 0), 'count is 0'),
-        (('list', '--store', place, '--until', '2999-01-01'), 'between 1970 and 2262'),
-        (('list', '--store', place, '--track', -1), 'track is -1'),
-    ):
-        code, _, err = run(capsys, *arguments)
-        assert code == 2
-        assert err.count('\n') == 1
-        assert complaint in err
+    overwrite(path, 1, detail='', stamp='noon', fingerprint='text')
+    code, out, _ = run(capsys, 'info', '--store', path)
+    assert code == 0
+    assert f'{path}: 1 records' in out
+
+
+@pytest.fixture
+def other_model_path(tmp_path):
+    """Give a memory of latents of a model that is not installed."""
+    path = tmp_path / 'other.db'
+    with open_store(path, Space(OTHER, np.zeros(16, np.float32))) as store:
+        store.add([MemoryRecord(lct(1, model=OTHER), Snarc())])
+        store.commit()
+    return path
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('info', '--store', '{tmp}/none.db'), 'there is no memory; memory_node creates one'),
+        (('search', '{tmp}/none.png', '--store', '{store}'), 'no such image'),
+        (('search', '{image}', '--store', '{store}', '--model', 'nothing'), "'nothing'"),
+        (('search', '{image}', '--store', '{other}'), 'has no latents of tinyvae'),
+        (('list', '--store', '{other}', '-o', '{tmp}/x.png'), 'use --model'),
+        (('list', '--store', '{store}', '-n', '0'), 'count is 0'),
+        (('list', '--store', '{store}', '--until', '2999-01-01'), 'between 1970 and 2262'),
+        (('list', '--store', '{store}', '--track', '-1'), 'track is -1'),
+        (('info', '--store', 'mysql://me:secret@host/db'), 'use postgresql:// or a file path'),
+    ],
+)
+def test_reports_an_error_in_one_line(
+    capsys, store_path, image_path, other_model_path, tmp_path, arguments, message
+):
+    values = {
+        'tmp': tmp_path,
+        'store': store_path,
+        'image': image_path,
+        'other': other_model_path,
+    }
+    code, _, err = run(capsys, *(each.format(**values) for each in arguments))
+    assert code == 2
+    assert err.count('\n') == 1
+    assert message in err
+    assert 'secret' not in err
+
+
+def test_explains_the_format_of_a_time(capsys):
     with pytest.raises(SystemExit):
-        recall.main(['list', '--since', 'yesterday'])
-    assert 'write 30s, 10m, 2h or 1d' in capsys.readouterr().err
+        command.main(['list', '--since', 'yesterday'])
+    assert 'use 30s, 10m, 2h or 1d before now' in capsys.readouterr().err

@@ -209,7 +209,7 @@ def test_one_may_ask_to_remember_and_to_forget(life):
     assert kept.snarc.reward == 1
     nothing = life.graph.ros.ask(Forget, 'memory/forget')
     assert not nothing.success
-    assert 'say what to forget' in nothing.message
+    assert 'set at least one of' in nothing.message
     gone = life.graph.ros.ask(Forget, 'memory/forget', entity_id='guest', since=Time(sec=1))
     assert (gone.success, gone.forgotten) == (True, 1)
     assert life.ask(entity_id='guest') == []
@@ -218,7 +218,7 @@ def test_one_may_ask_to_remember_and_to_forget(life):
 def test_what_was_kept_a_second_ago_outlives_a_kill(life):
     def committed():
         held = str(len(life.ask(count=64)))
-        life.graph.wait_for(lambda: life.figures()['entries'] == held, 'a commit')
+        life.graph.wait_for(lambda: life.figures()['records'] == held, 'a commit')
 
     committed()
     assert life.show(latent(141))[0].stored

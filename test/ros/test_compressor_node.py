@@ -14,7 +14,7 @@ from sage_perception.cli import keys as keyring
 from sage_perception.context.context import HContext as Context
 from sage_perception.core.latent import Latent, Roi, Telemetry
 from sage_perception.core.lct import LCT
-from sage_perception.memory import MemoryRecord, Snarc, recalled
+from sage_perception.memory import MemoryRecord, Snarc, recalled_lct
 from sage_perception.models import load_compressor
 from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
@@ -165,7 +165,7 @@ def test_where_signatures_are_required_memory_proves_what_it_recalls(ros, model,
     ros.wait_for(recall.get_subscription_count, 'the compressor')
 
     def recalls(lct, number):
-        said = recalled(MemoryRecord(lct, Snarc()), 'memory', number)
+        said = recalled_lct(MemoryRecord(lct, Snarc()), 'memory', number)
         return lct_to_msg(said, key=memory)
 
     past = [arbiter.lct('cam0', n * SECOND, n) for n in (1, 2, 3)]

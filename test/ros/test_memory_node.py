@@ -1,16 +1,24 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The memory node when its store fails, and when it is started wrongly."""
+"""The memory node: a failing store, damaged rows, wrong parameters, and LCTs it must reject."""
+
+import contextlib
+import sqlite3
+from functools import partial
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sage_msgs.msg import LCTArray, SnarcArray
+from sage_msgs.srv import QueryMemory
 from std_msgs.msg import Header
 
-from sage_perception.cli import keys as keyring
+from sage_perception.cli import keys as keys_command
 from sage_perception.core.latent import Latent
 from sage_perception.core.lct import LCT
-from sage_perception.memory import Space
+from sage_perception.memory import MemoryRecord, Snarc, Space, StoreError, open_store
+from sage_perception.memory.session import SessionConfig
+from sage_perception.memory.sqlite import SqliteStore
 from sage_perception.nodes import memory_node
 from sage_perception.nodes.memory_node import MemoryNode
 from sage_perception.ros.conversions.lcts import lct_to_msg
@@ -21,94 +29,161 @@ from sage_perception.trust.security.keys import load_key
 SPACE = Space.of('tinyvae')
 
 
-def test_it_goes_on_without_its_store_and_takes_it_up_again(ros, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory_node, 'REOPEN_AFTER_S', 3600)
-    node = ros.make(MemoryNode, '-p', f'store:={tmp_path / "memory.db"}')
-    assert node._report()[0] == memory_node.OK
-    node._memory.store._db.close()  # as a disk that is gone
-    message = ros.wait_for(lambda: node._fault, 'it notices')
-    assert 'memory.db' in message
-    assert node._report()[:2] == (memory_node.ERROR, f'without memory: {message}')
-    monkeypatch.setattr(memory_node, 'REOPEN_AFTER_S', 0)
-    ros.wait_for(lambda: node._memory is not None, 'it is open again')
-    assert node._report()[0] == memory_node.OK
+def new_lct(number, entity='cam0', stamp_ns=10**18):
+    """Return an LCT whose track and sequence are `number`."""
+    mean = SPACE.mean + np.random.default_rng(number).standard_normal(64)
+    latent = Latent(mean.astype(np.float32), model=SPACE.model, track_id=number)
+    return LCT.encoded(latent, entity_id=entity, sequence=number, stamp_ns=stamp_ns, trust=1.0)
+
+
+def overwrite(path, row_id, column, value):
+    """Set a column of a row in an SQLite memory to any value."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(f'UPDATE sage_memory SET {column} = ? WHERE id = ?', (value, row_id))
+
+
+class Diagnostics:
+    """What the node publishes on /diagnostics."""
+
+    def __init__(self, ros):
+        self._ros = ros
+        self._arrays = ros.collect(DiagnosticArray, '/diagnostics')
+
+    def part(self, name):
+        """Return the newest status of a part, or None."""
+        statuses = [s for array in list(self._arrays) for s in array.status]
+        return next((s for s in reversed(statuses) if s.name.endswith(f': {name}')), None)
+
+    def wait_for_level(self, level, name='memory'):
+        def status():
+            part = self.part(name)
+            return part if part is not None and part.level == level else None
+
+        return self._ros.wait_for(status, f'{name} at level {level}')
+
+    def value(self, key):
+        """Return the newest value whose key ends with `key`, or ''."""
+        pairs = [p for array in list(self._arrays) for s in array.status for p in s.values]
+        return next((p.value for p in reversed(pairs) if p.key.endswith(key)), '')
+
+
+def test_runs_without_its_store_and_reopens_it(ros, tmp_path, monkeypatch):
+    commit = SqliteStore.commit
+
+    def full_disk(store):
+        raise StoreError(f'{store}: database or disk is full')
+
+    monkeypatch.setattr(memory_node, 'SessionConfig', partial(SessionConfig, reopen_period_s=0.1))
+    ros.make(MemoryNode, '-p', f'store:={tmp_path / "memory.db"}')
+    diagnostics = Diagnostics(ros)
+    diagnostics.wait_for_level(DiagnosticStatus.OK)
+    monkeypatch.setattr(SqliteStore, 'commit', full_disk)
+    failed = diagnostics.wait_for_level(DiagnosticStatus.ERROR)
+    assert failed.message.startswith('store not available: ')
+    assert 'memory.db: database or disk is full' in failed.message
+    monkeypatch.setattr(SqliteStore, 'commit', commit)
+    diagnostics.wait_for_level(DiagnosticStatus.OK)
+    assert ros.ask(QueryMemory, 'under_test/query').success
+
+
+def test_answers_a_query_from_the_valid_rows_of_a_damaged_file(ros, tmp_path):
+    path = tmp_path / 'memory.db'
+    with open_store(path, SPACE) as store:
+        store.add([MemoryRecord(new_lct(n), Snarc(novelty=0.5)) for n in range(1, 7)])
+        store.commit()
+    overwrite(path, 1, 'stamp', 'noon')
+    overwrite(path, 2, 'detail', '{}')
+    overwrite(path, 3, 'entity', b'\xff')
+    overwrite(path, 4, 'lct', 10**12)
+    ros.make(MemoryNode, '-p', f'store:={path}')
+    answer = ros.ask(QueryMemory, 'under_test/query')
+    assert answer.success
+    assert sorted(m.lct.latent.track_id for m in answer.memories) == [5, 6]
+    diagnostics = Diagnostics(ros)
+    diagnostics.wait_for_level(DiagnosticStatus.OK)
+    assert diagnostics.value('unreadable') == '4'
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'complaint'),
+    ('arguments', 'message'),
     [
-        (('-p', 'store:={folder}'), "parameter 'store': .* unable to open"),
-        (('-p', 'model:=nothing'), "parameter 'model': 'nothing' is neither"),
-        (('-p', 'threshold:=1.5'), "parameter 'threshold': 1.5 is not 0.0 to 1.0"),
-        (('-p', 'store:={folder}/m.db', '-p', 'key:={folder}/no.key'), "parameter 'key':"),
+        (('-p', 'store:={folder}'), r"parameter 'store': .* unable to open"),
+        (('-p', 'store:=mysql://me:pw@host/db'), r"parameter 'store': .* use postgresql://"),
+        (('-p', 'model:=nothing'), r"parameter 'model': .*'nothing'"),
+        (('-p', 'threshold:=1.5'), r"parameter 'threshold': 1\.5"),
+        (('-p', 'store:={folder}/m.db', '-p', 'key:={folder}/no.key'), r"parameter 'key':"),
     ],
 )
-def test_a_start_that_cannot_be_names_the_parameter(ros, tmp_path, arguments, complaint):
+def test_names_the_parameter_that_prevents_the_start(ros, tmp_path, arguments, message):
     given = [argument.format(folder=tmp_path) for argument in arguments]
-    with pytest.raises(ConfigurationError, match=complaint):
+    with pytest.raises(ConfigurationError, match=message):
         ros.make(MemoryNode, *given)
 
 
-class Trusted:
-    """The topic of an arbiter, and what memory finds of what is said there."""
+class Arbiter:
+    """Publishes trusted LCTs to a memory node, and collects the tracks that it scores."""
 
     def __init__(self, ros, tmp_path, *arguments):
-        self.ros, self.number = ros, 0
-        place = ('-p', f'store:={tmp_path / "memory.db"}')
-        self.node = ros.make(MemoryNode, *place, *arguments)
+        self.number = 0
+        self.node = ros.make(MemoryNode, '-p', f'store:={tmp_path / "memory.db"}', *arguments)
         self.publisher = ros.node.create_publisher(LCTArray, 'trusted', 10)
-        self.found = ros.collect(SnarcArray, 'snarc')
-        ros.wait_for(self.publisher.get_subscription_count, 'the memory')
-        ros.wait_for(self.node._snarc.get_subscription_count, 'that it knows us')
+        self.scored = ros.collect(SnarcArray, 'snarc')
+        ros.wait_for(self.publisher.get_subscription_count, 'subscription of the node')
+        # Discovery in the other direction.
+        ros.wait_for(lambda: ros.node.count_publishers('snarc'), 'publisher of the node')
 
     def lct(self, entity, stamp_ns=None, key=None):
         self.number += 1
         stamp_ns = stamp_ns or self.node.get_clock().now().nanoseconds
-        mean = SPACE.mean + np.random.default_rng(self.number).standard_normal(64)
-        latent = Latent(mean.astype(np.float32), model=SPACE.model, track_id=self.number)
-        lct = LCT.encoded(
-            latent, entity_id=entity, sequence=self.number, stamp_ns=stamp_ns, trust=1.0
-        )
-        return lct_to_msg(lct, key=key)
+        return lct_to_msg(new_lct(self.number, entity, stamp_ns), key=key)
 
-    def say(self, *lcts, camera=''):
+    def publish(self, *lcts, camera=''):
         header = Header(stamp=stamp_to_msg(9), frame_id='camera')
         self.publisher.publish(LCTArray(header=header, lcts=lcts, camera=camera))
 
     def tracks(self):
-        """Return which tracks were found in which camera, in this order."""
-        return [(a.camera, score.track_id) for a in list(self.found) for score in a.scores]
+        """Return the cameras and tracks that were scored, in order."""
+        return [(a.camera, score.track_id) for a in list(self.scored) for score in a.scores]
 
 
-def test_cameras_are_told_apart_by_who_speaks_for_them(ros, tmp_path):
-    trusted = Trusted(ros, tmp_path)
-    # Two drivers that call their frames alike.
-    lcts = [trusted.lct(camera) for camera in ('cam0', 'cam1')]
+def test_assigns_frames_to_cameras_by_entity_and_not_by_frame_id(ros, tmp_path):
+    arbiter = Arbiter(ros, tmp_path)
+    lcts = [arbiter.lct(camera) for camera in ('cam0', 'cam1')]
     for lct in lcts:
-        trusted.say(lct)
-    ros.wait_for(lambda: len(trusted.found) == 2, 'both')
-    assert set(trusted.tracks()) == {('cam0', 1), ('cam1', 2)}
-    assert all(array.header.stamp in [lct.stamp for lct in lcts] for array in trusted.found)
+        arbiter.publish(lct)
+    ros.wait_for(lambda: len(arbiter.scored) == 2, 'both cameras')
+    assert set(arbiter.tracks()) == {('cam0', 1), ('cam1', 2)}
+    assert all(array.header.stamp in [lct.stamp for lct in lcts] for array in arbiter.scored)
 
 
-def test_what_is_said_again_or_was_said_long_ago_is_not_remembered(ros, tmp_path):
-    keys = tmp_path / 'keys'
-    assert keyring.main(['create', 'cam0', '--dir', str(keys)]) == 0
-    trusted = Trusted(ros, tmp_path, '-p', f'keys:={keys}', '-p', 'require_signatures:=true')
-    key = load_key(keys, 'cam0')
-    old, first = trusted.lct('cam0', 10**9, key), trusted.lct('cam0', key=key)
-    trusted.say(old)
-    trusted.say(first)
-    # It looks at the newest of a camera, and at what is older only if that is not believed.
-    trusted.say(trusted.lct('cam0'))
-    ros.wait_for(lambda: trusted.tracks() == [('cam0', 2)], 'what is new')
-    trusted.say(camera='cam0')
-    last = trusted.lct('cam0', key=key)
-    trusted.say(last)
-    ros.wait_for(lambda: trusted.tracks()[1:] == [('cam0', 4)], 'what comes next')
-    trusted.say(first)
-    belief = trusted.node._trusted._screen.reasons
-    ros.wait_for(lambda: belief['replayed or old sequence'], 'the replay')
-    trusted.say(old)
-    ros.wait_for(lambda: belief['replayed or old sequence'] == 2, 'yesterday')
-    assert trusted.tracks() == [('cam0', 2), ('cam0', 4)]
+@pytest.fixture
+def signing(ros, tmp_path):
+    """Give an arbiter for a node that requires signatures, and the key of cam0."""
+    folder = tmp_path / 'keys'
+    assert keys_command.main(['create', 'cam0', '--dir', str(folder)]) == 0
+    arbiter = Arbiter(ros, tmp_path, '-p', f'keys:={folder}', '-p', 'require_signatures:=true')
+    return arbiter, load_key(folder, 'cam0')
+
+
+def test_scores_the_newest_valid_frame_of_a_camera(ros, signing):
+    arbiter, key = signing
+    arbiter.publish(arbiter.lct('cam0', key=key))
+    arbiter.publish(arbiter.lct('cam0'))  # unsigned, so the node verifies the older one
+    ros.wait_for(lambda: arbiter.tracks() == [('cam0', 1)], 'the signed LCT')
+    arbiter.publish(camera='cam0')
+    arbiter.publish(arbiter.lct('cam0', key=key))
+    ros.wait_for(lambda: arbiter.tracks()[1:] == [('cam0', 3)], 'the next signed LCT')
+
+
+def test_rejects_replayed_and_old_lcts(ros, signing):
+    arbiter, key = signing
+    diagnostics = Diagnostics(ros)
+    old, first = arbiter.lct('cam0', 10**9, key), arbiter.lct('cam0', key=key)
+    arbiter.publish(first)
+    ros.wait_for(lambda: arbiter.tracks() == [('cam0', 2)], 'the first LCT')
+    for rejected in (first, old):
+        arbiter.publish(rejected)
+
+    ros.wait_for(lambda: diagnostics.value('old sequence') == '2', 'two rejections')
+    arbiter.publish(arbiter.lct('cam0', key=key))
+    ros.wait_for(lambda: arbiter.tracks()[1:] == [('cam0', 3)], 'an honest LCT afterwards')

@@ -95,7 +95,7 @@ class MemoryFeed:
         for frame in present.values():
             before_ns = frame.stamp_ns - round(MIN_RECALL_AGE_S * 1e9)
             hits = self._memory.recall(frame.lcts, before_ns, RECALL_COUNT)
-            found.append([hit.entry.lct.latent for hit in hits])
+            found.append([hit.record.lct.latent for hit in hits])
         return found
 
 

