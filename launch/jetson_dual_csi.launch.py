@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Launch the dual-camera graph with the settings for two CSI cameras on a Jetson."""
+"""Launch the two-camera graph with the parameters for two CSI cameras of a Jetson."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from sage_perception.bringup.environment import config_path
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Return the launch description."""
     dual_camera = Path(__file__).with_name('dual_camera.launch.py')
     return LaunchDescription(
@@ -19,7 +19,7 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 'params_file',
                 default_value=str(config_path('jetson_dual_csi.yaml')),
-                description='Parameter file of the nodes',
+                description='Parameter file of all nodes',
             ),
             IncludeLaunchDescription(PythonLaunchDescriptionSource(str(dual_camera))),
         ]

@@ -1,12 +1,16 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node graphs as plain data: what `ros2 launch` and `sage up` both run."""
+"""The node graphs as plain data, which `ros2 launch` and `sage up` run."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 PACKAGE = 'sage_perception'
 
@@ -16,12 +20,17 @@ _NAMESPACE = re.compile(r'(/?[A-Za-z][A-Za-z0-9_]*)+')
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node of a graph.
+    """A node of a graph.
 
-    `namespace` is relative to wherever the graph is started, '' for the graph's own. `parameters`
-    hold only what the graph decides or its caller asked for; they go over the parameter file.
-    `remappings` are pairs (from, to). A node that dies starts again after `respawn_delay_s`
-    seconds, unless `respawn` is off.
+    Attributes:
+        package: package of the executable.
+        executable: name of the executable.
+        name: name of the node.
+        namespace: relative to the namespace of the graph; '' for that namespace itself.
+        parameters: values that override the parameter file.
+        remappings: pairs (from, to).
+        respawn: whether to restart the node when it exits.
+        respawn_delay_s: delay of the restart, seconds.
     """
 
     package: str
@@ -35,17 +44,22 @@ class NodeSpec:
 
     @property
     def path(self) -> str:
-        """Namespace and name, such as 'cam0/camera': unique in its graph."""
+        """Return namespace and name, such as 'cam0/camera'; it is unique in the graph."""
         return f'{self.namespace}/{self.name}' if self.namespace else self.name
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera of a graph, and the namespace of its nodes.
+    """A camera of a graph.
 
-    `source` is the URI that `camera_node` opens, None to leave it to the parameter file. `topic`
-    is the image topic of a driver that runs already, absolute, with its camera_info beside it as
-    drivers have it; the graph then has no `camera_node` for this camera.
+    Attributes:
+        name: name of the camera and namespace of its nodes.
+        source: URI that `camera_node` opens; None: that of the parameter file.
+        topic: image topic of an external driver, absolute; camera_info is expected beside it. The
+            graph then has no `camera_node` for this camera.
+
+    Raises:
+        ValueError: the name or the topic is not valid, or both `source` and `topic` are given.
     """
 
     name: str
@@ -55,17 +69,32 @@ class Camera:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(
-                f'camera name {self.name!r} is not a ROS name: use letters, digits and _'
+                f'camera name {self.name!r} is not a valid ROS name; use letters, digits and _'
             )
         if self.topic is not None and not self.topic.startswith('/'):
             raise ValueError(
-                f'image topic {self.topic!r} of {self.name} must be absolute: begin it with /'
+                f'image topic {self.topic!r} of {self.name} must be absolute; start it with /'
             )
         if self.topic is not None and self.source is not None:
-            raise ValueError(f'{self.name} has a source and an image topic: give one of them')
+            raise ValueError(f'{self.name} has a source and an image topic; give only one')
 
 
 CAM0, CAM1 = Camera('cam0'), Camera('cam1')
+
+
+class GraphOptions(TypedDict, total=False):
+    """The optional arguments of `perception`, which all graphs accept."""
+
+    namespace: str
+    frame_prefix: str
+    device: str | None
+    autostart: bool | None
+    use_sim_time: bool | None
+    viewer: bool
+    memory: bool
+    compressor: bool
+    respawn: bool
+    respawn_delay_s: float
 
 
 def perception(
@@ -82,23 +111,39 @@ def perception(
     respawn: bool = True,
     respawn_delay_s: float = 0.5,
 ) -> list[NodeSpec]:
-    """Describe camera, attention and encoder of each camera, one arbiter and one viewer.
+    """Return the nodes of a graph: camera, attention and encoder per camera, and one arbiter.
 
-    With `memory` there is a memory node too, with `compressor` one that compresses contexts.
-    `namespace` goes before every node's own. `frame_prefix` goes before the cameras' frame ids,
-    so that several robots share one frame tree. None leaves a parameter to the parameter file.
-    Raises ValueError for a name that ROS would refuse.
+    Args:
+        cameras: the cameras.
+        namespace: prefix of the namespaces of all nodes.
+        frame_prefix: prefix of the frame ids of the cameras, for robots that share one TF tree.
+        device: device of the encoders; None: that of the parameter file.
+        autostart: whether lifecycle nodes activate themselves; None: as in the parameter file.
+        use_sim_time: whether to use /clock; None: as in the parameter file.
+        viewer: add a viewer.
+        memory: add a memory.
+        compressor: add a compressor of contexts.
+        respawn: restart nodes that exit.
+        respawn_delay_s: delay of a restart, seconds.
+
+    Raises:
+        ValueError: a name is not a valid ROS name, or the cameras do not have distinct names.
     """
     namespace = namespace.strip('/')
     if namespace and not _NAMESPACE.fullmatch(namespace):
-        raise ValueError(f'namespace {namespace!r} is not a ROS name: use letters, digits, _, /')
+        raise ValueError(f'namespace {namespace!r} is not valid; use letters, digits, _ and /')
     names = [camera.name for camera in cameras]
     if not names or len(set(names)) != len(names):
-        raise ValueError(f'a graph needs cameras with different names, not {names}')
+        raise ValueError(f'a graph requires cameras with distinct names; got {names}')
     if respawn_delay_s < 0:
-        raise ValueError(f'respawn delay {respawn_delay_s} s is negative')
+        raise ValueError(f'respawn_delay_s is {respawn_delay_s}; it must not be negative')
 
-    def node(kind: str, camera: Camera | None = None, remappings=(), **parameters) -> NodeSpec:
+    def node(
+        kind: str,
+        camera: Camera | None = None,
+        remappings: Sequence[tuple[str, str]] = (),
+        **parameters: object,
+    ) -> NodeSpec:
         place = [namespace] if namespace else []
         return NodeSpec(
             package=PACKAGE,
@@ -147,34 +192,42 @@ def perception(
     return graph
 
 
-def single_camera(cameras: Sequence[Camera] = (CAM0,), **options) -> list[NodeSpec]:
-    """Describe the graph of a robot with one camera; `options` are those of `perception`."""
+def single_camera(
+    cameras: Sequence[Camera] = (CAM0,), **options: Unpack[GraphOptions]
+) -> list[NodeSpec]:
+    """Return the graph of a robot with one camera; see `perception` for the options."""
     if len(cameras) != 1:
-        raise ValueError(f'single_camera needs one camera, not {len(cameras)}')
+        raise ValueError(f'single_camera requires one camera; got {len(cameras)}')
     return perception(cameras, **options)
 
 
-def dual_camera(cameras: Sequence[Camera] = (CAM0, CAM1), **options) -> list[NodeSpec]:
-    """Describe the graph of a robot with two cameras; `options` are those of `perception`."""
+def dual_camera(
+    cameras: Sequence[Camera] = (CAM0, CAM1), **options: Unpack[GraphOptions]
+) -> list[NodeSpec]:
+    """Return the graph of a robot with two cameras; see `perception` for the options."""
     if len(cameras) != 2:
-        raise ValueError(f'dual_camera needs two cameras, not {len(cameras)}')
+        raise ValueError(f'dual_camera requires two cameras; got {len(cameras)}')
     return perception(cameras, **options)
 
 
 def fleet(
-    robots: Sequence[str], cameras: Sequence[Camera] = (CAM0, CAM1), **options
+    robots: Sequence[str],
+    cameras: Sequence[Camera] = (CAM0, CAM1),
+    **options: Unpack[GraphOptions],
 ) -> list[NodeSpec]:
-    """Describe the graphs of several robots on one host, each in a namespace of its own name."""
+    """Return the graphs of several robots on one host, each in the namespace of its name.
+
+    See `perception` for the options; raises `ValueError` if the robots do not have distinct names.
+    """
     if not robots or len(set(robots)) != len(robots):
-        raise ValueError(f'a fleet needs robots with different names, not {list(robots)}')
-    base = options.pop('namespace', '').strip('/')
-    return [
-        node
-        for robot in robots
-        for node in dual_camera(
-            cameras,
-            namespace=f'{base}/{robot}' if base else robot,
-            frame_prefix=f'{robot}/',
+        raise ValueError(f'a fleet requires robots with distinct names; got {list(robots)}')
+    base = options.get('namespace', '').strip('/')
+    graph: list[NodeSpec] = []
+    for robot in robots:
+        own: GraphOptions = {
             **options,
-        )
-    ]
+            'namespace': f'{base}/{robot}' if base else robot,
+            'frame_prefix': f'{robot}/',
+        }
+        graph += dual_camera(cameras, **own)
+    return graph

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Translate a node graph into a launch description, the same for Humble, Jazzy and Kilted."""
+"""Translate a node graph to a launch description (Humble, Jazzy and Kilted)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from launch.actions import (
     SetEnvironmentVariable,
     Shutdown,
 )
+from launch.events.process import ProcessExited
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
-from sage_perception.bringup.environment import DeathRecord, config_path, dds_environment
+from sage_perception.bringup.environment import config_path, dds_environment
 from sage_perception.bringup.graph import Camera, NodeSpec
+from sage_perception.bringup.respawn import RespawnPolicy
 
-_YES_NO = ['true', 'false', 'True', 'False']
-_AS_IN_FILE = 'as in params_file'
+_BOOLEANS = ['true', 'false', 'True', 'False']
+_FROM_FILE = '(empty: use the value in params_file)'
 
 
 def describe(
@@ -32,9 +34,12 @@ def describe(
 ) -> LaunchDescription:
     """Return the launch description of a graph.
 
-    `graph` takes a sequence of cameras and the options of `bringup.graph.perception`;
-    `params_file` is the name of its default parameter file in `config/`. Each of
-    `camera_suffixes` gives arguments of its own, such as `source0` and `image0` for '0'.
+    Args:
+        graph: function that takes a sequence of cameras and the options of
+            `bringup.graph.perception`.
+        params_file: name of the default parameter file in `config/`.
+        camera_suffixes: suffixes of the launch arguments of each camera; '0' gives the arguments
+            `camera0`, `source0` and `image0`.
     """
     arguments = _arguments(params_file)
     for number, suffix in enumerate(camera_suffixes):
@@ -47,62 +52,61 @@ def describe(
     return LaunchDescription([*arguments, OpaqueFunction(function=build)])
 
 
-def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
-    def argument(name: str, default: str, description: str, choices: list[str] | None = None):
-        return DeclareLaunchArgument(
-            name, default_value=default, description=description, choices=choices
-        )
+def _argument(
+    name: str, default: str, description: str, choices: list[str] | None = None
+) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(
+        name, default_value=default, description=description, choices=choices
+    )
 
+
+def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
     return [
-        argument('namespace', '', 'Namespace of the whole graph, such as robot1'),
-        argument('params_file', str(config_path(params_file)), 'Parameter file of the nodes'),
-        argument(
+        _argument('namespace', '', 'Namespace of all nodes, such as robot1'),
+        _argument('params_file', str(config_path(params_file)), 'Parameter file of all nodes'),
+        _argument(
             'use_sim_time',
             '',
-            f'Run on /clock, for simulation and bags (empty: {_AS_IN_FILE})',
-            [*_YES_NO, ''],
+            f'Use /clock, for simulation and bag replay {_FROM_FILE}',
+            [*_BOOLEANS, ''],
         ),
-        argument(
+        _argument(
             'log_level',
             'info',
-            'Least severe messages that are logged',
+            'Minimum severity of log messages',
             ['debug', 'info', 'warn', 'error', 'fatal'],
         ),
-        argument('use_respawn', 'true', 'Start a node that died again', _YES_NO),
-        argument('respawn_delay', '0.5', 'Seconds before a node that died starts again'),
-        argument('device', '', f'Device of the encoder: auto, cpu, cuda (empty: {_AS_IN_FILE})'),
-        argument(
+        _argument('use_respawn', 'true', 'Restart nodes that exit', _BOOLEANS),
+        _argument('respawn_delay', '0.5', 'Delay of a restart, seconds'),
+        _argument('device', '', f'Device of the encoders: auto, cpu or cuda {_FROM_FILE}'),
+        _argument(
             'autostart',
             '',
-            f'Lifecycle nodes activate themselves (empty: {_AS_IN_FILE})',
-            [*_YES_NO, ''],
+            f'Configure and activate lifecycle nodes at startup {_FROM_FILE}',
+            [*_BOOLEANS, ''],
         ),
-        argument('frame_prefix', '', 'Goes before the frame ids of the cameras, such as robot1/'),
-        argument('use_viewer', 'true', 'Start the viewer node', _YES_NO),
-        argument('use_memory', 'false', 'Start the memory node', _YES_NO),
-        argument('use_compressor', 'false', 'Start the compressor node', _YES_NO),
-        argument('use_rviz', 'false', 'Start rviz2', _YES_NO),
-        argument('rviz_config', str(config_path('sage.rviz')), 'Configuration file of rviz2'),
+        _argument('frame_prefix', '', 'Prefix of the frame ids of the cameras, such as robot1/'),
+        _argument('use_viewer', 'true', 'Start the viewer node', _BOOLEANS),
+        _argument('use_memory', 'false', 'Start the memory node', _BOOLEANS),
+        _argument('use_compressor', 'false', 'Start the compressor node', _BOOLEANS),
+        _argument('use_rviz', 'false', 'Start RViz', _BOOLEANS),
+        _argument('rviz_config', str(config_path('sage.rviz')), 'Configuration file of RViz'),
     ]
 
 
 def _camera_arguments(number: int, suffix: str) -> list[DeclareLaunchArgument]:
     return [
-        DeclareLaunchArgument(
-            f'camera{suffix}',
-            default_value=f'cam{number}',
-            description=f'Name and namespace of camera {number}',
-        ),
-        DeclareLaunchArgument(
+        _argument(f'camera{suffix}', f'cam{number}', f'Name and namespace of camera {number}'),
+        _argument(
             f'source{suffix}',
-            default_value='',
-            description=f'URI that camera {number} opens: v4l2:///dev/video0, csi://0, rtsp://…, '
-            f'file://…, images://…, synthetic:// (empty: {_AS_IN_FILE})',
+            '',
+            f'URI of the source of camera {number}: v4l2:///dev/video0, csi://0, rtsp://…, '
+            f'file://…, images://… or synthetic:// {_FROM_FILE}',
         ),
-        DeclareLaunchArgument(
+        _argument(
             f'image{suffix}',
-            default_value='',
-            description=f'Image topic of a driver that runs already, instead of camera {number}',
+            '',
+            f'Image topic of an external driver, which replaces the node of camera {number}',
         ),
     ]
 
@@ -123,7 +127,7 @@ def _nodes(
 ) -> GroupAction:
     for name in ('params_file', 'rviz_config'):
         if not Path(given[name]).is_file():
-            raise FileNotFoundError(f'{name}: no file {given[name]}')
+            raise FileNotFoundError(f'{name}: {given[name]} does not exist')
     try:
         respawn_delay_s = float(given['respawn_delay'])
     except ValueError:
@@ -166,12 +170,12 @@ def _nodes(
 
 
 def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
-    deaths = DeathRecord(spec.respawn)
+    respawn = RespawnPolicy(spec.respawn)
 
-    def on_exit(event, context: LaunchContext) -> list[Shutdown]:
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
         if context.is_shutdown:
             return []
-        reason = deaths.verdict(event.returncode, time.monotonic())
+        reason = respawn.record_exit(event.returncode, time.monotonic())
         if reason is None:
             return []
         get_logger('sage').error(f'{spec.path}: {reason}')
@@ -182,7 +186,8 @@ def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
         executable=spec.executable,
         name=spec.name,
         namespace=spec.namespace,
-        # launch_ros keys the second by the node's full name, which beats the file's wildcards.
+        # launch_ros writes the second under the full name of the node, which takes precedence over
+        # the wildcards of the parameter file.
         parameters=[params_file] + ([dict(spec.parameters)] if spec.parameters else []),
         remappings=list(spec.remappings),
         ros_arguments=['--log-level', log_level],

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a node graph as processes: start, watch, start again, stop, and leave no orphan."""
+"""Run a node graph as processes: start, restart and stop its nodes, and leave no orphans."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from pathlib import Path
 
 import yaml
 
-from sage_perception.bringup.environment import (
-    DeathRecord,
-    dds_environment,
-    describe_exit,
-    remove_stale_shared_memory,
-)
+from sage_perception.bringup.environment import dds_environment, remove_stale_shared_memory
 from sage_perception.bringup.graph import NodeSpec
+from sage_perception.bringup.respawn import RespawnPolicy, describe_exit
 
-# How long a node may take to end after SIGINT, and then after SIGTERM, before the next signal.
-INTERRUPT_S, TERMINATE_S = 5.0, 2.0
+INTERRUPT_S = 5.0
+"""Time a node has to exit after SIGINT before it gets SIGTERM, seconds."""
+TERMINATE_S = 2.0
+"""Time a node has to exit after SIGTERM before it gets SIGKILL, seconds."""
 
 _LOG_LEVEL = re.compile(r'\[(DEBUG|INFO|WARN|ERROR|FATAL)\]')
 _PR_SET_PDEATHSIG = 1
@@ -46,30 +44,83 @@ def command(spec: NodeSpec, params_files: Sequence[Path | str], log_level: str) 
 
 
 class NodeProcess:
-    """The process of one node, and what became of it."""
+    """The process of one node and its history.
+
+    Attributes:
+        spec: the node.
+        restarts: number of restarts.
+        state: 'waiting', 'running', 'restarting', 'stopped' or 'dead'.
+        exit_code: of the last process that exited; `-n` is signal n.
+        log_level: level of the last log message.
+    """
 
     def __init__(self, spec: NodeSpec) -> None:
         self.spec = spec
-        self.deaths = DeathRecord(spec.respawn)
-        self.popen: subprocess.Popen | None = None
+        self.respawn = RespawnPolicy(spec.respawn)
         self.restarts = 0
         self.state = 'waiting'
         self.exit_code: int | None = None
         self.log_level = ''
+        self._process: subprocess.Popen[str] | None = None
 
     @property
     def pid(self) -> int | None:
-        """The process id while the process runs, else None."""
-        alive = self.popen is not None and self.popen.returncode is None
-        return self.popen.pid if alive else None
+        """Return the process id, or None if the process is not running."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    def start(self, line: list[str], environment: Mapping[str, str]) -> None:
+        """Start the process with a command line; raise `OSError` if that fails."""
+        self._process = subprocess.Popen(
+            line,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors='replace',
+            start_new_session=True,  # so that Ctrl-C reaches the node only through the runner
+            preexec_fn=_die_with(os.getpid()),
+        )
+        self.state = 'running'
+
+    def follow(self, on_line: Callable[[str], None]) -> int:
+        """Pass each line of output to `on_line` until the process exits; return the exit code."""
+        process = self._process
+        if process is None or process.stdout is None:
+            raise RuntimeError(f'{self.spec.path} is not started')
+        with process.stdout as lines:
+            for line in lines:
+                level = _LOG_LEVEL.search(line)
+                self.log_level = level.group(1) if level else self.log_level
+                on_line(line.rstrip('\n'))
+        self.exit_code = process.wait()
+        self.state = 'stopped'
+        return self.exit_code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process if it is running."""
+        if self._process is not None and self.pid is not None:
+            self._process.send_signal(number)
 
 
 class GraphRunner:
-    """The processes of a graph; a context manager that starts and stops them.
+    """Runs the nodes of a graph; a context manager that starts and stops them.
 
-    `on_line(node, line)` receives each line that a node writes, and with the node '' what the
-    runner has to say; it is called from several threads, one at a time. `failure` says which node
-    is dead for good and why, None as long as none is.
+    A node that exits is restarted as its `RespawnPolicy` permits.
+
+    Args:
+        specs: the nodes.
+        params_file: parameter file of all nodes.
+        log_level: log level of all nodes.
+        env: additional environment variables.
+        on_line: called as `on_line(node, line)` with each line of output of a node, and with the
+            node '' for messages of the runner. Calls come from several threads, one at a time.
+
+    Attributes:
+        processes: the processes by the path of the node.
+        failure: the path of a node that is not restarted and the reason; None without one.
+        environment: the environment of the nodes.
     """
 
     def __init__(
@@ -99,34 +150,35 @@ class GraphRunner:
         self._stopping = threading.Event()
         self._failed = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._overrides: tempfile.TemporaryDirectory | None = None
+        self._overrides: tempfile.TemporaryDirectory[str] | None = None
 
     def start(self) -> None:
-        """Start every node; returns at once."""
+        """Start all nodes and return without waiting for them."""
         remove_stale_shared_memory()
         self._overrides = tempfile.TemporaryDirectory(prefix='sage_')
+        folder = Path(self._overrides.name)
         self._threads = [
-            threading.Thread(target=self._keep_running, args=(node,), name=path, daemon=True)
+            threading.Thread(target=self._supervise, args=(node, folder), name=path, daemon=True)
             for path, node in self.processes.items()
         ]
         for thread in self._threads:
             thread.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until a node is dead for good; return whether one is."""
+        """Wait until a node has failed for good; return whether one has."""
         return self._failed.wait(timeout_s)
 
     def stop(self) -> dict[str, int | None]:
-        """Stop every node, by force after a while; return the exit codes, `-n` being signal n."""
+        """Stop all nodes, with SIGKILL if necessary; return the exit codes by node."""
         with self._process_lock:
             self._stopping.set()
-        for number, patience_s in (
+        for number, timeout_s in (
             (signal.SIGINT, INTERRUPT_S),
             (signal.SIGTERM, TERMINATE_S),
             (signal.SIGKILL, TERMINATE_S),
         ):
             self._signal(number)
-            deadline = time.monotonic() + patience_s
+            deadline = time.monotonic() + timeout_s
             for thread in self._threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
         if self._overrides is not None:
@@ -138,83 +190,57 @@ class GraphRunner:
         self.start()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     def _signal(self, number: signal.Signals) -> None:
-        for node in self.processes.values():
-            if node.pid is None:
-                continue
-            if number == signal.SIGKILL:
-                self._say(f'{node.spec.path} does not end: killed')
-            node.popen.send_signal(number)
+        for path, node in self.processes.items():
+            if node.pid is not None and number == signal.SIGKILL:
+                self._print(f'{path} does not exit; sending SIGKILL')
+            node.send_signal(number)
 
-    def _say(self, line: str, node: str = '') -> None:
+    def _print(self, line: str, node: str = '') -> None:
         with self._line_lock:
             self._on_line(node, line)
 
-    def _keep_running(self, node: NodeProcess) -> None:
-        """Start a node again and again; the thread lives as long as the processes it starts."""
-        while self._spawn(node):
-            for line in node.popen.stdout:
-                level = _LOG_LEVEL.search(line)
-                node.log_level = level.group(1) if level else node.log_level
-                self._say(line.rstrip('\n'), node.spec.path)
-            node.popen.stdout.close()
-            node.exit_code = node.popen.wait()
-            node.state = 'stopped'
+    def _supervise(self, node: NodeProcess, folder: Path) -> None:
+        """Start a node and restart it until the graph stops or its policy forbids it.
+
+        The thread lives as long as the processes it starts, because the kernel kills a child when
+        the thread that started it ends (PR_SET_PDEATHSIG).
+        """
+        path = node.spec.path
+        while self._spawn(node, folder):
+            exit_code = node.follow(lambda line: self._print(line, path))
             if self._stopping.is_set():
                 return
-            reason = node.deaths.verdict(node.exit_code, time.monotonic())
+            reason = node.respawn.record_exit(exit_code, time.monotonic())
             if reason is not None:
                 self._fail(node, reason)
                 return
             node.state = 'restarting'
             remove_stale_shared_memory()
             delay_s = node.spec.respawn_delay_s
-            self._say(
-                f'{node.spec.path} died ({describe_exit(node.exit_code)}), '
-                f'starts again in {delay_s:g} s'
-            )
+            self._print(f'{path} died ({describe_exit(exit_code)}), restarting in {delay_s:g} s')
             self._stopping.wait(delay_s)
             node.restarts += 1
 
-    def _spawn(self, node: NodeProcess) -> bool:
-        """Start a node's process unless the graph is stopping; return whether it was started."""
-        # Under the lock, so that `stop` sees either no process or one that it can signal.
+    def _spawn(self, node: NodeProcess, folder: Path) -> bool:
+        """Start the process of a node unless the graph is stopping; return whether it started."""
+        # The lock ensures that `stop` finds either no process or one that it can signal.
         with self._process_lock:
             if self._stopping.is_set():
                 return False
             try:
                 params_files = [*self._params_files]
                 if node.spec.parameters:
-                    params_files.append(self._write_overrides(node.spec))
-                node.popen = subprocess.Popen(
-                    command(node.spec, params_files, self._log_level),
-                    env=self.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    errors='replace',
-                    start_new_session=True,  # Ctrl-C reaches the nodes once: from us.
-                    preexec_fn=_die_with(os.getpid()),
-                )
+                    params_files.append(_write_overrides(node.spec, folder))
+                line = command(node.spec, params_files, self._log_level)
+                node.start(line, self.environment)
             except OSError as error:
                 self._fail(node, f'cannot be started: {error}')
                 return False
-        node.state = 'running'
         return True
-
-    def _write_overrides(self, spec: NodeSpec) -> Path:
-        # Keyed by the full name: ROS lets it win over the wildcards of the user's file, which it
-        # does not do for `-p name:=value` or a key `/**`.
-        path = Path(self._overrides.name, spec.path.replace('/', '.') + '.yaml')
-        path.parent.mkdir(exist_ok=True)  # old temporary folders are cleaned away
-        path.write_text(
-            yaml.safe_dump({f'/{spec.path}': {'ros__parameters': {**spec.parameters}}})
-        )
-        return path
 
     def _fail(self, node: NodeProcess, reason: str) -> None:
         node.state = 'dead'
@@ -223,11 +249,23 @@ class GraphRunner:
             self._failed.set()
 
 
+def _write_overrides(spec: NodeSpec, folder: Path) -> Path:
+    """Write the parameters of a node to a file in `folder` and return its path.
+
+    The key is the full name of the node, which takes precedence over the wildcards of the user's
+    parameter file; `-p name:=value` and the key `/**` do not.
+    """
+    path = folder / (spec.path.replace('/', '.') + '.yaml')
+    folder.mkdir(exist_ok=True)  # the system may have cleaned up the temporary folder
+    path.write_text(yaml.safe_dump({f'/{spec.path}': {'ros__parameters': {**spec.parameters}}}))
+    return path
+
+
 def _die_with(parent: int) -> Callable[[], None]:
-    """Make a child die when `parent` does, however that ends (Linux)."""
+    """Return a function for the child process that makes it exit with `parent` (Linux)."""
 
     def prepare() -> None:
-        # A shell that runs us in the background has us, and our children, ignore SIGINT.
+        # A shell that runs the parent in the background makes it and its children ignore SIGINT.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), 'prctl(PR_SET_PDEATHSIG) failed')

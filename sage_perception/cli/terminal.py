@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import re
 import signal
 import sys
@@ -86,22 +87,26 @@ def in_one_line(command: str) -> Callable[[Main], Main]:
 
 
 def positive(text: str) -> float:
-    """Return an argument as a number above 0, for the `type` of an option."""
-    value = non_negative(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError('0 is not positive')
+    """Return an argument as a finite number above 0, for the `type` of an option."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'{text} is not a positive number')
     return value
 
 
 def non_negative(text: str) -> float:
     """Return an argument as a finite number of 0 or more, for the `type` of an option."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number') from None
-    if not 0 <= value < float('inf'):
+    value = _number(text)
+    if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f'{text} is not a number of 0 or more')
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number') from None
 
 
 def regex(text: str) -> re.Pattern[str]:

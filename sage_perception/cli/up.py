@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage up`: run a node graph as processes, where `ros2 launch` is not installed."""
+"""`sage up`: run a node graph as processes, without `ros2 launch`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import yaml
@@ -20,17 +22,39 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sage_perception.bringup.environment import config_path, describe_exit
-from sage_perception.bringup.graph import Camera, NodeSpec, dual_camera, fleet, single_camera
+from sage_perception.bringup.environment import config_path
+from sage_perception.bringup.graph import (
+    Camera,
+    GraphOptions,
+    NodeSpec,
+    dual_camera,
+    fleet,
+    single_camera,
+)
 from sage_perception.bringup.processes import GraphRunner, command
-from sage_perception.cli.terminal import EXIT_FAILED, Parser, in_one_line, stop_requested
+from sage_perception.bringup.respawn import describe_exit
+from sage_perception.cli.terminal import (
+    EXIT_FAILED,
+    Parser,
+    examples,
+    in_one_line,
+    positive,
+    stop_requested,
+)
 
-# Graph: what describes it, how many cameras a robot has, its parameter file.
+
+class Graph(NamedTuple):
+    """A graph by name: the number of cameras per robot, and the default parameter file."""
+
+    cameras: int
+    params_file: str
+
+
 GRAPHS = {
-    'single_camera': (single_camera, 1, 'single_camera.yaml'),
-    'dual_camera': (dual_camera, 2, 'dual_camera.yaml'),
-    'jetson_dual_csi': (dual_camera, 2, 'jetson_dual_csi.yaml'),
-    'fleet': (fleet, 2, 'dual_camera.yaml'),
+    'single_camera': Graph(1, 'single_camera.yaml'),
+    'dual_camera': Graph(2, 'dual_camera.yaml'),
+    'jetson_dual_csi': Graph(2, 'jetson_dual_csi.yaml'),
+    'fleet': Graph(2, 'dual_camera.yaml'),
 }
 
 _COLORS = ('cyan', 'green', 'magenta', 'blue', 'yellow', 'bright_cyan', 'bright_magenta')
@@ -39,8 +63,8 @@ _EXPONENT = re.compile(r'[-+]?\d+[eE][-+]?\d+')
 
 
 @in_one_line('sage up')
-def main(argv: list[str] | None = None) -> int:
-    """Run `sage up`; return 0 when told to end, 1: a node is dead for good, 2: bad usage."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage up`; return 0 after a stop request, 1 if a node failed, 2 for bad usage."""
     options = _parser().parse_args(argv)
     specs = _build(options)
     params_file = _params_file(options)
@@ -54,81 +78,109 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog='sage up', description=__doc__, allow_abbrev=False)
+    parser = Parser(
+        prog='sage up',
+        description='Start a node graph as processes, restart nodes that exit, and show a table '
+        'of their states. Ctrl-C stops the graph.',
+        epilog=examples(
+            'sage up dual_camera --source0 v4l2:///dev/video0 --source1 v4l2:///dev/video2',
+            'sage up single_camera --image0 /camera/color/image_raw --memory',
+            'sage up fleet --robots robot1 robot2 --set attention.max_crops=4',
+        ),
+        allow_abbrev=False,
+    )
     add = parser.add_argument
     add('graph', metavar='GRAPH', choices=GRAPHS, help=', '.join(GRAPHS))
+    add = parser.add_argument_group('cameras').add_argument
     for n in (0, 1):
-        add(f'--source{n}', metavar='URI', help=f'what camera {n} opens, such as csi://{n}')
-        add(f'--image{n}', metavar='TOPIC', help=f'a running driver’s topic instead of camera {n}')
-        add(f'--camera{n}', metavar='NAME', help=f'name of camera {n} (cam{n})')
-    add('--robots', metavar='NAME', nargs='+', help='the robots of a fleet: robot1 robot2')
-    add('--namespace', metavar='NS', default='', help='namespace of the whole graph')
-    add('--params-file', metavar='FILE', help='parameter file of the nodes')
-    add('--device', metavar='D', help='device of the encoder: auto, cpu, cuda')
+        add(f'--source{n}', metavar='URI', help=f'source of camera {n}, such as csi://{n}')
+        add(
+            f'--image{n}',
+            metavar='TOPIC',
+            help=f'image topic of an external driver, which replaces the node of camera {n}',
+        )
+        add(f'--camera{n}', metavar='NAME', help=f'name of camera {n} (default: cam{n})')
+    add = parser.add_argument_group('nodes').add_argument
+    add(
+        '--robots',
+        metavar='NAME',
+        nargs='+',
+        help='robots of a fleet (default: robot1 robot2)',
+    )
+    add('--namespace', metavar='NS', default='', help='namespace of all nodes')
+    add('--memory', action='store_true', help='add a memory node')
+    add('--compressor', action='store_true', help='add a compressor node')
+    add('--no-viewer', action='store_true', help='omit the viewer node')
+    add = parser.add_argument_group('parameters').add_argument
+    add('--params-file', metavar='FILE', help='parameter file (default: that of the graph)')
+    add('--device', metavar='D', help='device of the encoders: auto, cpu or cuda')
+    add('--use-sim-time', action='store_true', default=None, help='use /clock')
     add(
         '--set',
         metavar='NODE.PARAMETER=VALUE',
         action='append',
         default=[],
-        help='a parameter of one node (cam0/attention.max_crops=4) or of all with its name '
-        '(attention.max_crops=4); may be repeated',
+        help='set a parameter of one node (cam0/attention.max_crops=4) or of all nodes of a name '
+        '(attention.max_crops=4); can be repeated',
     )
-    add('--log-level', choices=('debug', 'info', 'warn', 'error', 'fatal'), default='info')
-    add('--use-sim-time', action='store_true', default=None, help='run on /clock')
-    add('--no-viewer', action='store_true', help='leave the viewer node out')
-    add('--memory', action='store_true', help='remember and recall: with the memory node')
-    add('--compressor', action='store_true', help='contexts and their codes: with its node')
-    add('--no-respawn', action='store_true', help='end when a node dies, do not start it again')
-    add('--duration', metavar='SECONDS', type=float, help='end after this long')
-    add('--plain', action='store_true', help='log lines only, no status table')
-    add('--dry-run', action='store_true', help='print the commands of the nodes and end')
+    add(
+        '--log-level',
+        choices=('debug', 'info', 'warn', 'error', 'fatal'),
+        default='info',
+        help='minimum severity of log messages (default: info)',
+    )
+    add = parser.add_argument_group('execution').add_argument
+    add('--no-respawn', action='store_true', help='stop when a node exits')
+    add('--duration', metavar='SECONDS', type=positive, help='stop after this time')
+    add('--plain', action='store_true', help='print log lines without the table of nodes')
+    add('--dry-run', action='store_true', help='print the commands of the nodes and exit')
     return parser
 
 
 def _build(options: argparse.Namespace) -> list[NodeSpec]:
-    describe, count, _ = GRAPHS[options.graph]
+    """Return the nodes of the graph that the arguments describe."""
+    count = GRAPHS[options.graph].cameras
     for name in ('source1', 'image1', 'camera1'):
         if count < 2 and getattr(options, name) is not None:
-            raise ValueError(f'--{name}: {options.graph} has one camera, use --{name[:-1]}0')
-    more = {}
-    if describe is fleet:
-        more['robots'] = options.robots or ['robot1', 'robot2']
-    elif options.robots:
-        raise ValueError(f'--robots: {options.graph} is one robot, use fleet')
-    if options.duration is not None and not options.duration > 0:
-        raise ValueError(f'--duration: {options.duration:g} s is not positive')
-    specs = describe(
-        cameras=[
-            Camera(
-                getattr(options, f'camera{n}') or f'cam{n}',
-                getattr(options, f'source{n}'),
-                getattr(options, f'image{n}'),
-            )
-            for n in range(count)
-        ],
-        namespace=options.namespace,
-        device=options.device,
-        use_sim_time=options.use_sim_time,
-        viewer=not options.no_viewer,
-        memory=options.memory,
-        compressor=options.compressor,
-        respawn=not options.no_respawn,
-        **more,
-    )
+            raise ValueError(f'--{name}: {options.graph} has one camera; use --{name[:-1]}0')
+    if options.robots and options.graph != 'fleet':
+        raise ValueError(f'--robots: {options.graph} has one robot; use the graph fleet')
+    cameras = [
+        Camera(
+            getattr(options, f'camera{n}') or f'cam{n}',
+            getattr(options, f'source{n}'),
+            getattr(options, f'image{n}'),
+        )
+        for n in range(count)
+    ]
+    given: GraphOptions = {
+        'namespace': options.namespace,
+        'device': options.device,
+        'use_sim_time': options.use_sim_time,
+        'viewer': not options.no_viewer,
+        'memory': options.memory,
+        'compressor': options.compressor,
+        'respawn': not options.no_respawn,
+    }
+    if options.graph == 'fleet':
+        specs = fleet(options.robots or ['robot1', 'robot2'], cameras, **given)
+    else:
+        specs = (single_camera if count == 1 else dual_camera)(cameras, **given)
     for assignment in options.set:
         specs = _assign(specs, assignment)
     return specs
 
 
 def _assign(specs: list[NodeSpec], assignment: str) -> list[NodeSpec]:
+    """Return the nodes with the parameter that an argument of `--set` assigns."""
     target, equals, text = assignment.partition('=')
     node, _, parameter = target.partition('.')
     if not equals or not parameter:
-        raise ValueError(f'--set {assignment}: write NODE.PARAMETER=VALUE')
+        raise ValueError(f'--set {assignment}: use the form NODE.PARAMETER=VALUE')
     chosen = [spec for spec in specs if f'/{spec.path}'.endswith(f'/{node.strip("/")}')]
     if not chosen:
         paths = ', '.join(spec.path for spec in specs)
-        raise ValueError(f'--set {assignment}: no node {node!r} in the graph, only {paths}')
+        raise ValueError(f'--set {assignment}: unknown node {node!r}; the graph has {paths}')
     value = _value(assignment, text)
     return [
         replace(spec, parameters={**spec.parameters, parameter: value}) if spec in chosen else spec
@@ -137,7 +189,7 @@ def _assign(specs: list[NodeSpec], assignment: str) -> list[NodeSpec]:
 
 
 def _value(assignment: str, text: str) -> object:
-    """Read a parameter's value as ROS does: YAML, where 1e-3 is a number (not so in PyYAML)."""
+    """Return a parameter value parsed as ROS does: YAML, but 1e-3 is a number (not in PyYAML)."""
     try:
         value = yaml.safe_load(text) if text else ''
     except yaml.YAMLError:
@@ -146,13 +198,16 @@ def _value(assignment: str, text: str) -> object:
         value = float(value)
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, (bool, int, float, str)) for item in items):
-        raise ValueError(f'--set {assignment}: not a number, a string, true, false, or a list')
+        raise ValueError(
+            f'--set {assignment}: the value must be a number, a string, true, false or a list'
+        )
     return value
 
 
 def _params_file(options: argparse.Namespace) -> Path:
+    """Return the path of the parameter file, after a check of its content."""
     if options.params_file is None:
-        return config_path(GRAPHS[options.graph][2])
+        return config_path(GRAPHS[options.graph].params_file)
     path = Path(options.params_file)
     try:
         content = yaml.safe_load(path.read_text())
@@ -163,21 +218,22 @@ def _params_file(options: argparse.Namespace) -> Path:
         raise ValueError(f'--params-file {path}: {" ".join(str(error).split())}') from None
     nodes = content.values() if isinstance(content, dict) else [None]
     if not all(isinstance(node, dict) and 'ros__parameters' in node for node in nodes):
-        raise ValueError(f'--params-file {path}: want node names with ros__parameters below')
+        raise ValueError(f'--params-file {path}: each node name must contain ros__parameters')
     return path.resolve()
 
 
 def _run(options: argparse.Namespace, specs: list[NodeSpec], params_file: Path) -> int:
+    """Run the graph until a stop request, the end of the duration or a failure."""
     console = Console(highlight=False, soft_wrap=True)
     show = _printer(console, specs)
     runner = GraphRunner(specs, params_file=params_file, log_level=options.log_level, on_line=show)
     show('', f'{options.graph}: {len(specs)} nodes, parameters from {params_file}')
     table = not options.plain and console.is_terminal
     end = time.monotonic() + (options.duration or float('inf'))
-    with stop_requested() as told, _status(console, runner) if table else nullcontext():
+    with stop_requested() as stop, _status(console, runner) if table else nullcontext():
         runner.start()
         try:
-            while not told.is_set() and time.monotonic() < end and not runner.wait(0.1):
+            while not stop.is_set() and time.monotonic() < end and not runner.wait(0.1):
                 pass
         finally:
             exit_codes = runner.stop()
@@ -190,8 +246,8 @@ def _run(options: argparse.Namespace, specs: list[NodeSpec], params_file: Path) 
     return 0
 
 
-def _printer(console: Console, specs: list[NodeSpec]):
-    """Return what writes one line of a node behind the node's name."""
+def _printer(console: Console, specs: list[NodeSpec]) -> Callable[[str, str], None]:
+    """Return a function that prints a line of a node, with the name of the node before it."""
     width = max(len(spec.path) for spec in specs)
     colors = {spec.path: _COLORS[i % len(_COLORS)] for i, spec in enumerate(specs)}
 
@@ -205,29 +261,30 @@ def _printer(console: Console, specs: list[NodeSpec]):
 
 
 def _status(console: Console, runner: GraphRunner) -> Live:
-    """Return the table that stays below the log lines."""
-    loads = _Loads()
+    """Return the live table of the nodes below the log lines."""
+    usage = _Usage()
 
     def table() -> Table:
         rows = Table('node', 'state', 'pid', 'restarts', 'CPU %', 'MiB', 'last log', box=None)
         for path, node in runner.processes.items():
             pid = node.pid
             last = Text(node.log_level, style=_LEVEL_STYLES.get(node.log_level, ''))
-            load = loads.of(pid) if pid else ('', '')
-            rows.add_row(path, node.state, str(pid or ''), str(node.restarts), *load, last)
+            texts = usage.of(pid) if pid else ('', '')
+            rows.add_row(path, node.state, str(pid or ''), str(node.restarts), *texts, last)
         return rows
 
     return Live(get_renderable=table, console=console, refresh_per_second=1, transient=True)
 
 
-class _Loads:
-    """What processes use, as texts: CPU in % of a core and memory in MiB, measured each second."""
+class _Usage:
+    """CPU (% of a core) and memory (MiB) of processes as text, measured once a second."""
 
     def __init__(self) -> None:
         self._processes: dict[int, psutil.Process] = {}
         self._measured: dict[int, tuple[float, tuple[str, str]]] = {}
 
     def of(self, pid: int) -> tuple[str, str]:
+        """Return the usage of a process; empty texts if it has exited."""
         now = time.monotonic()
         at, texts = self._measured.get(pid, (0.0, ('', '')))
         if now - at < 1.0:

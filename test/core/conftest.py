@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests without ROS."""
 
+import os
+import textwrap
+
 import cv2
 import pytest
 from footage import LENGTH, numbered, write_video
+from stubs import ROOT
 
 
 @pytest.fixture
@@ -33,3 +37,18 @@ def folder(tmp_path_factory):
         cv2.imwrite(str(path / f'img{number}.png'), numbered(number))
     (path / 'notes.txt').write_text('not an image')
     return path
+
+
+@pytest.fixture
+def write_node(tmp_path, monkeypatch):
+    """Return a function that writes the module of a stub node."""
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(ROOT)]))
+
+    def write(executable: str, code: str, package: str = 'stub') -> None:
+        folder = tmp_path / package / 'nodes'
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / package / '__init__.py').touch()
+        (folder / '__init__.py').touch()
+        (folder / f'{executable}.py').write_text(textwrap.dedent(code))
+
+    return write

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The launch files against the real `launch` and `launch_ros`, with small processes as nodes."""
+"""The launch files, run by `launch` and `launch_ros`, with stub processes as nodes."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def launch_file(graph: str) -> str:
 
 
 @pytest.mark.parametrize('graph', ARGUMENTS)
-def test_show_args_lists_every_argument_with_default_and_description(graph):
+def test_show_args_lists_arguments_with_defaults_and_descriptions(graph):
     description = get_launch_description_from_python_launch_file(launch_file(graph))
     arguments = description.get_launch_arguments()
     defaults = {a.name: ''.join(s.text for s in a.default_value) for a in arguments}
@@ -79,8 +79,8 @@ def test_show_args_lists_every_argument_with_default_and_description(graph):
     assert 'debug' in choices['log_level']
 
 
-# A node that tells how it was started, then waits; or ends at once where FAIL names it.
-STAND_IN = """
+# A node that records how it was started and waits, or exits immediately if FAIL names it.
+STUB = """
     #!{python} -S
     import json, os, signal, sys
     words = sys.argv[1:]
@@ -100,7 +100,7 @@ STAND_IN = """
 
 @pytest.fixture
 def launch(tmp_path, monkeypatch):
-    """Return what launches a file until `ready` nodes are up, or for good where it is None."""
+    """Return a function that launches a file until `ready` nodes run, or until it ends."""
     for package, executables in {
         'sage_perception': (
             *('camera', 'attention', 'encoder', 'arbiter'),
@@ -114,7 +114,7 @@ def launch(tmp_path, monkeypatch):
         for kind in executables:
             path = tmp_path / 'lib' / package / (kind if kind == 'rviz2' else f'{kind}_node')
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(textwrap.dedent(STAND_IN).strip().format(python=sys.executable))
+            path.write_text(textwrap.dedent(STUB).strip().format(python=sys.executable))
             path.chmod(0o755)
     prefixes = [str(tmp_path), os.environ.get('AMENT_PREFIX_PATH', '')]
     monkeypatch.setenv('AMENT_PREFIX_PATH', os.pathsep.join(filter(None, prefixes)))
@@ -149,16 +149,16 @@ def launch(tmp_path, monkeypatch):
     return run
 
 
-def given_names(record) -> str:
-    """Return the full name that the launch file gave a node."""
+def full_name(record) -> str:
+    """Return the full name of a node in the launch file."""
     rules = dict(rule.split(':=') for rule in record['remaps'])
     return f'{rules["__ns"].rstrip("/")}/{rules["__node"]}'
 
 
-def test_the_nodes_are_those_of_the_graph(launch):
+def test_starts_the_nodes_of_the_graph(launch):
     code, records, _ = launch('dual_camera', 8)
     assert code == 0
-    assert sorted(map(given_names, records)) == sorted(f'/{spec.path}' for spec in dual_camera())
+    assert sorted(map(full_name, records)) == sorted(f'/{spec.path}' for spec in dual_camera())
     file = (ROOT / 'config' / 'dual_camera.yaml').read_text()
     for record in records:
         assert record['files'][0] == file
@@ -166,7 +166,7 @@ def test_the_nodes_are_those_of_the_graph(launch):
         assert [Path(path).name for path in record['profiles']] == ['fastdds_shm.xml']
 
 
-def test_arguments_reach_the_nodes_over_the_file(launch):
+def test_arguments_override_the_parameter_file(launch):
     _, records, _ = launch(
         'single_camera',
         7,
@@ -193,12 +193,12 @@ def test_arguments_reach_the_nodes_over_the_file(launch):
         memory=True,
         compressor=True,
     )
-    records = {given_names(record): record for record in records}
+    records = {full_name(record): record for record in records}
     assert set(records) == {f'/robot1/{spec.path}' for spec in specs} | {'/robot1/rviz'}
     for spec in specs:
         record = records[f'/robot1/{spec.path}']
-        # Keyed by the full name, which wins over the wildcards of the parameter file.
-        # launch_ros writes lists as tuples, which only full_load reads and rcl takes as lists.
+        # The full name takes precedence over the wildcards of the parameter file. launch_ros
+        # writes lists as tuples, which only full_load reads and rcl accepts as lists.
         key, content = yaml.full_load(record['files'][1]).popitem()
         assert key == f'/robot1/{spec.path}'
         parameters = json.loads(json.dumps(content['ros__parameters']))
@@ -206,9 +206,9 @@ def test_arguments_reach_the_nodes_over_the_file(launch):
         assert record['words'][1:3] == ['--log-level', 'debug']
 
 
-def test_an_image_topic_stands_in_for_the_camera_node(launch):
+def test_image_topic_replaces_the_camera_node(launch):
     _, records, _ = launch('jetson_dual_csi', 7, image1='/front/image')
-    records = {given_names(record): record for record in records}
+    records = {full_name(record): record for record in records}
     assert '/cam0/camera' in records
     assert '/cam1/camera' not in records
     assert 'image_raw:=/front/image' in records['/cam1/attention']['remaps']
@@ -216,11 +216,11 @@ def test_an_image_topic_stands_in_for_the_camera_node(launch):
     assert 'csi://0' in records['/cam0/camera']['files'][0]
 
 
-def test_a_node_that_died_starts_again_until_it_is_too_often(launch, monkeypatch):
+def test_restarts_a_node_until_it_dies_too_often(launch, monkeypatch):
     monkeypatch.setenv('FAIL', 'viewer_node')
     monkeypatch.setenv('EXIT_CODE', '1')
     _, records, reasons = launch('single_camera', None, respawn_delay='0.05')
-    assert [given_names(record) for record in records].count('/viewer') == 5
+    assert [full_name(record) for record in records].count('/viewer') == 5
     assert reasons == ['viewer: died 5 times within 30 s, exit code 1']
 
 
@@ -228,13 +228,13 @@ def test_a_node_that_died_starts_again_until_it_is_too_often(launch, monkeypatch
     ('exit_code', 'use_respawn', 'reason'),
     [('2', 'true', 'configuration error'), ('1', 'false', 'exit code 1, and respawn is off')],
 )
-def test_a_node_dead_for_good_ends_the_graph(launch, monkeypatch, exit_code, use_respawn, reason):
+def test_failed_node_ends_the_graph(launch, monkeypatch, exit_code, use_respawn, reason):
     monkeypatch.setenv('FAIL', 'encoder_node')
     monkeypatch.setenv('EXIT_CODE', exit_code)
     _, records, reasons = launch(
         'single_camera', None, use_respawn=use_respawn, respawn_delay='0.05'
     )
-    assert [given_names(record) for record in records].count('/cam0/encoder') == 1
+    assert [full_name(record) for record in records].count('/cam0/encoder') == 1
     assert len(reasons) == 1
     assert reasons[0].startswith(f'cam0/encoder: {reason}')
 
@@ -242,13 +242,13 @@ def test_a_node_dead_for_good_ends_the_graph(launch, monkeypatch, exit_code, use
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'params_file': 'absent.yaml'}, 'params_file: no file absent.yaml'),
+        ({'params_file': 'absent.yaml'}, 'params_file: absent.yaml does not exist'),
         ({'respawn_delay': 'soon'}, "respawn_delay: 'soon' is not a number"),
         ({'image': 'front/image'}, "image topic 'front/image' of cam0 must be absolute"),
         ({'log_level': 'loud'}, '"loud" is not valid'),
     ],
 )
-def test_a_mistake_starts_nothing_and_says_why(launch, caplog, arguments, message):
+def test_invalid_argument_starts_nothing_and_is_reported(launch, caplog, arguments, message):
     code, records, _ = launch('single_camera', None, **arguments)
     assert code == 1
     assert records == []

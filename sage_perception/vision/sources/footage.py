@@ -171,9 +171,7 @@ class ImageFolder:
             if path not in self._broken:
                 self._broken.add(path)
                 LOG.warning('%s cannot be decoded as an image; using the next one instead', path)
-        raise SourceLost(
-            f'no file of {os.path.dirname(self._paths[0])} can be decoded as an image'
-        )
+        raise SourceLost(f'{path} cannot be decoded as an image, nor can any other file there')
 
 
 def _natural(name: str) -> list[int | str]:
