@@ -218,7 +218,7 @@ def test_recorder_names_missing_interface_package(start, peer, tmp_path):
         ([], 'nothing to record: name topics, or use --all or --regex'),
         (['-a', '-o', '{bag}'], '.* already exists: give another name, or remove it'),
         (['-e', '('], 'argument -e/--regex: .* is not a regular expression'),
-        (['-a', '-d', '0'], 'argument -d/--duration: 0 is not positive'),
+        (['-a', '-d', '0'], 'argument -d/--duration: 0 is not a positive number'),
         (['-a', '--compression', 'rar'], 'argument --compression: invalid choice'),
         (['--repair', '{bag}'], '.* is complete: there is nothing to repair'),
         (['--repair', '{bag}x'], '.* does not hold exactly one .mcap file'),

@@ -244,7 +244,7 @@ def test_topics_with_missing_or_changed_types_are_skipped(peer, tmp_path, capfd)
         (['{junk}'], 'junk.db3 cannot be read as a bag'),
         (['{empty}'], 'empty has no messages'),
         (['{bag}', '--rate', 'fast'], "argument -r/--rate: 'fast' is not a number"),
-        (['{bag}', '--rate', '-1'], 'argument -r/--rate: -1 is not a number of 0 or more'),
+        (['{bag}', '--rate', '-1'], 'argument -r/--rate: -1 is not a positive number'),
         (['{bag}', '--topics', '/cuont'], 'has no topic /cuont: did you mean /count?'),
         (['{bag}', '--remap', 'a:=b'], 'has no topic /a: it has /count'),
         (['{bag}', '--remap', 'a'], "argument --remap: 'a' is not OLD:=NEW"),
