@@ -10,7 +10,7 @@ from typing import Any
 
 from sage_perception.cli.terminal import Parser, in_one_line
 from sage_perception.codecs.codebook import CODEBOOK
-from sage_perception.models import artifact as artifact
+from sage_perception.models import artifact
 from sage_perception.models.artifact import LATENT_MEAN, Artifact
 from sage_perception.models.registry import available, resolve
 from sage_perception.trust import fitted

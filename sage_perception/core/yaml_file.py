@@ -31,14 +31,9 @@ class _Loader(yaml.SafeLoader):
         """Compose one node; raise `yaml.MarkedYAMLError` for an alias or too deep nesting."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem=f'alias *{event.anchor} is not allowed: repeat the value',
-                problem_mark=event.start_mark,
-            )
+            raise _error(event, f'alias *{event.anchor} is not allowed: repeat the value')
         if self._depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f'more than {MAX_DEPTH} nested levels', problem_mark=event.start_mark
-            )
+            raise _error(event, f'more than {MAX_DEPTH} nested levels')
         self._depth += 1
         try:
             return super().compose_node(parent, index)
@@ -94,6 +89,11 @@ def read_mapping(path: Path) -> dict[Hashable, Any]:
         kind = 'is empty' if content is None else f'holds a {type(content).__name__}'
         raise ValueError(f'{path}: the file {kind}, expected a mapping')
     return content
+
+
+def _error(event: yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    mark = event.start_mark if isinstance(event.start_mark, yaml.Mark) else None
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def _one_line(text: object) -> str:

@@ -11,8 +11,7 @@ import torch
 from safetensors.numpy import load_file
 from torch.nn.functional import interpolate
 
-from sage_perception.models import Codec
-from sage_perception.models import artifact as artifact
+from sage_perception.models import Codec, artifact
 from sage_perception.models.pca import Pca
 
 

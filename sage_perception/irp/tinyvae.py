@@ -13,8 +13,7 @@ import numpy as np
 from sage_perception.core.latent import Telemetry
 from sage_perception.core.metrics import kl_per_dim
 from sage_perception.irp.plugin import IRPPlugin
-from sage_perception.models import artifact as artifact
-from sage_perception.models import load_crop_codec
+from sage_perception.models import artifact, load_crop_codec
 from sage_perception.models.registry import resolve
 from sage_perception.trust.quality import telemetry_trust
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compact models: `load` one by name; the networks are in the modules, one family each."""
+"""Compact models: load one by name with `load`; each family of networks has its own module."""
 
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model on disk: a folder with weights, configuration, ONNX graphs and a card.
 
-    model.safetensors   all weights, float16, and the latents' mean and deviation over training
-                        crops, float32
+    model.safetensors   all weights, float16, and the mean and standard deviation of the latents
+                        of training crops, float32
     encoder.onnx        x → mean, log_var
     decoder.onnx        z → y
-    pca.safetensors     the principal components that the card compares the model with
+    pca.safetensors     the principal components of the baseline in the card
     config.yaml         name, version, family, configuration, fingerprint, SHA-256 of the files
-    card.md             data, command, figures, limits
+    card.md             data, command, figures, limitations
 
 Needs neither torch nor ONNX Runtime.
 """
@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sage_perception.core.latent import ModelId
+from sage_perception.core.yaml_file import read_mapping
 
 WEIGHTS = 'model.safetensors'
 ENCODER = 'encoder.onnx'
@@ -40,15 +42,15 @@ LATENT_STD = 'latent.std'
 
 
 class ModelError(ValueError):
-    """A model that cannot be loaded or used: what, where, and the way out, in one line."""
+    """A model that cannot be loaded or used; the one-line message includes the fix."""
 
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """A model folder that has been read and checked.
+    """A model folder that has been read and verified.
 
-    `tensors` holds arrays by name, as they are stored: `encoder.*` and `decoder.*` float16 or
-    float32, `latent.mean` and `latent.std` float32.
+    `tensors` contains the stored arrays by name: `encoder.*` and `decoder.*` float16 or float32,
+    `latent.mean` and `latent.std` float32.
     """
 
     path: Path
@@ -60,21 +62,40 @@ class Artifact:
 
     @property
     def parameters(self) -> int:
-        """Return the number of trained parameters, encoder and decoder together."""
+        """Return the number of trained parameters of encoder and decoder."""
         names = ('encoder.', 'decoder.')
         return sum(t.size for n, t in self.tensors.items() if n.startswith(names))
 
+    def tensor(self, name: str) -> np.ndarray:
+        """Return a stored tensor; raise `ModelError` if the model does not have it."""
+        if name not in self.tensors:
+            raise ModelError(f'{self.path / WEIGHTS} has no tensor {name}: export the model again')
+        return self.tensors[name]
 
-def fingerprint(family: str, config: dict[str, int], tensors: dict[str, np.ndarray]) -> bytes:
+    def count(self, name: str) -> int:
+        """Return a positive integer of the configuration; raise `ModelError` for anything else."""
+        value = self.config.get(name)
+        if type(value) is not int or value < 1:
+            raise ModelError(
+                f'{self.path / CONFIG}: config.{name} is {value!r}, it must be a positive integer'
+            )
+        return value
+
+
+def fingerprint(
+    family: str, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
+) -> bytes:
     """Return the SHA-256 that identifies a latent space.
 
-    It covers what decides the numbers that an image becomes: family, configuration of the
-    encoder, its weights and the latents' statistics, tensors in the order of their names, as
-    little-endian bytes. The decoder is left out, so that a larger one for the same latents does
-    not change the space; its file has its own SHA-256 in the configuration.
+    It covers everything that determines the latent of an image: family, configuration of the
+    encoder, its weights and the statistics of the latents; tensors sorted by name, as
+    little-endian bytes. It does not cover the decoder: a model with a larger decoder for the same
+    latents has the same latent space. The SHA-256 of each file is in `config.yaml`.
+
+    Raises `TypeError` for a configuration that JSON cannot represent.
     """
-    shape = {key: value for key, value in config.items() if not key.startswith('decoder_')}
-    digest = hashlib.sha256(json.dumps([family, shape], sort_keys=True).encode())
+    encoder = {key: value for key, value in config.items() if not key.startswith('decoder_')}
+    digest = hashlib.sha256(json.dumps([family, encoder], sort_keys=True).encode())
     for name in sorted(tensors):
         if name.startswith(('encoder.', 'latent.')):
             tensor = tensors[name]
@@ -90,52 +111,77 @@ def file_sha256(path: Path) -> str:
 
 
 def read(path: Path) -> Artifact:
-    """Read and check a model folder; `ModelError` if anything is missing or altered."""
-    try:
-        tree = yaml.safe_load((path / CONFIG).read_text())
-        name, version, family = tree['name'], tree['version'], tree['family']
-        config, files = dict(tree['config']), dict(tree['files'])
-        declared = bytes.fromhex(tree['fingerprint'])
-    except FileNotFoundError:
-        raise ModelError(f'{path / CONFIG} is missing: {path} holds no model') from None
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f'{path / CONFIG} is no model configuration: {error!r}') from error
+    """Read and verify a model folder.
+
+    Raises `ModelError` for a missing, invalid or altered file.
+    """
+    tree = _read_config(path / CONFIG)
+    files = tree['files']
     for file in (WEIGHTS, ENCODER, DECODER, PCA):
         if file not in files and (path / file).exists():
             raise ModelError(
-                f'{path / CONFIG} lists no SHA-256 of {file} under files, so nobody knows whether '
-                'it belongs there: install the model again'
+                f'{path / CONFIG} has no SHA-256 of {file} under files, so the file cannot be '
+                'verified: install the model again'
             )
     for file, expected in files.items():
         check_file(path / file, expected)
     try:
         tensors = load_file(path / WEIGHTS)
-    except (SafetensorError, FileNotFoundError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f'{path / WEIGHTS} cannot be read: {error}') from error
-    measured = fingerprint(family, config, tensors)
-    if measured != declared:
+    declared = tree['fingerprint']
+    try:
+        computed = fingerprint(tree['family'], tree['config'], tensors)
+    except TypeError as error:
+        raise ModelError(f'{path / CONFIG} is not a model configuration: {error}') from error
+    if computed.hex() != declared.lower():
         raise ModelError(
-            f'{path}: the weights have fingerprint {measured.hex()}, but {CONFIG} says '
-            f'{declared.hex()}: the files do not belong together, install the model again'
+            f'{path}: the weights have fingerprint {computed.hex()}, {CONFIG} declares '
+            f'{declared}: the files are of different models, install the model again'
         )
     card = path / CARD
     return Artifact(
         path=path,
-        id=ModelId(name, version, measured),
-        family=family,
-        config=config,
+        id=ModelId(tree['name'], tree['version'], computed),
+        family=tree['family'],
+        config=tree['config'],
         tensors=tensors,
-        card=card.read_text() if card.exists() else '',
+        card=card.read_text('utf-8', 'replace') if card.exists() else '',
     )
 
 
+def _read_config(path: Path) -> dict[str, Any]:
+    """Return the content of `config.yaml` with the fields of the expected types."""
+    try:
+        tree = read_mapping(path)
+    except FileNotFoundError:
+        raise ModelError(f'{path} is missing: {path.parent} is not a model folder') from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f'{path} is not a model configuration: {error}') from error
+    strings, mappings = ('name', 'version', 'family', 'fingerprint'), ('config', 'files')
+    for name in (*strings, *mappings):
+        kind, wanted = (str, 'a string') if name in strings else (dict, 'a mapping')
+        if not isinstance(tree.get(name), kind):
+            raise ModelError(
+                f'{path} is not a model configuration: {name} is {reprlib.repr(tree.get(name))}, '
+                f'it must be {wanted}'
+            )
+    for file in tree['files']:
+        if not isinstance(file, str) or Path(file).name != file:
+            raise ModelError(
+                f'{path} is not a model configuration: files has {reprlib.repr(file)}, it must be '
+                'the name of a file in this folder'
+            )
+    return {name: tree[name] for name in (*strings, *mappings)}
+
+
 def check_file(path: Path, expected: str) -> None:
-    """Raise `ModelError` unless the file has the SHA-256 `expected`, hexadecimal."""
+    """Raise `ModelError` unless the file has the hexadecimal SHA-256 `expected`."""
     if not path.is_file():
-        raise ModelError(f'{path} is missing, install the model again')
+        raise ModelError(f'{path} is missing: install the model again')
     found = file_sha256(path)
     if found != expected:
         raise ModelError(
-            f'{path} has SHA-256 {found}, but {CONFIG} says {expected}: '
-            'the file was altered or cut short, install the model again'
+            f'{path} has SHA-256 {found}, {CONFIG} declares {expected}: '
+            'the file was altered or truncated, install the model again'
         )

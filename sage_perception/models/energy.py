@@ -38,7 +38,9 @@ class ReconstructionEnergy:
                 f'{artifact.id.name} has latents of shape {list(mean.shape)}: '
                 'refinement needs a model with latents [D], such as tinyvae'
             )
-        module = build(artifact).to(device).to(memory_format=torch.channels_last)
+        module = build(artifact).to(device)
+        # The overload with `memory_format` is missing in torch's own stub.
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._decoder = module.eval().requires_grad_(False).get_submodule('decoder')
         self._device = device
         torch.set_num_threads(1)

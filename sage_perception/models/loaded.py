@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every loaded model is, whatever it codes and whatever computes it."""
+"""Base of all loaded models, of any family and backend."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sage_perception.models.artifact import Artifact
 
 
 class LoadedModel(ABC):
-    """A model with what computes it.
+    """A model on a backend.
 
     Attributes
     ----------
     id : ModelId
-        Name, version and fingerprint of the space that it encodes into.
+        Name, version and fingerprint of the latent space.
     backend, device, precision : str
-        What computes, where, and in which arithmetic: `'fp32'` or `'fp16'`.
+        Backend, its device, and its arithmetic: `'fp32'` or `'fp16'`.
 
     """
 
@@ -31,12 +31,12 @@ class LoadedModel(ABC):
         self.device = device
         self.precision = precision
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'<{self.id} on {self.backend}, {self.device}, {self.precision}>'
 
     @property
     def config(self) -> dict[str, Any]:
-        """Return the network's configuration."""
+        """Return a copy of the configuration of the network."""
         return dict(self.artifact.config)
 
     @property
@@ -46,5 +46,5 @@ class LoadedModel(ABC):
 
     @property
     def parameters(self) -> int:
-        """Return the number of trained parameters, encoder and decoder together."""
+        """Return the number of trained parameters of encoder and decoder."""
         return self.artifact.parameters

@@ -1,9 +1,9 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Find a model by name or folder, check it, and load it on a backend.
+"""Find a model by name or folder, verify it, and load it on a backend.
 
->>> from sage_perception.models import load
->>> model = load('tinyvae')
+>>> from sage_perception.models import load_codec
+>>> model = load_codec('tinyvae')
 >>> z = model.encode(x)  # x: float32 [B, 3, 64, 64] in [0, 1]; z: float32 [B, 64]
 """
 
@@ -13,7 +13,7 @@ import importlib.util
 import pkgutil
 from pathlib import Path
 
-from sage_perception.models import artifact as artifact
+from sage_perception.models import artifact
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
@@ -31,11 +31,11 @@ _COMPRESSORS = {
     'torch': 'sage_perception.models.backends.torch_backend:TorchCompressor',
 }
 LOADED = {'tinyvae': _CODECS, 'lightweight': _CODECS, 'h_to_l': _COMPRESSORS}
-"""What computes a model, by its family and by backend; imported when asked for."""
+"""The class of loaded models by family and backend, imported on demand."""
 
 
 def available() -> dict[str, Path]:
-    """Return the models that come with the package: name → folder."""
+    """Return the models of this package: folder by name."""
     return {path.parent.name: path.parent for path in sorted(ZOO.glob('*/config.yaml'))}
 
 
@@ -47,13 +47,27 @@ def load(
 ) -> Codec | Compressor:
     """Load a model by its name in the package or from a folder.
 
-    A model of images is a `Codec`, one of the family `h_to_l` a `Compressor` of contexts;
-    `load_codec`, `load_crop_codec` and `load_compressor` are for who wants one of them.
+    Returns a `Codec` for a model of images and a `Compressor` for the family `h_to_l`; use
+    `load_codec`, `load_crop_codec` or `load_compressor` to require one of them.
 
-    `backend` is `'auto'`, `'torch'` or `'onnxruntime'`; `device` `'auto'`, `'cpu'` or `'cuda'`;
-    `precision` `'fp32'` or `'fp16'`. Automatically, ONNX Runtime computes on the CPU where it is
-    installed, torch does GPUs and fp16. Torch is imported only if it computes.
-    Raises `ModelError`.
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Name of a model of this package, or a model folder.
+    backend : str
+        `'auto'`, `'torch'` or `'onnxruntime'`. `'auto'` selects ONNX Runtime on the CPU if it is
+        installed, and torch for GPUs and fp16. torch is imported only by its own backend.
+    device : str
+        `'auto'`, `'cpu'` or `'cuda'`.
+    precision : str
+        `'fp32'` or `'fp16'`.
+
+    Raises
+    ------
+    ModelError
+        If the model is missing, damaged or of an unknown family, or if backend, device or
+        precision is not available.
+
     """
     for key, value, choices in (
         ('backend', backend, BACKENDS),
@@ -70,48 +84,65 @@ def load(
         raise ModelError(f'backend {backend} is not installed: pip install {backend}')
     model = artifact.read(path)
     if model.family not in LOADED:
-        raise ModelError(f'{path} is of family {model.family!r}, known are {", ".join(LOADED)}')
-    chosen = pkgutil.resolve_name(LOADED[model.family][backend])
-    return chosen(model, device, precision)
-
-
-def load_codec(name_or_path: str | Path, **how: str) -> Codec:
-    """Load a model of images, as `load` does; `ModelError` if it is one of contexts."""
-    model = load(name_or_path, **how)
-    if not isinstance(model, Codec):
         raise ModelError(
-            f'{model.id} compresses contexts: name a model of images, such as tinyvae'
+            f'{path} is of family {model.family!r}, it must be one of {", ".join(LOADED)}'
         )
+    loaded: type[Codec | Compressor] = pkgutil.resolve_name(LOADED[model.family][backend])
+    return loaded(model, device, precision)
+
+
+def load_codec(
+    name_or_path: str | Path,
+    backend: str = 'auto',
+    device: str = 'auto',
+    precision: str = 'fp32',
+) -> Codec:
+    """Load a model of images as `load` does; raise `ModelError` for a compressor of contexts."""
+    model = load(name_or_path, backend, device, precision)
+    if not isinstance(model, Codec):
+        raise ModelError(f'{model.id} compresses contexts: use a model of images, such as tinyvae')
     return model
 
 
-def load_crop_codec(name_or_path: str | Path, **how: str) -> Codec:
-    """Load a model of crops, as `load` does: its latents are one row of numbers, as LCTs carry.
+def load_crop_codec(
+    name_or_path: str | Path,
+    backend: str = 'auto',
+    device: str = 'auto',
+    precision: str = 'fp32',
+) -> Codec:
+    """Load a model of images whose latents are vectors `[D]`, which LCTs can carry.
 
-    Raises `ModelError` for one whose latents keep places apart, and as `load_codec` does.
+    Raises `ModelError` for a model with a spatial latent, and as `load_codec` does.
     """
-    codec = load_codec(name_or_path, **how)
+    codec = load_codec(name_or_path, backend, device, precision)
     if len(codec.latent_shape) != 1:
         shape = '×'.join(map(str, codec.latent_shape))
         raise ModelError(
-            f'{codec.id} makes {shape} numbers of an image, which no LCT carries: name a model '
-            'of crops, such as tinyvae'
+            f'{codec.id} has latents of shape {shape}, which an LCT cannot carry: use a model of '
+            'crops, such as tinyvae'
         )
     return codec
 
 
-def load_compressor(name_or_path: str | Path, **how: str) -> Compressor:
-    """Load a compressor of contexts, as `load` does; `ModelError` if it is one of images."""
-    model = load(name_or_path, **how)
+def load_compressor(
+    name_or_path: str | Path,
+    backend: str = 'auto',
+    device: str = 'auto',
+    precision: str = 'fp32',
+) -> Compressor:
+    """Load a compressor of contexts as `load` does; raise `ModelError` for a model of images."""
+    model = load(name_or_path, backend, device, precision)
     if not isinstance(model, Compressor):
-        raise ModelError(f'{model.id} codes images: name one of contexts, such as h_to_l_hybrid')
+        raise ModelError(
+            f'{model.id} is a model of images: use a compressor of contexts, such as h_to_l_hybrid'
+        )
     return model
 
 
 def resolve(name_or_path: str | Path) -> Path:
-    """Return the folder of a model given by name or folder; `ModelError` if there is none.
+    """Return the folder of a model given by name or folder; raise `ModelError` if it is neither.
 
-    A string is a name first and a `Path` a folder first, where both exist.
+    If both exist, a string is the name and a `Path` the folder.
     """
     models, folder = available(), Path(name_or_path)
     shipped = models.get(str(name_or_path))
@@ -126,5 +157,5 @@ def resolve(name_or_path: str | Path) -> Path:
 
 
 def installed(package: str) -> bool:
-    """Tell whether a package can be imported, without importing it."""
+    """Return whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None

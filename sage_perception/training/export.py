@@ -22,8 +22,7 @@ from torch import nn
 
 from sage_perception.cli.terminal import Parser, in_one_line
 from sage_perception.codecs.codebook import CODEBOOK
-from sage_perception.models import artifact as artifact
-from sage_perception.models import pca
+from sage_perception.models import artifact, pca
 from sage_perception.models.registry import resolve
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 from sage_perception.training.data.crops import mixture, to_model

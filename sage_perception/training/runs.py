@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sage_perception.models import artifact as artifact
+from sage_perception.models import artifact
 from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.registry import load_codec, resolve
 from sage_perception.training.config import ConfigError, RunConfig, read_config

@@ -28,7 +28,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sage_perception.cli.terminal import Parser, in_one_line
-from sage_perception.models import artifact as artifact
+from sage_perception.models import artifact
 from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.registry import resolve
 from sage_perception.training.config import (

@@ -14,8 +14,7 @@ from safetensors.numpy import save_file
 
 from sage_perception.codecs.codebook import CODEBOOK, Codebook, installed, read, write
 from sage_perception.codecs.packing import Encoding, Packer
-from sage_perception.models import ModelError, load_codec
-from sage_perception.models import artifact as artifact
+from sage_perception.models import ModelError, artifact, load_codec
 from sage_perception.models.registry import available
 
 SPACE = bytes(range(32))

@@ -13,7 +13,6 @@ import yaml
 from vector_quantize_pytorch import ResidualVQ
 
 from sage_perception.codecs.codebook import CODEBOOK, Codebook, read
-from sage_perception.models import artifact as artifact
 from sage_perception.models.registry import available
 from sage_perception.training import codebook as training
 

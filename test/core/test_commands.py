@@ -79,7 +79,7 @@ def test_a_compressor_is_no_model_of_images(main, arguments, tmp_path, capsys):
     assert main([argument.format(**places) for argument in arguments]) == EXIT_USAGE
     *_, last = capsys.readouterr().err.splitlines()
     assert re.fullmatch(
-        'sage [a-z-]+: h_to_l_hybrid@.* name a model of images, such as tinyvae', last
+        'sage [a-z-]+: h_to_l_hybrid@.* use a model of images, such as tinyvae', last
     )
 
 
@@ -112,7 +112,7 @@ def test_what_keeps_places_apart_is_no_model_of_crops(main, arguments, tmp_path,
     cv2.imwrite(str(image), np.zeros((64, 64, 3), np.uint8))
     assert main([argument.format(image=image) for argument in arguments]) == EXIT_USAGE
     *_, last = capsys.readouterr().err.splitlines()
-    assert 'makes 256×7×7 numbers of an image, which no LCT carries: name a model of' in last
+    assert 'has latents of shape 256×7×7, which an LCT cannot carry: use a model of' in last
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Loading models: both backends agree, and what is missing, altered or mistaken is refused."""
+"""Loading models: backends agree, and missing, altered or invalid files are rejected."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from sage_perception.core.latent import ModelId
 from sage_perception.evaluation.baselines import downsample, mean_color
@@ -23,13 +23,11 @@ from sage_perception.models import (
     Codec,
     Compressor,
     ModelError,
+    artifact,
     available,
     load,
     load_codec,
     load_compressor,
-)
-from sage_perception.models import (
-    artifact as artifact,
 )
 from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.registry import LOADED, ZOO
@@ -72,7 +70,7 @@ def copy(tmp_path):
     return shutil.copytree(ZOO / 'tinyvae', tmp_path / 'copy')
 
 
-def test_what_a_codec_tells_of_itself(codec):
+def test_attributes_of_a_codec(codec):
     assert isinstance(codec, Codec)
     assert isinstance(codec.id, ModelId)
     assert codec.id.name == 'tinyvae'
@@ -85,7 +83,7 @@ def test_what_a_codec_tells_of_itself(codec):
     assert codec.id.name in repr(codec)
 
 
-def test_arrays_in_arrays_out(codec, x):
+def test_returns_arrays_for_arrays(codec, x):
     z = codec.encode(x)
     mean, log_var = codec.encode_stats(x)
     y = codec.decode(z)
@@ -101,7 +99,7 @@ def test_arrays_in_arrays_out(codec, x):
 
 
 @pytest.mark.parametrize('count', [0, 1, 65, 130])
-def test_any_number_of_images(codec, count):
+def test_supports_any_batch_size(codec, count):
     pictures = np.random.default_rng(0).random((count, 3, 64, 64), np.float32)
     z = codec.encode(pictures)
     assert z.shape == (count, 64)
@@ -119,7 +117,7 @@ def test_backends_agree(x):
     np.testing.assert_allclose(onnx.decode(z), torch_.decode(z), atol=1e-4)
 
 
-def test_half_precision_keeps_the_latents(x):
+def test_half_precision_is_close_to_single(x):
     half = load('tinyvae', precision='fp16')
     assert (half.backend, half.precision) == ('torch', 'fp16')
     a, b = half.encode(x), load('tinyvae').encode(x)
@@ -128,7 +126,7 @@ def test_half_precision_keeps_the_latents(x):
     assert np.abs(half.reconstruct(x) - load('tinyvae').reconstruct(x)).max() < 0.03
 
 
-def test_tensors_in_tensors_out(x):
+def test_torch_returns_tensors_for_tensors(x):
     codec = load('tinyvae', backend='torch')
     z = codec.encode(torch.from_numpy(x))
     assert isinstance(z, torch.Tensor)
@@ -139,7 +137,7 @@ def test_tensors_in_tensors_out(x):
     np.testing.assert_array_equal(way, codec.interpolate(z[0].numpy(), z[1].numpy(), 3))
 
 
-def test_lists_are_taken_for_arrays(codec, x):
+def test_accepts_lists(codec, x):
     z = codec.encode(x[:1].tolist())
     assert type(z) is np.ndarray
     np.testing.assert_allclose(z, codec.encode(x[:1]), atol=1e-6)
@@ -153,7 +151,7 @@ def quality(y, x):
     return means(fidelity(y, x))
 
 
-def test_beats_simple_compression_to_as_many_numbers(codec, x):
+def test_beats_downsampling_to_as_many_values(codec, x):
     ours = quality(codec.reconstruct(x), x)
     for simpler in (mean_color(x), downsample(x, codec.latent_dim)):
         theirs = quality(simpler, x)
@@ -161,7 +159,7 @@ def test_beats_simple_compression_to_as_many_numbers(codec, x):
         assert ours['ms_ssim'] > theirs['ms_ssim'] + 0.02
 
 
-def test_beats_simple_compression_on_a_photograph(codec):
+def test_beats_downsampling_on_a_photograph(codec):
     cbook = pytest.importorskip('matplotlib.cbook')
     stills = Stills([cbook.get_sample_data('grace_hopper.jpg', asfileobj=False)])
     x = to_model(Mixture((stills,), (1.0,), CropConfig()).sample(64, seed=0), 3)
@@ -170,7 +168,7 @@ def test_beats_simple_compression_on_a_photograph(codec):
     assert quality(mean_color(x), x)['psnr'] < theirs['psnr'] < ours['psnr'] - 0.8
 
 
-def test_latents_of_images_lie_where_the_statistics_say(codec, x):
+def test_latents_match_the_stored_statistics(codec, x):
     standard = (codec.encode(x) - codec.latent_mean) / codec.latent_std
     assert np.abs(standard.mean(0)).max() < 1.5
     assert 0.3 < standard.std() < 2
@@ -201,17 +199,17 @@ def test_automatic_choice_is_onnxruntime_on_the_cpu():
         np.zeros((2, 3, 32, 32), np.float32),
     ],
 )
-def test_wrong_images_are_refused(codec, wrong):
+def test_rejects_images_of_another_shape_or_dtype(codec, wrong):
     with pytest.raises(ModelError, match=r'tinyvae takes images as float32 \[B, 3, 64, 64\]'):
         codec.encode(wrong)
 
 
-def test_wrong_latents_are_refused(codec):
+def test_rejects_latents_of_another_shape(codec):
     with pytest.raises(ModelError, match=r'latents as float32 \[B, 64\], not float32 \[2, 16\]'):
         codec.decode(np.zeros((2, 16), np.float32))
 
 
-def test_unknown_model_lists_the_known_ones():
+def test_error_for_unknown_model_lists_the_available_ones():
     assert 'tinyvae' in available()
     with pytest.raises(ModelError, match=r"'tinyvea' is neither .*tinyvae"):
         load('tinyvea')
@@ -220,30 +218,30 @@ def test_unknown_model_lists_the_known_ones():
 @pytest.mark.parametrize(
     ('argument', 'value'), [('backend', 'onnx'), ('device', 'gpu'), ('precision', 'int4')]
 )
-def test_unknown_choice_lists_the_known_ones(argument, value):
+def test_error_for_unknown_option_lists_the_valid_ones(argument, value):
     with pytest.raises(ModelError, match=rf"{argument} is '{value}', it must be one of"):
         load('tinyvae', **{argument: value})
 
 
-def test_backend_that_is_not_installed_says_how_to(monkeypatch):
+def test_error_for_missing_backend_names_the_package(monkeypatch):
     monkeypatch.setattr('sage_perception.models.registry.installed', lambda _: False)
     with pytest.raises(ModelError, match='pip install onnxruntime'):
         load('tinyvae', backend='onnxruntime')
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU is available')
 @pytest.mark.parametrize('backend', BACKENDS)
-def test_device_that_is_not_there(backend):
+def test_error_for_missing_device_names_the_alternative(backend):
     with pytest.raises(ModelError, match=r"cuda'? is not available to .* use .*cpu"):
         load('tinyvae', backend=backend, device='cuda')
 
 
-def test_half_precision_on_onnxruntime_says_what_to_do():
+def test_error_for_half_precision_on_onnxruntime_names_torch():
     with pytest.raises(ModelError, match="backend='torch'"):
         load('tinyvae', backend='onnxruntime', precision='fp16')
 
 
-def test_a_path_may_be_the_name_of_a_model_unless_it_is_a_folder(tmp_path, monkeypatch):
+def test_path_is_a_folder_first_and_a_name_second(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load(Path('tinyvae')).artifact.path == available()['tinyvae']
     Path('tinyvae').mkdir()
@@ -252,7 +250,7 @@ def test_a_path_may_be_the_name_of_a_model_unless_it_is_a_folder(tmp_path, monke
         load(Path('tinyvae'))
 
 
-def test_folder_without_a_model(tmp_path):
+def test_rejects_a_folder_without_a_model(tmp_path):
     with pytest.raises(ModelError, match=r'config\.yaml is missing'):
         load(tmp_path)
 
@@ -260,13 +258,13 @@ def test_folder_without_a_model(tmp_path):
 @pytest.mark.parametrize(
     'file', [artifact.WEIGHTS, artifact.ENCODER, artifact.DECODER, artifact.PCA]
 )
-@pytest.mark.parametrize('harm', ['missing', 'altered', 'cut short'])
-def test_harmed_file_is_named(copy, file, harm):
+@pytest.mark.parametrize('damage', ['missing', 'altered', 'truncated'])
+def test_names_the_damaged_file(copy, file, damage):
     path = copy / file
     data = bytearray(path.read_bytes())
-    if harm == 'missing':
+    if damage == 'missing':
         path.unlink()
-    elif harm == 'altered':
+    elif damage == 'altered':
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     else:
@@ -276,17 +274,17 @@ def test_harmed_file_is_named(copy, file, harm):
 
 
 @pytest.mark.parametrize('file', [artifact.WEIGHTS, artifact.ENCODER, artifact.DECODER])
-def test_file_that_is_not_listed_is_named(copy, file):
+def test_names_the_file_without_a_digest(copy, file):
     config = copy / artifact.CONFIG
     tree = yaml.safe_load(config.read_text())
     del tree['files'][file]
     config.write_text(yaml.safe_dump(tree))
-    with pytest.raises(ModelError, match=f'lists no SHA-256 of {file}'):
+    with pytest.raises(ModelError, match=f'has no SHA-256 of {file}'):
         load(copy)
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
-def test_wrong_fingerprint_names_both(copy, backend):
+def test_error_for_wrong_fingerprint_names_both(copy, backend):
     config = copy / artifact.CONFIG
     tree = yaml.safe_load(config.read_text())
     right, wrong = tree['fingerprint'], 'ab' * 32
@@ -296,23 +294,23 @@ def test_wrong_fingerprint_names_both(copy, backend):
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
-def test_each_kind_of_model_is_loaded_as_what_it_is(backend):
+def test_loads_codecs_and_compressors(backend):
     assert isinstance(load('tinyvae', backend=backend), Codec)
     assert isinstance(load('h_to_l_hybrid', backend=backend), Compressor)
     assert load_codec('tinyvae', backend=backend).backend == backend
     assert load_compressor('h_to_l_hybrid', backend=backend).backend == backend
-    with pytest.raises(ModelError, match=r'h_to_l_hybrid@.* name a model of images'):
+    with pytest.raises(ModelError, match=r'h_to_l_hybrid@.* use a model of images'):
         load_codec('h_to_l_hybrid', backend=backend)
-    with pytest.raises(ModelError, match=r'tinyvae@.* name one of contexts'):
+    with pytest.raises(ModelError, match=r'tinyvae@.* use a compressor of contexts'):
         load_compressor('tinyvae', backend=backend)
 
 
-def test_every_family_of_networks_can_be_loaded():
+def test_every_family_has_backends():
     assert set(LOADED) == set(FAMILIES)
 
 
 def declared(folder, **changes):
-    """Change the configuration of a model, with a fingerprint that fits it."""
+    """Change the configuration of a model and its fingerprint accordingly."""
     config = folder / artifact.CONFIG
     tree = yaml.safe_load(config.read_text()) | changes
     tensors = load_file(folder / artifact.WEIGHTS)
@@ -322,9 +320,9 @@ def declared(folder, **changes):
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
-def test_a_family_of_another_version_is_refused(copy, backend):
+def test_rejects_an_unknown_family(copy, backend):
     declared(copy, family='later')
-    with pytest.raises(ModelError, match="of family 'later', known are tinyvae, "):
+    with pytest.raises(ModelError, match="of family 'later', it must be one of tinyvae, "):
         load(copy, backend=backend)
 
 
@@ -332,18 +330,70 @@ def test_a_family_of_another_version_is_refused(copy, backend):
     ('change', 'message'),
     [({'later_setting': 3}, 'later_setting'), ({'latent_dim': 9}, 'size mismatch')],
 )
-def test_a_configuration_of_another_version_is_refused(copy, change, message):
+def test_rejects_a_configuration_of_another_version(copy, change, message):
     config = yaml.safe_load((copy / artifact.CONFIG).read_text())['config']
     declared(copy, config=config | change)
-    with pytest.raises(ModelError, match=f'is no tinyvae of this version of sage: .*{message}'):
+    with pytest.raises(ModelError, match=f'is not a tinyvae of this version of sage: .*{message}'):
         load(copy, backend='torch')
 
 
-@pytest.mark.parametrize('text', ['', 'name: x', '{', 'fingerprint: nonsense'])
-def test_unreadable_configuration(copy, text):
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        'name: x',
+        '{',
+        'fingerprint: nonsense',
+        'a: &a [x, x]\nb: [*a, *a]\n',
+        'a: ' + '[' * 5000,
+        'a: !!timestamp x\n',
+        "{name: x, version: '1', family: x, fingerprint: x, config: [], files: {}}",
+        '{name: x, version: 1, family: x, fingerprint: x, config: {}, files: {}}',
+        "{name: x, version: '1', family: x, fingerprint: x, config: {}, files: {../x: y}}",
+    ],
+)
+def test_rejects_an_invalid_configuration(copy, text):
     (copy / artifact.CONFIG).write_text(text)
-    with pytest.raises(ModelError, match=r'config\.yaml is no model configuration'):
+    with pytest.raises(ModelError, match=r'config\.yaml is not a model configuration') as info:
         load(copy)
+    assert len(str(info.value).splitlines()) == 1
+
+
+def test_names_the_missing_tensor(copy):
+    weights = load_file(copy / artifact.WEIGHTS)
+    del weights[artifact.LATENT_STD]
+    save_file(weights, copy / artifact.WEIGHTS)
+    files = yaml.safe_load((copy / artifact.CONFIG).read_text())['files']
+    digest = artifact.file_sha256(copy / artifact.WEIGHTS)
+    declared(copy, files=files | {artifact.WEIGHTS: digest})
+    with pytest.raises(ModelError, match=r'has no tensor latent\.std'):
+        load(copy)
+
+
+@pytest.mark.parametrize('value', [None, 'x', 0, True])
+def test_names_the_invalid_dimension(copy, value):
+    config = yaml.safe_load((copy / artifact.CONFIG).read_text())['config']
+    codec = load(declared(copy, config=config | {'img_size': value}), backend='onnxruntime')
+    with pytest.raises(ModelError, match=rf'config\.img_size is {value!r}'):
+        codec.encode(np.zeros((1, 3, 64, 64), np.float32))
+
+
+def test_loads_weights_with_the_tensor_names_of_version_0_1(copy, x):
+    old = {'latent_features': 'hint', 'up_proj_color': 'enlarge_colour', 'up_proj': 'enlarge'}
+    weights = {}
+    for name, tensor in load_file(copy / artifact.WEIGHTS).items():
+        half, _, rest = name.partition('.')
+        layer, _, rest = rest.partition('.')
+        layer = old.get(layer, layer) if half == 'decoder' else layer
+        weights['.'.join(filter(None, (half, layer, rest)))] = tensor
+    assert 'decoder.enlarge.filter.weight' in weights
+    save_file(weights, copy / artifact.WEIGHTS)
+    files = yaml.safe_load((copy / artifact.CONFIG).read_text())['files']
+    digest = artifact.file_sha256(copy / artifact.WEIGHTS)
+    declared(copy, files=files | {artifact.WEIGHTS: digest})
+    ours, theirs = load(copy, backend='torch'), load('tinyvae', backend='torch')
+    assert ours.id == theirs.id
+    np.testing.assert_array_equal(ours.reconstruct(x), theirs.reconstruct(x))
 
 
 SHAPE = {'input_channels': 3, 'img_size': 64, 'latent_dim': 2}
@@ -355,7 +405,7 @@ TENSORS = {
 }
 
 
-def test_fingerprint_is_of_the_latent_space():
+def test_fingerprint_covers_the_latent_space_only():
     reference = artifact.fingerprint('tinyvae', SHAPE, TENSORS)
     assert len(reference) == 32
 
@@ -374,7 +424,7 @@ def test_fingerprint_is_of_the_latent_space():
 
 
 @given(st.integers(0, 3), st.floats(width=32, allow_nan=False))
-def test_every_weight_counts(index, value):
+def test_fingerprint_covers_every_weight(index, value):
     weights = TENSORS['encoder.b'].copy()
     weights[index] = value
     same = weights.tobytes() == TENSORS['encoder.b'].tobytes()

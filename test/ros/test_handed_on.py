@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 
 from sage_perception.core.latent import Latent
 from sage_perception.core.lct import LCT, Operation, Provenance
-from sage_perception.models import artifact as artifact
+from sage_perception.models import artifact
 from sage_perception.models.registry import resolve
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.ros.conversions.lcts import lct_to_msg

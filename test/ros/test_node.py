@@ -67,7 +67,7 @@ def refusal(capfd, kind, *arguments):
         (EncoderNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of images']),
         (ArbiterNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of images']),
         (ViewerNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of images']),
-        (CompressorNode, 'model:=tinyvae', ["parameter 'model'", 'name one of contexts']),
+        (CompressorNode, 'model:=tinyvae', ["parameter 'model'", 'use a compressor of contexts']),
         (EncoderNode, 'backend:=tpu', ["'backend': 'tpu' is not one of auto, torch, onnxruntime"]),
         (EncoderNode, 'precision:=int8', ["'precision': 'int8' is not one of fp32, fp16"]),
         (EncoderNode, 'device:=abacus', ['abacus']),

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Models on ONNX Runtime: the fastest on a CPU thread, and nothing of torch in memory."""
+"""Models on ONNX Runtime: the fastest backend on one CPU thread, without torch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sage_perception.models.compressor import Compressor
 from sage_perception.models.loaded import LoadedModel
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
-MOST = 64  # images at once, which bounds the memory that the runtime keeps
+MAX_BATCH = 64  # images per call, which bounds the memory of the runtime
 
 
 class OnnxModel(LoadedModel):
-    """A model computed by ONNX Runtime on one thread; each half is loaded when first used."""
+    """A model on ONNX Runtime, on one thread; encoder and decoder are loaded on first use."""
 
     backend = 'onnxruntime'
 
@@ -27,11 +27,11 @@ class OnnxModel(LoadedModel):
         super().__init__(artifact, available_device(device, precision), precision)
 
     @cached_property
-    def _encoder(self):
+    def _encoder(self) -> onnxruntime.InferenceSession:
         return self._session(ENCODER)
 
     @cached_property
-    def _decoder(self):
+    def _decoder(self) -> onnxruntime.InferenceSession:
         return self._session(DECODER)
 
     def _session(self, file: str) -> onnxruntime.InferenceSession:
@@ -49,28 +49,28 @@ class OnnxCodec(OnnxModel, Codec):
     """A model of images on ONNX Runtime."""
 
     def encode_stats(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and logarithm of the variance, float32 `[B, D]`."""
+        """Return mean and log-variance of the latents, float32 `[B, D]`; natural logarithm."""
         x = np.asarray(x)
         self.require_images(x)
         mean, log_var = self._run(self._encoder, x)
         return mean, log_var
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return images, float32 `[B, C, S, S]` in [0, 1]."""
+        """Return the images of latents, float32 `[B, C, S, S]` in [0, 1]."""
         z = np.asarray(z)
         self.require_latents(z)
         return self._run(self._decoder, z)[0]
 
     @classmethod
-    def _run(cls, session, array):
-        if not len(array):  # which the group normalization's Reshape does not take
+    def _run(cls, session: onnxruntime.InferenceSession, array: np.ndarray) -> list[np.ndarray]:
+        if not len(array):  # the reshapes of group normalization do not support an empty batch
             blank = np.zeros((1, *array.shape[1:]), np.float32)
             return [output[:0] for output in cls._run(session, blank)]
         name = session.get_inputs()[0].name
         array = array.astype(np.float32, copy=False)
         parts = [
-            session.run(None, {name: array[start : start + MOST]})
-            for start in range(0, len(array), MOST)
+            session.run(None, {name: array[start : start + MAX_BATCH]})
+            for start in range(0, len(array), MAX_BATCH)
         ]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
@@ -78,15 +78,16 @@ class OnnxCodec(OnnxModel, Codec):
 class OnnxCompressor(OnnxModel, Compressor):
     """A compressor of contexts on ONNX Runtime."""
 
-    def _encode(self, context, mask):
-        return self._encoder.run(None, {'context': context, 'mask': mask})
+    def _encode(self, context: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, log_var = self._encoder.run(None, {'context': context, 'mask': mask})
+        return mean, log_var
 
-    def _decode(self, code):
+    def _decode(self, code: np.ndarray) -> np.ndarray:
         return self._decoder.run(None, {'z': code})[0]
 
 
 def available_device(device: str, precision: str) -> str:
-    """Return the device to compute on; `ModelError` when it cannot be, or not in `precision`."""
+    """Return the device to use; raise `ModelError` if device or precision is not available."""
     if device == 'auto':
         device = 'cpu'
     if PROVIDERS.get(device) not in onnxruntime.get_available_providers():
@@ -96,7 +97,7 @@ def available_device(device: str, precision: str) -> str:
         )
     if precision != 'fp32':
         raise ModelError(
-            f'onnxruntime computes this model in fp32, not {precision}: '
+            f'onnxruntime runs this model in fp32, not {precision}: '
             "use precision='fp32', or backend='torch' for fp16"
         )
     return device

@@ -1,68 +1,79 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Models on torch: for GPUs, half precision, and whoever needs tensors or gradients."""
+"""Models on torch: for GPUs, half precision, and callers that need tensors or gradients."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from sage_perception.models.artifact import Artifact, ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 from sage_perception.models.loaded import LoadedModel
 from sage_perception.models.networks.families import FAMILIES
+from sage_perception.models.networks.h_to_l import HToLCompressor
+from sage_perception.models.networks.vae import VAE
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16}
 
+Array = TypeVar('Array', np.ndarray, Tensor)
+
 
 class TorchModel(LoadedModel):
-    """A model computed by torch, in inference mode; `module` is the network itself."""
+    """A model on torch, in inference mode; `module` is the network."""
 
     backend = 'torch'
+    module: nn.Module
 
     def __init__(self, artifact: Artifact, device: str, precision: str):
         super().__init__(artifact, available_device(device), precision)
         self.module = build(artifact).to(self.device, DTYPES[precision]).eval()
 
-    def _here(self, given) -> torch.Tensor:
-        """Return an array or tensor where the network is, in its precision."""
+    def _to_module(self, given: np.ndarray | Tensor) -> Tensor:
+        """Return an array or tensor on the device and in the precision of the module."""
         return torch.as_tensor(given).to(self.device, DTYPES[self.precision])
 
 
 class TorchCodec(TorchModel, Codec):
-    """A model of images on torch: of tensors it makes tensors, on the device of the input."""
+    """A model of images on torch; for tensors it returns tensors on the device of the input."""
 
-    def encode_stats(self, x):
-        """Return mean and logarithm of the variance, float32 `[B, D…]`."""
+    module: VAE
+
+    def encode_stats(self, x: Array) -> tuple[Array, Array]:
+        """Return mean and log-variance of the latents, float32 `[B, D]`; natural logarithm."""
         x = array_or_tensor(x)
         self.require_images(x)
         mean, log_var = self._run(self.module.encode, x)
         return mean, log_var
 
-    def decode(self, z):
-        """Return images, float32 `[B, C, S, S]` in [0, 1]."""
+    def decode(self, z: Array) -> Array:
+        """Return the images of latents, float32 `[B, C, S, S]` in [0, 1]."""
         z = array_or_tensor(z)
         self.require_latents(z)
         return self._run(lambda z: [self.module.decode(z)], z)[0]
 
-    def interpolate(self, a, b, steps):
-        """Return the images on the way from latent `a` to `b`: tensors if they are tensors."""
-        ends = [torch.as_tensor(latent).numpy(force=True) for latent in (a, b)]
-        images = super().interpolate(*ends, steps)
-        if isinstance(a, torch.Tensor):
+    def interpolate(self, a: Array, b: Array, steps: int) -> Array:
+        """Return the images between latents `a` and `b`; tensors for tensors."""
+        first, last = (torch.as_tensor(latent).numpy(force=True) for latent in (a, b))
+        images = super().interpolate(first, last, steps)
+        if isinstance(a, Tensor):
             return torch.from_numpy(images).to(a.device)
         return images
 
     @torch.inference_mode()
-    def _run(self, function, given):
+    def _run(self, function: Callable[[Tensor], Sequence[Tensor]], given: Array) -> list[Array]:
         tensor = torch.as_tensor(given)
-        if not len(tensor):  # which not every layer takes
+        if not len(tensor):  # not all layers support an empty batch
             blank = self._run(function, torch.zeros(1, *tensor.shape[1:], device=tensor.device))
             results = [result[:0] for result in blank]
         else:
-            results = [r.float().to(tensor.device) for r in function(self._here(tensor))]
-        if isinstance(given, torch.Tensor):
+            results = [r.float().to(tensor.device) for r in function(self._to_module(tensor))]
+        if isinstance(given, Tensor):
             return results
         return [result.numpy() for result in results]
 
@@ -70,25 +81,30 @@ class TorchCodec(TorchModel, Codec):
 class TorchCompressor(TorchModel, Compressor):
     """A compressor of contexts on torch."""
 
-    def _encode(self, context, mask):
-        return self._run(self.module.encode, context, mask)
+    module: HToLCompressor
 
-    def _decode(self, code):
+    def _encode(self, context: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, log_var = self._run(self.module.encode, context, mask)
+        return mean, log_var
+
+    def _decode(self, code: np.ndarray) -> np.ndarray:
         return self._run(lambda z: [self.module.decode(z)], code)[0]
 
     @torch.inference_mode()
-    def _run(self, function, *given):
-        results = function(*map(self._here, given))
+    def _run(
+        self, function: Callable[..., Sequence[Tensor]], *given: np.ndarray
+    ) -> list[np.ndarray]:
+        results = function(*map(self._to_module, given))
         return [result.float().cpu().numpy() for result in results]
 
 
-def array_or_tensor(given) -> np.ndarray | torch.Tensor:
-    """Return a tensor as it is and anything else as an array."""
-    return given if isinstance(given, torch.Tensor) else np.asarray(given)
+def array_or_tensor(given: Any) -> Any:
+    """Return a tensor unchanged and anything else as an array."""
+    return given if isinstance(given, Tensor) else np.asarray(given)
 
 
 def available_device(device: str) -> str:
-    """Return the device to compute on; `ModelError` when torch does not have it here."""
+    """Return the device to use; raise `ModelError` if it is not available to torch."""
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if device == 'cuda' and not torch.cuda.is_available():
@@ -96,14 +112,15 @@ def available_device(device: str) -> str:
     return device
 
 
-def build(artifact: Artifact) -> torch.nn.Module:
+def build(artifact: Artifact) -> nn.Module:
     """Return the network of an artifact with its weights, on the CPU, in float32.
 
-    Raises `ModelError` for a family or a configuration that this version does not know.
+    Raises `ModelError` for a family or a configuration that this version does not support.
     """
     if artifact.family not in FAMILIES:
         raise ModelError(
-            f'{artifact.path} is of family {artifact.family!r}, known are {sorted(FAMILIES)}'
+            f'{artifact.path} is of family {artifact.family!r}, '
+            f'it must be one of {", ".join(FAMILIES)}'
         )
     family = FAMILIES[artifact.family]
     weights = {
@@ -116,7 +133,7 @@ def build(artifact: Artifact) -> torch.nn.Module:
         module.load_state_dict(weights)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f'{artifact.path} is no {artifact.family} of this version of sage: '
+            f'{artifact.path} is not a {artifact.family} of this version of sage: '
             f'{" ".join(str(error).split())}'
         ) from error
     return module

@@ -22,6 +22,13 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(8, channels), channels, eps=1e-3)
 
 
+def init_near_zero(layer: nn.Conv2d | nn.Linear, std: float, bias: float = 0.0) -> None:
+    """Initialize weights from a Gaussian of deviation `std`, and the bias, if any, to `bias`."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, bias)
+
+
 class DepthwiseSeparable(nn.Module):
     """A 3×3 depthwise convolution followed by a pointwise one (MobileNets: Howard et al., 2017).
 

@@ -22,7 +22,7 @@ from torch.nn.functional import pixel_unshuffle
 
 from sage_perception.core.settings import Count, check
 from sage_perception.models import pca
-from sage_perception.models.networks.layers import Residual
+from sage_perception.models.networks.layers import Residual, init_near_zero
 from sage_perception.models.networks.vae import VAE
 
 BLOCK = 32  # side, pixels, of the image block of one position of the latent
@@ -87,9 +87,8 @@ class Encoder(nn.Module):
         self.linear = nn.Conv2d(channels, latent, BLOCK, BLOCK)
         self.correction = nn.Conv2d(coarse, latent, 1, bias=False)
         self.log_var = nn.Conv2d(coarse, latent, 1)
-        nn.init.normal_(self.correction.weight, std=NEAR_ZERO)
-        nn.init.normal_(self.log_var.weight, std=NEAR_ZERO)
-        nn.init.constant_(self.log_var.bias, -6.0)
+        init_near_zero(self.correction, NEAR_ZERO)
+        init_near_zero(self.log_var, NEAR_ZERO, bias=-6.0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map float `[B, C, S, S]` in [0, 1] to `(mean, log_var)`, both `[B, K, S/32, S/32]`."""
@@ -127,8 +126,7 @@ class Decoder(nn.Module):
             last := nn.Conv2d(width // 2, channels * (CELL // 2) ** 2, 3, padding=1),
             nn.PixelShuffle(CELL // 2),
         )
-        nn.init.normal_(last.weight, std=NEAR_ZERO)
-        nn.init.zeros_(last.bias)
+        init_near_zero(last, NEAR_ZERO)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map float `[B, K, H, W]` to `[B, C, 32·H, 32·W]`, near [0, 1] but not clamped."""

@@ -25,6 +25,7 @@ from sage_perception.models.networks.layers import (
     Opponent,
     Residual,
     Upsample,
+    init_near_zero,
 )
 from sage_perception.models.networks.vae import VAE
 
@@ -122,9 +123,8 @@ class Encoder(nn.Module):
         self.linear = nn.Linear(self.thumbnail.size, config.latent_dim)
         self.correction = nn.Linear(config.encoder_bins * CELLS**2, config.latent_dim, bias=False)
         self.log_var = nn.Linear(width, config.latent_dim)
-        nn.init.normal_(self.correction.weight, std=NEAR_ZERO)
-        nn.init.normal_(self.log_var.weight, std=NEAR_ZERO)
-        nn.init.constant_(self.log_var.bias, -6.0)
+        init_near_zero(self.correction, NEAR_ZERO)
+        init_near_zero(self.log_var, NEAR_ZERO, bias=-6.0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map float `[B, C, H, W]` in [0, 1] to `(mean, log_var)`, both `[B, D]`."""
@@ -161,8 +161,7 @@ class Decoder(nn.Module):
             last := nn.Conv2d(quarter, config.input_channels * factor**2, 3, padding=1),
             nn.PixelShuffle(factor),
         )
-        nn.init.normal_(last.weight, std=NEAR_ZERO)
-        nn.init.zeros_(last.bias)
+        init_near_zero(last, NEAR_ZERO)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map float `[B, D]` to `[B, C, img_size, img_size]`, near [0, 1] but not clamped."""

@@ -23,8 +23,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from sage_perception.context.layout import BLOCKS, DIM, LAYOUT
 from sage_perception.core.progress import Progress
-from sage_perception.models import Codec
-from sage_perception.models import artifact as artifact
+from sage_perception.models import Codec, artifact
 from sage_perception.models.compressor import SPACE_MEAN, SPACE_STD
 from sage_perception.models.networks.h_to_l import (
     HToLCompressor,
