@@ -21,8 +21,7 @@ from sage_perception.codecs.packing import Packer
 from sage_perception.memory import Hit, Space, StoreError, default_path, recalled_lct
 from sage_perception.memory.opening import CAPACITY, ENVIRONMENT
 from sage_perception.memory.session import MemorySession, SessionConfig
-from sage_perception.models import ModelError
-from sage_perception.models import artifact
+from sage_perception.models import ModelError, artifact
 from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.latents import latent_from_msg
