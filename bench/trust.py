@@ -23,7 +23,7 @@ import torch
 
 from sage_perception.models import load
 from sage_perception.training.config import read_config
-from sage_perception.training.trust_calibration import fit_quality
+from sage_perception.training.trust.calibrate import calibrate_quality
 
 FLOOD = Path('out/bench/flood.json')
 PARTS = ('same_object', 'telemetry', 'compatibility', 'failsafe', 'alarms', 'security')
@@ -74,7 +74,7 @@ def main() -> int:
     codec = load(args.model)
     measure = {
         'same_object': lambda: same_object.measure(codec, args.data, args.shared),
-        'telemetry': lambda: fit_quality(codec, read_config(args.config).data)[1],
+        'telemetry': lambda: calibrate_quality(codec, read_config(args.config).data)[1],
         'compatibility': lambda: compatibility.measure(
             args.model, args.data, args.config, args.steps
         ),

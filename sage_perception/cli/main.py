@@ -85,7 +85,7 @@ COMMANDS = {
     ),
     'calibrate-trust': Command(
         TRUST,
-        'sage_perception.training.trust_calibration:main',
+        'sage_perception.cli.calibrate_trust:main',
         'Fit the trust estimates of a model',
     ),
     'doctor': Command(

@@ -1,86 +1,122 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is fitted to a model so that its latents can be judged: `trust.json` beside it.
+"""The file `trust.json` of a model: its quality map and its similarity weights.
 
-`sage calibrate-trust MODEL CONFIG` makes it.
+`sage calibrate-trust MODEL CONFIG` writes it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from sage_perception.core.files import write_atomically
+from sage_perception.models.codec import Codec
 from sage_perception.trust.quality import QualityMap, TelemetryTrust
 
-if TYPE_CHECKING:
-    from sage_perception.models import Codec
-
 FILE = 'trust.json'
+FIX = 'run `sage calibrate-trust` to write it again, or delete it'
 
 
 @dataclass(frozen=True)
 class FittedTrust:
-    """A model's map of quality, and what each dimension is worth where two views are compared.
+    """The trust estimates that are fitted to one model.
 
-    `fingerprint` of the latent space is hexadecimal. `weights` `[D]`, above 0, are factors for
-    latents less their mean: `sage_perception.trust.fusion.matching.center`.
+    `fingerprint` of its latent space is hexadecimal. `weights` `[D]`, above 0, scale the
+    dimensions where latents of two views are compared, see
+    `sage_perception.trust.fusion.matching.center`.
     """
 
     fingerprint: str
     quality: QualityMap
     weights: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         weights = np.asarray(self.weights, float)
         if weights.ndim != 1 or not (np.isfinite(weights) & (weights > 0)).all():
-            raise ValueError('its weights are not numbers above 0')
+            raise ValueError('weights must be finite numbers above 0')
 
     def write(self, folder: Path) -> Path:
-        """Write it beside its model; return the file."""
+        """Write `trust.json` to the folder of the model; return the file. Raises `OSError`."""
         path = Path(folder) / FILE
-        part = path.with_suffix('.part')
-        part.write_text(json.dumps(asdict(self)) + '\n')
-        os.replace(part, path)
+        write_atomically(path, json.dumps(asdict(self)) + '\n')
         return path
 
     @classmethod
-    def of(cls, codec: Codec) -> FittedTrust | None:
-        """Return what was fitted to a loaded model, None if nothing was.
+    def read(cls, codec: Codec) -> FittedTrust | None:
+        """Return the trust estimates of a loaded model, None if it has no `trust.json`.
 
-        Raises `ValueError` if it is damaged, or of another latent space.
+        Raises `ValueError` in one line for a file that is damaged or of another latent space.
         """
         path = Path(codec.artifact.path) / FILE
         if not path.is_file():
             return None
         try:
-            tree = json.loads(path.read_text())
-            found = cls(tree['fingerprint'], QualityMap(**tree['quality']), tree['weights'])
-        except (ValueError, TypeError, KeyError) as error:
+            fitted = _parse(json.loads(path.read_bytes()))
+        except (OSError, ValueError, RecursionError) as error:
+            reason = str(error).partition('\n')[0]
+            raise ValueError(f'{path} is invalid: {reason}; {FIX}') from error
+        if fitted.fingerprint != codec.id.fingerprint.hex():
             raise ValueError(
-                f'{path} cannot be used: {error}; make it anew: `sage calibrate-trust`'
-            ) from error
-        known = codec.id.fingerprint.hex()
-        if found.fingerprint != known or len(found.weights) != codec.latent_dim:
-            raise ValueError(
-                f'{path} is for the latent space {found.fingerprint[:8]}, the model is '
-                f'{codec.id}: make it anew: `sage calibrate-trust`'
+                f'{path} is of the latent space {fitted.fingerprint[:8]}, but the model is '
+                f'{codec.id}; {FIX}'
             )
-        return found
+        if len(fitted.weights) != codec.latent_dim:
+            raise ValueError(
+                f'{path} has {len(fitted.weights)} weights, but latents of {codec.id} have '
+                f'{codec.latent_dim} dimensions; {FIX}'
+            )
+        return fitted
+
+
+def _parse(tree: Any) -> FittedTrust:
+    """Return the content of a file; raise `ValueError` that names the first invalid entry."""
+    quality = _entry(tree, 'quality', dict)
+    names = ('error', 'variance', 'farthest', 'margin')
+    return FittedTrust(
+        _entry(tree, 'fingerprint', str),
+        QualityMap(
+            scores=_floats(_entry(quality, 'scores', list), 'scores'),
+            qualities=_floats(_entry(quality, 'qualities', list), 'qualities'),
+            **dict(zip(names, _floats([quality.get(n) for n in names], 'quality'), strict=True)),
+        ),
+        _floats(_entry(tree, 'weights', list), 'weights'),
+    )
+
+
+def _entry(tree: Any, name: str, kind: type) -> Any:
+    """Return an entry of a mapping that must have a type."""
+    value = tree.get(name) if isinstance(tree, dict) else None
+    if not isinstance(value, kind):
+        raise ValueError(f'the entry {name!r} is missing or of the wrong type')
+    return value
+
+
+def _floats(values: list[Any], name: str) -> tuple[float, ...]:
+    """Return a list of JSON numbers as floats."""
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+        raise ValueError(f'the entry {name!r} must consist of numbers')
+    try:
+        return tuple(float(value) for value in values)
+    except OverflowError:
+        raise ValueError(f'the entry {name!r} has a number out of range') from None
 
 
 def telemetry_trust_of(codec: Codec) -> TelemetryTrust:
-    """Return what judges latents that a model makes; raises as `Fitted.of` does."""
-    fitted = FittedTrust.of(codec)
+    """Return the trust function of a model's own latents; raises as `FittedTrust.read` does."""
+    fitted = FittedTrust.read(codec)
     quality = None if fitted is None else fitted.quality
     return TelemetryTrust(quality, codec.latent_mean, codec.latent_std)
 
 
 def similarity_weights(codec: Codec) -> np.ndarray:
-    """Return what each dimension is worth, float64 `[D]`; ones where it was not fitted."""
-    fitted = FittedTrust.of(codec)
+    """Return the weight of each dimension in similarities, float64 `[D]`; 1 if not fitted.
+
+    Raises as `FittedTrust.read` does.
+    """
+    fitted = FittedTrust.read(codec)
     return np.ones(codec.latent_dim) if fitted is None else np.array(fitted.weights, float)

@@ -11,6 +11,7 @@ import pytest
 
 from sage_perception.cli import (
     align,
+    calibrate_trust,
     trust_matrix,
 )
 from sage_perception.cli import (
@@ -28,7 +29,6 @@ from sage_perception.evaluation import evaluate
 from sage_perception.models import ModelError
 from sage_perception.models.registry import available
 from sage_perception.training import codebook
-from sage_perception.training import trust_calibration as trust_fit
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'train' / 'tinyvae.yaml'
 
@@ -68,7 +68,7 @@ def test_what_a_command_returns_is_returned():
         (align.main, ['tinyvae', '{model}']),
         (trust_matrix.main, ['{model}', '-o', '{folder}/matrix.png']),
         (codebook.main, ['{model}', str(CONFIG)]),
-        (trust_fit.main, ['{model}', str(CONFIG)]),
+        (calibrate_trust.main, ['{model}', str(CONFIG)]),
         (evaluate.main, ['{model}', '--data', '{folder}']),
     ],
 )
@@ -104,7 +104,7 @@ def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
         (recall.main, ['search', '{image}', '--model', 'lightweight']),
         (align.main, ['tinyvae', 'lightweight']),
         (codebook.main, ['lightweight', str(CONFIG)]),
-        (trust_fit.main, ['lightweight', str(CONFIG)]),
+        (calibrate_trust.main, ['lightweight', str(CONFIG)]),
     ],
 )
 def test_what_keeps_places_apart_is_no_model_of_crops(main, arguments, tmp_path, capsys):

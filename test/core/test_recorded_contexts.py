@@ -67,7 +67,7 @@ def test_trust_is_that_of_the_encoder(codec, tmp_path):
     uncalibrated = tmp_path / 'uncalibrated'
     shutil.copytree(codec.artifact.path, uncalibrated)
     (uncalibrated / 'trust.json').unlink()
-    qualities = FittedTrust.of(codec).quality.qualities
+    qualities = FittedTrust.read(codec).quality.qualities
     pairs = list(zip(contexts_of(codec), contexts_of(load(uncalibrated)), strict=True))
     assert pairs
     for fitted, plain in ((leading(a), leading(b)) for a, b in pairs):

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sage_perception.core.latent import Latent, ModelId, Telemetry
 from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust
 from sage_perception.pipeline.error_sampler import ErrorSampler
-from sage_perception.trust.quality import telemetry_trust
 from sage_perception.trust.security.admission import AdmissionFilter
 from sage_perception.trust.security.rejection import MAX_CHAIN, RejectionReason, find_fault
 
@@ -173,28 +172,6 @@ def test_the_trust_of_a_chain_is_the_product_of_its_steps(trusts):
     assert chain_trust(chain) == pytest.approx(expected)
     if trusts:
         assert chain_trust(chain) <= min(trusts)
-
-
-@given(st.floats(0, 10), st.floats(0, 1e6))
-def test_trust_in_a_latent_is_the_specifications_formula(mse, kl):
-    expected = (max(0.0, 1 - 10 * mse) + 1 / (1 + kl)) / 2
-    assert telemetry_trust(mse, kl) == pytest.approx(expected)
-
-
-def test_trust_in_a_latent_by_hand():
-    assert telemetry_trust(0.0, 0.0) == 1.0
-    assert telemetry_trust(0.05, 1.0) == pytest.approx((0.5 + 0.5) / 2)
-    assert telemetry_trust(1.0, 3.0) == pytest.approx((0 + 0.25) / 2)
-
-
-@given(st.floats(), st.floats())
-def test_nothing_unmeasured_infinite_or_impossible_earns_trust(mse, kl):
-    trust = telemetry_trust(mse, kl)
-    assert 0 <= trust <= 1
-    if not 0 <= mse < math.inf:
-        assert trust == telemetry_trust(0.1, kl), 'as if it decoded badly'
-    if not 0 <= kl < math.inf:
-        assert trust == telemetry_trust(mse, math.inf)
 
 
 # Measuring now and then

@@ -123,7 +123,7 @@ def contexts_of(config: RunConfig, held_out: bool = False, progress: bool = True
 
 def _judging(codec: Codec) -> dict | None:
     """Return what was fitted to a model, as far as contexts depend on it."""
-    fitted = FittedTrust.of(codec)
+    fitted = FittedTrust.read(codec)
     if fitted is None:
         return None
     told = asdict(fitted)
