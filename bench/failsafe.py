@@ -1,15 +1,14 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of trust when a camera fails, and whether a good camera is ever doubted.
+"""Trust during camera faults, and false alarms of camera health on real video.
 
-Part of `bench/trust.py`. Frames of real video go the way they go in the graph: health and
-attention, crops to the encoder, an LCT's trust for each. Each fault lasts a second and is then
-over; some faults come in several kinds, of which the worst is reported.
+Part of `bench/trust.py`. Frames of real video pass through `CameraPipeline`, as on a robot: camera
+health, attention, and encoder. Each fault lasts one second; of faults with several variants the
+worst one is reported.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections import Counter
@@ -19,60 +18,62 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sage_perception.core.metrics import kl_per_dim
 from sage_perception.models import Codec
-from sage_perception.pipeline.error_sampler import ErrorSampler
-from sage_perception.training.data.crops import CLIPS, clip_frames, to_model
-from sage_perception.trust.fitted import telemetry_trust_of
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.pipeline.camera import CameraPipeline
+from sage_perception.pipeline.crop_encoder import CropEncoder
+from sage_perception.pipeline.sequence import SequenceCounter
+from sage_perception.training.data.crops import CLIPS, clip_frames
 from sage_perception.vision.camera_health import TRUST, CameraHealth, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
 CLIP = 'vtest.avi'
 RATE = 30.0  # frames a second
-LIVE, FAULTY, AFTER = 90, 30, 45  # frames before, with and after a fault
-DROPPED = 0.1  # trust that a fault leaves at most
+LIVE, FAULTY, AFTER = 90, 30, 45  # frames before, during and after a fault
+DROPPED = 0.1  # maximum trust during a fault
 DROPPED_CHANNELS = 0.3
-WITHIN = 5  # frames, by which trust is to have dropped
+WITHIN = 5  # frames until trust must have dropped
 RECOVERED = 0.9  # of the trust before
 MAX_FRAMES = 500  # of a clip, for false alarms
 LATE_S = 3.0
 
-# How a fault changes a frame: (frame, number of the faulty frame, the last live frames) -> frame.
+# A fault as a function: (frame, number of the faulty frame, live frames) -> frame.
 Change = Callable[[np.ndarray, int, list[np.ndarray]], np.ndarray]
 
 
-class Chain:
-    """Attention and encoder of one camera, without the graph around them."""
+class FaultyInputs(CropEncoder):
+    """An encoder that replaces some pixels of its inputs by `value`, unless it is None."""
+
+    value: float | None = None
+
+    def to_input(self, image: np.ndarray) -> np.ndarray:
+        """Return a crop as the model reads it, with the replaced pixels."""
+        x = super().to_input(image)
+        if self.value is not None:
+            x[0, ::7, ::5] = self.value
+        return x
+
+
+class Camera:
+    """The pipeline of one camera and the trust in its LCTs."""
 
     def __init__(self, codec: Codec):
-        self.codec = codec
-        self.health = CameraHealth()
-        self.attention = MotionAttention()
-        self.memory = ErrorSampler(3)
-        self.judge = telemetry_trust_of(codec)
-        self.last = np.ones(1)  # what was last said, without the camera's health
+        self.encoder = FaultyInputs(codec)
+        self.pipeline = CameraPipeline(self.encoder, SequenceCounter('cam0'))
+        self._last = np.ones(1)  # trusts of the last frame with LCTs, without camera health
 
-    def copy(self) -> Chain:
-        """Return a chain that has seen the same."""
-        other = copy.copy(self)
-        ids = self.attention._ids  # a generator: both go on with it
-        for part in ('health', 'attention', 'memory'):
-            setattr(other, part, copy.deepcopy(getattr(self, part), {id(ids): ids}))
-        return other
-
-    def see(self, image: np.ndarray, stamp_s: float, now_s: float, spoil=None) -> np.ndarray:
-        """Return the trust of each LCT of a frame, of the last ones where it has none."""
-        fault = self.health.update(image, stamp_s, now_s)
-        if crops := self.attention.attend(image, stamp_s):
-            x = to_model(np.stack([crop.image for crop in crops]), 3)
-            if spoil is not None:
-                x[:, 0, ::7, ::5] = spoil
-            z, log_var = self.codec.encode_stats(x)
-            tracks = [crop.track_id for crop in crops]
-            error = self.memory.measure(tracks, x, lambda due: self.codec.decode(z[due]))
-            self.last = self.judge(error, kl_per_dim(z, log_var), z, x)
-        return TRUST[fault] * self.last
+    def process(
+        self, image: np.ndarray, stamp_s: float, now_s: float, value: float | None = None
+    ) -> np.ndarray:
+        """Return the trust of each LCT of a frame; without LCTs, of those of the last frame."""
+        self.encoder.value = value
+        frame = self.pipeline.process(image, round(stamp_s * 1e9), round(now_s * 1e9))
+        camera_trust = TRUST[frame.fault]
+        if not frame.lcts:
+            return camera_trust * self._last
+        trusts = np.array([lct.trust for lct in frame.lcts])
+        if camera_trust:
+            self._last = trusts / camera_trust
+        return trusts
 
 
 def noisy(image: np.ndarray, number: int, sigma: float = 2.0) -> np.ndarray:
@@ -87,7 +88,7 @@ def out_of_focus(image: np.ndarray, share: float) -> np.ndarray:
 
 
 def recoded(image: np.ndarray) -> np.ndarray:
-    """Return an image as JPEG leaves it."""
+    """Return an image after JPEG compression."""
     return cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], 1)
 
 
@@ -126,7 +127,7 @@ CHANGES: dict[str, list[Change]] = {
 
 
 def scenes(clip: Path) -> Iterator[list[np.ndarray]]:
-    """Yield stretches of frames, uint8 BGR `[480, 640, 3]`: of a clip, and of a rendered world."""
+    """Yield sequences of frames, uint8 BGR `[480, 640, 3]`: of a clip, and of a rendered world."""
     count = LIVE + FAULTY + AFTER
     frames = []
     for image, _ in clip_frames(clip):
@@ -139,9 +140,13 @@ def scenes(clip: Path) -> Iterator[list[np.ndarray]]:
     yield [world.render(n / RATE, n) for n in range(count)]
 
 
-def run(chain: Chain, frames: list[np.ndarray], fault: str, change: Change | None) -> list:
-    """Return the trusts of each frame from the first faulty one on."""
+def run(
+    codec: Codec, frames: list[np.ndarray], fault: str = '', change: Change | None = None
+) -> tuple[float, list[np.ndarray]]:
+    """Return the median trust before the fault, and the trusts of each frame from then on."""
+    camera = Camera(codec)
     live = frames[:LIVE]
+    before = [camera.process(image, n / RATE, n / RATE).mean() for n, image in enumerate(live)]
     trusts = []
     for n, image in enumerate(frames[LIVE:]):
         now_s = stamp_s = (LIVE + n) / RATE
@@ -152,13 +157,13 @@ def run(chain: Chain, frames: list[np.ndarray], fault: str, change: Change | Non
             stamp_s = (LIVE - 1) / RATE
         if faulty and fault == 'late':
             stamp_s -= LATE_S
-        spoil = {'nan': np.nan, 'inf': np.inf}.get(fault) if faulty else None
-        trusts.append(chain.see(image, stamp_s, now_s, spoil))
-    return trusts
+        value = {'nan': np.nan, 'inf': np.inf}.get(fault) if faulty else None
+        trusts.append(camera.process(image, stamp_s, now_s, value))
+    return float(np.median(before[-30:])), trusts
 
 
-def judged(trusts: list, before: float, limit: float) -> dict:
-    """Return how low trust is `WITHIN` frames after the fault began, and when it fell and rose."""
+def summarize(trusts: list, before: float, limit: float) -> dict:
+    """Return the trust `WITHIN` frames after the fault, and the frames to drop and to recover."""
     most = [float(t.max()) for t in trusts[:FAULTY]]
     high = [n for n, trust in enumerate(most) if trust > limit]
     drop = high[-1] + 2 if high else 1
@@ -171,23 +176,21 @@ def judged(trusts: list, before: float, limit: float) -> dict:
     }
 
 
-def measure(codec: Codec, pictures: Path) -> dict:
-    """Return for each fault its worst figures over all kinds and scenes, and what a look costs."""
-    clip = next(pictures.rglob(f'*{CLIP}'))
+def measure(codec: Codec, images: Path) -> dict:
+    """Return the worst figures of each fault over all scenes, and the time of a health check."""
+    clip = next(images.rglob(f'*{CLIP}'))
     kinds = [('nan', None), ('inf', None), ('stands still', None), ('late', None)]
     kinds += [(name, change) for name, changes in CHANGES.items() for change in changes]
     worst: dict[str, dict] = {}
     for frames in scenes(clip):
-        chain = Chain(codec)
-        trusts = [chain.see(image, n / RATE, n / RATE) for n, image in enumerate(frames[:LIVE])]
-        before = float(np.median([t.mean() for t in trusts[-30:]]))
         for fault, change in kinds:
             limit = DROPPED_CHANNELS if fault == 'channels' else DROPPED
-            found = judged(run(chain.copy(), frames, fault, change), before, limit)
+            before, trusts = run(codec, frames, fault, change)
+            found = summarize(trusts, before, limit)
             name = 'stale' if fault in ('stands still', 'late') else fault
             known = worst.get(name, found)
             worst[name] = {key: max(known[key], value) for key, value in found.items()}
-    # JSON has no infinity: null is never.
+    # JSON has no infinity: null stands for never.
     faults = {
         name: {key: value if math.isfinite(value) else None for key, value in found.items()}
         for name, found in worst.items()
@@ -196,7 +199,7 @@ def measure(codec: Codec, pictures: Path) -> dict:
 
 
 def health_ms(frames: list[np.ndarray]) -> float:
-    """Return the median time that a look at a frame takes, milliseconds of one core."""
+    """Return the median CPU time of a health check, milliseconds."""
     health, times = CameraHealth(), []
     for n, image in enumerate(frames):
         begun = time.thread_time()
@@ -205,10 +208,10 @@ def health_ms(frames: list[np.ndarray]) -> float:
     return 1e3 * float(np.median(times))
 
 
-def videos(pictures: Path, shared: Path | None) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
+def videos(images: Path, shared: Path | None) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
     """Yield real video by name: clips, and folders of frames."""
     seen = set()
-    for root in filter(None, (pictures, shared)):
+    for root in filter(None, (images, shared)):
         for path in sorted(root.rglob('*')):
             name = path.name.rpartition('opencv4-html-')[2].removeprefix('opencv-doc-')
             if path.suffix.lower() in CLIPS and name not in seen:
@@ -224,20 +227,20 @@ def videos(pictures: Path, shared: Path | None) -> Iterator[tuple[str, Iterator[
             yield name, (cv2.imread(str(path)) for path in sorted(folder.glob('*.jpg')))
 
 
-def false_alarms(pictures: Path, shared: Path | None) -> dict:
-    """Return the share of frames of real video at which a camera is not trusted."""
-    frames, punished = Counter(), Counter()
-    for name, images in videos(pictures, shared):
+def false_alarms(images: Path, shared: Path | None) -> dict:
+    """Return the share of frames of real video in which health reports a fault."""
+    frames, alarms = Counter(), Counter()
+    for name, video in videos(images, shared):
         health = CameraHealth()
-        for n, image in enumerate(images):
+        for n, image in enumerate(video):
             if n == MAX_FRAMES:
                 break
             stamp_s = n / RATE
             frames[name] += 1
-            punished[name] += health.update(image, stamp_s, stamp_s) > Fault.NONE
+            alarms[name] += health.update(image, stamp_s, stamp_s) > Fault.NONE
     return {
-        'false_alarm_rate': round(punished.total() / frames.total(), 5),
+        'false_alarm_rate': round(alarms.total() / frames.total(), 5),
         'frames': frames.total(),
         'videos': len(frames),
-        'by_video': {name: f'{punished[name]} of {count}' for name, count in frames.items()},
+        'by_video': {name: f'{alarms[name]} of {count}' for name, count in frames.items()},
     }
