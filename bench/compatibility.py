@@ -34,17 +34,10 @@ from sage_perception.models import load, pca
 from sage_perception.models.artifact import ENCODER
 from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
 from sage_perception.training.config import read_config
-from sage_perception.training.data.crops import (
-    CLIPS,
-    IMAGES,
-    Clips,
-    CropConfig,
-    Mixture,
-    Stills,
-    find,
-    matches,
-    to_model,
-)
+from sage_perception.training.data.crops import Clips, CropConfig, Stills
+from sage_perception.training.data.files import CLIP_SUFFIXES, IMAGE_SUFFIXES, find_files, matches
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture
 from sage_perception.trust.compatibility import probe_set as probes
 from sage_perception.trust.compatibility.estimator import CompatibilityEstimator, mean_cosine
 from sage_perception.trust.compatibility.latent_map import affine, centered, procrustes, ridge
@@ -337,8 +330,8 @@ def gather(data: Path, config: Path, rng_seed: int) -> dict[str, np.ndarray]:
     """Return crops, float32 `[N, 3, 64, 64]`: of two halves of the stills, motion, held out."""
     tree = read_config(config).data
     root = data
-    images = [p for p in find(root, IMAGES) if not matches(p, tree.exclude)]
-    clips = [p for p in find(root, CLIPS) if not matches(p, tree.exclude)]
+    images = [p for p in find_files(root, IMAGE_SUFFIXES) if not matches(p, tree.exclude)]
+    clips = [p for p in find_files(root, CLIP_SUFFIXES) if not matches(p, tree.exclude)]
     known = [p for p in images if not matches(p, tree.held_out)]
     order = np.random.default_rng(rng_seed).permutation(len(known))
     known = [known[i] for i in order]

@@ -59,10 +59,13 @@ from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.contexts.dataset import Contexts
 from sage_perception.training.contexts.plan import MONTAGES
 from sage_perception.training.runs import CHECKPOINT, load_run
-from sage_perception.training.tasks import h_to_l as compression
+from sage_perception.training.tasks.h_to_l.data import ContextDataModule, to_tensors
+from sage_perception.training.tasks.h_to_l.task import HToLTask, load_contexts, resolve_model
+from sage_perception.training.tasks.h_to_l.tokens import LEADING, loss_weights
+from sage_perception.training.train import fit
 
 BATCH = 16
-LEADERS = compression.LEADING  # things whose salience and geometry are read
+LEADERS = LEADING  # things whose salience and geometry are read
 RIDGES = (1e0, 1e1, 1e2, 1e3, 1e4, 1e5)  # tried on part of the training runs
 LEAST_SPREAD = 0.1  # added to deviations: what hardly varied in training is not blown up
 HEAD_STEPS = 400
@@ -97,7 +100,7 @@ class Measured:
     """Held-out contexts in two parts, and what is retained of them."""
 
     def __init__(self, apart: Contexts):
-        self.values, self.mask = compression.tensors(apart).tensors
+        self.values, self.mask = to_tensors(apart)
         self.clips = torch.from_numpy(clips_among(apart))
 
     def retained(self, kept: Tensor) -> dict[str, float]:
@@ -113,7 +116,7 @@ class Measured:
 
 def fit_pca(seen: Contexts) -> tuple[Tensor, Tensor]:
     """Return the mean `[4096]` of training contexts and 256 principal components `[256, 4096]`."""
-    values, mask = compression.tensors(seen).tensors
+    values, mask = to_tensors(seen)
     mean = (values * mask).sum(0) / mask.sum(0).clamp_min(1)
     return mean, torch.from_numpy(pca.fit(((values - mean) * mask).numpy(), 256).components)
 
@@ -358,9 +361,9 @@ def choices(config: RunConfig, seen: Contexts) -> dict:
 
     for out in left_out(seen):
         known, rest = seen.select(~out), seen.select(out)
-        apart, own = Measured(rest), compression.completed(config, known)
-        values = compression.tensors(known).tensors
-        weights = compression.emphasis(*values)
+        apart, own = Measured(rest), resolve_model(config, known)
+        values = to_tensors(known)
+        weights = loss_weights(*values)
         for share in SHRINKAGES:
             model = HToLCompressor(own.model)
             init_from_contexts(model, *values, weights, share)
@@ -372,9 +375,9 @@ def choices(config: RunConfig, seen: Contexts) -> dict:
         for steps in STEPS:
             training = replace(own.training, steps=steps, epoch=steps)
             with TemporaryDirectory() as folder:
-                trained = compression.fit(
-                    replace(own, training=training), known, rest, Path(folder), progress=False
-                )
+                task = HToLTask(replace(own, training=training))
+                data = ContextDataModule(known, rest, training)
+                trained = fit(task, data, Path(folder), progress=False)
             note('steps', steps, trained.model)
     return {
         what: {value: round(float(np.mean(each)), 4) for value, each in found.items()}
@@ -446,11 +449,11 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     config = read_config(args.configs / 'h_to_l_hybrid.yaml')
-    seen = compression.contexts_of(config)
+    seen = load_contexts(config)
     if args.choose:
         write(choices(config, seen), Path('out/bench/compressor_choice.json'))
         return 0
-    kept_apart = compression.contexts_of(config, held_out=True)
+    kept_apart = load_contexts(config, held_out=True)
     apart = Measured(kept_apart)
     things = BLOCKS['physical.items'].rows(kept_apart.mask)[:, :, 0].sum(1)
     root = os.environ.get('HRM_ROOT', '')
@@ -470,7 +473,7 @@ def main() -> int:
         if not (run / CHECKPOINT).is_file():
             result[name] = None
             continue
-        own = compression.completed(read_config(args.configs / f'h_to_l_{variant}.yaml'), seen)
+        own = resolve_model(read_config(args.configs / f'h_to_l_{variant}.yaml'), seen)
         result[name] = measure_variant(load_run(own, run), apart)
     shipped = load('h_to_l_hybrid', backend='onnxruntime')
     result['hybrid_shipped'] = measure_shipped(shipped, apart)

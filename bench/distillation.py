@@ -24,27 +24,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sage_perception.evaluation.scores import Judge, joined, means
+from sage_perception.evaluation.scores import Scorer, concatenated, means
 from sage_perception.models import load
 from sage_perception.training.config import RunConfig, read_config
-from sage_perception.training.data.crops import (
-    CropConfig,
-    CropStream,
-    Mixture,
-    Stills,
-    mixture,
-    to_model,
-)
+from sage_perception.training.data.crops import CropConfig, Stills
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture, mixture
+from sage_perception.training.data.stream import CropStream, augmented_crops
 from sage_perception.training.losses import images as losses
 from sage_perception.training.losses import perceptual
 from sage_perception.training.runs import load_network
-from sage_perception.training.tasks.distillation import (
-    FITTED_CROPS,
-    Distiller,
+from sage_perception.training.tasks.distillation import PROJECTION_CROPS
+from sage_perception.training.tasks.distillation_module import (
+    DistillationModule,
     softened_divergence,
 )
-from sage_perception.training.tasks.vae import Task
-from sage_perception.training.train import fit, new_model, varied_crops
+from sage_perception.training.tasks.vae import new_network
+from sage_perception.training.tasks.vae_module import VaeModule
+from sage_perception.training.train import fit
 
 CONFIG = Path('config/train/tinyvae_distilled.yaml')
 CHANGES = {
@@ -70,17 +67,17 @@ def variant(config: RunConfig, name: str) -> RunConfig:
     return replace(config, distillation=replace(config.distillation, **changes))
 
 
-def trainee_of(config: RunConfig, student: torch.nn.Module, teacher: torch.nn.Module) -> Task:
+def trainee_of(config: RunConfig, student: torch.nn.Module, teacher: torch.nn.Module) -> VaeModule:
     """Return what trains `student`, without the cost of starting a whole run."""
     if config.distillation is None:
-        return Task(student, config.training)
-    return Distiller(student, config.training, config.distillation, teacher)
+        return VaeModule(student, config.training)
+    return DistillationModule(student, config.training, config.distillation, teacher)
 
 
 class Stopwatch:
     """Takes the CPU time of steps of one variant, by turns early ones and late ones with SSIM."""
 
-    def __init__(self, task: Task, stream: CropStream):
+    def __init__(self, task: VaeModule, stream: CropStream):
         self.task, self.stream = task, stream
         self.optimizer = task.configure_optimizers()['optimizer']
         self.early: list[float] = []
@@ -109,7 +106,7 @@ class Stopwatch:
 def step_times(config: RunConfig, crops: Mixture, names: Sequence[str]) -> dict[str, float]:
     """Return the CPU seconds of a training step of each variant, measured in turn."""
     teacher = load_network(config.distillation.teacher)
-    student = new_model(config, crops)
+    student = new_network(config, crops)
     stream = CropStream(crops, config.model.input_channels, 0, 0, config.training.batch)
     watches = {}
     for name in names:
@@ -161,9 +158,9 @@ def judged(model: torch.nn.Module, crops: np.ndarray) -> dict[str, float]:
     parts = []
     for start in range(0, len(crops), 32):
         x = to_model(crops[start : start + 32], model.config.input_channels)
-        scores = Judge(x)(model.reconstruct(torch.from_numpy(x)).numpy())
+        scores = Scorer(x)(model.reconstruct(torch.from_numpy(x)).numpy())
         parts.append({name: scores[name] for name in MEASURES})
-    return means(joined(parts))
+    return means(concatenated(parts))
 
 
 def measure(names: Sequence[str], config: RunConfig, args) -> dict:
@@ -232,10 +229,10 @@ def gradient(loss: Tensor, at: Tensor) -> float:
 def scales(config: RunConfig) -> dict[str, float]:
     """Return the factors with which the terms pull at the latents as hard as squared error."""
     crops = mixture(config.data, config.model.img_size)
-    x = torch.from_numpy(varied_crops(crops, config, FITTED_CROPS))
+    x = torch.from_numpy(augmented_crops(crops, config, PROJECTION_CROPS))
     student = load('tinyvae', backend='torch', device='cpu').module.eval()
     teacher = load_network(config.distillation.teacher)
-    distiller = Distiller(student, config.training, config.distillation, teacher)
+    distiller = DistillationModule(student, config.training, config.distillation, teacher)
     distiller.fit_projection(x)
     x = x[:256]
     with torch.no_grad():

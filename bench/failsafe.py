@@ -22,7 +22,8 @@ from sage_perception.models import Codec
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.pipeline.sequence import SequenceCounter
-from sage_perception.training.data.crops import CLIPS, clip_frames
+from sage_perception.training.data.clips import clip_frames
+from sage_perception.training.data.files import CLIP_SUFFIXES
 from sage_perception.vision.camera_health import TRUST, CameraHealth, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -214,7 +215,7 @@ def videos(images: Path, shared: Path | None) -> Iterator[tuple[str, Iterator[np
     for root in filter(None, (images, shared)):
         for path in sorted(root.rglob('*')):
             name = path.name.rpartition('opencv4-html-')[2].removeprefix('opencv-doc-')
-            if path.suffix.lower() in CLIPS and name not in seen:
+            if path.suffix.lower() in CLIP_SUFFIXES and name not in seen:
                 seen.add(name)
                 yield name, (image for image, _ in clip_frames(path))
     if shared is not None:

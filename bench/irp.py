@@ -33,7 +33,10 @@ from sage_perception.irp.tinyvae import Crops, TinyVAEIRP
 from sage_perception.models import Codec, ModelError
 from sage_perception.models.energy import ReconstructionEnergy
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data.crops import CropConfig, Mixture, sources, to_model, wanted_by
+from sage_perception.training.data.crops import CropConfig
+from sage_perception.training.data.files import file_filter
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture, crop_sources
 
 BUDGETS_MS = (5, 10, 20, 50, 100)
 BATCH = 16
@@ -387,7 +390,7 @@ def main() -> int:
         own, other = TinyVAEIRP(args.model), None
         if args.decoder:
             other = TinyVAEIRP(args.model, args.decoder)
-        found = sources(args.data, wanted_by(data, held_out=True))
+        found = crop_sources(args.data, file_filter(data, held_out=True))
     except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
         print(f'bench/irp.py: {error}', file=sys.stderr)
         return 2

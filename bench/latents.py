@@ -21,11 +21,14 @@ import numpy as np
 
 from sage_perception.codecs import codebook
 from sage_perception.core.frame import CropSource
+from sage_perception.evaluation.codebook import reconstruction, usage
 from sage_perception.models import Codec, load
 from sage_perception.models.latent_ops import MAX_HISTORY, analogy, extrapolate, interpolate
-from sage_perception.training.codebook import encode, reconstruction, usage
+from sage_perception.training.codebook import encode
 from sage_perception.training.config import read_config
-from sage_perception.training.data.crops import CropConfig, Mixture, mixture, to_model
+from sage_perception.training.data.crops import CropConfig
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture, mixture
 from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.crops import crop_image, square_roi
 

@@ -29,19 +29,15 @@ import torch
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from sage_perception.codecs.packing import Encoding, Packer
-from sage_perception.evaluation.image_codecs import Ladder
-from sage_perception.evaluation.scores import fidelity, joined, means
+from sage_perception.evaluation.image_codecs import QualityLadder
+from sage_perception.evaluation.scores import concatenated, fidelity, means
 from sage_perception.models import Codec, ModelError, load, pca
 from sage_perception.training.config import ConfigError, RunConfig, read_config
-from sage_perception.training.data.crops import (
-    CropConfig,
-    Mixture,
-    mixture,
-    sources,
-    to_model,
-    wanted_by,
-)
-from sage_perception.training.train import varied_crops
+from sage_perception.training.data.crops import CropConfig
+from sage_perception.training.data.files import file_filter
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture, crop_sources, mixture
+from sage_perception.training.data.stream import augmented_crops
 
 STEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.2, 1.6)
 FILES = ('jpeg', 'webp')
@@ -100,7 +96,7 @@ def in_parts(function: Callable, array: np.ndarray) -> np.ndarray:
 def scored(y: np.ndarray, x: np.ndarray) -> dict:
     """Return the mean PSNR, SSIM and MS-SSIM of images `y` against `x`."""
     parts = [fidelity(y[i : i + MOST], x[i : i + MOST]) for i in range(0, len(x), MOST)]
-    figures = means(joined(parts))
+    figures = means(concatenated(parts))
     return {name: figures[name] for name in ('psnr', 'ssim', 'ms_ssim')}
 
 
@@ -116,7 +112,7 @@ def report(codec: Codec, blocks: BlockPca, crops: np.ndarray) -> dict:
     """Return the figures for crops, uint8 RGB `[N, S, S, 3]`."""
     x = to_model(crops, codec.input_channels)
     images = crops if codec.input_channels == 3 else (x[:, 0] * 255 + 0.5).astype(np.uint8)
-    ladders = {file: [Ladder(file, image) for image in images] for file in FILES}
+    ladders = {file: [QualityLadder(file, image) for image in images] for file in FILES}
     places = codec.latent_dim // len(blocks.mean)
     coders = {
         'model': (codec, channel_packer(*channel_statistics(codec), places)),
@@ -142,7 +138,7 @@ def report(codec: Codec, blocks: BlockPca, crops: np.ndarray) -> dict:
             best = [
                 ladder.within(size) for ladder, size in zip(ladders[file], budgets, strict=True)
             ]
-            pictures = np.stack([each.picture for each in best]).astype(np.float32) / 255
+            pictures = np.stack([each.decoded for each in best]).astype(np.float32) / 255
             y = np.ascontiguousarray(np.moveaxis(pictures.reshape(crops.shape[:3] + (-1,)), 3, 1))
             size = float(np.mean([each.bytes for each in best]))
             row[file] = {'bytes': size, **scored(y, x)}
@@ -189,7 +185,7 @@ def table(kind: str, figures: dict) -> str:
 def held_out_crops(config: RunConfig, size: int, count: int) -> dict[str, np.ndarray]:
     """Return crops of files kept apart by kind, uint8 RGB `[count, S, S, 3]`."""
     data = config.data
-    kinds = sources(Path(data.root), wanted_by(data, held_out=True))
+    kinds = crop_sources(Path(data.root), file_filter(data, held_out=True))
     scale = {'stills': CropConfig(size, smallest=size), 'motion': CropConfig(size, native=True)}
     return {
         kind: Mixture((source,), (1,), scale[kind]).sample(count, 0)
@@ -212,7 +208,7 @@ def main() -> int:
         if len(codec.latent_shape) != 3:
             raise ModelError(f'{codec.id.name} has no spatial latent, but {codec.latent_shape}')
         crops = held_out_crops(config, codec.input_size, args.crops)
-        training = varied_crops(mixture(config.data, codec.input_size), config)
+        training = augmented_crops(mixture(config.data, codec.input_size), config)
     except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
         print(f'bench/lightweight.py: {error}', file=sys.stderr)
         return 2

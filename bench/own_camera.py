@@ -28,17 +28,14 @@ from sage_perception.evaluation.baselines import Components, read_components
 from sage_perception.evaluation.scores import fidelity, means
 from sage_perception.models import ModelError, load_crop_codec, pca
 from sage_perception.training.config import ConfigError, RunConfig, read_config
-from sage_perception.training.data.crops import (
-    Clips,
-    CropConfig,
-    Mixture,
-    attended,
-    clip_frames,
-    to_model,
-)
+from sage_perception.training.data.clips import attended_frames, clip_frames
+from sage_perception.training.data.crops import Clips, CropConfig
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture
+from sage_perception.training.data.stream import CropDataModule, augmented_crops
+from sage_perception.training.loop import run_loop
 from sage_perception.training.runs import CHECKPOINT, load_run
-from sage_perception.training.tasks.vae import Task
-from sage_perception.training.train import CropData, learn, varied_crops
+from sage_perception.training.tasks.vae_module import VaeModule
 
 SEEN = (0.0, 0.6)  # the shares of the clip that are trained and judged on; the gap between them
 JUDGED = (0.65, 1.0)  # keeps those who walk through both out
@@ -54,7 +51,7 @@ def part(path: Path, count: int, share: tuple[float, float], crops: CropConfig) 
     """Return the crops of a part of a clip of `count` frames."""
     first, last = (round(end * count) for end in share)
     clips = Clips([])
-    clips.clips = [attended(partial(frames_within, path, first, last))]
+    clips.clips = [attended_frames(partial(frames_within, path, first, last))]
     if not clips.clips[0]:
         raise ValueError(f'{path}: attention finds nothing that moves in frames {first} to {last}')
     return Mixture((clips,), (1,), crops)
@@ -67,9 +64,9 @@ def trained_on(config: RunConfig, model: str, seen: Mixture, judged: Mixture, ou
     else:
         network = load_crop_codec(model, backend='torch', device='cpu').module
     out.mkdir(parents=True, exist_ok=True)
-    task = Task(network.train(), config.training)
-    data = CropData(seen, judged, config.model.input_channels, config.training)
-    return learn(config, task, data, out).model.eval()
+    module = VaeModule(network.train(), config.training)
+    data = CropDataModule(seen, judged, config.model.input_channels, config.training)
+    return run_loop(config, module, data, out).model.eval()
 
 
 def measure(config: RunConfig, model: str, clip: Path, crops: int, out: Path) -> dict:
@@ -80,7 +77,7 @@ def measure(config: RunConfig, model: str, clip: Path, crops: int, out: Path) ->
     judged = part(clip, count, JUDGED, CropConfig(size, smallest))
     codec = load_crop_codec(model, backend='onnxruntime')
     x = to_model(judged.sample(crops, seed=0), config.model.input_channels)
-    examples = varied_crops(seen, config)
+    examples = augmented_crops(seen, config)
     own = Components(pca.fit(examples, codec.latent_dim), codec.input_channels, size)
     learned = trained_on(config, model, seen, judged, out)
     with torch.inference_mode():

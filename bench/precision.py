@@ -22,7 +22,8 @@ import torch
 from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.models import Codec, ModelError, load
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data.crops import mixture, to_model
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import mixture
 from sage_perception.training.losses import images as losses
 
 BACKENDS = (('torch', 'fp16'), ('onnxruntime', 'fp32'))

@@ -22,7 +22,10 @@ from sage_perception.codecs.entropy import CONTRASTS, DEFAULT_STEP
 from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.models import Codec, ModelError, load
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data.crops import CropConfig, Mixture, sources, to_model, wanted_by
+from sage_perception.training.data.crops import CropConfig
+from sage_perception.training.data.files import file_filter
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture, crop_sources
 from sage_perception.training.losses import images as losses
 
 STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
@@ -126,7 +129,7 @@ def main() -> int:
     try:
         data = read_config(args.held_out).data
         codec = load(args.model)
-        kinds = sources(args.data, wanted_by(data, held_out=True))
+        kinds = crop_sources(args.data, file_filter(data, held_out=True))
     except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
         print(f'bench/wire.py: {error}', file=sys.stderr)
         return 2

@@ -15,12 +15,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from sage_perception.evaluation import evaluate
+from sage_perception.evaluation.evaluate import evaluate_models
 from sage_perception.models import Codec, load
 from sage_perception.models.artifact import CARD
 from sage_perception.training.config import RunConfig, read_config
-from sage_perception.training.data.crops import CLIPS, IMAGES, find, matches
-from sage_perception.training.export import DERIVED
+from sage_perception.training.data.files import CLIP_SUFFIXES, IMAGE_SUFFIXES, find_files, matches
+from sage_perception.training.export.export import DERIVED_FILES
 
 LOMIRI = 'by image: CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0'
 # As each package's own `copyright` or metadata states them.
@@ -50,15 +50,15 @@ def data_section(config: RunConfig) -> str:
     """Return what was trained on, by source, and how many files were kept apart."""
     root = Path(config.data.root)
     used, apart = Counter(), Counter()
-    for path in find(root, IMAGES | CLIPS):
+    for path in find_files(root, IMAGE_SUFFIXES | CLIP_SUFFIXES):
         if matches(path, config.data.exclude):
             continue
-        kind = 'clips' if path.suffix.lower() in CLIPS else 'images'
+        kind = 'clips' if path.suffix.lower() in CLIP_SUFFIXES else 'images'
         source = path.relative_to(root).parts[0] if root.name == 'images' else root.name
         (apart if matches(path, config.data.held_out) else used)[source, kind] += 1
     lines = ['| source | images | clips | license |', '| --- | --- | --- | --- |']
     for source in sorted({source for source, _ in used}):
-        counts = f'{used[source, "pictures"]} | {used[source, "clips"] or ""}'
+        counts = f'{used[source, "images"]} | {used[source, "clips"] or ""}'
         lines.append(f'| {source} | {counts} | {LICENCES.get(source, "not stated")} |')
     return '\n'.join(lines) + (
         f'\n\n{sum(apart.values())} more files of the same sources were kept apart, whole files '
@@ -74,7 +74,7 @@ def command_section(config: RunConfig, path: Path, folder: Path) -> str:
         f'sage export {path} --run out/train/{config.name} --to {folder}',
         *(
             f'{make} {folder} {path}'
-            for file, make in DERIVED.items()
+            for file, make in DERIVED_FILES.items()
             if (folder / file).is_file()
         ),
     ]
@@ -137,10 +137,10 @@ def quality(values: dict | None) -> str:
 def card(path: Path, folder: Path, crops: int) -> str:
     """Return the whole card."""
     config, codec = read_config(path), load(folder)
-    options = ['--data', config.data.root, '--held-out', str(path), '--crops', str(crops)]
-    runs = [[]] if config.data.whole else [[], ['--native']]
+    scales = [False] if config.data.whole else [False, True]
     reports = [
-        evaluate.reports(evaluate.parse([str(folder), *options, *more]))[0] for more in runs
+        evaluate_models([codec], Path(config.data.root), crops, path, native)[0]
+        for native in scales
     ]
     encoder = sum(t.size for n, t in codec.artifact.tensors.items() if n.startswith('encoder.'))
     color = 'RGB' if codec.input_channels == 3 else 'gray'

@@ -18,7 +18,7 @@ from sage_perception.core.progress import Progress
 from sage_perception.training.config import read_config
 from sage_perception.training.contexts.dataset import joined
 from sage_perception.training.contexts.plan import files_of, load_encoder, plan, record, recorded
-from sage_perception.training.data.crops import wanted_by
+from sage_perception.training.data.files import file_filter
 
 
 @in_one_line('sage context')
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage context`; return the exit code."""
     args = _parser().parse_args(argv)
     config = args.training_files or args.held_out
-    wanted = wanted_by(read_config(config).data, bool(args.held_out)) if config else None
+    wanted = file_filter(read_config(config).data, bool(args.held_out)) if config else None
     clips, images = files_of(args.places, wanted)
     if args.montages and not images:
         raise ValueError('--montages needs images: add a folder with images')

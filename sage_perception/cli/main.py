@@ -52,23 +52,21 @@ COMMANDS = {
     'models': Command(
         MODELS, 'sage_perception.cli.models:main', 'List the models, or show a model card'
     ),
-    'train': Command(MODELS, 'sage_perception.training.train:main', 'Train a model'),
+    'train': Command(MODELS, 'sage_perception.cli.train:main', 'Train a model'),
     'export': Command(
         MODELS,
-        'sage_perception.training.export:main',
+        'sage_perception.cli.export:main',
         'Export a training run as a model artifact',
     ),
     'codebook': Command(
-        MODELS, 'sage_perception.training.codebook:main', 'Train the codebook of a model'
+        MODELS, 'sage_perception.cli.codebook:main', 'Train the codebook of a model'
     ),
     'context': Command(
         MODELS,
         'sage_perception.cli.context:main',
         'Record H contexts from videos to train compressors',
     ),
-    'eval': Command(
-        MODELS, 'sage_perception.evaluation.evaluate:main', 'Evaluate models on images'
-    ),
+    'eval': Command(MODELS, 'sage_perception.cli.eval:main', 'Evaluate models on images'),
     'irp': Command(MODELS, 'sage_perception.irp.discovery:main', 'List the refinement plugins'),
     'keys': Command(
         TRUST, 'sage_perception.cli.keys:main', 'Create signing keys and manage trusted keys'

@@ -1,3 +1,3 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring models: metrics, baselines and comparisons."""
+"""Evaluation of models: scores, baselines and comparisons."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands beside a model: mean color, downsampling, principal components."""
+"""Baselines for a model: mean color, downsampling, principal components."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from sage_perception.models.pca import Pca
 
 
 def mean_color(x: np.ndarray) -> np.ndarray:
-    """Return images `[B, C, H, W]` with each one's mean color all over."""
+    """Return images `[B, C, H, W]` filled with the mean color of each image."""
     return np.broadcast_to(x.mean((2, 3), keepdims=True), x.shape).copy()
 
 
-def thumbnail(channels: int, numbers: int) -> tuple[int, int]:
-    """Return rows and columns of the nearly square image that has at most `numbers` values."""
-    cells = max(numbers // channels, 1)
+def thumbnail_size(channels: int, values: int) -> tuple[int, int]:
+    """Return rows and columns of the nearly square image that has at most `values` values."""
+    cells = max(values // channels, 1)
     rows = math.isqrt(cells)
     return rows, cells // rows
 
 
-def downsample(x: np.ndarray, numbers: int) -> np.ndarray:
-    """Return what bilinear resizing leaves of `[B, C, S, S]` through at most `numbers` values."""
-    size = thumbnail(x.shape[1], numbers)
+def downsample(x: np.ndarray, values: int) -> np.ndarray:
+    """Return images `[B, C, S, S]` after bilinear resizing to at most `values` values and back."""
+    size = thumbnail_size(x.shape[1], values)
     small = interpolate(torch.from_numpy(x), size, mode='bilinear', antialias=True)
     return interpolate(small, x.shape[2:], mode='bilinear').numpy()
 
 
 class Components:
-    """The principal components that come with a model, of whole images or of square blocks.
+    """Principal components of whole images or of square blocks, from a model folder.
 
-    A model of large images is compared with components of blocks: those of whole images would
-    need more training crops than there are.
+    A model of large images is compared with components of blocks, because components of whole
+    images would require more training crops than there are.
     """
 
     def __init__(self, pca: Pca, channels: int, size: int):
@@ -46,29 +46,30 @@ class Components:
         self.side = math.isqrt(pca.mean.size // channels)
         if channels * self.side**2 != pca.mean.size or size % self.side:
             raise ValueError(
-                f'{artifact.PCA} is of {pca.mean.size} numbers, which is no square block of '
-                f'images with {channels} channels and a side of {size}: export the model again'
+                f'{artifact.PCA} has components of {pca.mean.size} values, which is not a square '
+                f'block of images with {channels} channels and {size} pixels a side: export the '
+                'model again'
             )
 
     @property
     def blocks(self) -> int:
-        """Return how many blocks an image has: 1 where the components are of whole images."""
+        """Return the number of blocks of an image, 1 for components of whole images."""
         return (self.size // self.side) ** 2
 
     @property
-    def most(self) -> int:
-        """Return how many numbers of an image all components together keep."""
+    def max_values(self) -> int:
+        """Return how many coefficients an image has with all components."""
         return self.blocks * len(self.pca.components)
 
-    def reconstruct(self, x: np.ndarray, numbers: int) -> np.ndarray:
-        """Return what at most `numbers` numbers keep of images, float32 `[B, C, S, S]`."""
-        keep = max(numbers // self.blocks, 1)
+    def reconstruct(self, x: np.ndarray, values: int) -> np.ndarray:
+        """Return images, float32 `[B, C, S, S]`, reconstructed from at most `values` values."""
+        keep = max(values // self.blocks, 1)
         kept = Pca(self.pca.mean, self.pca.components[:keep])
         return self._join(kept.reconstruct(self._cut(x)))
 
-    def coefficients(self, x: np.ndarray, numbers: int) -> np.ndarray:
-        """Return what at most `numbers` numbers say of images, float32 `[B, ≤ numbers]`."""
-        keep = max(numbers // self.blocks, 1)
+    def coefficients(self, x: np.ndarray, values: int) -> np.ndarray:
+        """Return at most `values` coefficients of each image, float32 `[B, ≤ values]`."""
+        keep = max(values // self.blocks, 1)
         flat = self._cut(x) - self.pca.mean
         return (flat @ self.pca.components[:keep].T).reshape(len(x), -1)
 
@@ -85,7 +86,7 @@ class Components:
 
 
 def read_components(codec: Codec) -> Components | None:
-    """Return the principal components that come with a model, None if none came."""
+    """Return the principal components in a model folder, None if there are none."""
     path = codec.artifact.path / artifact.PCA
     if not path.is_file():
         return None

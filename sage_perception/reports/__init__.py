@@ -1,3 +1,3 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables and plots of measurements."""
+"""Reports as tables and figures."""

@@ -1,11 +1,12 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draws quality over bytes: the wire forms of models, PCA, and the image codecs."""
+"""Plot quality over bytes: the encodings of latents, PCA, and image codecs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -16,32 +17,41 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from sage_perception.models import Codec, ModelError
 
+Report = Mapping[str, Any]
+
 CODECS = {'webp': 'tab:blue', 'jpeg': 'tab:orange', 'avif': 'tab:green'}
 MARKERS = {'float32': 's', 'float16': 'D', 'int8': 'o', 'entropy_int8': '^', 'vq': '*'}
 MODELS = ('tab:red', 'tab:purple', 'tab:brown', 'tab:pink', 'tab:olive', 'tab:cyan', 'k', 'gold')
 
 
-def check(codecs: Sequence[Codec], path: Path) -> None:
-    """Raise `ModelError` for models that fit no one figure, else another error for its path."""
+def check_plot(codecs: Sequence[Codec], path: Path) -> None:
+    """Check that models can share one figure and that it can be written to `path`.
+
+    Raises `ModelError`, `FileNotFoundError` or `ValueError`.
+    """
     if len(codecs) > len(MODELS):
-        raise ModelError(f'--plot: {len(codecs)} models, plot {len(MODELS)} at most')
-    for what, values in (
+        raise ModelError(f'--plot: {len(codecs)} models are too many: plot at most {len(MODELS)}')
+    for name, values in (
         ('sizes', {codec.input_size for codec in codecs}),
         ('colors', {codec.input_channels for codec in codecs}),
     ):
         if len(values) > 1:
-            raise ModelError(f'--plot: the models take crops of different {what}, plot them apart')
+            raise ModelError(
+                f'--plot: the models take crops of different {name}: plot them separately'
+            )
     if not path.parent.is_dir():
-        raise FileNotFoundError(f'--plot {path}: there is no folder {path.parent}, make it first')
+        raise FileNotFoundError(
+            f'--plot {path}: the folder {path.parent} does not exist: create it first'
+        )
     formats = FigureCanvasAgg.get_supported_filetypes()
     if path.suffix.lower().removeprefix('.') not in formats or path.is_dir():
-        raise ValueError(f'--plot {path} is no file that Matplotlib writes: name it .png')
+        raise ValueError(f'--plot {path} is not a file name that Matplotlib can write: use .png')
 
 
-def plot(reports: Sequence[dict], path: Path) -> None:
-    """Write the figure: PSNR and MS-SSIM over bytes a crop, means over all crops of a report.
+def plot(reports: Sequence[Report], path: Path) -> None:
+    """Write a figure of PSNR and MS-SSIM over bytes per crop, averaged over all crops.
 
-    `reports` are those of `evaluate(…, rates=True)` on the same crops.
+    `reports` are those of `evaluate_models(…, rates=True)`.
     """
     first = reports[0]
     measures = {'psnr': 'PSNR, dB', 'ms_ssim': 'MS-SSIM'}
@@ -52,36 +62,36 @@ def plot(reports: Sequence[dict], path: Path) -> None:
             draw_curve(axes, first['rates'][codec], key, color=color, label=codec)
         largest = max(reports, key=lambda report: report['dims'])
         if pca := largest['rates'].get('pca'):
-            label = 'PCA, a byte a number, rounding left out'
+            label = 'PCA, one byte per component, not rounded'
             draw_curve(axes, pca, key, color='tab:gray', linestyle='--', label=label)
         for report, color in zip(reports, MODELS[: len(reports)], strict=True):
             draw_model(axes, report, key, color)
         axes.set_xscale('log', base=2)
         axes.xaxis.set_major_formatter('{x:.0f}')
-        axes.set_xlabel('bytes a crop')
+        axes.set_xlabel('bytes per crop')
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=7)
     size = first['crop']
-    what = f'{first["crops"]} {first["protocol"]} crops of {size}×{size} pixels'
-    figure.suptitle(what, fontsize=10)
+    title = f'{first["crops"]} {first["protocol"]} crops of {size}×{size} pixels'
+    figure.suptitle(title, fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
-def draw_curve(axes: Axes, curve: dict, key: str, **style) -> None:
-    """Draw one measure of a curve's settings over their bytes."""
+def draw_curve(axes: Axes, curve: Report, key: str, **style: Any) -> None:
+    """Draw one measure of the settings of a curve over their bytes."""
     points = sorted((step['bytes'], step[key]) for step in curve.values())
     axes.plot(*zip(*points, strict=True), marker='.', ms=4, **style)
 
 
-def draw_model(axes: Axes, report: dict, key: str, color: str) -> None:
-    """Draw a model's wire forms, and its entropy-coded latents at finer and coarser steps."""
+def draw_model(axes: Axes, report: Report, key: str, color: str) -> None:
+    """Draw the encodings of a model, and the curve of its entropy-coded latents over the step."""
     draw_curve(axes, report['rates']['entropy_int8'], key, color=color, lw=1)
     name = report['model'].split('@')[0]
-    for form, values in report['wire'].items():
+    for encoding, values in report['wire'].items():
         if values is not None:
-            label = f'{name}, {form}'
-            place = values['bytes'], values[key]
-            axes.plot(*place, MARKERS[form], color=color, label=label)
+            label = f'{name}, {encoding}'
+            point = values['bytes'], values[key]
+            axes.plot(*point, MARKERS[encoding], color=color, label=label)

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training configuration file holds, such as `config/train/tinyvae.yaml`."""
+"""Training configuration files, such as `config/train/tinyvae.yaml`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
+from sage_perception.core.files import write_atomically
 from sage_perception.core.settings import (
     Count,
     Interval,
@@ -20,19 +21,31 @@ from sage_perception.core.settings import (
     check,
     shown,
 )
+from sage_perception.core.yaml_file import read_mapping
 from sage_perception.models.networks.families import FAMILIES
 
 
 class ConfigError(ValueError):
-    """A configuration file that cannot be used, with the place and the reason in one line."""
+    """A configuration that cannot be used; the message names the place and the reason."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which files are trained on: all under `root` but `exclude` and `held_out` patterns.
+    """Which files to train on.
 
-    Images are cut at any side from `smallest` pixels up; with `whole` they are not cut but
-    only scaled. `stills_share` of the crops come from images, the rest from clips and bags.
+    Attributes
+    ----------
+    root : str
+        Folder with images, clips and bags.
+    stills_share : float
+        Share of the crops that come from images; the others come from clips and bags.
+    smallest : int
+        Smallest side, in pixels, of a square that is cut out of an image.
+    whole : bool
+        Scale images instead of cutting them.
+    exclude, held_out : tuple of str
+        Glob patterns of files to leave out, and of files to validate on.
+
     """
 
     root: str
@@ -42,22 +55,44 @@ class DataConfig:
     exclude: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How it is trained.
+    """How to train.
 
-    `beta` weighs the divergence from the unit Gaussian, summed over dimensions, against the
-    error of the images, which is squared at first and logarithmic in the end, or logarithmic
-    throughout (`Trainee.error`). The specification's 0.1 (`docs/models.md`) collapses the code.
-    From the share `ssim_from` of the run on, `ssim_weight` · (1 − SSIM) is added. The principal
-    components and the latents' statistics are taken over `fitted_crops`.
-    Validation that does not improve for `patience` epochs ends the run; 0: never. `precision` is
-    Lightning's: `32-true`, `16-mixed`, `bf16-mixed`. `batch` is of all processes together: each
-    step sees the same crops on any number of them.
+    Attributes
+    ----------
+    steps, batch : int
+        Optimizer steps, and crops per step over all processes: each step sees the same crops on
+        any number of processes.
+    learning_rate, weight_decay : float
+        Of AdamW.
+    warmup : int
+        Steps over which the learning rate rises linearly.
+    beta : float
+        Weight of the KL divergence, summed over dimensions, against the error of the images. The
+        0.1 of the specification collapses the code (`docs/models.md`).
+    ssim_weight, ssim_from : float
+        Weight of 1 − SSIM, and the share of the run from which on it is added.
+    squared_first : bool
+        Start with a squared error that becomes logarithmic; otherwise the error is logarithmic
+        throughout (`VaeModule.error`).
+    ema : float
+        Decay of the averaged weights.
+    epoch : int
+        Steps between two validations, each with a checkpoint.
+    patience : int
+        Epochs without improvement after which the run ends; 0 disables this.
+    precision : str
+        Lightning's precision.
+    validation_crops, fitted_crops : int
+        Crops to validate on, and to fit principal components and latent statistics to.
+    seed : int
+        Determines initial weights, crops and noise.
+
     """
 
     steps: Count = 6000
@@ -77,23 +112,33 @@ class TrainingConfig:
     fitted_crops: Annotated[int, Interval(2)] = 12_000
     seed: Annotated[int, Interval(0, 2**32 - 1)] = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
         if self.steps % self.epoch:
-            raise ValueError(f'steps is {self.steps}, no multiple of epoch {self.epoch}')
+            raise ValueError(f'steps is {self.steps}, not a multiple of epoch {self.epoch}')
 
 
 @dataclass(frozen=True)
 class DistillationConfig:
     """How a small network learns from a large one.
 
-    `teacher` names a model, its folder, or the folder of the run that trained it. The shares of
-    the five terms are those of specification 002 (§7.2); a share of 0 switches its term off and
-    what it costs. Shares of terms that live on other scales are shares of what weighs as much as
-    squared error (`docs/models.md`): at these defaults reconstruction and divergence weigh as much
-    as without a teacher, 1 and `training.beta`. `temperature` softens the Gaussians of the
-    latents. The teacher and the perceptual network, far dearer than the student, are asked about
-    the share `asked` of each batch.
+    The weights of the five terms are those of specification 002 (§7.2); 0 disables a term and its
+    cost. Terms on other scales are brought to the scale of squared error first (`docs/models.md`).
+    At the defaults, reconstruction and divergence have the same weight as without a teacher, 1 and
+    `training.beta`.
+
+    Attributes
+    ----------
+    teacher : str
+        Name or folder of a model, or the run folder of one.
+    reconstruction, kl, latent, output, perceptual : float
+        Weights of the terms.
+    temperature : float
+        Softens the Gaussians of the latents.
+    batch_share : float
+        Share of each batch that the teacher and the perceptual network evaluate; both are far
+        slower than the student.
+
     """
 
     teacher: str = ''
@@ -103,44 +148,62 @@ class DistillationConfig:
     output: NotNegative = 0.2
     perceptual: NotNegative = 0.1
     temperature: Annotated[float, Interval(0, above=True)] = 3.0
-    asked: Annotated[float, Interval(0, 1, above=True)] = 0.25
+    batch_share: Annotated[float, Interval(0, 1, above=True)] = 0.25
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
         if self.reconstruction == self.output == self.perceptual == 0:
             raise ValueError(
-                'reconstruction is 0, and so are output and perceptual: no term is left that says '
-                'how images should look'
+                'reconstruction, output and perceptual are 0: set one above 0, no other term '
+                'depends on the images'
             )
         if (self.latent or self.output) and not self.teacher:
-            raise ValueError('teacher is missing: name a model or a run folder')
+            raise ValueError('teacher is missing: set the name of a model or a run folder')
 
 
 @dataclass(frozen=True)
 class ContextsConfig:
-    """Which contexts a compressor learns from, recorded from the clips and images of `data`.
+    """Which contexts a compressor learns from; they are recorded from the files of `data`.
 
-    `encoder` makes the latents. Each clip is played `runs` times, through other windows each
-    time, those kept apart more often; `montages` scenes are made of images, a third as many of
-    those kept apart.
+    Attributes
+    ----------
+    encoder : str
+        Model that encodes the latents.
+    runs : int
+        How often each clip is played, each time through other virtual cameras. Held-out clips are
+        played more often.
+    montages : int
+        Scenes that are composed of images; a third as many of the held-out images.
+
     """
 
     encoder: str = 'tinyvae'
     runs: Count = 2
     montages: Whole = 18
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole configuration file.
+    """The content of a configuration file.
 
-    `model` is the configuration of a network of `family`. `encoder` names a model, or its
-    folder, whose encoder and so whose latent space is kept as it is: only a decoder is trained.
-    With `distillation` there is a teacher. With `contexts` it compresses those, not images:
-    networks of family `h_to_l` do, and neither an encoder nor a teacher goes with that.
+    Attributes
+    ----------
+    name, version : str
+        Of the model.
+    family : str
+        Key of `FAMILIES`; `model` is the configuration of its network.
+    encoder : str
+        Name or folder of a model whose encoder, and so whose latent space, is kept: only a decoder
+        is trained.
+    distillation : DistillationConfig, optional
+        Learn from a teacher.
+    contexts : ContextsConfig, optional
+        Required for the family `h_to_l`, which compresses contexts, and not allowed for others.
+        Excludes `encoder` and `distillation`.
+
     """
 
     name: str
@@ -153,50 +216,49 @@ class RunConfig:
     distillation: DistillationConfig | None = None
     contexts: ContextsConfig | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self)
         compresses = self.family == 'h_to_l'
         if compresses and self.contexts is None:
             raise ValueError('contexts is missing: family h_to_l learns from contexts')
         if self.contexts is not None:
             if not compresses:
-                raise ValueError(f'contexts is for family h_to_l, not {self.family}: leave it out')
+                raise ValueError(f'contexts is for family h_to_l, not {self.family}: remove it')
             for name in ('encoder', 'distillation'):
                 if getattr(self, name):
-                    raise ValueError(f'{name} does not go with contexts: leave it out')
+                    raise ValueError(f'{name} cannot be combined with contexts: remove it')
 
 
-def tree_of(path: Path) -> dict[str, Any]:
-    """Return what a YAML file holds; `ConfigError` if that is no mapping."""
+def read_tree(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file. Raises `ConfigError`."""
     try:
-        tree = yaml.safe_load(path.read_text())
+        return {str(key): value for key, value in read_mapping(path).items()}
     except OSError as error:
-        raise ConfigError(f'{path}: {error.strerror.lower()}') from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
-        raise ConfigError(f'{path}, line {line}: {error.problem}') from None
-    except (yaml.YAMLError, ValueError) as error:  # as no text, or no date, at all
-        raise ConfigError(f'{path}: {" ".join(str(error).split())}') from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f'{path}: it is {shown(tree)}, not a mapping as in config/train')
-    return tree
+        raise ConfigError(f'{path}: {(error.strerror or str(error)).lower()}') from None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
-def data_of(tree: dict[str, Any], path: Path) -> Any:
-    """Return the section `data`; a key `like` names the file whose section it changes."""
+def data_section(tree: dict[str, Any], path: Path) -> Any:
+    """Return the section `data` with its key `like` resolved.
+
+    `like` names a file whose section `data` is the default for the other keys.
+    """
     data = tree['data']
     if not isinstance(data, dict) or 'like' not in data:
         return data
     own = {key: value for key, value in data.items() if key != 'like'}
-    theirs = tree_of(path.parent / str(data['like'])).get('data')
-    if not isinstance(theirs, dict) or 'like' in theirs:
-        raise ConfigError(f'data.like is {data["like"]!r}, it is a file whose data has no like')
-    return theirs | own
+    base = read_tree(path.parent / str(data['like'])).get('data')
+    if not isinstance(base, dict) or 'like' in base:
+        raise ConfigError(
+            f'data.like is {data["like"]!r}: name a file whose section data has no key like'
+        )
+    return base | own
 
 
 def read_config(path: Path) -> RunConfig:
-    """Read a configuration file; `ConfigError` names what does not fit."""
-    tree = {'family': 'tinyvae', **tree_of(path)}
+    """Read a configuration file. Raises `ConfigError` that names the key and the valid values."""
+    tree = {'family': 'tinyvae', **read_tree(path)}
     family = tree['family']
     try:
         if family not in tuple(FAMILIES):
@@ -209,7 +271,7 @@ def read_config(path: Path) -> RunConfig:
             'contexts': ContextsConfig,
         }
         if 'data' in tree:
-            tree['data'] = data_of(tree, path)
+            tree['data'] = data_section(tree, path)
         built = {
             name: build(kind, tree[name], f'{name}.')
             for name, kind in sections.items()
@@ -220,7 +282,14 @@ def read_config(path: Path) -> RunConfig:
         raise ConfigError(f'{path}: {" ".join(str(error).split())}') from None
 
 
+class _Dumper(yaml.SafeDumper):
+    """Repeats shared values: `read_config` rejects aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def write_config(config: RunConfig, path: Path) -> None:
     """Write a configuration file that `read_config` reads as `config`."""
     tree = {key: value for key, value in asdict(config).items() if value is not None}
-    path.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    write_atomically(path, yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True))

@@ -1,11 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a training run: the configuration, the last checkpoint, the final figures.
+"""The folder of a training run.
 
-run.yaml       the configuration, as it was read
-last.ckpt      what a run resumes from; its `state_dict` holds the averaged weights
-metrics.json   final figures, once the run has ended
-csv/, tensorboard/   figures on the way
+run.yaml       the configuration
+last.ckpt      the checkpoint to resume from; its `state_dict` holds the averaged weights
+metrics.json   the final figures, once the run has ended
+csv/, tensorboard/   figures during the run
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ CONFIG = 'run.yaml'
 CHECKPOINT = 'last.ckpt'
 METRICS = 'metrics.json'
 MAY_CHANGE = {'version', 'data.root', 'training.steps', 'training.patience'}
-"""What a configuration may say otherwise than the run that it goes on with."""
+"""Configuration keys that may change when a run is resumed."""
 
 
 def require_same(config: RunConfig, run: Path) -> None:
-    """Raise `ConfigError` unless what the folder of a run holds is of this configuration."""
+    """Raise `ConfigError` if the folder holds a run of another configuration."""
     path = run / CONFIG
     if not path.is_file():
         return
     before, now = flat(asdict(read_config(path))), flat(asdict(config))
     for key in sorted({*before, *now} - MAY_CHANGE):
-        was, said = before.get(key), now.get(key)
-        if was != said:
+        old, new = before.get(key), now.get(key)
+        if old != new:
             raise ConfigError(
-                f'{run} was trained with {key} {was!r}, the configuration says {said!r}: take '
-                'another run folder, or remove this one to train anew'
+                f'{run} was trained with {key} {old!r}, but the configuration has {new!r}: '
+                'choose another run folder, or delete this one to start over'
             )
 
 
 def flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Return a tree of dictionaries as one, with keys such as `training.steps`."""
+    """Return nested dictionaries as one, with keys such as `training.steps`; lists as tuples."""
     leaves = {}
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -57,10 +57,10 @@ def flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def load_run(config: RunConfig, run: Path) -> nn.Module:
-    """Return the network of a run's last checkpoint, with its averaged weights.
+    """Return the network of the last checkpoint of a run, with averaged weights.
 
-    An encoder that is another model's is taken from there: averaging has rounded this one. Raises
-    `ConfigError` if there is none, it is damaged, or the run is of another configuration.
+    An encoder of another model is copied from that model, because averaging rounds its weights.
+    Raises `ConfigError` if the checkpoint is missing, damaged or of another configuration.
     """
     path = run / CHECKPOINT
     if not path.is_file():
@@ -69,43 +69,48 @@ def load_run(config: RunConfig, run: Path) -> nn.Module:
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError):
-        raise ConfigError(f'{path} is damaged: remove it to train anew') from None
-    prefix = 'model.'
+        raise ConfigError(f'{path} is damaged: delete it to start over') from None
+    prefix, family = 'model.', FAMILIES[config.family]
     weights = {
-        k.removeprefix(prefix): v
+        family.current_name(k.removeprefix(prefix)): v
         for k, v in checkpoint['state_dict'].items()
         if k.startswith(prefix)
     }
-    model = FAMILIES[config.family].network(config.model)
+    model = family.network(config.model)
     try:
         model.load_state_dict(weights)
     except RuntimeError:
         raise ConfigError(
-            f'{path} is of a model with another configuration: take the one it was trained with, '
-            'or another run folder'
+            f'{path} is of a model with another configuration: use the configuration that it was '
+            'trained with, or another run folder'
         ) from None
     if config.encoder:
-        keep_encoder(model, artifact.read(resolve(config.encoder)))
+        freeze_encoder(model, artifact.read(resolve(config.encoder)))
     return model
 
 
-def keep_encoder(model: nn.Module, known: artifact.Artifact) -> None:
-    """Give a network the encoder of a model, and let it not be trained."""
+def freeze_encoder(model: nn.Module, source: artifact.Artifact) -> None:
+    """Copy the encoder of a model and exclude it from training.
+
+    Raises `ConfigError` if the encoder has another configuration.
+    """
     prefix = 'encoder.'
     weights = {
         name.removeprefix(prefix): torch.from_numpy(value)
-        for name, value in known.tensors.items()
+        for name, value in source.tensors.items()
         if name.startswith(prefix)
     }
     try:
         model.encoder.load_state_dict(weights)
     except RuntimeError as error:
-        raise ConfigError(f'encoder: {known.id} is not what model says: {error}') from None
+        raise ConfigError(
+            f'encoder: {source.id} does not match the section model: {error}'
+        ) from None
     model.encoder.requires_grad_(False)
 
 
 def load_network(name: str) -> nn.Module:
-    """Return the network of a model, by name or folder, or of the folder of a run.
+    """Return the network of a model, by name or folder, or of a run folder.
 
     Raises `ConfigError` or `ModelError` if there is none.
     """

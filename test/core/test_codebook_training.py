@@ -12,8 +12,11 @@ import torch
 import yaml
 from vector_quantize_pytorch import ResidualVQ
 
+from sage_perception.cli import codebook as command
 from sage_perception.codecs.codebook import CODEBOOK, Codebook, read
+from sage_perception.evaluation import codebook as evaluation
 from sage_perception.models.registry import available
+from sage_perception.reports.codebook import codebook_table
 from sage_perception.training import codebook as training
 
 SPACE = bytes(range(32))
@@ -40,7 +43,7 @@ def test_training_finds_clusters_and_levels_refine_them(monkeypatch):
     errors = [np.square(fresh - book.decode(tokens[:, :n])).mean() for n in (1, 2, 3, 4)]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] < 0.05 * fresh.var()
-    used = training.usage(book, {'fresh': fresh})
+    used = evaluation.usage(book, {'fresh': fresh})
     assert 11 < used['perplexity']['fresh'][0] <= 16
     again = training.train({'one': z}, SPACE, levels=4, codes=16, steps=20)
     assert again.digest == book.digest
@@ -50,7 +53,7 @@ def test_a_small_source_gets_its_share_of_the_codes(monkeypatch):
     monkeypatch.setattr(training, 'BATCH', 512)
     sources = {'many': clusters(0, 4000, 40), 'few': 20 + clusters(1, 60, 41)}
     book = training.train(sources, SPACE, levels=1, codes=32, steps=20)
-    found = training.usage(book, sources)
+    found = evaluation.usage(book, sources)
     assert found['perplexity']['few'][0] > 8
     assert found['perplexity']['many'][0] > 8
     assert found['in_common'] == 0
@@ -68,13 +71,13 @@ def test_tokens_are_those_of_the_library():
 
 def test_perplexity_counts_codes():
     counts = np.array([[5, 5, 5, 5], [7, 0, 0, 0], [3, 3, 0, 0]])
-    np.testing.assert_allclose(training.perplexity(counts), [4, 1, 2])
+    np.testing.assert_allclose(evaluation.perplexity(counts), [4, 1, 2])
 
 
 def test_usage_of_two_sources():
     book = Codebook(np.arange(4, dtype=np.float32).reshape(1, 4, 1), SPACE)
     a, b = np.float32([[0], [1], [0], [1]]), np.float32([[1], [2], [1], [2]])
-    assert training.usage(book, {'a': a, 'b': b}) == {
+    assert evaluation.usage(book, {'a': a, 'b': b}) == {
         'perplexity': {'a': [2.0], 'b': [2.0]},
         'dead_codes': [1],
         'in_common': 0.333,
@@ -86,7 +89,7 @@ def test_fewest_levels_that_are_good_enough_on_every_kind():
         'a': [{}, *({'levels': n, 'bytes': n, 'loss_db': 3 / n} for n in (1, 4, 8))],
         'b': [{}, *({'levels': n, 'bytes': n, 'loss_db': 1 / n} for n in (1, 4, 8))],
     }
-    assert training.needed(rows, 'loss_db') == {
+    assert evaluation.required_levels(rows, 'loss_db') == {
         '1': {'levels': 4, 'bytes': 4},
         '0.5': {'levels': 8, 'bytes': 8},
         '0.1': None,
@@ -102,7 +105,7 @@ def test_fewest_levels_that_are_good_enough_on_every_kind():
             {'a': np.zeros((40, 3), np.float32), 'b': np.zeros((40, 2), np.float32)},
             r"'b': latents are float32 \[N, 3\], not float32 \[40, 2\]",
         ),
-        ({'a': np.full((40, 3), np.inf, np.float32)}, "'a' holds numbers that are not finite"),
+        ({'a': np.full((40, 3), np.inf, np.float32)}, "'a' has values that are not finite"),
     ],
 )
 def test_training_names_what_is_wrong_with_a_source(sources, message):
@@ -128,7 +131,7 @@ def config_file(tmp_path):
 
 
 def test_command_writes_a_codebook_and_reports(tmp_path, config_file, monkeypatch, capsys):
-    for name, value in (('BATCH', 128), ('STARTED_FROM', 1024), ('STEPS', 4)):
+    for name, value in (('BATCH', 128), ('KMEANS_LATENTS', 1024), ('STEPS', 4)):
         monkeypatch.setattr(training, name, value)
     model = tmp_path / 'model'
     shutil.copytree(available()['tinyvae'], model)
@@ -136,7 +139,7 @@ def test_command_writes_a_codebook_and_reports(tmp_path, config_file, monkeypatc
     np.save(tmp_path / 'audio.npy', random_latents(count=600, dim=64))
     arguments = [str(model), str(config_file), '--levels', '2', '--crops', '300']
     heard = ['--latents', f'audio={tmp_path / "audio.npy"}']
-    assert training.main([*arguments, *heard, '--json']) == 0
+    assert command.main([*arguments, *heard, '--json']) == 0
     report = json.loads(capsys.readouterr().out)
     book = read(model)
     assert book.levels.shape == (2, 512, 64)
@@ -147,24 +150,24 @@ def test_command_writes_a_codebook_and_reports(tmp_path, config_file, monkeypatc
     assert [row['bytes'] for row in (whole, one, two)] == [256, 2, 3]
     assert whole['psnr'] > two['psnr'] > one['psnr']
     assert two['latent_mse'] < one['latent_mse']
-    assert 'held-out crops' in training.table(report)
+    assert 'held-out crops' in codebook_table(report)
 
 
 def test_command_complains_in_one_line(tmp_path, config_file, capsys):
     model = str(available()['tinyvae'])
-    assert training.main(['nothing', str(config_file)]) == 2
-    assert training.main([model, str(tmp_path / 'none.yaml')]) == 2
+    assert command.main(['nothing', str(config_file)]) == 2
+    assert command.main([model, str(tmp_path / 'none.yaml')]) == 2
     np.save(tmp_path / 'wrong.npy', np.zeros((5, 3), np.float32))
     wrong = f'x={tmp_path / "wrong.npy"}'
-    assert training.main([model, str(config_file), '--latents', wrong]) == 2
+    assert command.main([model, str(config_file), '--latents', wrong]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert 'none.yaml: no such file' in lines[1]
     assert '[5, 3]' in lines[2]
     with pytest.raises(SystemExit):
-        training.main([model, str(config_file), '--latents', 'nonsense'])
+        command.main([model, str(config_file), '--latents', 'nonsense'])
     assert 'NAME=FILE.npy' in capsys.readouterr().err
     for option, value in (('--levels', '0'), ('--crops', '100')):
         with pytest.raises(SystemExit):
-            training.main([model, str(config_file), option, value])
+            command.main([model, str(config_file), option, value])
         assert f'{option} is {value}' in capsys.readouterr().err

@@ -12,8 +12,10 @@ import pytest
 from sage_perception.cli import (
     align,
     calibrate_trust,
+    codebook,
     trust_matrix,
 )
+from sage_perception.cli import eval as evaluate
 from sage_perception.cli import (
     main as cli,
 )
@@ -25,10 +27,8 @@ from sage_perception.cli import (
 )
 from sage_perception.cli.terminal import EXIT_USAGE, in_one_line
 from sage_perception.codecs import images as coding
-from sage_perception.evaluation import evaluate
 from sage_perception.models import ModelError
 from sage_perception.models.registry import available
-from sage_perception.training import codebook
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'train' / 'tinyvae.yaml'
 

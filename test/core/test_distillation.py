@@ -24,13 +24,17 @@ from sage_perception.training.config import (
 )
 from sage_perception.training.losses import perceptual
 from sage_perception.training.tasks import distillation
-from sage_perception.training.tasks.distillation import Distiller, Projection, softened_divergence
+from sage_perception.training.tasks.distillation_module import (
+    DistillationModule,
+    Projection,
+    softened_divergence,
+)
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 SMALL = {'img_size': 32, 'encoder_width': 16, 'decoder_width': 12}
 TERMS = ('reconstruction', 'kl', 'latent', 'output', 'perceptual')
-ALL = DistillationConfig(teacher='teacher', asked=1)
+ALL = DistillationConfig(teacher='teacher', batch_share=1)
 NONE = dict.fromkeys(TERMS, 0)
 
 
@@ -52,7 +56,7 @@ def network(dims):
 def distiller(config=ALL, dims=6, teacher_dims=20):
     wants_teacher = config.latent or config.output
     teacher = network(teacher_dims) if wants_teacher else None
-    return Distiller(network(dims), TrainingConfig(ssim_from=2.0), config, teacher)
+    return DistillationModule(network(dims), TrainingConfig(ssim_from=2.0), config, teacher)
 
 
 def terms_of(module, x):
@@ -101,7 +105,7 @@ def test_at_the_defaults_own_terms_weigh_what_they_weigh_without_a_teacher(image
     module = distiller()
     outputs = module.model.eval()(images)
     ours = module.terms(images, *outputs)
-    plain = super(Distiller, module).terms(images, *outputs)
+    plain = super(DistillationModule, module).terms(images, *outputs)
     torch.testing.assert_close({name: ours[name] for name in plain}, plain)
     assert set(ours) == {'error', 'kl', 'latent', 'output', 'perceptual'}
 
@@ -167,7 +171,7 @@ def test_temperature_changes_what_the_student_learns(images):
 
 
 def test_the_teacher_is_asked_about_a_share_of_the_batch(images, monkeypatch):
-    module = distiller(replace(ALL, asked=0.25))
+    module = distiller(replace(ALL, batch_share=0.25))
     sizes = []
     encode = module.teacher.encode
     monkeypatch.setattr(module.teacher, 'encode', lambda x: (sizes.append(len(x)), encode(x))[1])
@@ -197,13 +201,13 @@ def run_config(**changes):
 
 def test_mistakes_with_the_teacher_are_named(monkeypatch):
     config = run_config()
-    with pytest.raises(ConfigError, match='teacher: tinyvae has img_size 64, model 32'):
-        distillation.new_distiller(network(4), config)
+    with pytest.raises(ConfigError, match='teacher tinyvae has img_size 64, the model has 32'):
+        distillation.new_distillation(network(4), config)
     with pytest.raises(ModelError, match='nowhere'):
-        distillation.new_distiller(network(4), run_config(teacher='nowhere'))
+        distillation.new_distillation(network(4), run_config(teacher='nowhere'))
     monkeypatch.setattr(perceptual, 'installed', lambda: False)
-    with pytest.raises(ConfigError, match='perceptual needs its network: pip install'):
-        distillation.new_distiller(network(4), config)
+    with pytest.raises(ConfigError, match='perceptual requires a network: pip install'):
+        distillation.new_distillation(network(4), config)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +216,8 @@ def test_mistakes_with_the_teacher_are_named(monkeypatch):
         ({'teacher': ''}, 'teacher is missing'),
         ({'latent': -1}, 'latent is -1, it is a number of 0 or more'),
         ({'temperature': 0}, 'temperature is 0, it is a number over 0'),
-        ({'asked': 0}, r'asked is 0, it is a number in \(0, 1\]'),
-        ({'reconstruction': 0, 'output': 0, 'perceptual': 0}, 'no term is left'),
+        ({'batch_share': 0}, r'batch_share is 0, it is a number in \(0, 1\]'),
+        ({'reconstruction': 0, 'output': 0, 'perceptual': 0}, 'no other term'),
     ],
 )
 def test_mistakes_in_the_section_are_named(changes, message):

@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scenes import scene, write_scenes
 
+from sage_perception.cli import eval as command
 from sage_perception.codecs import codebook
 from sage_perception.evaluation import baselines, evaluate, scores
 from sage_perception.evaluation import linear_probe as probe
 from sage_perception.evaluation.comparison import Comparison
-from sage_perception.evaluation.image_codecs import CODECS, QUALITIES, Ladder
+from sage_perception.evaluation.image_codecs import CODECS, QualityLadder
 from sage_perception.models import load
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.pca import Pca
+from sage_perception.reports import rate_distortion
 from sage_perception.training.losses import images as losses
 from sage_perception.training.losses import perceptual
 
@@ -46,41 +48,39 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize('codec', CODECS)
 @pytest.mark.parametrize('budget', [64, 256, 700, 3000])
 def test_a_budget_is_used_up_and_not_exceeded(codec, budget):
-    ladder = Ladder(codec, scene(1, 64))
+    ladder = QualityLadder(codec, scene(1, 64))
     chosen = ladder.within(budget)
     if chosen.bytes > budget:
         assert chosen is ladder[0]  # the floor: no setting is smaller
         assert min(ladder[q].bytes for q in range(0, 101, 10)) == chosen.bytes
     else:
-        quality = next(q for q in QUALITIES if ladder._rungs.get(q) is chosen)
-        assert ladder[min(quality + 1, 100)].bytes > budget or quality == 100
+        assert ladder[min(chosen.quality + 1, 100)].bytes > budget or chosen.quality == 100
 
 
 @pytest.mark.parametrize('codec', CODECS)
 def test_a_quality_is_reached_with_few_bytes(codec):
-    ladder = Ladder(codec, scene(2, 64))
+    ladder = QualityLadder(codec, scene(2, 64))
     for wanted in (10, 24, 28):
         chosen = ladder.reaching(wanted)
         assert chosen.psnr >= wanted
         if chosen is not ladder[0]:
-            quality = next(q for q in QUALITIES if ladder._rungs.get(q) is chosen)
-            assert ladder[quality - 1].psnr < wanted
+            assert ladder[chosen.quality - 1].psnr < wanted
     assert ladder.reaching(99) is ladder[100]  # out of reach: the best there is
 
 
 @pytest.mark.parametrize('codec', CODECS)
 def test_what_a_codec_shows_is_what_it_wrote(codec):
     for image in (scene(3, 64), cv2.cvtColor(scene(3, 64), cv2.COLOR_RGB2GRAY)):
-        encoded = Ladder(codec, image)[80]
-        assert encoded.picture.shape == image.shape
-        assert encoded.picture.dtype == np.uint8
+        encoded = QualityLadder(codec, image)[80]
+        assert encoded.decoded.shape == image.shape
+        assert encoded.decoded.dtype == np.uint8
         if image.ndim == 3:
             decoded = cv2.imdecode(np.frombuffer(encoded.payload, np.uint8), cv2.IMREAD_COLOR_RGB)
-            assert np.abs(decoded.astype(int) - encoded.picture).mean() < 2
-        mse = np.mean((encoded.picture / 255.0 - image / 255.0) ** 2)
+            assert np.abs(decoded.astype(int) - encoded.decoded).mean() < 2
+        mse = np.mean((encoded.decoded / 255.0 - image / 255.0) ** 2)
         assert encoded.psnr == pytest.approx(-10 * np.log10(mse))
         assert encoded.psnr > 25
-    assert Ladder(codec, scene(3, 64))[5].psnr < Ladder(codec, scene(3, 64))[90].psnr
+    assert QualityLadder(codec, scene(3, 64))[5].psnr < QualityLadder(codec, scene(3, 64))[90].psnr
 
 
 # The perceptual distance
@@ -147,7 +147,7 @@ def test_gray_is_seen_as_gray_colors(network):
 
 def test_scores_are_the_measures():
     x, y = planes(scene(0, 64), scene(1, 64)), planes(scene(0, 64), scene(2, 64))
-    judged = scores.Judge(x)(y)
+    judged = scores.Scorer(x)(y)
     a, b = torch.from_numpy(y), torch.from_numpy(x)
     np.testing.assert_allclose(judged['psnr'], losses.psnr(a, b), rtol=1e-5)
     np.testing.assert_allclose(judged['ms_ssim'], losses.ms_ssim(a, b), rtol=1e-5)
@@ -155,7 +155,7 @@ def test_scores_are_the_measures():
     if perceptual.installed():
         distance = perceptual.perceptual_distance(a, b)
         np.testing.assert_allclose(judged['perceptual'], distance, atol=1e-5)
-    small = scores.Judge(x[..., ::2, ::2].copy())(y[..., ::2, ::2].copy())
+    small = scores.Scorer(x[..., ::2, ::2].copy())(y[..., ::2, ::2].copy())
     assert small['ms_ssim'] is None  # its fifth scale would be two pixels wide
 
 
@@ -165,7 +165,7 @@ def test_scores_are_the_measures():
 def test_means_are_over_all_crops(parts):
     trees = [{'a': part, 'b': {'c': part > 0, 'd': None}} for part in parts]
     whole = np.concatenate(parts)
-    found = scores.means(scores.joined(trees))
+    found = scores.means(scores.concatenated(trees))
     assert found['a'] == pytest.approx(whole.mean(), abs=1e-6)
     assert found['b'] == {'c': pytest.approx((whole > 0).mean(), abs=1e-6), 'd': None}
 
@@ -189,17 +189,17 @@ def test_components_of_blocks_keep_what_they_may(shape, numbers):
     mean = rng.uniform(0.4, 0.6, length).astype(np.float32)
     full = baselines.Components(Pca(mean, basis.T.astype(np.float32)), channels, size)
     x = rng.uniform(0.3, 0.7, (30, channels, size, size)).astype(np.float32)
-    np.testing.assert_allclose(full.reconstruct(x, full.most), x, atol=1e-5)
+    np.testing.assert_allclose(full.reconstruct(x, full.max_values), x, atol=1e-5)
     kept = full.reconstruct(x, numbers)
     rank = max(numbers // full.blocks, 1) * full.blocks
-    assert full.coefficients(x, numbers).shape == (30, min(rank, full.most))
+    assert full.coefficients(x, numbers).shape == (30, min(rank, full.max_values))
     if rank < 29:
         middle = kept - kept.mean(0)
         assert np.linalg.matrix_rank(middle.reshape(30, -1), tol=1e-4) <= rank
 
 
 def test_components_that_fit_no_image_are_refused():
-    with pytest.raises(ValueError, match='no square block'):
+    with pytest.raises(ValueError, match='not a square block'):
         baselines.Components(Pca(np.zeros(75, np.float32), np.eye(75, dtype=np.float32)), 3, 64)
 
 
@@ -220,13 +220,13 @@ def test_a_probe_finds_colors_and_not_what_is_random(tmp_path):
     assert found['test_images'] == 12
     assert found['chance'] == 0.5
     assert probe.probe(codec, None, tmp_path / 'random')['latent'] < 0.8
-    with pytest.raises(ValueError, match='holds 0 folders'):
+    with pytest.raises(ValueError, match='has 0 folders'):
         probe.probe(codec, None, tmp_path / 'told' / 'red')
 
 
 def test_test_images_are_a_fifth_of_every_class():
     labels = np.repeat([0, 1, 2], [10, 25, 12])
-    test = probe.held_apart(labels)
+    test = probe.is_test_image(labels)
     assert [int(test[labels == k].sum()) for k in range(3)] == [2, 5, 2]
 
 
@@ -234,7 +234,7 @@ def test_test_images_are_a_fifth_of_every_class():
 
 
 def run(capsys, *args):
-    code = evaluate.main([*map(str, args)])
+    code = command.main([*map(str, args)])
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -243,9 +243,9 @@ def run(capsys, *args):
 def full_report(data, tmp_path_factory):
     picture = tmp_path_factory.mktemp('plot') / 'rates.png'
     codec = load('tinyvae')
-    kinds = evaluate.kinds_of(data, lambda path: True)
+    kinds = evaluate.sources_at(data)
     report = evaluate.evaluate(codec, kinds, evaluate.CropConfig(64), 6, rates=True)
-    evaluate.rate_plot.plot([report], picture)
+    rate_distortion.plot([report], picture)
     return report, picture
 
 
@@ -355,7 +355,7 @@ def test_one_model_gives_an_object_and_several_a_list(data, capsys):
     code, out, _ = run(capsys, 'tinyvae', 'tinyvae', *command, '--native')
     assert code == 0
     assert out.count('native crops of 64 px') == 2
-    assert 'PCA, 64 numbers' in out
+    assert 'PCA, 64-D' in out
     code, out, _ = run(capsys, 'tinyvae', 'tinyvae', *command, '--json')
     both = json.loads(out)
     assert [report['psnr'] for report in both] == [one['psnr']] * 2
@@ -365,11 +365,14 @@ def test_one_model_gives_an_object_and_several_a_list(data, capsys):
     ('options', 'message'),
     [
         (('tinyvea', '--data', '{data}'), 'tinyvea'),
-        (('tinyvae', '--data', '{data}/nothing'), 'is no folder'),
-        (('tinyvae', '--data', '{data}', '--crop', '32'), '--crop 32: tinyvae takes crops of 64'),
-        (('tinyvae', '--data', __file__), 'neither an image nor a clip'),
+        (('tinyvae', '--data', '{data}/nothing'), 'is not a folder'),
+        (
+            ('tinyvae', '--data', '{data}', '--crop', '32'),
+            'tinyvae takes crops of 64 pixels, not of 32',
+        ),
+        (('tinyvae', '--data', __file__), 'is not an image, a clip or a bag'),
         (('tinyvae', '--data', '{data}', '--held-out', 'none.yaml'), 'none.yaml: no such file'),
-        (('tinyvae', '--data', '{data}/image0.png', '--probe', '{data}/x'), 'is no folder'),
+        (('tinyvae', '--data', '{data}/image0.png', '--probe', '{data}/x'), 'is not a folder'),
     ],
 )
 def test_mistakes_are_named_in_one_line(data, capsys, options, message):
@@ -383,12 +386,15 @@ def test_mistakes_are_named_in_one_line(data, capsys, options, message):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (('--plot', '{data}/no/x.png'), 'there is no folder {data}/no'),
-        (('--plot', '{data}/x.rates'), '--plot {data}/x.rates is no file that Matplotlib writes'),
-        (('--plot', '{data}'), '--plot {data} is no file'),
+        (('--plot', '{data}/no/x.png'), 'the folder {data}/no does not exist'),
+        (
+            ('--plot', '{data}/x.rates'),
+            '--plot {data}/x.rates is not a file name that Matplotlib can write',
+        ),
+        (('--plot', '{data}'), '--plot {data} is not a file'),
         (('tinyvae_grey16', '--plot', '{data}/x.png'), 'crops of different colors'),
         (('tinyvae32', '--plot', '{data}/x.png'), 'crops of different sizes'),
-        (('--probe', '{data}/x'), '{data}/x is no folder'),
+        (('--probe', '{data}/x'), '{data}/x is not a folder'),
     ],
 )
 def test_what_is_to_be_written_or_probed_is_looked_at_first(data, capsys, options, message):
@@ -402,17 +408,17 @@ def test_what_is_to_be_written_or_probed_is_looked_at_first(data, capsys, option
 
 def test_every_model_has_a_color(full_report, tmp_path):
     report, _ = full_report
-    most = len(evaluate.rate_plot.MODELS)
-    assert len(set(evaluate.rate_plot.MODELS)) == most
+    most = len(rate_distortion.MODELS)
+    assert len(set(rate_distortion.MODELS)) == most
     seen = []
     for count in (most - 1, most):
         wire = {'int8': {'bytes': 30, 'psnr': 99.0, 'ms_ssim': 1.0}}  # above all else
         others = [report | {'wire': wire}] * count
-        evaluate.rate_plot.plot(others, tmp_path / 'x.png')
+        rate_distortion.plot(others, tmp_path / 'x.png')
         seen.append(cv2.imread(str(tmp_path / 'x.png')))
     assert (seen[0] != seen[1]).any()
-    with pytest.raises(ModelError, match=f'{most + 1} models, plot {most} at most'):
-        evaluate.rate_plot.check([load('tinyvae')] * (most + 1), tmp_path / 'x.png')
+    with pytest.raises(ModelError, match=f'{most + 1} models are too many: plot at most {most}'):
+        rate_distortion.check_plot([load('tinyvae')] * (most + 1), tmp_path / 'x.png')
 
 
 @pytest.fixture
@@ -433,7 +439,7 @@ def test_a_single_file_is_held_out_or_refused(data, kept_apart, capsys):
     for place in (data / 'image0.png', data / 'clip.avi', kept_apart.parent):
         code, _, err = run(capsys, 'tinyvae', '--data', place, *options)
         assert code == 2
-        assert f'{place}: --held-out {kept_apart} keeps nothing of it apart' in err
+        assert f'{place}: {kept_apart} holds none of it out' in err
         assert err.count('\n') == 1
 
 

@@ -27,13 +27,11 @@ from sage_perception.training.config import (
     read_config,
 )
 from sage_perception.training.contexts.dataset import Contexts, joined
-from sage_perception.training.tasks import h_to_l as compression
-from sage_perception.training.tasks.h_to_l import (
-    GROUPS,
-    THINGS,
-    divergence,
-    vary,
-)
+from sage_perception.training.tasks.h_to_l import task as task_module
+from sage_perception.training.tasks.h_to_l.data import augment
+from sage_perception.training.tasks.h_to_l.module import FREE_NATS, free_divergence
+from sage_perception.training.tasks.h_to_l.tokens import GROUPS, ITEM_BLOCKS
+from sage_perception.training.train import train
 
 KINDS = {
     'things': {'count': 6, 'parts': [[0, 8], [64, 2]], 'keep': 8, 'rate': 7},
@@ -165,23 +163,23 @@ def test_explained_variance_is_what_it_says(dims, seed):
 
 
 def test_divergence_is_free_up_to_a_little_and_a_mean_over_dimensions():
-    none = divergence(torch.zeros(4, 3), torch.zeros(4, 3))
-    assert float(none) == pytest.approx(compression.FREE_NATS)
+    none = free_divergence(torch.zeros(4, 3), torch.zeros(4, 3))
+    assert float(none) == pytest.approx(FREE_NATS)
     one = torch.zeros(4, 3)
     one[:, 0] = 2.0
-    assert float(divergence(one, torch.zeros(4, 3))) == pytest.approx((2 + 2 * 0.05) / 3)
-    assert float(divergence(one.repeat(5, 1), torch.zeros(20, 3))) == pytest.approx(2.1 / 3)
+    assert float(free_divergence(one, torch.zeros(4, 3))) == pytest.approx((2 + 2 * 0.05) / 3)
+    assert float(free_divergence(one.repeat(5, 1), torch.zeros(20, 3))) == pytest.approx(2.1 / 3)
 
 
 def test_variation_never_claims_to_know_what_it_does_not():
     rng = np.random.default_rng(3)
     values = torch.from_numpy(rng.normal(size=(16, DIM)).astype(np.float32))
     mask = torch.from_numpy((rng.random((16, DIM)) < 0.5).astype(np.float32))
-    varied, known = vary(values * mask, mask, rng)
+    varied, known = augment(values * mask, mask, rng)
     assert not varied[known == 0].any()
     assert known.sum() < mask.sum()
-    again = vary(values * mask, mask, np.random.default_rng(4))
-    assert torch.equal(again[0], vary(values * mask, mask, np.random.default_rng(4))[0])
+    again = augment(values * mask, mask, np.random.default_rng(4))
+    assert torch.equal(again[0], augment(values * mask, mask, np.random.default_rng(4))[0])
 
 
 @pytest.fixture(scope='module')
@@ -190,7 +188,7 @@ def contexts():
     rng = np.random.default_rng(5)
     mixing = rng.normal(size=(20, DIM)).astype(np.float32)
     mask = np.zeros((64, DIM), bool)
-    for name in THINGS:
+    for name in ITEM_BLOCKS:
         for row, known in enumerate(BLOCKS[name].rows(mask)):
             known[: 2 + row % 5] = True
     values = np.where(mask, rng.normal(size=(64, 20)).astype(np.float32) @ mixing, 0)
@@ -220,7 +218,7 @@ def test_recorded_contexts_are_kept_as_they_are(contexts, tmp_path):
 
 
 def test_a_compressor_is_trained_exported_and_loaded(contexts, tmp_path, monkeypatch):
-    monkeypatch.setattr(compression, 'contexts_of', lambda *_, **__: contexts)
+    monkeypatch.setattr(task_module, 'load_contexts', lambda *_, **__: contexts)
     training = {'steps': 4, 'epoch': 2, 'batch': 8, 'warmup': 1, 'patience': 2}
     config = RunConfig(
         'small',
@@ -232,9 +230,9 @@ def test_a_compressor_is_trained_exported_and_loaded(contexts, tmp_path, monkeyp
         contexts=ContextsConfig(),
     )
     run, folder = tmp_path / 'run', tmp_path / 'model'
-    compression.train(config, run, progress=False)
+    train(config, run, progress=False)
     assert 'val_r2' in (run / 'metrics.json').read_text()
-    compression.export(config, run, folder)
+    task_module.HToLTask(config).export(run, folder)
     codes = [
         load(folder, backend=backend).compress(contexts.values[:3], contexts.mask[:3])
         for backend in ('torch', 'onnxruntime')

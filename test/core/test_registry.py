@@ -31,7 +31,9 @@ from sage_perception.models import (
 )
 from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.registry import LOADED, ZOO
-from sage_perception.training.data.crops import CropConfig, Image, Mixture, Stills, to_model
+from sage_perception.training.data.crops import CropConfig, Stills
+from sage_perception.training.data.images import ImagePyramid, to_model
+from sage_perception.training.data.mixture import Mixture
 
 BACKENDS = ['onnxruntime', 'torch']
 
@@ -56,7 +58,7 @@ def dead_leaves(seed, side=256):
 def x():
     """Return 48 crops at many scales, float32 `[48, 3, 64, 64]`."""
     stills = Stills([])
-    stills.pictures = [Image(dead_leaves(seed)) for seed in range(6)]
+    stills.images = [ImagePyramid(dead_leaves(seed)) for seed in range(6)]
     return to_model(Mixture((stills,), (1.0,), CropConfig()).sample(48, seed=0), 3)
 
 
@@ -161,7 +163,7 @@ def test_beats_downsampling_to_as_many_values(codec, x):
 
 def test_beats_downsampling_on_a_photograph(codec):
     cbook = pytest.importorskip('matplotlib.cbook')
-    stills = Stills([cbook.get_sample_data('grace_hopper.jpg', asfileobj=False)])
+    stills = Stills([Path(cbook.get_sample_data('grace_hopper.jpg', asfileobj=False))])
     x = to_model(Mixture((stills,), (1.0,), CropConfig()).sample(64, seed=0), 3)
     ours = quality(codec.reconstruct(x), x)
     theirs = quality(downsample(x, codec.latent_dim), x)

@@ -20,25 +20,20 @@ import torch
 import yaml
 from scenes import scene, write_scenes
 
+from sage_perception.cli import eval as evaluate
+from sage_perception.cli import export, train
 from sage_perception.codecs.codebook import CODEBOOK
-from sage_perception.evaluation import evaluate
 from sage_perception.models import load, pca
 from sage_perception.models.networks.tinyvae import TinyVAE
 from sage_perception.models.registry import resolve
-from sage_perception.training import export, train
-from sage_perception.training.data.crops import (
-    Clips,
-    CropConfig,
-    CropStream,
-    Image,
-    Mixture,
-    Stills,
-    augment,
-    find,
-    matches,
-    to_model,
-)
+from sage_perception.training.data.crops import Clips, CropConfig, Stills
+from sage_perception.training.data.files import find_files, matches
+from sage_perception.training.data.images import ImagePyramid, to_model
+from sage_perception.training.data.mixture import Mixture
+from sage_perception.training.data.mixture import mixture as mixture_of
+from sage_perception.training.data.stream import CropStream, augment, augmented_crops
 from sage_perception.training.losses import images as losses
+from sage_perception.training.tasks.vae import new_network
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -110,13 +105,14 @@ def metrics(run):
 
 KILLED = """
 import os, signal, sys
-from sage_perception.training import train
-step = train.Task.training_step
+from sage_perception.cli import train
+from sage_perception.training.tasks.vae_module import VaeModule
+step = VaeModule.training_step
 def killed(task, *batch):
     if task.global_step == 12:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(task, *batch)
-train.Task.training_step = killed
+VaeModule.training_step = killed
 sys.exit(train.main(sys.argv[1:]))
 """
 
@@ -152,8 +148,8 @@ def test_training_lowers_the_loss_and_resumes_after_a_kill(config_file, tmp_path
 
 RECORDER = """
 import os, pathlib, sys
-from sage_perception.training import train
-from sage_perception.training.data import crops as data
+from sage_perception.cli import train
+from sage_perception.training.data import stream as data
 get = data.CropStream.__getitem__
 def recorded(stream, index):
     if stream.count == 128:  # an epoch; not the crops that principal components are fitted to
@@ -254,10 +250,10 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
     assert (folder / CODEBOOK).is_file(), 'it is the same model'
     newer = config_file(version='2')
     assert export.main([str(newer), '--run', str(run), '--to', str(folder)]) == 0
-    assert 'removed trust.json, of the model that was there before' in capsys.readouterr().out
+    assert 'removed trust.json of the previous model' in capsys.readouterr().out
     assert not {CODEBOOK, 'trust.json'} & {file.name for file in folder.iterdir()}
     for changes, key in (
-        ({'model': {'latent_dim': 9}}, 'model.latent_dim 8, the configuration says 9'),
+        ({'model': {'latent_dim': 9}}, 'model.latent_dim 8, but the configuration has 9'),
         ({'training': {'learning_rate': 1e-4}}, 'training.learning_rate'),
     ):
         other = str(config_file(**changes))
@@ -270,7 +266,7 @@ def test_from_command_to_model(config_file, data, tmp_path, capsys):
     path, whole = config_file(), (run / 'last.ckpt').read_bytes()
     (run / 'last.ckpt').write_bytes(whole[: len(whole) // 2])
     assert train.main([str(path), '--out', str(run)]) == 2
-    assert 'last.ckpt is damaged: remove it to train anew' in capsys.readouterr().err
+    assert 'last.ckpt is damaged: delete it to start over' in capsys.readouterr().err
     (run / 'last.ckpt').write_bytes(whole)
     other = config_file(encoder='nobody')
     assert train.main([str(other), '--out', str(tmp_path / 'other')]) == 2
@@ -316,7 +312,7 @@ def test_engines_are_built_with_what_tensorrt_wants_to_know(tmp_path, monkeypatc
     assert 'engines are for models of images' in capsys.readouterr().err
     monkeypatch.setenv('PATH', '/bin')
     assert export.main(command) == 2
-    assert 'there is no trtexec' in capsys.readouterr().err
+    assert 'trtexec is neither on PATH' in capsys.readouterr().err
 
 
 def test_a_larger_decoder_shares_the_latent_space(config_file, tmp_path):
@@ -339,9 +335,9 @@ def test_a_larger_decoder_shares_the_latent_space(config_file, tmp_path):
 
 def test_training_starts_at_pca(config_file):
     config = train.read_config(config_file(model={'encoder_width': 64, 'decoder_width': 48}))
-    mixture = train.mixture(config.data, 64)
-    crops = train.varied_crops(mixture, config)
-    model = train.new_model(config, mixture)
+    mixture = mixture_of(config.data, 64)
+    crops = augmented_crops(mixture, config)
+    model = new_network(config, mixture)
     x = torch.from_numpy(crops)
     with torch.no_grad():
         ours = (model.reconstruct(x) - x).square().mean()
@@ -361,7 +357,7 @@ def test_pca_finds_what_spans_the_data():
 
 
 def test_stream_depends_on_the_number_alone(data):
-    mixture = Mixture((Stills(find(data, {'.png'})),), (1.0,))
+    mixture = Mixture((Stills(find_files(data, {'.png'})),), (1.0,))
     whole = CropStream(mixture, 3, seed=7, start=0, count=20)
     later = CropStream(mixture, 3, seed=7, start=15, count=5)
     assert np.array_equal(whole[17], later[2])
@@ -389,7 +385,7 @@ def test_attention_s_regions_grow_where_nothing_is_to_be_enlarged(data):
 def test_cutting_keeps_scale_and_color():
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (256, 256, 3)).copy()
     ramp[..., 2] = 7
-    image = Image(ramp)
+    image = ImagePyramid(ramp)
     for side in (32, 64, 128, 256):
         crop = image.cut(0, 0, side, 64)
         assert crop.shape == (64, 64, 3)
@@ -424,21 +420,24 @@ def test_patterns_match_from_the_right():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'data': {'root': '/nowhere/at/all'}}, 'data.root: /nowhere/at/all is no folder: make'),
-        ({'data': {'root': 'out/data/images'}}, 'folder: tools/fetch_images.py fills it'),
-        ({'data': {'exclude': ['*']}}, 'no image, clip or bag to use'),
-        ({'data': {'held_out': []}}, 'data.held_out fits no file'),
+        (
+            {'data': {'root': '/nowhere/at/all'}},
+            'data.root: /nowhere/at/all is not a folder: create',
+        ),
+        ({'data': {'root': 'out/data/images'}}, 'folder: run tools/fetch_images.py'),
+        ({'data': {'exclude': ['*']}}, 'no matching image, clip or bag'),
+        ({'data': {'held_out': []}}, 'data.held_out matches no file'),
         (
             {'data': {'exclude': ['*.avi'], 'stills_share': 0}},
-            'data.stills_share is 0, but {data} holds only images',
+            'data.stills_share is 0, but {data} has only images',
         ),
         (
             {'data': {'exclude': ['*.png'], 'stills_share': 1.0}},
-            'data.stills_share is 1.0, but {data} holds only clips',
+            'data.stills_share is 1.0, but {data} has only clips',
         ),
         (
             {'data': {'held_out': '*.png', 'stills_share': 0}},
-            'data.stills_share is 0, but data.held_out fits only images',
+            'data.stills_share is 0, but data.held_out matches only images',
         ),
         ({'distillation': {'teacher': 'nobody'}}, "'nobody' is neither a model"),
     ],
@@ -458,7 +457,7 @@ def test_data_and_models_that_are_not_there_are_named(
 def test_a_batch_that_processes_cannot_share_is_named(config_file, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('WORLD_SIZE', '3')
     assert train.main([str(config_file()), '--out', str(tmp_path / 'run')]) == 2
-    assert 'training.batch 16 is no multiple of 3 processes' in capsys.readouterr().err
+    assert 'training.batch is 16, not a multiple of 3 processes' in capsys.readouterr().err
 
 
 def test_other_mistakes_are_named(config_file, data, tmp_path, capsys):
@@ -470,7 +469,7 @@ def test_other_mistakes_are_named(config_file, data, tmp_path, capsys):
     assert evaluate.main(['tinyvea', '--data', str(data)]) == 2
     assert 'tinyvea' in capsys.readouterr().err
     assert evaluate.main(['tinyvae', '--data', str(tmp_path / 'nothing')]) == 2
-    assert 'is no folder' in capsys.readouterr().err
+    assert 'is not a folder' in capsys.readouterr().err
     (tmp_path / 'broken.png').write_text('no image')
     assert train.main([str(config_file(data={'root': str(tmp_path), 'held_out': []}))]) == 2
     assert 'sage train: ' in (error := capsys.readouterr().err)

@@ -14,7 +14,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sage_perception.evaluation import evaluate
 from sage_perception.training.config import ConfigError, DataConfig
 from sage_perception.training.data import bags
-from sage_perception.training.data.crops import Clips, CropConfig, Mixture, mixture
+from sage_perception.training.data.crops import Clips, CropConfig
+from sage_perception.training.data.mixture import Mixture, mixture
 
 MESSAGES = Path(__file__).parents[2] / 'sage_msgs' / 'msg'
 START = 1_700_000_000 * 10**9  # when it was recorded, nanoseconds
@@ -116,7 +117,7 @@ def test_a_bag_or_its_file_can_be_evaluated_on(tmp_path, store):
         array = bag.make('sage_msgs/msg/CropArray', bag.header(0), 160, 160, [crop, crop], 0)
         bag.write('/cam0/crops', array, 0)
     for path in (tmp_path / 'sent', tmp_path / 'sent' / 'sent.mcap'):
-        assert len(evaluate.kinds_of(path, lambda _: True)['motion']) == 2
+        assert len(evaluate.sources_at(path)['motion']) == 2
 
 
 def test_images_come_as_they_were_recorded(recorded):
@@ -138,7 +139,7 @@ def test_every_topic_gives_crops_to_train_on(recorded):
         crops = Mixture((clips,), (1,)).sample(40, seed=0).astype(int)
         disc = (np.abs(crops - GREEN).max(axis=3) < 25).mean(axis=(1, 2))
         assert (disc > 0.03).mean() > 0.8  # the disc is what moves
-    sent = [picture.levels[0] for picture, _ in ready]
+    sent = [image.levels[0] for image, _ in ready]
     assert {(*crop[0, 0],) for crop in sent} == {
         (index, level, 9) for index in range(50) for level in (100, 200)
     }

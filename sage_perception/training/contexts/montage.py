@@ -18,7 +18,8 @@ import numpy as np
 
 from sage_perception.core.latent import Roi
 from sage_perception.training.contexts.virtual_camera import LabeledRegions
-from sage_perception.training.data.crops import Image, log_uniform, read_rgb
+from sage_perception.training.data.crops import log_uniform
+from sage_perception.training.data.images import ImagePyramid, read_rgb
 
 WIDTH, HEIGHT = 640, 480  # pixels
 MAX_OBJECTS = 12
@@ -86,8 +87,8 @@ class Montage:
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path) -> Image:
-    return Image(read_rgb(path))
+def _load(path: Path) -> ImagePyramid:
+    return ImagePyramid(read_rgb(path))
 
 
 def _draw_object(files: Sequence[Path], rng: np.random.Generator) -> MovingObject:

@@ -22,7 +22,7 @@ from sage_perception.training.contexts.memory_feed import MIN_NOVELTY, THRESHOLD
 from sage_perception.training.contexts.recording import Recording
 from sage_perception.training.contexts.scenes import Scene, clip_scene, montage_scene
 from sage_perception.training.contexts.virtual_camera import draw_cameras
-from sage_perception.training.data.crops import CLIPS, IMAGES, find
+from sage_perception.training.data.files import CLIP_SUFFIXES, IMAGE_SUFFIXES, find_files
 
 RECIPE = 3
 """Version of the recording; it changes whenever the same files give different contexts."""
@@ -140,7 +140,7 @@ def files_of(
         found: list[Path] = []
         for place in places:
             found += [place] if place.suffix.lower() in suffixes else []
-            found += find(place, suffixes) if place.is_dir() else []
+            found += find_files(place, suffixes) if place.is_dir() else []
         return list(filter(wanted, found))
 
-    return chosen(CLIPS), chosen(IMAGES)
+    return chosen(CLIP_SUFFIXES), chosen(IMAGE_SUFFIXES)

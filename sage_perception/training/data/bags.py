@@ -1,9 +1,9 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images out of rosbag2 bags, without ROS: camera images, and crops that attention sent.
+"""Read camera images and crops from rosbag2 bags without ROS.
 
-Nothing of `sage_perception.bags` is used, which needs rclpy and the messages installed: a bag
-mostly tells its own definitions, and training runs where there is no ROS.
+This module does not use `sage_perception.bags`, which requires rclpy and the message packages: a
+bag usually contains its message definitions, and training runs on machines without ROS.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.typesys import Stores, get_typestore
 
-FILES = {'.mcap', '.db3'}
-IMAGES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
-CROPS = 'sage_msgs/msg/CropArray'
-DEPTH = ('16UC', '32FC', '64FC', 'mono16')  # encodings, or starts of them, that are no images
+BAG_SUFFIXES = {'.mcap', '.db3'}
+IMAGE_TYPES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
+CROPS_TYPE = 'sage_msgs/msg/CropArray'
+DEPTH_ENCODINGS = ('16UC', '32FC', '64FC', 'mono16')
+"""Encodings, or their first characters, of depth images, which are not trained on."""
 
 
 def find_bags(root: Path) -> list[Path]:
@@ -29,49 +31,54 @@ def find_bags(root: Path) -> list[Path]:
         for path in root.rglob('metadata.yaml')
         if 'rosbag2_bagfile_information' in path.read_text(errors='replace')
     }
-    files = {path for path in root.rglob('*') if path.suffix in FILES and path.is_file()}
+    files = {path for path in root.rglob('*') if path.suffix in BAG_SUFFIXES and path.is_file()}
     return sorted(folders | {path for path in files if path.parent not in folders})
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether a path that was found is a bag."""
-    return path.is_dir() or path.suffix in FILES
+    """Return whether a path that `find_bags` or the user chose is a bag."""
+    return path.is_dir() or path.suffix in BAG_SUFFIXES
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[AnyReader]:
-    """Open a bag; `ValueError` if it is broken."""
+def open_bag(path: Path) -> Iterator[AnyReader]:
+    """Open a bag for reading. Raises `ValueError` if it is broken."""
     try:
         with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
             yield reader
     except AnyReaderError as error:
         raise ValueError(
-            f'{path} cannot be read: {error} (sage record --repair mends one that was not closed)'
+            f'{path} cannot be read: {error} (sage record --repair repairs a bag that was not '
+            'closed)'
         ) from None
 
 
 def topics_of(path: Path) -> tuple[list[str], list[str]]:
-    """Return the topics of a bag with camera images, and those with crops."""
-    with opened(path) as reader:
+    """Return the topics of a bag with camera images, and those with crops.
+
+    Raises `ValueError` if the bag is broken or lacks the definition of the crops.
+    """
+    with open_bag(path) as reader:
         images = [
             topic
             for topic, info in reader.topics.items()
-            if info.msgtype in IMAGES and _holds_images(reader, topic)
+            if info.msgtype in IMAGE_TYPES and _holds_images(reader, topic)
         ]
-        crops = [topic for topic, info in reader.topics.items() if info.msgtype == CROPS]
-        if crops and CROPS not in reader.typestore.fielddefs:
+        crops = [topic for topic, info in reader.topics.items() if info.msgtype == CROPS_TYPE]
+        if crops and CROPS_TYPE not in reader.typestore.fielddefs:
             raise ValueError(
-                f'{path} does not say what {CROPS} is: record it as MCAP, or exclude it'
+                f'{path} has no definition of {CROPS_TYPE}: record it as MCAP, or exclude it'
             )
     return images, crops
 
 
 def images(path: Path, topic: str) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield a topic's images, uint8 BGR `[H, W, 3]`, each with its stamp in seconds.
+    """Yield the images of a topic, uint8 BGR `[H, W, 3]`, each with its stamp in seconds.
 
-    The stamp is the header's; where a driver leaves it 0, when the message was recorded.
+    The stamp is that of the header, or the time of recording if a driver leaves the header's at 0.
+    Raises `ValueError` for an image that cannot be decoded.
     """
-    with opened(path) as reader:
+    with open_bag(path) as reader:
         for message, time_ns in _messages(reader, topic):
             stamp = message.header.stamp
             stamp_ns = stamp.sec * 10**9 + stamp.nanosec
@@ -79,24 +86,27 @@ def images(path: Path, topic: str) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def crops(path: Path, topic: str) -> Iterator[np.ndarray]:
-    """Yield the crops of a topic, uint8 RGB `[S, S, 3]`."""
-    with opened(path) as reader:
+    """Yield the crops of a topic, uint8 RGB `[S, S, 3]`.
+
+    Raises `ValueError` for a crop that cannot be decoded.
+    """
+    with open_bag(path) as reader:
         for message, _ in _messages(reader, topic):
             for crop in message.crops:
                 yield _image(crop.image, 'rgb8', path)
 
 
-def _image(message: object, encoding: str, path: Path) -> np.ndarray:
-    # Here and not above, so that only who trains on bags needs it.
+def _image(message: Any, encoding: str, path: Path) -> np.ndarray:
+    # Imported here so that training without bags does not require the package.
     from rosbags.image import ImageError, message_to_cvimage
 
     try:
         return message_to_cvimage(message, encoding)
     except ImageError as error:
-        raise ValueError(f'{path} holds an image that cannot be read: {error}') from None
+        raise ValueError(f'{path} has an image that cannot be decoded: {error}') from None
 
 
-def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[object, int]]:
+def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[Any, int]]:
     wanted = [connection for connection in reader.connections if connection.topic == topic]
     for connection, time_ns, data in reader.messages(wanted):
         yield reader.deserialize(data, connection.msgtype), time_ns
@@ -105,6 +115,6 @@ def _messages(reader: AnyReader, topic: str) -> Iterator[tuple[object, int]]:
 def _holds_images(reader: AnyReader, topic: str) -> bool:
     for message, _ in _messages(reader, topic):
         if hasattr(message, 'encoding'):
-            return not message.encoding.startswith(DEPTH)
+            return not message.encoding.startswith(DEPTH_ENCODINGS)
         return 'compressedDepth' not in message.format
     return False

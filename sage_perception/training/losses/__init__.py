@@ -1,3 +1,3 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Loss functions."""
+"""Differentiable image errors and similarities."""

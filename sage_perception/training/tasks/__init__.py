@@ -1,3 +1,27 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is trained: one task per model family."""
+"""The tasks of the model families."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sage_perception.training.config import RunConfig
+from sage_perception.training.task import Task
+from sage_perception.training.tasks.distillation import DistillationTask
+from sage_perception.training.tasks.h_to_l.task import HToLTask
+from sage_perception.training.tasks.vae import VaeTask
+
+TASKS: dict[str, type[Task[Any]]] = {
+    'tinyvae': VaeTask,
+    'lightweight': VaeTask,
+    'h_to_l': HToLTask,
+}
+"""Task of each model family of `sage_perception.models.networks.families`."""
+
+
+def task_for(config: RunConfig) -> Task[Any]:
+    """Return the task of a configuration."""
+    if config.distillation is not None:
+        return DistillationTask(config)
+    return TASKS[config.family](config)

@@ -1,101 +1,138 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A network and how it learns: loss, validation, optimizer."""
+"""The task of variational autoencoders for images, families `tinyvae` and `lightweight`."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import asdict
+from pathlib import Path
 
-import lightning
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sage_perception.training.config import TrainingConfig
-from sage_perception.training.losses import images as losses
+from sage_perception.models import artifact, pca
+from sage_perception.models.networks.families import FAMILIES
+from sage_perception.models.registry import resolve
+from sage_perception.training.config import RunConfig
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture, mixture
+from sage_perception.training.data.stream import CropDataModule, augmented_crops
+from sage_perception.training.export.folder import finalize, round_weights, save_tensors
+from sage_perception.training.export.onnx_graph import ExportWrapper, to_onnx
+from sage_perception.training.module import TrainingModule
+from sage_perception.training.runs import CHECKPOINT, freeze_encoder, load_run
+from sage_perception.training.task import Task
+from sage_perception.training.tasks.vae_module import VaeModule
 
 
-class Task(lightning.LightningModule):
-    """A network and how it learns; its encoder learns only if its parameters want gradients."""
+class VaeTask(Task[CropDataModule]):
+    """Train on crops of images, clips and bags."""
 
-    JUDGED_BY = 'val_psnr'
-    """The figure of the validation that tells whether it still improves: the more the better."""
+    def data(self, progress: bool = True) -> CropDataModule:
+        """Read the training and the held-out files. Raises `ConfigError`."""
+        return CropDataModule.of(self.config)
 
-    def __init__(self, model: nn.Module, config: TrainingConfig):
-        super().__init__()
-        self.model = model.to(memory_format=torch.channels_last)
-        self.config = config
+    def module(self, data: CropDataModule, run: Path) -> TrainingModule:
+        """Return a module that starts at principal components, or that of the checkpoint."""
+        return VaeModule(self.network(data.train, run), self.config.training)
 
-    def training_step(self, x: Tensor, _) -> Tensor:
-        """Return the loss of a batch, float `[B, C, S, S]`.
+    def network(self, crops: Mixture, run: Path) -> nn.Module:
+        """Return a new network, or the network of the last checkpoint in the folder `run`."""
+        if (run / CHECKPOINT).exists():
+            return load_run(self.config, run)
+        return new_network(self.config, crops)
 
-        Its noise depends on the step's number and the process alone, so that a resumed run is the
-        same. The network computes in the precision that was asked for, the loss in full: in
-        bfloat16 the variances of SSIM, small differences of large numbers, would be noise.
-        """
-        torch.manual_seed(
-            self.config.seed * 1_000_003 + self.global_step + (self.global_rank << 48)
+    def export(self, run: Path, folder: Path) -> None:
+        """Write the model folder of a run, without its card. Raises `ConfigError`."""
+        config = self.config
+        model = load_run(config, run)
+        crops = mixture(config.data, config.model.img_size)
+        sample = crops.sample(config.training.fitted_crops, seed=1)
+        x = to_model(sample, config.model.input_channels)
+        write_folder(folder, config, model, x, fit_pca(model, augmented_crops(crops, config)))
+
+
+def new_network(config: RunConfig, crops: Mixture) -> nn.Module:
+    """Return a network that starts at principal components, or with the encoder of a model."""
+    model = FAMILIES[config.family].network(config.model)
+    if config.encoder:
+        start_from_model(model, config.encoder)
+    else:
+        model.init_from_crops(torch.from_numpy(augmented_crops(crops, config)))
+    return model
+
+
+def start_from_model(model: nn.Module, name: str) -> None:
+    """Copy the encoder of a model, by name or folder, and freeze it.
+
+    The decoder starts with the parameters that both decoders share by name and shape, such as
+    those of the linear path.
+    """
+    source = artifact.read(resolve(name))
+    freeze_encoder(model, source)
+    own, family = model.state_dict(), FAMILIES[source.family]
+    tensors = {family.current_name(key): value for key, value in source.tensors.items()}
+    shared = {
+        key: torch.from_numpy(value)
+        for key, value in tensors.items()
+        if key in own and value.shape == own[key].shape
+    }
+    model.load_state_dict(shared, strict=False)
+
+
+def latent_statistics(
+    config: RunConfig, model: nn.Module, crops: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return mean and standard deviation of the latents of crops, float32 `[N, C, S, S]`.
+
+    A configuration with another model's encoder takes those of that model, which shares the latent
+    space. The statistics of a latent `[K, H, W]` are those of its K maps, equal at all positions.
+    """
+    if config.encoder:
+        source = artifact.read(resolve(config.encoder)).tensors
+        return {name: source[name] for name in (artifact.LATENT_MEAN, artifact.LATENT_STD)}
+    with torch.inference_mode():
+        latents = torch.cat(
+            [model.get_latents(part) for part in torch.from_numpy(crops).split(64)]
         )
-        x = x.contiguous(memory_format=torch.channels_last)
-        y, mean, log_var = (output.float() for output in self.model(x))
-        with torch.autocast(x.device.type, enabled=False):
-            terms = self.terms(x, y, mean, log_var)
-        loss = sum(terms.values())
-        self.log_dict({'loss': loss, **terms}, prog_bar=True)
-        return loss
+    over = (0, *range(2, latents.ndim))
+    shape = latents.shape[1:]
+    return {
+        artifact.LATENT_MEAN: latents.mean(over, keepdim=True)[0].expand(shape).numpy().copy(),
+        artifact.LATENT_STD: latents.std(over, keepdim=True)[0].expand(shape).numpy().copy(),
+    }
 
-    def terms(self, x: Tensor, y: Tensor, mean: Tensor, log_var: Tensor) -> dict[str, Tensor]:
-        """Return the weighted parts of the loss by name.
 
-        `x` are images `[B, C, S, S]`, `y` what the network makes of them, `mean` and `log_var`
-        `[B, D…]` their latents.
-        """
-        kl = losses.kl_divergence(mean, log_var).flatten(1).sum(1).mean()
-        terms = {'error': self.error(y, x), 'kl': self.config.beta * kl}
-        if self.progress >= self.config.ssim_from:
-            terms['ssim'] = self.config.ssim_weight * (1 - losses.ssim(y, x).mean())
-        return terms
+def fit_pca(model: nn.Module, crops: np.ndarray) -> pca.Pca:
+    """Return as many principal components of crops, float32 `[N, C, S, S]`, as the latent has.
 
-    @property
-    def progress(self) -> float:
-        """Return the share of the run that is over."""
-        return self.global_step / self.config.steps
+    For a latent with positions these are components of the blocks that a position describes.
+    """
+    if hasattr(model, 'blocks'):
+        return pca.fit(model.blocks(torch.from_numpy(crops)).numpy(), model.config.latent_channels)
+    return pca.fit(crops, model.config.latent_dim)
 
-    def error(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return the mean error of images `y` where `x` was wanted.
 
-        With `squared_first` a run begins with squared errors and ends with logarithmic ones: what
-        is negligible falls from 1, each step by the same factor, until `ssim_from` of the run. The
-        convolutions then learn on the busy crops what is worth something on all of them. With
-        logarithmic errors they take thousands of steps to begin at all: so near zero they do the
-        smooth crops, where the linear path is good, more harm than good.
-        """
-        if not self.config.squared_first:
-            return losses.log_error(y, x).mean()
-        fallen = min(self.progress / max(self.config.ssim_from, 1e-9), 1)
-        return losses.log_error(y, x, losses.NEGLIGIBLE_ERROR**fallen).mean()
+def write_folder(
+    folder: Path, config: RunConfig, model: nn.Module, crops: np.ndarray, baseline: pca.Pca
+) -> None:
+    """Write a model folder, without its card.
 
-    def validation_step(self, x: Tensor, _) -> None:
-        """Log how held-out crops come back, the mean over the crops of all processes."""
-        y = self.model.reconstruct(x).float()
-        with torch.autocast(x.device.type, enabled=False):
-            scores = {'psnr': losses.psnr(y, x), 'ssim': losses.ssim(y, x)}
-        means = {f'val_{name}': score.mean() for name, score in scores.items()}
-        self.log_dict(means, prog_bar=True, sync_dist=True)
-
-    def configure_optimizers(self):
-        """Return AdamW with a warm-up and a cosine decay (Loshchilov and Hutter, 2017)."""
-        optimizer = torch.optim.AdamW(
-            [p for p in self.parameters() if p.requires_grad],
-            self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-        )
-
-        def factor(step):
-            warm = min((step + 1) / self.config.warmup, 1)
-            return warm * 0.5 * (1 + math.cos(math.pi * min(step / self.config.steps, 1)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            'optimizer': optimizer,
-            'lr_scheduler': {'scheduler': schedule, 'interval': 'step'},
-        }
+    `crops` are training crops, float32 `[N, C, S, S]`, and `baseline` their principal components.
+    Weights are rounded to half precision, which halves the size of the files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = model.float().eval().to(memory_format=torch.contiguous_format)
+    tensors = round_weights(model) | latent_statistics(config, model, crops)
+    save_tensors(tensors, folder / artifact.WEIGHTS)
+    components = {'mean': baseline.mean, 'components': baseline.components}
+    save_tensors({k: v.astype(np.float16) for k, v in components.items()}, folder / artifact.PCA)
+    size = model.config.img_size
+    image = torch.zeros(2, model.config.input_channels, size, size)
+    latent = torch.zeros(2, *tensors[artifact.LATENT_MEAN].shape)
+    encoder, decoder = folder / artifact.ENCODER, folder / artifact.DECODER
+    to_onnx(ExportWrapper(model, 'encode'), [image], encoder, ['x', 'mean', 'log_var'])
+    to_onnx(ExportWrapper(model, 'decode'), [latent], decoder, ['z', 'y'])
+    files = [artifact.WEIGHTS, artifact.ENCODER, artifact.DECODER, artifact.PCA]
+    finalize(folder, config, asdict(model.config), tensors, files)

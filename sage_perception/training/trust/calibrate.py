@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sage_perception.models import Codec
 from sage_perception.training.config import ConfigError, DataConfig
-from sage_perception.training.data.crops import CLIPS, IMAGES, Stills, find, to_model, wanted_by
+from sage_perception.training.data.crops import Stills
+from sage_perception.training.data.files import CLIP_SUFFIXES, IMAGE_SUFFIXES, training_files
+from sage_perception.training.data.images import to_model
 from sage_perception.training.trust.conformal import cross_conformal_margin
 from sage_perception.training.trust.observations import (
     BATCH,
@@ -40,11 +41,6 @@ FOLDS = 5
 """Parts of the images, each of which is left out once."""
 
 
-def files_of(data: DataConfig, suffixes: set[str], held_out: bool) -> list[Path]:
-    """Return the files to train on, or those held out."""
-    return list(filter(wanted_by(data, held_out), find(Path(data.root), suffixes)))
-
-
 def observe_files(
     codec: Codec, data: DataConfig, held_out: bool, clips: Sequence[Observations]
 ) -> dict[str, Observations]:
@@ -54,7 +50,7 @@ def observe_files(
     `ConfigError` if there are neither images nor clips.
     """
     kinds = {}
-    if images := files_of(data, IMAGES, held_out):
+    if images := training_files(data, IMAGE_SUFFIXES, held_out):
         kinds['stills'] = observe_stills(codec, Stills(images), STILLS, seed=1 + held_out)
     if clips:
         kinds['motion'] = Observations.concatenate(clips)
@@ -72,7 +68,7 @@ def observe_folds(
     Stills have up to `FOLDS` parts of consecutive files, which were often taken together; motion
     has one part per clip. Raises `ConfigError` for fewer than two parts.
     """
-    images = files_of(data, IMAGES, held_out=False)
+    images = training_files(data, IMAGE_SUFFIXES, held_out=False)
     count = min(FOLDS, len(images))
     stills = [
         observe_stills(codec, Stills([images[n] for n in some]), STILLS // count, seed=10 + part)
@@ -95,7 +91,8 @@ def calibrate_quality(codec: Codec, data: DataConfig) -> tuple[QualityMap, dict[
             f'{MIN_SIDE_PX}'
         )
     known, new = (
-        observe_clips(codec, files_of(data, CLIPS, held_out)) for held_out in (False, True)
+        observe_clips(codec, training_files(data, CLIP_SUFFIXES, held_out))
+        for held_out in (False, True)
     )
     fitted = observe_files(codec, data, False, known)
     held_out = observe_files(codec, data, True, new)
@@ -114,7 +111,7 @@ def calibrate_weights(codec: Codec, data: DataConfig) -> np.ndarray:
 
     Raises `ConfigError` if there are no images to train on.
     """
-    images = files_of(data, IMAGES, held_out=False)
+    images = training_files(data, IMAGE_SUFFIXES, held_out=False)
     if not images:
         raise ConfigError(f'{data.root}: similarity weights need images, and there are none')
     views = two_views(Stills(images), codec.input_size, VIEWS, seed=3)

@@ -17,13 +17,10 @@ import torch
 
 from sage_perception.models import Codec
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.training.data.crops import (
-    CropConfig,
-    Mixture,
-    Stills,
-    clip_frames,
-    to_model,
-)
+from sage_perception.training.data.clips import clip_frames
+from sage_perception.training.data.crops import CropConfig, Stills
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.mixture import Mixture
 from sage_perception.training.losses import images as losses
 from sage_perception.trust.quality import TelemetryTrust, image_variance, latent_distance
 from sage_perception.vision.attention import MotionAttention

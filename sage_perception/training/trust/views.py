@@ -7,7 +7,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sage_perception.training.data.crops import FLAT, CropConfig, Stills, log_uniform
+from sage_perception.training.data.crops import MIN_CONTRAST, CropConfig, Stills, log_uniform
 
 SHIFT, ZOOM, SHEAR = 0.15, 1.25, 0.12
 """Largest shift as a share of the side, scale, and shear between two views."""
@@ -27,11 +27,11 @@ def two_views(stills: Stills, size: int, count: int, seed: int) -> tuple[np.ndar
     firsts: list[np.ndarray] = []
     seconds: list[np.ndarray] = []
     while len(firsts) < count:
-        image = stills.pictures[rng.integers(len(stills))]
+        image = stills.images[rng.integers(len(stills))]
         side = log_uniform(rng, CropConfig().smallest, MAX_SHARE * min(image.shape))
         x, y = (rng.uniform(0, length - side) for length in image.shape[::-1])
         first = image.cut(x, y, side, size)
-        if first.std() < FLAT:
+        if first.std() < MIN_CONTRAST:
             continue
         other = side * log_uniform(rng, 1 / ZOOM, ZOOM)
         center = np.array([x, y]) + side / 2 + rng.uniform(-SHIFT, SHIFT, 2) * side

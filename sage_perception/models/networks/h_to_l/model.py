@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sage_perception.models.networks.divergence import kl_divergence
 from sage_perception.models.networks.h_to_l.attention import AttentionDecoder, AttentionEncoder
 from sage_perception.models.networks.h_to_l.bottleneck import BottleneckDecoder, BottleneckEncoder
 from sage_perception.models.networks.h_to_l.config import HToLConfig
@@ -71,10 +72,9 @@ class HToLCompressor(nn.Module):
             code = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
         reconstruction = self.decode(code)
         with torch.no_grad():
-            divergence = 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
             metrics = {
                 'reconstruction_loss': masked_error(reconstruction, context, mask),
-                'kl': divergence.mean(),
+                'kl': kl_divergence(mean, log_var).mean(),
                 'information_retained': explained_variance(reconstruction, context, mask),
             }
         return HToLOutput(mean, reconstruction, log_var, metrics)

@@ -1,0 +1,76 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `sage codebook`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.evaluation.codebook import evaluate_codebook
+from sage_perception.models import load_crop_codec
+from sage_perception.reports.codebook import codebook_table
+from sage_perception.training.codebook import CODES, train_for_model
+from sage_perception.training.config import read_config
+
+DESCRIPTION = """\
+Train the codebook that quantizes the latents of a model to tokens, and write it to the model
+folder. The codebook is trained on crops of the training files and evaluated on held-out files."""
+
+
+def named_latents(text: str) -> tuple[str, np.ndarray]:
+    """Return an argument `NAME=FILE.npy` as a name and latents, float32 `[N, D]`."""
+    name, _, file = text.partition('=')
+    if not name or not file:
+        raise argparse.ArgumentTypeError(f'{text!r} is not NAME=FILE.npy')
+    try:
+        z = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise argparse.ArgumentTypeError(f'{file}: {error}') from None
+    if not isinstance(z, np.ndarray) or z.ndim != 2 or z.dtype.kind != 'f' or len(z) < 2:
+        shape = f'{z.dtype} {list(z.shape)}' if isinstance(z, np.ndarray) else 'several arrays'
+        raise argparse.ArgumentTypeError(f'{file} holds {shape}, latents are float32 [N, D]')
+    return name, z.astype(np.float32)
+
+
+@in_one_line('sage codebook')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage codebook`; return the exit code."""
+    parser = Parser(
+        prog='sage codebook',
+        description=DESCRIPTION,
+        epilog=examples('sage codebook my_model config/train/tinyvae.yaml --levels 8'),
+    )
+    parser.add_argument('model', help='name or folder of the model')
+    parser.add_argument('config', type=Path, help='training configuration of the model')
+    parser.add_argument(
+        '--levels', type=int, default=8, help='maximum number of tokens per latent (default: 8)'
+    )
+    parser.add_argument(
+        '--crops', type=int, default=96_000, help='number of training crops (default: 96000)'
+    )
+    parser.add_argument(
+        '--latents',
+        type=named_latents,
+        action='append',
+        default=[],
+        metavar='NAME=FILE.npy',
+        help='also train on latents of another modality in the same space, float32 [N, D]',
+    )
+    parser.add_argument('--json', action='store_true', help='print the report as JSON')
+    args = parser.parse_args(argv)
+    if args.levels < 1:
+        parser.error(f'--levels is {args.levels}, at least 1 is required')
+    if args.crops < CODES and not args.latents:
+        parser.error(f'--crops is {args.crops}, at least {CODES} are required, one for each code')
+    data = read_config(args.config).data
+    codec = load_crop_codec(args.model)
+    trained = train_for_model(codec, data, args.levels, args.crops, dict(args.latents))
+    report = evaluate_codebook(codec, trained)
+    print(json.dumps(report) if args.json else f'{codebook_table(report)}\n{trained.path}')
+    return 0

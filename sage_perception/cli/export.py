@@ -1,0 +1,58 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `sage export`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.models import artifact
+from sage_perception.training.config import ConfigError, read_config
+from sage_perception.training.export.export import DERIVED_FILES, export
+from sage_perception.training.export.tensorrt import build_engines, find_trtexec
+from sage_perception.training.tasks import task_for
+
+DESCRIPTION = """\
+Export a training run as a model folder: weights, ONNX graphs, principal components and
+configuration. Files in the folder that were fitted to another model are deleted."""
+
+
+@in_one_line('sage export')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage export`; return the exit code."""
+    parser = Parser(
+        prog='sage export',
+        description=DESCRIPTION,
+        epilog=examples(
+            'sage export config/train/tinyvae.yaml --run out/train/tinyvae --to my_model'
+        ),
+    )
+    parser.add_argument('config', type=Path, help='training configuration of the run')
+    parser.add_argument(
+        '--run', type=Path, required=True, metavar='FOLDER', help='run folder with last.ckpt'
+    )
+    parser.add_argument(
+        '--to', type=Path, required=True, metavar='FOLDER', help='model folder to write'
+    )
+    parser.add_argument(
+        '--tensorrt',
+        action='store_true',
+        help='also build TensorRT engines for this device with trtexec',
+    )
+    args = parser.parse_args(argv)
+    config = read_config(args.config)
+    if args.tensorrt:  # an export takes minutes: check first
+        find_trtexec()
+        if not task_for(config).encodes_images:
+            raise ConfigError(
+                f'--tensorrt: engines are for models of images, {config.name} compresses contexts'
+            )
+    stale = export(config, args.run, args.to)
+    print(f'exported: {artifact.read(args.to).id} in {args.to}')
+    for file in stale:
+        print(f'removed {file} of the previous model; to make it again: {DERIVED_FILES[file]}')
+    if args.tensorrt:
+        print(*build_engines(args.to), sep='\n')
+    return 0

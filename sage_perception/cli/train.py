@@ -1,0 +1,46 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `sage train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.training.config import read_config
+from sage_perception.training.runs import CHECKPOINT
+from sage_perception.training.train import train
+
+DESCRIPTION = """\
+Train a model. A run that was interrupted resumes from its last checkpoint; the result is the same
+as without the interruption. To train with several processes, start them with torchrun."""
+
+
+@in_one_line('sage train')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage train`; return the exit code."""
+    parser = Parser(
+        prog='sage train',
+        description=DESCRIPTION,
+        epilog=examples(
+            'sage train config/train/tinyvae.yaml',
+            'torchrun --nproc_per_node 2 -m sage_perception.cli.train config/train/tinyvae.yaml',
+        ),
+    )
+    parser.add_argument('config', type=Path, help='training configuration')
+    parser.add_argument('--out', type=Path, help='run folder (default: out/train/NAME)')
+    args = parser.parse_args(argv)
+    config = read_config(args.config)
+    out = args.out or Path('out/train') / config.name
+    train(config, out)
+    if os.environ.get('RANK', '0') == '0':
+        print(f'trained: {out / CHECKPOINT}')
+        print(f'next: sage export {args.config} --run {out} --to FOLDER')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

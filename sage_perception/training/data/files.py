@@ -1,0 +1,80 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Select training files: images, video clips and bags below a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from sage_perception.training.config import ConfigError, DataConfig
+from sage_perception.training.data import bags
+
+IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
+CLIP_SUFFIXES = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
+FETCHED = Path('out/data/images')
+"""Folder that `tools/fetch_images.py` fills by default."""
+
+FileFilter = Callable[[Path], bool]
+
+
+def any_file(path: Path) -> bool:
+    """Return True: the filter that selects every file."""
+    return True
+
+
+def file_filter(data: DataConfig, held_out: bool) -> FileFilter:
+    """Return a predicate for the files to train on, or for the held-out files."""
+    return lambda path: (
+        not matches(path, data.exclude) and matches(path, data.held_out) == held_out
+    )
+
+
+def matches(path: Path, patterns: Sequence[str]) -> bool:
+    """Return whether `path` matches one of the glob `patterns`, compared from the right."""
+    return any(path.match(pattern) for pattern in patterns)
+
+
+def find_files(
+    root: Path, suffixes: Collection[str], selected: FileFilter = any_file
+) -> list[Path]:
+    """Return the selected files under `root` that have one of `suffixes`, sorted.
+
+    Raises `FileNotFoundError` if `root` is not a folder.
+    """
+    if not root.is_dir():
+        fix = (
+            'run tools/fetch_images.py'
+            if root == FETCHED
+            else 'create it, or choose another folder'
+        )
+        raise FileNotFoundError(f'{root} is not a folder: {fix}')
+    found = (p for p in root.rglob('*') if p.suffix.lower() in suffixes and p.is_file())
+    return sorted(filter(selected, found))
+
+
+def training_files(data: DataConfig, suffixes: Collection[str], held_out: bool) -> list[Path]:
+    """Return the files of a configuration to train on, or the held-out files.
+
+    Raises `FileNotFoundError` if `data.root` is not a folder.
+    """
+    return find_files(Path(data.root), suffixes, file_filter(data, held_out))
+
+
+def files_by_kind(root: Path, selected: FileFilter = any_file) -> dict[str, list[Path]]:
+    """Return the selected files under `root`: images as `'stills'`, clips and bags as `'motion'`.
+
+    Kinds without files are absent. Raises `ConfigError` if there is no file at all and
+    `FileNotFoundError` if `root` is not a folder.
+    """
+    found = {
+        'stills': find_files(root, IMAGE_SUFFIXES, selected),
+        'motion': [
+            *find_files(root, CLIP_SUFFIXES, selected),
+            *filter(selected, bags.find_bags(root)),
+        ],
+    }
+    kinds = {kind: paths for kind, paths in found.items() if paths}
+    if not kinds:
+        raise ConfigError(f'{root} has no matching image, clip or bag')
+    return kinds
