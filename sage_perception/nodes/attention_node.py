@@ -1,11 +1,12 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts out of each frame what moves or stands out."""
+"""Selects the regions of each image that move or stand out, and publishes them as crops."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from sage_msgs.msg import CropArray
 from sensor_msgs.msg import Image
@@ -19,72 +20,77 @@ from sage_perception.ros.images import to_bgr
 from sage_perception.ros.parameters import parameters_of
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
-from sage_perception.vision.attention import AttentionConfig, MotionAttention
+from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.camera_health import CameraHealth, Fault
 
 
 class AttentionNode(Node):
-    """Turns camera frames into crops of what deserves attention."""
+    """It also detects faults of the camera, such as a covered or frozen one."""
 
     PARAMETERS = parameters_of(AttentionConfig)
-    SUBSCRIBES = (
-        Topic('image_raw', Image, qos.SENSOR_DATA, 'Frames of the camera, any encoding.'),
-    )
+    SUBSCRIBES = (Topic('image_raw', Image, qos.SENSOR_DATA, 'Images, any common encoding.'),)
     PUBLISHES = (
         Topic(
-            'crops', CropArray, qos.CROPS, 'Crops of each frame, best first; one message a frame.'
+            'crops',
+            CropArray,
+            qos.CROPS,
+            'Crops of each image, highest score first; one message per image.',
         ),
     )
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__('attention', **options)
+
+    def setup(self) -> None:
+        """Create the endpoints."""
         self._attention = MotionAttention(self._config())
         self._health = CameraHealth()
+        self._durations = Durations()
         self._crops = self.publisher('crops')
-        self._took = Durations()
-        self._frames = self.subscribe('image_raw', self._attend)
+        self._images = self.subscribe('image_raw', self._attend)
         self.diagnostics.add('attention', self._report)
 
-    def check_parameters(self, values: dict) -> None:
-        """Ask the attention itself."""
+    def check_parameters(self, values: dict[str, Any]) -> None:
+        """Raise `ValueError` for parameters that attention rejects."""
         try:
             AttentionConfig(**values)
         except ValueError as error:
             raise ValueError(f'parameter {error}') from None
 
     def on_parameters_changed(self) -> None:
-        """Begin anew with the new parameters; track ids go on."""
+        """Restart attention with the new parameters; track ids are not reused."""
         self._attention.reset(self._config())
 
     def _config(self) -> AttentionConfig:
         return AttentionConfig(**self.parameters.values)
 
     def _attend(self, message: Image) -> None:
-        begun = time.perf_counter()
+        start_s = time.perf_counter()
         try:
             image = to_bgr(message)
             stamp_s = stamp_from_msg(message.header.stamp) * 1e-9
             crops = self._attention.attend(image, stamp_s)
         except ValueError as error:
-            self._frames.reject(str(error))
+            self._images.reject(str(error))
             return
         fault = self._health.update(image, stamp_s, self.get_clock().now().nanoseconds * 1e-9)
         array = CropArray(header=message.header, fault=int(fault))
         array.source_width, array.source_height = message.width, message.height
         array.crops = [crop_to_msg(crop, message.header) for crop in crops]
         self._crops.publish(array)
-        self._took.add(time.perf_counter() - begun)
+        self._durations.add(time.perf_counter() - start_s)
 
     def _report(self) -> Status:
         fault = self._health.fault
-        figures = {
+        values = {
             'camera_fault': fault.name.lower(),
-            'attend_p50_ms': self._took.percentile_ms(50),
-            'attend_p95_ms': self._took.percentile_ms(95),
+            'attend_p50_ms': self._durations.percentile_ms(50),
+            'attend_p95_ms': self._durations.percentile_ms(95),
         }
         if fault > Fault.NONE:
-            return WARN, f'the camera is not to be trusted: {fault.name.lower()}', figures
-        return OK, 'attending', figures
+            return WARN, f'camera fault: {fault.name.lower()}', values
+        return OK, 'attending', values
 
 
 def main(args: list[str] | None = None) -> None:

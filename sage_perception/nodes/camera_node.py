@@ -1,13 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes the frames of a camera, or of what stands in for one."""
+"""Publishes the images of a camera, a video, a folder of images or a synthetic world."""
 
 from __future__ import annotations
 
 import copy
 import sys
-import threading
 import time
+from typing import Any
 
 from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -31,191 +31,185 @@ from sage_perception.vision.sources import (
     ReconnectingSource,
     SourceError,
 )
+from sage_perception.vision.sources.capture import CaptureThread
 
-READ_TIMEOUT_S = 0.2
+CHECK_PERIOD_S = 0.2
+"""Time between two checks for a capture that has failed, seconds."""
 
 
 class CameraNode(LifecycleNode):
-    """Captures frames in a thread of its own and stamps them with the time of capture."""
+    """Images have the time of capture as stamp. A lost camera is reopened when it is back."""
 
     PARAMETERS = (
         AUTOSTART,
         Parameter(
             'source',
             'v4l2:///dev/video0',
-            'Address of the camera: v4l2:///dev/video0, v4l2:///dev/v4l/by-id/..., csi://0, '
-            'rtsp://..., file:///video.avi, images:///folder or synthetic://, with options.',
+            'URI of the source: v4l2:///dev/video0, v4l2:///dev/v4l/by-id/..., csi://0, '
+            'rtsp://..., file:///video.avi, images:///folder or synthetic://, with options such '
+            'as ?size=640x480&fps=30.',
             read_only=True,
         ),
         Parameter(
             'frame_id',
             '',
-            "Optical frame of the camera (REP-103); empty: the namespace's last part and "
-            "'_optical_frame'.",
+            'Frame id of the images, an optical frame (REP 103). Default: the last part of the '
+            "namespace and '_optical_frame'.",
             read_only=True,
         ),
         Parameter(
             'camera_info_url',
             '',
-            'Calibration file, file:///camera.yaml or a path; empty, or for frames of another '
-            'size: uncalibrated.',
+            'Calibration file, as file:///camera.yaml or a path. If empty, or if the calibration '
+            'is for another image size, camera_info is uncalibrated.',
             read_only=True,
         ),
         Parameter(
             'reconnect',
             True,
-            'Keep looking for a camera that is lost or not there yet; false: end with an error.',
+            'Wait for a camera that is missing or lost; false exits with an error instead.',
             read_only=True,
         ),
         Parameter(
             'jpeg_quality',
             85,
-            'Quality of image_raw/compressed, which is made only while someone listens.',
+            'JPEG quality of image_raw/compressed, which is encoded only for subscribers.',
             minimum=1,
             maximum=100,
         ),
     )
     PUBLISHES = (
-        Topic('image_raw', Image, qos.CAMERA, 'Frames, bgr8, stamped with the time of capture.'),
-        Topic('image_raw/compressed', CompressedImage, qos.CAMERA, 'The same as JPEG.'),
-        Topic('camera_info', CameraInfo, qos.DEFAULT, 'Calibration, one message a frame.'),
+        Topic('image_raw', Image, qos.CAMERA, 'Images, encoding bgr8.'),
+        Topic('image_raw/compressed', CompressedImage, qos.CAMERA, 'The same images as JPEG.'),
+        Topic('camera_info', CameraInfo, qos.DEFAULT, 'Calibration, one message per image.'),
     )
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__('camera', **options)
 
     def setup(self) -> None:
         """Create the endpoints."""
         self._source: ReconnectingSource | None = None
-        self._thread: threading.Thread | None = None
-        self._connection = Connection(False, 'not opened yet')
-        self._frames = Rate()
+        self._capture: CaptureThread | None = None
+        self._connection = Connection(False, 'not configured')
+        self._capture_error: Exception | None = None
+        self._rate = Rate()
         self._missed = 0
-        self._lost: Exception | None = None
+        self._info = CameraInfo()
+        self._mismatch = ''
         name = self.get_namespace().rstrip('/').rpartition('/')[2] or self.get_name()
         self._frame_id = self.parameters.frame_id or f'{name}_optical_frame'
         self._images = self.publisher('image_raw')
         self._compressed = self.publisher('image_raw/compressed')
         self._infos = self.publisher('camera_info')
         self.diagnostics.add('capture', self._report)
-        self.create_timer(READ_TIMEOUT_S, self._end_if_failed, clock=self.diagnostics.clock)
+        self.create_timer(CHECK_PERIOD_S, self._raise_capture_error, clock=self.diagnostics.clock)
 
     def configure(self) -> None:
-        """Read the calibration and open the camera."""
-        self._info, self._unfit = load_camera_info(self.parameters.camera_info_url), ''
+        """Read the calibration and open the source."""
+        self._info, self._mismatch = load_camera_info(self.parameters.camera_info_url), ''
         try:
-            self._source = ReconnectingSource(self.parameters.source, on_state=self._note)
+            self._source = ReconnectingSource(self.parameters.source, on_state=self._on_state)
         except SourceError as error:
             raise ConfigurationError(f"parameter 'source': {error}") from error
         if not (self.parameters.reconnect or self._connection.connected):
             raise ConfigurationError(f"parameter 'source': {self._connection.reason}")
 
     def activate(self) -> None:
-        """Begin to capture."""
-        self._capturing = True
-        self._thread = threading.Thread(target=self._capture, name='capture', daemon=True)
-        self._thread.start()
+        """Start to capture."""
+        if self._source is None:
+            raise RuntimeError('the node is not configured')
+        self._capture = CaptureThread(self._source, self._publish, self._on_end)
+        self._capture.start()
 
     def deactivate(self) -> None:
-        """Cease to capture; the camera stays open."""
-        self._capturing = False
-        self._thread.join()
+        """Stop to capture; the source stays open."""
+        if self._capture is not None:
+            self._capture.stop()
+            self._missed += self._capture.missed
+            self._capture = None
 
     def cleanup(self) -> None:
-        """Close the camera."""
+        """Close the source."""
         if self._source is not None:
             self._source.close()
             self._source = None
 
-    def _note(self, state: Connection) -> None:
-        """Log when the camera comes and goes."""
+    def _on_state(self, state: Connection) -> None:
+        """Log a change of the connection to the camera."""
         before, self._connection = self._connection, state
         logger = self.get_logger()
         if state.connected:
-            logger.info('the camera delivers')
+            logger.info('the camera is connected')
         elif before.connected or not state.attempts:
             logger.warning(f'no camera: {state.reason}')
             if before.connected and not self.parameters.reconnect:
-                self._lost = RuntimeError(f'camera lost: {state.reason}')
+                self._capture_error = RuntimeError(f'camera lost: {state.reason}')
         else:
             logger.warning(
-                f'still no camera after {state.attempts} attempts: {state.reason}',
+                f'no camera after {state.attempts} attempts to reconnect: {state.reason}',
                 throttle_duration_sec=10.0,
             )
 
-    def _end_if_failed(self) -> None:
-        if self._lost is not None:
-            raise self._lost
+    def _on_end(self, error: Exception) -> None:
+        """Handle the end of the capture."""
+        if isinstance(error, EndOfStream):
+            self._connection = Connection(False, str(error))
+            self.get_logger().info(f'no more frames: {error}')
+        elif self.context.ok():  # after shutdown every publish fails
+            self._capture_error = error
 
-    def _capture(self) -> None:
-        try:
-            self._capture_until_told()
-        except Exception as error:  # noqa: BLE001
-            # After the context is gone nothing can be published, and nothing has to be.
-            if self.context.ok():
-                self._lost = error
-
-    def _capture_until_told(self) -> None:
-        last = None
-        while self._capturing and self._lost is None:
-            try:
-                frame = self._source.read(READ_TIMEOUT_S)
-            except EndOfStream as end:
-                self._connection = Connection(False, str(end))
-                self.get_logger().info(f'no more frames: {end}')
-                return
-            if frame is None:
-                continue
-            if last is not None:
-                self._missed += max(frame.index - last - 1, 0)
-            last = frame.index
-            self._publish(frame)
+    def _raise_capture_error(self) -> None:
+        """End the node if the capture has failed."""
+        if self._capture_error is not None:
+            raise self._capture_error
 
     def _publish(self, frame: Frame) -> None:
         now = self.get_clock().now()
-        age = time.monotonic_ns() - frame.captured_ns
-        if now.nanoseconds <= max(age, 0):
-            # Simulated time has not begun: there is no stamp to give.
-            return
-        stamp = (now - Duration(nanoseconds=age)).to_msg()
+        age_ns = time.monotonic_ns() - frame.captured_ns
+        if now.nanoseconds <= max(age_ns, 0):
+            return  # simulated time has not started, so that there is no stamp
+        stamp = (now - Duration(nanoseconds=age_ns)).to_msg()
         header = Header(stamp=stamp, frame_id=self._frame_id)
         self._images.publish(to_message(frame.image, 'bgr8', header))
-        self._infos.publish(self._calibration(frame, header))
+        self._infos.publish(self._camera_info(frame, header))
         if self._compressed.get_subscription_count():
             self._compressed.publish(to_jpeg(frame.image, header, self.parameters.jpeg_quality))
-        self._frames.tick()
+        self._rate.tick()
 
-    def _calibration(self, frame: Frame, header: Header) -> CameraInfo:
-        """Return the calibration for a frame: none rather than that of another resolution."""
+    def _camera_info(self, frame: Frame, header: Header) -> CameraInfo:
+        """Return the calibration, or an uncalibrated message if it is for another image size."""
         info, (height, width) = copy.copy(self._info), frame.image.shape[:2]
         if (info.width, info.height) != (width, height):
-            if info.width and not self._unfit:
-                self._unfit = (
-                    f'{self.parameters.camera_info_url} is for {info.width}x{info.height} pixels, '
-                    f'the frames have {width}x{height}: camera_info goes out uncalibrated'
+            if info.width and not self._mismatch:
+                self._mismatch = (
+                    f'{self.parameters.camera_info_url} is for images of '
+                    f'{info.width}x{info.height} pixels, the camera delivers {width}x{height}; '
+                    'camera_info is uncalibrated'
                 )
-                self.get_logger().warning(self._unfit)
+                self.get_logger().warning(self._mismatch)
             info = CameraInfo(width=width, height=height)
         info.header = header
         return info
 
     def _report(self) -> Status:
-        figures = {
-            'published': self._frames.count,
-            'rate_hz': self._frames.hz,
-            'missed': self._missed,
+        missed = self._missed + (self._capture.missed if self._capture is not None else 0)
+        values: dict[str, Any] = {
+            'published': self._rate.count,
+            'rate_hz': self._rate.hz,
+            'missed': missed,
             'active': self.active,
         }
         if self._source is not None:
-            figures['nominal_hz'] = self._source.fps
-            figures['device'] = self._source.identity
+            values['nominal_hz'] = self._source.fps
+            values['device'] = self._source.identity
         if not self._connection.connected:
-            return ERROR, f'no camera: {self._connection.reason}', figures
+            return ERROR, f'no camera: {self._connection.reason}', values
         if not self.active:
-            return WARN, 'not active', figures
-        if self._unfit:
-            return WARN, self._unfit, figures
-        return OK, 'capturing', figures
+            return WARN, 'not active', values
+        if self._mismatch:
+            return WARN, self._mismatch, values
+        return OK, 'capturing', values
 
 
 def main(args: list[str] | None = None) -> None:

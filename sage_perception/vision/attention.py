@@ -253,7 +253,8 @@ def _track_ids() -> Iterator[int]:
 
 
 def _check(image: np.ndarray, stamp_s: float) -> None:
-    shape, dtype = getattr(image, 'shape', ()), getattr(image, 'dtype', type(image).__name__)
+    shape: tuple[int, ...] = getattr(image, 'shape', ())
+    dtype = getattr(image, 'dtype', type(image).__name__)
     if dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
         raise ValueError(f'image is {dtype} {shape}; attention requires uint8 [H, W, 3] or [H, W]')
     if min(shape[:2]) < MIN_FRAME_SIDE:

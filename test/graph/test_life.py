@@ -58,7 +58,7 @@ def test_a_camera_that_vanishes_is_missed_and_taken_up_again(run_graph, video, t
     status = graph.wait_for(lambda: level(ERROR), 'the loss in diagnostics')
     assert status.message.startswith('no camera: ')
     assert str(video) in status.message
-    assert f'no camera: {video} is gone' in graph.written('film/cam0/camera')
+    assert f'no camera: {video} no longer exists' in graph.written('film/cam0/camera')
 
     def attention_misses_it():
         status = graph.health(-6).get('film/cam0/attention: input image_raw')

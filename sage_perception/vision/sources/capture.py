@@ -1,0 +1,66 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read a source in a background thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from sage_perception.core.frame import Frame
+from sage_perception.vision.sources.base import FrameSource
+
+READ_TIMEOUT_S = 0.2
+"""Maximum time `stop` waits for a source that delivers no frames, seconds."""
+
+
+class CaptureThread:
+    """Passes each frame of a source to a callback, in a background thread.
+
+    Args:
+        source: the source; it stays open when the capture stops.
+        on_frame: called from the thread with each frame.
+        on_end: called from the thread with the exception that ended the capture: `EndOfStream`,
+            or an error of the source or of `on_frame`. It is not called after `stop`.
+
+    Attributes:
+        missed: number of frames that were skipped, by the indices of the frames.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        on_frame: Callable[[Frame], None],
+        on_end: Callable[[Exception], None],
+    ) -> None:
+        self.missed = 0
+        self._source = source
+        self._on_frame, self._on_end = on_frame, on_end
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name='capture', daemon=True)
+
+    def start(self) -> None:
+        """Start to capture; a capture can be started once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop to capture and wait for the thread."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._capture()
+        except Exception as error:  # noqa: BLE001 - the owner of the thread handles it
+            self._on_end(error)
+
+    def _capture(self) -> None:
+        last: int | None = None
+        while not self._stopping.is_set():
+            frame = self._source.read(READ_TIMEOUT_S)
+            if frame is None:
+                continue
+            if last is not None:
+                self.missed += max(frame.index - last - 1, 0)
+            last = frame.index
+            self._on_frame(frame)
