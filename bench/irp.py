@@ -120,7 +120,7 @@ def quality(plugin: TinyVAEIRP, kinds: dict[str, np.ndarray]) -> dict:
         result[f'psnr_gain_by_ms{name}'] = curve
         result[f'ms_spent_by_ms{name}'] = spent
         result[f'psnr_gain_by_ms_of_kinds{name}'] = per_kind
-        result[f'step_ms{name}'] = round(plugin.cost.each(batch) * 1e3, 2)
+        result[f'step_ms{name}'] = round(plugin.cost.per_item(batch) * 1e3, 2)
     codec = plugin.codec
     for name, z in (('guess', guess), ('refined', latents)):
         stray = (z - codec.latent_mean) / codec.latent_std

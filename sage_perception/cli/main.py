@@ -67,7 +67,7 @@ COMMANDS = {
         'Record H contexts from videos to train compressors',
     ),
     'eval': Command(MODELS, 'sage_perception.cli.eval:main', 'Evaluate models on images'),
-    'irp': Command(MODELS, 'sage_perception.irp.discovery:main', 'List the refinement plugins'),
+    'irp': Command(MODELS, 'sage_perception.cli.irp:main', 'List the refinement plugins'),
     'keys': Command(
         TRUST, 'sage_perception.cli.keys:main', 'Create signing keys and manage trusted keys'
     ),

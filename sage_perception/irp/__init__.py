@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Iterative refinement (IRP): results that get better while there is budget for it."""
+"""Iterative refinement plugins (IRP): results that improve within a compute budget."""
 
 from sage_perception.irp.discovery import available, load
 from sage_perception.irp.orchestrator import Orchestrator, Work

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Refines the latents of a camera's frames, each frame within the same budget."""
+"""Refinement of the crops of a camera's frames, with the same budget for each frame."""
 
 from __future__ import annotations
 
@@ -14,42 +14,52 @@ from sage_perception.irp.orchestrator import Orchestrator, Result, Work
 from sage_perception.irp.tinyvae import Crops
 
 PLUGIN = 'adaptive_vae'
-MIN_SCORE = 0.01  # what is not salient at all still may get something
+MIN_SCORE = 0.01  # salience of a crop without any, so that it still gets a share
 
 
 class FrameRefiner:
-    """Shares `budget_ms` a frame among its crops, by salience and by how badly they decode.
+    """Divides `budget_ms` among the crops of a frame, by salience and expected error.
 
-    `model` is a name or folder, `device` torch's. Raises `ModelError`, and `ImportError` where
-    torch is not installed.
+    `model` is a model name or folder, `device` a torch device. `budget` is the budget of a frame
+    in ATP. Raises `ModelError`, and `ImportError` if torch is not installed.
     """
 
-    def __init__(self, model: str, device: str, budget_ms: float):
+    def __init__(self, model: str, device: str, budget_ms: float) -> None:
         self.budget = atp_of(budget_ms)
         plugin = AdaptiveVAE(model, device=device)
         codec = plugin.codec
         blank = np.zeros((1, codec.input_channels, codec.input_size, codec.input_size), np.float32)
-        plugin.refine(blank)  # what is done once should not be paid for by the first frame
+        plugin.refine(blank)  # warm up, so that the first frame does not pay for it
         self._orchestrator = Orchestrator({PLUGIN: plugin})
 
     def refine(
         self,
-        pictures: np.ndarray,
+        crops: np.ndarray,
         guess: np.ndarray,
         tracks: Sequence[int],
         scores: Sequence[float],
         errors: np.ndarray,
     ) -> Result:
-        """Return what became of a frame's crops, float32 `[B, C, S, S]` in [0, 1].
+        """Return the refined latents of a frame's crops, float32 `[B, C, S, S]` in [0, 1].
 
-        `guess` are the encoder's latents `[B, D]`, which stay the result of crops that no budget
-        was left for. `scores` are the crops' salience, `errors` the squared errors with which
-        they are expected to decode, NaN where nothing is known.
+        Parameters
+        ----------
+        crops : np.ndarray
+            Model inputs, float32 `[B, C, S, S]` in [0, 1].
+        guess : np.ndarray
+            Latents of the encoder, float32 `[B, D]`; the outputs of crops without a budget.
+        tracks : Sequence[int]
+            Track IDs, 0 without a track.
+        scores : Sequence[float]
+            Salience of the crops.
+        errors : np.ndarray
+            Expected reconstruction errors (mean squared), NaN where unknown.
+
         """
         known = errors[np.isfinite(errors)]
         expected = np.where(np.isfinite(errors), errors, known.mean() if len(known) else 1.0)
         need = np.maximum(np.asarray(scores, float), MIN_SCORE) * expected
-        work = Work(Crops(pictures, tracks, guess), need)
+        work = Work(Crops(crops, tracks, guess), list(need))
         result = self._orchestrator.run({PLUGIN: work}, self.budget)[PLUGIN]
         result.outputs = [
             z if z is not None and np.isfinite(energy) else guess[i]

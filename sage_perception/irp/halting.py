@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""When a refinement should stop, by nothing but the energies it has been through."""
+"""The halting criterion of a refinement, based on its sequence of energies."""
 
 from __future__ import annotations
 
@@ -11,71 +11,76 @@ from itertools import pairwise
 
 from sage_perception.core.latent import HaltReason
 
+MIN_CYCLE_SPAN = 6  # energies: three turns of the shortest cycle
+
 
 @dataclass(frozen=True)
 class Halting:
-    """Judges a sequence of energies; the unit of the energies does not matter.
+    """Decides from a sequence of energies whether to halt; independent of their unit.
 
-    Differences are taken relative to the size of the energy, so multiplying all of them by a
-    positive constant changes no verdict (an absolute threshold, as in section 6.3 of the
-    specification, halts a small energy at once and a large one never).
+    Differences are relative to the magnitude of the energy, so a positive factor on all energies
+    changes no decision. (The absolute threshold of section 6.3 of the specification halts small
+    energies immediately and large ones never.)
 
-    - NOT_FINITE: the last energy is.
-    - DIVERGED: it rose `rises` times running to above where it began, or once to beyond
-      `explosion` times its size.
-    - CONVERGED: over the last `window` energies it changed by less than `tolerance`.
-    - OSCILLATION: it goes round in a circle of at most `longest_period` steps, or has gone up and
-      down for `patience` steps, without getting lower.
+    - NOT_FINITE: the last energy is not finite.
+    - DIVERGED: it rose `rises` times in a row to above the first energy, or once by more than
+      `explosion` times its magnitude.
+    - CONVERGED: the last `window` energies differ by less than `tolerance`.
+    - OSCILLATION: the energies repeat with a period of at most `max_period`, or have not reached a
+      new minimum for `patience` steps.
+
+    `cycle_tolerance` is the maximum difference between two turns of a cycle, relative to its
+    range.
     """
 
     tolerance: float = 1e-3
     window: int = 3
     rises: int = 4
     explosion: float = 10.0
-    longest_period: int = 8
-    likeness: float = 0.1  # how much one turn of a circle may differ, of its height
+    max_period: int = 8
+    cycle_tolerance: float = 0.1
     patience: int = 24
 
     def __call__(self, energies: Sequence[float]) -> HaltReason | None:
-        """Return why to stop after these energies, oldest first; None: go on."""
+        """Return why to halt after these energies, oldest first, or None to continue."""
         last = energies[-1]
         if not math.isfinite(last):
             return HaltReason.NOT_FINITE
-        known = [energy for energy in energies if math.isfinite(energy)]
-        least = self.tolerance * max(abs(known[0]), abs(last))
-        if self._diverges(known, least):
+        finite = [energy for energy in energies if math.isfinite(energy)]
+        min_change = self.tolerance * max(abs(finite[0]), abs(last))
+        if self._diverges(finite, min_change):
             return HaltReason.DIVERGED
-        recent = known[-self.window :]
-        if len(recent) == self.window and max(recent) - min(recent) <= least:
+        recent = finite[-self.window :]
+        if len(recent) == self.window and max(recent) - min(recent) <= min_change:
             return HaltReason.CONVERGED
-        if self._circles(known, least) or self._wanders(known, least):
+        if self._cycles(finite, min_change) or self._stagnates(finite, min_change):
             return HaltReason.OSCILLATION
         return None
 
-    def _diverges(self, energies: Sequence[float], least: float) -> bool:
+    def _diverges(self, energies: Sequence[float], min_change: float) -> bool:
         first, last = energies[0], energies[-1]
         if last - min(energies) > self.explosion * max(abs(first), abs(min(energies))):
             return True
         recent = energies[-self.rises - 1 :]
         rising = len(recent) > self.rises and all(a < b for a, b in pairwise(recent))
-        return rising and last - first > least
+        return rising and last - first > min_change
 
-    def _circles(self, energies: Sequence[float], least: float) -> bool:
-        for period in range(2, self.longest_period + 1):
-            span = max(2 * period, 6)  # of the shortest circles three turns
+    def _cycles(self, energies: Sequence[float], min_change: float) -> bool:
+        for period in range(2, self.max_period + 1):
+            span = max(2 * period, MIN_CYCLE_SPAN)
             recent = energies[-span:]
             if len(recent) < span:
                 return False
             turn, before = recent[-period:], recent[:-period]
             height = max(turn) - min(turn)
-            alike = all(
-                abs(a - b) <= self.likeness * height
+            repeats = all(
+                abs(a - b) <= self.cycle_tolerance * height
                 for a, b in zip(before, recent[period:], strict=True)
             )
-            if height > least and alike and min(turn) >= min(before) - least:
+            if height > min_change and repeats and min(turn) >= min(before) - min_change:
                 return True
         return False
 
-    def _wanders(self, energies: Sequence[float], least: float) -> bool:
+    def _stagnates(self, energies: Sequence[float], min_change: float) -> bool:
         recent, before = energies[-self.patience :], energies[: -self.patience]
-        return bool(before) and min(recent) >= min(before) - least
+        return bool(before) and min(recent) >= min(before) - min_change

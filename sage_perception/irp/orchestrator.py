@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shares a budget of compute among plugins and their items, by trust and need."""
+"""Distribution of a compute budget among plugins and their items, by trust and need."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from sage_perception.core.latent import HaltReason, Telemetry
-from sage_perception.irp.ledger import Ledger, apportion, atp_of, ms_of
+from sage_perception.irp.ledger import Grant, Ledger, apportion, atp_of, ms_of
 from sage_perception.irp.plugin import IRPPlugin
 from sage_perception.irp.refinement import Refinement
-from sage_perception.irp.watchdog import Worker
+from sage_perception.irp.watchdog import WatchedCall
 
-GRACE_S = 0.05  # for the step that was under way when the time was up
-LEARNING = 0.3  # weight of the newest round in a plugin's trust
-MIN_TRUST = 0.05  # what lets a plugin that failed try again
-# How well a refinement ended, for the trust in its plugin; what is not here is worth nothing.
-CONDUCT = {
+GRACE_S = 0.05  # for the step that runs when the time limit is reached
+NEW_WEIGHT = 0.3  # of the newest round in the trust of a plugin
+MIN_TRUST = 0.05  # gives a failed plugin another chance
+# Contribution of an item to the trust of its plugin; 0 for other reasons.
+SCORES = {
     HaltReason.SINGLE_SHOT: 1.0,
     HaltReason.CONVERGED: 1.0,
     HaltReason.BUDGET: 1.0,
@@ -31,37 +31,38 @@ CONDUCT = {
 
 
 class Outcome(enum.IntEnum):
-    """How a plugin's round ended; the values of `sage_msgs/BudgetShare`'s OUTCOME_ constants."""
+    """How a round of a plugin ended; the OUTCOME_ constants of `sage_msgs/BudgetShare`."""
 
     UNKNOWN = 0
     DONE = 1
-    FAILED = 2  # it raised
-    LATE = 3  # it did not return
-    BUSY = 4  # it has not returned from an earlier round, and got nothing
-    IDLE = 5  # it got nothing: there was no budget, or no need
+    FAILED = 2  # it raised an exception
+    LATE = 3  # it did not return in time
+    BUSY = 4  # an earlier round has not returned, so it got no budget
+    IDLE = 5  # it got no budget, because there was none or no need
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one plugin is to refine: inputs of B items, and how much each needs it, [B].
+    """The items that a plugin refines, and the need of each, [B].
 
-    Needs are of any unit that all work of a round shares, such as error times salience. What is
-    negative or not finite needs nothing.
+    Needs are relative to each other among all plugins of a round, for example error times
+    salience. A need that is negative or not finite counts as 0. Raises `ValueError` unless there
+    is one need for each item.
     """
 
     inputs: Any
     need: Sequence[float]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.need) != len(self.inputs):
             raise ValueError(f'{len(self.need)} needs for {len(self.inputs)} items')
 
 
 @dataclass
 class Share:
-    """What one item was given and took, ATP.
+    """The budget of one item, ATP.
 
-    `extra` was given later, out of what other items left.
+    `granted` is its share of the first pass, `extra` that of later passes.
     """
 
     plugin: str
@@ -75,7 +76,11 @@ class Share:
 
 @dataclass
 class Result:
-    """One plugin's part of a round: B best results, None of items that never began."""
+    """The result of a plugin in a round.
+
+    `outputs` has the best result of each item, None for an item that did not start. `fault` says
+    why the plugin did not finish, or ''.
+    """
 
     plugin: str
     refinement: Refinement
@@ -87,130 +92,134 @@ class Result:
 
     @property
     def budget_limited(self) -> np.ndarray:
-        """Return which items more budget would help, bool [B]."""
+        """Return the mask of items that more budget can improve, bool [B]."""
         if self.outcome == Outcome.IDLE:
             return np.ones(len(self.shares), bool)
         return self.refinement.budget_limited & (self.outcome == Outcome.DONE)
 
 
 class Orchestrator:
-    """Runs plugins one after the other, each within the time that its share pays for.
+    """Runs plugins in sequence, each for the time that its share of the budget pays for.
 
-    An item's share is in proportion to the trust in its plugin times the item's own need. The
-    specification weighs by trust alone and also wants low trust to get more; here trust is how
-    well a plugin has used what it got, and need is what there is to gain.
+    The share of an item is proportional to the trust in its plugin times the need of the item. The
+    specification weights by trust alone and also gives low trust more budget; here trust measures
+    how well a plugin used its past budget, and need the expected gain.
 
-    Shares are reserved in the `ledger` before a plugin starts and settled when it ends, however it
-    ends. What is left over is shared out once more, among items that only their budget stopped. A
-    plugin that raises, or gives nothing finite, loses trust. One that does not return is left
-    behind with the best that it had, is charged its whole share, and gets nothing until it has
-    returned. None of this touches the shares of others.
+    Shares are reserved in the `ledger` before a plugin starts and settled when it ends for any
+    reason. The rest is distributed again among items that halted for lack of budget. A plugin
+    that raises or returns no finite energy loses trust. The results of a plugin that does not
+    return in time are its best ones so far; it is charged its whole share and gets no budget until
+    it has returned. None of this affects the shares of other plugins.
     """
 
     PASSES = 2
 
-    def __init__(self, plugins: Mapping[str, IRPPlugin]):
+    def __init__(self, plugins: Mapping[str, IRPPlugin[Any, Any]]) -> None:
         self.plugins = dict(plugins)
         self.trust = dict.fromkeys(self.plugins, 1.0)
         self.ledger = Ledger()
-        self._workers: dict[str, Worker] = {}
+        self._calls: dict[str, WatchedCall] = {}
 
     def run(self, work: Mapping[str, Work], budget: int) -> dict[str, Result]:
-        """Refine with `budget` ATP in all; what nobody takes expires.
+        """Refine within `budget` ATP in total; the unspent rest expires.
 
-        Raises `KeyError` for work of a plugin that is not there.
+        Takes at most the budget plus `GRACE_S` for each late plugin. Raises `KeyError` for work of
+        an unknown plugin.
         """
-        round_ = [self._begin(name, each) for name, each in work.items()]
+        results = [self._begin(name, each) for name, each in work.items()]
         self.ledger.deposit(budget)
         try:
             for number in range(self.PASSES):
-                self._share_out(round_, again=number > 0)
+                self._run_pass(results, first=number == 0)
         finally:
             self.ledger.expire()
-        for part in round_:
-            part.outputs = list(part.refinement.outputs)
-            part.telemetry = part.refinement.telemetry
-            self._judge(part)
-        return {part.plugin: part for part in round_}
+        for result in results:
+            result.outputs = list(result.refinement.outputs)
+            result.telemetry = result.refinement.telemetry
+            self._update_trust(result)
+        return {result.plugin: result for result in results}
 
     def _begin(self, name: str, work: Work) -> Result:
         trust, refinement = self.trust[name], Refinement(self.plugins[name], work.inputs)
         shares = [Share(name, i, trust, float(need)) for i, need in enumerate(work.need)]
-        part = Result(name, refinement, shares)
-        if name in self._workers and self._workers[name].alive:
-            part.outcome = Outcome.BUSY
-            part.fault = 'it has not returned from an earlier round'
-        return part
+        result = Result(name, refinement, shares)
+        if name in self._calls and self._calls[name].alive:
+            result.outcome = Outcome.BUSY
+            result.fault = 'an earlier round has not returned'
+        return result
 
-    def _share_out(self, round_: Sequence[Result], again: bool) -> None:
-        """Reserve a share of what is available for each item that wants one, and have it spent."""
-        claims = [(part, i) for part in round_ for i in np.flatnonzero(part.budget_limited)]
-        shares = [part.shares[i] for part, i in claims]
+    def _run_pass(self, results: Sequence[Result], first: bool) -> None:
+        """Reserve a share of the available budget for each limited item, and run the plugins."""
+        limited = [
+            (result, i) for result in results for i in np.flatnonzero(result.budget_limited)
+        ]
+        shares = [result.shares[i] for result, i in limited]
         amounts = apportion(self.ledger.available, [s.trust * s.need for s in shares])
         reserved = {
-            part.plugin: np.zeros(len(part.shares), int) for part in round_ if len(part.shares)
+            result.plugin: np.zeros(len(result.shares), int) for result in results if result.shares
         }
-        for (part, i), amount in zip(claims, amounts, strict=True):
-            reserved[part.plugin][i] = amount
+        for (result, i), amount in zip(limited, amounts, strict=True):
+            reserved[result.plugin][i] = amount
         grants = {
-            name: [self.ledger.grant(f'{name} {i}', int(a)) for i, a in enumerate(amounts)]
-            for name, amounts in reserved.items()
-            if amounts.any()
+            name: [self.ledger.grant(f'{name} {i}', int(a)) for i, a in enumerate(own)]
+            for name, own in reserved.items()
+            if own.any()
         }
         try:
-            for part in round_:
-                if part.plugin in grants:
-                    self._run(part, grants.pop(part.plugin), again)
+            for result in results:
+                if result.plugin in grants:
+                    self._run_plugin(result, grants.pop(result.plugin), first)
         finally:
             for each in grants.values():
                 for grant in each:
                     self.ledger.settle(grant, 0)
 
-    def _run(self, part: Result, grants: Sequence, again: bool) -> None:
-        """Let one plugin spend its grants, one an item, and settle them."""
+    def _run_plugin(self, result: Result, grants: Sequence[Grant], first: bool) -> None:
+        """Run one plugin with a grant for each item, and settle the grants."""
         granted = np.array([grant.amount for grant in grants])
-        spent = granted  # unless it turns out to be less
+        spent = granted  # unless the plugin returns
         try:
-            spent = self._spend(part, granted)
+            spent = self._refine(result, granted)
         finally:
-            for share, grant, amount in zip(part.shares, grants, spent, strict=True):
+            for share, grant, amount in zip(result.shares, grants, spent, strict=True):
                 share.spent += grant.amount - self.ledger.settle(grant, int(amount))
-                if again:
-                    share.extra += grant.amount
-                else:
+                if first:
                     share.granted += grant.amount
+                else:
+                    share.extra += grant.amount
 
-    def _spend(self, part: Result, granted: np.ndarray) -> np.ndarray:
-        """Refine within the time that was granted; return what each item took of it, ATP [B]."""
-        refinement, before = part.refinement, part.refinement.spent_s.copy()
-        begun = time.perf_counter()
+    def _refine(self, result: Result, granted: np.ndarray) -> np.ndarray:
+        """Refine within the granted time; return the ATP that each item spent, [B]."""
+        refinement, before = result.refinement, result.refinement.spent_s.copy()
+        start = time.perf_counter()
         budget_s = granted.astype(float) / atp_of(1e3)
-        worker = Worker(lambda: refinement.run(budget_s), f'irp {part.plugin}')
-        self._workers[part.plugin] = worker
+        call = WatchedCall(lambda: refinement.run(budget_s), f'irp {result.plugin}')
+        self._calls[result.plugin] = call
         granted_ms = ms_of(int(granted.sum()))
-        if not worker.wait(granted_ms / 1e3):
+        if not call.wait(granted_ms / 1e3):
             refinement.stop()
-            if not worker.wait(GRACE_S):
+            if not call.wait(GRACE_S):
                 refinement.abandon()
-                worker.expire()
-                part.outcome = Outcome.LATE
-                part.fault = f'it did not return within {granted_ms:g} ms'
+                call.expire()
+                result.outcome = Outcome.LATE
+                result.fault = f'it did not return within {granted_ms:g} ms'
                 return granted
-        part.outcome = Outcome.DONE
-        if worker.error is not None:
-            part.outcome = Outcome.FAILED
-            part.fault = f'{type(worker.error).__name__}: {worker.error}'
-            took_s = (time.perf_counter() - begun) * granted / granted.sum()
+        result.outcome = Outcome.DONE
+        if call.error is not None:
+            result.outcome = Outcome.FAILED
+            result.fault = f'{type(call.error).__name__}: {call.error}'
+            spent_s = (time.perf_counter() - start) * granted / granted.sum()
         else:
-            took_s = refinement.spent_s - before
-        return np.array([atp_of(ms) for ms in took_s * 1e3])
+            spent_s = refinement.spent_s - before
+        return np.array([atp_of(ms) for ms in spent_s * 1e3])
 
-    def _judge(self, part: Result) -> None:
-        """Learn from how a plugin's round ended how far to trust it with the next."""
-        if part.outcome in (Outcome.IDLE, Outcome.BUSY):
+    def _update_trust(self, result: Result) -> None:
+        """Update the trust in a plugin by how its items ended."""
+        if result.outcome in (Outcome.IDLE, Outcome.BUSY):
             return
-        ends = [told.halt_reason for told in part.telemetry]
-        done = part.outcome == Outcome.DONE
-        conduct = float(np.mean([CONDUCT.get(end, 0.0) for end in ends])) if done else 0.0
-        trust = self.trust[part.plugin]
-        self.trust[part.plugin] = max(trust + LEARNING * (conduct - trust), MIN_TRUST)
+        score = 0.0
+        if result.outcome == Outcome.DONE:
+            reasons = [telemetry.halt_reason for telemetry in result.telemetry]
+            score = float(np.mean([SCORES.get(reason, 0.0) for reason in reasons]))
+        trust = self.trust[result.plugin]
+        self.trust[result.plugin] = max(trust + NEW_WEIGHT * (score - trust), MIN_TRUST)

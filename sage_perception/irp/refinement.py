@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The loop around a plugin: it times, halts, and keeps the best result of every item."""
+"""The refinement loop: it measures time, halts items, and keeps the best result of each."""
 
 from __future__ import annotations
 
@@ -8,71 +8,49 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sage_perception.core.latent import HaltReason, Telemetry
 from sage_perception.irp.ledger import atp_of
-
-if TYPE_CHECKING:
-    from sage_perception.irp.plugin import IRPPlugin
-
-CHANGE = 0.3  # weight of the newest step in what a step is expected to take
-FADING = 0.95  # of that expectation, when it is why no step was taken: it may be too high
-
-
-class Cost:
-    """What a step can be expected to take, by how many items it is of."""
-
-    def __init__(self):
-        self._seconds: dict[int, float] = {}
-
-    def each(self, count: int) -> float:
-        """Return what each of `count` items pays, seconds; 0: nothing is known."""
-        if not self._seconds:
-            return 0.0
-        nearest = min(self._seconds, key=lambda known: abs(known - count))
-        return self._seconds[nearest] / nearest
-
-    def learn(self, count: int, seconds: float) -> None:
-        """Note what a step took."""
-        known = self._seconds.get(count, seconds)
-        self._seconds[count] = known + CHANGE * (seconds - known)
-
-    def fade(self) -> None:
-        """Expect a little less of all steps."""
-        self._seconds = {count: FADING * known for count, known in self._seconds.items()}
+from sage_perception.irp.refinable import Refinable
 
 
 class Refinement:
-    """B items on their way to better results; may be asked for at any time, and resumed.
+    """The refinement of B items; it can be read at any time, and continued with more budget.
 
-    A step is shared by the items that are still active, and each pays its part of the time. An
-    item stops before a step that its budget is not expected to cover, so that time is paid for
-    before it is spent; `run` with more budget goes on where it stopped. The first guess is of all
-    items, paid for by those with a budget.
+    The active items share a step, and each pays its part of the time. An item halts before a step
+    that its budget is not expected to cover; `run` with more budget continues it. The first guess
+    covers all items, and those with a budget pay for it.
 
     Attributes
     ----------
     outputs : list
-        The best results so far; those of the first guess where no energy was finite, and None
+        The best result of each item so far; the first guess if no energy was finite, and None
         before it.
     energies : list[list[float]]
-        The energies that each item has been through.
+        The energy of each iteration, for each item.
+    best : float64 [B]
+        The lowest energies; ∞ before a finite one.
     reasons : list[HaltReason | None]
-        Why each item stopped; None while it runs.
+        Why each item halted; None while it is active.
     spent_s : float64 [B]
-        Seconds that each item has paid for.
+        Time that each item has paid for, seconds.
 
     """
 
-    def __init__(self, plugin: IRPPlugin, x: Any, clock: Callable[[], float] = time.perf_counter):
+    def __init__(
+        self,
+        plugin: Refinable[Any, Any],
+        x: Any,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._plugin = plugin
         self._x = x
         self._clock = clock
         self._state: Any = None
-        self._told: list[Telemetry] = []
+        self._telemetry: list[Telemetry] = []
         self._stopping = self._abandoned = False
         count = len(x)
         self._budget_s = np.zeros(count)
@@ -83,16 +61,16 @@ class Refinement:
         self.reasons: list[HaltReason | None] = [None] * count
         self.spent_s = np.zeros(count)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.outputs)
 
     @property
     def budget_limited(self) -> np.ndarray:
-        """Return which items only a larger budget would help, bool [B]."""
-        most = self._plugin.most_iterations
+        """Return the mask of items that halted only for lack of budget, bool [B]."""
+        limit = self._plugin.max_iterations
         return np.array(
             [
-                reason == HaltReason.BUDGET and len(energies) < most
+                reason == HaltReason.BUDGET and len(energies) < limit
                 for reason, energies in zip(self.reasons, self.energies, strict=True)
             ],
             bool,
@@ -100,64 +78,68 @@ class Refinement:
 
     @property
     def telemetry(self) -> list[Telemetry]:
-        """Return what became of each item; `budget_spent` is in ATP.
+        """Return the telemetry of each item; `budget_spent` is in ATP.
 
-        What the plugin adds is missing where it did not come to its end.
+        Measurements of the plugin are missing if it did not return.
         """
-        return self._told or [self._tell(i) for i in range(len(self))]
+        return self._telemetry or [self._item_telemetry(i) for i in range(len(self))]
 
     def stop(self) -> None:
-        """Have `run`, in another thread, end after the step it is at."""
+        """Make `run` in another thread return after its current step."""
         self._stopping = True
 
     def abandon(self) -> None:
-        """Change no more, whatever `run` in another thread still does."""
+        """Ignore all further results of `run` in another thread."""
         self._stopping = self._abandoned = True
 
     def run(self, budget_s: np.ndarray) -> None:
-        """Refine with `budget_s` more seconds for each item, [B]; raise what the plugin raises."""
+        """Refine with `budget_s` more seconds for each item, [B].
+
+        Raises the exceptions of the plugin.
+        """
         self._budget_s = self._budget_s + budget_s
-        self._told = []
+        self._telemetry = []
         self._stopping = self._abandoned
         for i in np.flatnonzero(self.budget_limited):
             self.reasons[i] = None
         if self._state is None and (active := self._affordable()).any():
-            begun = self._clock()
+            start = self._clock()
             state = self._plugin.init_state(self._x)
             self._goal = np.asarray(self._plugin.goal(state), float)
             self._keep(state, np.ones(len(self), bool))
-            self._charge(active, begun)
+            self._charge(active, start)
         stepped = False
         while self._state is not None and (active := self._affordable()).any():
-            begun = self._clock()
+            start = self._clock()
             self._keep(self._plugin.step(self._state, active), active)
-            self._plugin.cost.learn(int(active.sum()), self._charge(active, begun))
+            self._plugin.cost.update(int(active.sum()), self._charge(active, start))
             stepped = True
         if not stepped and self.budget_limited.any():
-            self._plugin.cost.fade()
+            self._plugin.cost.decay()
         if self._state is None or self._abandoned:
             return
         self._plugin.remember(self._state, self.outputs, self.reasons)
-        told = [
-            self._plugin.describe(self._state, i, output, self._tell(i))
+        telemetry = [
+            self._plugin.describe(self._state, i, output, self._item_telemetry(i))
             for i, output in enumerate(self.outputs)
         ]
         if not self._abandoned:
-            self._told = told
+            self._telemetry = telemetry
 
     def _affordable(self) -> np.ndarray:
-        """Return which items take part in the next step, bool [B]; others get their reason."""
+        """Return the mask of items that take part in the next step; halt the others."""
         running = np.array([reason is None for reason in self.reasons], bool)
-        able = self._budget_s - self.spent_s
-        # A step of unknown cost is tried by whoever has anything at all.
-        payers = running & (able > 0)
-        paid = payers & (able >= self._plugin.cost.each(int(payers.sum()))) & (not self._stopping)
-        for i in np.flatnonzero(running & ~paid):
+        left_s = self._budget_s - self.spent_s
+        # While the cost of a step is unknown, any budget left is enough to try one.
+        payers = running & (left_s > 0)
+        paying = payers & (left_s >= self._plugin.cost.per_item(int(payers.sum())))
+        paying &= not self._stopping
+        for i in np.flatnonzero(running & ~paying):
             self.reasons[i] = HaltReason.BUDGET
-        return running & paid
+        return running & paying
 
     def _keep(self, state: Any, active: np.ndarray) -> None:
-        """Keep what a step brought, unless it came too late."""
+        """Keep the results of a step, unless the refinement was abandoned meanwhile."""
         energies, outputs = self._plugin.energy(state), self._plugin.output(state)
         if self._abandoned:
             return
@@ -175,16 +157,16 @@ class Refinement:
                 self.reasons[i] = HaltReason.CONVERGED
             elif reason := self._plugin.halt(self.energies[i]):
                 self.reasons[i] = reason
-            elif len(self.energies[i]) >= self._plugin.most_iterations:
+            elif len(self.energies[i]) >= self._plugin.max_iterations:
                 self.reasons[i] = HaltReason.BUDGET
 
-    def _charge(self, active: np.ndarray, begun: float) -> float:
-        """Have the active items pay for a step; return what it took, seconds."""
-        took = self._clock() - begun
-        self.spent_s[active] += took / active.sum()
-        return took
+    def _charge(self, active: np.ndarray, start: float) -> float:
+        """Divide the time since `start` among the active items and return it, seconds."""
+        seconds = self._clock() - start
+        self.spent_s[active] += seconds / active.sum()
+        return seconds
 
-    def _tell(self, item: int) -> Telemetry:
+    def _item_telemetry(self, item: int) -> Telemetry:
         energies, reason = self.energies[item], self.reasons[item]
         if not energies:
             return Telemetry(converged=False, halt_reason=HaltReason.BUDGET)
@@ -192,7 +174,7 @@ class Refinement:
             iterations=len(energies),
             energy_trajectory=tuple(energies),
             converged=reason == HaltReason.CONVERGED,
-            halt_reason=reason or HaltReason.BUDGET,  # None: it was abandoned
+            halt_reason=reason or HaltReason.BUDGET,  # None if it was abandoned
             time_s=float(self.spent_s[item]),
             budget_spent=float(atp_of(self.spent_s[item] * 1e3)),
         )

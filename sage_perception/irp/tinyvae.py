@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Crops to latents, refined: the encoder's guess, then descent on the reconstruction energy."""
+"""Refinement of latents: gradient descent on the reconstruction energy."""
 
 from __future__ import annotations
 
@@ -17,138 +17,144 @@ from sage_perception.models import artifact, load_crop_codec
 from sage_perception.models.registry import resolve
 from sage_perception.trust.quality import telemetry_trust
 
-RATE = 0.3  # of a Newton step, at first
+STEP_SIZE = 0.3  # initial, relative to a Newton step
 MOMENTUM = 0.5
-REACH = 6.0  # standard deviations from the mean that a latent may be moved to
+MAX_DEVIATION = 6.0  # of a refined latent from the mean, standard deviations
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops to be refined: float32 `[B, C, S, S]` in [0, 1], their tracks, and the guess.
+    """A batch of crops.
 
-    `guess` are the encoder's latents `[B, D]` where they are known already. A track is a number
-    that the same thing has in successive frames, 0: none.
+    Attributes
+    ----------
+    images : np.ndarray
+        Model inputs, float32 `[B, C, S, S]` in [0, 1].
+    tracks : Sequence[int]
+        Track IDs, 0 without a track; empty if there are no tracks.
+    guess : np.ndarray, optional
+        Latents of the encoder, float32 `[B, D]`; encoded from `images` if None.
+
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     tracks: Sequence[int] = ()
     guess: np.ndarray | None = None
 
-    def __len__(self):
-        return len(self.pictures)
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 @dataclass
 class Descent:
-    """Where B latents are. The best place so far is where a step that failed starts again."""
+    """The state of B descents; a failed step restarts from the best latent so far."""
 
     crops: Crops
     guess: np.ndarray  # [B, D]
     log_var: np.ndarray | None  # [B, D]
     z: np.ndarray  # [B, D]
     energy: np.ndarray  # [B]
-    best_z: np.ndarray
-    best_energy: np.ndarray
+    best_z: np.ndarray  # [B, D]
+    best_energy: np.ndarray  # [B]
     gradient: np.ndarray  # [B, D], at best_z
     velocity: np.ndarray  # [B, D]
-    rate: np.ndarray  # [B, 1]
+    step_size: np.ndarray  # [B, 1]
+
+    def copy(self) -> Descent:
+        """Return a copy whose arrays of the current and the best latents may be changed."""
+        return replace(
+            self,
+            z=self.z.copy(),
+            energy=self.energy.copy(),
+            best_z=self.best_z.copy(),
+            best_energy=self.best_energy.copy(),
+            gradient=self.gradient.copy(),
+            velocity=self.velocity.copy(),
+            step_size=self.step_size.copy(),
+        )
 
 
 class TinyVAEIRP(IRPPlugin[Crops, Descent]):
-    """Latents that decode better than the encoder's, for any model whose latents are `[D]`.
+    """Refines latents of any model whose latents are `[D]`, so that they decode better.
 
-    A step is one of gradient descent in the metric of the decoder's mean curvature, with momentum
-    (Polyak, 1964). After a step that led up, an item goes back to its best place with half the
-    rate and at rest (the restart of O'Donoghue and Candès, 2015). Latents stay within `REACH`
-    standard deviations of their mean, or as far off as the encoder put them: receivers decode
-    them with the same decoder and know nothing of all this.
+    A step is gradient descent, preconditioned by the mean curvature of the decoder, with momentum
+    (Polyak, 1964). If the energy rises, the item returns to its best latent with zero velocity and
+    half the step size (the adaptive restart of O'Donoghue and Candès, 2015). Latents stay within
+    `MAX_DEVIATION` standard deviations of their mean, or within the deviation of the encoder's
+    guess if that is larger, so any receiver decodes them with the unchanged decoder.
 
-    `decoder` is a model of the same fingerprint whose decoder receivers use; empty: its own.
-    Raises `ModelError`. torch must be installed.
+    `model` is a model name or folder. `decoder` is a model of the same fingerprint that the
+    receivers decode with; empty: `model`. Raises `ModelError`, and `ImportError` if torch is not
+    installed.
     """
 
-    def __init__(self, model: str = 'tinyvae', decoder: str = '', device: str = 'cpu'):
-        from sage_perception.models.energy import ReconstructionEnergy
+    def __init__(self, model: str = 'tinyvae', decoder: str = '', device: str = 'cpu') -> None:
+        from sage_perception.models.energy import ReconstructionEnergy  # requires torch
 
         self.codec = load_crop_codec(model, device=device)
-        painter = artifact.read(resolve(decoder or model))
-        if painter.id.fingerprint != self.codec.id.fingerprint:
+        decoding = artifact.read(resolve(decoder or model))
+        if decoding.id.fingerprint != self.codec.id.fingerprint:
             raise artifact.ModelError(
-                f'{painter.id} does not decode the latents of {self.codec.id}: their '
-                'fingerprints must be the same'
+                f'{decoding.id} does not decode the latents of {self.codec.id}: their '
+                'fingerprints must be equal'
             )
-        self.reconstruction_energy = ReconstructionEnergy(painter, self.codec.device)
+        self.reconstruction_energy = ReconstructionEnergy(decoding, self.codec.device)
 
     def init_state(self, x: Crops | np.ndarray) -> Descent:
-        """Return the state at the encoder's guess for crops, or images `[B, C, S, S]`."""
+        """Return the state at the guess for crops, or for images `[B, C, S, S]`."""
         crops = x if isinstance(x, Crops) else Crops(x)
         log_var = None
         guess = crops.guess
         if guess is None:
-            guess, log_var = self.codec.encode_stats(crops.pictures)
+            guess, log_var = self.codec.encode_stats(crops.images)
         z = self.start(crops, guess)
-        energy, gradient = self.reconstruction_energy(z, crops.pictures)
-        rate = np.full((len(z), 1), RATE, np.float32)
-        return Descent(
-            crops, guess, log_var, z, energy, z, energy, gradient, np.zeros_like(z), rate
-        )
+        energy, gradient = self.reconstruction_energy(z, crops.images)
+        step_size = np.full((len(z), 1), STEP_SIZE, np.float32)
+        velocity = np.zeros_like(z)
+        return Descent(crops, guess, log_var, z, energy, z, energy, gradient, velocity, step_size)
 
     def start(self, crops: Crops, guess: np.ndarray) -> np.ndarray:
-        """Return where the descents begin, `[B, D]`."""
+        """Return the initial latents of the descents, `[B, D]`."""
         return guess
 
     def step(self, state: Descent, active: np.ndarray) -> Descent:
         """Return the state after one step of the active items."""
         at = np.flatnonzero(active)
-        new = replace(
-            state,
-            **{
-                name: getattr(state, name).copy()
-                for name in (
-                    'z',
-                    'energy',
-                    'best_z',
-                    'best_energy',
-                    'gradient',
-                    'velocity',
-                    'rate',
-                )
-            },
-        )
+        new = state.copy()
         downhill = -state.gradient[at] @ self.reconstruction_energy.metric
-        velocity = MOMENTUM * state.velocity[at] + state.rate[at] * downhill
-        z = self._within_reach(state.best_z[at] + velocity, state.guess[at])
-        energy, gradient = self.reconstruction_energy(z, state.crops.pictures[at])
-        better = energy < state.best_energy[at]
+        velocity = MOMENTUM * state.velocity[at] + state.step_size[at] * downhill
+        z = self._clip(state.best_z[at] + velocity, state.guess[at])
+        energy, gradient = self.reconstruction_energy(z, state.crops.images[at])
+        lower = energy < state.best_energy[at]
         new.z[at], new.energy[at] = z, energy
-        won, lost = at[better], at[~better]
-        new.best_z[won], new.best_energy[won] = z[better], energy[better]
-        new.gradient[won], new.velocity[won] = gradient[better], velocity[better]
-        new.velocity[lost] = 0
-        new.rate[lost] /= 2
+        improved, failed = at[lower], at[~lower]
+        new.best_z[improved], new.best_energy[improved] = z[lower], energy[lower]
+        new.gradient[improved], new.velocity[improved] = gradient[lower], velocity[lower]
+        new.velocity[failed] = 0
+        new.step_size[failed] /= 2
         return new
 
-    def _within_reach(self, z: np.ndarray, guess: np.ndarray) -> np.ndarray:
-        mean, reach = self.codec.latent_mean, REACH * self.codec.latent_std
-        reach = np.maximum(reach, np.abs(guess - mean))
-        return np.clip(z, mean - reach, mean + reach)
+    def _clip(self, z: np.ndarray, guess: np.ndarray) -> np.ndarray:
+        mean, limit = self.codec.latent_mean, MAX_DEVIATION * self.codec.latent_std
+        limit = np.maximum(limit, np.abs(guess - mean))
+        return np.clip(z, mean - limit, mean + limit)
 
     def energy(self, state: Descent) -> np.ndarray:
-        """Return the mean squared errors of the images that the latents decode to, [B]."""
+        """Return the mean squared errors of the decoded latents, [B]."""
         return state.energy
 
     def output(self, state: Descent) -> np.ndarray:
         """Return the latents, float32 [B, D]."""
         return state.z
 
-    def describe(self, state: Descent, item: int, output: Any, told: Telemetry) -> Telemetry:
-        """Return telemetry with what is known of a latent and its trust (section 6.1)."""
-        error = min(told.energy_trajectory)
+    def describe(self, state: Descent, item: int, output: Any, telemetry: Telemetry) -> Telemetry:
+        """Return the telemetry with trust and error of the latent (specification, section 6.1)."""
+        error = min(telemetry.energy_trajectory)
         kl = float('nan')
         if state.log_var is not None:
             kl = float(kl_per_dim(output, state.log_var[item]))
         return replace(
-            told,
+            telemetry,
             trust=telemetry_trust(error, kl),
             reconstruction_error=error,
             kl_per_dim=kl,

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calls what may raise, hang or never return, and comes back in time."""
+"""Calls with a time limit, for code that may raise, hang or never return."""
 
 from __future__ import annotations
 
@@ -11,55 +11,65 @@ import time
 from collections.abc import Callable
 from weakref import WeakSet
 
-LAST_WAIT_S = 2.0
-_workers: WeakSet[Worker] = WeakSet()
+EXIT_TIMEOUT_S = 2.0
+_calls: WeakSet[WatchedCall] = WeakSet()
 
 
-class Expired(BaseException):
-    """Raised in a worker whose time is up; not an `Exception`, so that few catch it."""
+class TimeLimitExceeded(BaseException):
+    """Raised in the thread of an expired call; not an `Exception`, so that few handlers catch it.
 
-
-class Worker:
-    """One call in a thread of its own.
-
-    Python cannot end a thread from outside. An endless loop in Python is ended by an exception
-    that the interpreter raises in it (`PyThreadState_SetAsyncExc`); a call into C that does not
-    return stays where it is, and `alive` tells so: it must not be called again.
+    The exception is asynchronous: it may be raised at any bytecode instruction.
     """
 
-    def __init__(self, call: Callable[[], None], name: str):
+
+class WatchedCall:
+    """A call in its own thread.
+
+    Python cannot terminate a thread. `expire` raises an exception in it
+    (`PyThreadState_SetAsyncExc`), which ends an endless loop in Python. A call into C that does
+    not return continues, and `alive` remains True: do not call the same object again meanwhile.
+
+    Attributes
+    ----------
+    error : BaseException, optional
+        The exception that ended the call.
+
+    """
+
+    def __init__(self, call: Callable[[], None], name: str) -> None:
         self.error: BaseException | None = None
         self._call = call
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-        _workers.add(self)
+        _calls.add(self)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
             self._call()
-        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, SystemExit too
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
             self.error = error
 
     @property
     def alive(self) -> bool:
-        """Tell whether the call has not ended yet."""
+        """Return True until the call has ended."""
         return self._thread.is_alive()
 
     def wait(self, seconds: float) -> bool:
-        """Return whether the call ended within some seconds."""
+        """Wait for the call to end; return whether it did within some seconds."""
         self._thread.join(max(seconds, 0.0))
         return not self.alive
 
     def expire(self) -> None:
-        """End the call at its next step in Python."""
+        """Raise `TimeLimitExceeded` in the call at its next bytecode instruction."""
         if self.alive:
             thread = ctypes.c_ulong(self._thread.ident or 0)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(Expired))
+            exception = ctypes.py_object(TimeLimitExceeded)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, exception)
 
 
 @atexit.register
-def _let_workers_end() -> None:
-    """Wait for calls that can end: Python kills their threads, which aborts amid C++ code."""
-    until = time.monotonic() + LAST_WAIT_S
-    for worker in list(_workers):
-        worker.wait(until - time.monotonic())
+def _wait_for_calls() -> None:
+    """Wait before the interpreter kills daemon threads, which aborts the process amid C++ code."""
+    deadline = time.monotonic() + EXIT_TIMEOUT_S
+    for call in list(_calls):
+        call.wait(deadline - time.monotonic())

@@ -21,9 +21,9 @@ from sage_perception.core.frame import Crop
 from sage_perception.core.latent import Latent, Roi, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.core.metrics import kl_per_dim
-from sage_perception.irp.delta import to_delta
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.irp.orchestrator import Result
+from sage_perception.irp.residual import to_residual
 from sage_perception.models import Codec
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY, ErrorSampler
 from sage_perception.pipeline.sequence import SequenceSource
@@ -211,5 +211,5 @@ class CropEncoder:
         )
 
     def residuals(self, frame: EncodedCrops) -> np.ndarray:
-        """Return the crops minus their reconstructions, uint8 `[B, S, S, C]`; see `to_delta`."""
-        return to_delta(frame.inputs, self.codec.decode(self.as_received(frame.means)))
+        """Return crops minus reconstructions, uint8 `[B, S, S, C]`; see `to_residual`."""
+        return to_residual(frame.inputs, self.codec.decode(self.as_received(frame.means)))

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The budget is conserved, whatever plugins do with it."""
+"""The orchestrator: a faulty plugin costs only its own share, and the budget is conserved."""
 
 import math
 import threading
@@ -11,129 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from sage_perception.core.latent import HaltReason
 from sage_perception.irp import IRPPlugin, Orchestrator, Work
-from sage_perception.irp.ledger import AlreadySettled, Ledger, Overdrawn, apportion, atp_of, ms_of
+from sage_perception.irp.ledger import atp_of
 from sage_perception.irp.orchestrator import Outcome
-
-weights = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20)
-
-
-# The ledger
-
-
-class Accounts(RuleBasedStateMachine):
-    """Whatever is done to a ledger, in whatever order, nothing appears and nothing vanishes."""
-
-    def __init__(self):
-        super().__init__()
-        self.ledger = Ledger()
-        self.given = 0
-        self.open = {}
-        self.spent = 0
-
-    grants = Bundle('grants')
-    settled = Bundle('settled')
-
-    @rule(amount=st.integers(0, 10**6))
-    def deposit(self, amount):
-        self.ledger.deposit(amount)
-        self.given += amount
-
-    @rule(target=grants, share=st.floats(0, 1))
-    def grant(self, share):
-        grant = self.ledger.grant('somebody', int(self.ledger.available * share))
-        self.open[id(grant)] = grant
-        return grant
-
-    @rule(more=st.integers(1, 10**9))
-    def ask_for_too_much(self, more):
-        with pytest.raises(Overdrawn):
-            self.ledger.grant('somebody', self.ledger.available + more)
-
-    @rule(target=settled, grant=consumes(grants), spent=st.integers(0, 10**7))
-    def settle(self, grant, spent):
-        back = self.ledger.settle(grant, spent)
-        assert back == max(grant.amount - spent, 0)
-        self.spent += grant.amount - back
-        del self.open[id(grant)]
-        return grant
-
-    @rule(grant=settled, spent=st.integers(0, 10))
-    def settle_twice(self, grant, spent):
-        with pytest.raises(AlreadySettled):
-            self.ledger.settle(grant, spent)
-
-    @rule(amount=st.integers(-(10**6), -1) | st.just(0.5))
-    def say_nonsense(self, amount):
-        for wrong in (self.ledger.deposit, lambda a: self.ledger.grant('somebody', a)):
-            with pytest.raises(ValueError, match='whole number'):
-                wrong(amount)
-
-    @rule()
-    def expire(self):
-        available = self.ledger.available
-        assert self.ledger.expire() == available
-
-    @invariant()
-    def conserved(self):
-        ledger = self.ledger
-        parts = (ledger.available, ledger.reserved, ledger.spent, ledger.expired)
-        assert min(parts) >= 0
-        assert sum(parts) == ledger.deposited == self.given
-        assert ledger.reserved == sum(grant.amount for grant in self.open.values())
-        assert ledger.spent == self.spent
-
-
-TestAccounts = Accounts.TestCase
-TestAccounts.settings = settings(max_examples=40, stateful_step_count=30)
-
-
-def test_a_grant_is_settled_once_however_many_threads_try():
-    ledger = Ledger()
-    ledger.deposit(1000)
-    for _ in range(50):
-        grant, won = ledger.grant('somebody', 10), []
-
-        def settle(grant=grant, won=won):
-            with suppress(AlreadySettled):
-                won.append(ledger.settle(grant, 3))
-
-        threads = [threading.Thread(target=settle) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert won == [7]
-    assert (ledger.spent, ledger.available, ledger.reserved) == (150, 850, 0)
-
-
-@given(st.integers(0, 10**9), weights)
-def test_shares_add_up_to_the_whole_and_follow_the_weights(total, weights):
-    shares = apportion(total, weights)
-    sane = [w if math.isfinite(w) and w > 0 else 0.0 for w in weights]
-    assert sum(shares) == (total if any(sane) else 0)
-    most = max(sane, default=0)
-    scaled = [w / most if most else 0.0 for w in sane]
-    for share, weight in zip(shares, scaled, strict=True):
-        exact = total * weight / sum(scaled) if weight else 0
-        assert share >= 0
-        assert abs(share - exact) <= 1 + 1e-9 * total
-        assert weight or not share
-
-
-@given(st.integers(0, 10**9))
-def test_atp_and_milliseconds_are_two_names_of_one_thing(atp):
-    assert atp_of(ms_of(atp)) == atp
-
-
-# Plugins, good and bad
 
 
 class Halving(IRPPlugin):
-    """Halves a number a step; a step takes `step_ms` an item."""
+    """Halves a number in each step, which takes `step_ms` for each item."""
 
     def __init__(self, step_ms=0.1):
         self.step_ms = step_ms
@@ -163,15 +49,15 @@ class NotFinite(Halving):
         return np.full(len(state), np.nan)
 
 
-class Silent(Halving):
-    """Refines, and cannot say how."""
+class FailsAtEnd(Halving):
+    """Raises when its telemetry is requested."""
 
-    def describe(self, state, item, output, told):
+    def describe(self, state, item, output, telemetry):
         raise KeyError('nothing')
 
 
 class Endless(Halving):
-    """Never returns from its second step, as a loop in Python does."""
+    """Never returns from its second step: a loop in Python."""
 
     def step(self, state, active):
         if (state < 1).any():
@@ -194,7 +80,7 @@ class Stuck(Halving):
 
 
 class Stubborn(Halving):
-    """Catches even what should end it."""
+    """Catches the exception that should end it."""
 
     def __init__(self):
         super().__init__()
@@ -214,44 +100,67 @@ class Greedy(Halving):
         return None
 
 
-POISON = [Raising, NotFinite, Silent, Endless, Stuck, Stubborn]
-
-
-def conserved(ledger):
+def assert_conserved(ledger):
     assert ledger.reserved == ledger.available == 0
     assert ledger.spent + ledger.expired == ledger.deposited
 
 
-@pytest.mark.parametrize('poison', POISON)
-def test_a_poisoned_plugin_costs_its_own_share_only(poison):
-    bad, good = poison(), Greedy()
-    orchestrator = Orchestrator({'bad': bad, 'good': good})
-    work = {'bad': Work([1.0, 1.0], [1, 1]), 'good': Work([4.0, 4.0], [1, 1])}
-    first = orchestrator.run(work, atp_of(240))
-    conserved(orchestrator.ledger)
-    for share in first['bad'].shares:
+class Rounds:
+    """Two rounds of a faulty and a greedy plugin, with equal work and 240 ms each."""
+
+    def __init__(self, faulty):
+        self.faulty = faulty
+        self.orchestrator = Orchestrator({'faulty': faulty, 'greedy': Greedy()})
+        work = {'faulty': Work([1.0, 1.0], [1, 1]), 'greedy': Work([4.0, 4.0], [1, 1])}
+        self.rounds = []
+        for _ in range(2):
+            self.rounds.append(self.orchestrator.run(work, atp_of(240)))
+            assert_conserved(self.orchestrator.ledger)
+
+
+FAULTY = [Raising, NotFinite, FailsAtEnd, Endless, Stuck, Stubborn]
+
+
+@pytest.mark.parametrize('faulty', FAULTY)
+def test_a_faulty_plugin_costs_only_its_own_share(faulty):
+    played = Rounds(faulty())
+    first, second = played.rounds
+    for share in first['faulty'].shares:
         assert share.granted == atp_of(60)
         assert share.spent <= share.granted
-    assert first['good'].outcome == Outcome.DONE
-    assert all(share.granted == atp_of(60) for share in first['good'].shares)
-    assert max(first['good'].outputs) < 4
-    assert orchestrator.trust['bad'] < orchestrator.trust['good'] == 1
-    # The next time others get what it is no longer trusted with.
-    second = orchestrator.run(work, atp_of(240))
-    conserved(orchestrator.ledger)
-    assert all(share.granted > atp_of(60) for share in second['good'].shares)
-    if poison in (Stuck, Stubborn):
-        assert second['bad'].outcome == Outcome.BUSY
-        assert sum(share.granted for share in second['bad'].shares) == 0
-        bad.free.set() if poison is Stuck else None
-    if poison is Raising:
-        assert first['bad'].outcome == Outcome.FAILED
-        assert 'SystemExit: no' in first['bad'].fault
-    if poison is NotFinite:
-        assert {t.halt_reason for t in first['bad'].telemetry} == {HaltReason.NOT_FINITE}
+    assert first['greedy'].outcome == Outcome.DONE
+    assert all(share.granted == atp_of(60) for share in first['greedy'].shares)
+    assert max(first['greedy'].outputs) < 4
+    trust = played.orchestrator.trust
+    assert trust['faulty'] < trust['greedy'] == 1
+    # In the next round the trusted plugin gets more.
+    assert all(share.granted > atp_of(60) for share in second['greedy'].shares)
+    if faulty is Stuck:
+        played.faulty.free.set()
 
 
-def test_what_an_endless_plugin_had_found_before_is_its_result_and_its_thread_ends():
+@pytest.mark.parametrize('faulty', [Stuck, Stubborn])
+def test_a_plugin_that_has_not_returned_gets_no_budget(faulty):
+    plugin = faulty()
+    result = Rounds(plugin).rounds[1]['faulty']
+    assert result.outcome == Outcome.BUSY
+    assert sum(share.granted for share in result.shares) == 0
+    if faulty is Stuck:
+        plugin.free.set()
+
+
+def test_a_raising_plugin_fails_with_the_text_of_its_exception():
+    result = Rounds(Raising()).rounds[0]['faulty']
+    assert result.outcome == Outcome.FAILED
+    assert 'SystemExit: no' in result.fault
+
+
+def test_items_without_a_finite_energy_halt():
+    result = Rounds(NotFinite()).rounds[0]['faulty']
+    assert {each.halt_reason for each in result.telemetry} == {HaltReason.NOT_FINITE}
+
+
+def test_an_endless_plugin_yields_its_best_result_and_its_thread_ends():
     orchestrator = Orchestrator({'endless': Endless()})
     before = threading.active_count()
     result = orchestrator.run({'endless': Work([1.0], [1])}, atp_of(100))['endless']
@@ -265,7 +174,7 @@ def test_what_an_endless_plugin_had_found_before_is_its_result_and_its_thread_en
     assert threading.active_count() == before
 
 
-def test_a_plugin_that_returned_after_all_is_asked_again():
+def test_a_late_plugin_runs_again_after_it_has_returned():
     stuck = Stuck()
     orchestrator = Orchestrator({'stuck': stuck})
     work = {'stuck': Work([1.0], [1])}
@@ -277,25 +186,25 @@ def test_a_plugin_that_returned_after_all_is_asked_again():
     while outcome == Outcome.BUSY and time.monotonic() < deadline:
         outcome = orchestrator.run(work, atp_of(100))['stuck'].outcome
     assert outcome == Outcome.DONE
-    conserved(orchestrator.ledger)
+    assert_conserved(orchestrator.ledger)
 
 
-def test_what_a_plugin_leaves_is_shared_out_again():
+def test_the_unspent_budget_of_a_plugin_goes_to_limited_items():
     quick, greedy = Halving(0.01), Greedy(0.5)
     orchestrator = Orchestrator({'quick': quick, 'greedy': greedy})
     work = {'quick': Work([0.0], [3]), 'greedy': Work([1.0], [1])}
     result = orchestrator.run(work, atp_of(100))
-    left, taken = result['quick'].shares[0], result['greedy'].shares[0]
-    assert left.granted == atp_of(75)
-    assert left.extra == 0
-    assert taken.granted == atp_of(25)
-    assert taken.extra >= left.granted - left.spent
-    assert left.spent + taken.spent <= atp_of(100)
+    giving, taking = result['quick'].shares[0], result['greedy'].shares[0]
+    assert giving.granted == atp_of(75)
+    assert giving.extra == 0
+    assert taking.granted == atp_of(25)
+    assert taking.extra >= giving.granted - giving.spent
+    assert giving.spent + taking.spent <= atp_of(100)
     assert result['quick'].telemetry[0].halt_reason == HaltReason.CONVERGED
-    conserved(orchestrator.ledger)
+    assert_conserved(orchestrator.ledger)
 
 
-def test_need_says_who_gets_more_and_nonsense_gets_nothing():
+def test_shares_are_proportional_to_valid_needs():
     orchestrator = Orchestrator({'a': Halving(), 'b': Halving()})
     work = {
         'a': Work([1.0] * 4, [1, 2, math.nan, -1]),
@@ -305,27 +214,35 @@ def test_need_says_who_gets_more_and_nonsense_gets_nothing():
     assert [share.granted for share in result['a'].shares] == [100, 200, 0, 0]
     assert [share.granted for share in result['b'].shares] == [500, 0, 0]
     assert [share.spent for share in result['a'].shares[2:]] == [0, 0]
-    empty = orchestrator.run({'a': Work([1.0], [0]), 'b': Work([], [])}, 800)
-    assert empty['a'].outcome == empty['b'].outcome == Outcome.IDLE
-    conserved(orchestrator.ledger)
+    assert_conserved(orchestrator.ledger)
+
+
+def test_a_plugin_without_need_or_items_is_idle():
+    orchestrator = Orchestrator({'a': Halving(), 'b': Halving()})
+    result = orchestrator.run({'a': Work([1.0], [0]), 'b': Work([], [])}, 800)
+    assert result['a'].outcome == result['b'].outcome == Outcome.IDLE
+    assert_conserved(orchestrator.ledger)
+
+
+def test_rejects_work_without_a_need_for_each_item():
     with pytest.raises(ValueError, match='2 needs for 1 items'):
         Work([1.0], [1, 2])
 
 
-class Whim(Halving):
-    """Does in each call what is next on a list."""
+class Scripted(Halving):
+    """Does in each step what is next on a list."""
 
-    def __init__(self, moods):
+    def __init__(self, actions):
         super().__init__(0.0)
-        self.moods = moods
+        self.actions = actions
 
     def step(self, state, active):
-        mood = self.moods.pop() if self.moods else 'work'
-        if mood == 'raise':
-            raise RuntimeError('a whim')
-        if mood == 'nan':
+        action = self.actions.pop() if self.actions else 'work'
+        if action == 'raise':
+            raise RuntimeError('scripted')
+        if action == 'nan':
             return np.full_like(state, np.nan)
-        if mood == 'rise':
+        if action == 'rise':
             return state * 3
         return super().step(state, active)
 
@@ -342,8 +259,10 @@ class Whim(Halving):
     ),
     st.lists(st.integers(0, 500), min_size=1, max_size=3),
 )
-def test_never_is_more_granted_or_spent_than_there_is(plugins, budgets):
-    orchestrator = Orchestrator({str(i): Whim(moods) for i, (moods, _) in enumerate(plugins)})
+def test_never_grants_or_spends_more_than_the_budget(plugins, budgets):
+    orchestrator = Orchestrator(
+        {str(i): Scripted(actions) for i, (actions, _) in enumerate(plugins)}
+    )
     for budget in budgets:
         work = {str(i): Work([1.0] * len(need), need) for i, (_, need) in enumerate(plugins)}
         results = orchestrator.run(work, budget)
@@ -353,6 +272,6 @@ def test_never_is_more_granted_or_spent_than_there_is(plugins, budgets):
         assert spent <= budget
         assert all(0 <= s.spent <= s.granted + s.extra for s in shares)
         assert sum(s.extra for s in shares) <= granted
-        conserved(orchestrator.ledger)
+        assert_conserved(orchestrator.ledger)
         assert all(0 < trust <= 1 for trust in orchestrator.trust.values())
     assert orchestrator.ledger.deposited == sum(budgets)

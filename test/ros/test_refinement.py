@@ -12,9 +12,9 @@ from std_msgs.msg import Header
 
 from sage_perception import models
 from sage_perception.core.latent import HaltReason
-from sage_perception.irp.delta import from_delta
 from sage_perception.irp.ledger import atp_of
 from sage_perception.irp.orchestrator import Outcome
+from sage_perception.irp.residual import from_residual
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
@@ -119,7 +119,7 @@ def test_an_encoder_tells_deltas_instead_of_latents(ros, codec, pictures):
         (c.roi, c.score, c.track_id) for c in sent.crops
     ]
     decoded = codec.decode(codec.encode(to_model(pictures)))
-    back = from_delta(np.stack([to_rgb(crop.image) for crop in said.crops]), decoded)
+    back = from_residual(np.stack([to_rgb(crop.image) for crop in said.crops]), decoded)
     assert np.abs(back - to_model(pictures)).max() < 1 / 127
     assert not lcts
 
