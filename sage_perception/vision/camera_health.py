@@ -1,12 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a camera shows the world, judged by its frames alone.
+"""Detection of camera faults from the frames alone.
 
-A camera that is covered or frozen looks calm, and its crops decode well: nothing that an encoder
-measures of one crop finds it out. So each whole frame is looked at, 32 rows and 16 columns of it
-and a map of 32 × 24 means, which takes a fifth of a millisecond. What is measured is chosen so
-that scenes, exposure, motion, sensor noise and compression do not matter; docs/trust.md has the
-figures on real video.
+A covered or frozen camera yields calm frames whose crops decode well, so no measurement of a
+single crop detects it. `CameraHealth` therefore examines each whole frame: 32 rows, 16 columns,
+and a map of 32 × 24 means, in about 0.2 ms. The measures are insensitive to the scene, exposure,
+motion, sensor noise and compression; docs/trust.md has the figures on real video.
 """
 
 from __future__ import annotations
@@ -20,50 +19,50 @@ import cv2
 import numpy as np
 
 CONFIRM = 3
-"""Faulty frames in a row from which on a camera is not trusted."""
+"""Consecutive faulty frames that report a fault."""
 CLEAR = 5
-"""Good frames in a row from which on it is trusted again."""
+"""Consecutive good frames that clear a fault."""
 
-LATE_S = 2.0
+STALE_S = 2.0
 """Difference between a frame's stamp and the clock from which on it is stale, seconds."""
 
 ROWS, COLUMNS = 32, 16
-"""Lines of pixels that are looked at; columns are slow to read."""
+"""Lines of pixels that are examined; columns are slower to read than rows."""
 FINE, COARSE = (1, 2), (4, 8)
-"""Distances between pixels that are compared."""
-WHITE = 0.8
-"""Share of the variation over 8 pixels that neighbors have as well from which on it is noise."""
-FEATURELESS = 16.0
-"""Variation over 8 pixels beyond that of neighbors, gray levels squared, that any scene has."""
-DEFOCUSED = 0.09
-"""Variation at fine distances over that at coarse ones; a smooth surface has 1/16."""
-BRIGHT, SATURATED = 250, 0.6
-"""Gray level of a saturated pixel, and the share of them that is too many."""
-UNLIKE = 0.15
+"""Distances at which pixels are compared."""
+NOISE_RATIO = 0.8
+"""Variation between neighbors, relative to that over 8 pixels, from which on it is noise."""
+MIN_VARIATION = 16.0
+"""Variation over 8 pixels minus that between neighbors that any scene has, gray levels squared."""
+MIN_SHARPNESS = 0.09
+"""Variation at fine distances relative to coarse ones; a smooth surface has 1/16."""
+BRIGHT, MAX_BRIGHT = 250, 0.6
+"""Gray level of a saturated pixel, and the largest share of them."""
+MIN_SCENE_CORRELATION = 0.15
 """Correlation of two maps below which they show different scenes."""
 
 BUFFERS = 32
-"""Frames that none is the same as; a driver that is stuck sends its buffers over and over."""
+"""Past frames that a frame is compared with; a stuck driver repeats its buffers."""
 UNCHANGED = 0.003
-"""Share of pixels that may differ in a frame that is the same but for its coding, or a clock."""
+"""Share of pixels that may differ in a repeated frame, by compression or an overlaid clock."""
 
-SAME, TURNED = 0.9, -0.6
-"""Correlations of lightness, and of red less blue, where both have changed places."""
-COLORFUL = 1.5
-"""Standard deviation of red less blue over the map, gray levels, that is worth a comparison."""
+SAME_SCENE, SWAPPED = 0.9, -0.6
+"""Correlation of lightness above, and of red minus blue below which red and blue are swapped."""
+MIN_CHROMA = 1.5
+"""Standard deviation of red minus blue over the map that suffices to compare it, gray levels."""
 
 
 class Fault(enum.IntEnum):
-    """What is wrong with a camera; the values of `sage_msgs/CropArray`'s FAULT_ constants."""
+    """A fault of a camera; the values of `sage_msgs/CropArray`'s FAULT_ constants."""
 
-    UNKNOWN = 0  # nobody has looked
+    UNKNOWN = 0  # not examined
     NONE = 1
     STALE = 2  # stamps that stand still, go back, or are far from the clock
     SATURATED = 3
     COVERED = 4  # dark, featureless, or far out of focus
-    NOISE = 5  # no image at all
+    NOISE = 5  # no image
     FROZEN = 6
-    CHANNELS = 7  # red and blue have changed places
+    CHANNELS = 7  # red and blue are swapped
 
 
 TRUST = dict.fromkeys(Fault, 0.0) | {
@@ -71,47 +70,47 @@ TRUST = dict.fromkeys(Fault, 0.0) | {
     Fault.NONE: 1.0,
     Fault.CHANNELS: 0.25,  # shapes are right
 }
-"""What a camera's state leaves of the trust in what it shows."""
+"""Factor in [0, 1] for the trust in the images of a camera with a fault."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """What is kept of a frame: green of some rows, and maps of lightness and of red less blue."""
+class _Features:
+    """The part of a frame that is kept: green of some rows, and maps without their means."""
 
     rows: np.ndarray  # uint8 [n, W]
-    lightness: np.ndarray  # float32 [24, 32], without its mean
-    chroma: np.ndarray  # float32 [24, 32], without its mean
+    lightness: np.ndarray  # float32 [24, 32]
+    chroma: np.ndarray  # float32 [24, 32], red minus blue
 
 
 class CameraHealth:
-    """Follows the health of one camera, frame by frame.
+    """Detects the faults of one camera, frame by frame.
 
-    A fault counts once it has been seen in `CONFIRM` frames in a row, and is over after `CLEAR`
-    good ones. Red and blue are followed from frame to frame: a camera whose colors were wrong
-    from the beginning cannot be told from a world of such colors.
+    A fault is reported after `CONFIRM` consecutive faulty frames and cleared after `CLEAR` good
+    ones. Swapped colors are detected relative to earlier frames: a camera whose colors are swapped
+    from the beginning cannot be distinguished from a scene with such colors.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.fault = Fault.UNKNOWN
         self._faulty = self._good = 0
         self._stamp_s = -np.inf
-        self._last: _Look | None = None
-        self._reference: _Look | None = None  # the last frame that showed a scene
+        self._last: _Features | None = None
+        self._reference: _Features | None = None  # the last frame that showed a scene
         self._seen: deque[int] = deque(maxlen=BUFFERS)
         self._swapped = False
 
     @property
     def trust(self) -> float:
-        """Return what the camera's state leaves of the trust in its images, in [0, 1]."""
+        """Return the factor in [0, 1] for the trust in the camera's images."""
         return TRUST[self.fault]
 
     def update(self, image: np.ndarray, stamp_s: float, now_s: float) -> Fault:
-        """Look at a frame; return what is wrong with the camera.
+        """Examine a frame; return the fault of the camera.
 
-        `image` is uint8 `[H, W, 3]`, blue first, of at least 16 × 16 pixels; `stamp_s` is when it
-        was captured and `now_s` the time, seconds on the same clock.
+        `image` is uint8 `[H, W, 3]`, BGR, of at least 16 × 16 pixels. `stamp_s` is its capture
+        time and `now_s` the present time, seconds on the same clock.
         """
-        found = self._find(image, stamp_s, now_s)
+        found = self._examine(image, stamp_s, now_s)
         if found is Fault.NONE:
             self._faulty, self._good = 0, self._good + 1
             if self._good >= CLEAR or self.fault is Fault.UNKNOWN:
@@ -122,22 +121,22 @@ class CameraHealth:
                 self.fault = found
         return self.fault
 
-    def _find(self, image: np.ndarray, stamp_s: float, now_s: float) -> Fault:
-        """Return what is wrong with one frame."""
+    def _examine(self, image: np.ndarray, stamp_s: float, now_s: float) -> Fault:
+        """Return the fault that one frame shows."""
         rows, columns = _lines(image, ROWS), _lines(image.swapaxes(0, 1), COLUMNS)
-        look = _Look(rows, *_maps(image))
-        last, self._last = self._last, look
-        stale = stamp_s <= self._stamp_s or abs(now_s - stamp_s) > LATE_S
+        features = _Features(rows, *_maps(image))
+        last, self._last = self._last, features
+        stale = stamp_s <= self._stamp_s or abs(now_s - stamp_s) > STALE_S
         self._stamp_s = stamp_s
-        fault = _unseen(rows, columns)
-        repeated = self._repeated(rows, last)
-        known = [past for past in (last, self._reference) if past is not None]
-        if fault is Fault.NONE and known and all(_unlike(look, past) for past in known):
-            fault = Fault.NOISE  # or a cut, once
+        fault = _visibility_fault(rows, columns)
+        repeated = self._is_repeated(rows, last)
+        past = [each for each in (last, self._reference) if each is not None]
+        if fault is Fault.NONE and past and all(_is_unrelated(features, each) for each in past):
+            fault = Fault.NOISE  # a cut between scenes looks the same, but for one frame only
         if fault is Fault.NONE:
-            if self._reference is not None and _turned(look, self._reference):
+            if self._reference is not None and _is_swapped(features, self._reference):
                 self._swapped = not self._swapped
-            self._reference = look
+            self._reference = features
         if stale:
             return Fault.STALE
         if fault is Fault.NONE and repeated:
@@ -146,9 +145,9 @@ class CameraHealth:
             return Fault.CHANNELS
         return fault
 
-    def _repeated(self, rows: np.ndarray, last: _Look | None) -> bool:
-        """Tell whether this frame was seen before: sensor noise never is the same twice."""
-        digest = zlib.crc32(rows)
+    def _is_repeated(self, rows: np.ndarray, last: _Features | None) -> bool:
+        """Return whether an earlier frame was the same; sensor noise differs in every frame."""
+        digest = zlib.crc32(rows.data)
         known = digest in self._seen
         self._seen.append(digest)
         if known or last is None or last.rows.shape != rows.shape:
@@ -157,66 +156,66 @@ class CameraHealth:
 
 
 def _lines(image: np.ndarray, count: int) -> np.ndarray:
-    """Return green of about `count` rows evenly spread, uint8 `[n, W]`."""
+    """Return green of about `count` evenly spaced rows, uint8 `[n, W]`."""
     step = max(1, round(len(image) / count))
     return np.ascontiguousarray(image[step // 2 :: step, :, 1])
 
 
 def _maps(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return lightness and red less blue, float32 `[24, 32]`, each without its mean."""
+    """Return lightness and red minus blue, float32 `[24, 32]`, each without its mean."""
     step = max(1, len(image) // 48)
     small = cv2.resize(image[::step], (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
     lightness, chroma = small.sum(2) / 3, small[..., 2] - small[..., 0]
     return lightness - lightness.mean(), chroma - chroma.mean()
 
 
-def _unseen(rows: np.ndarray, columns: np.ndarray) -> Fault:
-    """Tell what hides the scene from the lines of a frame, uint8 `[n, W]` and `[m, H]`.
+def _visibility_fault(rows: np.ndarray, columns: np.ndarray) -> Fault:
+    """Return the fault that hides the scene, from lines of a frame, uint8 `[n, W]` and `[m, H]`.
 
-    The mean square difference of pixels at a distance l is S(l) + 2σ²: that of the scene, and
-    that of the noise, which is the same at all distances (the structure function; Kolmogorov,
-    1941). Differences between distances are thus free of noise. S grows with about the first
-    power of l in images of the world, with the second where all is smooth. Motion blurs one
-    direction only, so the sharper one counts.
+    The mean squared difference of pixels at a distance l is S(l) + 2σ² with the structure function
+    S of the scene (Kolmogorov, 1941) and the variance σ² of the noise, which does not depend on l.
+    Differences between distances are thus free of noise. S grows about linearly with l in natural
+    images, and quadratically in smooth ones. Motion blurs one direction only, so the sharper
+    direction decides.
     """
     fine, coarse = (
         np.array([[_variation(lines, l) for l in distances] for lines in (rows, columns)])
         for distances in (FINE, COARSE)
     )
     near, far = fine[:, 0], coarse[:, 1]
-    if cv2.countNonZero(cv2.compare(rows, BRIGHT, cv2.CMP_GE)) > SATURATED * rows.size:
+    if np.count_nonzero(rows >= BRIGHT) > MAX_BRIGHT * rows.size:
         return Fault.SATURATED
-    if (near > WHITE * far).all() and near.min() > 4 * FEATURELESS:
+    if (near > NOISE_RATIO * far).all() and near.min() > 4 * MIN_VARIATION:
         return Fault.NOISE
-    if (far - near).max() < FEATURELESS:
+    if (far - near).max() < MIN_VARIATION:
         return Fault.COVERED
-    if (fine[:, 1] - near <= DEFOCUSED * (far - coarse[:, 0])).all():
+    if (fine[:, 1] - near <= MIN_SHARPNESS * (far - coarse[:, 0])).all():
         return Fault.COVERED
     return Fault.NONE
 
 
 def _variation(lines: np.ndarray, distance: int) -> float:
-    """Return the mean square difference of pixels `distance` apart on lines, uint8 `[n, W]`."""
+    """Return the mean squared difference of pixels `distance` apart on lines, uint8 `[n, W]`."""
     ahead = lines[:, distance:]
     return cv2.norm(ahead, lines[:, :-distance], cv2.NORM_L2SQR) / ahead.size
 
 
-def _unlike(look: _Look, past: _Look) -> bool:
-    """Tell whether two frames have nothing in common."""
-    return _correlation(look.lightness, past.lightness) < UNLIKE
+def _is_unrelated(features: _Features, past: _Features) -> bool:
+    """Return whether two frames show different scenes."""
+    return _correlation(features.lightness, past.lightness) < MIN_SCENE_CORRELATION
 
 
-def _turned(look: _Look, reference: _Look) -> bool:
-    """Tell whether red and blue have changed places in an otherwise equal scene."""
-    if min(look.chroma.std(), reference.chroma.std()) < COLORFUL:
+def _is_swapped(features: _Features, reference: _Features) -> bool:
+    """Return whether red and blue are swapped between two frames of the same scene."""
+    if min(features.chroma.std(), reference.chroma.std()) < MIN_CHROMA:
         return False
     return (
-        _correlation(look.lightness, reference.lightness) > SAME
-        and _correlation(look.chroma, reference.chroma) < TURNED
+        _correlation(features.lightness, reference.lightness) > SAME_SCENE
+        and _correlation(features.chroma, reference.chroma) < SWAPPED
     )
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Pearson's correlation of two maps without their means; 1 where one is constant."""
+    """Return Pearson's correlation of two maps without their means; 1 if one is constant."""
     power = float(np.vdot(a, a)) * float(np.vdot(b, b))
     return float(np.vdot(a, b)) / power**0.5 if power > 0 else 1.0

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a camera's health says of good and of broken cameras, on rendered video."""
+"""Faults that are detected, and conditions that are not faults, on rendered video."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sage_perception.vision.camera_health import (
     CLEAR,
     CONFIRM,
-    LATE_S,
+    STALE_S,
     TRUST,
     CameraHealth,
     Fault,
@@ -28,7 +28,7 @@ STILL = SyntheticWorld(seed=2, width=320, height=240, objects=0)
 
 
 class Camera:
-    """Delivers frames of a world to a health, one after the other."""
+    """Passes the frames of a world to `CameraHealth`, one after the other."""
 
     def __init__(self, world=WORLD, start=0):
         self.world, self.number = world, start
@@ -36,7 +36,7 @@ class Camera:
         self.delivered = []
 
     def deliver(self, count=1, change=None, lag_s=0.0, stand_still=False):
-        """Deliver frames, return the fault after each."""
+        """Pass on frames; return the fault after each."""
         faults = []
         for _ in range(count):
             self.number += 1
@@ -70,7 +70,7 @@ def jpeg(image):
 FAULTS = {
     'black': (Fault.COVERED, lambda i, c: np.zeros_like(i)),
     'dark': (Fault.COVERED, lambda i, c: noisy(i * 0.02, c.number)),
-    'a hand': (
+    'hand on the lens': (
         Fault.COVERED,
         lambda i, c: noisy(cv2.GaussianBlur(i, (0, 0), 26) * 0.3 + 10, c.number),
     ),
@@ -80,10 +80,10 @@ FAULTS = {
     'snow': (Fault.NOISE, lambda i, c: snow(i, c.number, 1)),
     'coarse snow': (Fault.NOISE, lambda i, c: snow(i, c.number, 8)),
     'frozen': (Fault.FROZEN, lambda i, c: c.delivered[29]),
-    'frozen, coded again': (Fault.FROZEN, lambda i, c: jpeg(c.delivered[29])),
-    'buffers that repeat': (Fault.FROZEN, lambda i, c: c.delivered[29 - c.number % 4]),
+    'frozen and compressed again': (Fault.FROZEN, lambda i, c: jpeg(c.delivered[29])),
+    'repeated buffers': (Fault.FROZEN, lambda i, c: c.delivered[29 - c.number % 4]),
     'frozen with a clock': (Fault.FROZEN, lambda i, c: with_clock(c.delivered[29], c.number)),
-    'red for blue': (Fault.CHANNELS, lambda i, c: np.ascontiguousarray(i[..., ::-1])),
+    'swapped channels': (Fault.CHANNELS, lambda i, c: np.ascontiguousarray(i[..., ::-1])),
 }
 
 
@@ -94,7 +94,7 @@ def with_clock(image, number):
 
 
 @pytest.mark.parametrize(('fault', 'change'), FAULTS.values(), ids=FAULTS)
-def test_a_fault_is_found_within_five_frames_and_forgiven_within_thirty(fault, change):
+def test_a_fault_is_reported_within_5_frames_and_cleared_within_30(fault, change):
     camera = Camera()
     assert set(camera.deliver(30)) == {Fault.NONE}
     faults = camera.deliver(20, change)
@@ -106,18 +106,18 @@ def test_a_fault_is_found_within_five_frames_and_forgiven_within_thirty(fault, c
 
 
 @pytest.mark.parametrize('how', [{'stand_still': True}, {'lag_s': 3.0}, {'lag_s': -3.0}])
-def test_stamps_that_cannot_be_are_stale(how):
+def test_impossible_stamps_are_stale(how):
     camera = Camera()
     camera.deliver(30)
     assert set(camera.deliver(20, **how)[4:]) == {Fault.STALE}
     assert camera.deliver(30)[-1] is Fault.NONE
 
 
-def test_a_lag_that_is_usual_is_not_stale():
-    assert set(Camera().deliver(20, lag_s=0.5 * LATE_S)) == {Fault.NONE}
+def test_a_usual_lag_is_not_stale():
+    assert set(Camera().deliver(20, lag_s=0.5 * STALE_S)) == {Fault.NONE}
 
 
-def test_one_frame_is_no_fault():
+def test_fewer_faulty_frames_than_confirm_are_ignored():
     camera = Camera()
     camera.deliver(30)
     for fault, change in FAULTS.values():
@@ -126,7 +126,7 @@ def test_one_frame_is_no_fault():
             assert set(broken + camera.deliver(CLEAR)) == {Fault.NONE}
 
 
-def test_a_stream_that_shows_each_frame_twice_is_not_frozen():
+def test_a_stream_with_every_frame_doubled_is_not_frozen():
     camera = Camera()
     twice = camera.deliver(60, lambda i, c: c.delivered[-1] if c.number % 2 and c.delivered else i)
     assert Fault.FROZEN not in twice
@@ -149,7 +149,7 @@ def test_a_camera_that_comes_to_rest_is_not_frozen():
 
 @settings(max_examples=25)
 @given(st.floats(0.35, 1.5), st.floats(-20, 40), st.floats(0.7, 6), st.integers(0, 500))
-def test_exposure_and_sensor_noise_are_no_faults(gain, offset, sigma, start):
+def test_exposure_and_sensor_noise_are_not_faults(gain, offset, sigma, start):
     def other(image, camera):
         return noisy(image * gain + offset, camera.number, sigma)
 
@@ -158,7 +158,7 @@ def test_exposure_and_sensor_noise_are_no_faults(gain, offset, sigma, start):
 
 @settings(max_examples=25)
 @given(st.tuples(*[st.floats(0.6, 1.5)] * 3), st.integers(0, 500))
-def test_another_white_balance_is_no_swap_of_channels(gains, start):
+def test_another_white_balance_is_not_a_swap_of_channels(gains, start):
     camera = Camera(start=start)
     camera.deliver(10)
 
@@ -168,14 +168,14 @@ def test_another_white_balance_is_no_swap_of_channels(gains, start):
     assert Fault.CHANNELS not in camera.deliver(10, tinted)
 
 
-def test_a_cut_is_no_fault():
+def test_a_cut_between_scenes_is_not_a_fault():
     camera = Camera()
     camera.deliver(30)
     camera.world = SyntheticWorld(seed=9, width=320, height=240)
     assert set(camera.deliver(30)) == {Fault.NONE}
 
 
-def test_a_gray_camera_has_no_channels_to_swap():
+def test_a_gray_camera_has_no_swapped_channels():
     camera = Camera()
 
     def gray(image, camera):
@@ -184,24 +184,24 @@ def test_a_gray_camera_has_no_channels_to_swap():
     assert set(camera.deliver(20, gray)) == {Fault.NONE}
 
 
-def test_channels_that_stay_swapped_stay_distrusted_through_a_cut():
+def test_swapped_channels_are_remembered_across_a_cut():
     camera = Camera()
     camera.deliver(10)
-    swap = FAULTS['red for blue'][1]
+    swap = FAULTS['swapped channels'][1]
     camera.deliver(10, swap)
     camera.world = SyntheticWorld(seed=9, width=320, height=240)
     assert camera.deliver(10, swap)[-1] is Fault.CHANNELS
     assert camera.deliver(10)[-1] is Fault.NONE
 
 
-def test_the_first_frames_of_a_broken_camera_are_believed_for_a_moment_only():
+def test_a_camera_that_starts_broken_is_unknown_until_confirmed():
     camera = Camera()
     faults = camera.deliver(10, FAULTS['black'][1])
     assert faults[: CONFIRM - 1] == [Fault.UNKNOWN] * (CONFIRM - 1)
     assert set(faults[CONFIRM - 1 :]) == {Fault.COVERED}
 
 
-def test_another_size_is_no_fault():
+def test_another_frame_size_is_not_a_fault():
     camera = Camera()
     camera.deliver(10)
     assert set(camera.deliver(10, lambda i, c: cv2.resize(i, (160, 120)))) == {Fault.NONE}
@@ -209,13 +209,13 @@ def test_another_size_is_no_fault():
 
 @settings(max_examples=50)
 @given(st.integers(16, 70), st.integers(16, 70), st.sampled_from([0, 1, 128, 255]))
-def test_frames_of_any_size_have_a_health(height, width, value):
+def test_accepts_frames_of_any_size(height, width, value):
     health = CameraHealth()
     for n in range(3):
         assert health.update(np.full((height, width, 3), value, np.uint8), n, n) in Fault
 
 
-def test_faults_are_those_of_the_message_and_each_costs_trust():
+def test_faults_equal_those_of_the_message_and_reduce_trust():
     found = re.findall(r'^uint8 FAULT_(\w+)=(\d+)', MESSAGE.read_text(), re.MULTILINE)
     assert {name: int(value) for name, value in found} == {f.name: f.value for f in Fault}
     assert all(TRUST[f] <= 0.3 for f in Fault if f > Fault.NONE)
