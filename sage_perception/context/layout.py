@@ -10,11 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
+
+class Array(Protocol):
+    """What NumPy arrays and torch tensors have in common."""
+
+    @property
+    def shape(self) -> Any:
+        """Return the size of each dimension."""
+
+    @property
+    def reshape(self) -> Any:
+        """Return the method that returns an array of another shape."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
 
 T = TypeVar('T')
+ArrayT = TypeVar('ArrayT', bound=Array)
 
 LAYOUT = 1
 """Version of the layout; it changes whenever a value changes its place, unit, or meaning."""
@@ -66,7 +80,7 @@ class Block:
         """Return the indices of the block in a context."""
         return slice(self.start, self.start + self.size)
 
-    def rows(self, values: np.ndarray) -> np.ndarray:
+    def rows(self, values: ArrayT) -> ArrayT:
         """Return the block of `values` `[..., 4096]` as a view `[..., count, fields]`.
 
         Works for torch tensors, too.

@@ -78,7 +78,8 @@ def usage(codebook: Codebook, sources: Mapping[str, np.ndarray]) -> dict[str, An
     """
     by_source = {name: counts(codebook.encode(z), codebook.codes) for name, z in sources.items()}
     used = np.stack(list(by_source.values())) > 0  # [sources, L, K]
-    anywhere, everywhere = used.any(0), used.all(0)
+    anywhere = np.logical_or.reduce(used)
+    everywhere = np.logical_and.reduce(used)
     return {
         'perplexity': {
             name: [round(float(v), 1) for v in perplexity(c)] for name, c in by_source.items()

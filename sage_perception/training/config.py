@@ -263,7 +263,7 @@ def read_config(path: Path) -> RunConfig:
     try:
         if family not in tuple(FAMILIES):
             raise ValueError(f'family is {shown(family)}, it is one of {", ".join(FAMILIES)}')
-        sections = {
+        sections: dict[str, type[Any]] = {
             'model': FAMILIES[family].config,
             'data': DataConfig,
             'training': TrainingConfig,
@@ -272,7 +272,7 @@ def read_config(path: Path) -> RunConfig:
         }
         if 'data' in tree:
             tree['data'] = data_section(tree, path)
-        built = {
+        built: dict[str, Any] = {
             name: build(kind, tree[name], f'{name}.')
             for name, kind in sections.items()
             if name in tree

@@ -19,7 +19,9 @@ import torch
 from torch import nn
 
 from sage_perception.models import artifact
+from sage_perception.models.backends.torch_backend import TorchCodec
 from sage_perception.models.networks.families import FAMILIES
+from sage_perception.models.networks.vae import VAE
 from sage_perception.models.registry import load_codec, resolve
 from sage_perception.training.config import ConfigError, RunConfig, read_config
 
@@ -47,7 +49,7 @@ def require_same(config: RunConfig, run: Path) -> None:
 
 def flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
     """Return nested dictionaries as one, with keys such as `training.steps`; lists as tuples."""
-    leaves = {}
+    leaves: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):
             leaves |= flat(value, f'{prefix}{key}.')
@@ -84,12 +86,12 @@ def load_run(config: RunConfig, run: Path) -> nn.Module:
             f'{path} is of a model with another configuration: use the configuration that it was '
             'trained with, or another run folder'
         ) from None
-    if config.encoder:
+    if config.encoder and isinstance(model, VAE):
         freeze_encoder(model, artifact.read(resolve(config.encoder)))
     return model
 
 
-def freeze_encoder(model: nn.Module, source: artifact.Artifact) -> None:
+def freeze_encoder(model: VAE, source: artifact.Artifact) -> None:
     """Copy the encoder of a model and exclude it from training.
 
     Raises `ConfigError` if the encoder has another configuration.
@@ -109,12 +111,17 @@ def freeze_encoder(model: nn.Module, source: artifact.Artifact) -> None:
     model.encoder.requires_grad_(False)
 
 
-def load_network(name: str) -> nn.Module:
-    """Return the network of a model, by name or folder, or of a run folder.
+def load_network(name: str) -> VAE:
+    """Return the network of a model of images, by name or folder, or of a run folder.
 
     Raises `ConfigError` or `ModelError` if there is none.
     """
     folder = Path(name)
     if (folder / CHECKPOINT).is_file():
-        return load_run(read_config(folder / CONFIG), folder)
-    return load_codec(name, backend='torch', device='cpu').module
+        network = load_run(read_config(folder / CONFIG), folder)
+        if not isinstance(network, VAE):
+            raise ConfigError(f'{folder} is the run of a compressor, not of a model of images')
+        return network
+    codec = load_codec(name, backend='torch', device='cpu')
+    assert isinstance(codec, TorchCodec)  # the backend was chosen
+    return codec.module

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
@@ -16,8 +18,13 @@ class VAE(nn.Module):
     maps latents to unclamped images. Latents are `[B, D]`, or `[B, K, H, W]` for a spatial latent.
     """
 
+    config: Any
     encoder: nn.Module
     decoder: nn.Module
+
+    def init_from_crops(self, crops: Tensor) -> None:
+        """Initialize from principal components of crops, float `[N, C, S, S]` in [0, 1]."""
+        raise NotImplementedError
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return `(mean, log_var)`, shaped like latents, of images `[B, C, S, S]` in [0, 1]."""

@@ -90,10 +90,10 @@ def augment(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Rotation by right angles, mirroring, exposure and white balance; occasionally blur, noise or
     grayscale.
     """
-    crop = np.rot90(crop, rng.integers(4))
+    crop = np.rot90(crop, int(rng.integers(4)))
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
-    x = crop.astype(np.float32) / 255
+    x: np.ndarray = crop.astype(np.float32) / 255
     gain = rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)
     x = x * gain.astype(np.float32) + rng.uniform(-0.08, 0.08)
     if rng.random() < 0.1:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from sage_perception.models.networks.vae import VAE
 from sage_perception.training.config import ConfigError, DistillationConfig, RunConfig
 from sage_perception.training.data.stream import CropDataModule, augmented_crops
 from sage_perception.training.losses import perceptual
@@ -32,7 +32,7 @@ class DistillationTask(VaeTask):
         return module
 
 
-def new_distillation(model: nn.Module, config: RunConfig) -> DistillationModule:
+def new_distillation(model: VAE, config: RunConfig) -> DistillationModule:
     """Return the module that trains `model`.
 
     Raises `ConfigError` if the perceptual network is missing or the teacher takes other images,

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sage_perception.models.networks.vae import VAE
 from sage_perception.training.config import DistillationConfig, TrainingConfig
 from sage_perception.training.losses import perceptual
+from sage_perception.training.memory_format import with_memory_format
 from sage_perception.training.tasks.vae_module import VaeModule
 
 # Factors that bring terms to the scale of squared error: with them, the gradients at the latents
@@ -30,9 +32,10 @@ class Teacher:
     It is not a submodule of the modules that use it, so that their checkpoints do not contain it.
     """
 
-    def __init__(self, network: nn.Module):
-        self.network: Any = network.requires_grad_(False).eval()
-        self.network.to(memory_format=torch.channels_last)
+    def __init__(self, network: VAE):
+        self.network = with_memory_format(
+            network.requires_grad_(False).eval(), torch.channels_last
+        )
 
     def __deepcopy__(self, _: dict[int, Any]) -> Teacher:
         return self  # the copy with averaged weights shares the teacher
@@ -112,10 +115,10 @@ class DistillationModule(VaeModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: VAE,
         config: TrainingConfig,
         distillation: DistillationConfig,
-        teacher: nn.Module | None,
+        teacher: VAE | None,
     ):
         super().__init__(model, config)
         self.distillation = distillation
@@ -159,9 +162,11 @@ class DistillationModule(VaeModule):
         if self.teacher is not None:
             code, code_log_var = self.teacher.encode(x)
             if weights.latent and self.projection is not None:
-                predicted = self.projection(mean.flatten(1), log_var.flatten(1))
-                target = code.flatten(1), code_log_var.flatten(1).exp()
-                divergence = softened_divergence(*target, *predicted, weights.temperature).mean()
+                predicted, var = self.projection(mean.flatten(1), log_var.flatten(1))
+                target, target_var = code.flatten(1), code_log_var.flatten(1).exp()
+                divergence = softened_divergence(
+                    target, target_var, predicted, var, weights.temperature
+                ).mean()
                 terms['latent'] = weights.latent / unit * LATENT_SCALE * divergence
             if weights.output:
                 error = self.error(y, self.teacher.decode(code))

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from sage_perception.models import artifact, pca
 from sage_perception.models.networks.families import FAMILIES
+from sage_perception.models.networks.lightweight import LightweightVAE
+from sage_perception.models.networks.vae import VAE
 from sage_perception.models.registry import resolve
 from sage_perception.training.config import RunConfig
 from sage_perception.training.data.images import to_model
@@ -20,6 +21,7 @@ from sage_perception.training.data.mixture import Mixture, mixture
 from sage_perception.training.data.stream import CropDataModule, augmented_crops
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
 from sage_perception.training.export.onnx_graph import ExportWrapper, to_onnx
+from sage_perception.training.memory_format import with_memory_format
 from sage_perception.training.module import TrainingModule
 from sage_perception.training.runs import CHECKPOINT, freeze_encoder, load_run
 from sage_perception.training.task import Task
@@ -37,25 +39,33 @@ class VaeTask(Task[CropDataModule]):
         """Return a module that starts at principal components, or that of the checkpoint."""
         return VaeModule(self.network(data.train, run), self.config.training)
 
-    def network(self, crops: Mixture, run: Path) -> nn.Module:
+    def network(self, crops: Mixture, run: Path) -> VAE:
         """Return a new network, or the network of the last checkpoint in the folder `run`."""
         if (run / CHECKPOINT).exists():
-            return load_run(self.config, run)
+            return load_vae_run(self.config, run)
         return new_network(self.config, crops)
 
     def export(self, run: Path, folder: Path) -> None:
         """Write the model folder of a run, without its card. Raises `ConfigError`."""
         config = self.config
-        model = load_run(config, run)
+        model = load_vae_run(config, run)
         crops = mixture(config.data, config.model.img_size)
         sample = crops.sample(config.training.fitted_crops, seed=1)
         x = to_model(sample, config.model.input_channels)
         write_folder(folder, config, model, x, fit_pca(model, augmented_crops(crops, config)))
 
 
-def new_network(config: RunConfig, crops: Mixture) -> nn.Module:
+def load_vae_run(config: RunConfig, run: Path) -> VAE:
+    """Return the network of the last checkpoint of a run. Raises as `load_run` does."""
+    network = load_run(config, run)
+    assert isinstance(network, VAE)  # the network of the family
+    return network
+
+
+def new_network(config: RunConfig, crops: Mixture) -> VAE:
     """Return a network that starts at principal components, or with the encoder of a model."""
     model = FAMILIES[config.family].network(config.model)
+    assert isinstance(model, VAE)
     if config.encoder:
         start_from_model(model, config.encoder)
     else:
@@ -63,7 +73,7 @@ def new_network(config: RunConfig, crops: Mixture) -> nn.Module:
     return model
 
 
-def start_from_model(model: nn.Module, name: str) -> None:
+def start_from_model(model: VAE, name: str) -> None:
     """Copy the encoder of a model, by name or folder, and freeze it.
 
     The decoder starts with the parameters that both decoders share by name and shape, such as
@@ -81,9 +91,7 @@ def start_from_model(model: nn.Module, name: str) -> None:
     model.load_state_dict(shared, strict=False)
 
 
-def latent_statistics(
-    config: RunConfig, model: nn.Module, crops: np.ndarray
-) -> dict[str, np.ndarray]:
+def latent_statistics(config: RunConfig, model: VAE, crops: np.ndarray) -> dict[str, np.ndarray]:
     """Return mean and standard deviation of the latents of crops, float32 `[N, C, S, S]`.
 
     A configuration with another model's encoder takes those of that model, which shares the latent
@@ -104,18 +112,18 @@ def latent_statistics(
     }
 
 
-def fit_pca(model: nn.Module, crops: np.ndarray) -> pca.Pca:
+def fit_pca(model: VAE, crops: np.ndarray) -> pca.Pca:
     """Return as many principal components of crops, float32 `[N, C, S, S]`, as the latent has.
 
     For a latent with positions these are components of the blocks that a position describes.
     """
-    if hasattr(model, 'blocks'):
+    if isinstance(model, LightweightVAE):
         return pca.fit(model.blocks(torch.from_numpy(crops)).numpy(), model.config.latent_channels)
     return pca.fit(crops, model.config.latent_dim)
 
 
 def write_folder(
-    folder: Path, config: RunConfig, model: nn.Module, crops: np.ndarray, baseline: pca.Pca
+    folder: Path, config: RunConfig, model: VAE, crops: np.ndarray, baseline: pca.Pca
 ) -> None:
     """Write a model folder, without its card.
 
@@ -123,7 +131,7 @@ def write_folder(
     Weights are rounded to half precision, which halves the size of the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = model.float().eval().to(memory_format=torch.contiguous_format)
+    model = with_memory_format(model.float().eval(), torch.contiguous_format)
     tensors = round_weights(model) | latent_statistics(config, model, crops)
     save_tensors(tensors, folder / artifact.WEIGHTS)
     components = {'mean': baseline.mean, 'components': baseline.components}

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sage_perception.models.networks.divergence import kl_divergence
+from sage_perception.models.networks.vae import VAE
 from sage_perception.training.config import TrainingConfig
 from sage_perception.training.losses import images as losses
+from sage_perception.training.memory_format import with_memory_format
 from sage_perception.training.module import TrainingModule
 
 
@@ -17,10 +19,10 @@ class VaeModule(TrainingModule):
     """A variational autoencoder in training. Parameters without gradients stay as they are."""
 
     MONITOR = 'val_psnr'
+    model: VAE
 
-    def __init__(self, model: nn.Module, config: TrainingConfig):
-        # A model in channels_last trains faster on CPUs and GPUs.
-        super().__init__(model.to(memory_format=torch.channels_last), config)
+    def __init__(self, model: VAE, config: TrainingConfig):
+        super().__init__(with_memory_format(model, torch.channels_last), config)
 
     def training_step(self, x: Tensor, _: int) -> Tensor:
         """Return the loss of a batch, float `[B, C, S, S]`.

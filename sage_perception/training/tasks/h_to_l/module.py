@@ -7,10 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sage_perception.models.networks.divergence import kl_divergence
-from sage_perception.models.networks.h_to_l import explained_variance, masked_error
+from sage_perception.models.networks.h_to_l import (
+    HToLCompressor,
+    explained_variance,
+    masked_error,
+)
 from sage_perception.training.config import TrainingConfig
 from sage_perception.training.module import TrainingModule
 
@@ -27,9 +31,10 @@ class CompressorModule(TrainingModule):
     """
 
     MONITOR = 'val_r2'
+    model: HToLCompressor
     weights: Tensor
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, weights: Tensor):
+    def __init__(self, model: HToLCompressor, config: TrainingConfig, weights: Tensor):
         super().__init__(model, config)
         self.register_buffer('weights', weights, persistent=False)
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from sage_perception.context.layout import LAYOUT
 from sage_perception.core.progress import Progress
@@ -78,7 +77,7 @@ class HToLTask(Task[ContextDataModule]):
         config = self.resolved_config(data)
         weights = loss_weights(*data.train)
         if (run / CHECKPOINT).exists():
-            model = load_run(config, run)
+            model = load_compressor_run(config, run)
         else:
             model = HToLCompressor(config.model)
             init_from_contexts(model, *data.train, weights)
@@ -88,7 +87,7 @@ class HToLTask(Task[ContextDataModule]):
         """Write the model folder of a run, without its card. Raises `ConfigError`."""
         contexts = load_contexts(self.config)
         config = resolve_model(self.config, contexts)
-        write_folder(folder, config, load_run(config, run), contexts)
+        write_folder(folder, config, load_compressor_run(config, run), contexts)
 
 
 def contexts_section(config: RunConfig) -> ContextsConfig:
@@ -96,6 +95,13 @@ def contexts_section(config: RunConfig) -> ContextsConfig:
     if config.contexts is None:
         raise ConfigError(f'contexts is missing in the configuration of {config.name}')
     return config.contexts
+
+
+def load_compressor_run(config: RunConfig, run: Path) -> HToLCompressor:
+    """Return the network of the last checkpoint of a run. Raises as `load_run` does."""
+    network = load_run(config, run)
+    assert isinstance(network, HToLCompressor)  # the network of the family
+    return network
 
 
 def load_contexts(config: RunConfig, held_out: bool = False, progress: bool = True) -> Contexts:
@@ -160,7 +166,9 @@ def latent_space(config: RunConfig) -> dict[str, np.ndarray]:
     }
 
 
-def write_folder(folder: Path, config: RunConfig, model: nn.Module, contexts: Contexts) -> None:
+def write_folder(
+    folder: Path, config: RunConfig, model: HToLCompressor, contexts: Contexts
+) -> None:
     """Write the model folder of a compressor, without its card; weights in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     values, mask = to_tensors(contexts)
