@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder and arbiter with latents in each wire form."""
+"""Encoder and arbiter nodes with latents in each encoding."""
 
 import shutil
 from pathlib import Path
@@ -32,7 +32,7 @@ from sage_perception.ros.images import to_message, to_rgb
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Give a copy of the model that ships, without a codebook."""
+    """Return a copy of the shipped model without its codebook."""
     source = models.available()['tinyvae']
     copy = tmp_path_factory.mktemp('models') / 'tinyvae'
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns(CODEBOOK))
@@ -51,12 +51,12 @@ def book(codec):
     return Codebook(levels.astype(np.float32), codec.id.fingerprint)
 
 
-def a_image():
+def random_image():
     return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
 
 def figures(ros, health, name):
-    """Wait for the next diagnostics of a part and return its figures."""
+    """Wait for the next diagnostics of a component and return its values."""
     seen = len(health)
 
     def found():
@@ -66,37 +66,39 @@ def figures(ros, health, name):
     return ros.wait_for(found, name)
 
 
-@pytest.mark.parametrize('form', Encoding, ids=lambda form: form.name.lower())
-def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, book, form):
+@pytest.mark.parametrize('encoding', Encoding, ids=lambda encoding: encoding.name.lower())
+def test_encoder_transmits_and_decodes_every_encoding(
+    ros, tmp_path, folder, codec, book, encoding
+):
     model = Path(shutil.copytree(folder, tmp_path / 'model'))
-    if form == Encoding.VQ:
+    if encoding == Encoding.VQ:
         codebook.write(model, book)
     lcts = ros.collect(LCTArray, 'lcts')
     health = ros.collect(DiagnosticArray, '/diagnostics')
     crops = ros.node.create_publisher(CropArray, 'crops', 10)
-    ros.make(EncoderNode, '-p', f'encoding:={form.name.lower()}', '-p', f'model:={model}')
+    ros.make(EncoderNode, '-p', f'encoding:={encoding.name.lower()}', '-p', f'model:={model}')
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
     header = Header(stamp=stamp_to_msg(10**9), frame_id='camera')
-    image = to_message(a_image(), 'rgb8', header)
+    image = to_message(random_image(), 'rgb8', header)
     crop = Crop(roi=RegionOfInterest(width=64, height=64), track_id=1, image=image)
     crops.publish(CropArray(header=header, crops=[crop]))
     message = ros.wait_for(lambda: lcts and lcts[0].lcts, 'a latent')[0].latent
 
     packer = Packer(codec.latent_mean, codec.latent_std, book)
-    x = a_image().transpose(2, 0, 1)[None].astype(np.float32) / 255
+    x = random_image().transpose(2, 0, 1)[None].astype(np.float32) / 255
     z = codec.encode(x)[0]
-    expected = packer.unpack(packer.pack(z, form), form)
+    expected = packer.unpack(packer.pack(z, encoding), encoding)
     value = latent_from_msg(message, {codec.id.fingerprint: packer})
-    assert message.encoding == form
+    assert message.encoding == encoding
     assert np.array_equal(value.mean, expected)
-    # What is said of a latent holds for the one that arrives.
+    # Telemetry describes the latent that arrives.
     decoded = codec.decode(expected[None])
     error = np.square(decoded - x).mean()
     assert value.telemetry.reconstruction_error == pytest.approx(error, rel=1e-4)
-    said = figures(ros, health, 'under_test: model')
-    assert said['encoding'] == form.name.lower()
-    size = len(packer.pack(z, form)) if form else 2 * 256
-    assert float(said['bytes_per_latent']) == size
+    values = figures(ros, health, 'under_test: model')
+    assert values['encoding'] == encoding.name.lower()
+    size = len(packer.pack(z, encoding)) if encoding else 2 * 256
+    assert float(values['bytes_per_latent']) == size
 
     answer = ros.ask(DecodeLatent, 'under_test/decode_latent', latent=message)
     assert (answer.success, answer.message) == (True, '')
@@ -106,33 +108,33 @@ def test_an_encoder_speaks_and_decodes_every_form(ros, tmp_path, folder, codec, 
     answer = ros.ask(DecodeLatent, 'under_test/decode_latent', latent=message)
     assert not answer.success
     assert '999 bytes' in answer.message
-    # Who asks for one latent gets all of it.
+    # The service returns the latent unpacked.
     answer = ros.ask(EncodeImage, 'under_test/encode_image', image=image)
     assert np.array_equal(latent_from_msg(answer.latent).mean, z)
 
 
-def test_an_encoder_that_shall_speak_in_tokens_needs_a_codebook(ros):
+def test_encoding_vq_without_codebook_is_rejected_with_the_fix(ros):
     folder = models.available()['tinyvae_128']
-    why = f"parameter 'encoding': vq needs a codebook, and {folder} has none: train one"
-    with pytest.raises(ConfigurationError) as refused:
+    reason = f"parameter 'encoding': vq needs a codebook, and {folder} has none: train one"
+    with pytest.raises(ConfigurationError) as rejected:
         ros.make(EncoderNode, '-p', 'encoding:=vq', '-p', 'model:=tinyvae_128')
-    assert why in str(refused.value)
+    assert reason in str(rejected.value)
 
 
-def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, codec):
+def test_arbiter_reads_packed_latents_once_their_model_is_announced(ros, codec):
     packer = Packer(codec.latent_mean, codec.latent_std)
     z = codec.encode(np.random.default_rng(0).random((1, 3, 64, 64), np.float32))[0]
     trusted = ros.collect(LCTArray, 'trusted')
     fused = ros.collect(LCTArray, 'fused')
     health = ros.collect(DiagnosticArray, '/diagnostics')
-    speak = ros.node.create_publisher(LCTArray, 'cam0/lcts', 10)
+    publisher = ros.node.create_publisher(LCTArray, 'cam0/lcts', 10)
     ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
-    ros.wait_for(speak.get_subscription_count, 'the arbiter')
+    ros.wait_for(publisher.get_subscription_count, 'the arbiter')
 
-    def say(sequence, *forms):
+    def send(sequence, *encodings):
         stamp = ros.node.get_clock().now().nanoseconds
         array = LCTArray(header=Header(stamp=stamp_to_msg(stamp)))
-        for number, form in enumerate(forms):
+        for number, encoding in enumerate(encodings):
             lct = LCT.encoded(
                 Latent(z, model=codec.id),
                 entity_id='cam0',
@@ -140,17 +142,17 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
                 stamp_ns=stamp,
                 trust=1.0,
             )
-            array.lcts.append(lct_to_msg(lct, form, packer))
+            array.lcts.append(lct_to_msg(lct, encoding, packer))
         count = len(fused)
-        speak.publish(array)
+        publisher.publish(array)
         ros.wait_for(lambda: len(fused) > count, 'an answer')
         return fused[-1].lcts
 
-    # Numbers that come as numbers can be read whoever they are of.
-    assert len(say(10, Encoding.INT8, Encoding.FLOAT32, Encoding.ENTROPY_INT8)) == 1
-    said = figures(ros, health, 'under_test: agreement')
-    assert said['cam0 refused: unknown model'] == '2'
-    assert said['cam0 accepted'] == '1'
+    # Only float32 can be read without the announcement.
+    assert len(send(10, Encoding.INT8, Encoding.FLOAT32, Encoding.ENTROPY_INT8)) == 1
+    values = figures(ros, health, 'under_test: agreement')
+    assert values['cam0 refused: unknown model'] == '2'
+    assert values['cam0 accepted'] == '1'
 
     ros.node.create_publisher(ModelInfo, 'cam0/model_info', qos.LATCHED).publish(
         model_info_to_msg(codec, stamp_to_msg(1))
@@ -158,12 +160,12 @@ def test_an_arbiter_reads_packed_latents_as_soon_as_it_knows_their_model(ros, co
     ros.wait_for(
         lambda: figures(ros, health, 'input cam0/model_info')['received'] == '1', 'the model'
     )
-    forms = (Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8)
-    answers = say(20, *forms)
-    for form, answer in zip(forms, answers, strict=True):
+    encodings = (Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8)
+    answers = send(20, *encodings)
+    for encoding, answer in zip(encodings, answers, strict=True):
         assert answer.latent.encoding == Encoding.FLOAT32
         assert np.array_equal(
-            latent_from_msg(answer.latent).mean, packer.unpack(packer.pack(z, form), form)
+            latent_from_msg(answer.latent).mean, packer.unpack(packer.pack(z, encoding), encoding)
         )
-    # What is passed on is what was said.
-    assert [lct.latent.encoding for lct in trusted[-1].lcts] == list(forms)
+    # Forwarded LCTs are unchanged.
+    assert [lct.latent.encoding for lct in trusted[-1].lcts] == list(encodings)
