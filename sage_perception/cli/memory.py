@@ -116,8 +116,8 @@ def warn_of_unreadable(store: MemoryStore) -> None:
     """Print the number of rows that the search skipped."""
     for row_id, reason in store.unreadable.items():
         print(
-            f'sage memory: skipped {len(store.unreadable)} rows that are damaged or of a later '
-            f'version; row {row_id}: {reason}',
+            'sage memory: skipped rows that are damaged or of a later version: '
+            f'{len(store.unreadable)} (row {row_id}: {reason})',
             file=sys.stderr,
         )
         return
@@ -224,7 +224,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     args.run(args)
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -78,8 +78,8 @@ class Share:
 class Result:
     """The result of a plugin in a round.
 
-    `outputs` has the best result of each item, None for an item that did not start. `fault` says
-    why the plugin did not finish, or ''.
+    `outputs` has the best result of each item, None for an item that did not start. `fault` is the
+    reason why the plugin did not finish, or ''.
     """
 
     plugin: str

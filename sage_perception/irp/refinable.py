@@ -59,7 +59,7 @@ class Refinable(ABC, Generic[Inputs, State]):
         """Return the energies [B] of the state's results; lower is better."""
 
     @abstractmethod
-    def output(self, state: State) -> Sequence[Any]:
+    def output(self, state: State) -> Sequence[Any] | np.ndarray:
         """Return the state's B results."""
 
     def goal(self, state: State) -> np.ndarray:

@@ -148,7 +148,7 @@ class Refinement:
             energy = float(energies[i])
             self.energies[i].append(energy)
             if energy < self.best[i] or self.outputs[i] is None:
-                self.outputs[i] = copy.copy(outputs[i])
+                self.outputs[i] = copy.copy(outputs[int(i)])
             if energy < self.best[i]:
                 self.best[i] = energy
             if self.reasons[i] is not None:

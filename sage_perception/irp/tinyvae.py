@@ -74,7 +74,7 @@ class Descent:
         )
 
 
-class TinyVAEIRP(IRPPlugin[Crops, Descent]):
+class TinyVAEIRP(IRPPlugin[Crops | np.ndarray, Descent]):
     """Refines latents of any model whose latents are `[D]`, so that they decode better.
 
     A step is gradient descent, preconditioned by the mean curvature of the decoder, with momentum

@@ -19,7 +19,7 @@ class Index:
         self._count = 0
         self._positions: dict[int, int] = {}
         self._entity_codes: dict[str, int] = {}
-        self._columns = {
+        self._columns: dict[str, np.ndarray] = {
             'direction': np.empty((0, dim), np.float32),
             'id': np.empty(0, np.int64),
             'stamp': np.empty(0, np.int64),

@@ -28,6 +28,7 @@ from sage_perception.trust.security.rejection import MAX_STEPS, find_number_faul
 COLUMNS = ('lct', 'fingerprint', 'entity', 'track', 'stamp', 'retention', 'latent', 'detail')
 
 MAX_STAMP_NS = 2**31 * 10**9 - 1  # builtin_interfaces/Time has int32 seconds
+ENTITY_KEY = 'speaker'  # the name of `LCT.entity_id` on disk
 ID_BYTES, DIGEST_BYTES, MAX_SIGNATURE_BYTES = 16, 32, 64
 SCORES = len(fields(Snarc))
 
@@ -40,7 +41,7 @@ def encode_row(record: MemoryRecord, half_life_s: float) -> tuple[Any, ...]:
     # NaN means "not measured". JSON has no NaN, so its key is left out.
     telemetry = {key: value for key, value in telemetry.items() if value == value}
     detail = {
-        'speaker': lct.entity_id,
+        ENTITY_KEY: lct.entity_id,
         'sequence': lct.sequence,
         'trust': lct.trust,
         'kind': int(latent.kind),
@@ -83,7 +84,7 @@ def decode_row(row: Sequence[Any]) -> MemoryRecord:
     # Early rows have no signature.
     digest, signature = valid.items(detail.get('signed', ['', '']), 'signed', 2)[:2]
     lct = LCT(
-        entity_id=valid.text(valid.get(detail, 'speaker'), 'speaker'),
+        entity_id=valid.text(valid.get(detail, ENTITY_KEY), 'entity_id'),
         sequence=valid.integer(valid.get(detail, 'sequence'), 'sequence', valid.MAX_UINT64),
         stamp_ns=valid.integer(stamp, 'stamp', MAX_STAMP_NS),
         latent=latent,

@@ -239,6 +239,6 @@ class MemorySession:
         rows = [row_id for row_id in unreadable if row_id not in self._reported]
         self._reported.update(rows)
         self._logger.warning(
-            f'{self.store_name}: skipped {len(rows)} rows that are damaged or of a later version; '
-            f'row {rows[0]}: {unreadable[rows[0]]}'
+            f'{self.store_name}: skipped rows that are damaged or of a later version: {len(rows)} '
+            f'(row {rows[0]}: {unreadable[rows[0]]})'
         )

@@ -91,7 +91,7 @@ def test_list_reports_how_many_rows_it_skipped(capsys, store_path, tmp_path):
     code, out, err = run(capsys, 'list', '--store', copy)
     assert code == 0
     assert len(out.splitlines()) == 6
-    assert 'skipped 1 rows that are damaged' in err
+    assert 'skipped rows that are damaged or of a later version: 1' in err
     assert err.count('\n') == 1
 
 

@@ -12,7 +12,7 @@ from memories import DIM, SPACE, lct, memory_record
 
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import Operation, Proof, Provenance
-from sage_perception.memory.row import COLUMNS, check_record, decode_row, encode_row
+from sage_perception.memory.row import COLUMNS, ENTITY_KEY, check_record, decode_row, encode_row
 from sage_perception.memory.validation import DamagedRow
 
 PROOF = Proof(7, 9, 0.5, bytes(32), bytes(64))
@@ -104,8 +104,8 @@ def test_a_wrong_value_anywhere_is_rejected_or_fits_a_message(wrong):
         (('model', 1), 1e308, r'model version is 1e\+308, expected text'),
         (('model',), [[]], 'model is .* expected a list of 2 items'),
         (('sequence',), True, 'sequence is True, expected an integer'),
-        (('speaker',), None, 'speaker is None, expected text'),
-        (('speaker',), 'x' * 65, '64 bytes'),
+        ((ENTITY_KEY,), None, 'entity_id is None, expected text'),
+        ((ENTITY_KEY,), 'x' * 65, '64 bytes'),
         (('kind',), True, 'kind is True, expected a value of LatentKind'),
         (('roi',), [[]], 'roi is .* expected a list of 4 items'),
         (('trust',), None, 'trust is None'),

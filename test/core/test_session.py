@@ -189,17 +189,10 @@ def test_skips_damaged_rows_and_logs_each_once(tmp_path):
         assert numbers(session.find(Query())) == [3, 0]
         assert numbers(session.find(replace(Query(), like=lct(3).latent.mean)))[0] == 3
     assert session.unreadable == 2
+    skipped = f'{path}: skipped rows that are damaged or of a later version: 1'
     assert log.lines == [
-        (
-            'warning',
-            f'{path}: skipped 1 rows that are damaged or of a later version; row 3: latent is not '
-            '64 bytes',
-        ),
-        (
-            'warning',
-            f'{path}: skipped 1 rows that are damaged or of a later version; row 2: model is '
-            'missing',
-        ),
+        ('warning', f'{skipped} (row 3: latent is not 64 bytes)'),
+        ('warning', f'{skipped} (row 2: model is missing)'),
     ]
     assert session.remember(lct(9))
     session.close()
