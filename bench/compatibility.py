@@ -1,11 +1,12 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether compatibility trust tells what a receiver gets, and what calibration recovers.
+"""Agreement of compatibility trust with image quality, and the gain by latent maps.
 
-Part of `bench/trust.py`. Encoders are made from the shipped one (weights pruned, rounded, noisy;
-latents turned, stretched, cut), fitted (PCA), and trained for a minute on other images. Each
-pair is judged on the probes alone; the truth is the PSNR of real crops, of files that no encoder
-was trained on, that travel from one to the other.
+Part of `bench/trust.py`. The senders are the shipped encoder, variants of it (weights pruned,
+quantized, noisy; latents rotated, stretched, truncated), principal components, and networks that
+are trained for a minute on other images. The trust of each pair is measured on the probe images
+alone and compared with the PSNR of crops that the sender encodes and the receiver decodes. No
+encoder was trained on the files of these crops.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def mean_psnr(y: np.ndarray, x: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Voice:
-    """An encoder and, where it also listens, a decoder."""
+class Endpoint:
+    """A sender: an encoder; with a decoder also a receiver."""
 
     name: str
     encode: Coder
@@ -65,7 +66,7 @@ class Voice:
 
     @property
     def id(self) -> ModelId:
-        """Return an identity that no other voice has."""
+        """Return a unique identity."""
         return ModelId(self.name, '', hashlib.sha256(self.name.encode()).digest())
 
     @property
@@ -87,8 +88,8 @@ def onnx_coder(graph: bytes) -> Coder:
     return run
 
 
-def altered(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> Coder:
-    """Return an ONNX encoder with its weights changed."""
+def with_weights(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> Coder:
+    """Return an ONNX encoder with each weight tensor replaced by `change` of it."""
     model = onnx.load(path)
     for tensor in model.graph.initializer:
         weights = numpy_helper.to_array(tensor)
@@ -114,49 +115,49 @@ def noisy(level: float, rng: np.random.Generator) -> Callable[[np.ndarray], np.n
     return lambda w: w + level * w.std() * rng.standard_normal(w.shape)
 
 
-def variants(folder: Path, base: Voice, packer: Packer) -> list[Voice]:
-    """Return what becomes of the shipped encoder by changes of its weights, latents and input."""
+def variants(folder: Path, base: Endpoint, packer: Packer) -> list[Endpoint]:
+    """Return variants of the shipped encoder with other weights, latents and inputs."""
     rng = np.random.default_rng(0)
     path = folder / ENCODER
     coders = {
-        'weights fp16': altered(path, lambda w: w.astype(np.float16)),
-        'weights 8 bit': altered(path, rounded(8)),
-        'weights 5 bit': altered(path, rounded(5)),
-        'weights 4 bit': altered(path, rounded(4)),
+        'weights fp16': with_weights(path, lambda w: w.astype(np.float16)),
+        'weights 8 bit': with_weights(path, rounded(8)),
+        'weights 5 bit': with_weights(path, rounded(5)),
+        'weights 4 bit': with_weights(path, rounded(4)),
     }
-    coders |= {f'pruned {s:.0%}': altered(path, pruned(s)) for s in (0.3, 0.5, 0.7, 0.9)}
+    coders |= {f'pruned {s:.0%}': with_weights(path, pruned(s)) for s in (0.3, 0.5, 0.7, 0.9)}
     for level in (0.02, 0.05, 0.1, 0.2, 0.4):
-        coders[f'noisy weights {level:.0%}'] = altered(path, noisy(level, rng))
+        coders[f'noisy weights {level:.0%}'] = with_weights(path, noisy(level, rng))
     rotation = qr(rng.standard_normal((base.dim, base.dim)))[0]
     stretch = rng.permutation(np.logspace(-1, 1, base.dim))
 
-    def wired(form):
+    def transmitted(form):
         return lambda x: np.stack(
             [packer.unpack(packer.pack(z, form), form) for z in base.encode(x)]
         )
 
-    def worn(level):
+    def with_noise(level):
         return lambda x: base.encode(x) + noise(len(x), base.dim) * level * packer_std
 
     packer_std = base.encode(probes.to_input()[HELD]).std(0)
     coders |= {
-        'wire float16': wired(Encoding.FLOAT16),
-        'wire int8': wired(Encoding.INT8),
-        'wire entropy int8': wired(Encoding.ENTROPY_INT8),
-        'turned': lambda x: base.encode(x) @ rotation,
+        'wire float16': transmitted(Encoding.FLOAT16),
+        'wire int8': transmitted(Encoding.INT8),
+        'wire entropy int8': transmitted(Encoding.ENTROPY_INT8),
+        'rotated': lambda x: base.encode(x) @ rotation,
         'stretched': lambda x: base.encode(x) * stretch,
-        'turned and stretched': lambda x: base.encode(x) * stretch @ rotation,
-        'seen blurred': lambda x: base.encode(blurred(x)),
-        'seen gray': lambda x: base.encode(x.mean(1, keepdims=True).repeat(3, 1)),
-        'red for blue': lambda x: base.encode(x[:, ::-1]),
+        'rotated and stretched': lambda x: base.encode(x) * stretch @ rotation,
+        'blurred input': lambda x: base.encode(blurred(x)),
+        'gray input': lambda x: base.encode(x.mean(1, keepdims=True).repeat(3, 1)),
+        'red and blue swapped': lambda x: base.encode(x[:, ::-1]),
         'white noise': lambda x: noise(len(x), base.dim),
     }
-    coders |= {f'latent noise {s:g} σ': worn(s) for s in (0.1, 0.3, 1.0)}
-    voices = [Voice(name, coder, None, base.dim) for name, coder in coders.items()]
+    coders |= {f'latent noise {s:g} σ': with_noise(s) for s in (0.1, 0.3, 1.0)}
+    endpoints = [Endpoint(name, coder, None, base.dim) for name, coder in coders.items()]
     for kept in (48, 32, 16):
         coder = (lambda k: lambda x: base.encode(x)[:, :k])(kept)
-        voices.append(Voice(f'first {kept} dimensions', coder, None, kept))
-    return voices
+        endpoints.append(Endpoint(f'first {kept} dimensions', coder, None, kept))
+    return endpoints
 
 
 def noise(count: int, dim: int) -> np.ndarray:
@@ -168,7 +169,7 @@ def blurred(x: np.ndarray) -> np.ndarray:
     return np.stack(images).transpose(0, 3, 1, 2)
 
 
-def pca_voice(name: str, x: np.ndarray, dim: int) -> Voice:
+def pca_endpoint(name: str, x: np.ndarray, dim: int) -> Endpoint:
     fitted = pca.fit(x, dim)
 
     def encode(x):
@@ -177,11 +178,11 @@ def pca_voice(name: str, x: np.ndarray, dim: int) -> Voice:
     def decode(z):
         return (z @ fitted.components + fitted.mean).clip(0, 1).reshape(-1, 3, 64, 64)
 
-    return Voice(name, encode, decode, dim)
+    return Endpoint(name, encode, decode, dim)
 
 
-def trained_voice(name: str, network, crops: np.ndarray, steps: int, seed: int) -> Voice:
-    """Return a network after `steps` of plain training on float32 crops `[N, 3, 64, 64]`."""
+def trained_endpoint(name: str, network, crops: np.ndarray, steps: int, seed: int) -> Endpoint:
+    """Return a network after `steps` steps of training on crops, float32 `[N, 3, 64, 64]`."""
     torch.manual_seed(seed)
     network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
@@ -204,11 +205,11 @@ def trained_voice(name: str, network, crops: np.ndarray, steps: int, seed: int) 
         with torch.inference_mode():
             return network.decode(torch.from_numpy(z)).clamp(0, 1).numpy()
 
-    return Voice(name, encode, decode, network.config.latent_dim)
+    return Endpoint(name, encode, decode, network.config.latent_dim)
 
 
 def cca(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights and offset of the map through canonical variates, and their correlations."""
+    """Return weights, offset and correlations of the map by canonical correlation analysis."""
     x, y, mean_x, mean_y = centered(source, target)
     (ux, sx, vx), (uy, sy, vy) = (svd(m, full_matrices=False) for m in (x, y))
     keep_x, keep_y = sx > 1e-6 * sx[0], sy > 1e-6 * sy[0]
@@ -218,7 +219,7 @@ def cca(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def relative(z: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Return cosines of latents to those of the anchors, centered (Moschella et al., 2023)."""
+    """Return the centered cosines of latents to anchor latents (Moschella et al., 2023)."""
     z, anchors = z - anchors.mean(0), anchors - anchors.mean(0)
     z, anchors = (m / np.maximum(np.linalg.norm(m, axis=1), 1e-12)[:, None] for m in (z, anchors))
     return z @ anchors.T
@@ -232,7 +233,7 @@ def cka(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def similarities(sent: np.ndarray, own: np.ndarray) -> dict[str, float]:
-    """Return other scores of the latents of all probes."""
+    """Return other similarity scores of the latents of the probe images."""
     alike = sent.shape[1] == own.shape[1]
     mean = sent[FIT].mean(0), own[FIT].mean(0)
     scores = {
@@ -248,7 +249,7 @@ def similarities(sent: np.ndarray, own: np.ndarray) -> dict[str, float]:
 
 
 def with_network(source: np.ndarray, target: np.ndarray) -> Coder:
-    """Return a ridge map with a small network for what it leaves, stopped where it is best."""
+    """Return a ridge map plus a small network for its residual, with early stopping."""
     weights, offset = ridge(source, target)
     mean, std = source.mean(0), max(source.std(), 1e-12)
     rest = target - affine(source, weights, offset)
@@ -269,7 +270,7 @@ def with_network(source: np.ndarray, target: np.ndarray) -> Coder:
             error = float(mse_loss(network(x[fit:]), y[fit:]))
         if error < best:
             best, state = error, {k: v.clone() for k, v in network.state_dict().items()}
-    if state is None:  # nothing helped
+    if state is None:  # the network never reduced the error
         return lambda z: affine(z, weights, offset)
     network.load_state_dict(state)
 
@@ -281,14 +282,14 @@ def with_network(source: np.ndarray, target: np.ndarray) -> Coder:
     return apply
 
 
-def compare_maps(
-    sender: Voice, estimator: CompatibilityEstimator, x, real, sent
+def psnr_by_map(
+    sender: Endpoint, estimator: CompatibilityEstimator, x, real, sent
 ) -> dict[str, float]:
-    """Return the PSNR of crops `x` through each kind of map; `real` are as many real anchors."""
+    """Return the PSNR of crops `x` for each kind of map; `real` are real crops to fit one on."""
     own, receiver = estimator.latents, estimator.model
     z = sender.encode(x)
     anchors = sent[FIT]
-    through = {
+    translated = {
         'procrustes': affine(z, *procrustes(anchors, own[FIT])),
         'cca': affine(z, *cca(anchors, own[FIT])[:2]),
         'relative': affine(relative(z, anchors), *ridge(relative(anchors, anchors), own[FIT])),
@@ -297,20 +298,27 @@ def compare_maps(
         'ridge on real crops': affine(z, *ridge(sender.encode(real), receiver.encode(real))),
     }
     if sender.dim == receiver.dim:
-        through['identity'] = z
-    return {name: mean_psnr(receiver.decode(np.float32(z)), x) for name, z in through.items()}
+        translated['identity'] = z
+    return {name: mean_psnr(receiver.decode(np.float32(z)), x) for name, z in translated.items()}
 
 
-def judge(
-    sender: Voice, estimator: CompatibilityEstimator, x: np.ndarray, native: float, sent
+def measure_pair(
+    sender: Endpoint, estimator: CompatibilityEstimator, x: np.ndarray, own_psnr: float, sent
 ) -> dict:
-    """Return trust, other scores and the truth of a pair; `native` is the receiver's PSNR."""
+    """Return the trust, other scores, and the quality of a pair.
+
+    `own_psnr` is that of the receiver with its own latents.
+    """
     receiver = estimator.model
     result = estimator.evaluate(sent, sender.id)
     z = sender.encode(x)
-    through = result.latent_map.apply(z) if result.calibrated else z
-    got = mean_psnr(receiver.decode(through), x) if through.shape[1] == receiver.dim else np.nan
-    plain = mean_psnr(x.mean((2, 3), keepdims=True), x)
+    translated = result.latent_map.apply(z) if result.calibrated else z
+    received_psnr = (
+        mean_psnr(receiver.decode(translated), x)
+        if translated.shape[1] == receiver.dim
+        else np.nan
+    )
+    mean_color_psnr = mean_psnr(x.mean((2, 3), keepdims=True), x)
     return {
         'receiver': receiver.name,
         'sender': sender.name,
@@ -321,13 +329,13 @@ def judge(
         'calibrated': result.calibrated,
         'r2': result.latent_map.r2,
         **similarities(sent, estimator.latents),
-        'gap_db': native - got,
-        'gain': (got - plain) / (native - plain),
+        'gap_db': own_psnr - received_psnr,
+        'gain': (received_psnr - mean_color_psnr) / (own_psnr - mean_color_psnr),
     }
 
 
-def gather(data: Path, config: Path, rng_seed: int) -> dict[str, np.ndarray]:
-    """Return crops, float32 `[N, 3, 64, 64]`: of two halves of the stills, motion, held out."""
+def load_crops(data: Path, config: Path, rng_seed: int) -> dict[str, np.ndarray]:
+    """Return crops, float32 `[N, 3, 64, 64]`: two halves of the stills, clips, held out."""
     tree = read_config(config).data
     root = data
     images = [p for p in find_files(root, IMAGE_SUFFIXES) if not matches(p, tree.exclude)]
@@ -357,47 +365,51 @@ def gather(data: Path, config: Path, rng_seed: int) -> dict[str, np.ndarray]:
 def measure(model: str, data: Path, config: Path, steps: int) -> dict:
     """Return the figures of a model, and a table of all pairs.
 
-    `config` tells which files under `data` are held out; networks train for so many `steps`.
+    `config` selects the files under `data` that are held out; networks train for `steps` steps.
     """
-    crops = gather(data, config, 0)
+    crops = load_crops(data, config, 0)
     x = crops['held out']
 
     codec = load(model, backend='onnxruntime')
     folder = codec.artifact.path
-    base = Voice('shipped', codec.encode, codec.decode, codec.latent_dim)
-    natives = [base]
+    base = Endpoint('shipped', codec.encode, codec.decode, codec.latent_dim)
+    receivers = [base]
     for kind in ('stills A', 'motion'):
-        natives.append(pca_voice(f'PCA of {kind}', crops[kind][:1500], 64))
+        receivers.append(pca_endpoint(f'PCA of {kind}', crops[kind][:1500], 64))
     for kind in ('stills B', 'motion'):
         network = TinyVAE(TinyVAEConfig(**codec.config))
         network.init_from_crops(torch.from_numpy(crops[kind][:1500]))
-        natives.append(trained_voice(f'trained on {kind}', network, crops[kind], steps, 1))
+        receivers.append(trained_endpoint(f'trained on {kind}', network, crops[kind], steps, 1))
     tuned = load(model, backend='torch').module.requires_grad_(True)
-    natives.append(trained_voice('tuned on motion', tuned, crops['motion'], steps, 2))
-    voices = natives + variants(folder, base, Packer.of(codec))
-    voices += [pca_voice(f'PCA {d} of stills A', crops['stills A'][:1500], d) for d in (16, 32)]
+    receivers.append(trained_endpoint('tuned on motion', tuned, crops['motion'], steps, 2))
+    endpoints = receivers + variants(folder, base, Packer.of(codec))
+    endpoints += [
+        pca_endpoint(f'PCA {d} of stills A', crops['stills A'][:1500], d) for d in (16, 32)
+    ]
 
-    native = {voice.name: mean_psnr(voice.decode(voice.encode(x)), x) for voice in natives}
-    sent = {voice.name: probe_latents(voice) for voice in voices}
-    estimators = {voice.name: CompatibilityEstimator(voice) for voice in natives}
-    all_ears = {'shipped', 'PCA of motion'}
+    own_psnr = {
+        endpoint.name: mean_psnr(endpoint.decode(endpoint.encode(x)), x) for endpoint in receivers
+    }
+    sent = {endpoint.name: probe_latents(endpoint) for endpoint in endpoints}
+    estimators = {endpoint.name: CompatibilityEstimator(endpoint) for endpoint in receivers}
+    full_receivers = {'shipped', 'PCA of motion'}
     pairs, maps = [], {}
-    for sender, receiver in itertools.product(voices, natives):
-        if sender.name not in native and receiver.name not in all_ears:
+    for sender, receiver in itertools.product(endpoints, receivers):
+        if sender.name not in own_psnr and receiver.name not in full_receivers:
             continue
         estimator = estimators[receiver.name]
-        pair = judge(sender, estimator, x, native[receiver.name], sent[sender.name])
-        if sender.name in native and sender is not receiver:
-            plain = mean_psnr(x.mean((2, 3), keepdims=True), x)
-            weaker = min(native[sender.name], native[receiver.name])
-            got = native[receiver.name] - pair['gap_db']
-            pair['recovery'] = (got - plain) / (weaker - plain)
-            pair['below_weaker_db'] = weaker - got
-            if receiver.name in all_ears:
+        pair = measure_pair(sender, estimator, x, own_psnr[receiver.name], sent[sender.name])
+        if sender.name in own_psnr and sender is not receiver:
+            mean_color_psnr = mean_psnr(x.mean((2, 3), keepdims=True), x)
+            weaker = min(own_psnr[sender.name], own_psnr[receiver.name])
+            received_psnr = own_psnr[receiver.name] - pair['gap_db']
+            pair['recovery'] = (received_psnr - mean_color_psnr) / (weaker - mean_color_psnr)
+            pair['below_weaker_db'] = weaker - received_psnr
+            if receiver.name in full_receivers:
                 real = crops['stills A'][-probes.FITTED :]
-                through = compare_maps(sender, estimator, x, real, sent[sender.name])
-                for name, value in through.items():
-                    maps.setdefault(name, []).append(native[receiver.name] - value)
+                translated = psnr_by_map(sender, estimator, x, real, sent[sender.name])
+                for name, value in translated.items():
+                    maps.setdefault(name, []).append(own_psnr[receiver.name] - value)
         pairs.append(pair)
         print(
             f'{pair["receiver"]:20} ← {pair["sender"]:22} trust {pair["trust_before"]:.2f} → '
@@ -406,14 +418,14 @@ def measure(model: str, data: Path, config: Path, steps: int) -> dict:
             f'{pair["gap_db"]:6.2f} dB',
             file=sys.stderr,
         )
-    plain = mean_psnr(x.mean((2, 3), keepdims=True), x)
-    return {**summary(pairs, maps, native, plain), 'table': pairs}
+    mean_color_psnr = mean_psnr(x.mean((2, 3), keepdims=True), x)
+    return {**summary(pairs, maps, own_psnr, mean_color_psnr), 'table': pairs}
 
 
-def summary(pairs: list[dict], maps: dict, native: dict, plain: float) -> dict:
-    """Return the figures over all pairs but those of a model with itself."""
-    others = [p for p in pairs if p['receiver'] != p['sender'] and np.isfinite(p['gap_db'])]
-    different = [p for p in others if 'recovery' in p]
+def summary(pairs: list[dict], maps: dict, own_psnr: dict, mean_color_psnr: float) -> dict:
+    """Return the figures over all pairs of different endpoints."""
+    distinct = [p for p in pairs if p['receiver'] != p['sender'] and np.isfinite(p['gap_db'])]
+    different = [p for p in distinct if 'recovery' in p]
     columns = ('trust', 'forward', 'backward', 'r2', 'trust_before', 'raw_cosine')
     columns += ('centered_cosine', 'cka', 'cca', 'relative')
 
@@ -423,19 +435,19 @@ def summary(pairs: list[dict], maps: dict, native: dict, plain: float) -> dict:
         return round(float(value), 4)
 
     return {
-        'pairs': len(others),
-        'spearman_trust_quality': rank(others, 'trust', 'gap_db'),
+        'pairs': len(distinct),
+        'spearman_trust_quality': rank(distinct, 'trust', 'gap_db'),
         'spearman': {
-            truth: {column: rank(others, column, truth) for column in columns}
+            truth: {column: rank(distinct, column, truth) for column in columns}
             for truth in ('gap_db', 'gain')
         },
-        'calibration_recovery': round(float(np.mean([p['recovery'] for p in different])), 4),
-        'calibration_recovery_least': round(min(p['recovery'] for p in different), 4),
-        'below_weaker_db_most': round(max(p['below_weaker_db'] for p in different), 3),
+        'alignment_recovery': round(float(np.mean([p['recovery'] for p in different])), 4),
+        'alignment_recovery_min': round(min(p['recovery'] for p in different), 4),
+        'below_weaker_db_max': round(max(p['below_weaker_db'] for p in different), 3),
         'different_training_pairs': len(different),
         'gap_db_by_map': {name: round(float(np.mean(gaps)), 3) for name, gaps in maps.items()},
-        'native_psnr': {name: round(value, 2) for name, value in native.items()},
-        'plain_psnr': round(plain, 2),
+        'own_psnr': {name: round(value, 2) for name, value in own_psnr.items()},
+        'mean_color_psnr': round(mean_color_psnr, 2),
         'probes': probes.COUNT,
         'fitted': probes.FITTED,
     }

@@ -1,15 +1,15 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether similarity of latents tells the same thing, seen by another camera, from another thing.
+"""Discrimination of the same object in two cameras from other objects, by latent similarity.
 
-Part of `bench/trust.py`. Regions are cut out of two views of a scene, where it is known what
-corresponds: by disparity (semi-global matching, on rectified pairs), by features that fit one
-epipolar geometry, by labels, or because the second view is a window of the first. In the last
-case our own attention cuts in both. Labelled are the paws and other parts of one mouse, seen from
-the side and from below: they are measured, but no different things.
-A positive is a region and its counterpart. A hard negative is a region and the counterpart of
-another one of the same two images, at least `APART` sides away; a random one is the counterpart
-of a region of another set.
+Part of `bench/trust.py`. Regions are cut out of two views of a scene with known correspondences,
+by disparity (semi-global matching on rectified pairs), by features that fit one epipolar geometry,
+by labels, or because the second view is a window of the first, where attention cuts the regions in
+both. The labels are the paws and other parts of one mouse, seen from the side and from below. They
+are not different objects: they are measured, but not part of the mean.
+A positive pair is a region and its counterpart. A hard negative is a region and the counterpart of
+another region of the same two images, at least `APART` sides away; a random negative is a region
+and one of another set.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ FILES = (
     'graf3.png',
     'vtest.avi',
 )
-MOST = 12  # regions of two images and one size
+MAX_REGIONS = 12  # of two images and one size
 APART = 0.75  # sides
-FLAT = 8.0  # standard deviation, gray levels, of a region that shows next to nothing
+FLAT = 8.0  # standard deviation, gray levels, of the pixels of a featureless region
 SIDES = (64, 96, 128)  # pixels
-RANDOM = 20  # random negatives a region
+RANDOM = 20  # random negatives per region
 AGREE = 0.7  # the arbiter's agreement_threshold
-PARTS = 'paws in a mirror'  # parts of one thing, which look alike: not counted in the mean
+PARTS = 'paws in a mirror'  # not part of the mean
 
-# Center x, y in the first view, in the second, and how much larger the second one is.
+# Center x, y in the first view, center x, y in the second, and scale of the second.
 Match = tuple[float, float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Crops of things in one view and in the other, uint8 `[N, 64, 64, 3]`, and where they are.
+    """Crops of objects in two views, uint8 `[N, 64, 64, 3]`, and their positions.
 
     `places` `[N, 2]` are the centers in the first view, `side` `[N]` the sides, pixels.
     """
@@ -68,13 +68,13 @@ class Group:
 
     @property
     def apart(self) -> np.ndarray:
-        """Return which two are different things, bool `[N, N]`."""
+        """Return which pairs are different objects, bool `[N, N]`."""
         distance = np.abs(self.places[:, None] - self.places[None]).max(-1)
         return distance >= APART * (self.side[:, None] + self.side[None]) / 2
 
 
 def cut(image: np.ndarray, x: float, y: float, side: float) -> np.ndarray | None:
-    """Return a square around (x, y), None where it leaves the image."""
+    """Return the square around (x, y), None if it exceeds the image."""
     height, width = image.shape[:2]
     if not (side / 2 <= x <= width - side / 2 and side / 2 <= y <= height - side / 2):
         return None
@@ -82,9 +82,9 @@ def cut(image: np.ndarray, x: float, y: float, side: float) -> np.ndarray | None
 
 
 def group(a: np.ndarray, b: np.ndarray, matches: Iterator[Match], side: float) -> Group | None:
-    """Return up to `MOST` things that both images show, none near another, None for less than 2.
+    """Return up to `MAX_REGIONS` matches that keep a distance; None for fewer than 2.
 
-    Those without any contrast are left out.
+    Featureless regions are skipped.
     """
     kept = []
     for xa, ya, xb, yb, scale in matches:
@@ -93,7 +93,7 @@ def group(a: np.ndarray, b: np.ndarray, matches: Iterator[Match], side: float) -
         first, second = cut(a, xa, ya, side), cut(b, xb, yb, side * scale)
         if first is not None and second is not None and first.std() >= FLAT:
             kept.append((first, second, (xa, ya)))
-        if len(kept) == MOST:
+        if len(kept) == MAX_REGIONS:
             break
     if len(kept) < 2:
         return None
@@ -102,7 +102,7 @@ def group(a: np.ndarray, b: np.ndarray, matches: Iterator[Match], side: float) -
 
 
 def by_disparity(left: np.ndarray, right: np.ndarray, side: float) -> Iterator[Match]:
-    """Yield what corresponds in a rectified pair: the median disparity of a region."""
+    """Yield matches of random regions in a rectified pair, by their median disparity."""
     matcher = cv2.StereoSGBM_create(
         0, 256 if left.shape[1] > 1000 and left.shape[0] > 600 else 128, 5, 600, 2400, 1, 63, 10,
         100, 2,
@@ -121,7 +121,7 @@ def by_disparity(left: np.ndarray, right: np.ndarray, side: float) -> Iterator[M
 
 
 def by_features(a: np.ndarray, b: np.ndarray, side: float) -> Iterator[Match]:
-    """Yield what corresponds in two images: SIFT features that fit one epipolar geometry."""
+    """Yield matches of SIFT features that fit one epipolar geometry."""
     sift = cv2.SIFT_create(3000)
     (points_a, found_a), (points_b, found_b) = (sift.detectAndCompute(i, None) for i in (a, b))
     nearest = cv2.BFMatcher().knnMatch(found_a, found_b, k=2)
@@ -149,7 +149,7 @@ def pair(first: Path, second: Path, how) -> list[Group]:
 
 
 def window_of(clip: Path) -> list[Group]:
-    """Return what our attention finds in a clip and in a window of it, brighter and larger."""
+    """Return the regions that attention finds in a clip and in a brighter, larger window of it."""
     width, height, left, top, zoom = 640, 480, 45, 24, 0.9
     ours, theirs = MotionAttention(), MotionAttention()
     groups = []
@@ -174,13 +174,13 @@ def window_of(clip: Path) -> list[Group]:
 
 
 def _moved(roi: Roi, left: int, top: int, zoom: float) -> Roi:
-    """Return where a region of the window is in the whole image."""
+    """Return a region of the window in coordinates of the whole image."""
     side = round(roi.width * zoom)
     return Roi(round(roi.x * zoom + left), round(roi.y * zoom + top), side, side)
 
 
-def labelled(folder: Path, side: float = 56.0) -> list[Group]:
-    """Return the parts of an animal that are labelled in an image and in its mirror."""
+def labeled(folder: Path, side: float = 56.0) -> list[Group]:
+    """Return the labeled parts of an animal, seen directly and in a mirror."""
     with (folder / 'CollectedData.csv').open() as file:
         _, parts, _, *rows = csv.reader(file)
     groups = []
@@ -202,7 +202,7 @@ def labelled(folder: Path, side: float = 56.0) -> list[Group]:
 
 
 def rendered(folder: Path) -> list[Group]:
-    """Return the objects of rendered scenes that two cameras see, by their masks."""
+    """Return the objects of rendered scenes that two cameras show, by their masks."""
     groups = []
     for path in sorted(folder.glob('*.npz')):
         with np.load(path) as file:
@@ -227,7 +227,7 @@ def rendered(folder: Path) -> list[Group]:
 
 
 def sets(images: Path, shared: Path | None) -> dict[str, list[Group]]:
-    """Return all groups by name: those of the fetched images, and of `shared` if given."""
+    """Return all groups by name: of the fetched images, and of `shared` if given."""
     files = [next(iter(sorted(images.rglob(f'*{name}')))) for name in FILES]
     found = {
         'motorcycle': pair(*files[:2], by_disparity),
@@ -251,13 +251,13 @@ def sets(images: Path, shared: Path | None) -> dict[str, list[Group]]:
             for a, b in zip(streets[::2], streets[1::2], strict=True)
             for g in pair(a, b, by_features)
         ]
-        found[PARTS] = labelled(shared / 'video_two_view_mirror_mouse')
+        found[PARTS] = labeled(shared / 'video_two_view_mirror_mouse')
         found['rendered'] = rendered(shared / 'synth_pybullet_two_view')
     return {name: groups for name, groups in found.items() if groups}
 
 
 def auroc(same: np.ndarray, other: np.ndarray) -> float:
-    """Return the area under the ROC curve: how often the same thing is more similar."""
+    """Return the area under the ROC curve of similarities of same and other pairs."""
     ranks = rankdata(np.concatenate([same, other]))[: len(same)]
     return float((ranks.sum() - len(same) * (len(same) + 1) / 2) / (len(same) * len(other)))
 
@@ -267,7 +267,7 @@ def scores(latents: dict[str, list[tuple]], space) -> dict[str, dict]:
     rng = np.random.default_rng(0)
     result = {}
     for name, groups in latents.items():
-        strangers = np.concatenate(
+        unrelated = np.concatenate(
             [b for other, gs in latents.items() if other != name for _, b, _ in gs]
         )
         same, hard, far = [], [], []
@@ -275,7 +275,7 @@ def scores(latents: dict[str, list[tuple]], space) -> dict[str, dict]:
             cosines = cosine_matrix(space(a), space(b))
             same.append(np.diag(cosines))
             hard.append(cosines[apart])
-            drawn = strangers[rng.integers(0, len(strangers), RANDOM)]
+            drawn = unrelated[rng.integers(0, len(unrelated), RANDOM)]
             far.append(cosine_matrix(space(a), space(drawn)).ravel())
         same, hard, far = map(np.concatenate, (same, hard, far))
         result[name] = {
@@ -292,7 +292,7 @@ def scores(latents: dict[str, list[tuple]], space) -> dict[str, dict]:
 
 
 def measure(codec: Codec, images: Path, shared: Path | None) -> dict:
-    """Return the figures: AUROC as the mean over sets but `PARTS`, hard and random negatives."""
+    """Return the figures; the AUROC is the mean over all sets except `PARTS`."""
 
     def encode(crops):
         return codec.encode(crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)

@@ -1,10 +1,12 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure whether trust can be relied on; prints one JSON object, writes out/bench/trust.json.
+"""Measure the quality of all trust estimates.
 
-`tools/fetch_images.py` fetches the data. Parts: same_object.py, compatibility.py, failsafe.py,
-security.py; bench/flood.py, which needs a graph, writes out/bench/flood.json, read here. Takes ten
-minutes of one core, of which `compatibility` takes most.
+Prints the main figures as one JSON object and writes all of them to out/bench/trust.json. The
+parts are same_object.py, compatibility.py, failsafe.py and security.py. The figures of
+bench/flood.py, which needs a running graph, are read from out/bench/flood.json. Run
+`tools/fetch_images.py` first to fetch the data. Takes ten minutes of one core, most of it for
+`compatibility`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ PARTS = ('same_object', 'telemetry', 'compatibility', 'failsafe', 'alarms', 'sec
 
 
 def summary(found: dict[str, dict]) -> dict:
-    """Return the figures that count of all parts, null where a part was not measured."""
+    """Return the main figures of all parts, None for a part that was not measured."""
 
     def of(part, key):
         return found.get(part, {}).get(key)
@@ -41,33 +43,33 @@ def summary(found: dict[str, dict]) -> dict:
         'auroc_raw': of('same_object', 'auroc_raw'),
         'spearman_trust_quality': of('compatibility', 'spearman_trust_quality'),
         'pairs': of('compatibility', 'pairs'),
-        'calibration_recovery': of('compatibility', 'calibration_recovery'),
+        'alignment_recovery': of('compatibility', 'alignment_recovery'),
         'failsafe': of('failsafe', 'faults'),
         'false_alarm_rate': of('alarms', 'false_alarm_rate'),
         'security': {key: of('security', key) for key in ('mutated', 'accepted', 'crashes')},
         'verify_per_s': of('security', 'verify_per_s'),
         'flood_loss_honest': flood.get('flood_loss_honest'),
-        **({} if flood else {'flood_loss_honest_why': f'no {FLOOD}: run bench/flood.py'}),
+        **({} if flood else {'flood_loss_honest_why': f'{FLOOD} is missing: run bench/flood.py'}),
     }
 
 
 def main() -> int:
-    """Print the figures."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--model', default='tinyvae', help='name or folder')
+    parser.add_argument('--model', default='tinyvae', help='name or folder of the model')
     parser.add_argument('--data', type=Path, default=Path('out/data/images'))
-    parser.add_argument('--shared', type=Path, help='folder of further two-view sets and video')
+    parser.add_argument('--shared', type=Path, help='folder with further two-view sets and video')
     parser.add_argument('--config', type=Path, default=Path('config/train/tinyvae.yaml'))
-    parser.add_argument('--steps', type=int, default=120, help='of training each network')
+    parser.add_argument('--steps', type=int, default=120, help='training steps of each network')
     parser.add_argument('--mutations', type=int, default=20_000)
     parser.add_argument('--json', type=Path, default=Path('out/bench/trust.json'))
     parser.add_argument(
-        '--part', choices=PARTS, help='measure only this one, keep the figures of the others'
+        '--part', choices=PARTS, help='measure only this part and keep the figures of the others'
     )
     args = parser.parse_args()
     for name in (failsafe.CLIP, *same_object.FILES):
         if not any(args.data.rglob(f'*{name}')):
-            print(f'no {name} in {args.data}: run tools/fetch_images.py', file=sys.stderr)
+            print(f'{name} is missing in {args.data}: run tools/fetch_images.py', file=sys.stderr)
             return 1
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
