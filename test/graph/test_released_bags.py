@@ -1,0 +1,162 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bags of earlier releases: readable, verifiable, and accepted by the nodes of today.
+
+`test/data/bags/sage_msgs_0_1` was recorded with sage 0.1 from a two-camera graph whose nodes sign;
+cam1 packs its latents. The JSON file beside it holds the public keys of the signers.
+"""
+
+import shutil
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from sage_msgs.msg import AgreementArray, CropArray, LCTArray, ProbeSet, TrustReport
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from sage_perception.bags.legacy import current_name
+from sage_perception.bags.reader import open_bag
+from sage_perception.cli.replay import main as replay
+from sage_perception.codecs.packing import Packer
+from sage_perception.nodes.arbiter_node import ArbiterNode
+from sage_perception.nodes.viewer_node import ViewerNode
+from sage_perception.ros import qos
+from sage_perception.ros.conversions.announcements import model_info_from_msg, probe_set_from_msg
+from sage_perception.ros.conversions.latents import latent_from_msg, unpack
+from sage_perception.ros.conversions.lcts import packed_lct_from_msg
+from sage_perception.ros.images import to_message
+from sage_perception.trust import TrustStore, verify
+from sage_perception.trust.security.announcements import verify_announcement
+
+DATA = Path(__file__).resolve().parents[1] / 'data' / 'bags'
+BAG = DATA / 'sage_msgs_0_1'
+CAMERAS = ('cam0', 'cam1')
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """A key folder that trusts the signers of the bag."""
+    folder = tmp_path / 'keys'
+    folder.mkdir(mode=0o700)
+    shutil.copy(DATA / 'sage_msgs_0_1_trusted.json', folder / 'trusted.json')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def recorded():
+    """The messages of the bag by topic, each with its log time."""
+    messages = defaultdict(list)
+    with open_bag(BAG) as bag:
+        for topic, _, log_time_ns, data in bag:
+            messages[topic].append((log_time_ns, bag.deserialize(topic, data)))
+        assert sum(map(len, messages.values())) == bag.count == 94
+    return messages
+
+
+def test_types_are_unchanged():
+    with open_bag(BAG) as bag:
+        assert {topic: bag.check(topic) for topic in bag.topics if bag.check(topic)} == {}
+
+
+@pytest.mark.parametrize('topic', ['/cam0/lcts', '/cam1/lcts', '/trusted', '/fused'])
+def test_lcts_verify_at_the_time_of_the_recording(topic, recorded, keys):
+    store = TrustStore(keys)
+    count = 0
+    for log_time_ns, array in recorded[topic]:
+        for message in array.lcts:
+            lct, wire = packed_lct_from_msg(message)
+            assert lct.signature
+            assert verify(lct, store, wire=wire, now_ns=log_time_ns) is None
+            count += 1
+    assert count > 20
+
+
+@pytest.mark.parametrize('topic', ['/recall', '/l_latent'])
+def test_derived_lcts_verify(topic, recorded, keys):
+    store = TrustStore(keys)
+    messages = [message for _, array in recorded[topic] for message in array.lcts]
+    assert messages
+    for message in messages:
+        lct, wire = packed_lct_from_msg(message)
+        assert verify(lct, store, wire=wire) is None
+
+
+@pytest.mark.parametrize('camera', CAMERAS)
+def test_announcements_verify_and_packed_latents_decode(camera, recorded, keys):
+    store = TrustStore(keys)
+    [(_, info)] = recorded[f'/{camera}/model_info']
+    [(_, probes)] = recorded[f'/{camera}/probes']
+    model = model_info_from_msg(info)
+    assert verify_announcement(model, store) is None
+    assert verify_announcement(probe_set_from_msg(probes), store) is None
+    packers = {model.model.fingerprint: Packer(model.mean, model.std)}
+    encodings = Counter()
+    for _, array in recorded[f'/{camera}/lcts']:
+        for message in array.lcts:
+            lct, wire = packed_lct_from_msg(message)
+            assert unpack(lct.latent, wire, packers).dim == model.dim
+            encodings[wire.packed] += 1
+    assert set(encodings) == {camera == 'cam1'}
+
+
+def test_contexts_decode(recorded):
+    for _, context in recorded['/h_context']:
+        assert latent_from_msg(context.latent).dim == 4096
+
+
+def test_only_renamed_topics_of_the_right_type_are_mapped():
+    assert current_name('/cam0/deltas', 'sage_msgs/msg/CropArray') == '/cam0/residuals'
+    assert current_name('/cam0/probes', 'sage_msgs/msg/ProbeSet') == '/cam0/probe_latents'
+    assert current_name('probes', 'sage_msgs/msg/ProbeSet') == 'probe_latents'
+    assert current_name('/probes/lcts', 'sage_msgs/msg/LCTArray') == '/probes/lcts'
+    assert current_name('/voltage/probes', 'std_msgs/msg/Float32') == '/voltage/probes'
+
+
+def test_nodes_of_today_accept_the_replay(peer, keys, recorded, capfd):
+    arguments = ['-p', 'use_sim_time:=true', '-p', f'keys:={keys}']
+    arguments += ['-p', 'require_signatures:=true']
+    peer.make(ArbiterNode, *arguments, name='arbiter')
+    # The viewer shows crops for each frame that it receives, and the bag has no frames.
+    frames = peer.node.create_publisher(Image, 'cam0/image_raw', qos.CAMERA)
+    frame = to_message(np.zeros((480, 640, 3), np.uint8), 'bgr8', Header())
+    peer.node.create_timer(0.02, lambda: frames.publish(frame))
+    peer.make(ViewerNode, '-p', 'use_sim_time:=true', '-p', 'rate:=30.0', name='viewer')
+    trusted = peer.collect(LCTArray, 'trusted')
+    fused = peer.collect(LCTArray, 'fused')
+    agreements = peer.collect(AgreementArray, 'agreement')
+    reports = peer.collect(TrustReport, 'trust_report')
+    decoded = peer.collect(Image, 'cam0/reconstruction')
+    residuals = peer.collect(CropArray, '/cam1/residuals')
+    probes = [peer.collect(ProbeSet, f'/{c}/probe_latents', qos.LATCHED) for c in CAMERAS]
+    health = peer.collect(DiagnosticArray, '/diagnostics')
+
+    outputs = '^/(trusted|fused|agreement|trust_report)$'
+    assert replay([str(BAG), '--clock', '100', '--exclude', outputs]) == 0
+
+    sent = {camera: sum(len(m.lcts) for _, m in recorded[f'/{camera}/lcts']) for camera in CAMERAS}
+    peer.wait_for(lambda: sum(len(a.lcts) for a in trusted) == sum(sent.values()), 'all LCTs')
+    peer.wait_for(lambda: any(a.lcts for a in fused) and agreements, 'fused LCTs')
+    peer.wait_for(lambda: decoded, 'a decoded latent')
+
+    def values(part):
+        found = [s.values for array in health for s in array.status if s.name == part]
+        return {pair.key: pair.value for pair in found[-1]} if found else {}
+
+    for camera in CAMERAS:
+        accepted, count = f'{camera} accepted', str(sent[camera])
+        # Diagnostics follow within a second, on the steady clock.
+        peer.wait_for(lambda a=accepted, n=count: values('arbiter: agreement').get(a) == n)
+        assert values('arbiter: agreement')[f'{camera} refused'] == '0'
+        probe_input = values(f'arbiter: input {camera}/probe_latents')
+        assert (probe_input['received'], probe_input['rejected']) == ('1', '0')
+    assert {report.entity_b for report in reports} == set(CAMERAS)
+    assert len(residuals) == len(recorded['/cam1/deltas'])
+    assert all(len(messages) == 1 for messages in probes)
+    log = capfd.readouterr().err
+    for camera in CAMERAS:
+        for old, new in (('deltas', 'residuals'), ('probes', 'probe_latents')):
+            note = f'/{camera}/{old} is published as /{camera}/{new}, its name in this release'
+            assert f'sage replay: {note}\n' in log
