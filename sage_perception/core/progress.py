@@ -9,25 +9,28 @@ import time
 
 
 class Progress:
-    """A line on the terminal that is written anew each second; nothing where there is none."""
+    """A line on stderr that is updated in place; it is silent if stderr is not a terminal.
+
+    `period_s` is the time between two updates, seconds.
+    """
 
     def __init__(self, period_s: float = 1.0) -> None:
         self._shown = sys.stderr.isatty()
         self._period_s = period_s
-        self._next = 0.0
+        self._next_s = 0.0
 
     @property
     def due(self) -> bool:
-        """Whether it is time to write the line anew."""
-        return self._shown and time.monotonic() >= self._next
+        """Return whether it is time for an update."""
+        return self._shown and time.monotonic() >= self._next_s
 
     def show(self, text: str) -> None:
-        """Write the line."""
-        self._next = time.monotonic() + self._period_s
+        """Replace the line by `text`."""
+        self._next_s = time.monotonic() + self._period_s
         print(f'\r\x1b[K{text}', end='', file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Leave the line alone from now on."""
-        if self._next:
+        """Keep the line and ignore further updates."""
+        if self._next_s:
             print(file=sys.stderr)
-        self._shown, self._next = False, 0.0
+        self._shown, self._next_s = False, 0.0

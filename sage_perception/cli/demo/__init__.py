@@ -1,7 +1,7 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage demo`: the two-camera graph on recorded footage, recorded, replayed and measured."""
+"""`sage demo`: run the two-camera graph on a video, record it, replay it and measure it."""
 
-from sage_perception.cli.demo.run import main
+from sage_perception.cli.demo.command import main
 
 __all__ = ['main']

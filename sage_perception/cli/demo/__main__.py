@@ -4,6 +4,6 @@
 
 import sys
 
-from sage_perception.cli.demo import main
+from sage_perception.cli.demo.command import main
 
-sys.exit(main())
+sys.exit(main(None))

@@ -1,70 +1,79 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a bag of the two-camera graph and tells how well it ran."""
+"""Compute the figures of a run of the two-camera graph from the messages of its bag."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from sage_msgs.msg import Agreement
 
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 
+# The bytes of latents by stamp (ns) and index in the frame.
 Latents = dict[tuple[int, int], bytes]
 
 
 @dataclass
 class CameraRun:
-    """What one camera's topics held; stamps in nanoseconds."""
+    """The messages of one camera; stamps in nanoseconds.
+
+    Attributes:
+        published: stamps of the images.
+        attended: stamps of the crops.
+        crops: number of crops.
+        latents: number of latents.
+        latency: stamps of frames, and seconds from the stamp to the receipt of the latents.
+        values: the latents.
+    """
 
     published: set[int] = field(default_factory=set)
     attended: set[int] = field(default_factory=set)
     crops: int = 0
     latents: int = 0
-    # Source stamp, and seconds from it to when the latents were received.
     latency: list[tuple[int, float]] = field(default_factory=list)
-    # The numbers themselves, by source stamp and place in the frame.
-    numbers: Latents = field(default_factory=dict)
+    values: Latents = field(default_factory=dict)
 
 
 @dataclass
 class Run:
-    """What a bag held between two moments."""
+    """The messages of a bag.
+
+    Attributes:
+        cameras: the messages of each camera.
+        high: stamp and similarity of each pair of crops that agrees.
+        low: stamp and similarity of each pair of crops that does not.
+        fused: number of frames with fused LCTs.
+        reports: numbers of LCTs per camera at the last report of the arbiter.
+        mosaic: JPEG of the mosaic with the most pairs.
+    """
 
     cameras: dict[str, CameraRun]
-    # Source stamp and similarity of each matched pair of crops.
     high: list[tuple[int, float]] = field(default_factory=list)
     low: list[tuple[int, float]] = field(default_factory=list)
     fused: int = 0
-    # How many LCTs of each camera there had been when the arbiter last reported on it.
     reports: dict[str, dict[str, int]] = field(default_factory=dict)
     mosaic: bytes = b''
 
 
-def read(messages: Iterable, cameras: list[str], since_ns: int = 0) -> Run:
-    """Collect from `(topic, message, received_ns)` all that was captured from `since_ns` on."""
+def read(
+    messages: Iterable[tuple[str, Any, int]], cameras: Sequence[str], since_ns: int = 0
+) -> Run:
+    """Return the contents of `(topic, message, received_ns)` with stamps from `since_ns` on."""
     run = Run({camera: CameraRun() for camera in cameras})
-    pairs = most_pairs = 0
+    pairs = max_pairs = 0
     for topic, message, received_ns in messages:
         header = getattr(message, 'header', None)
         if header is None or stamp_from_msg(header.stamp) < since_ns:
             continue
         stamp = stamp_from_msg(header.stamp)
         camera, _, name = topic.strip('/').rpartition('/')
-        seen = run.cameras.get(camera)
-        if name == 'camera_info':
-            seen.published.add(stamp)
-        elif name == 'crops':
-            seen.attended.add(stamp)
-            seen.crops += len(message.crops)
-        elif name == 'lcts':
-            seen.latents += len(message.lcts)
-            seen.latency.append((stamp, (received_ns - stamp) * 1e-9))
-            for place, lct in enumerate(message.lcts):
-                seen.numbers[stamp, place] = lct.latent.mean.tobytes()
+        if camera in run.cameras:
+            _read_camera(run.cameras[camera], name, message, stamp, received_ns)
         elif name == 'agreement':
             for match in message.agreements:
                 level = run.high if match.level == Agreement.LEVEL_HIGH else run.low
@@ -76,60 +85,71 @@ def read(messages: Iterable, cameras: list[str], since_ns: int = 0) -> Run:
             run.reports[message.entity_b] = {
                 'published': run.cameras[message.entity_b].latents,
                 'accepted': message.accepted,
-                'refused': message.refused,
+                'rejected': message.refused,
             }
-        elif topic.endswith('mosaic/compressed') and pairs >= most_pairs:
-            # The image with the most to see, of those the later one.
-            run.mosaic, most_pairs = message.data.tobytes(), pairs
+        elif topic.endswith('mosaic/compressed') and pairs >= max_pairs:
+            run.mosaic, max_pairs = message.data.tobytes(), pairs
     return run
 
 
-def summarize(run: Run, seconds: float) -> dict:
-    """Return the figures of a run that lasted `seconds`, as plain data."""
+def _read_camera(run: CameraRun, name: str, message: Any, stamp: int, received_ns: int) -> None:
+    if name == 'camera_info':
+        run.published.add(stamp)
+    elif name == 'crops':
+        run.attended.add(stamp)
+        run.crops += len(message.crops)
+    elif name == 'lcts':
+        run.latents += len(message.lcts)
+        run.latency.append((stamp, (received_ns - stamp) * 1e-9))
+        for index, lct in enumerate(message.lcts):
+            run.values[stamp, index] = lct.latent.mean.tobytes()
+
+
+def summarize(run: Run, duration_s: float) -> dict[str, Any]:
+    """Return the figures of a run of `duration_s` seconds."""
     cameras = {}
-    for name, seen in run.cameras.items():
-        lags = np.array([lag for _, lag in seen.latency]) * 1e3
-        # Frames under way when the recording began or ended are nobody's loss.
-        first, last = min(seen.attended, default=0), max(seen.attended, default=0)
-        counted = {stamp for stamp in seen.published if first <= stamp <= last}
-        attended = len(counted & seen.attended)
-        third = max(len(lags) // 3, 1)
+    for name, camera in run.cameras.items():
+        latency_ms = np.array([s for _, s in camera.latency]) * 1e3
+        # Frames in flight at the start or the end of the recording are not lost.
+        first, last = min(camera.attended, default=0), max(camera.attended, default=0)
+        counted = {stamp for stamp in camera.published if first <= stamp <= last}
+        attended = len(counted & camera.attended)
+        third = max(len(latency_ms) // 3, 1)
         cameras[name] = {
             'frames_published': len(counted),
             'frames_attended': attended,
             'attended_share': round(attended / max(len(counted), 1), 4),
-            'rate_hz': round(len(counted) / seconds, 2),
-            'crops': seen.crops,
-            'latents': seen.latents,
-            'latency_ms': _percentiles(lags),
-            'latency_ms_first_third': _percentiles(lags[:third]),
-            'latency_ms_last_third': _percentiles(lags[-third:]),
+            'rate_hz': round(len(counted) / duration_s, 2),
+            'crops': camera.crops,
+            'latents': camera.latents,
+            'latency_ms': _percentiles(latency_ms),
+            'latency_ms_first_third': _percentiles(latency_ms[:third]),
+            'latency_ms_last_third': _percentiles(latency_ms[-third:]),
         }
+    similarities = [s for _, s in run.high + run.low]
     return {
         'cameras': cameras,
         'agreements': {'high': len(run.high), 'low': len(run.low)},
-        'similarity_median': round(float(np.median([s for _, s in run.high + run.low])), 3)
-        if run.high or run.low
-        else None,
+        'similarity_median': round(float(np.median(similarities)), 3) if similarities else None,
         'fused_frames': run.fused,
     }
 
 
-def compare(recorded: Latents, replayed: Latents) -> dict:
-    """Tell how the latents of a replay differ from the recorded ones."""
-    both = recorded.keys() & replayed.keys()
-    same = sum(recorded[key] == replayed[key] for key in both)
-    apart = (np.frombuffer(recorded[k], 'f4') - np.frombuffer(replayed[k], 'f4') for k in both)
-    difference = max((float(np.abs(numbers).max()) for numbers in apart), default=math.nan)
+def compare(recorded: Latents, replayed: Latents) -> dict[str, float]:
+    """Return the differences between recorded latents and those of a replay."""
+    common = recorded.keys() & replayed.keys()
+    differences = (
+        np.frombuffer(recorded[k], 'f4') - np.frombuffer(replayed[k], 'f4') for k in common
+    )
     return {
         'latents_recorded': len(recorded),
         'latents_replayed': len(replayed),
-        'identical': same,
-        'largest_difference': difference,
+        'identical': sum(recorded[key] == replayed[key] for key in common),
+        'largest_difference': max((float(np.abs(d).max()) for d in differences), default=math.nan),
     }
 
 
-def _percentiles(values: np.ndarray) -> dict:
+def _percentiles(values: np.ndarray) -> dict[str, float | None]:
     if not len(values):
         return {'p50': None, 'p95': None}
     p50, p95 = np.percentile(values, [50, 95])

@@ -1,0 +1,79 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments and the output of `sage demo`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sage_perception.cli.demo.footage import DemoError, find_video
+from sage_perception.cli.demo.run import run_demo
+from sage_perception.cli.terminal import EXIT_FAILED, Parser, examples, in_one_line, positive
+
+
+@in_one_line('sage demo')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage demo`; return 0, or 1 if the demo failed."""
+    parser = Parser(
+        prog='sage demo',
+        description='Run the two-camera graph on a video: cam0 plays it, and cam1 plays a '
+        'shifted, scaled and brighter part of it synchronously. The demo records all topics '
+        'except the raw images, replays the crops to new encoders, and writes figures, images '
+        'and the bag to the output folder.',
+        epilog=examples('sage demo --footage people.avi --out out/demo'),
+    )
+    parser.add_argument(
+        '--footage',
+        type=Path,
+        required=True,
+        metavar='PATH',
+        help='a video, or a folder with videos (vtest.avi is preferred)',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('out/demo'),
+        metavar='FOLDER',
+        help='output folder (default: out/demo)',
+    )
+    parser.add_argument(
+        '--duration',
+        type=positive,
+        default=20.0,
+        metavar='SECONDS',
+        help='duration of the recording (default: 20)',
+    )
+    args = parser.parse_args(argv)
+    console = Console()
+    try:
+        summary = run_demo(find_video(args.footage), args.out, args.duration, console)
+    except DemoError as error:
+        console.print(f'[red]sage demo:[/] {error}')
+        return EXIT_FAILED
+    _show(summary, args.out, console)
+    return 0
+
+
+def _show(summary: dict[str, Any], out: Path, console: Console) -> None:
+    """Print the most important figures."""
+    for name, camera in summary['cameras'].items():
+        latency = camera['latency_ms']
+        console.print(
+            f'{name}: {camera["frames_attended"]} of {camera["frames_published"]} frames '
+            f'processed, {camera["latents"]} latents, latency p50 {latency["p50"]} ms, '
+            f'p95 {latency["p95"]} ms'
+        )
+        replay = summary['replay'][name]
+        console.print(
+            f'      replay: {replay["identical"]} of {replay["latents_recorded"]} latents '
+            'identical'
+        )
+    agreements = summary['agreements']
+    console.print(f'agreements: {agreements["high"]} HIGH, {agreements["low"]} LOW')
+    for image in summary['images']:
+        console.print(f'image: {image}')
+    console.print(f'all figures: {out}/summary.json')
