@@ -7,10 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from typing import Any
 
 PACKAGE = 'sage_perception'
 
@@ -80,21 +77,6 @@ class Camera:
 
 
 CAM0, CAM1 = Camera('cam0'), Camera('cam1')
-
-
-class GraphOptions(TypedDict, total=False):
-    """The optional arguments of `perception`, which all graphs accept."""
-
-    namespace: str
-    frame_prefix: str
-    device: str | None
-    autostart: bool | None
-    use_sim_time: bool | None
-    viewer: bool
-    memory: bool
-    compressor: bool
-    respawn: bool
-    respawn_delay_s: float
 
 
 def perception(
@@ -192,18 +174,14 @@ def perception(
     return graph
 
 
-def single_camera(
-    cameras: Sequence[Camera] = (CAM0,), **options: Unpack[GraphOptions]
-) -> list[NodeSpec]:
+def single_camera(cameras: Sequence[Camera] = (CAM0,), **options: Any) -> list[NodeSpec]:
     """Return the graph of a robot with one camera; see `perception` for the options."""
     if len(cameras) != 1:
         raise ValueError(f'single_camera requires one camera; got {len(cameras)}')
     return perception(cameras, **options)
 
 
-def dual_camera(
-    cameras: Sequence[Camera] = (CAM0, CAM1), **options: Unpack[GraphOptions]
-) -> list[NodeSpec]:
+def dual_camera(cameras: Sequence[Camera] = (CAM0, CAM1), **options: Any) -> list[NodeSpec]:
     """Return the graph of a robot with two cameras; see `perception` for the options."""
     if len(cameras) != 2:
         raise ValueError(f'dual_camera requires two cameras; got {len(cameras)}')
@@ -213,7 +191,7 @@ def dual_camera(
 def fleet(
     robots: Sequence[str],
     cameras: Sequence[Camera] = (CAM0, CAM1),
-    **options: Unpack[GraphOptions],
+    **options: Any,
 ) -> list[NodeSpec]:
     """Return the graphs of several robots on one host, each in the namespace of its name.
 
@@ -224,7 +202,7 @@ def fleet(
     base = options.get('namespace', '').strip('/')
     graph: list[NodeSpec] = []
     for robot in robots:
-        own: GraphOptions = {
+        own = {
             **options,
             'namespace': f'{base}/{robot}' if base else robot,
             'frame_prefix': f'{robot}/',

@@ -1,8 +1,8 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage doctor`: what is there, what is missing, and the fix for each.
+"""`sage doctor`: check the installation and suggest fixes.
 
-It is for where packages are missing, and needs none itself.
+It requires no packages itself, so that it runs where packages are missing.
 """
 
 from __future__ import annotations
@@ -22,20 +22,28 @@ from typing import NamedTuple
 
 from sage_perception import __version__
 from sage_perception.bringup.environment import dds_environment
-from sage_perception.cli.terminal import EXIT_FAILED, Parser
+from sage_perception.cli.terminal import EXIT_FAILED, Parser, examples
 
 OK, OPTIONAL, MISSING = 'ok', 'optional', 'missing'
-COLORS = {OK: 32, OPTIONAL: 33, MISSING: 31}  # of a terminal: green, yellow, red
+COLORS = {OK: 32, OPTIONAL: 33, MISSING: 31}  # ANSI: green, yellow, red
 MIN_SHM_MIB = 256
+"""Free space in /dev/shm that the nodes of a graph require, MiB."""
 
 
 class Package(NamedTuple):
-    """A package: what is imported, its names at pip and at apt, and who needs it; '': a node."""
+    """A Python package.
+
+    Attributes:
+        module: name of the module.
+        pip: name on PyPI.
+        apt: name in Debian and Ubuntu; empty if there is none.
+        purpose: the feature that requires it; empty if the nodes require it.
+    """
 
     module: str
     pip: str
     apt: str = ''
-    who: str = ''
+    purpose: str = ''
 
 
 BAGS, TRAINING, SCORES = 'sage record and replay', 'sage train and export', 'sage eval'
@@ -48,7 +56,7 @@ PACKAGES = (
     Package('cryptography', 'cryptography', 'python3-cryptography'),
     Package('psutil', 'psutil', 'python3-psutil', 'sage up'),
     Package('rich', 'rich', 'python3-rich', 'sage up'),
-    Package('onnxruntime', 'onnxruntime', '', 'models on a CPU; without it torch runs them'),
+    Package('onnxruntime', 'onnxruntime', '', 'models on a CPU (torch is the alternative)'),
     Package('torch', 'torch', '', 'models on a GPU, refinement, training'),
     Package('mcap', 'mcap', '', BAGS),
     Package('zstandard', 'zstandard', 'python3-zstandard', BAGS),
@@ -83,32 +91,34 @@ ROS_PACKAGES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: how it is, what was seen, and how to mend it."""
+    """The result of one check: its name, its state, details, and the fix."""
 
     name: str
     state: str
-    seen: str
+    detail: str
     fix: str = ''
 
 
-def look_for(package: Package) -> Finding:
-    """Import a package that the nodes need; find any other."""
+def check_package(package: Package) -> Finding:
+    """Check a package: import it if the nodes require it, else only locate it."""
     apt = f', or apt install {package.apt}' if package.apt else ''
     fix = f'pip install "{package.pip}"{apt}'
     try:
-        if package.who:
-            there = find_spec(package.module) is not None
+        if package.purpose:
+            found = find_spec(package.module) is not None
         else:
-            there = importlib.import_module(package.module) is not None
-    except Exception as error:  # noqa: BLE001 - such as of one that was built for another numpy
-        there, why = False, ' '.join(str(error).split())
+            found = importlib.import_module(package.module) is not None
+    except Exception as error:  # noqa: BLE001 - for example an incompatible numpy
+        found, reason = False, ' '.join(str(error).split())
     else:
-        why = f'No module named {package.module!r}'
-    if there:
+        reason = f'No module named {package.module!r}'
+    if found:
         return Finding(package.module, OK, _version(package.pip.partition('[')[0]))
-    if package.who:
-        return Finding(package.module, OPTIONAL, f'not installed; for {package.who}', fix)
-    return Finding(package.module, MISSING, why, fix)
+    if package.purpose:
+        return Finding(
+            package.module, OPTIONAL, f'not installed; required for {package.purpose}', fix
+        )
+    return Finding(package.module, MISSING, reason, fix)
 
 
 def _version(distribution: str) -> str:
@@ -125,7 +135,7 @@ def _python() -> Finding:
 def _ros() -> Finding:
     missing = [name for name in ROS_PACKAGES if find_spec(name) is None]
     if missing:
-        fix = 'source /opt/ros/<distro>/setup.bash, or run `make build` to install wheels'
+        fix = 'source /opt/ros/<distro>/setup.bash, or run "make build" to install wheels'
         return Finding('ROS', MISSING, f'not installed: {", ".join(missing)}', fix)
     return Finding('ROS', OK, f'rclpy {_version("rclpy")}')
 
@@ -136,12 +146,14 @@ def _middleware() -> Finding:
     name = get_rmw_implementation_identifier()
     if dds_environment({'RMW_IMPLEMENTATION': name} | dict(os.environ)):
         return Finding('middleware', OK, f'{name}, with config/fastdds_shm.xml')
-    return Finding('middleware', OK, f'{name}, as you set it up; large images need tuning')
+    return Finding(
+        'middleware', OK, f'{name}, configured by you; large images require tuned transports'
+    )
 
 
 def _messages() -> Finding:
     if find_spec('sage_msgs') is None:
-        fix = '`make build`, or `colcon build` and then `source install/setup.bash`'
+        fix = 'run "make build", or "colcon build" and "source install/setup.bash"'
         return Finding('sage_msgs', MISSING, 'not built', fix)
     from sage_msgs.msg import LCT
 
@@ -150,16 +162,16 @@ def _messages() -> Finding:
 
 def _launch() -> Finding:
     if find_spec('launch') and find_spec('launch_ros'):
-        return Finding('launch_ros', OK, 'ros2 launch works')
-    fix = 'apt install ros-<distro>-launch-ros; until then `sage up` runs the same graphs'
+        return Finding('launch_ros', OK, 'ros2 launch is available')
+    fix = 'apt install ros-<distro>-launch-ros, or use "sage up", which runs the same graphs'
     return Finding('launch_ros', OPTIONAL, 'not installed', fix)
 
 
 def _bridge() -> Finding:
     if find_spec('cv_bridge'):
-        return Finding('cv_bridge', OK, 'converts the images')
-    fix = 'nothing to do, or apt install ros-<distro>-cv-bridge'
-    return Finding('cv_bridge', OPTIONAL, 'not installed: numpy converts the images', fix)
+        return Finding('cv_bridge', OK, 'used to convert images')
+    fix = 'none required; optionally apt install ros-<distro>-cv-bridge'
+    return Finding('cv_bridge', OPTIONAL, 'not installed; numpy is used to convert images', fix)
 
 
 def _gstreamer() -> Finding:
@@ -167,9 +179,11 @@ def _gstreamer() -> Finding:
 
     lines = cv2.getBuildInformation().splitlines()
     if any('GStreamer' in line and 'YES' in line for line in lines):
-        return Finding('GStreamer', OK, 'OpenCV reads csi:// cameras')
-    fix = 'apt install python3-opencv; cameras of other kinds need none'
-    return Finding('GStreamer', OPTIONAL, 'this OpenCV is without it, csi:// needs it', fix)
+        return Finding('GStreamer', OK, 'OpenCV supports csi:// cameras')
+    fix = 'apt install python3-opencv; only csi:// cameras require it'
+    return Finding(
+        'GStreamer', OPTIONAL, 'not supported by this OpenCV; required for csi:// cameras', fix
+    )
 
 
 def _cuda() -> Finding:
@@ -178,8 +192,8 @@ def _cuda() -> Finding:
 
         if torch.cuda.is_available():
             return Finding('CUDA', OK, torch.cuda.get_device_name(0))
-    fix = 'nothing to do, or install the torch that is built for your GPU or JetPack'
-    return Finding('CUDA', OPTIONAL, 'torch sees no GPU here', fix)
+    fix = 'none required; for a GPU install the torch build for it or for JetPack'
+    return Finding('CUDA', OPTIONAL, 'torch finds no GPU', fix)
 
 
 def _model() -> Finding:
@@ -196,11 +210,11 @@ def _cameras() -> Finding:
             'cameras',
             OPTIONAL,
             'no /dev/video*',
-            'plug a camera in, or use file://, rtsp:// or synthetic:// as source',
+            'connect a camera, or use a file://, rtsp:// or synthetic:// source',
         )
     closed = [device for device in devices if not os.access(device, os.R_OK | os.W_OK)]
     if closed:
-        fix = 'sudo usermod -aG video $USER, then log in again'
+        fix = 'run "sudo usermod -aG video $USER" and log in again'
         return Finding('cameras', MISSING, f'no permission for {", ".join(closed)}', fix)
     return Finding('cameras', OK, ', '.join(devices))
 
@@ -209,8 +223,8 @@ def _shared_memory() -> Finding:
     free = shutil.disk_usage('/dev/shm').free >> 20 if os.path.isdir('/dev/shm') else 0
     if free < MIN_SHM_MIB:
         fix = (
-            'docker run --shm-size=1g, or --ipc=host; `fastdds shm clean` removes what '
-            'killed nodes left'
+            'use docker run --shm-size=1g or --ipc=host; "fastdds shm clean" removes the segments '
+            'of killed nodes'
         )
         return Finding('/dev/shm', MISSING, f'{free} MiB free', fix)
     return Finding('/dev/shm', OK, f'{free} MiB free')
@@ -231,37 +245,39 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 )
 
 
-def examined(check: Callable[[], Finding]) -> Finding:
-    """Return what a check finds; that it fails is a finding too."""
+def run_check(check: Callable[[], Finding]) -> Finding:
+    """Return the finding of a check; a check that raises is a finding, too."""
     try:
         return check()
-    except Exception as error:  # noqa: BLE001 - there is no telling what is broken here
-        name, seen = check.__name__.strip('_').replace('_', ' '), ' '.join(str(error).split())
-        return Finding(name, MISSING, seen, 'mend what is missing in this list, then look again')
+    except Exception as error:  # noqa: BLE001 - any part of the installation can be broken
+        name, detail = check.__name__.strip('_').replace('_', ' '), ' '.join(str(error).split())
+        return Finding(name, MISSING, detail, 'install the missing packages, then run this again')
 
 
 def text(findings: Sequence[Finding], colored: bool) -> str:
-    """Return the findings for people, the fix below what is not as it should be."""
+    """Return the findings as text, with the fix below each problem."""
     width = max(len(finding.name) for finding in findings)
     lines = [f'sage {__version__}']
-    for name, state, seen, fix in (asdict(finding).values() for finding in findings):
+    for name, state, detail, fix in (asdict(finding).values() for finding in findings):
         shown = f'{state:8}'
         shown = f'\x1b[{COLORS[state]}m{shown}\x1b[0m' if colored else shown
-        lines.append(f'{shown} {name:{width}}  {seen}')
+        lines.append(f'{shown} {name:{width}}  {detail}')
         if fix:
             lines.append(f'{"":{9 + width}}  → {fix}')
     return '\n'.join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the findings; return 1 when something is missing that the graph needs."""
+    """Run `sage doctor`; return 1 if something is missing that the nodes require."""
     parser = Parser(
         prog='sage doctor',
-        description='See what is installed, what is missing, and the fix for each.',
+        description='Check the installation: packages, ROS, middleware, models, cameras and '
+        'shared memory. The exit code is 1 if something is missing that the nodes require.',
+        epilog=examples('sage doctor --json'),
     )
-    parser.add_argument('--json', action='store_true', help='print one JSON object')
+    parser.add_argument('--json', action='store_true', help='print the findings as JSON')
     args = parser.parse_args(argv)
-    findings = [*map(look_for, PACKAGES), *map(examined, CHECKS)]
+    findings = [*map(check_package, PACKAGES), *map(run_check, CHECKS)]
     if args.json:
         print(json.dumps({'version': __version__, 'findings': [asdict(f) for f in findings]}))
     else:

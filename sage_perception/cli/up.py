@@ -25,7 +25,6 @@ from rich.text import Text
 from sage_perception.bringup.environment import config_path
 from sage_perception.bringup.graph import (
     Camera,
-    GraphOptions,
     NodeSpec,
     dual_camera,
     fleet,
@@ -153,7 +152,7 @@ def _build(options: argparse.Namespace) -> list[NodeSpec]:
         )
         for n in range(count)
     ]
-    given: GraphOptions = {
+    given = {
         'namespace': options.namespace,
         'device': options.device,
         'use_sim_time': options.use_sim_time,

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage doctor`: it knows all that is needed, and works where next to nothing is installed."""
+"""`sage doctor`: complete, and independent of the packages it checks."""
 
 import ast
 import json
@@ -15,7 +15,7 @@ import pytest
 from sage_perception.cli import doctor
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOKED_AT_APART = {'launch', 'launch_ros', 'cv_bridge', 'sage_msgs'}
+CHECKED_SEPARATELY = {'launch', 'launch_ros', 'cv_bridge', 'sage_msgs'}
 MODULES = {package.module for package in doctor.PACKAGES}
 
 HIDING = """
@@ -32,7 +32,7 @@ sys.exit(cli.main(['doctor', '--json']))
 
 
 def imported():
-    """Return what the package imports from elsewhere."""
+    """Return the names of the distributions' modules that the package imports."""
     names = set()
     for file in (ROOT / 'sage_perception').rglob('*.py'):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -44,7 +44,7 @@ def imported():
 
 
 def found_without(hidden):
-    """Return the findings by name where some packages are not installed, and the exit code."""
+    """Return the findings by name and the exit code while some packages are hidden."""
     program = HIDING.format(hidden=set(hidden))
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.stderr == ''
@@ -52,31 +52,31 @@ def found_without(hidden):
     return {finding['name']: finding for finding in findings}, done.returncode
 
 
-def test_it_looks_for_all_that_is_imported():
-    assert imported() - LOOKED_AT_APART - set(doctor.ROS_PACKAGES) <= MODULES
+def test_checks_every_imported_package():
+    assert imported() - CHECKED_SEPARATELY - set(doctor.ROS_PACKAGES) <= MODULES
 
 
 @pytest.mark.parametrize('file', ['base.txt', 'robot.txt'])
-def test_it_looks_for_all_that_is_required(file):
+def test_checks_every_required_package(file):
     lines = (ROOT / 'requirements' / file).read_text().splitlines()
     required = {re.split('[=; ]', line)[0] for line in lines if not line.startswith('#')}
     assert required <= {package.pip for package in doctor.PACKAGES}
 
 
-def test_it_looks_for_all_that_the_package_depends_on():
+def test_checks_every_dependency_of_the_ros_package():
     tree = ElementTree.parse(ROOT / 'package.xml').getroot()
-    depended = {node.text for kind in ('depend', 'exec_depend') for node in tree.findall(kind)}
+    dependencies = {node.text for kind in ('depend', 'exec_depend') for node in tree.findall(kind)}
     apt = {package.apt for package in doctor.PACKAGES}
-    assert depended <= apt | LOOKED_AT_APART | set(doctor.ROS_PACKAGES)
+    assert dependencies <= apt | CHECKED_SEPARATELY | set(doctor.ROS_PACKAGES)
 
 
-def test_a_machine_with_nothing_is_told_what_to_install():
+def test_reports_fixes_without_any_package():
     everything = imported() | {'tensorboard'}
     findings, code = found_without(everything)
     assert code == 1
     for package in doctor.PACKAGES:
         finding = findings[package.module]
-        assert finding['state'] == ('optional' if package.who else 'missing')
+        assert finding['state'] == ('optional' if package.purpose else 'missing')
         assert f'pip install "{package.pip}"' in finding['fix']
     for name in ('ROS', 'sage_msgs', 'model'):
         assert findings[name]['state'] == 'missing'
@@ -84,15 +84,15 @@ def test_a_machine_with_nothing_is_told_what_to_install():
 
 
 @pytest.mark.parametrize('package', ['safetensors', 'yaml'])
-def test_a_package_that_models_need_is_missed_and_nothing_else(package):
+def test_missing_package_of_models_is_reported(package):
     findings, code = found_without([package])
     assert code == 1
-    assert findings['model']['seen'] == f'No module named {package!r}'
+    assert findings['model']['detail'] == f'No module named {package!r}'
     missing = {name for name, finding in findings.items() if finding['state'] == 'missing'}
     assert {package, 'model'} <= missing <= {package, 'model', '/dev/shm', 'ROS', 'middleware'}
 
 
-def test_people_read_the_fix_below_what_is_wrong(capsys):
+def test_text_shows_the_fix_below_the_problem(capsys):
     shown = doctor.text(
         [
             doctor.Finding('numpy', doctor.OK, '2.4'),
