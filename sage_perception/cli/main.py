@@ -37,13 +37,11 @@ COMMANDS = {
     ),
     'record': Command(BAGS, 'sage_perception.cli.record:main', 'Record topics to an MCAP bag'),
     'replay': Command(BAGS, 'sage_perception.cli.replay:main', 'Publish the messages of a bag'),
-    'encode': Command(
-        IMAGES, 'sage_perception.codecs.images:encode', 'Encode image files to latents'
-    ),
-    'decode': Command(IMAGES, 'sage_perception.codecs.images:decode', 'Decode latents to images'),
+    'encode': Command(IMAGES, 'sage_perception.cli.encode:main', 'Encode image files to latents'),
+    'decode': Command(IMAGES, 'sage_perception.cli.decode:main', 'Decode latents to images'),
     'reconstruct': Command(
         IMAGES,
-        'sage_perception.codecs.images:reconstruct',
+        'sage_perception.cli.reconstruct:main',
         'Show images beside their reconstructions',
     ),
     'memory': Command(
