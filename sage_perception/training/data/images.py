@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sage_perception.codecs.images import read_bgr
+from sage_perception.codecs.image_file import read_bgr
 
 MAX_SIDE_PX = 1280
 """Side to which larger images are reduced, about what a camera delivers."""
