@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.cli.terminal import Parser, add_command, examples, in_one_line
-from sage_perception.codecs.images import encode_images, read_bgr, write_image
+from sage_perception.codecs.image_file import read_bgr, write_image
+from sage_perception.codecs.images import encode_images
 from sage_perception.memory import (
     Hit,
     MemoryStore,
