@@ -12,11 +12,11 @@ import yaml
 
 from sage_perception.core.files import write_atomically
 from sage_perception.core.settings import (
-    Count,
     Interval,
-    NotNegative,
-    Share,
-    Whole,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    UnitInterval,
     build,
     check,
     shown,
@@ -49,7 +49,7 @@ class DataConfig:
     """
 
     root: str
-    stills_share: Share = 0.6
+    stills_share: UnitInterval = 0.6
     smallest: Annotated[int, Interval(8)] = 48
     whole: bool = False
     exclude: tuple[str, ...] = ()
@@ -95,20 +95,20 @@ class TrainingConfig:
 
     """
 
-    steps: Count = 6000
-    batch: Count = 64
-    learning_rate: NotNegative = 1.5e-3
-    weight_decay: NotNegative = 1e-3
-    warmup: Count = 100
-    beta: NotNegative = 1e-6
-    ssim_weight: NotNegative = 0.1
-    ssim_from: NotNegative = 0.75
+    steps: PositiveInt = 6000
+    batch: PositiveInt = 64
+    learning_rate: NonNegativeFloat = 1.5e-3
+    weight_decay: NonNegativeFloat = 1e-3
+    warmup: PositiveInt = 100
+    beta: NonNegativeFloat = 1e-6
+    ssim_weight: NonNegativeFloat = 0.1
+    ssim_from: NonNegativeFloat = 0.75
     squared_first: bool = True
-    ema: Share = 0.998
-    epoch: Count = 250
-    patience: Whole = 0
+    ema: UnitInterval = 0.998
+    epoch: PositiveInt = 250
+    patience: NonNegativeInt = 0
     precision: Literal['32-true', '16-mixed', 'bf16-mixed'] = '32-true'
-    validation_crops: Count = 512
+    validation_crops: PositiveInt = 512
     fitted_crops: Annotated[int, Interval(2)] = 12_000
     seed: Annotated[int, Interval(0, 2**32 - 1)] = 1
 
@@ -142,13 +142,13 @@ class DistillationConfig:
     """
 
     teacher: str = ''
-    reconstruction: NotNegative = 0.3
-    kl: NotNegative = 0.1
-    latent: NotNegative = 0.3
-    output: NotNegative = 0.2
-    perceptual: NotNegative = 0.1
-    temperature: Annotated[float, Interval(0, above=True)] = 3.0
-    batch_share: Annotated[float, Interval(0, 1, above=True)] = 0.25
+    reconstruction: NonNegativeFloat = 0.3
+    kl: NonNegativeFloat = 0.1
+    latent: NonNegativeFloat = 0.3
+    output: NonNegativeFloat = 0.2
+    perceptual: NonNegativeFloat = 0.1
+    temperature: Annotated[float, Interval(0, open_low=True)] = 3.0
+    batch_share: Annotated[float, Interval(0, 1, open_low=True)] = 0.25
 
     def __post_init__(self) -> None:
         check(self)
@@ -178,8 +178,8 @@ class ContextsConfig:
     """
 
     encoder: str = 'tinyvae'
-    runs: Count = 2
-    montages: Whole = 18
+    runs: PositiveInt = 2
+    montages: NonNegativeInt = 18
 
     def __post_init__(self) -> None:
         check(self)
@@ -262,7 +262,7 @@ def read_config(path: Path) -> RunConfig:
     family = tree['family']
     try:
         if family not in tuple(FAMILIES):
-            raise ValueError(f'family is {shown(family)}, it is one of {", ".join(FAMILIES)}')
+            raise ValueError(f'family is {shown(family)}, it must be one of {", ".join(FAMILIES)}')
         sections: dict[str, type[Any]] = {
             'model': FAMILIES[family].config,
             'data': DataConfig,

@@ -13,6 +13,8 @@ from sage_perception.cli import (
     align,
     calibrate_trust,
     codebook,
+    encode,
+    reconstruct,
     trust_matrix,
 )
 from sage_perception.cli import eval as evaluate
@@ -26,7 +28,6 @@ from sage_perception.cli import (
     models as catalog,
 )
 from sage_perception.cli.terminal import EXIT_USAGE, in_one_line
-from sage_perception.codecs import images as coding
 from sage_perception.models import ModelError
 from sage_perception.models.registry import available
 
@@ -62,8 +63,8 @@ def test_what_a_command_returns_is_returned():
 @pytest.mark.parametrize(
     ('main', 'arguments'),
     [
-        (coding.encode, ['{image}', '--print', '--model', '{model}']),
-        (coding.reconstruct, ['{image}', '-o', '{folder}/grid.png', '--model', '{model}']),
+        (encode.main, ['{image}', '--print', '--model', '{model}']),
+        (reconstruct.main, ['{image}', '-o', '{folder}/grid.png', '--model', '{model}']),
         (recall.main, ['search', '{image}', '--model', '{model}']),
         (align.main, ['tinyvae', '{model}']),
         (trust_matrix.main, ['{model}', '-o', '{folder}/matrix.png']),

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from sage_perception.core.settings import Count, check
+from sage_perception.core.settings import PositiveInt, check
 from sage_perception.models import pca
 from sage_perception.models.networks.layers import Residual, init_near_zero
 from sage_perception.models.networks.vae import VAE
@@ -40,11 +40,11 @@ class LightweightVAEConfig:
     """
 
     input_channels: Literal[1, 3] = 3
-    img_size: Count = 224
-    latent_channels: Count = 256
-    base_channels: Count = 64
-    decoder_channels: Count = 128
-    decoder_depth: Count = 3
+    img_size: PositiveInt = 224
+    latent_channels: PositiveInt = 256
+    base_channels: PositiveInt = 64
+    decoder_channels: PositiveInt = 128
+    decoder_depth: PositiveInt = 3
 
     def __post_init__(self) -> None:
         check(self)

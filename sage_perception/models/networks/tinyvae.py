@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, pixel_unshuffle
 
-from sage_perception.core.settings import Count, check
+from sage_perception.core.settings import PositiveInt, check
 from sage_perception.models import pca
 from sage_perception.models.networks.layers import (
     DepthwiseSeparable,
@@ -46,14 +46,14 @@ class TinyVAEConfig:
     """
 
     input_channels: Literal[1, 3] = 3
-    latent_dim: Count = 64
-    img_size: Count = 64
-    encoder_width: Count = 96
-    encoder_depth: Count = 1
-    encoder_bins: Count = 32
-    decoder_width: Count = 48
-    decoder_depth: Count = 1
-    decoder_bins: Count = 8
+    latent_dim: PositiveInt = 64
+    img_size: PositiveInt = 64
+    encoder_width: PositiveInt = 96
+    encoder_depth: PositiveInt = 1
+    encoder_bins: PositiveInt = 32
+    decoder_width: PositiveInt = 48
+    decoder_depth: PositiveInt = 1
+    decoder_bins: PositiveInt = 8
     separable: Literal[0, 1] = 0
 
     def __post_init__(self) -> None:

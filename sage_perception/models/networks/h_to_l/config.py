@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 
-from sage_perception.core.settings import Count, Interval, Whole, build, check
+from sage_perception.core.settings import Interval, NonNegativeInt, PositiveInt, build, check
 
 Variant = Literal['bottleneck', 'attention', 'hierarchical', 'hybrid', 'linear']
 VARIANTS = get_args(Variant)
@@ -25,10 +25,10 @@ class Group:
     hierarchical variant.
     """
 
-    count: Count
-    parts: tuple[tuple[Whole, Count], ...]
-    keep: Count
-    rate: Whole
+    count: PositiveInt
+    parts: tuple[tuple[NonNegativeInt, PositiveInt], ...]
+    keep: PositiveInt
+    rate: NonNegativeInt
 
     def __post_init__(self) -> None:
         check(self)
@@ -61,15 +61,15 @@ class HToLConfig:
 
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     variant: Variant = 'hybrid'
-    layout: Whole = 0
+    layout: NonNegativeInt = 0
     encoder: str = ''
     latents: str = ''
-    input_dim: Count = 4096
-    code_dim: Count = 256
+    input_dim: PositiveInt = 4096
+    code_dim: PositiveInt = 256
     hidden: Annotated[int, Interval(8)] = 512
     width: Annotated[int, Interval(16)] = 64
-    queries: Count = 16
-    rounds: Whole = 3
+    queries: PositiveInt = 16
+    rounds: NonNegativeInt = 3
 
     def __post_init__(self) -> None:
         check(self)
