@@ -182,7 +182,7 @@ class CropEncoder:
         errors = np.array([self._errors.last(track) for track in tracks])
         result = self.refiner.refine(inputs, guess, tracks, scores, errors)
         if self.encoding == Encoding.FLOAT32:  # the refined latent arrives unchanged
-            began = np.flatnonzero(np.isfinite(result.refinement.best))
+            began = np.flatnonzero(np.isfinite(result.refinement.best)).tolist()
             self._errors.note([tracks[i] for i in began], result.refinement.best[began])
         return result
 

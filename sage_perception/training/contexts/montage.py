@@ -58,7 +58,7 @@ class Montage:
     def __init__(self, files: Sequence[Path], seed: int):
         rng = np.random.default_rng((seed, 17))
         self._noise = rng.normal(0, NOISE, (8, HEIGHT, WIDTH, 1)).astype(np.float32)
-        source = _load(files[rng.integers(len(files))])
+        source = _load(files[int(rng.integers(len(files)))])
         height, width = source.shape
         wide = min(height * WIDTH // HEIGHT, width)
         high = wide * HEIGHT // WIDTH

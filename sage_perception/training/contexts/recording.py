@@ -28,7 +28,7 @@ from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.pipeline.sequence import SequenceCounter
 from sage_perception.training.contexts.memory_feed import MemoryFeed
 from sage_perception.training.contexts.scenes import RATE_HZ, Scene
-from sage_perception.training.contexts.virtual_camera import VirtualCamera
+from sage_perception.training.contexts.virtual_camera import LabeledRegions, VirtualCamera
 from sage_perception.trust.arbiter import Arbiter, Frame, Moment
 from sage_perception.trust.fitted import similarity_weights
 
@@ -170,7 +170,7 @@ class Recording:
                     for lct_id in (pair.lct_a, pair.lct_b):
                         self._memory.add_agreement(lct_id, pair.similarity)
 
-    def _label(self, frame: CameraFrame, regions) -> None:
+    def _label(self, frame: CameraFrame, regions: LabeledRegions) -> None:
         """Note which labeled objects the crops of a frame show."""
         for crop, lct in zip(frame.crops, frame.lcts, strict=True):
             overlap, label = max(
