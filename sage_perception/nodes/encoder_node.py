@@ -24,6 +24,7 @@ from sage_perception.ros import qos
 from sage_perception.ros.background import Worker
 from sage_perception.ros.common_parameters import AUTOSTART
 from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
+from sage_perception.ros.conversions.crops import residuals_to_msg
 from sage_perception.ros.conversions.irp import budget_to_msg
 from sage_perception.ros.conversions.latents import (
     latent_from_msg,
@@ -254,7 +255,7 @@ class EncoderNode(LifecycleNode):
             self._publish_budget(message, crops, configured.encoder, encoded)
             if self.parameters.output != 'latents':
                 residuals = configured.encoder.residuals(encoded)
-                self._residuals.publish(_residuals_message(message, crops, residuals))
+                self._residuals.publish(residuals_to_msg(message, crops, residuals))
         if array.lcts:
             self._bytes = float(np.mean([latent_size_bytes(lct.latent) for lct in array.lcts]))
         if self.parameters.output != 'residuals':
@@ -375,27 +376,6 @@ def _input(message: Image, encoder: CropEncoder) -> np.ndarray:
     """Return an image message as the model reads it; raises `ValueError` if it is malformed."""
     channels = encoder.input_shape[0]
     return encoder.to_input(to_rgb(message) if channels == 3 else to_mono(message))
-
-
-def _residuals_message(frame: CropArray, crops: list[Crop], residuals: np.ndarray) -> CropArray:
-    """Return the residuals, uint8 `[B, S, S, C]`, of the crops of a frame."""
-    encoding = 'rgb8' if residuals.shape[3] == 3 else 'mono8'
-    return CropArray(
-        header=frame.header,
-        source_width=frame.source_width,
-        source_height=frame.source_height,
-        fault=frame.fault,
-        crops=[
-            Crop(
-                roi=crop.roi,
-                score=crop.score,
-                source=crop.source,
-                track_id=crop.track_id,
-                image=to_message(residual, encoding, frame.header),
-            )
-            for crop, residual in zip(crops, residuals, strict=True)
-        ],
-    )
 
 
 def main(args: list[str] | None = None) -> None:

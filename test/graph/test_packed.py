@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two cameras whose encoders speak in different packed forms, through to the fused latent."""
+"""Two cameras with different encodings of their latents, up to the fused latent."""
 
 from dataclasses import replace
 
@@ -17,13 +17,14 @@ from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import to_message, to_rgb
 from sage_perception.vision.synthetic import SyntheticWorld
 
-FORMS = {'cam0': Encoding.INT8, 'cam1': Encoding.ENTROPY_INT8}
+ENCODINGS = {'cam0': Encoding.INT8, 'cam1': Encoding.ENTROPY_INT8}
 
 
-def test_packed_latents_are_fused_and_shown(run_graph):
+def test_packed_latents_are_fused_and_reconstructed(run_graph):
     specs = [
         replace(
-            spec, parameters={**spec.parameters, 'encoding': FORMS[spec.namespace].name.lower()}
+            spec,
+            parameters={**spec.parameters, 'encoding': ENCODINGS[spec.namespace].name.lower()},
         )
         if spec.name == 'encoder'
         else spec
@@ -32,22 +33,22 @@ def test_packed_latents_are_fused_and_shown(run_graph):
     ]
     graph = run_graph(specs)
     node = graph.ros.node
-    crops = {c: node.create_publisher(CropArray, f'{c}/crops', 10) for c in FORMS}
+    crops = {c: node.create_publisher(CropArray, f'{c}/crops', 10) for c in ENCODINGS}
     frames = node.create_publisher(Image, 'cam0/image_raw', 2)
-    said = {c: graph.collect(LCTArray, f'{c}/lcts') for c in FORMS}
+    published = {c: graph.collect(LCTArray, f'{c}/lcts') for c in ENCODINGS}
     fused = graph.collect(LCTArray, 'fused')
     shown = graph.collect(Image, 'cam0/reconstruction', last=1)
     world = SyntheticWorld(seed=1, width=128, height=128, objects=1)
-    picture = np.ascontiguousarray(world.render(0.0)[32:96, 32:96, ::-1])
-    sent = [0]
+    image_rgb = np.ascontiguousarray(world.render(0.0)[32:96, 32:96, ::-1])
+    last_ns = [0]
 
-    def agreed():
-        """Both cameras see the same, again and again, until all have met and agree."""
+    def fused_and_shown():
+        """Publish the same crop for both cameras until their latents are fused."""
         now = node.get_clock().now().nanoseconds
-        if now - sent[0] > 200_000_000:
-            sent[0] = now
+        if now - last_ns[0] > 200_000_000:
+            last_ns[0] = now
             header = Header(stamp=stamp_to_msg(now), frame_id='lens')
-            image = to_message(picture, 'rgb8', header)
+            image = to_message(image_rgb, 'rgb8', header)
             frames.publish(image)
             for publisher in crops.values():
                 roi = RegionOfInterest(width=64, height=64)
@@ -55,15 +56,15 @@ def test_packed_latents_are_fused_and_shown(run_graph):
                 publisher.publish(CropArray(header=header, crops=[crop]))
         return shown and [a for a in fused if a.lcts and len(a.lcts[0].provenance) == 3]
 
-    array = graph.wait_for(agreed, 'a latent of both cameras, and its image')[-1]
+    array = graph.wait_for(fused_and_shown, 'a latent of both cameras, and its image')[-1]
     codec = models.load('tinyvae', backend='onnxruntime')
-    for camera, form in FORMS.items():
-        spoken = next(a for a in said[camera] if a.header == array.header).lcts[0].latent
-        assert spoken.encoding == form
-        assert len(spoken.payload) <= codec.latent_dim
-        assert (len(spoken.mean), len(spoken.log_var)) == (0, 0)
+    for camera, encoding in ENCODINGS.items():
+        latent = next(a for a in published[camera] if a.header == array.header).lcts[0].latent
+        assert latent.encoding == encoding
+        assert len(latent.payload) <= codec.latent_dim
+        assert (len(latent.mean), len(latent.log_var)) == (0, 0)
     both = latent_from_msg(array.lcts[0].latent)
-    x = picture.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    x = image_rgb.transpose(2, 0, 1)[None].astype(np.float32) / 255
     z = codec.encode(x)[0]
     assert np.abs(both.mean - z).max() < 0.2
     decoded = codec.decode(np.stack([z, both.mean]))

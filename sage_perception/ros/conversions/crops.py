@@ -1,10 +1,14 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of `Crop` to `sage_msgs/Crop`."""
+"""Conversion of crops and their residuals to messages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from sage_msgs.msg import Crop as CropMessage
+from sage_msgs.msg import CropArray
 from std_msgs.msg import Header
 
 from sage_perception.core.frame import Crop
@@ -20,4 +24,27 @@ def crop_to_msg(crop: Crop, header: Header) -> CropMessage:
         source=int(crop.source),
         track_id=crop.track_id,
         image=to_message(crop.image, 'rgb8' if crop.image.ndim == 3 else 'mono8', header),
+    )
+
+
+def residuals_to_msg(
+    frame: CropArray, crops: Sequence[CropMessage], residuals: np.ndarray
+) -> CropArray:
+    """Return the residuals of `crops` of a frame, uint8 `[B, S, S, C]`, as a message."""
+    encoding = 'rgb8' if residuals.shape[3] == 3 else 'mono8'
+    return CropArray(
+        header=frame.header,
+        source_width=frame.source_width,
+        source_height=frame.source_height,
+        fault=frame.fault,
+        crops=[
+            CropMessage(
+                roi=crop.roi,
+                score=crop.score,
+                source=crop.source,
+                track_id=crop.track_id,
+                image=to_message(residual, encoding, frame.header),
+            )
+            for crop, residual in zip(crops, residuals, strict=True)
+        ],
     )
