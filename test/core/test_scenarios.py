@@ -1,9 +1,9 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The specification's four scenarios of trust, with models that ship and as the arbiter sees them.
+"""The four trust scenarios of the specification, transmitted the arbiter with models that ship.
 
-Self, two cameras, one model on several backends and in several precisions, and models of
-different training, before and after calibration.
+The scenarios are: self, two cameras, one model on several backends and in several precisions, and
+models with different training, before and after alignment.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from sage_perception.core.metrics import batch_psnr
 from sage_perception.models import load
 from sage_perception.trust import Arbiter
 from sage_perception.trust.arbiter import Frame
-from sage_perception.trust.compatibility import probe_set as probes
+from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.compatibility.report import Level
 from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
@@ -33,7 +33,7 @@ def ours():
 
 @pytest.fixture(scope='module')
 def views():
-    """Return crops of four movers, and the same shifted and brighter, `[2, 4, 3, 64, 64]`."""
+    """Return crops of four moving objects, and shifted brighter ones, `[2, 4, 3, 64, 64]`."""
     crops = ([], [])
     for seed in (1, 2, 3, 5):
         world = SyntheticWorld(seed=seed, width=128, height=128, objects=1)
@@ -45,18 +45,18 @@ def views():
     return np.float32(crops)
 
 
-def introduced(ours, codec, latents=None):
-    """Return an arbiter that has measured what `codec` says on the second camera's topic."""
+def arbiter_for(ours, codec, latents=None):
+    """Return an arbiter whose second camera has the model `codec`, and its compatibility."""
     arbiter = Arbiter(CAMERAS, ours)
     mean, std = codec.latent_mean.ravel(), codec.latent_std.ravel()
     assert arbiter.meet('cam1', ModelAnnouncement('cam1', 1, codec.id, mean, std)) is None
-    said = probe_latents(codec) if latents is None else latents
-    assert arbiter.present('cam1', ProbeSet('cam1', 2, codec.id, said)) is None
+    latents = probe_latents(codec) if latents is None else latents
+    assert arbiter.present('cam1', ProbeSet('cam1', 2, codec.id, latents)) is None
     return arbiter, arbiter.measure('cam1')
 
 
-def spoken(codec, camera, images):
-    """Return what a camera says of images, LCTs."""
+def lcts_of(codec, camera, images):
+    """Return the LCTs of images that a camera encodes with a model."""
     telemetry = Telemetry(trust=0.8)
     return [
         LCT.encoded(
@@ -70,68 +70,68 @@ def spoken(codec, camera, images):
 
 
 def test_1_self(ours, views):
-    """An entity trusts itself fully, and nothing of what it says is changed."""
-    arbiter, heard = introduced(ours, ours)
-    assert heard.trust.compression_trust == pytest.approx(1.0)
-    assert heard.decision == 'shared directly: trust 1.00'
-    for lct in spoken(ours, 'cam1', views[0]):
+    """An entity has full trust in its own latents, and its LCTs are not changed."""
+    arbiter, result = arbiter_for(ours, ours)
+    assert result.trust.compression_trust == pytest.approx(1.0)
+    assert result.decision == 'shared directly: trust 1.00'
+    for lct in lcts_of(ours, 'cam1', views[0]):
         assert arbiter.hear('cam1', lct) is lct
 
 
 def test_2_two_cameras(ours, views):
-    """Two cameras with one model agree on what both see, and on nothing else."""
-    arbiter, _ = introduced(ours, ours)
+    """Two cameras with one model agree on the objects that both see, and on no others."""
+    arbiter, _ = arbiter_for(ours, ours)
     for camera, images in zip(CAMERAS, (views[0], views[1][::-1]), strict=True):
-        said = [arbiter.hear(camera, lct) for lct in spoken(ours, camera, images)]
-        moments = arbiter.see(camera, Frame(10**9, said))
+        lcts = [arbiter.hear(camera, lct) for lct in lcts_of(ours, camera, images)]
+        moments = arbiter.see(camera, Frame(10**9, lcts))
     (pairing,) = moments[0].pairings
     assert [(match.a, match.b) for match in pairing.matches] == [(0, 3), (1, 2), (2, 1), (3, 0)]
     assert all(pairing.agree)
     assert np.mean([match.similarity for match in pairing.matches]) > 0.8
 
 
-def through(form):
-    """Return what makes of latents what they are after they travelled in a wire form."""
+def transmitted(form):
+    """Return a function that returns the probe latents of a codec after transmission."""
 
-    def travelled(codec):
+    def latents_of(codec):
         packer = Packer.of(codec)
         latents = probe_latents(codec)
         return np.stack([packer.unpack(packer.pack(z, form), form) for z in latents])
 
-    return travelled
+    return latents_of
 
 
 SAME = {
     'ONNX Runtime': ('onnxruntime', 'fp32', probe_latents),
     'torch': ('torch', 'fp32', probe_latents),
     'torch in half precision': ('torch', 'fp16', probe_latents),
-    'float16 on the wire': ('onnxruntime', 'fp32', through(Encoding.FLOAT16)),
-    'int8 on the wire': ('onnxruntime', 'fp32', through(Encoding.INT8)),
+    'float16 on the wire': ('onnxruntime', 'fp32', transmitted(Encoding.FLOAT16)),
+    'int8 on the wire': ('onnxruntime', 'fp32', transmitted(Encoding.INT8)),
 }
 
 
-@pytest.mark.parametrize(('backend', 'precision', 'said'), SAME.values(), ids=SAME)
-def test_3_the_same_model_elsewhere(ours, backend, precision, said):
-    """Other arithmetic makes so little difference that latents are shared directly."""
+@pytest.mark.parametrize(('backend', 'precision', 'latents_of'), SAME.values(), ids=SAME)
+def test_3_the_same_model_elsewhere(ours, backend, precision, latents_of):
+    """Another backend, precision or encoding changes little: latents are shared directly."""
     codec = load('tinyvae', backend=backend, device='cpu', precision=precision)
-    _, heard = introduced(ours, codec, said(codec))
-    assert 0.95 < heard.trust.compression_trust <= 1.0
-    assert heard.trust.level is Level.HIGH
-    assert not heard.calibrated
+    _, result = arbiter_for(ours, codec, latents_of(codec))
+    assert 0.95 < result.trust.compression_trust <= 1.0
+    assert result.trust.level is Level.HIGH
+    assert not result.calibrated
 
 
 def test_4_different_training(ours, views):
-    """Another model is refused, until a map is fitted; through it its latents are as good."""
+    """Another model is rejected until a map is fitted, which preserves the image quality."""
     theirs = load('tinyvae_128', backend='onnxruntime')
     arbiter = Arbiter(CAMERAS, ours)
-    (first, *_) = spoken(theirs, 'cam1', views[0])
+    (first, *_) = lcts_of(theirs, 'cam1', views[0])
     assert arbiter.hear('cam1', first) is RejectionReason.NOT_MEASURED
-    arbiter, heard = introduced(ours, theirs)
-    assert heard.before.level is Level.NONE
-    assert heard.trust.level >= Level.MEDIUM
-    translated = [arbiter.hear('cam1', lct) for lct in spoken(theirs, 'cam1', views[0])]
+    arbiter, result = arbiter_for(ours, theirs)
+    assert result.before.level is Level.NONE
+    assert result.trust.level >= Level.MEDIUM
+    translated = [arbiter.hear('cam1', lct) for lct in lcts_of(theirs, 'cam1', views[0])]
     means = np.stack([lct.latent.mean for lct in translated])
     arrived = batch_psnr(ours.decode(means), views[0]).mean()
     own = batch_psnr(ours.reconstruct(views[0]), views[0]).mean()
-    assert arrived > own - 1.0, 'within a decibel, on images that are no probes'
-    assert len(probe_latents(theirs)) == probes.COUNT <= 512
+    assert arrived > own - 1.0, 'within a decibel, on images that are not in the probe set'
+    assert len(probe_latents(theirs)) == probe_set.COUNT <= 512

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Three cameras, one of them with a model of another training: measured, translated, fused."""
+"""Three cameras, one with a differently trained model, are measured, translated and fused."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ TRANSLATED = 'cam1'
 
 
 class Scene:
-    """Shows all cameras the same thing, a few times a second."""
+    """Shows all cameras the same object, a few times a second."""
 
     def __init__(self, graph):
         self.graph = graph
@@ -36,8 +36,8 @@ class Scene:
         self.trusted = graph.collect(LCTArray, 'trusted')
         self.fused = graph.collect(LCTArray, 'fused')
         self.reports = graph.collect(TrustReport, 'trust_report')
-        picture = SyntheticWorld(seed=1, width=128, height=128, objects=1).render(0.0)
-        self.picture = np.ascontiguousarray(picture[32:96, 32:96, ::-1])
+        frame = SyntheticWorld(seed=1, width=128, height=128, objects=1).render(0.0)
+        self.pixels = np.ascontiguousarray(frame[32:96, 32:96, ::-1])
         self._shown = 0
 
     def show(self):
@@ -45,7 +45,7 @@ class Scene:
         if now - self._shown > 200_000_000:
             self._shown = now
             header = Header(stamp=stamp_to_msg(now), frame_id='lens')
-            image = to_message(self.picture, 'rgb8', header)
+            image = to_message(self.pixels, 'rgb8', header)
             crop = Crop(image=image, roi=RegionOfInterest(width=64, height=64), track_id=1)
             for publisher in self._crops:
                 publisher.publish(CropArray(header=header, crops=[crop]))
@@ -53,8 +53,8 @@ class Scene:
     def until(self, condition, what):
         return self.graph.wait_for(lambda: self.show() or condition(), what)
 
-    def of_all(self):
-        """Return frames that were fused of all three cameras."""
+    def fused_from_all(self):
+        """Return the frames that are fused from all three cameras."""
         return [a for a in list(self.fused) if a.lcts and parents(a.lcts[0]) == 3]
 
 
@@ -85,20 +85,20 @@ def scene(run_graph, keys):
     return Scene(run_graph(specs))
 
 
-def test_three_cameras_are_fused_once_a_frame_and_one_of_them_is_translated(scene, keys):
-    array = scene.until(scene.of_all, 'a latent of all three')[-1]
+def test_three_cameras_are_fused_once_per_frame_and_one_is_translated(scene, keys):
+    array = scene.until(scene.fused_from_all, 'a latent fused from all three')[-1]
     assert [a.header for a in scene.fused].count(array.header) == 1
     fused = lct_from_msg(array.lcts[0])
     store = TrustStore(keys)
     assert verify(fused, store) is None
     codec = models.load('tinyvae', backend='onnxruntime')
-    z = codec.encode(scene.picture.transpose(2, 0, 1)[None].astype(np.float32) / 255)[0]
+    z = codec.encode(scene.pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)[0]
     near, scale = np.linalg.norm(fused.latent.mean - z), np.linalg.norm(z - codec.latent_mean)
     assert near < 0.25 * scale
 
     def of(operation):
-        said = [lct for a in list(scene.trusted) for lct in a.lcts]
-        return [lct for lct in said if lct.provenance[-1].operation == operation]
+        lcts = [lct for a in list(scene.trusted) for lct in a.lcts]
+        return [lct for lct in lcts if lct.provenance[-1].operation == operation]
 
     translated = lct_from_msg(of(Operation.TRANSLATE)[-1])
     assert verify(translated, store) is None
@@ -106,11 +106,11 @@ def test_three_cameras_are_fused_once_a_frame_and_one_of_them_is_translated(scen
     assert (first.entity_id, first.model.name) == (TRANSLATED, 'tinyvae_128')
     assert (step.entity_id, step.model, translated.latent.model) == ('arbiter', codec.id, codec.id)
     assert 0.7 < step.trust < 1
-    # The others are handed on with their own signature.
+    # The others pass with their own signature.
     assert {lct.entity_id for lct in of(Operation.ENCODE)} == {'cam0', 'cam2'}
 
 
-def test_reports_tell_what_was_measured(scene):
+def test_reports_have_the_measured_trust(scene):
     def measured():
         newest = {report.entity_b: report for report in list(scene.reports)}
         return all(r.level and r.accepted for r in newest.values()) and len(newest) == 3 and newest
@@ -125,20 +125,20 @@ def test_reports_tell_what_was_measured(scene):
     assert reports['cam0'].reason.startswith('shared directly: trust 1.00')
 
 
-def test_anyone_may_ask_to_measure_again(scene):
-    def ask(a, b):
+def test_the_align_service_measures_again(scene):
+    def align(a, b):
         return scene.graph.ros.ask(Align, 'arbiter/align', entity_a=a, entity_b=b)
 
-    scene.until(scene.of_all, 'all is measured')
+    scene.until(scene.fused_from_all, 'a measurement of all cameras')
     for receiver in ('', 'cam0'):
-        answer = ask(receiver, TRANSLATED)
+        answer = align(receiver, TRANSLATED)
         assert (answer.success, answer.message) == (True, '')
         report = answer.report
         assert (report.entity_a, report.entity_b) == (receiver or 'arbiter', TRANSLATED)
         assert report.calibrated
         assert report.level >= TrustReport.LEVEL_MEDIUM
-    there = ask(TRANSLATED, 'cam0').report
+    there = align(TRANSLATED, 'cam0').report
     assert (there.calibrated, there.model_b.name) == (True, 'tinyvae')
-    answer = ask('cam0', 'cam9')
+    answer = align('cam0', 'cam9')
     assert not answer.success
     assert answer.message == "'cam9' is not one of the cameras cam0, cam1, cam2"

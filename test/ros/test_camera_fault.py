@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A camera's fault reaches the trust of what is said of its frames, and diagnostics."""
+"""The fault of a camera reduces the trust of its LCTs and appears in diagnostics."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from sage_perception.vision.synthetic import SyntheticWorld
 WORLD = SyntheticWorld(seed=1, width=320, height=240)
 
 
-def test_attention_tells_of_a_frozen_camera_and_of_its_recovery(ros):
+def test_attention_reports_a_frozen_camera_and_its_recovery(ros):
     arrays = ros.collect(CropArray, 'crops')
     health = ros.collect(DiagnosticArray, '/diagnostics')
     frames = ros.node.create_publisher(Image, 'image_raw', 1)
@@ -34,7 +34,7 @@ def test_attention_tells_of_a_frozen_camera_and_of_its_recovery(ros):
         ros.wait_for(lambda: len(arrays) > count, 'the crops of a frame')
         return Fault(arrays[-1].fault)
 
-    def told():
+    def status():
         statuses = [s for array in health for s in array.status if s.name.endswith('attention')]
         return statuses and (
             statuses[-1].level,
@@ -43,22 +43,22 @@ def test_attention_tells_of_a_frozen_camera_and_of_its_recovery(ros):
 
     assert [deliver(n) for n in range(3)][-1] is Fault.NONE
     assert [deliver(n, frozen=True) for n in range(5)][-1] is Fault.FROZEN
-    ros.wait_for(lambda: told() and told()[1]['camera_fault'] == 'frozen', 'a warning')
-    assert told()[0] == DiagnosticStatus.WARN
+    ros.wait_for(lambda: status() and status()[1]['camera_fault'] == 'frozen', 'a warning')
+    assert status()[0] == DiagnosticStatus.WARN
     assert [deliver(n) for n in range(100, 110)][-1] is Fault.NONE
-    ros.wait_for(lambda: told()[0] == DiagnosticStatus.OK, 'that all is well')
+    ros.wait_for(lambda: status()[0] == DiagnosticStatus.OK, 'status OK')
 
 
-def test_what_is_said_of_a_broken_camera_is_not_trusted(ros):
+def test_a_fault_reduces_the_trust_of_lcts(ros):
     lcts = ros.collect(LCTArray, 'lcts')
     crops = ros.node.create_publisher(CropArray, 'crops', 10)
     ros.make(EncoderNode)
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
-    picture = np.ascontiguousarray(WORLD.render(0.0, 0)[80:144, 100:164, ::-1])
+    pixels = np.ascontiguousarray(WORLD.render(0.0, 0)[80:144, 100:164, ::-1])
 
     def trust(number, fault):
         header = Header(stamp=stamp_to_msg(number * 10**9))
-        image = to_message(picture, 'rgb8', header)
+        image = to_message(pixels, 'rgb8', header)
         crop = Crop(roi=RegionOfInterest(width=64, height=64), track_id=number, image=image)
         count = len(lcts)
         crops.publish(CropArray(header=header, crops=[crop], fault=fault))
@@ -71,4 +71,4 @@ def test_what_is_said_of_a_broken_camera_is_not_trusted(ros):
     assert good > 0.4
     for number, fault in enumerate(Fault, 2):
         assert trust(number, int(fault)) == pytest.approx(TRUST[fault] * good, rel=1e-6)
-    assert trust(99, 99) == 0, 'a fault that is not known yet'
+    assert trust(99, 99) == 0, 'an unknown fault'

@@ -30,8 +30,8 @@ def cross_conformal_margin(parts: Mapping[str, Sequence[Observations]]) -> float
     """Return the margin for new files, the larger one of all kinds.
 
     `parts` has the observations of each kind in parts that share no file: crops of one image are
-    alike, and say little about another image. The excess of a part is measured with a map that is
-    fitted on all other parts (Vovk, Cross-conformal predictors, 2015).
+    alike, and predict little about another image. The excess of a part is measured with a map
+    that is fitted on all other parts (Vovk, Cross-conformal predictors, 2015).
     """
     margins = []
     for kind, own in parts.items():
