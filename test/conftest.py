@@ -1,29 +1,32 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every test process runs ROS on a domain of its own, on this host only, with checked fields."""
+"""Fixtures of all tests. Each test process has its own ROS domain, limited to this host."""
 
 import collections
 import fcntl
 import itertools
 import os
+import sys
 import tempfile
 import threading
 import time
+import traceback
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# Above 101 the ports of a domain are among those that Linux hands to any process.
+# Above 101 the ports of a domain are in the ephemeral range of Linux.
 DOMAINS = 101
-# Never the same one twice running: what was killed on a domain lingers there for some seconds.
+# Successive processes use different domains: killed nodes are visible for some seconds.
 _candidates = itertools.count(os.getpid() * 7)
 
 
 @contextmanager
 def claimed_domain():
-    """Give a ROS_DOMAIN_ID that no other test process of this host has, while it is held."""
+    """Give a ROS_DOMAIN_ID that no other test process of this host uses."""
     folder = Path(tempfile.gettempdir(), f'sage_test_domains_{os.getuid()}')
     folder.mkdir(exist_ok=True)
     for _ in range(DOMAINS):
@@ -35,31 +38,37 @@ def claimed_domain():
                 continue
             yield domain
             return
-    raise RuntimeError(f'all ROS domains are in use: {folder}')
+    raise RuntimeError(f'all ROS domains are in use; see the locks in {folder}')
 
 
-# The same examples each time, however busy the machine.
+# The same examples in each run, without a time limit.
 settings.register_profile('sage', deadline=None, derandomize=True, database=None)
 settings.load_profile('sage')
 
-_own = claimed_domain()  # held until the process ends
-os.environ['ROS_DOMAIN_ID'] = str(_own.__enter__())
+_domain = claimed_domain()  # until the process ends
+os.environ['ROS_DOMAIN_ID'] = str(_domain.__enter__())
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 if os.environ.get('ROS_DISTRO') == 'humble':
     os.environ['ROS_LOCALHOST_ONLY'] = '1'
-# The keys of whoever runs the tests are not those of the tests.
+# Do not use the keys of the user.
 os.environ['SAGE_KEYS'] = str(Path(tempfile.gettempdir(), 'sage_test_without_keys'))
-# Nor what is cached; what takes long to make is kept from run to run.
+# Nor the cache of the user; this one is kept from run to run.
 os.environ['XDG_CACHE_HOME'] = str(Path(tempfile.gettempdir(), f'sage_test_cache_{os.getuid()}'))
-# The messages read it when they are imported.
+# Message modules read this variable on import.
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
+"""Time that a test waits for a condition, seconds."""
+CLOSE_TIMEOUT_S = 20.0
+"""Time for each step of the teardown of a node, seconds."""
 
 
 class Ros:
-    """ROS in this process: a context, and a thread that spins the nodes made in it."""
+    """ROS in this process: a context, and a thread that spins the nodes of the test.
+
+    `node` is a node for publishers, subscriptions and clients of the test itself.
+    """
 
     def __init__(self):
         import rclpy
@@ -71,32 +80,32 @@ class Ros:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._nodes = []
         self._subscriptions = {}
-        self._closing = False
-        # The tester: for what the tests publish, hear and ask for.
+        self._closing = threading.Event()
         self.node = self.add(Node('tester', context=self.context))
-        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread = threading.Thread(target=self._spin, name='spin', daemon=True)
         self._thread.start()
 
     def _spin(self):
-        while not self._closing:
+        while not self._closing.is_set():
             self._executor.spin_once(timeout_sec=0.1)
 
     def add(self, node):
+        """Spin a node until the end of the test, then close and destroy it."""
         self._nodes.append(node)
         self._executor.add_node(node)
         return node
 
     def make(self, kind, *arguments, name='under_test', namespace=''):
-        """Make a node with command line arguments, as the user would give them."""
+        """Create and spin a node of class `kind` with command line arguments."""
         line = ['--ros-args', '-r', f'__node:={name}']
         line += ['-r', f'__ns:=/{namespace}'] if namespace else []
         line += list(arguments)
         return self.add(kind(context=self.context, cli_args=line, use_global_arguments=False))
 
     def collect(self, kind, topic, qos=100, last=None):
-        """Return a list that grows by each message of a topic; `last`: keeps so many only."""
+        """Return a list that grows with each message of a topic; `last` limits its length."""
         received = [] if last is None else collections.deque(maxlen=last)
-        # rclpy wants a function that tells its arguments.
+        # rclpy inspects the signature of a callback, which `append` does not have.
         subscription = self.node.create_subscription(
             kind, topic, lambda message: received.append(message), qos
         )
@@ -104,20 +113,20 @@ class Ros:
         return received
 
     def forget(self, received):
-        """Collect no more."""
+        """Destroy the subscription of a list that `collect` returned."""
         self.node.destroy_subscription(self._subscriptions.pop(id(received)))
 
     def ask(self, kind, service, **fields):
         """Call a service and return its response."""
         client = self.node.create_client(kind, service)
-        assert client.wait_for_service(PATIENCE_S), f'no service {service}'
+        assert client.wait_for_service(TIMEOUT_S), f'service {service} is not available'
         future = client.call_async(kind.Request(**fields))
-        self.wait_for(future.done, f'an answer of {service}')
+        self.wait_for(future.done, f'a response of {service}')
         self.node.destroy_client(client)
         return future.result()
 
-    def wait_for(self, condition, what='it', timeout_s=PATIENCE_S):
-        """Wait until `condition()` is true and return what it returned."""
+    def wait_for(self, condition, what='the condition', timeout_s=TIMEOUT_S):
+        """Wait until `condition()` is true and return its value; fail after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             value = condition()
@@ -127,29 +136,67 @@ class Ros:
         pytest.fail(f'{what}: not within {timeout_s:g} s')
 
     def close(self):
-        self._closing = True
-        self._thread.join()
-        raised = {}
-        for node in self._nodes:
-            if hasattr(node, 'callback_guard'):
-                raised |= node.callback_guard.errors
-            if hasattr(node, 'close'):
-                node.close()
-            node.destroy_node()
-        self._executor.shutdown()
-        self.context.try_shutdown()
-        assert not raised, f'callbacks raised exceptions: {raised}'
+        """Stop to spin, and close and destroy the nodes.
+
+        rclpy has hung in `destroy_node` while contexts of other tests were spinning, so that each
+        step has a time limit; a step that exceeds it is reported with its stack.
+        """
+        self._closing.set()
+        self._thread.join(CLOSE_TIMEOUT_S)
+        if self._thread.is_alive():
+            report_hang('the executor', self._thread)
+            return
+        steps = [
+            (f'{node.get_name()}: {step.__name__}', step)
+            for node in self._nodes
+            for step in (getattr(node, 'close', None), node.destroy_node)
+            if step
+        ]
+        steps += [('executor', self._executor.shutdown), ('context', self.context.try_shutdown)]
+        for what, step in steps:
+            if not finishes(what, step):
+                return
+
+
+def finishes(what, step):
+    """Run the teardown `step` in a thread; return whether it ends within `CLOSE_TIMEOUT_S`.
+
+    An exception of the step is raised.
+    """
+    errors = []
+
+    def run():
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=f'teardown of {what}', daemon=True)
+    thread.start()
+    thread.join(CLOSE_TIMEOUT_S)
+    if errors:
+        raise errors[0]
+    if thread.is_alive():
+        report_hang(what, thread)
+    return not thread.is_alive()
+
+
+def report_hang(what, thread):
+    """Warn that a teardown hangs, with the stack of its thread."""
+    frame = sys._current_frames().get(thread.ident)
+    stack = ''.join(traceback.format_stack(frame)) if frame else ''
+    warnings.warn(f'teardown of {what} hangs:\n{stack}', stacklevel=2)
 
 
 @pytest.fixture(scope='session')
 def new_ros():
-    """Give what makes a node of this process, for fixtures that last longer than one test."""
+    """Return the class `Ros`, for fixtures that last longer than one test."""
     return Ros
 
 
 @pytest.fixture
 def ros():
-    """Nodes in this process."""
+    """Run nodes in this process."""
     ros = Ros()
     yield ros
     ros.close()
@@ -157,7 +204,7 @@ def ros():
 
 @pytest.fixture(scope='module')
 def domain():
-    """A ROS domain for one test module, in the environment of what it starts."""
-    with claimed_domain() as fresh, pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', str(fresh))
-        yield fresh
+    """Claim a ROS domain for one test module and the processes that it starts."""
+    with claimed_domain() as claimed, pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_DOMAIN_ID', str(claimed))
+        yield claimed

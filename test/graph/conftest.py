@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Real processes over real DDS, on a domain of their own, and a node here that talks to them."""
+"""Fixtures of the tests with node processes over DDS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sage_perception.bringup.processes import GraphRunner
 
 @pytest.fixture(scope='module', autouse=True)
 def environment(domain):
-    """Give this process, and so all that it starts, a ROS domain and our Fast DDS profile."""
+    """Give this process and its children a ROS domain and our Fast DDS profile."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in dds_environment(os.environ).items():
             patch.setenv(name, value)
@@ -29,13 +29,13 @@ def environment(domain):
 
 @pytest.fixture
 def peer(ros):
-    """Give a node of this process that runs in the background."""
+    """Return a node of this process that spins in the background."""
     return ros
 
 
 @pytest.fixture
 def start():
-    """Give what starts `python -m MODULE ARGUMENTS`, and kills what is left at the end."""
+    """Return a function that starts `python -m MODULE ARGUMENTS`; kill the rest at the end."""
     processes: list[subprocess.Popen] = []
 
     def start_process(module: str, *arguments, **options) -> subprocess.Popen:
@@ -57,7 +57,7 @@ def start():
 
 
 class Graph:
-    """The processes of a graph, what they write, and a node here that talks to them."""
+    """A running graph: its processes, their output, and a node of this process."""
 
     def __init__(self, specs, ros, may_end: bool, **options):
         self.ros = ros
@@ -69,11 +69,11 @@ class Graph:
         self.runner.start()
 
     def collect(self, *arguments, **options):
-        """Return a list that grows by each message of a topic."""
+        """Return a list that grows with each message of a topic."""
         return self.ros.collect(*arguments, **options)
 
     def wait_for(self, condition, what: str):
-        """Wait until `condition()` is true, and return what it returned."""
+        """Wait until `condition()` is true and return its value; fail if a node fails."""
 
         def checked():
             assert self.runner.failure is None, f'{self.runner.failure}\n{self.written()}'
@@ -82,38 +82,38 @@ class Graph:
         return self.ros.wait_for(checked, what)
 
     def pid(self, node: str) -> int:
-        """Return the process of a node that runs."""
-        return self.wait_for(lambda: self.runner.processes[node].pid, f'{node} runs')
+        """Wait until a node runs and return its process id."""
+        return self.wait_for(lambda: self.runner.processes[node].pid, f'start of {node}')
 
     def written(self, node: str = '') -> str:
-        """Return what a node, or all of them, have written."""
+        """Return the output of a node, or of all nodes."""
         return '\n'.join(line for name, line in list(self.log) if not node or name == node)
 
     def health(self, since: int = 0) -> dict:
-        """Return the newest diagnostics of each part, by name; collects from the first call on."""
+        """Return the newest diagnostics of each part by name, collected since the first call."""
         if not hasattr(self, '_health'):
             self._health = self.collect(DiagnosticArray, '/diagnostics')
         return {status.name: status for array in self._health[since:] for status in array.status}
 
     def close(self) -> None:
-        """End all nodes; they must do so when asked, without an error."""
+        """Stop all nodes; they must exit without an error."""
         exit_codes = self.runner.stop()
         self.ros.close()
         assert self._may_end or not self.runner.failure
         stuck = {name for name in exit_codes if 'Timeout (0:00:0' in self.written(name)}
         for name in stuck:
-            # A defect of the middleware, met once in some hundred ends; `ros/node.py` copes.
-            warnings.warn(f'{name} was not let go:\n{self.written(name)}', stacklevel=1)
+            # A defect of the middleware, seen once in some hundred shutdowns; see `ros/run.py`.
+            warnings.warn(f'{name} did not exit by itself:\n{self.written(name)}', stacklevel=1)
         failed = {name: code for name, code in exit_codes.items() if code and name not in stuck}
         if failed:
-            print(self.written())  # pytest shortens what an assertion shows
+            print(self.written())  # pytest truncates the message of an assertion
         assert not failed
         assert 'Traceback' not in self.written(), self.written()
 
 
 @pytest.fixture(scope='module')
 def run_graph(environment, new_ros):
-    """Give what runs a graph until the test module is done."""
+    """Return a function that runs a graph until the end of the test module."""
     graphs: list[Graph] = []
 
     def run(specs, may_end=False, **options) -> Graph:

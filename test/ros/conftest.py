@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""For nodes that run within the test process."""
+"""Fixtures of the tests with nodes in the test process."""
 
 import signal
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def keep_signals():
-    """Restore what a node that runs in this process does to signals."""
+    """Restore the signal handlers, which nodes in this process change."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
