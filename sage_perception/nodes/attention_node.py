@@ -16,7 +16,7 @@ from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
-from sage_perception.ros.images import to_bgr
+from sage_perception.ros.images import bgr_from_msg
 from sage_perception.ros.parameters import parameters_of
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
@@ -68,7 +68,7 @@ class AttentionNode(Node):
     def _attend(self, message: Image) -> None:
         start_s = time.perf_counter()
         try:
-            image = to_bgr(message)
+            image = bgr_from_msg(message)
             stamp_s = stamp_from_msg(message.header.stamp) * 1e-9
             crops = self._attention.attend(image, stamp_s)
         except ValueError as error:

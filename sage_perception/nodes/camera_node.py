@@ -20,7 +20,7 @@ from sage_perception.ros.common_parameters import AUTOSTART
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
 from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import to_jpeg, to_message
+from sage_perception.ros.images import image_to_msg, jpeg_to_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
@@ -171,10 +171,12 @@ class CameraNode(LifecycleNode):
             return  # simulated time has not started, so that there is no stamp
         stamp = (now - Duration(nanoseconds=age_ns)).to_msg()
         header = Header(stamp=stamp, frame_id=self._frame_id)
-        self._images.publish(to_message(frame.image, 'bgr8', header))
+        self._images.publish(image_to_msg(frame.image, 'bgr8', header))
         self._infos.publish(self._camera_info(frame, header))
         if self._compressed.get_subscription_count():
-            self._compressed.publish(to_jpeg(frame.image, header, self.parameters.jpeg_quality))
+            self._compressed.publish(
+                jpeg_to_msg(frame.image, header, self.parameters.jpeg_quality)
+            )
         self._rate.tick()
 
     def _camera_info(self, frame: Frame, header: Header) -> CameraInfo:

@@ -38,7 +38,7 @@ from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Service, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import KEY, Identity
-from sage_perception.ros.images import to_message, to_mono, to_rgb
+from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
@@ -332,7 +332,7 @@ class EncoderNode(LifecycleNode):
             response.message = str(error)
             return response
         encoding = 'rgb8' if pixels.shape[2] == 3 else 'mono8'
-        response.image = to_message(pixels, encoding, EncodeImage.Request().image.header)
+        response.image = image_to_msg(pixels, encoding, EncodeImage.Request().image.header)
         response.success = True
         return response
 
@@ -375,7 +375,7 @@ class EncoderNode(LifecycleNode):
 def _input(message: Image, encoder: CropEncoder) -> np.ndarray:
     """Return an image message as the model reads it; raises `ValueError` if it is malformed."""
     channels = encoder.input_shape[0]
-    return encoder.to_input(to_rgb(message) if channels == 3 else to_mono(message))
+    return encoder.to_input(rgb_from_msg(message) if channels == 3 else mono_from_msg(message))
 
 
 def main(args: list[str] | None = None) -> None:

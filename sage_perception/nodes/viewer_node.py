@@ -23,7 +23,7 @@ from sage_perception.ros.conversions.markers import regions_to_markers
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import to_jpeg, to_message
+from sage_perception.ros.images import image_to_msg, jpeg_to_msg
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.rate_limit import Gate
 from sage_perception.ros.run import run
@@ -152,11 +152,11 @@ class ViewerNode(Node):
             return
         if camera.tiles:
             best = camera.tiles[0]
-            self._crop_images[name].publish(to_message(best.crop, 'rgb8', header))
+            self._crop_images[name].publish(image_to_msg(best.crop, 'rgb8', header))
             if best.reconstruction is not None:
                 encoding = 'rgb8' if best.reconstruction.ndim == 3 else 'mono8'
                 self._reconstructions[name].publish(
-                    to_message(best.reconstruction, encoding, header)
+                    image_to_msg(best.reconstruction, encoding, header)
                 )
         if _has_subscribers(self._markers[name]):
             regions = [(tile.roi, tile.track_id) for tile in camera.tiles if tile.roi is not None]
@@ -174,9 +174,9 @@ class ViewerNode(Node):
             views.append(CameraView(name, frame, camera.tiles))
         image = mosaic(views, self._pairs())
         if _has_subscribers(self._mosaic):
-            self._mosaic.publish(to_message(image, 'rgb8', header))
+            self._mosaic.publish(image_to_msg(image, 'rgb8', header))
         if _has_subscribers(self._compressed):
-            self._compressed.publish(to_jpeg(image[..., ::-1], header))
+            self._compressed.publish(jpeg_to_msg(image[..., ::-1], header))
         self._rate.tick()
 
     def _pairs(self) -> list[PairView]:

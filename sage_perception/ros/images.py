@@ -1,10 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Between `sensor_msgs/Image` and numpy.
+"""Conversions between `sensor_msgs/Image` and numpy arrays.
 
-`cv_bridge` does the conversion where ROS ships it; elsewhere numpy and OpenCV do it with the same
-results. Either way a message is checked first, so that a malformed one gives a `ValueError` that
-says what is wrong with it, never a crash or a skewed image.
+`cv_bridge` converts where it is installed; otherwise numpy and OpenCV do, with the same results.
+Messages are checked first: a malformed one raises a `ValueError` that names the fault, and never
+causes a crash or a skewed image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ try:
 except ImportError:
     CvBridge = None
 
-# encoding: (bytes a pixel, how to make it bgr8, how to make it mono8); None: it is that already.
+# encoding: (bytes per pixel, OpenCV code to bgr8, OpenCV code to mono8); None: no conversion.
 _COLOR = {
     'bgr8': (3, None, cv2.COLOR_BGR2GRAY),
     '8UC3': (3, None, cv2.COLOR_BGR2GRAY),
@@ -44,121 +44,129 @@ _COLOR = {
 }
 _SIXTEEN_BITS = ('mono16', '16UC1')
 _PAIRED = ('yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv')
-# cv_bridge knows these by other names, or reads them as images only in newer releases.
+# cv_bridge has other names for these encodings, or supports them only in newer releases.
 _NUMPY_ONLY = ('8UC1', '8UC3', '8UC4', '16UC1', 'uyvy', 'yuyv')
 ENCODINGS = tuple(_COLOR)
 
 
-def to_bgr(message: Image) -> np.ndarray:
-    """Return the image as uint8 `[H, W, 3]`, blue first; not to be written to.
+def bgr_from_msg(message: Image) -> np.ndarray:
+    """Return an image as uint8 `[H, W, 3]`, blue first. The array is read-only.
 
     Raises:
-        ValueError: the message is malformed or of an encoding that is not in `ENCODINGS`.
+        ValueError: the message is malformed, or its encoding is not in `ENCODINGS`.
     """
     return _convert(message, 'bgr8')
 
 
-def to_mono(message: Image) -> np.ndarray:
-    """Return the image as uint8 `[H, W]` gray; raises as `to_bgr` does."""
+def mono_from_msg(message: Image) -> np.ndarray:
+    """Return an image as uint8 `[H, W]` gray; raises as `bgr_from_msg` does."""
     return _convert(message, 'mono8')
 
 
-def to_rgb(message: Image) -> np.ndarray:
-    """Return the image as uint8 `[H, W, 3]`, red first; raises as `to_bgr` does."""
+def rgb_from_msg(message: Image) -> np.ndarray:
+    """Return an image as uint8 `[H, W, 3]`, red first; raises as `bgr_from_msg` does."""
     if message.encoding == 'rgb8':
         check(message)
         return _rows(message)
-    return cv2.cvtColor(to_bgr(message), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(bgr_from_msg(message), cv2.COLOR_BGR2RGB)
 
 
-def to_message(picture: np.ndarray, encoding: str, header: Header) -> Image:
-    """Return uint8 `[H, W]` or `[H, W, C]`, or uint16 `[H, W]`, as a message.
+def image_to_msg(image: np.ndarray, encoding: str, header: Header) -> Image:
+    """Return an image as a message.
+
+    Args:
+        image: uint8 `[H, W]` or `[H, W, C]`, or uint16 `[H, W]`.
+        encoding: one of `ENCODINGS`, which determines dtype and number of channels.
+        header: the header of the message.
 
     Raises:
-        ValueError: `image` is not what `encoding` stands for.
+        ValueError: the encoding is unknown, or `image` does not fit it.
     """
     if encoding not in _COLOR:
         raise ValueError(f'encoding {encoding!r} is not one of {", ".join(ENCODINGS)}')
-    pixel = picture.itemsize * (picture.shape[2] if picture.ndim == 3 else 1)
-    kind = np.uint16 if encoding in _SIXTEEN_BITS else np.uint8
-    fits = picture.dtype == kind and pixel == _COLOR[encoding][0] and picture.ndim in (2, 3)
-    if not fits or 0 in picture.shape or (encoding in _PAIRED and picture.shape[1] % 2):
-        raise ValueError(f'{picture.dtype} {list(picture.shape)} is not an image in {encoding}')
+    pixel_bytes = image.itemsize * (image.shape[2] if image.ndim == 3 else 1)
+    dtype = np.uint16 if encoding in _SIXTEEN_BITS else np.uint8
+    fits = image.dtype == dtype and pixel_bytes == _COLOR[encoding][0] and image.ndim in (2, 3)
+    if not fits or 0 in image.shape or (encoding in _PAIRED and image.shape[1] % 2):
+        raise ValueError(
+            f'{image.dtype} array of shape {list(image.shape)} is not an image in {encoding}'
+        )
     message = Image(header=header, encoding=encoding, is_bigendian=0)
-    message.height, message.width = picture.shape[:2]
-    message.step = pixel * message.width
+    message.height, message.width = image.shape[:2]
+    message.step = pixel_bytes * message.width
     data = array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(picture)).cast('B'))
+    data.frombytes(np.ascontiguousarray(image).data.cast('B'))
     message.data = data
     return message
 
 
-def to_jpeg(picture: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
-    """Return uint8 `[H, W, 3]`, blue first, as `compressed_image_transport` sends it."""
-    jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+def jpeg_to_msg(image: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
+    """Return uint8 `[H, W, 3]`, blue first, as JPEG, as `compressed_image_transport` does."""
+    jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     data = array('B', jpeg.tobytes())
     return CompressedImage(header=header, format='bgr8; jpeg compressed bgr8', data=data)
 
 
 def check(message: Image) -> None:
-    """Raise `ValueError`, saying why, unless `message` holds a whole image we can read."""
+    """Check that a message holds a complete image in a supported encoding.
+
+    Raises:
+        ValueError: it does not; the text names the fault.
+    """
     if message.encoding not in _COLOR:
         raise ValueError(
             f'encoding {message.encoding!r} is not one of {", ".join(ENCODINGS)}: '
             'convert it with image_proc'
         )
     if not message.width or not message.height:
-        raise ValueError(f'image of {message.width} x {message.height} pixels')
+        raise ValueError(f'the image has {message.width} x {message.height} pixels')
     row = message.width * _COLOR[message.encoding][0]
     if message.step < row:
         raise ValueError(
             f'step {message.step} is less than the {row} bytes of {message.width} pixels '
             f'in {message.encoding}'
         )
-    # Some drivers leave out the padding of the last row.
-    least = message.step * (message.height - 1) + row
-    if len(message.data) < least:
+    # Some drivers omit the padding of the last row.
+    required = message.step * (message.height - 1) + row
+    if len(message.data) < required:
         raise ValueError(
-            f'{len(message.data)} bytes of data, but {message.width} x {message.height} pixels '
-            f'in {message.encoding} with step {message.step} need {least}'
+            f'data has {len(message.data)} bytes, but {message.width} x {message.height} pixels '
+            f'in {message.encoding} with step {message.step} need {required}'
         )
     if message.encoding in _PAIRED and message.width % 2:
-        raise ValueError(f'width {message.width} is odd, but {message.encoding} pairs pixels')
+        raise ValueError(f'width {message.width} is odd, but {message.encoding} needs pixel pairs')
 
 
-def _convert(message: Image, wanted: str) -> np.ndarray:
+def _convert(message: Image, encoding: str) -> np.ndarray:
     check(message)
     if CvBridge is not None and message.encoding not in _NUMPY_ONLY and _is_plain(message):
-        return CvBridge().imgmsg_to_cv2(message, desired_encoding=wanted)
+        return CvBridge().imgmsg_to_cv2(message, desired_encoding=encoding)
     rows = _rows(message)
     if message.encoding in _SIXTEEN_BITS:
         rows = cv2.convertScaleAbs(rows, alpha=255 / 65535)
-    code = _COLOR[message.encoding][1 if wanted == 'bgr8' else 2]
+    code = _COLOR[message.encoding][1 if encoding == 'bgr8' else 2]
     return rows if code is None else cv2.cvtColor(rows, code)
 
 
 def _is_plain(message: Image) -> bool:
-    # cv_bridge's Python side skews rows whose step is not a whole number of pixels, insists on the
-    # padding of the last row, and cannot swap bytes with numpy 2.
+    # The Python part of cv_bridge skews images whose step is not a whole number of pixels, needs
+    # the padding of the last row, and cannot swap bytes with numpy 2.
     step = message.width * _COLOR[message.encoding][0]
     whole = message.step == step and len(message.data) == step * message.height
     return whole and not message.is_bigendian
 
 
 def _rows(message: Image) -> np.ndarray:
-    """Return the pixels as they are, without copying: `[H, W]` or `[H, W, C]`."""
-    pixel = _COLOR[message.encoding][0]
+    """Return a view of the pixels, without a copy: `[H, W]` or `[H, W, C]`."""
+    pixel_bytes = _COLOR[message.encoding][0]
+    shape: tuple[int, ...] = (message.height, message.width)
+    strides: tuple[int, ...] = (message.step, pixel_bytes)
+    dtype = np.dtype('u1')
     if message.encoding in _SIXTEEN_BITS:
-        kind = np.dtype('>u2' if message.is_bigendian else '<u2')
-        shape, strides = (message.height, message.width), (message.step, 2)
-    elif pixel == 1:
-        kind = np.dtype(np.uint8)
-        shape, strides = (message.height, message.width), (message.step, 1)
-    else:
-        kind = np.dtype(np.uint8)
-        shape = (message.height, message.width, pixel)
-        strides = (message.step, pixel, 1)
-    rows = np.ndarray(shape, kind, buffer=message.data, strides=strides)
-    # OpenCV skews numbers that do not lie on their own size, as after an odd step.
-    usable = kind.isnative and rows.flags.aligned
-    return rows if usable else rows.astype(kind.newbyteorder('='))
+        dtype = np.dtype('>u2' if message.is_bigendian else '<u2')
+    elif pixel_bytes > 1:
+        shape, strides = (*shape, pixel_bytes), (*strides, 1)
+    rows = np.ndarray(shape, dtype, buffer=message.data, strides=strides)
+    # OpenCV misreads elements that are not aligned to their size, as after an odd step.
+    usable = dtype.isnative and rows.flags.aligned
+    return rows if usable else rows.astype(dtype.newbyteorder('='))

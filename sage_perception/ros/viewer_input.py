@@ -16,7 +16,7 @@ from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.images import to_rgb
+from sage_perception.ros.images import rgb_from_msg
 from sage_perception.ros.rate_limit import Gate
 from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.mosaic import Tile
@@ -135,6 +135,6 @@ class TileDecoder:
 def rgb_or_none(message: Image) -> np.ndarray | None:
     """Return an image as uint8 `[H, W, 3]` RGB, or None if it is malformed."""
     try:
-        return to_rgb(message)
+        return rgb_from_msg(message)
     except ValueError:
         return None

@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 from sage_perception.core.lct import Operation
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
-from sage_perception.ros.images import to_message
+from sage_perception.ros.images import image_to_msg
 from sage_perception.trust import TrustStore, verify
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -45,7 +45,7 @@ def show(node, camera):
             last[0] = moment
             header = Header(stamp=stamp_to_msg(moment * PERIOD_NS), frame_id='lens')
             crop = Crop(
-                image=to_message(picture, 'rgb8', header),
+                image=image_to_msg(picture, 'rgb8', header),
                 roi=RegionOfInterest(width=64, height=64),
                 track_id=1,
             )

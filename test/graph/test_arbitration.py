@@ -31,7 +31,7 @@ from sage_perception.ros import qos
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.lcts import lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
-from sage_perception.ros.images import to_message, to_rgb
+from sage_perception.ros.images import image_to_msg, rgb_from_msg
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -79,7 +79,7 @@ class Bench:
         header = self.header(offset_ns)
         crops = [
             Crop(
-                image=p if isinstance(p, Image) else to_message(p, 'rgb8', header),
+                image=p if isinstance(p, Image) else image_to_msg(p, 'rgb8', header),
                 roi=RegionOfInterest(x_offset=70 * n, width=64, height=64),
                 track_id=n + 1,
                 score=0.5,
@@ -93,7 +93,7 @@ class Bench:
     def send(self, camera, crops, frame=None):
         """Send an array of crops and the frame that they are from."""
         blank = np.full((48, 64, 3), 90, np.uint8)
-        self._frames[camera].publish(frame or to_message(blank, 'bgr8', crops.header))
+        self._frames[camera].publish(frame or image_to_msg(blank, 'bgr8', crops.header))
         self._crops[camera].publish(crops)
 
     def say(self, camera, lcts, header=None):
@@ -244,8 +244,8 @@ def test_that_nobody_signs_is_no_worry_but_said(bench):
 
 
 def test_malformed_crops_are_refused_and_counted_and_the_others_encoded(bench, things):
-    good = to_message(things[0], 'rgb8', bench.header())
-    short = to_message(things[0], 'rgb8', bench.header())
+    good = image_to_msg(things[0], 'rgb8', bench.header())
+    short = image_to_msg(things[0], 'rgb8', bench.header())
     short.data = short.data[:-1]
     bad = [
         short,
@@ -274,7 +274,7 @@ def test_regions_that_cannot_be_do_not_bring_the_viewer_down(bench, things):
     header = bench.header()
     most = 2**32 - 1
     roi = RegionOfInterest(x_offset=most, y_offset=most, width=most, height=most)
-    crop = Crop(image=to_message(things[0], 'rgb8', header), roi=roi, track_id=most)
+    crop = Crop(image=image_to_msg(things[0], 'rgb8', header), roi=roi, track_id=most)
     markers = bench.graph.collect(MarkerArray, 'cam0/markers')
     bench.send('cam0', CropArray(header=header, crops=[crop]), frame=Image(header=header))
     bench.of(bench.fused, header, 'fused')
@@ -288,10 +288,10 @@ def test_regions_that_cannot_be_do_not_bring_the_viewer_down(bench, things):
 def test_crops_of_any_size_and_color_are_encoded(bench, things):
     gray = things[0].mean(axis=2).astype(np.uint8)
     pictures = [
-        to_message(np.ascontiguousarray(things[0][..., ::-1]), 'bgr8', bench.header()),
-        to_message(things[0].repeat(2, axis=0).repeat(2, axis=1), 'rgb8', bench.header()),
-        to_message(gray, 'mono8', bench.header()),
-        to_message(things[0][:1, :1], 'rgb8', bench.header()),
+        image_to_msg(np.ascontiguousarray(things[0][..., ::-1]), 'bgr8', bench.header()),
+        image_to_msg(things[0].repeat(2, axis=0).repeat(2, axis=1), 'rgb8', bench.header()),
+        image_to_msg(gray, 'mono8', bench.header()),
+        image_to_msg(things[0][:1, :1], 'rgb8', bench.header()),
     ]
     header = bench.see('cam0', [things[0], *pictures])
     plain, swapped, doubled, *_ = bench.of(bench.said['cam0'], header, 'LCTs').lcts
@@ -552,7 +552,7 @@ def codec():
 
 
 def test_one_image_is_encoded_on_request(bench, things, codec):
-    image = to_message(things[0], 'rgb8', Header())
+    image = image_to_msg(things[0], 'rgb8', Header())
     answer = bench.graph.ros.ask(EncodeImage, 'cam0/encoder/encode_image', image=image)
     assert (answer.success, answer.message) == (True, '')
     value = latent_from_msg(answer.latent)
@@ -563,21 +563,23 @@ def test_one_image_is_encoded_on_request(bench, things, codec):
 
 
 def test_one_latent_is_decoded_on_request(bench, things, codec):
-    image = to_message(things[0], 'rgb8', Header())
+    image = image_to_msg(things[0], 'rgb8', Header())
     encoded = bench.graph.ros.ask(EncodeImage, 'cam0/encoder/encode_image', image=image)
     # The other camera's encoder has the same model.
     service = 'cam1/encoder/decode_latent'
     answer = bench.graph.ros.ask(DecodeLatent, service, latent=encoded.latent)
     assert (answer.success, answer.message) == (True, '')
     expected = codec.decode(latent_from_msg(encoded.latent).mean[None])[0].transpose(1, 2, 0) * 255
-    assert np.array_equal(to_rgb(answer.image), np.rint(expected.clip(0, 255)).astype(np.uint8))
+    assert np.array_equal(
+        rgb_from_msg(answer.image), np.rint(expected.clip(0, 255)).astype(np.uint8)
+    )
 
 
 def test_what_cannot_be_encoded_or_decoded_is_explained(bench, things):
     ask = bench.graph.ros.ask
     answer = ask(EncodeImage, 'cam0/encoder/encode_image', image=Image(encoding='rgb8'))
-    assert (answer.success, answer.message) == (False, 'image of 0 x 0 pixels')
-    image = to_message(things[0], 'rgb8', Header())
+    assert (answer.success, answer.message) == (False, 'the image has 0 x 0 pixels')
+    image = image_to_msg(things[0], 'rgb8', Header())
     latent = ask(EncodeImage, 'cam0/encoder/encode_image', image=image).latent
     latent.model.fingerprint = np.full(32, 9, np.uint8)
     answer = ask(DecodeLatent, 'cam0/encoder/decode_latent', latent=latent)

@@ -21,7 +21,7 @@ from sage_perception.ros import qos
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.lcts import lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.images import to_bgr, to_rgb
+from sage_perception.ros.images import bgr_from_msg, rgb_from_msg
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.trust.security.rejection import find_fault
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -107,17 +107,17 @@ def test_the_images_are_those_of_the_world_at_their_stamp(graph):
     world = SyntheticWorld(seed=1, width=320, height=240)
     image = complete(graph)['cam0/image_raw']
     tick = round(stamp_from_msg(image.header.stamp) * 1e-9 * FPS)
-    assert np.array_equal(to_bgr(image), world.render(tick / FPS, tick))
+    assert np.array_equal(bgr_from_msg(image), world.render(tick / FPS, tick))
 
 
 def test_crops_are_cut_from_their_image(graph):
     frame = complete(graph)
-    picture = to_rgb(frame['cam0/image_raw']).astype(float)
+    picture = rgb_from_msg(frame['cam0/image_raw']).astype(float)
     for crop in frame['cam0/crops'].crops:
         roi = crop.roi
         cut = picture[roi.y_offset : roi.y_offset + roi.height, roi.x_offset :][:, : roi.width]
         assert cut.shape[:2] == (roi.height, roi.width), 'inside the frame'
-        got = to_rgb(crop.image).astype(float)
+        got = rgb_from_msg(crop.image).astype(float)
         assert np.abs(got.mean(axis=(0, 1)) - cut.mean(axis=(0, 1))).max() < 8
 
 
@@ -127,7 +127,7 @@ def test_latents_are_those_of_the_model_bit_for_bit(graph):
     codec = models.load('tinyvae', backend=info.backend)
     frame = complete(graph)
     crops, lcts = frame['cam0/crops'].crops, frame['cam0/lcts'].lcts
-    pictures = np.stack([to_rgb(crop.image) for crop in crops])
+    pictures = np.stack([rgb_from_msg(crop.image) for crop in crops])
     x = pictures.transpose(0, 3, 1, 2).astype(np.float32) / 255
     mean, log_var = codec.encode_stats(x)
     values = [latent_from_msg(lct.latent) for lct in lcts]
@@ -225,7 +225,7 @@ def test_people_are_shown_what_the_graph_sees(graph):
     assert len(image.data) == image.step * image.height > 0
     graph.wait_for(lambda: len(shown['cam0/markers'][-1].markers) > 2, 'markers')
     for name in ('cam0/crop_image', 'cam1/reconstruction'):
-        assert to_rgb(shown[name][0]).std() > 0
+        assert rgb_from_msg(shown[name][0]).std() > 0
         assert shown[name][0].header.frame_id == f'{name[:4]}_optical_frame'
     for name in ('mosaic/compressed', 'cam0/image_raw/compressed'):
         assert bytes(shown[name][0].data[:2]) == b'\xff\xd8', 'JPEG'

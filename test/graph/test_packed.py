@@ -14,7 +14,7 @@ from sage_perception.bringup.graph import dual_camera
 from sage_perception.codecs.packing import Encoding
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
-from sage_perception.ros.images import to_message, to_rgb
+from sage_perception.ros.images import image_to_msg, rgb_from_msg
 from sage_perception.vision.synthetic import SyntheticWorld
 
 ENCODINGS = {'cam0': Encoding.INT8, 'cam1': Encoding.ENTROPY_INT8}
@@ -48,7 +48,7 @@ def test_packed_latents_are_fused_and_reconstructed(run_graph):
         if now - last_ns[0] > 200_000_000:
             last_ns[0] = now
             header = Header(stamp=stamp_to_msg(now), frame_id='lens')
-            image = to_message(image_rgb, 'rgb8', header)
+            image = image_to_msg(image_rgb, 'rgb8', header)
             frames.publish(image)
             for publisher in crops.values():
                 roi = RegionOfInterest(width=64, height=64)
@@ -70,4 +70,4 @@ def test_packed_latents_are_fused_and_reconstructed(run_graph):
     decoded = codec.decode(np.stack([z, both.mean]))
     assert np.square(decoded[1] - decoded[0]).mean() < 1e-4
     pixels = decoded[0].transpose(1, 2, 0) * 255
-    assert np.abs(to_rgb(shown[0]) - pixels).mean() < 3
+    assert np.abs(rgb_from_msg(shown[0]) - pixels).mean() < 3

@@ -27,7 +27,7 @@ from sage_perception.ros import qos
 from sage_perception.ros.conversions.announcements import model_info_from_msg, probe_set_from_msg
 from sage_perception.ros.conversions.latents import latent_from_msg, unpack
 from sage_perception.ros.conversions.lcts import packed_lct_from_msg
-from sage_perception.ros.images import to_message
+from sage_perception.ros.images import image_to_msg
 from sage_perception.trust import TrustStore, verify
 from sage_perception.trust.security.announcements import verify_announcement
 
@@ -121,7 +121,7 @@ def test_nodes_of_today_accept_the_replay(peer, keys, recorded, capfd):
     peer.make(ArbiterNode, *arguments, name='arbiter')
     # The viewer shows crops for each frame that it receives, and the bag has no frames.
     frames = peer.node.create_publisher(Image, 'cam0/image_raw', qos.CAMERA)
-    frame = to_message(np.zeros((480, 640, 3), np.uint8), 'bgr8', Header())
+    frame = image_to_msg(np.zeros((480, 640, 3), np.uint8), 'bgr8', Header())
     peer.node.create_timer(0.02, lambda: frames.publish(frame))
     peer.make(ViewerNode, '-p', 'use_sim_time:=true', '-p', 'rate:=30.0', name='viewer')
     trusted = peer.collect(LCTArray, 'trusted')

@@ -24,7 +24,7 @@ from sage_perception.ros.conversions.announcements import (
 )
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
-from sage_perception.ros.images import to_message
+from sage_perception.ros.images import image_to_msg
 from sage_perception.trust import TrustStore, verify
 from sage_perception.trust.security.announcements import sign_announcement
 from sage_perception.trust.security.keys import load_key, public_bytes
@@ -64,7 +64,7 @@ class Scene:
     def show(self):
         """Let both cameras see the same; return the header of it."""
         header = self.header('lens')
-        image = to_message(self._image, 'rgb8', header)
+        image = image_to_msg(self._image, 'rgb8', header)
         crop = Crop(image=image, roi=RegionOfInterest(width=64, height=64), track_id=1)
         for publisher in self._crops.values():
             publisher.publish(CropArray(header=header, crops=[crop]))

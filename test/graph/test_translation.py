@@ -17,7 +17,7 @@ from sage_perception.cli import keys as keyring
 from sage_perception.core.lct import Operation
 from sage_perception.ros.conversions.lcts import lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
-from sage_perception.ros.images import to_message
+from sage_perception.ros.images import image_to_msg
 from sage_perception.trust import TrustStore, verify
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -45,7 +45,7 @@ class Scene:
         if now - self._shown > 200_000_000:
             self._shown = now
             header = Header(stamp=stamp_to_msg(now), frame_id='lens')
-            image = to_message(self.pixels, 'rgb8', header)
+            image = image_to_msg(self.pixels, 'rgb8', header)
             crop = Crop(image=image, roi=RegionOfInterest(width=64, height=64), track_id=1)
             for publisher in self._crops:
                 publisher.publish(CropArray(header=header, crops=[crop]))

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.ros.conversions.stamps import stamp_to_msg
-from sage_perception.ros.images import to_message
+from sage_perception.ros.images import image_to_msg
 from sage_perception.vision.camera_health import TRUST, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -30,7 +30,7 @@ def test_attention_reports_a_frozen_camera_and_its_recovery(ros):
         now = ros.node.get_clock().now().to_msg()
         image = WORLD.render(0.0 if frozen else number / 30, 0 if frozen else number)
         count = len(arrays)
-        frames.publish(to_message(image, 'bgr8', Header(stamp=now)))
+        frames.publish(image_to_msg(image, 'bgr8', Header(stamp=now)))
         ros.wait_for(lambda: len(arrays) > count, 'the crops of a frame')
         return Fault(arrays[-1].fault)
 
@@ -58,7 +58,7 @@ def test_a_fault_reduces_the_trust_of_lcts(ros):
 
     def trust(number, fault):
         header = Header(stamp=stamp_to_msg(number * 10**9))
-        image = to_message(pixels, 'rgb8', header)
+        image = image_to_msg(pixels, 'rgb8', header)
         crop = Crop(roi=RegionOfInterest(width=64, height=64), track_id=number, image=image)
         count = len(lcts)
         crops.publish(CropArray(header=header, crops=[crop], fault=fault))

@@ -26,7 +26,7 @@ from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.lcts import lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import to_message, to_rgb
+from sage_perception.ros.images import image_to_msg, rgb_from_msg
 from sage_perception.training.contexts import memory_feed, recording
 from sage_perception.vision.camera_health import TRUST, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -53,7 +53,7 @@ def frame_of(images, tracks=(1, 2), second=1):
             roi=RegionOfInterest(width=64, height=64),
             score=score,
             track_id=track,
-            image=to_message(image, 'rgb8', header),
+            image=image_to_msg(image, 'rgb8', header),
         )
         for image, score, track in zip(images, SCORES, tracks, strict=True)
     ]
@@ -204,7 +204,9 @@ def test_residuals_restore_the_crops_and_replace_the_latents(ros, codec, images)
         (c.roi, c.score, c.track_id) for c in sent.crops
     ]
     decoded = codec.decode(codec.encode(to_model(images)))
-    restored = from_residual(np.stack([to_rgb(crop.image) for crop in received.crops]), decoded)
+    restored = from_residual(
+        np.stack([rgb_from_msg(crop.image) for crop in received.crops]), decoded
+    )
     assert np.abs(restored - to_model(images)).max() < 1 / 127
     assert not lcts
 

@@ -27,7 +27,7 @@ from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import to_message, to_rgb
+from sage_perception.ros.images import image_to_msg, rgb_from_msg
 
 
 @pytest.fixture(scope='module')
@@ -79,7 +79,7 @@ def test_encoder_transmits_and_decodes_every_encoding(
     ros.make(EncoderNode, '-p', f'encoding:={encoding.name.lower()}', '-p', f'model:={model}')
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
     header = Header(stamp=stamp_to_msg(10**9), frame_id='camera')
-    image = to_message(random_image(), 'rgb8', header)
+    image = image_to_msg(random_image(), 'rgb8', header)
     crop = Crop(roi=RegionOfInterest(width=64, height=64), track_id=1, image=image)
     crops.publish(CropArray(header=header, crops=[crop]))
     message = ros.wait_for(lambda: lcts and lcts[0].lcts, 'a latent')[0].latent
@@ -103,7 +103,7 @@ def test_encoder_transmits_and_decodes_every_encoding(
     answer = ros.ask(DecodeLatent, 'under_test/decode_latent', latent=message)
     assert (answer.success, answer.message) == (True, '')
     pixels = np.rint(decoded[0].clip(0, 1) * 255).transpose(1, 2, 0)
-    assert np.array_equal(to_rgb(answer.image), pixels.astype(np.uint8))
+    assert np.array_equal(rgb_from_msg(answer.image), pixels.astype(np.uint8))
     message.payload = [1] * 999
     answer = ros.ask(DecodeLatent, 'under_test/decode_latent', latent=message)
     assert not answer.success

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images to messages and back, against arithmetic written out by hand and other libraries."""
+"""Conversions of images, compared with formulas in numpy and with other libraries."""
 
 import sys
 from array import array
@@ -14,7 +14,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sage_perception.ros import images
-from sage_perception.ros.images import ENCODINGS, to_bgr, to_jpeg, to_message, to_mono, to_rgb
+from sage_perception.ros.images import (
+    ENCODINGS,
+    bgr_from_msg,
+    image_to_msg,
+    jpeg_to_msg,
+    mono_from_msg,
+    rgb_from_msg,
+)
 
 # encoding: (channels, bytes a channel)
 LAYOUT = {
@@ -30,7 +37,7 @@ BAYER = ('bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8')
 
 
 def pixels(encoding, height=6, width=8, seed=0):
-    """Random numbers in the shape of an encoding."""
+    """Return random pixels in the shape of an encoding."""
     channels, depth = LAYOUT[encoding]
     shape = (height, width) if channels == 1 else (height, width, channels)
     kind = np.uint16 if depth == 2 else np.uint8
@@ -38,7 +45,7 @@ def pixels(encoding, height=6, width=8, seed=0):
 
 
 def message_of(image, encoding, padding=0, last_padded=True, big=False):
-    """Build a message byte by byte."""
+    """Return a message that is built byte by byte."""
     height, width = image.shape[:2]
     order = '>' if big else '<'
     rows = image.astype(image.dtype.newbyteorder(order)).reshape(height, -1)
@@ -50,12 +57,12 @@ def message_of(image, encoding, padding=0, last_padded=True, big=False):
 
 
 def luma(bgr):
-    """Gray by ITU-R BT.601."""
+    """Return gray by ITU-R BT.601."""
     return np.rint(bgr @ np.array([0.114, 0.587, 0.299]))
 
 
 def yuv_to_bgr(y, u, v):
-    """Colors by ITU-R BT.601 with limited range: 16 is black, and so is what is below."""
+    """Return BGR by ITU-R BT.601 with limited range, in which values up to 16 are black."""
     c, d, e = (x.astype(float) for x in (y, u, v))
     c, d, e = 1.164 * (c - 16).clip(0), d - 128, e - 128
     blue, green, red = c + 2.018 * d, c - 0.391 * d - 0.813 * e, c + 1.596 * e
@@ -71,7 +78,7 @@ def luma_chroma(raw, encoding):
 
 
 def demosaiced(raw, encoding):
-    """Bilinear interpolation of a Bayer mosaic, BGR; correct except on the border."""
+    """Return a Bayer mosaic as BGR by bilinear interpolation; wrong at the border."""
     height, width = raw.shape
     letters = encoding[6:10]
     result = np.zeros((height, width, 3))
@@ -85,13 +92,12 @@ def demosaiced(raw, encoding):
             kernel = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], float)
         total = cv2.filter2D(raw * sites, -1, kernel, borderType=cv2.BORDER_CONSTANT)
         weight = cv2.filter2D(sites, -1, kernel, borderType=cv2.BORDER_CONSTANT)
-        # At its own site a color is what was measured.
         result[..., n] = np.where(sites, raw, total / weight)
     return result
 
 
 def expected_bgr(raw, encoding):
-    """The image in float BGR."""
+    """Return the image as float BGR."""
     if encoding in ('bgr8', '8UC3'):
         return raw
     if encoding == 'rgb8':
@@ -109,36 +115,36 @@ def expected_bgr(raw, encoding):
 
 
 def interior(image, encoding):
-    """What of an image is compared: the border of a mosaic is made up."""
+    """Return the part to compare: the border of a mosaic is extrapolated."""
     return image[1:-1, 1:-1] if encoding in BAYER else image
 
 
 def tolerance(encoding):
-    """Fixed-point arithmetic rounds."""
+    """Return the error of fixed-point arithmetic."""
     return 1 if encoding in YUV + BAYER else 0
 
 
-def test_every_encoding_is_tried():
+def test_layout_lists_all_encodings():
     assert set(LAYOUT) == set(ENCODINGS)
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
-def test_colors_are_those_computed_by_hand(encoding):
+def test_bgr_matches_formulas(encoding):
     raw = pixels(encoding, 16, 20)
     message = message_of(raw, encoding)
-    bgr = to_bgr(message)
+    bgr = bgr_from_msg(message)
     assert bgr.dtype == np.uint8
     assert bgr.shape == (16, 20, 3)
     expected = expected_bgr(raw, encoding)
     error = np.abs(interior(bgr.astype(float) - expected, encoding))
     assert error.max() <= tolerance(encoding)
-    assert np.array_equal(to_rgb(message), bgr[..., ::-1])
+    assert np.array_equal(rgb_from_msg(message), bgr[..., ::-1])
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
-def test_gray_is_the_luma_of_the_colors(encoding):
+def test_mono_is_luma_of_bgr(encoding):
     raw = pixels(encoding, 16, 20)
-    gray = to_mono(message_of(raw, encoding))
+    gray = mono_from_msg(message_of(raw, encoding))
     assert gray.dtype == np.uint8
     assert gray.shape == (16, 20)
     if encoding in YUV:
@@ -149,10 +155,10 @@ def test_gray_is_the_luma_of_the_colors(encoding):
 
 
 @pytest.mark.parametrize('encoding', BAYER)
-def test_a_mosaic_of_one_color_is_that_color(encoding):
+def test_mosaic_of_one_color(encoding):
     colors = {'r': 200, 'g': 120, 'b': 30}
     tile = np.uint8([colors[letter] for letter in encoding[6:10]]).reshape(2, 2)
-    bgr = to_bgr(message_of(np.tile(tile, (4, 5)), encoding))
+    bgr = bgr_from_msg(message_of(np.tile(tile, (4, 5)), encoding))
     assert (bgr == [30, 120, 200]).all()
 
 
@@ -165,37 +171,37 @@ def test_a_mosaic_of_one_color_is_that_color(encoding):
     st.booleans(),
     st.integers(0, 99),
 )
-def test_padding_and_byte_order_change_nothing(
+def test_result_is_independent_of_padding_and_byte_order(
     encoding, height, width, padding, last_padded, big, seed
 ):
     raw = pixels(encoding, height, 2 * width if encoding in YUV else width, seed)
     plain = message_of(raw, encoding)
     odd = message_of(raw, encoding, padding, last_padded, big)
-    for convert in (to_bgr, to_rgb, to_mono):
+    for convert in (bgr_from_msg, rgb_from_msg, mono_from_msg):
         assert np.array_equal(convert(odd), convert(plain))
 
 
 @pytest.mark.parametrize('padding', [1, 2, 3, 5])
 @pytest.mark.parametrize('encoding', ENCODINGS)
-def test_an_odd_step_skews_nothing(encoding, padding):
+def test_odd_step_does_not_skew(encoding, padding):
     raw = pixels(encoding)
     odd = message_of(raw, encoding, padding)
-    assert np.array_equal(to_bgr(odd), to_bgr(message_of(raw, encoding)))
+    assert np.array_equal(bgr_from_msg(odd), bgr_from_msg(message_of(raw, encoding)))
 
 
 @given(st.sampled_from(ENCODINGS), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
-def test_what_goes_in_comes_out(encoding, height, width, seed):
+def test_round_trip(encoding, height, width, seed):
     raw = pixels(encoding, height, 2 * width if encoding in YUV else width, seed)
     header = Header(frame_id='camera')
     header.stamp.sec = 7
-    message = to_message(raw, encoding, header)
+    message = image_to_msg(raw, encoding, header)
     assert message == message_with_header(message_of(raw, encoding), header)
     if encoding in ('bgr8', '8UC3'):
-        assert np.array_equal(to_bgr(message), raw)
+        assert np.array_equal(bgr_from_msg(message), raw)
     if encoding == 'rgb8':
-        assert np.array_equal(to_rgb(message), raw)
+        assert np.array_equal(rgb_from_msg(message), raw)
     if encoding in ('mono8', '8UC1'):
-        assert np.array_equal(to_mono(message), raw)
+        assert np.array_equal(mono_from_msg(message), raw)
 
 
 def message_with_header(message, header):
@@ -207,28 +213,30 @@ def message_with_header(message, header):
     'view',
     [lambda p: p[::-1], lambda p: p[:, ::2], lambda p: p[..., ::-1], lambda p: p[2:5, 1:4]],
 )
-def test_a_view_of_a_larger_image_is_sent_as_it_looks(view):
+def test_converts_non_contiguous_views(view):
     image = view(pixels('bgr8', 8, 8))
     assert not image.flags.c_contiguous
-    assert np.array_equal(to_bgr(to_message(image, 'bgr8', Header())), image)
+    assert np.array_equal(bgr_from_msg(image_to_msg(image, 'bgr8', Header())), image)
 
 
-@pytest.mark.parametrize(('encoding', 'convert'), [('bgr8', to_bgr), ('mono8', to_mono)])
-def test_what_needs_no_conversion_is_not_copied(encoding, convert):
+@pytest.mark.parametrize(
+    ('encoding', 'convert'), [('bgr8', bgr_from_msg), ('mono8', mono_from_msg)]
+)
+def test_matching_encoding_is_not_copied(encoding, convert):
     message = message_of(pixels(encoding), encoding)
     image = convert(message)
     message.data[0] ^= 0xFF
     assert image.flat[0] == message.data[0]
 
 
-def test_sixteen_bits_are_scaled_to_eight_by_the_value_of_white():
+def test_sixteen_bits_are_scaled_to_eight():
     raw = np.uint16([[0, 128, 129, 257, 32768, 65535]])
-    gray = to_mono(message_of(raw, 'mono16'))
+    gray = mono_from_msg(message_of(raw, 'mono16'))
     assert gray.tolist() == [[0, 0, 1, 1, 128, 255]]
-    assert to_mono(message_of(raw, 'mono16', big=True)).tolist() == gray.tolist()
+    assert mono_from_msg(message_of(raw, 'mono16', big=True)).tolist() == gray.tolist()
 
 
-def spoilt(**fields):
+def malformed(**fields):
     message = message_of(pixels('rgb8', 4, 6), 'rgb8')
     for name, value in fields.items():
         setattr(message, name, value)
@@ -236,28 +244,28 @@ def spoilt(**fields):
 
 
 @pytest.mark.parametrize(
-    ('message', 'why'),
+    ('message', 'reason'),
     [
-        (spoilt(encoding='32FC1'), "encoding '32FC1' is not one of bgr8, .*image_proc"),
-        (spoilt(encoding=''), "encoding ''"),
-        (spoilt(encoding='jpeg'), "encoding 'jpeg'"),
-        (spoilt(width=0), 'image of 0 x 4 pixels'),
-        (spoilt(height=0), 'image of 6 x 0 pixels'),
-        (spoilt(data=array('B')), '0 bytes of data, but 6 x 4 pixels in rgb8 .* need 72'),
-        (spoilt(data=array('B', bytes(71))), '71 bytes'),
-        (spoilt(height=5), '72 bytes .* need 90'),
-        (spoilt(step=17), 'step 17 is less than the 18 bytes of 6 pixels'),
-        (spoilt(step=0), 'step 0'),
-        (spoilt(step=2**32 - 1), '72 bytes'),
-        (spoilt(width=2**32 - 1, height=2**32 - 1), 'step 18 is less'),
-        (spoilt(encoding='yuv422', width=5), 'width 5 is odd'),
+        (malformed(encoding='32FC1'), "encoding '32FC1' is not one of bgr8, .*image_proc"),
+        (malformed(encoding=''), "encoding ''"),
+        (malformed(encoding='jpeg'), "encoding 'jpeg'"),
+        (malformed(width=0), 'the image has 0 x 4 pixels'),
+        (malformed(height=0), 'the image has 6 x 0 pixels'),
+        (malformed(data=array('B')), 'data has 0 bytes, but 6 x 4 pixels in rgb8 .* need 72'),
+        (malformed(data=array('B', bytes(71))), '71 bytes'),
+        (malformed(height=5), '72 bytes, .* need 90'),
+        (malformed(step=17), 'step 17 is less than the 18 bytes of 6 pixels'),
+        (malformed(step=0), 'step 0'),
+        (malformed(step=2**32 - 1), '72 bytes'),
+        (malformed(width=2**32 - 1, height=2**32 - 1), 'step 18 is less'),
+        (malformed(encoding='yuv422', width=5), 'width 5 is odd'),
         (Image(), 'encoding'),
     ],
     ids=lambda value: value if isinstance(value, str) else '',
 )
-@pytest.mark.parametrize('convert', [to_bgr, to_rgb, to_mono])
-def test_a_malformed_message_is_refused_in_one_line_that_says_why(message, why, convert):
-    with pytest.raises(ValueError, match=why) as error:
+@pytest.mark.parametrize('convert', [bgr_from_msg, rgb_from_msg, mono_from_msg])
+def test_malformed_message_is_a_value_error_with_reason(message, reason, convert):
+    with pytest.raises(ValueError, match=reason) as error:
         convert(message)
     assert '\n' not in str(error.value)
 
@@ -269,11 +277,13 @@ def test_a_malformed_message_is_refused_in_one_line_that_says_why(message, why, 
     st.integers(0, 200),
     st.booleans(),
 )
-def test_no_message_does_worse_than_a_value_error(encoding, height, width, step, length, big):
+def test_arbitrary_messages_convert_or_raise_value_error(
+    encoding, height, width, step, length, big
+):
     message = Image(encoding=encoding, height=height, width=width, step=step)
     message.is_bigendian = int(big)
     message.data = array('B', bytes(length))
-    for convert in (to_bgr, to_rgb, to_mono):
+    for convert in (bgr_from_msg, rgb_from_msg, mono_from_msg):
         try:
             image = convert(message)
         except ValueError:
@@ -284,9 +294,13 @@ def test_no_message_does_worse_than_a_value_error(encoding, height, width, step,
 
 
 @pytest.mark.parametrize(
-    ('image', 'encoding', 'why'),
+    ('image', 'encoding', 'reason'),
     [
-        (np.zeros((4, 4, 3), np.float32), 'bgr8', r'float32 \[4, 4, 3\] is not an image in bgr8'),
+        (
+            np.zeros((4, 4, 3), np.float32),
+            'bgr8',
+            r'float32 array of shape \[4, 4, 3\] is not an image in bgr8',
+        ),
         (np.zeros((4, 4), np.uint8), 'bgr8', 'not an image in bgr8'),
         (np.zeros((4, 4, 4), np.uint8), 'rgb8', 'not an image in rgb8'),
         (np.zeros((4, 4), np.uint8), 'mono16', 'not an image in mono16'),
@@ -298,33 +312,33 @@ def test_no_message_does_worse_than_a_value_error(encoding, height, width, step,
         (np.zeros((4, 4, 3), np.uint8), 'rgb16', "encoding 'rgb16' is not one of"),
     ],
 )
-def test_what_is_no_image_of_an_encoding_is_not_sent(image, encoding, why):
-    with pytest.raises(ValueError, match=why):
-        to_message(image, encoding, Header())
+def test_array_that_does_not_fit_encoding_is_a_value_error(image, encoding, reason):
+    with pytest.raises(ValueError, match=reason):
+        image_to_msg(image, encoding, Header())
 
 
-def test_jpeg_holds_the_image():
+def test_jpeg_decodes_to_the_image():
     y, x = np.mgrid[0:48, 0:64]
     image = np.stack([3 * x, 2 * y, x + y], axis=-1).astype(np.uint8)
-    message = to_jpeg(image, Header(frame_id='camera'), 95)
+    message = jpeg_to_msg(image, Header(frame_id='camera'), 95)
     assert message.header.frame_id == 'camera'
     assert message.format == 'bgr8; jpeg compressed bgr8'
     decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
     assert np.abs(decoded.astype(int) - image).mean() < 2
-    assert len(to_jpeg(image, Header(), 20).data) < len(message.data)
+    assert len(jpeg_to_msg(image, Header(), 20).data) < len(message.data)
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
-def test_rosbags_image_reads_the_same(encoding):
-    """An independent converter; it takes no padding, and cuts off where we round."""
+def test_agrees_with_rosbags_image(encoding):
+    """It supports no padding, and truncates where OpenCV rounds."""
     library = pytest.importorskip('rosbags.image')
     message = message_of(pixels(encoding, 16, 20), encoding)
     if encoding in ('8UC4', '8UC1', '16UC1'):
-        # It converts generic data to nothing else.
+        # It does not convert generic encodings.
         theirs = library.message_to_cvimage(message)
         assert np.array_equal(theirs, pixels(encoding, 16, 20))
         return
-    for wanted, convert in (('bgr8', to_bgr), ('mono8', to_mono)):
+    for wanted, convert in (('bgr8', bgr_from_msg), ('mono8', mono_from_msg)):
         if (encoding, wanted) == ('8UC3', 'mono8'):
             continue
         theirs = library.message_to_cvimage(message, wanted)
@@ -333,21 +347,21 @@ def test_rosbags_image_reads_the_same(encoding):
         assert difference.max() <= (1 if encoding == 'mono16' else 0)
 
 
-def test_cv_bridge_reads_the_same(monkeypatch):
-    """The converter of ROS itself, which we use where it is installed."""
+def test_agrees_with_cv_bridge(monkeypatch):
+    """The conversions use cv_bridge where it is installed."""
     pytest.importorskip('cv_bridge', reason='cv_bridge is not installed (a ROS 2 from apt has it)')
     assert images.CvBridge is not None
     for encoding in ENCODINGS:
         message = message_of(pixels(encoding, 16, 20), encoding)
-        theirs = to_bgr(message), to_mono(message)
+        theirs = bgr_from_msg(message), mono_from_msg(message)
         with monkeypatch.context() as without:
             without.setattr(images, 'CvBridge', None)
-            ours = to_bgr(message), to_mono(message)
+            ours = bgr_from_msg(message), mono_from_msg(message)
         assert np.array_equal(ours[0], theirs[0]), encoding
         assert np.array_equal(ours[1], theirs[1]), encoding
 
 
 @pytest.mark.skipif(sys.byteorder != 'little', reason='the flag is the other way round')
 def test_the_bytes_on_the_wire_are_declared_little_endian():
-    message = to_message(np.uint16([[1, 256]]), 'mono16', Header())
+    message = image_to_msg(np.uint16([[1, 256]]), 'mono16', Header())
     assert (message.is_bigendian, message.data.tolist()) == (0, [1, 0, 0, 1])

@@ -32,7 +32,7 @@ from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_i
 from sage_perception.ros.conversions.rois import roi_from_msg, roi_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.conversions.telemetry import telemetry_from_msg, telemetry_to_msg
-from sage_perception.ros.images import to_mono, to_rgb
+from sage_perception.ros.images import mono_from_msg, rgb_from_msg
 from sage_perception.trust.security.canonical import latent_digest
 
 # The checks of message fields stop a little short of the largest float32.
@@ -170,7 +170,9 @@ def test_crops(shape, roi, score, source, track, seed):
     crop = Crop(picture, roi, score, source, track)
     message = through_bytes(crop_to_msg(crop, header))
     assert message.image.header == header
-    assert np.array_equal((to_rgb if len(shape) == 3 else to_mono)(message.image), picture)
+    assert np.array_equal(
+        (rgb_from_msg if len(shape) == 3 else mono_from_msg)(message.image), picture
+    )
     assert roi_from_msg(message.roi) == roi
     assert (message.score, message.source, message.track_id) == (score, int(source), track)
 

@@ -30,7 +30,7 @@ from sage_perception.ros import qos
 from sage_perception.ros.common_parameters import AUTOSTART
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import WARN
-from sage_perception.ros.images import to_message
+from sage_perception.ros.images import image_to_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.run import EXIT_CONFIGURATION, run
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -152,7 +152,7 @@ def crops_of(*pictures, stamp=10**9):
     header = Header(stamp=stamp_to_msg(stamp), frame_id='camera')
     roi = RegionOfInterest(width=64, height=64)
     crops = [
-        Crop(roi=roi, track_id=number + 1, image=to_message(picture, 'rgb8', header))
+        Crop(roi=roi, track_id=number + 1, image=image_to_msg(picture, 'rgb8', header))
         for number, picture in enumerate(pictures)
     ]
     return CropArray(header=header, source_width=640, source_height=480, crops=crops)
@@ -352,7 +352,7 @@ def feed_attention(ros, publisher, world, begin, count):
     for number in range(begin, begin + count):
         picture = world.render(number / 30, number)
         header = Header(stamp=stamp_to_msg(10**9 + number * 33_333_333), frame_id='camera')
-        publisher.publish(to_message(picture, 'bgr8', header))
+        publisher.publish(image_to_msg(picture, 'bgr8', header))
 
 
 def test_attention_refuses_what_is_no_image_and_goes_on(ros, capfd):
@@ -369,12 +369,12 @@ def test_attention_refuses_what_is_no_image_and_goes_on(ros, capfd):
         f'{all_of_them}.depth:=9',
     )
     ros.wait_for(images.get_subscription_count, 'a subscriber')
-    good = to_message(np.zeros((120, 160, 3), np.uint8), 'bgr8', Header(frame_id='good'))
+    good = image_to_msg(np.zeros((120, 160, 3), np.uint8), 'bgr8', Header(frame_id='good'))
     bad = [
         Image(),
         Image(encoding='bgr8', width=160, height=120, step=480),
         Image(encoding='32FC1', width=1, height=1, step=4, data=bytes(4)),
-        to_message(np.zeros((8, 8, 3), np.uint8), 'bgr8', Header()),
+        image_to_msg(np.zeros((8, 8, 3), np.uint8), 'bgr8', Header()),
     ]
     for message in bad:
         images.publish(message)

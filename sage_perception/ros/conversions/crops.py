@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from sage_perception.core.frame import Crop
 from sage_perception.ros.conversions.rois import roi_to_msg
-from sage_perception.ros.images import to_message
+from sage_perception.ros.images import image_to_msg
 
 
 def crop_to_msg(crop: Crop, header: Header) -> CropMessage:
@@ -23,7 +23,7 @@ def crop_to_msg(crop: Crop, header: Header) -> CropMessage:
         score=float(crop.score),
         source=int(crop.source),
         track_id=crop.track_id,
-        image=to_message(crop.image, 'rgb8' if crop.image.ndim == 3 else 'mono8', header),
+        image=image_to_msg(crop.image, 'rgb8' if crop.image.ndim == 3 else 'mono8', header),
     )
 
 
@@ -43,7 +43,7 @@ def residuals_to_msg(
                 score=crop.score,
                 source=crop.source,
                 track_id=crop.track_id,
-                image=to_message(residual, encoding, frame.header),
+                image=image_to_msg(residual, encoding, frame.header),
             )
             for crop, residual in zip(crops, residuals, strict=True)
         ],
