@@ -77,24 +77,19 @@ def test_reads_a_fundamental_matrix(tmp_path):
     assert geometry.possible(ours, theirs).tolist() == [[True, False]], 'the same row of pixels'
 
 
-# Lists that refer to each other nine times on each of nine levels.
-ALIASES = 'a0: &a0 [1, 1, 1]\n' + ''.join(
-    f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 9)}]\n' for n in range(1, 10)
-)
-
-
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
-        ('', 'not a mapping'),
-        ('[]', 'not a mapping'),
-        ('{', 'not YAML in line'),
-        ('a: !x 1', 'not YAML in line'),
-        ('\0', 'not YAML'),
-        (b'\xff\xfe\x00', 'not YAML'),
-        ('[' * 5000, 'not YAML'),
-        ('2024-13-45: 1', 'not YAML'),
-        ('x' * (1 << 17), 'at most'),
+        ('', 'expected a mapping'),
+        ('[]', 'expected a mapping'),
+        ('{', 'line 1'),
+        ('a: !x 1', 'line 1'),
+        ('\0', 'special characters'),
+        (b'\xff\xfe\x00', 'truncated'),
+        ('[' * 5000, 'nested'),
+        ('2024-13-45: 1', 'month'),
+        ('homography: !!timestamp x', 'tag'),
+        ('x' * (1 << 19), 'larger than'),
         ('tolerance_px: 3', 'homography or fundamental'),
         ('1: 2\ntolerance_px: 3', 'homography or fundamental'),
         ('homography: [[1,0,0],[0,1,0],[0,0,1]]\nfundamental: 1\ntolerance_px: 3', 'either'),
@@ -103,8 +98,7 @@ ALIASES = 'a0: &a0 [1, 1, 1]\n' + ''.join(
         ('homography: [[.nan,0,0],[0,1,0],[0,0,1]]\ntolerance_px: 3', '3 rows of 3'),
         ('homography: [[one,0,0],[0,1,0],[0,0,1]]\ntolerance_px: 3', '3 rows of 3'),
         (f'homography: [[1{"0" * 400},0,0],[0,1,0],[0,0,1]]\ntolerance_px: 3', '3 rows of 3'),
-        (ALIASES + 'homography: [*a9, *a9, *a9]\ntolerance_px: 3', 'no others'),
-        ('homography: &a [*a, *a, *a]\ntolerance_px: 3', '3 rows of 3'),
+        ('homography: &a [*a, *a, *a]\ntolerance_px: 3', 'alias'),
         ('homography: [[1,0,0],[0,1,0],[0,0,1]]\ntolerance_px: 0', 'above 0'),
         ('homography: [[1,0,0],[0,1,0],[0,0,1]]\ntolerance_px: wide', 'above 0'),
         ('homography: [[1,0,0],[0,1,0],[0,0,1]]\ntolerance_px: [3]', 'above 0'),

@@ -15,6 +15,7 @@ from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.latent_map import LatentMap
 
 LOG = logging.getLogger(__name__)
+MAX_REASON = 120  # characters of a parser's message
 
 
 def latent_map_folder() -> Path:
@@ -72,7 +73,8 @@ def load_latent_map(path: Path) -> LatentMap:
     except Exception as error:
         # A damaged archive can raise nearly anything: the parsers of zip, deflate and of the array
         # headers, which are Python literals, have exceptions of their own.
-        raise ValueError(f'{path} is not a latent map: {type(error).__name__}') from error
+        reason = ' '.join(str(error).split())[:MAX_REASON] or type(error).__name__
+        raise ValueError(f'{path} is not a latent map: {reason}') from error
     if probes != probe_set.SHA256:
         raise ValueError(f'{path} was fitted on another probe set: run `sage align` again')
     weights, offset, residual = latent_map.weights, latent_map.offset, latent_map.residual

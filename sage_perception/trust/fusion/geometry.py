@@ -15,17 +15,19 @@ return them (Hartley and Zisserman, Multiple View Geometry, 2004).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-import yaml
 
 from sage_perception.core.latent import Roi
+from sage_perception.core.yaml_file import read_mapping
 
-MAX_BYTES = 1 << 16  # of a geometry file: it holds ten numbers
+FORMAT = (
+    'a camera geometry file has homography or fundamental, 3 rows of 3 numbers, and tolerance_px'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +46,19 @@ class CameraGeometry:
     def read(cls, path: Path) -> CameraGeometry:
         """Read a geometry file; raise `ValueError` in one line if it is missing or invalid."""
         try:
-            return cls.parse(path.read_bytes())
+            content = read_mapping(path)
         except OSError as error:
-            raise ValueError(
-                f'camera geometry file {path} cannot be read: {error.strerror}'
-            ) from error
+            raise ValueError(f'{path} cannot be read: {error.strerror}') from error
         except ValueError as error:
-            raise ValueError(f'camera geometry file {path} is invalid: {error}') from error
+            raise ValueError(f'{error}; {FORMAT}') from error
+        try:
+            return cls.from_mapping(content)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
 
     @classmethod
-    def parse(cls, text: bytes) -> CameraGeometry:
-        """Return the geometry of a file's content; raise `ValueError` in one line if invalid."""
-        content = _load(text)
+    def from_mapping(cls, content: Mapping[Hashable, Any]) -> CameraGeometry:
+        """Return the geometry that the content of a file defines; `ValueError` if invalid."""
         kinds = {'homography', 'fundamental'} & content.keys()
         if len(kinds) != 1 or content.keys() != {*kinds, 'tolerance_px'}:
             raise ValueError(
@@ -87,27 +90,8 @@ class CameraGeometry:
         return near | np.isnan(points[:, 0])[None] | np.isnan(predicted[:, 0])[:, None]
 
 
-def _load(text: bytes) -> dict[Any, Any]:
-    """Return the mapping that a file holds; the parser's own errors span several lines."""
-    if len(text) > MAX_BYTES:
-        raise ValueError(f'it has {len(text)} bytes, at most {MAX_BYTES} are allowed')
-    try:
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        where = f' in line {error.problem_mark.line + 1}' if error.problem_mark else ''
-        raise ValueError(f'it is not YAML{where}: {error.problem}') from error
-    except (yaml.YAMLError, ValueError, RecursionError, AttributeError) as error:
-        raise ValueError('it is not YAML') from error
-    if not isinstance(content, dict):
-        raise ValueError('it is not a mapping; see trust/fusion/geometry.py for an example')
-    return content
-
-
 def _matrix(value: object) -> np.ndarray | None:
-    """Return 3 rows of 3 numbers as float64, None for anything else.
-
-    The size is checked before conversion: YAML aliases can describe a huge nested list.
-    """
+    """Return 3 rows of 3 numbers as float64, None for anything else."""
     if not isinstance(value, list) or len(value) != 3:
         return None
     if not all(isinstance(row, list) and len(row) == 3 for row in value):
