@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure a model with a spatial latent against principal components, JPEG and WebP.
 
-`python bench/lightweight.py MODEL [--config FILE] [--crops N] [--json]` cuts squares out of the
-files that the configuration holds out of training: stills at any scale at which nothing is
-enlarged, clips at their own scale around what moves in them.
+`python bench/lightweight.py MODEL [--config FILE] [--crops N] [--json]` evaluates on held-out
+files of the configuration: squares of stills at any scale without upscaling, and squares around
+moving objects of clips at native scale.
 
-The principal components are those of square blocks of pixels, as many numbers a block as the model
-has, fitted to the crops that training starts from. Their numbers travel as the model's do, in
-`sage_perception.codecs.packing`, with the deviation of each channel over training crops. JPEG and
-WebP are the best file of at most as many bytes as the model took for the same crop, headers and
-all. Bytes and figures are means over crops; times are of ONNX Runtime at batch 1 on one thread.
+The principal components are those of square blocks of pixels, as many per block as the model has
+channels, fitted to the crops that training starts from. Their coefficients are packed like the
+latents of the model, with `sage_perception.codecs.packing` and the standard deviation of each
+channel over training crops. JPEG and WebP are the best file of at most as many bytes as the latent
+of the same crop, including headers. Bytes and figures are means over crops; times are of ONNX
+Runtime at batch 1 on one thread.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ from sage_perception.training.data.stream import augmented_crops
 
 STEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.2, 1.6)
 FILES = ('jpeg', 'webp')
-PEER_MS = 12.4  # encoding of the peer's standard model, one image
-MOST = 16  # images decoded at once
+PEER_MS = 12.4  # encoding time of the standard model of the public original, one image
+BATCH = 16  # images decoded at once
 
 
 class BlockPca:
-    """Principal components of blocks of pixels, used as the model is: maps of numbers `z`."""
+    """Principal components of blocks of pixels, as a codec with latents `z` `[B, K, H, W]`."""
 
     def __init__(self, x: np.ndarray, shape: tuple[int, int, int]):
         """Fit to images `x`, float32 `[N, C, S, S]`, for latents of `shape` `[K, H, W]`."""
@@ -54,7 +55,7 @@ class BlockPca:
         fitted = pca.fit(self._blocks(x).reshape(-1, x.shape[1] * self.side**2), shape[0])
         self._pca = fitted
         z = self.encode(x)
-        # As the model's: a variance of 1 on average, so that steps mean the same.
+        # A mean variance of 1, as that of the model, so that quantization steps compare.
         self._scale = np.sqrt(z.var((0, 2, 3)).mean())
         z /= self._scale
         self.mean, self.std = z.mean((0, 2, 3)), z.std((0, 2, 3))
@@ -72,36 +73,36 @@ class BlockPca:
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Return the images `[B, C, S, S]` in [0, 1] of latents `[B, K, H, W]`."""
         blocks = np.moveaxis(z, 1, 3) * self._scale @ self._pca.components + self._pca.mean
-        pictures = pixel_shuffle(torch.from_numpy(blocks).movedim(3, 1), self.side)
-        return pictures.clamp(0, 1).numpy()
+        images = pixel_shuffle(torch.from_numpy(blocks).movedim(3, 1), self.side)
+        return images.clamp(0, 1).numpy()
 
 
 def channel_packer(mean: np.ndarray, std: np.ndarray, places: int) -> Packer:
-    """Return the packer of maps `[K, H, W]` whose places share statistics `[K]`."""
+    """Return the packer of maps `[K, H, W]` whose positions share statistics `[K]`."""
     return Packer(np.repeat(mean, places), np.repeat(std, places))
 
 
 def channel_statistics(codec: Codec) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation of each channel of a model's latents, all places together."""
+    """Return mean and standard deviation of each channel of the latents, over all positions."""
     mean = codec.latent_mean.mean((1, 2))
     variance = np.square(codec.latent_std).mean((1, 2)) + codec.latent_mean.var((1, 2))
     return mean, np.sqrt(variance)
 
 
 def in_parts(function: Callable, array: np.ndarray) -> np.ndarray:
-    """Return what `function` makes of an array, a few rows at a time."""
-    return np.concatenate([function(array[i : i + MOST]) for i in range(0, len(array), MOST)])
+    """Return `function` of an array, applied to a few rows at a time."""
+    return np.concatenate([function(array[i : i + BATCH]) for i in range(0, len(array), BATCH)])
 
 
 def scored(y: np.ndarray, x: np.ndarray) -> dict:
     """Return the mean PSNR, SSIM and MS-SSIM of images `y` against `x`."""
-    parts = [fidelity(y[i : i + MOST], x[i : i + MOST]) for i in range(0, len(x), MOST)]
+    parts = [fidelity(y[i : i + BATCH], x[i : i + BATCH]) for i in range(0, len(x), BATCH)]
     figures = means(concatenated(parts))
     return {name: figures[name] for name in ('psnr', 'ssim', 'ms_ssim')}
 
 
 def sent(coder, packer: Packer, z: np.ndarray, x: np.ndarray, form: Encoding, **how):
-    """Return the bytes of each latent in a form, and the figures of what arrives."""
+    """Return the bytes of each latent in an encoding, and the figures after decoding."""
     payloads = [packer.pack(each.ravel(), form, **how) for each in z]
     arrived = np.stack([packer.unpack(each, form) for each in payloads]).reshape(z.shape)
     sizes = [len(payload) for payload in payloads]
@@ -138,8 +139,8 @@ def report(codec: Codec, blocks: BlockPca, crops: np.ndarray) -> dict:
             best = [
                 ladder.within(size) for ladder, size in zip(ladders[file], budgets, strict=True)
             ]
-            pictures = np.stack([each.decoded for each in best]).astype(np.float32) / 255
-            y = np.ascontiguousarray(np.moveaxis(pictures.reshape(crops.shape[:3] + (-1,)), 3, 1))
+            pixels = np.stack([each.decoded for each in best]).astype(np.float32) / 255
+            y = np.ascontiguousarray(np.moveaxis(pixels.reshape(crops.shape[:3] + (-1,)), 3, 1))
             size = float(np.mean([each.bytes for each in best]))
             row[file] = {'bytes': size, **scored(y, x)}
         result['rates'].append(row)
@@ -165,7 +166,7 @@ def latency(codec: Codec, seconds: float = 3.0) -> dict:
 
 
 def table(kind: str, figures: dict) -> str:
-    """Return the figures of one kind of crops for people."""
+    """Return the figures of one kind of crops as text."""
 
     def line(name, v):
         size = f'{v["bytes"]:9.0f}' if 'bytes' in v else f'{"":9}'
@@ -183,7 +184,7 @@ def table(kind: str, figures: dict) -> str:
 
 
 def held_out_crops(config: RunConfig, size: int, count: int) -> dict[str, np.ndarray]:
-    """Return crops of files kept apart by kind, uint8 RGB `[count, S, S, 3]`."""
+    """Return crops of held-out files by kind, uint8 RGB `[count, S, S, 3]`."""
     data = config.data
     kinds = crop_sources(Path(data.root), file_filter(data, held_out=True))
     scale = {'stills': CropConfig(size, smallest=size), 'motion': CropConfig(size, native=True)}
@@ -194,10 +195,11 @@ def held_out_crops(config: RunConfig, size: int, count: int) -> dict[str, np.nda
 
 
 def main() -> int:
+    """Run the command; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('model', nargs='?', default='lightweight')
     parser.add_argument('--config', type=Path, default=Path('config/train/lightweight.yaml'))
-    parser.add_argument('--crops', type=int, default=60, help='of each kind (60)')
+    parser.add_argument('--crops', type=int, default=60, help='crops of each kind (default: 60)')
     parser.add_argument('--json', action='store_true')
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -206,7 +208,10 @@ def main() -> int:
         config = read_config(args.config)
         codec = load(args.model, backend='onnxruntime')
         if len(codec.latent_shape) != 3:
-            raise ModelError(f'{codec.id.name} has no spatial latent, but {codec.latent_shape}')
+            raise ModelError(
+                f'{codec.id.name} has a latent of shape {codec.latent_shape}, a spatial one is '
+                'required'
+            )
         crops = held_out_crops(config, codec.input_size, args.crops)
         training = augmented_crops(mixture(config.data, codec.input_size), config)
     except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
@@ -226,7 +231,7 @@ def main() -> int:
         print(f'{codec.id}: {codec.parameters:,} parameters, latent {list(codec.latent_shape)}')
         for name, values in times.items():
             print(f'{name} {values["median"]:.2f} ms (shortest {values["shortest"]:.2f})')
-        print(f"the peer's standard model encodes in {PEER_MS} ms", flush=True)
+        print(f'the standard model of the public original encodes in {PEER_MS} ms', flush=True)
     for kind, each in crops.items():
         result['kinds'][kind] = report(codec, blocks, each)
         if not args.json:

