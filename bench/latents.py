@@ -21,6 +21,7 @@ import numpy as np
 
 from sage_perception.codecs import codebook
 from sage_perception.core.frame import CropSource
+from sage_perception.core.metrics import batch_psnr
 from sage_perception.evaluation.codebook import reconstruction, usage
 from sage_perception.models import Codec, load
 from sage_perception.models.latent_ops import MAX_HISTORY, analogy, extrapolate, interpolate
@@ -80,11 +81,6 @@ def spread(array: np.ndarray, count: int) -> np.ndarray:
     return array[np.linspace(0, len(array) - 1, min(count, len(array))).astype(int)]
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the peak signal-to-noise ratio `[B]`, dB, of images in [0, 1]."""
-    return -10 * np.log10(np.square(a - b).mean((1, 2, 3)).clip(1e-10))
-
-
 def far(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the mean squared difference `[...]` of latents `[..., D]`."""
     return np.square(a - b).mean(-1)
@@ -117,16 +113,16 @@ def interpolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
         between = interpolate(a, b, 0.5)
         y, start, end, best = (codec.decode(v) for v in (between, a, b, middle))
         pixels = (before + after) / 2
-        found = psnr(y, truth)
-        ends = np.maximum(psnr(start, truth), psnr(end, truth))
+        found = batch_psnr(y, truth)
+        ends = np.maximum(batch_psnr(start, truth), batch_psnr(end, truth))
         nearest = np.minimum(far(a, middle), far(b, middle))
         results[gap] = {
             'triplets': len(truth),
             'nearer_than_either_end_decoded': share(found > ends),
             'nearer_than_either_end_undecoded': share(
-                found > np.maximum(psnr(before, truth), psnr(after, truth))
+                found > np.maximum(batch_psnr(before, truth), batch_psnr(after, truth))
             ),
-            'nearer_than_pixel_average': share(found > psnr(pixels, truth)),
+            'nearer_than_pixel_average': share(found > batch_psnr(pixels, truth)),
             'latent_nearer_than_either_end': share(far(between, middle) < nearest),
             'latent_nearer_than_pixel_average': share(
                 far(between, middle) < far(codec.encode(pixels), middle)
@@ -136,8 +132,8 @@ def interpolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
             'latent_mse_slerp': float(far(slerp(a, b), middle).mean()),
             'psnr': float(found.mean()),
             'psnr_better_end': float(ends.mean()),
-            'psnr_pixel_average': float(psnr(pixels, truth).mean()),
-            'psnr_itself': float(psnr(best, truth).mean()),
+            'psnr_pixel_average': float(batch_psnr(pixels, truth).mean()),
+            'psnr_itself': float(batch_psnr(best, truth).mean()),
         }
         if gap == GAPS[1]:
             for name, i in quantiles(found - ends).items():
@@ -169,12 +165,12 @@ def extrapolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
             guesses[method] = np.stack([extrapolate(h, stamps, at, method) for h in known])
         decoded = {name: codec.decode(guess) for name, guess in guesses.items()}
         error = {name: far(guess, z[:, at]) for name, guess in guesses.items()}
-        quality = {name: psnr(y, truth) for name, y in decoded.items()}
+        quality = {name: batch_psnr(y, truth) for name, y in decoded.items()}
         results[ahead] = {
             'sequences': len(truth),
             'latent_mse': {name: float(e.mean()) for name, e in error.items()},
             'psnr': {name: float(q.mean()) for name, q in quality.items()}
-            | {'itself': float(psnr(itself, truth).mean())},
+            | {'itself': float(batch_psnr(itself, truth).mean())},
             'wins_over_persistence': {
                 name: share(error[name] < error['persistence']) for name in ('process', 'velocity')
             },
@@ -271,9 +267,9 @@ def analogies(codec: Codec, crops: np.ndarray, rows: Rows) -> dict:
             'nearest': share(nearest),
             'among': rivals.shape[1] + count,
             'error_left': float(error.mean() / unmoved.mean()),
-            'psnr': float(psnr(decoded, truth).mean()),
-            'psnr_unchanged': float(psnr(unchanged, truth).mean()),
-            'psnr_itself': float(psnr(itself, truth).mean()),
+            'psnr': float(batch_psnr(decoded, truth).mean()),
+            'psnr_unchanged': float(batch_psnr(unchanged, truth).mean()),
+            'psnr_itself': float(batch_psnr(itself, truth).mean()),
         }
         if name in ('warmer', 'mirrored', 'before another'):
             for which, i in quantiles(-error / unmoved).items():
@@ -300,7 +296,7 @@ def tokens(codec: Codec, crops: dict[str, np.ndarray], pictures: int, rows: Rows
         decoded = {n: codec.decode(book.decode(coded[:, :n])) for n in counts}
         whole = codec.decode(z)
         judged = counts[-2:][0]
-        loss = psnr(whole, x) - psnr(decoded[judged], x)
+        loss = batch_psnr(whole, x) - batch_psnr(decoded[judged], x)
         for name, i in quantiles(-loss).items():
             shown = {'crop': x[i], 'float32': whole[i]}
             shown |= {f'{n} tokens': decoded[n][i] for n in counts[-4:]}
