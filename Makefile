@@ -47,7 +47,7 @@ docs: build  ## Regenerate docs/reference.md
 
 # Benchmarks of the shipped models. The others in bench/ need a model trained first, or are run by
 # trust.py.
-BENCHES := attention compressor flood irp latents lightweight memory precision tinyvae trust wire
+BENCHES := attention compressor encodings flood irp latents lightweight memory precision tinyvae trust
 
 bench: build  ## Run the benchmarks; results in out/bench
 	@$(RUN) tools/fetch_images.py && $(RUN) tools/fetch_footage.py --dest out/data/footage

@@ -1,11 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what backends, half precision and the wire change of a model's latents and images.
+"""Measure the effect of backends, half precision and encodings on latents and images.
 
-`python bench/precision.py [MODEL] [--held-out CONFIG] [--crops N] [--json]` takes crops of the
-files that the configuration keeps apart. Each way to compute is compared with torch in fp32: the
-least and the mean cosine of the latents, and of the latents less the model's mean latent, which is
-the stricter one, and the loss of PSNR when the same way decodes, or the wire ends, in fp32.
+`python bench/precision.py [MODEL] [--held-out CONFIG] [--crops N] [--json]` uses crops of the
+held-out files of the configuration. The reference is torch in fp32. Reported are the minimum and
+the mean cosine of the latents, and of the latents minus the model's mean latent, which is stricter,
+and the loss of PSNR. Latents of a backend are decoded by it, encoded latents in fp32.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from sage_perception.training.data.mixture import mixture
 from sage_perception.training.losses import images as losses
 
 BACKENDS = (('torch', 'fp16'), ('onnxruntime', 'fp32'))
-FORMS = (Encoding.FLOAT16, Encoding.INT8)
+ENCODINGS = (Encoding.FLOAT16, Encoding.INT8)
 BATCH = 64
 
 
 def batched(function, values: np.ndarray) -> np.ndarray:
-    """Return what a function of batches makes of all `values`."""
+    """Return the results of a function of batches for all `values`."""
     parts = np.array_split(values, max(1, len(values) // BATCH))
     return np.concatenate([np.asarray(function(part), np.float32) for part in parts])
 
 
 def quality(codec: Codec, z: np.ndarray, x: np.ndarray) -> float:
-    """Return the mean PSNR, dB, of latents `z` of crops `x` decoded."""
+    """Return the mean PSNR, dB, of the decoded latents `z` against crops `x`."""
     decoded = batched(codec.decode, z).clip(0, 1)
     return float(losses.psnr(torch.from_numpy(decoded), torch.from_numpy(x)).mean())
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """Return the least and the mean cosine of the rows of `a` and `b`."""
+    """Return the minimum and the mean cosine of the rows of `a` and `b`."""
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     each = (a * b).sum(1) / norms
-    return {'least': float(each.min()), 'mean': float(each.mean())}
+    return {'minimum': float(each.min()), 'mean': float(each.mean())}
 
 
 def report(name: str, x: np.ndarray) -> dict[str, dict]:
-    """Return the figures of each way to compute for crops, float32 `[N, C, S, S]`."""
+    """Return the figures of each backend and encoding for crops, float32 `[N, C, S, S]`."""
     reference = load(name, backend='torch')
     z = batched(reference.encode, x)
     best = quality(reference, z, x)
@@ -68,9 +68,9 @@ def report(name: str, x: np.ndarray) -> dict[str, dict]:
         codec = load(name, backend=backend, precision=precision)
         result[f'{backend} {precision}'] = compare(batched(codec.encode, x), codec)
     packer = Packer.of(reference)
-    for form in FORMS:
-        arrived = np.stack([packer.unpack(packer.pack(each, form), form) for each in z])
-        result[f'wire {form.name.lower()}'] = compare(arrived, reference)
+    for encoding in ENCODINGS:
+        arrived = np.stack([packer.unpack(packer.pack(each, encoding), encoding) for each in z])
+        result[f'encoding {encoding.name.lower()}'] = compare(arrived, reference)
     return result
 
 
@@ -95,10 +95,10 @@ def main() -> int:
         print(json.dumps(result))
         return 0
     print(f'{"against torch fp32":20}{"cosine":>20}{"centered":>20}{"PSNR loss dB":>14}')
-    for way, figures in result.items():
+    for name, figures in result.items():
         pairs = (figures['cosine'], figures['centered_cosine'])
-        cells = ''.join(f'{p["least"]:>11.6f} {p["mean"]:.6f}' for p in pairs)
-        print(f'{way:20}{cells}{figures["psnr_loss"]:14.4f}')
+        cells = ''.join(f'{p["minimum"]:>11.6f} {p["mean"]:.6f}' for p in pairs)
+        print(f'{name:20}{cells}{figures["psnr_loss"]:14.4f}')
     return 0
 
 

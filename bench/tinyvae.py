@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time encoding and decoding on one thread: `python bench/tinyvae.py [MODEL] [--json]`.
 
-With HRM_ROOT set to a checkout of the public original (github.com/dp-web4/HRM) its TinyVAE, which
-runs in torch, is timed in the same run.
+If HRM_ROOT is a checkout of the public original (github.com/dp-web4/HRM), its TinyVAE, which runs
+in torch, is timed in the same run.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ BATCHES = (1, 4, 8, 16)
 
 
 def measure(model: str, backend: str) -> dict:
-    """Return milliseconds a crop by batch size and the process's peak memory, MB.
+    """Return milliseconds per crop by batch size, and the peak memory of the process, MB.
 
-    To be called in a process of its own.
+    Call it in a separate process.
     """
     import numpy as np
 
@@ -49,7 +49,7 @@ def measure(model: str, backend: str) -> dict:
 
 
 def measure_peer(root: str) -> dict:
-    """Return the same of the public original's network; to be called in a process of its own."""
+    """Return the same figures of the public original; call it in a separate process."""
     import torch
 
     sys.path.insert(0, root)
@@ -69,7 +69,7 @@ def measure_peer(root: str) -> dict:
 
 
 def median_ms(call, seconds: float = 0.5) -> float:
-    """Return the median time of a call, repeated for some `seconds`, milliseconds."""
+    """Return the median duration, milliseconds, of a call repeated for `seconds`."""
     times = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(times) < 20:
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', nargs='?', default='tinyvae')
     parser.add_argument(
-        '--backend', choices=(*BACKENDS, PEER), help='measure this one, in this process'
+        '--backend', choices=(*BACKENDS, PEER), help='measure this backend in this process'
     )
     parser.add_argument('--json', action='store_true')
     args = parser.parse_args()
@@ -102,12 +102,12 @@ def main() -> None:
     if args.json:
         print(json.dumps(results))
         return
-    print('median milliseconds a crop, one thread')
+    print('median milliseconds per crop, one thread')
     print(f'{"":24}' + ''.join(f'{f"batch {batch}":>10}' for batch in BATCHES))
     for result in results:
-        for half in ('encode', 'decode'):
-            values = result[f'{half}_ms'].values()
-            name = f'{result["backend"]} {half}'
+        for direction in ('encode', 'decode'):
+            values = result[f'{direction}_ms'].values()
+            name = f'{result["backend"]} {direction}'
             print(f'{name:24}' + ''.join(f'{value:10.3f}' for value in values))
         print(f'{"":24}peak memory {result["process_mb"]:.0f} MB')
 

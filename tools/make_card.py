@@ -124,7 +124,7 @@ def figures_section(codec: Codec, reports: list[dict], path: Path, crops: int) -
         '| encoding | bytes | PSNR dB | MS-SSIM |',
         '| --- | --- | --- | --- |',
     ]
-    for encoding, values in first['wire'].items():
+    for encoding, values in first['encoding'].items():
         if values:
             similar = '–' if values['ms_ssim'] is None else f'{values["ms_ssim"]:.3f}'
             lines.append(

@@ -9,8 +9,8 @@ then stays in proportion to the error of the model, small in low-contrast crops 
 high-contrast ones, which about halves the loss of PSNR at the same size. Each index is coded under
 Student's t distribution with 4 degrees of freedom and the scale contrast · std, where std is
 rounded to 5 bits. On held-out crops its code is shorter than that of the Gaussian and the Laplace
-distribution (`bench/wire.py`), and its cumulative distribution has no transcendental function:
-it consists of +, −, ·, / and √, which IEEE 754 rounds correctly, so that all machines agree.
+distribution (`bench/encodings.py`), and its cumulative distribution has no transcendental
+function: it consists of +, −, ·, / and √, which IEEE 754 rounds correctly, so that all machines agree.
 
     byte 0   CRC-8 of the following bytes, polynomial x⁸ + x² + x + 1
     byte 1   step, `STEPS[byte]`
@@ -29,7 +29,7 @@ from sage_perception.codecs.range_coder import TOTAL_BITS, Decoder, encode
 # Values of one byte and of five bits: 8 and 4 per octave.
 STEPS = np.ldexp(8.0 + np.arange(256) % 8, np.arange(256) // 8 - 20)
 CONTRASTS = np.ldexp(4.0 + np.arange(32) % 4, np.arange(32) // 4 - 6)
-DEFAULT_STEP = 0.171875  # loses less than 0.1 dB: bench/wire.py
+DEFAULT_STEP = 0.171875  # loses less than 0.1 dB: bench/encodings.py
 
 MAX_INDEX = 1023  # indices are in [-MAX_INDEX, MAX_INDEX]
 CONTRAST_SIZE = (1 << TOTAL_BITS) // len(CONTRASTS)

@@ -77,7 +77,7 @@ class Comparison:
             'kl': kl,
             'kl_per_dim': kl / dims,
             'baselines': self._baselines(scorer, dims, ladders),
-            'wire': {name: self._packed(name, mean, x) for name in ENCODINGS},
+            'encoding': {name: self._packed(name, mean, x) for name in ENCODINGS},
             'at_int8_bytes': {name: self._within(each, dims) for name, each in ladders},
             'at_equal_quality': {
                 name: self._reaching(each, own['psnr']) for name, each in ladders

@@ -90,7 +90,7 @@ def draw_model(axes: Axes, report: Report, key: str, color: str) -> None:
     """Draw the encodings of a model, and the curve of its entropy-coded latents over the step."""
     draw_curve(axes, report['rates']['entropy_int8'], key, color=color, lw=1)
     name = report['model'].split('@')[0]
-    for encoding, values in report['wire'].items():
+    for encoding, values in report['encoding'].items():
         if values is not None:
             label = f'{name}, {encoding}'
             point = values['bytes'], values[key]

@@ -40,13 +40,13 @@ def model_tables(report: Report) -> str:
     columns = (*QUALITY, PERCEPTUAL, BYTES)
     lines.append(header(f'{report["protocol"]} crops of {report["crop"]} px', columns))
     for kind, figures in report['sets'].items():
-        float32 = figures['wire']['float32']['bytes']
+        float32 = figures['encoding']['float32']['bytes']
         lines.append(row(f'{kind} ({figures["crops"]})', {**figures, 'bytes': float32}, columns))
         for name, values in figures['baselines'].items():
             lines.append(row(f'  {name}', values, columns))
     columns = (*QUALITY, BYTES)
     lines += ['', header('encodings of the latent', columns)]
-    for encoding, values in report['wire'].items():
+    for encoding, values in report['encoding'].items():
         lines.append(row(f'  {encoding}', values, columns))
     lines += ['', header('image codecs at the same PSNR', columns)]
     for name, values in report['at_equal_quality'].items():

@@ -267,7 +267,7 @@ def test_the_report_is_of_all_crops_and_of_each_kind(full_report):
 def test_the_report_sets_bytes_against_quality(full_report):
     report, _ = full_report
     dims = report['dims']
-    wire = report['wire']
+    wire = report['encoding']
     assert wire['float32']['bytes'] == 4 * dims
     assert wire['float16']['bytes'] == 2 * dims
     assert wire['int8']['bytes'] == dims
@@ -301,9 +301,9 @@ def test_tokens_are_measured_where_there_is_a_codebook(data, tmp_path):
     codebook.write(tmp_path, codebook.Codebook(levels, codec.id.fingerprint))
     figures = scores.means(Comparison(codec, None).measure(crops[:8]))
     assert figures['baselines']['pca'] is None
-    assert 1 <= figures['wire']['vq']['bytes'] <= 4  # two tokens of four bits, and a check
+    assert 1 <= figures['encoding']['vq']['bytes'] <= 4  # two tokens of four bits, and a check
     # The first level's codes are latents of these very crops.
-    assert figures['wire']['vq']['psnr'] == pytest.approx(figures['psnr'], abs=2)
+    assert figures['encoding']['vq']['psnr'] == pytest.approx(figures['psnr'], abs=2)
 
 
 class Thumbnails:
@@ -328,10 +328,10 @@ def test_latents_with_places_are_measured_too(tmp_path):
     comparison = Comparison(Thumbnails(tmp_path), None)
     crops = np.stack([scene(seed, 64) for seed in range(4)])
     figures = scores.means(comparison.measure(crops))
-    sizes = {form: values and values['bytes'] for form, values in figures['wire'].items()}
+    sizes = {form: values and values['bytes'] for form, values in figures['encoding'].items()}
     assert (sizes['float32'], sizes['float16'], sizes['int8'], sizes['vq']) == (192, 96, 48, None)
-    assert figures['wire']['float32']['psnr'] == figures['psnr']
-    assert figures['wire']['int8']['psnr'] == pytest.approx(figures['psnr'], abs=0.1)
+    assert figures['encoding']['float32']['psnr'] == figures['psnr']
+    assert figures['encoding']['int8']['psnr'] == pytest.approx(figures['psnr'], abs=0.1)
     assert comparison.latents[0].shape == (4, 48)
     x = planes(*crops)
     mean = x.reshape(4, 3, 4, 16, 4, 16).mean((3, 5), keepdims=True)
@@ -413,7 +413,7 @@ def test_every_model_has_a_color(full_report, tmp_path):
     seen = []
     for count in (most - 1, most):
         wire = {'int8': {'bytes': 30, 'psnr': 99.0, 'ms_ssim': 1.0}}  # above all else
-        others = [report | {'wire': wire}] * count
+        others = [report | {'encoding': wire}] * count
         rate_distortion.plot(others, tmp_path / 'x.png')
         seen.append(cv2.imread(str(tmp_path / 'x.png')))
     assert (seen[0] != seen[1]).any()

@@ -1,9 +1,9 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what each wire form of a latent costs and loses.
+"""Measure bytes and loss of each encoding of a latent.
 
-`python bench/wire.py [MODEL] --data DIR [--held-out CONFIG] [--crops N] [--native] [--json]` draws
-the crops that `sage eval` draws. Bytes are means over crops.
+`python bench/encodings.py [MODEL] --data DIR [--held-out CONFIG] [--crops N] [--native] [--json]` draws
+the crops of `sage eval`. Bytes are means over crops.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ LOSSES = (0.1, 0.3, 1.0)  # dB
 
 
 def measure(
-    codec: Codec, packer: Packer, z: np.ndarray, x: np.ndarray, form: Encoding, **how
+    codec: Codec, packer: Packer, z: np.ndarray, x: np.ndarray, encoding: Encoding, **how
 ) -> dict:
-    """Return bytes, PSNR and MS-SSIM of crops `x` whose latents `z` travelled in one form."""
-    payloads = [packer.pack(each, form, **how) for each in z]
-    arrived = np.stack([packer.unpack(payload, form) for payload in payloads])
+    """Return bytes, PSNR and MS-SSIM of crops `x` after their latents `z` were encoded."""
+    payloads = [packer.pack(each, encoding, **how) for each in z]
+    arrived = np.stack([packer.unpack(payload, encoding) for payload in payloads])
     a, b = torch.from_numpy(codec.decode(arrived)), torch.from_numpy(x)
     return {
         'bytes': float(np.mean([len(payload) for payload in payloads])),
@@ -47,15 +47,15 @@ def measure(
 
 
 def bytes_at(sweep: list[dict], psnr: float) -> float:
-    """Return the bytes at which a sweep over steps reaches `psnr`, between its points linear."""
+    """Return the bytes at which a sweep over steps reaches `psnr`, interpolated linearly."""
     points = sorted((point['psnr'], point['bytes']) for point in sweep)
     return float(np.interp(psnr, *np.transpose(points)))
 
 
 def entropies(mean: np.ndarray, std: np.ndarray, z: np.ndarray) -> dict[str, float]:
-    """Return the bytes that the indices at the default step would take in theory, by model.
+    """Return the theoretical bytes of the indices at the default step, by distribution.
 
-    Each has the scale, a multiple of contrast · std, at which it is shortest.
+    Each distribution has its best scale, a multiple of contrast · std.
     """
     scaled = (z - mean) / std
     contrast = np.abs(scaled).mean(1, keepdims=True)
@@ -75,19 +75,19 @@ def entropies(mean: np.ndarray, std: np.ndarray, z: np.ndarray) -> dict[str, flo
 
 
 def report(codec: Codec, x: np.ndarray) -> dict:
-    """Return the figures of all forms for crops, float32 `[N, C, S, S]`."""
+    """Return the figures of all encodings for crops, float32 `[N, C, S, S]`."""
     packer = Packer.of(codec)
     z = codec.encode(x)
-    forms = [form for form in Encoding if form != Encoding.VQ or packer.codebook is not None]
-    wire = {form.name.lower(): measure(codec, packer, z, x, form) for form in forms}
-    best = wire['float32']['psnr']
+    encodings = [e for e in Encoding if e != Encoding.VQ or packer.codebook is not None]
+    measured = {e.name.lower(): measure(codec, packer, z, x, e) for e in encodings}
+    best = measured['float32']['psnr']
     sweep = [
         {'step': step, **measure(codec, packer, z, x, Encoding.ENTROPY_INT8, step=step)}
         for step in STEPS
     ]
     return {
         'crops': len(x),
-        'wire': wire,
+        'encoding': measured,
         'step': DEFAULT_STEP,
         'sweep': sweep,
         'bytes_at_loss': {str(loss): bytes_at(sweep, best - loss) for loss in LOSSES},
@@ -96,8 +96,8 @@ def report(codec: Codec, x: np.ndarray) -> dict:
 
 
 def table(kind: str, figures: dict) -> str:
-    """Return the report of one kind of crops for people."""
-    best = figures['wire']['float32']['psnr']
+    """Return the report of one kind of crops as a text table."""
+    best = figures['encoding']['float32']['psnr']
 
     def line(name, v):
         return (
@@ -106,13 +106,15 @@ def table(kind: str, figures: dict) -> str:
 
     head = f'{kind} ({figures["crops"]})'
     lines = [f'{head:24}{"bytes":>8}{"PSNR dB":>9}{"loss":>8}{"MS-SSIM":>9}']
-    lines += [line(name, values) for name, values in figures['wire'].items()]
+    lines += [line(name, values) for name, values in figures['encoding'].items()]
     lines += [line(f'  entropy, step {v["step"]}', v) for v in figures['sweep']]
     lines += [
         f'  {loss} dB less in {size:.1f} bytes' for loss, size in figures['bytes_at_loss'].items()
     ]
     sizes = ', '.join(f'{n} {size:.2f}' for n, size in figures['entropy_bytes'].items())
-    return '\n'.join([*lines, f'  indices at step {figures["step"]}, bytes by model: {sizes}'])
+    return '\n'.join(
+        [*lines, f'  indices at step {figures["step"]}, bytes by distribution: {sizes}']
+    )
 
 
 def main() -> int:
@@ -131,7 +133,7 @@ def main() -> int:
         codec = load(args.model)
         kinds = crop_sources(args.data, file_filter(data, held_out=True))
     except (ConfigError, ModelError, FileNotFoundError, ValueError) as error:
-        print(f'bench/wire.py: {error}', file=sys.stderr)
+        print(f'bench/encodings.py: {error}', file=sys.stderr)
         return 2
     config = CropConfig(codec.input_size, native=args.native)
     result = {}
