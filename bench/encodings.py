@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure bytes and loss of each encoding of a latent.
 
-`python bench/encodings.py [MODEL] --data DIR [--held-out CONFIG] [--crops N] [--native] [--json]` draws
-the crops of `sage eval`. Bytes are means over crops.
+`python bench/encodings.py [MODEL] --data DIR [--held-out CONFIG] [--crops N] [--native] [--json]`
+draws the crops of `sage eval`. Bytes are means over crops.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 `python bench/precision.py [MODEL] [--held-out CONFIG] [--crops N] [--json]` uses crops of the
 held-out files of the configuration. The reference is torch in fp32. Reported are the minimum and
-the mean cosine of the latents, and of the latents minus the model's mean latent, which is stricter,
-and the loss of PSNR. Latents of a backend are decoded by it, encoded latents in fp32.
+the mean cosine of the latents, and of the latents minus the model's mean latent, which is
+stricter, and the loss of PSNR. Latents of a backend are decoded by it, encoded latents in fp32.
 """
 
 from __future__ import annotations

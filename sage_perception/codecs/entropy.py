@@ -10,7 +10,8 @@ high-contrast ones, which about halves the loss of PSNR at the same size. Each i
 Student's t distribution with 4 degrees of freedom and the scale contrast · std, where std is
 rounded to 5 bits. On held-out crops its code is shorter than that of the Gaussian and the Laplace
 distribution (`bench/encodings.py`), and its cumulative distribution has no transcendental
-function: it consists of +, −, ·, / and √, which IEEE 754 rounds correctly, so that all machines agree.
+function: it consists of +, −, ·, / and √, which IEEE 754 rounds correctly, so that
+all machines agree.
 
     byte 0   CRC-8 of the following bytes, polynomial x⁸ + x² + x + 1
     byte 1   step, `STEPS[byte]`
