@@ -111,8 +111,8 @@ class EpisodicMemory:
         latents = np.stack([lct.latent.mean for lct in lcts])
         directions = self.store.space.directions(latents)
         # Row i has the cosines to latents before i, and -1 elsewhere.
-        cosines = np.tril(directions @ directions.T, -1)
-        cosines += np.triu(np.full((len(lcts), len(lcts)), -1.0))
+        outside = np.triu(np.full((len(lcts), len(lcts)), -1.0))
+        cosines = np.tril(directions @ directions.T, -1) + outside
         return np.minimum(self.store.novelty(latents), 1 - cosines.max(axis=1))
 
     def _find_rejection(self, lct: LCT) -> str:
