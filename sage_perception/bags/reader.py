@@ -167,10 +167,11 @@ class Bag:
 def _topic(connection: Connection, count_before: int) -> BagTopic:
     encoding = _ENCODINGS.get(connection.msgdef.format)
     text = connection.msgdef.data
+    offered = getattr(connection.ext, 'offered_qos_profiles', ())
     return BagTopic(
         name=connection.topic,
         type_name=connection.msgtype,
         count=count_before + connection.msgcount,
-        profiles=tuple(from_recorded(qos) for qos in connection.ext.offered_qos_profiles),
+        profiles=tuple(map(from_recorded, offered)),
         definition=Definition(connection.msgtype, encoding, text) if encoding else None,
     )

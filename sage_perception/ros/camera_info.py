@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the calibration files that `camera_calibration` writes."""
+"""Reads calibration files of `camera_calibration`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo
 
 from sage_perception.ros.errors import ConfigurationError
 
-# Field of the message: its name in the file, how many numbers it has (None: as the model needs).
+# Field of the message: name in the file, number of elements (None: depends on the model).
 _MATRICES = {
     'd': ('distortion_coefficients', None),
     'k': ('camera_matrix', 9),
@@ -21,17 +21,20 @@ _MATRICES = {
 
 
 def load_camera_info(url: str) -> CameraInfo:
-    """Return the calibration at `url`, a `file://` URL or a path; uncalibrated when empty.
+    """Return the calibration in a file.
+
+    Args:
+        url: a `file://` URL or a path; empty for an uncalibrated camera.
 
     Raises:
-        ConfigurationError: it is not there, or not a calibration.
+        ConfigurationError: the file cannot be read, or is not a calibration.
     """
     if not url:
         return CameraInfo()
     parsed = urlparse(url)
     if parsed.scheme not in ('', 'file'):
         raise ConfigurationError(
-            f"parameter 'camera_info_url': {url!r} is neither file://... nor a path"
+            f"parameter 'camera_info_url': {url!r} is neither a file:// URL nor a path"
         )
     path = unquote(parsed.path) if parsed.scheme else url
     try:
@@ -45,7 +48,7 @@ def load_camera_info(url: str) -> CameraInfo:
         for field, (name, size) in _MATRICES.items():
             numbers = [float(number) for number in data[name]['data']]
             if len(numbers) != (size or len(numbers)):
-                raise ValueError(f'{name} has {len(numbers)} numbers, not {size}')
+                raise ValueError(f'{name} has {len(numbers)} elements, not {size}')
             setattr(info, field, numbers)
     except OSError as error:
         raise ConfigurationError(f"parameter 'camera_info_url': {error}") from None
@@ -59,5 +62,5 @@ def load_camera_info(url: str) -> CameraInfo:
 
 def _side(pixels: int) -> int:
     if type(pixels) is not int or not 0 < pixels < 2**16:
-        raise ValueError(f'{pixels!r} is not a number of pixels')
+        raise ValueError(f'{pixels!r} is not a size in pixels')
     return pixels

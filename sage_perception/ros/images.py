@@ -161,7 +161,7 @@ def _rows(message: Image) -> np.ndarray:
     pixel_bytes = _COLOR[message.encoding][0]
     shape: tuple[int, ...] = (message.height, message.width)
     strides: tuple[int, ...] = (message.step, pixel_bytes)
-    dtype = np.dtype('u1')
+    dtype: np.dtype = np.dtype('u1')
     if message.encoding in _SIXTEEN_BITS:
         dtype = np.dtype('>u2' if message.is_bigendian else '<u2')
     elif pixel_bytes > 1:

@@ -1,11 +1,12 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters as a table: declared, validated, documented and applied from one description."""
+"""Parameters from tables: one description declares, validates and documents a parameter."""
 
 from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -21,8 +22,8 @@ from rclpy.node import Node
 from sage_perception.core.settings import Interval
 from sage_perception.ros.errors import ConfigurationError
 
-# Declared by rclpy itself, or read by it.
-_NOT_OURS = ('use_sim_time', 'start_type_description_service')
+# Declared or read by rclpy itself.
+_OF_RCLPY = ('use_sim_time', 'start_type_description_service')
 _WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
 
 
@@ -30,9 +31,14 @@ _WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a s
 class Parameter:
     """One parameter of a node.
 
-    The type is that of `default`; a list is one of different names. `minimum` and `maximum` are
-    inclusive; `choices` are the only values allowed. A `read_only` one is set at start and never
-    again.
+    Attributes:
+        name: the name.
+        default: the default value, which determines the type: bool, int, float, str, or a list of
+            distinct, non-empty strings.
+        description: text for `ros2 param describe` and the documentation.
+        minimum, maximum: inclusive limits; None for no limit.
+        choices: the allowed values; empty for any value.
+        read_only: the parameter can be set at start only.
     """
 
     name: str
@@ -45,7 +51,7 @@ class Parameter:
 
     @property
     def constraint(self) -> str:
-        """Return in words which values are allowed; empty: any."""
+        """Return the allowed values in words; empty if any value is allowed."""
         if self.choices:
             return 'one of ' + ', '.join(map(str, self.choices))
         if self.minimum is not None and self.maximum is not None:
@@ -55,7 +61,11 @@ class Parameter:
         return '' if self.maximum is None else f'at most {self.maximum}'
 
     def check(self, value: Any) -> Any:
-        """Return `value` in the parameter's type; raise `ValueError` when it is not allowed."""
+        """Return `value` in the type of the parameter; integers are accepted as floats.
+
+        Raises:
+            ValueError: the value is not allowed.
+        """
         kind = type(self.default)
         if isinstance(self.default, (list, tuple)):
             listed = isinstance(value, (list, tuple))
@@ -63,7 +73,7 @@ class Parameter:
                 raise ValueError(f"parameter '{self.name}': {value!r} is not a list of strings")
             if not value or not all(value) or len(set(value)) != len(value):
                 raise ValueError(
-                    f"parameter '{self.name}': {value!r} is not one name or more, each once"
+                    f"parameter '{self.name}': {value!r} is not a list of distinct names"
                 )
             return list(value)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -78,8 +88,8 @@ class Parameter:
         return value
 
     def descriptor(self) -> ParameterDescriptor:
-        """Return what `ros2 param describe` shows."""
-        # Our own check accepts an integer where a number is wanted; rclpy's would refuse it.
+        """Return the descriptor for `ros2 param describe`."""
+        # Dynamic typing: `check` accepts an integer for a float, rclpy would reject it.
         descriptor = ParameterDescriptor(
             name=self.name,
             description=self.description,
@@ -130,23 +140,32 @@ def _limits(hint: Any, kind: type) -> dict[str, Any]:
 
 
 class Parameters:
-    """The parameters of a running node, read as attributes: `self.parameters.max_crops`.
+    """The parameters of a running node, read as attributes: `self.parameters.max_crops`."""
 
-    Raises:
-        ConfigurationError: a value given at start is not allowed.
-    """
+    def __init__(
+        self,
+        node: Node,
+        table: tuple[Parameter, ...],
+        check: Callable[[dict[str, Any]], None] | None = None,
+        on_change: Callable[[], None] | None = None,
+    ):
+        """Declare parameters on a node.
 
-    def __init__(self, node: Node, table: tuple[Parameter, ...], check=None, on_change=None):
-        """Declare `table` on `node`; call `on_change()` after some of it changed.
+        Args:
+            node: the node.
+            table: the parameters.
+            check: called with all values; raises `ValueError` for an invalid combination.
+            on_change: called after parameters changed at run time.
 
-        `check(values)` raises `ValueError` for values that do not go together.
+        Raises:
+            ConfigurationError: a value given at start is not allowed.
         """
         self._table = {parameter.name: parameter for parameter in table}
         self._values: dict[str, Any] = {}
         self._check = check or (lambda values: None)
         self._on_change = on_change
         self._logger = node.get_logger()
-        # Private in rclpy and still the only place that tells what the user asked for.
+        # Private in rclpy, but the only place with the values that the user gave.
         given = getattr(node, '_parameter_overrides', {})
         for parameter in table:
             override = given.get(parameter.name)
@@ -163,7 +182,7 @@ class Parameters:
             self._check(self.values)
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        self._name_typing_errors(given)
+        self._warn_of_unknown(given)
         node.add_on_set_parameters_callback(self._validate)
         self._applies_later = hasattr(node, 'add_post_set_parameters_callback')
         if self._applies_later:
@@ -176,17 +195,17 @@ class Parameters:
             raise AttributeError(name) from None
 
     def by_camera(self, name: str) -> dict[str, str]:
-        """Return what a parameter says of some of `cameras`: camera=value, separated by commas.
+        """Return the values by camera of a parameter of the form camera=value,camera=value.
 
         Raises:
-            ConfigurationError: it is anything else.
+            ConfigurationError: the form is different, or a camera is not in `cameras`.
         """
         values = {}
         for pair in filter(None, map(str.strip, self._values[name].split(','))):
             camera, _, value = pair.partition('=')
             if camera not in self.cameras or not value:
                 raise ConfigurationError(
-                    f"parameter '{name}': {pair!r} is not camera=value with one of the cameras "
+                    f"parameter '{name}': {pair!r} is not camera=value, where camera is one of "
                     f'{", ".join(self.cameras)}'
                 )
             values[camera] = value
@@ -194,17 +213,17 @@ class Parameters:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return all of them."""
+        """Return all values by name."""
         return dict(self._values)
 
-    def _name_typing_errors(self, given: dict) -> None:
-        """Warn of parameters that no one declared: ROS would ignore them in silence."""
+    def _warn_of_unknown(self, given: Iterable[str]) -> None:
+        """Log parameters that are not declared: ROS ignores them without a message."""
         for name in given:
-            if name in self._table or name in _NOT_OURS or name.startswith('qos_overrides.'):
+            if name in self._table or name in _OF_RCLPY or name.startswith('qos_overrides.'):
                 continue
             close = difflib.get_close_matches(name, self._table, n=1)
             hint = f": did you mean '{close[0]}'?" if close else ''
-            self._logger.warning(f"unknown parameter '{name}' is ignored{hint}")
+            self._logger.warning(f"ignoring unknown parameter '{name}'{hint}")
 
     def _validate(self, changes: list) -> SetParametersResult:
         values = self.values

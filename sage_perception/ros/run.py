@@ -61,7 +61,9 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
             node.close()
         # On rare occasions the middleware blocks while it destroys a participant. In that case
         # print a traceback and exit.
-        faulthandler.dump_traceback_later(SHUTDOWN_TIMEOUT_S, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(
+            SHUTDOWN_TIMEOUT_S, exit=True, file=sys.__stderr__ or sys.stderr
+        )
         if executor is not None:
             executor.shutdown()
         if node is not None:

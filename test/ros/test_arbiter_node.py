@@ -139,7 +139,7 @@ def test_of_a_flood_of_statements_a_few_are_looked_at_and_another_is_heard(ros, 
         (
             'camera_entities',
             'cam9=x',
-            "'cam9=x' is not camera=value with one of the cameras cam0, cam1",
+            "'cam9=x' is not camera=value, where camera is one of cam0, cam1",
         ),
         ('camera_entities', 'cam1', "'cam1' is not camera=value"),
         ('camera_geometry', 'cam1=/nowhere.yaml', '/nowhere.yaml is no relation of two cameras'),

@@ -74,7 +74,11 @@ def refusal(capfd, kind, *arguments):
         (EncoderNode, f'entity_id:={"r" * 65}', ['is no name of an entity: give 1 to 64 bytes']),
         (EncoderNode, f'entity_id:={"ü" * 40}', ['node /encoder: ', 'is no name of an entity']),
         (ViewerNode, 'model:=nope', ["parameter 'model': 'nope'"]),
-        (ViewerNode, 'cameras:=[a,a]', ["parameter 'cameras': ['a', 'a'] is not one name"]),
+        (
+            ViewerNode,
+            'cameras:=[a,a]',
+            ["parameter 'cameras': ['a', 'a'] is not a list of distinct names"],
+        ),
         (ViewerNode, 'rate:=0', ["parameter 'rate': 0.0 is not 0.1 to 30.0"]),
         (ArbiterNode, 'cameras:=[]', ["parameter 'cameras'"]),
         (ArbiterNode, 'cameras:=[a-b]', ['a-b/lcts', 'topic name']),

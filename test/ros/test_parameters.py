@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters: what is accepted, in which type, and what the user is told of the rest."""
+"""Parameters: accepted values and types, error messages, changes at run time."""
 
 import math
 import re
@@ -34,20 +34,16 @@ ANYTHING = st.one_of(
 )
 
 
-# One by one
-
-
 @given(st.sampled_from(TABLE), ANYTHING)
-def test_what_is_accepted_is_of_the_right_type_and_in_range(parameter, value):
+def test_checked_value_has_type_and_range_or_is_a_value_error(parameter, value):
+    checked, message = None, ''
     try:
         checked = parameter.check(value)
     except ValueError as error:
-        refusal = str(error)
-    else:
-        refusal = None
-    if refusal is not None:
-        assert refusal.startswith(f"parameter '{parameter.name}': ")
-        assert '\n' not in refusal
+        message = str(error)
+    if message:
+        assert message.startswith(f"parameter '{parameter.name}': ")
+        assert '\n' not in message
         return
     assert type(checked) is type(parameter.default)
     assert checked == value
@@ -79,23 +75,23 @@ def test_what_is_accepted_is_of_the_right_type_and_in_range(parameter, value):
         (NAMES, [1], "parameter 'names': [1] is not a list of strings"),
         (NAMES, 5, "parameter 'names': 5 is not a list of strings"),
         (NAMES, None, "parameter 'names': None is not a list of strings"),
-        (NAMES, [], "parameter 'names': [] is not one name or more, each once"),
-        (NAMES, ['a', 'a'], "parameter 'names': ['a', 'a'] is not one name or more, each once"),
-        (NAMES, [''], "parameter 'names': [''] is not one name or more, each once"),
+        (NAMES, [], "parameter 'names': [] is not a list of distinct names"),
+        (NAMES, ['a', 'a'], "parameter 'names': ['a', 'a'] is not a list of distinct names"),
+        (NAMES, [''], "parameter 'names': [''] is not a list of distinct names"),
     ],
 )
-def test_what_is_refused_is_named_with_what_is_allowed(parameter, value, message):
+def test_error_names_parameter_value_and_allowed_values(parameter, value, message):
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         parameter.check(value)
 
 
-def test_an_integer_will_do_for_a_number():
+def test_integer_is_accepted_as_float():
     assert SHARE.check(1) == 1.0
     assert type(SHARE.check(1)) is float
 
 
 @pytest.mark.parametrize('bound', [{'minimum': 2}, {'maximum': 2}])
-def test_a_range_may_be_open(bound):
+def test_range_with_one_limit(bound):
     parameter = Parameter('n', 2, **bound)
     (word, limit), step = next(iter(bound.items())), -1 if 'minimum' in bound else 1
     assert parameter.check(limit) == 2
@@ -119,9 +115,6 @@ def test_parameters_of_a_settings_dataclass():
         Parameter('mode', 'a', choices=('a', 'b')),
         Parameter('name', 'x'),
     )
-
-
-# In a node
 
 
 class Tuned(Node):
@@ -153,13 +146,13 @@ def set_parameters(ros, **values):
     return answer.result
 
 
-def test_defaults_hold_until_something_else_is_given(ros):
+def test_defaults(ros):
     node = ros.make(Tuned)
     assert node.parameters.values == {parameter.name: parameter.default for parameter in TABLE}
     assert node.applied == 0
 
 
-def test_what_is_given_at_start_counts(ros):
+def test_values_given_at_start(ros):
     node = ros.make(
         Tuned, *given_at_start('count:=3', 'share:=1', 'names:=[x]', 'flag:=false', 'order:=last')
     )
@@ -168,7 +161,7 @@ def test_what_is_given_at_start_counts(ros):
     assert node.parameters.names == ['x']
     assert node.parameters.flag is False
     assert node.parameters.order == 'last'
-    # Whoever asks is told the same.
+    # The parameter service returns the same values.
     answer = ros.ask(GetParameters, 'under_test/get_parameters', names=['count', 'share', 'names'])
     count, share, names = answer.values
     assert (count.integer_value, share.double_value, names.string_array_value) == (3, 1.0, ['x'])
@@ -187,39 +180,39 @@ def test_what_is_given_at_start_counts(ros):
         ('flag:=maybe', "parameter 'flag': 'maybe' is not true or false"),
     ],
 )
-def test_a_node_does_not_start_with_what_is_not_allowed(ros, assignment, message):
+def test_node_does_not_start_with_invalid_value(ros, assignment, message):
     with pytest.raises(ConfigurationError, match=message):
         ros.make(Tuned, *given_at_start(assignment))
 
 
-def test_a_node_does_not_start_with_values_that_do_not_go_together(ros):
+def test_node_does_not_start_with_invalid_combination(ros):
     with pytest.raises(ConfigurationError, match='too large together'):
         ros.make(Tuned, *given_at_start('count:=21', 'share:=0.95'))
 
 
-def test_a_parameter_file_counts_in_any_namespace(ros, tmp_path):
+def test_parameter_file_applies_in_any_namespace(ros, tmp_path):
     path = tmp_path / 'p.yaml'
     path.write_text('/**:\n  ros__parameters:\n    count: 4\n    share: 1\n')
     node = ros.make(Tuned, '--params-file', str(path), namespace='robot1/cam0')
     assert (node.parameters.count, node.parameters.share) == (4, 1.0)
 
 
-def test_a_typing_error_is_named_with_what_was_meant(ros, capfd):
+def test_unknown_parameter_is_logged_with_closest_name(ros, capfd):
     ros.make(Tuned, *given_at_start('cout:=3', 'zebra:=1', 'use_sim_time:=false'))
     log = capfd.readouterr().err
-    assert "unknown parameter 'cout' is ignored: did you mean 'count'?" in log
-    assert "unknown parameter 'zebra' is ignored" in log
+    assert "ignoring unknown parameter 'cout': did you mean 'count'?" in log
+    assert "ignoring unknown parameter 'zebra'" in log
     assert 'use_sim_time' not in log
 
 
-def test_a_change_at_run_time_takes_effect(ros):
+def test_change_at_run_time_takes_effect(ros):
     node = ros.make(Tuned)
     assert set_parameters(ros, count=5, order='last').successful
     assert (node.parameters.count, node.parameters.order) == (5, 'last')
     assert node.applied == 1
 
 
-def test_an_integer_will_do_for_a_number_at_run_time(ros):
+def test_integer_is_accepted_as_float_at_run_time(ros):
     node = ros.make(Tuned)
     assert set_parameters(ros, share=1).successful
     assert node.parameters.share == 1.0
@@ -239,7 +232,7 @@ def test_an_integer_will_do_for_a_number_at_run_time(ros):
         ({'names': ['c']}, 'read-only parameter: names'),
     ],
 )
-def test_a_change_that_is_not_allowed_is_refused_whole_and_says_why(ros, changes, reason):
+def test_invalid_change_is_rejected_as_a_whole_with_reason(ros, changes, reason):
     node = ros.make(Tuned)
     before = node.parameters.values
     answer = set_parameters(ros, **changes)
@@ -249,7 +242,7 @@ def test_a_change_that_is_not_allowed_is_refused_whole_and_says_why(ros, changes
     assert node.applied == 0
 
 
-def test_a_parameter_cannot_be_taken_away(ros):
+def test_parameter_cannot_be_unset(ros):
     node = ros.make(Tuned)
     nothing = ParameterMessage(name='count', value=ParameterValue())
     answer = ros.ask(
@@ -259,13 +252,13 @@ def test_a_parameter_cannot_be_taken_away(ros):
     assert node.parameters.count == 8
 
 
-def test_parameters_of_ros_itself_are_left_to_it(ros):
+def test_parameters_of_rclpy_are_not_handled(ros):
     node = ros.make(Tuned)
     assert set_parameters(ros, use_sim_time=True).successful
     assert node.applied == 0
 
 
-def test_a_parameter_describes_itself(ros):
+def test_descriptor_has_description_and_range(ros):
     ros.make(Tuned)
     answer = ros.ask(
         DescribeParameters,

@@ -28,33 +28,35 @@ class UnknownModel(ValueError):
 
 
 def latent_to_msg(
-    latent: Latent, form: Encoding = Encoding.FLOAT32, packer: Packer | None = None
+    latent: Latent, encoding: Encoding = Encoding.FLOAT32, packer: Packer | None = None
 ) -> LatentMessage:
     """Return a latent as a message.
 
     Args:
         latent: the latent.
-        form: the wire encoding; only FLOAT32 carries the variance.
+        encoding: the wire encoding; only FLOAT32 carries the variance.
         packer: the packer of the latent's model; FLOAT32 needs none.
 
     Raises:
         PackingError: the encoding cannot represent the latent.
     """
-    if form == Encoding.FLOAT32:
-        log_var = array('f') if latent.log_var is None else floats_to_msg(latent.log_var)
-        numbers = {'mean': floats_to_msg(latent.mean), 'log_var': log_var}
+    fields: dict[str, array]
+    if encoding == Encoding.FLOAT32:
+        fields = {'mean': floats_to_msg(latent.mean)}
+        if latent.log_var is not None:
+            fields['log_var'] = floats_to_msg(latent.log_var)
     elif packer is None:
-        raise ValueError(f'encoding {form.name} needs the packer of model {latent.model}')
+        raise ValueError(f'encoding {encoding.name} needs the packer of model {latent.model}')
     else:
-        numbers = {'payload': array('B', packer.pack(latent.mean, form))}
+        fields = {'payload': array('B', packer.pack(latent.mean, encoding))}
     return LatentMessage(
         kind=int(latent.kind),
         roi=roi_to_msg(latent.roi),
         track_id=latent.track_id,
         model=model_id_to_msg(latent.model),
         telemetry=telemetry_to_msg(latent.telemetry),
-        encoding=int(form),
-        **numbers,
+        encoding=int(encoding),
+        **fields,
     )
 
 
@@ -92,18 +94,18 @@ def wire_from_msg(message: LatentMessage) -> Wire:
     Raises:
         ValueError: the encoding is unknown, or the message has both a payload and numbers.
     """
-    form = Encoding(message.encoding)
+    encoding = Encoding(message.encoding)
     given = len(message.mean), len(message.log_var), len(message.payload)
-    if form == Encoding.FLOAT32 and given[2]:
+    if encoding == Encoding.FLOAT32 and given[2]:
         raise ValueError(
             f'a FLOAT32 latent has {given[2]} bytes of payload: the payload must be empty'
         )
-    if form != Encoding.FLOAT32 and (given[0] or given[1]):
+    if encoding != Encoding.FLOAT32 and (given[0] or given[1]):
         raise ValueError(
             f'a packed latent has {given[0] + given[1]} floats beside its payload: mean and '
             'log_var must be empty'
         )
-    return Wire(int(form), bytes(message.payload))
+    return Wire(int(encoding), bytes(message.payload))
 
 
 def unpack(latent: Latent, wire: Wire, packers: Packers) -> Latent:
@@ -115,13 +117,13 @@ def unpack(latent: Latent, wire: Wire, packers: Packers) -> Latent:
     """
     if not wire.packed:
         return latent
-    form, packer = Encoding(wire.encoding), packers.get(latent.model.fingerprint)
+    encoding, packer = Encoding(wire.encoding), packers.get(latent.model.fingerprint)
     if packer is None:
         raise UnknownModel(
-            f'a latent of {latent.model} in encoding {form.name} needs the model_info of its '
+            f'a latent of {latent.model} in encoding {encoding.name} needs the model_info of its '
             'model, which has not been received yet'
         )
-    return replace(latent, mean=packer.unpack(wire.payload, form))
+    return replace(latent, mean=packer.unpack(wire.payload, encoding))
 
 
 def latent_size_bytes(message: LatentMessage) -> int:

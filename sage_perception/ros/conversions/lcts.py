@@ -28,7 +28,7 @@ from sage_perception.trust.security.signing import sign
 
 def lct_to_msg(
     lct: LCT,
-    form: Encoding = Encoding.FLOAT32,
+    encoding: Encoding = Encoding.FLOAT32,
     packer: Packer | None = None,
     key: Ed25519PrivateKey | None = None,
 ) -> LCTMessage:
@@ -36,14 +36,14 @@ def lct_to_msg(
 
     Args:
         lct: the LCT.
-        form: the wire encoding of its latent; see `latent_to_msg`.
+        encoding: the wire encoding of its latent; see `latent_to_msg`.
         packer: the packer of the latent's model; FLOAT32 needs none.
         key: the key to sign with, for this encoding; None keeps the signature of `lct`.
 
     Raises:
         ValueError: the encoding, or a field of the message, cannot represent a value.
     """
-    latent = latent_to_msg(lct.latent, form, packer)
+    latent = latent_to_msg(lct.latent, encoding, packer)
     if key is not None:
         lct = sign(lct, key, wire_from_msg(latent))
     return LCTMessage(

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values to messages to bytes and back: nothing may be lost on the way."""
+"""Values converted to messages, serialized, and back are equal to the original."""
 
 import enum
 from dataclasses import fields, is_dataclass, replace
@@ -35,10 +35,10 @@ from sage_perception.ros.conversions.telemetry import telemetry_from_msg, teleme
 from sage_perception.ros.images import mono_from_msg, rgb_from_msg
 from sage_perception.trust.security.canonical import latent_digest
 
-# The checks of message fields stop a little short of the largest float32.
+# The limit of the checks of message fields is a little below the largest float32.
 FLOAT = st.floats(-(2.0**127), 2.0**127, width=32) | st.sampled_from([np.inf, -np.inf, np.nan])
 UINT32 = st.integers(0, 2**32 - 1)
-# What a string of the interface may hold, in bytes.
+# Strings that fit the bounds of the interfaces.
 SHORT = st.text(st.characters(codec='ascii', exclude_characters='\0'), max_size=32)
 STAMPS = st.integers(0, 2**31 * 10**9 - 1)
 
@@ -103,12 +103,12 @@ lcts = st.builds(
 
 
 def through_bytes(message):
-    """What a subscriber gets."""
+    """Return a message as a subscriber receives it."""
     return deserialize_message(serialize_message(message), type(message))
 
 
 def assert_same(a, b):
-    """Compare every field of a value, bit for bit; not a number is itself."""
+    """Compare all fields of a value bit for bit; NaN equals NaN."""
     assert type(a) is type(b)
     if is_dataclass(a):
         for field in fields(a):
@@ -125,32 +125,32 @@ def assert_same(a, b):
 
 
 @given(STAMPS)
-def test_stamps(ns):
+def test_stamp_round_trip(ns):
     assert stamp_from_msg(through_bytes(stamp_to_msg(ns))) == ns
 
 
 @given(rois)
-def test_regions(roi):
+def test_roi_round_trip(roi):
     assert_same(roi_from_msg(through_bytes(roi_to_msg(roi))), roi)
 
 
 @given(model_ids)
-def test_model_ids(model):
+def test_model_id_round_trip(model):
     assert_same(model_id_from_msg(through_bytes(model_id_to_msg(model))), model)
 
 
 @given(telemetries)
-def test_telemetry(telemetry):
+def test_telemetry_round_trip(telemetry):
     assert_same(telemetry_from_msg(through_bytes(telemetry_to_msg(telemetry))), telemetry)
 
 
 @given(latents())
-def test_latents(latent):
+def test_latent_round_trip(latent):
     assert_same(latent_from_msg(through_bytes(latent_to_msg(latent))), latent)
 
 
 @given(lcts)
-def test_lcts(lct):
+def test_lct_round_trip(lct):
     arrived = lct_from_msg(through_bytes(lct_to_msg(lct)))
     digest = latent_digest(lct.latent) if lct.signature else b''
     assert_same(arrived, replace(lct, digest=digest))
@@ -164,20 +164,20 @@ def test_lcts(lct):
     UINT32,
     st.integers(0, 99),
 )
-def test_crops(shape, roi, score, source, track, seed):
-    picture = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+def test_crop_round_trip(shape, roi, score, source, track, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
     header = Header(stamp=stamp_to_msg(seed + 1), frame_id='camera')
-    crop = Crop(picture, roi, score, source, track)
+    crop = Crop(pixels, roi, score, source, track)
     message = through_bytes(crop_to_msg(crop, header))
     assert message.image.header == header
     assert np.array_equal(
-        (rgb_from_msg if len(shape) == 3 else mono_from_msg)(message.image), picture
+        (rgb_from_msg if len(shape) == 3 else mono_from_msg)(message.image), pixels
     )
     assert roi_from_msg(message.roi) == roi
     assert (message.score, message.source, message.track_id) == (score, int(source), track)
 
 
-def test_model_info_says_what_the_model_is():
+def test_model_info_describes_the_model():
     codec = models.load('tinyvae', backend='onnxruntime')
     message = through_bytes(model_info_to_msg(codec, stamp_to_msg(5)))
     assert stamp_from_msg(message.header.stamp) == 5
@@ -193,7 +193,7 @@ def test_model_info_says_what_the_model_is():
     assert message.card == codec.card
 
 
-SOUND = LCT.encoded(
+VALID = LCT.encoded(
     Latent(np.zeros(4, np.float32), np.zeros(4, np.float32), roi=Roi(1, 2, 3, 4)),
     entity_id='cam0',
     sequence=1,
@@ -203,7 +203,7 @@ SOUND = LCT.encoded(
 
 
 @pytest.mark.parametrize(
-    'spoil',
+    'damage',
     [
         lambda m: setattr(m.latent, 'kind', 99),
         lambda m: setattr(m.latent.telemetry, 'halt_reason', 99),
@@ -211,58 +211,62 @@ SOUND = LCT.encoded(
         lambda m: setattr(m.latent, 'log_var', [0.0] * 3),
     ],
 )
-def test_parts_that_do_not_fit_together_are_a_value_error(spoil):
-    message = lct_to_msg(SOUND)
+def test_invalid_fields_are_a_value_error(damage):
+    message = lct_to_msg(VALID)
     lct_from_msg(message)
-    spoil(message)
+    damage(message)
     with pytest.raises(ValueError, match=r'99|log_var has shape \[3\]'):
         lct_from_msg(through_bytes(message))
 
 
-# Latents in the other wire forms
+# Packed latents
 
 PACKED = [Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8]
 MODEL = ModelId('seen', '1', bytes(range(32)))
 PACKER = Packer(np.float32([1, 0, -1, 0]), np.float32([2, 1, 1, 0.5]))
 PACKERS = {MODEL.fingerprint: PACKER}
-SEEN = replace(SOUND, latent=replace(SOUND.latent, model=MODEL, mean=np.float32([1, 2, 3, -0.5])))
+PACKABLE = replace(
+    VALID, latent=replace(VALID.latent, model=MODEL, mean=np.float32([1, 2, 3, -0.5]))
+)
 
 
-@pytest.mark.parametrize('form', PACKED)
-def test_a_packed_latent_loses_its_variance_and_what_the_form_says(form):
-    value = lct_from_msg(through_bytes(lct_to_msg(SEEN, form, PACKER)), PACKERS)
+@pytest.mark.parametrize('encoding', PACKED)
+def test_packing_keeps_mean_approximately_and_drops_variance(encoding):
+    value = lct_from_msg(through_bytes(lct_to_msg(PACKABLE, encoding, PACKER)), PACKERS)
     assert np.array_equal(
-        value.latent.mean, PACKER.unpack(PACKER.pack(SEEN.latent.mean, form), form)
+        value.latent.mean, PACKER.unpack(PACKER.pack(PACKABLE.latent.mean, encoding), encoding)
     )
-    assert np.abs(value.latent.mean - SEEN.latent.mean).max() < 0.25
-    expected = replace(SEEN, latent=replace(SEEN.latent, mean=value.latent.mean, log_var=None))
+    assert np.abs(value.latent.mean - PACKABLE.latent.mean).max() < 0.25
+    expected = replace(
+        PACKABLE, latent=replace(PACKABLE.latent, mean=value.latent.mean, log_var=None)
+    )
     assert_same(value, expected)
 
 
-@pytest.mark.parametrize('form', PACKED)
-def test_a_packed_latent_is_its_payload_alone(form):
-    message = latent_to_msg(SEEN.latent, form, PACKER)
-    payload = PACKER.pack(SEEN.latent.mean, form)
-    assert (message.encoding, bytes(message.payload)) == (form, payload)
+@pytest.mark.parametrize('encoding', PACKED)
+def test_packed_message_has_payload_only(encoding):
+    message = latent_to_msg(PACKABLE.latent, encoding, PACKER)
+    payload = PACKER.pack(PACKABLE.latent.mean, encoding)
+    assert (message.encoding, bytes(message.payload)) == (encoding, payload)
     assert (len(message.mean), len(message.log_var)) == (0, 0)
     assert latent_size_bytes(message) == len(payload)
-    assert latent_size_bytes(latent_to_msg(SEEN.latent)) == 2 * 4 * 4
+    assert latent_size_bytes(latent_to_msg(PACKABLE.latent)) == 2 * 4 * 4
 
 
-def test_a_packed_latent_of_a_model_that_was_not_announced_is_told_apart():
-    message = latent_to_msg(SEEN.latent, Encoding.INT8, PACKER)
+def test_packed_latent_of_unannounced_model_is_unknown_model():
+    message = latent_to_msg(PACKABLE.latent, Encoding.INT8, PACKER)
     with pytest.raises(
         UnknownModel, match='a latent of seen@1#00010203 in encoding INT8 needs the model_info'
     ):
         latent_from_msg(message)
     with pytest.raises(UnknownModel):
         latent_from_msg(message, {bytes(32): PACKER})
-    # Numbers that came as numbers are read as ever.
-    assert_same(latent_from_msg(latent_to_msg(SEEN.latent)), SEEN.latent)
+    # FLOAT32 needs no packer.
+    assert_same(latent_from_msg(latent_to_msg(PACKABLE.latent)), PACKABLE.latent)
 
 
 @pytest.mark.parametrize(
-    ('spoil', 'why'),
+    ('damage', 'reason'),
     [
         (lambda m: setattr(m, 'payload', m.payload[:-1]), '3 bytes are not a latent'),
         (lambda m: setattr(m, 'payload', []), '0 bytes are not a latent'),
@@ -273,31 +277,31 @@ def test_a_packed_latent_of_a_model_that_was_not_announced_is_told_apart():
         (lambda m: setattr(m, 'encoding', Encoding.VQ), 'needs the codebook'),
     ],
 )
-def test_a_payload_that_is_no_latent_is_a_value_error(spoil, why):
-    message = latent_to_msg(SEEN.latent, Encoding.INT8, PACKER)
-    spoil(message)
-    with pytest.raises(ValueError, match=why):
+def test_invalid_payload_is_a_value_error(damage, reason):
+    message = latent_to_msg(PACKABLE.latent, Encoding.INT8, PACKER)
+    damage(message)
+    with pytest.raises(ValueError, match=reason):
         latent_from_msg(through_bytes(message), PACKERS)
 
 
-def test_a_latent_that_is_not_finite_is_not_packed():
-    latent = replace(SEEN.latent, mean=np.float32([0, np.nan, 0, 0]))
+def test_packing_rejects_latent_that_is_not_finite():
+    latent = replace(PACKABLE.latent, mean=np.float32([0, np.nan, 0, 0]))
     with pytest.raises(PackingError, match='not finite'):
         latent_to_msg(latent, Encoding.INT8, PACKER)
 
 
 def announced_packer(info):
-    """What reads packed latents by what was announced of their model."""
-    said = model_info_from_msg(info)
-    return Packer(said.mean, said.std)
+    """Return the packer of an announced model."""
+    announcement = model_info_from_msg(info)
+    return Packer(announcement.mean, announcement.std)
 
 
-def test_what_a_model_info_says_is_enough_to_unpack():
+def test_model_info_is_sufficient_to_unpack():
     codec = models.load('tinyvae', backend='onnxruntime')
     info = through_bytes(model_info_to_msg(codec, stamp_to_msg(5)))
     z = codec.encode(np.random.default_rng(0).random((1, 3, 64, 64), np.float32))[0]
-    for form in PACKED:
-        message = latent_to_msg(Latent(z, model=codec.id), form, Packer.of(codec))
+    for encoding in PACKED:
+        message = latent_to_msg(Latent(z, model=codec.id), encoding, Packer.of(codec))
         packers = {codec.id.fingerprint: announced_packer(info)}
         value = latent_from_msg(through_bytes(message), packers)
         assert np.abs(value.mean - z).max() < 0.5
@@ -306,7 +310,7 @@ def test_what_a_model_info_says_is_enough_to_unpack():
 
 
 @pytest.mark.parametrize(
-    ('fields', 'why'),
+    ('fields', 'reason'),
     [
         ({'latent_dim': 3}, 'latent_mean has 2 elements, but latent_dim is 3'),
         ({'latent_std': [1.0, 0.0]}, 'not above 0'),
@@ -315,28 +319,28 @@ def test_what_a_model_info_says_is_enough_to_unpack():
         ({'latent_mean': [], 'latent_std': [], 'latent_dim': 0}, 'mean and std'),
     ],
 )
-def test_a_model_info_whose_statistics_cannot_be_is_a_value_error(fields, why):
-    sound = {'latent_dim': 2, 'latent_mean': [0.0, 0.0], 'latent_std': [1.0, 1.0]}
-    announced_packer(sage.ModelInfo(**sound))
-    with pytest.raises(ValueError, match=why):
-        announced_packer(sage.ModelInfo(**{**sound, **fields}))
+def test_model_info_with_invalid_statistics_is_a_value_error(fields, reason):
+    valid = {'latent_dim': 2, 'latent_mean': [0.0, 0.0], 'latent_std': [1.0, 1.0]}
+    announced_packer(sage.ModelInfo(**valid))
+    with pytest.raises(ValueError, match=reason):
+        announced_packer(sage.ModelInfo(**{**valid, **fields}))
 
 
-def test_the_longest_lists_that_messages_hold_go_through():
+def test_lists_of_maximum_length_round_trip():
     telemetry = Telemetry(energy_trajectory=(0.5,) * 256)
     long = np.ones(4096, np.float32)
     lct = replace(
-        SOUND,
+        VALID,
         latent=Latent(long, -long, telemetry=telemetry),
-        provenance=SOUND.provenance * 16,
+        provenance=VALID.provenance * 16,
         signature=b's' * 64,
     )
     arrived = lct_from_msg(through_bytes(lct_to_msg(lct)))
     assert_same(arrived, replace(lct, digest=latent_digest(lct.latent)))
 
 
-def test_an_empty_region_is_none():
-    latent = replace(SOUND.latent, roi=None)
+def test_empty_roi_is_none():
+    latent = replace(VALID.latent, roi=None)
     assert latent_from_msg(through_bytes(latent_to_msg(latent))).roi is None
 
 
@@ -350,7 +354,7 @@ def test_an_empty_region_is_none():
         (CropSource, sage.Crop, 'SOURCE_'),
     ],
 )
-def test_numbers_mean_the_same_in_the_core_and_in_messages(values, message, prefix):
+def test_enums_match_message_constants(values, message, prefix):
     constants = {
         name[len(prefix) :]: getattr(message, name)
         for name in dir(type(message))

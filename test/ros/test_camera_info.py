@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration files, good and bad."""
+"""Calibration files of cameras, and the camera_info that a camera publishes with them."""
 
 import pytest
 import yaml
@@ -12,7 +12,7 @@ from sage_perception.nodes.camera_node import CameraNode
 from sage_perception.ros.camera_info import load_camera_info
 from sage_perception.ros.errors import ConfigurationError
 
-# As camera_calibration writes it.
+# The format of camera_calibration.
 GOOD = {
     'image_width': 640,
     'image_height': 480,
@@ -34,7 +34,7 @@ def write(path, **changes):
     return path
 
 
-def test_the_calibration_of_another_resolution_is_not_published(ros, tmp_path):
+def test_calibration_for_another_image_size_is_not_published(ros, tmp_path):
     path = write(tmp_path / 'camera.yaml', image_width=1280, image_height=720)
     infos = ros.collect(CameraInfo, 'camera_info')
     health = ros.collect(DiagnosticArray, '/diagnostics')
@@ -44,17 +44,18 @@ def test_the_calibration_of_another_resolution_is_not_published(ros, tmp_path):
     assert (info.width, info.height) == (160, 120)
     assert not any(info.k)
 
-    def told():
+    def warning():
         statuses = [s for array in health for s in array.status if s.name.endswith('capture')]
-        return statuses and statuses[-1].level == DiagnosticStatus.WARN and statuses[-1].message
+        warned = statuses and statuses[-1].level == DiagnosticStatus.WARN
+        return 'uncalibrated' in statuses[-1].message and statuses[-1].message if warned else ''
 
-    ros.wait_for(lambda: 'uncalibrated' in (told() or ''), 'a warning')
-    assert f'{path} is for 1280x720 pixels, the frames have 160x120' in told()
+    message = ros.wait_for(warning, 'a warning')
+    assert f'{path} is for images of 1280x720 pixels, the camera delivers 160x120' in message
 
 
 @pytest.mark.parametrize('name', ['camera.yaml', 'front left#1.yaml'])
 @pytest.mark.parametrize('as_url', [False, True])
-def test_a_calibration_is_read(tmp_path, name, as_url):
+def test_reads_all_fields(tmp_path, name, as_url):
     path = write(tmp_path / name)
     info = load_camera_info(path.as_uri() if as_url else str(path))
     assert (info.width, info.height, info.distortion_model) == (640, 480, 'plumb_bob')
@@ -65,40 +66,40 @@ def test_a_calibration_is_read(tmp_path, name, as_url):
     assert deserialize_message(serialize_message(info), CameraInfo) == info
 
 
-def test_without_a_file_a_camera_is_uncalibrated():
+def test_empty_url_is_an_uncalibrated_camera():
     assert load_camera_info('') == CameraInfo()
 
 
 @pytest.mark.parametrize(
-    ('changes', 'why'),
+    ('changes', 'reason'),
     [
-        ({'image_width': 'wide'}, "'wide' is not a number of pixels"),
-        ({'image_height': -1}, '-1 is not a number of pixels'),
-        ({'camera_matrix': {'data': [1.0] * 8}}, 'camera_matrix has 8 numbers, not 9'),
-        ({'projection_matrix': {'data': []}}, 'projection_matrix has 0 numbers, not 12'),
+        ({'image_width': 'wide'}, "'wide' is not a size in pixels"),
+        ({'image_height': -1}, '-1 is not a size in pixels'),
+        ({'camera_matrix': {'data': [1.0] * 8}}, 'camera_matrix has 8 elements, not 9'),
+        ({'projection_matrix': {'data': []}}, 'projection_matrix has 0 elements, not 12'),
         ({'camera_matrix': [1.0] * 9}, 'TypeError'),
         ({'rectification_matrix': {'data': ['x'] * 9}}, 'could not convert'),
         ({'distortion_coefficients': {}}, "KeyError 'data'"),
     ],
 )
-def test_a_bad_calibration_is_refused_by_name(tmp_path, changes, why):
+def test_invalid_calibration_is_rejected_with_path_and_reason(tmp_path, changes, reason):
     path = write(tmp_path / 'camera.yaml', **changes)
-    with pytest.raises(ConfigurationError, match=why) as error:
+    with pytest.raises(ConfigurationError, match=reason) as error:
         load_camera_info(str(path))
     assert f"parameter 'camera_info_url': {path} is not a calibration" in str(error.value)
 
 
 @pytest.mark.parametrize('text', ['', 'a: b: c', '[]', 'just words', '\x00'])
-def test_what_is_no_calibration_at_all_is_refused(tmp_path, text):
+def test_file_without_calibration_is_rejected(tmp_path, text):
     path = tmp_path / 'camera.yaml'
     path.write_text(text)
     with pytest.raises(ConfigurationError, match='is not a calibration'):
         load_camera_info(str(path))
 
 
-def test_a_file_that_is_not_there_and_an_address_that_is_no_file(tmp_path):
+def test_missing_file_and_unsupported_url_are_rejected(tmp_path):
     missing = tmp_path / 'none.yaml'
     with pytest.raises(ConfigurationError, match=f'No such file or directory.*{missing}'):
         load_camera_info(str(missing))
-    with pytest.raises(ConfigurationError, match=r"'package://a/b\.yaml' is neither file://"):
+    with pytest.raises(ConfigurationError, match=r"'package://a/b\.yaml' is neither a file://"):
         load_camera_info('package://a/b.yaml')
