@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from sage_perception.core.latent import Latent, ModelId, Telemetry
 from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust
-from sage_perception.pipeline.error_sampler import ErrorSampler
 from sage_perception.trust.security.admission import AdmissionFilter
 from sage_perception.trust.security.rejection import MAX_CHAIN, RejectionReason, find_fault
 
@@ -172,54 +171,3 @@ def test_the_trust_of_a_chain_is_the_product_of_its_steps(trusts):
     assert chain_trust(chain) == pytest.approx(expected)
     if trusts:
         assert chain_trust(chain) <= min(trusts)
-
-
-# Measuring now and then
-
-
-@given(
-    st.lists(st.sets(st.integers(1, 30), max_size=12).map(sorted), min_size=1, max_size=40),
-    st.integers(1, 7),
-)
-def test_each_track_is_measured_at_once_and_then_in_its_turn(frames, every):
-    memory = ErrorSampler(every)
-    measured = {}
-    for number, tracks in enumerate(frames):
-        due = memory.due(tracks)
-        assert due == sorted(set(due))
-        new = [i for i, track in enumerate(tracks) if track not in measured]
-        assert set(new) <= set(due)
-        known = len(tracks) - len(new)
-        assert len(due) - len(new) == math.ceil(known / every), 'shared out evenly'
-        errors = [number + track / 100 for track in tracks]
-        memory.note([tracks[i] for i in due], [errors[i] for i in due])
-        measured |= {tracks[i]: errors[i] for i in due}
-        assert [memory.last(track) for track in tracks] == [measured[track] for track in tracks]
-
-
-@given(st.integers(1, 9), st.integers(1, 12))
-def test_no_track_that_stays_waits_longer_than_said(every, count):
-    memory = ErrorSampler(every)
-    tracks = list(range(1, count + 1))
-    last = {}
-    for number in range(5 * every):
-        due = [tracks[i] for i in memory.due(tracks)]
-        memory.note(due, [0.0] * len(due))
-        last |= dict.fromkeys(due, number)
-        assert all(number - last[track] < every for track in tracks)
-
-
-def test_what_has_no_track_is_always_measured_and_never_remembered():
-    memory = ErrorSampler(5)
-    for _ in range(3):
-        assert memory.due([0, 0]) == [0, 1]
-        memory.note([0, 0], [0.1, 0.2])
-    assert math.isnan(memory.last(0))
-
-
-def test_tracks_that_are_gone_are_forgotten():
-    memory = ErrorSampler(3)
-    for track in range(1, 1000):
-        memory.note([track], [0.5])
-    assert memory.last(999) == 0.5
-    assert math.isnan(memory.last(1))
