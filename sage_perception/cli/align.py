@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description='Measure how well model RECEIVER can use latents of model SENDER, before and '
         'after a map between their latent spaces that is fitted on the probe images. The map is '
         'stored, and used by the arbiter.',
-        epilog=examples('sage align tinyvae tinyvae_hq'),
+        epilog=examples('sage align tinyvae tinyvae_128'),
     )
     parser.add_argument('receiver', metavar='RECEIVER', help='name or folder of a model')
     parser.add_argument('sender', metavar='SENDER', help='name or folder of a model')

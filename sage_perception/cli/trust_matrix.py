@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog='sage trust-matrix',
         description='Measure the compression trust of every pair of models, as sent and after '
         'alignment, and draw it as a matrix.',
-        epilog=examples('sage trust-matrix tinyvae tinyvae_hq tinyvae32 -o matrix.png'),
+        epilog=examples('sage trust-matrix tinyvae tinyvae_128 tinyvae32 -o matrix.png'),
     )
     parser.add_argument(
         'models', nargs='+', metavar='MODEL', help='names or folders of the models'
