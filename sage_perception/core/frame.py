@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a camera delivers and what attention cuts out of it."""
+"""Camera frames and the crops that attention selects from them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from sage_perception.core.latent import Roi
 class Frame:
     """One image of a camera.
 
-    `image` is uint8 `[H, W, 3]` in OpenCV's order (blue, green, red). `captured_ns` is when it
-    was captured on this host's monotonic clock (`time.monotonic_ns`), so that a node can carry
-    it to whichever clock it runs on. `index` counts the frames of the source from 0; a gap means
-    that frames were skipped.
+    `image` is uint8 `[H, W, 3]` in BGR order, as in OpenCV. `captured_ns` is the capture time on
+    this host's monotonic clock (`time.monotonic_ns`), which a node converts to its own clock.
+    `index` counts the frames of the source from 0; gaps are skipped frames.
     """
 
     image: np.ndarray
@@ -28,7 +27,7 @@ class Frame:
 
 
 class CropSource(enum.IntEnum):
-    """Why a crop was cut; the values of `sage_msgs/Crop`'s SOURCE_ constants."""
+    """The origin of a crop; the values of the SOURCE_ constants of `sage_msgs/Crop`."""
 
     UNKNOWN = 0
     MOTION = 1
@@ -39,10 +38,10 @@ class CropSource(enum.IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A region that attention chose, scaled to the model's input.
+    """A region that attention selected, scaled to the input size of the model.
 
-    `image` is uint8 `[S, S, 3]` in the order red, green, blue, or `[S, S]` gray. `score` is the
-    share of the attention in [0, 1]; the same `track_id` is the same thing in successive frames.
+    `image` is uint8 `[S, S, 3]` in RGB order, or `[S, S]` gray. `score` in [0, 1] is the fraction
+    of the attention; crops of one object in successive frames have the same `track_id`.
     """
 
     image: np.ndarray

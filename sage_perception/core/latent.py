@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The values that flow through the graph: regions, models' names, latents."""
+"""Basic values: image regions, model identities, latents and their telemetry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNKNOWN_FINGERPRINT = bytes(32)
 
 @dataclass(frozen=True)
 class Roi:
-    """An axis-aligned region of a frame, in pixels; x to the right, y down."""
+    """An axis-aligned region of a frame, pixels; x to the right, y down."""
 
     x: int
     y: int
@@ -23,7 +23,7 @@ class Roi:
 
     @property
     def center(self) -> tuple[float, float]:
-        """Return the middle (x, y), pixels."""
+        """Return the center (x, y), pixels."""
         return self.x + self.width / 2, self.y + self.height / 2
 
     @property
@@ -32,41 +32,41 @@ class Roi:
         return self.width * self.height
 
     def iou(self, other: Roi) -> float:
-        """Return intersection over union with `other`, in [0, 1]; 0 when both are empty."""
+        """Return intersection over union with `other`, in [0, 1]; 0 if both are empty."""
         shared = self._shared(other)
         union = self.area + other.area - shared
         return shared / union if union else 0.0
 
     def share_in(self, other: Roi) -> float:
-        """Return the share of this region that lies in `other`, in [0, 1]; 0 when it is empty."""
+        """Return the fraction of this region within `other`, in [0, 1]; 0 if it is empty."""
         return self._shared(other) / self.area if self.area else 0.0
 
     def _shared(self, other: Roi) -> int:
-        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
-        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        return max(across, 0) * max(down, 0)
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return max(width, 0) * max(height, 0)
 
 
 @dataclass(frozen=True)
 class ModelId:
-    """The identity of a model artifact; equal fingerprints mean one latent space."""
+    """The identity of a model; models with equal fingerprints have the same latent space."""
 
     name: str = ''
     version: str = ''
     fingerprint: bytes = UNKNOWN_FINGERPRINT
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.fingerprint) != 32:
             raise ValueError(
                 f'fingerprint of model {self.name!r} has {len(self.fingerprint)} bytes, not 32'
             )
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f'{self.name}@{self.version}#{self.fingerprint.hex()[:8]}'
 
 
 class LatentKind(enum.IntEnum):
-    """What a latent describes; the values of `sage_msgs/Latent`'s KIND_ constants."""
+    """The content of a latent; the values of the KIND_ constants of `sage_msgs/Latent`."""
 
     UNKNOWN = 0
     VISION = 1
@@ -79,7 +79,7 @@ class LatentKind(enum.IntEnum):
 
 
 class HaltReason(enum.IntEnum):
-    """Why a refinement stopped; the values of `sage_msgs/IrpTelemetry`'s HALT_ constants."""
+    """The reason for the end of a refinement; the HALT_ constants of `sage_msgs/IrpTelemetry`."""
 
     UNKNOWN = 0
     SINGLE_SHOT = 1
@@ -92,10 +92,10 @@ class HaltReason(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Telemetry:
-    """What an encoder or a refinement tells of one latent.
+    """Measurements of an encoder or a refinement for one latent.
 
-    `reconstruction_error` (mean squared error, pixels in [0, 1]) and `kl_per_dim` (nats) are
-    NaN when they were not measured; `trust` is in [0, 1].
+    `reconstruction_error` (mean squared error, pixels in [0, 1]) and `kl_per_dim` (nats) are NaN
+    if not measured; `trust` is in [0, 1], `budget_spent` in units of ATP.
     """
 
     trust: float = 0.0
@@ -114,8 +114,9 @@ class Telemetry:
 class Latent:
     """A compressed observation.
 
-    `mean` is float32 `[D]`; `log_var`, when given, the natural logarithm of its variance,
-    float32 `[D]`. `roi` is in pixels of the source frame; `track_id` 0 means none.
+    `mean` is float32 `[D]`; `log_var`, if given, is the natural logarithm of its variance, float32
+    `[D]`. `roi` is in pixels of the source frame; `track_id` 0 means none. Raises `ValueError` for
+    other shapes or dtypes.
     """
 
     mean: np.ndarray
@@ -126,14 +127,14 @@ class Latent:
     track_id: int = 0
     telemetry: Telemetry = field(default_factory=Telemetry)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.mean.ndim != 1 or self.mean.dtype != np.float32:
             raise ValueError(
-                f'a latent is float32 [D], not {self.mean.dtype} {list(self.mean.shape)}'
+                f'a latent must be float32 [D], not {self.mean.dtype} {list(self.mean.shape)}'
             )
         if self.log_var is not None and self.log_var.shape != self.mean.shape:
             raise ValueError(
-                f'log_var has shape {list(self.log_var.shape)}, mean {list(self.mean.shape)}'
+                f'log_var has shape {list(self.log_var.shape)}, mean has {list(self.mean.shape)}'
             )
 
     @property

@@ -92,7 +92,7 @@ def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
     (receiver,) = (line.split() for line in lines if line.startswith('tinyvae_hq '))
     assert robot[2:5] == ['64×64', 'RGB', '64']
     assert robot[6] == receiver[6], 'they share their latents'
-    assert robot[7:] == ['tokens,', 'trust']
+    assert robot[7:] == ['codebook,', 'trust']
     assert catalog.main(['tinyvae']) == 0
     assert capsys.readouterr().out.startswith('# tinyvae, version')
     assert catalog.main(['tinyvea']) == EXIT_USAGE
