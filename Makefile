@@ -1,4 +1,4 @@
-# Two commands do everything from a fresh clone: `make demo` and `make test`.
+# From a fresh clone: `make demo` and `make test`.
 #
 #   ROS_DISTRO=kilted make test   use the wheels of another distribution (default: jazzy)
 #   PYTHON=python3.12 make test   use another Python (3.10 to 3.12)
@@ -29,14 +29,14 @@ build:  ## Create or update the environment (.venv), build sage_msgs, install sa
 	  $(PYTHON) tools/bootstrap.py --venv $(VENV) --distro $(ROS_DISTRO) \
 	  $(if $(INSTALLED_ROS),--installed-ros)
 
-demo: build  ## Run the two-camera graph on real video, record, replay; results in out/demo
+demo: build  ## Run the two-camera graph on a video and measure it; results in out/demo
 	@$(RUN) tools/fetch_footage.py --dest out/data/footage
 	@$(RUN) -m sage_perception.cli.demo --footage out/data/footage --out out/demo
 
 test: build  ## Run all tests
 	@ROS_PYTHON_CHECK_FIELDS=1 $(RUN) -m pytest $(PYTEST)
 
-lint: build  ## Check style and types
+lint: build  ## Check the style and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
 format: build  ## Fix style

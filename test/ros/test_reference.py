@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is written of the nodes is what they are."""
+"""The reference and the parameter files agree with the tables of the nodes."""
 
 import importlib
 import subprocess
@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sage_perception.cli.main import COMMANDS, usage
+
 ROOT = Path(__file__).resolve().parents[2]
-# What a graph decides for itself, and the cameras' addresses.
-OF_THE_GRAPH = {'source', 'cameras'}
+# Parameters that the graph sets itself, and the URIs of the cameras.
+SET_BY_THE_GRAPH = {'source', 'cameras'}
+NODES = ['camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor']
 
 
 def node_class(name):
@@ -20,27 +23,32 @@ def node_class(name):
     return getattr(module, f'{name.capitalize()}Node')
 
 
-def test_the_reference_in_the_readme_is_up_to_date():
+def test_reference_is_up_to_date():
     command = [sys.executable, str(ROOT / 'tools' / 'make_docs.py'), '--check']
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'config').glob('*.yaml')), ids=lambda p: p.name)
-def test_parameter_files_hold_the_defaults_of_the_code(path):
+def test_parameter_files_have_the_defaults_of_the_code(path):
     for key, content in yaml.safe_load(path.read_text()).items():
         table = {p.name: p for p in node_class(key.rpartition('/')[2]).PARAMETERS}
         for name, value in content['ros__parameters'].items():
             assert table[name].check(value) == value
-            if name not in OF_THE_GRAPH:
+            if name not in SET_BY_THE_GRAPH:
                 assert value == table[name].default, f'{path.name}: {key} {name}'
 
 
-@pytest.mark.parametrize(
-    'name', ['camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor']
-)
-def test_every_parameter_is_described_and_its_default_is_allowed(name):
+@pytest.mark.parametrize('name', NODES)
+def test_every_parameter_has_a_description_and_a_valid_default(name):
     for parameter in node_class(name).PARAMETERS:
         assert parameter.description
-        default = parameter.default
-        assert parameter.check(default) == default
+        assert parameter.check(parameter.default) == parameter.default
+
+
+def test_help_lists_every_command_once():
+    lines = usage().splitlines()
+    for name, command in COMMANDS.items():
+        assert [line for line in lines if line.split()[:1] == [name]] == [
+            f'  {name:<16} {command.help}'
+        ]
