@@ -1,10 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time and judge motion attention on one thread: `python bench/attention.py [VIDEO]`.
+"""Measure motion attention on one thread: `python bench/attention.py [VIDEO]`.
 
-On synthetic worlds, whose truth is known: milliseconds a frame, recall and precision of movers,
-changes of track ids; and the motion crops of scenes in which nothing moves. Given a video, the
-milliseconds and crops a frame on that.
+On synthetic worlds with ground truth: time per frame, recall and precision of moving objects,
+changes of track ids, and the false motion crops of still scenes. On a video: time and crops per
+frame.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ import numpy as np
 
 from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import Roi
-from sage_perception.vision.attention import AttentionConfig, MotionAttention
+from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.synthetic import SyntheticWorld
 
 FPS = 30
 WARMUP_S = 1.0
 
 
-def covers(region: Roi, thing: Roi) -> bool:
-    """Whether `region` shows `thing`: at least 60 % of it, and its center."""
-    across = min(region.x + region.width, thing.x + thing.width) - max(region.x, thing.x)
-    down = min(region.y + region.height, thing.y + thing.height) - max(region.y, thing.y)
-    x, y = thing.center
+def covers(region: Roi, item: Roi) -> bool:
+    """Return whether `region` contains the center and at least 60 % of `item`."""
+    across = min(region.x + region.width, item.x + item.width) - max(region.x, item.x)
+    down = min(region.y + region.height, item.y + item.height) - max(region.y, item.y)
+    x, y = item.center
     central = 0 <= x - region.x <= region.width and 0 <= y - region.y <= region.height
-    return central and max(across, 0) * max(down, 0) >= 0.6 * thing.area
+    return central and max(across, 0) * max(down, 0) >= 0.6 * item.area
 
 
 class Stopwatch:
-    """Attention, and the times it took: of the wall, and of this thread alone."""
+    """Attention with the wall time and the CPU time of each frame, milliseconds."""
 
     def __init__(self, config: AttentionConfig):
         self.attention = MotionAttention(config)
@@ -60,7 +61,7 @@ def milliseconds(watches: list[Stopwatch]) -> dict:
 
 
 def world(seed: int, objects: int, **settings) -> SyntheticWorld:
-    """As many objects as find room."""
+    """Return a world with as many of the objects as fit."""
     while True:
         try:
             return SyntheticWorld(seed, objects=objects, **settings)
@@ -70,14 +71,14 @@ def world(seed: int, objects: int, **settings) -> SyntheticWorld:
                 raise
 
 
-def shaken(image: np.ndarray, rng: np.random.Generator, pixels: float = 4.0) -> np.ndarray:
+def shake_image(image: np.ndarray, rng: np.random.Generator, pixels: float = 4.0) -> np.ndarray:
     x, y = rng.uniform(-pixels, pixels, 2)
     matrix = np.float32([[1, 0, x], [0, 1, y]])
     return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
 
 
-def movers(seeds: range, seconds: float, shake: bool = False, **settings) -> dict:
-    objects = found = crops = right = switches = 0
+def moving_objects(seeds: range, seconds: float, shake: bool = False, **settings) -> dict:
+    objects = found = crops = correct = switches = 0
     watches = []
     for seed in seeds:
         scene, rng = world(seed, 1 + seed % 6, **settings), np.random.default_rng(seed)
@@ -86,31 +87,31 @@ def movers(seeds: range, seconds: float, shake: bool = False, **settings) -> dic
         for index in range(int(seconds * FPS)):
             t = index / FPS
             image = scene.render(t, index)
-            chosen = watches[-1].attend(shaken(image, rng) if shake else image, t)
+            chosen = watches[-1].attend(shake_image(image, rng) if shake else image, t)
             if t < WARMUP_S:
                 continue
-            things = [thing for thing in scene.truth(t) if thing.visible >= 0.5]
+            items = [item for item in scene.truth(t) if item.visible >= 0.5]
             crops += len(chosen)
-            right += sum(any(covers(c.roi, thing.roi) for thing in things) for c in chosen)
-            for thing in things:
+            correct += sum(any(covers(c.roi, item.roi) for item in items) for c in chosen)
+            for item in items:
                 objects += 1
-                shown = [c for c in chosen if covers(c.roi, thing.roi)]
+                shown = [c for c in chosen if covers(c.roi, item.roi)]
                 if shown:
                     found += 1
-                    best = max(shown, key=lambda c: c.roi.iou(thing.roi)).track_id
-                    switches += ids.get(thing.id, best) != best
-                    ids[thing.id] = best
+                    best = max(shown, key=lambda c: c.roi.iou(item.roi)).track_id
+                    switches += ids.get(item.id, best) != best
+                    ids[item.id] = best
     return {
         'recall': round(found / objects, 4),
-        'precision': round(right / crops, 4),
+        'precision': round(correct / crops, 4),
         'id_switches_per_object_frame': round(switches / objects, 5),
-        'objects_judged': objects,
+        'objects_evaluated': objects,
         'ms_per_frame': milliseconds(watches),
     }
 
 
 def still(seeds: range, seconds: float, shake: bool = False, **settings) -> dict:
-    """Nothing moves; the gain steps up and down on the way."""
+    """Return the motion crops of still scenes in which the gain steps up and down."""
     crops, watches = 0, []
     for seed in seeds:
         scene, rng = SyntheticWorld(seed, objects=0, **settings), np.random.default_rng(seed)
@@ -118,7 +119,9 @@ def still(seeds: range, seconds: float, shake: bool = False, **settings) -> dict
         for index in range(int(seconds * FPS)):
             image = scene.render(index / FPS, index)
             image = cv2.convertScaleAbs(image, alpha=(1.0, 1.3, 0.8)[index // 60 % 3])
-            crops += len(watches[-1].attend(shaken(image, rng) if shake else image, index / FPS))
+            crops += len(
+                watches[-1].attend(shake_image(image, rng) if shake else image, index / FPS)
+            )
     frames = sum(len(watch.wall) for watch in watches)
     return {'motion_crops': crops, 'frames': frames, 'ms_per_frame': milliseconds(watches)}
 
@@ -132,7 +135,7 @@ def video(path: str, frames: int = 300) -> dict:
             break
         crops += len(watch.attend(cv2.resize(image, (640, 480)), index / FPS))
     if not watch.wall:
-        raise SystemExit(f'{path} is not a video that OpenCV reads')
+        raise SystemExit(f'{path} is not a readable video')
     return {
         'frames': len(watch.wall),
         'crops_per_frame': round(crops / len(watch.wall), 2),
@@ -142,18 +145,22 @@ def video(path: str, frames: int = 300) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('video', nargs='?', help='a video to time as well')
-    parser.add_argument('--seeds', type=int, default=6, help='worlds of each kind')
-    parser.add_argument('--seconds', type=float, default=5.0, help='length of each')
+    parser.add_argument('video', nargs='?', help='measure a video, too')
+    parser.add_argument(
+        '--seeds', type=int, default=6, help='number of worlds of each kind (default: 6)'
+    )
+    parser.add_argument(
+        '--seconds', type=float, default=5.0, help='duration of each world, seconds (default: 5)'
+    )
     args = parser.parse_args()
     cv2.setNumThreads(1)
     seeds = range(args.seeds)
     result = {
         'frame': '640x480',
-        'movers': movers(seeds, args.seconds),
-        'movers_flicker': movers(seeds, args.seconds, flicker=0.2),
-        'movers_shake': movers(seeds, args.seconds, shake=True),
-        'movers_plain': movers(seeds, args.seconds, background='plain'),
+        'moving_objects': moving_objects(seeds, args.seconds),
+        'moving_objects_flicker': moving_objects(seeds, args.seconds, flicker=0.2),
+        'moving_objects_shake': moving_objects(seeds, args.seconds, shake=True),
+        'moving_objects_plain': moving_objects(seeds, args.seconds, background='plain'),
         'still': still(seeds, args.seconds),
         'still_flicker': still(seeds, args.seconds, flicker=0.3),
         'still_shake': still(seeds, args.seconds, shake=True),

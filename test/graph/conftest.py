@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import warnings
+from functools import cached_property
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
@@ -25,12 +26,6 @@ def environment(domain):
         patch.setenv('PYTHONUNBUFFERED', '1')
         patch.setenv('OMP_NUM_THREADS', '1')
         yield
-
-
-@pytest.fixture
-def peer(ros):
-    """Return a node of this process that spins in the background."""
-    return ros
 
 
 @pytest.fixture
@@ -91,9 +86,12 @@ class Graph:
 
     def health(self, since: int = 0) -> dict:
         """Return the newest diagnostics of each part by name, collected since the first call."""
-        if not hasattr(self, '_health'):
-            self._health = self.collect(DiagnosticArray, '/diagnostics')
-        return {status.name: status for array in self._health[since:] for status in array.status}
+        return {s.name: s for array in self.diagnostics[since:] for s in array.status}
+
+    @cached_property
+    def diagnostics(self) -> list[DiagnosticArray]:
+        """Return the list of the diagnostics since the first access."""
+        return self.collect(DiagnosticArray, '/diagnostics')
 
     def close(self) -> None:
         """Stop all nodes; they must exit without an error."""

@@ -110,7 +110,7 @@ class Bench:
 
     def figures(self, part):
         """Wait for the next diagnostics and return the figures of a part that are numbers."""
-        count = len(self.graph._health)
+        count = len(self.graph.diagnostics)
         status = self.graph.wait_for(lambda: self.graph.health(count).get(part), f'{part} reports')
         texts = {pair.key: pair.value for pair in status.values}
         return {key: float(text) for key, text in texts.items() if text.isdigit()}

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole graph of a robot with two cameras, in a namespace, as processes."""
+"""The two-camera graph of a robot in a namespace, as processes."""
 
 import itertools
 import os
@@ -28,23 +28,23 @@ from sage_perception.vision.synthetic import SyntheticWorld
 
 FPS = 15
 WORLD = f'synthetic://?seed=1&width=320&height=240&fps={FPS}&lock=wall'
-# Both cameras see the same things, the second one brighter.
+# Both cameras show the same objects, the second one brighter.
 CAMERAS = (Camera('cam0', WORLD), Camera('cam1', f'{WORLD}&gain=1.1'))
-# After a node was killed; on a quiet machine.
-WHOLE_AGAIN_S = 5.0
-QUIET = os.getloadavg()[0] < 0.5 * (os.cpu_count() or 1)
+# Time to recover from a killed node on an idle machine.
+RECOVERY_S = 5.0
+IDLE = os.getloadavg()[0] < 0.5 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope='module')
 def graph(run_graph):
     specs = [
-        # Each reconstruction error is that of its own frame.
+        # Measure the reconstruction error of every frame.
         replace(spec, parameters={'measure_every': 1}) if spec.name == 'encoder' else spec
         for spec in dual_camera(CAMERAS, namespace='robot1')
     ]
     graph = run_graph(specs)
     graph.topics = {
-        # Images of some seconds, not of the whole run.
+        # Keep the messages of some seconds only.
         name: graph.collect(kind, f'robot1/{name}', last=60)
         for name, kind in {
             'cam0/image_raw': Image,
@@ -71,7 +71,7 @@ def key(message):
 
 
 def complete(graph):
-    """Return the messages of one frame by topic, from the camera to what was fused."""
+    """Return the messages of one frame by topic, from the image to the fused LCTs."""
     topics = ('cam0/image_raw', 'cam0/crops', 'cam0/lcts', 'fused', 'agreement')
 
     def found():
@@ -80,10 +80,10 @@ def complete(graph):
         whole = [k for k in agreed if all(k in messages for messages in by_key)]
         return whole and {name: by_key[n][whole[-1]] for n, name in enumerate(topics)}
 
-    return graph.wait_for(found, 'a frame that went all the way')
+    return graph.wait_for(found, 'a frame with all messages')
 
 
-def test_stamp_and_frame_are_those_of_the_image_all_the_way(graph):
+def test_all_messages_have_the_header_of_the_image(graph):
     frame = complete(graph)
     image, crops, lcts = (frame[f'cam0/{name}'] for name in ('image_raw', 'crops', 'lcts'))
     assert image.header.frame_id == 'cam0_optical_frame'
@@ -103,7 +103,7 @@ def test_stamp_and_frame_are_those_of_the_image_all_the_way(graph):
     assert [lct.latent.track_id for lct in frame['fused'].lcts] == tracks
 
 
-def test_the_images_are_those_of_the_world_at_their_stamp(graph):
+def test_images_show_the_world_at_their_stamp(graph):
     world = SyntheticWorld(seed=1, width=320, height=240)
     image = complete(graph)['cam0/image_raw']
     tick = round(stamp_from_msg(image.header.stamp) * 1e-9 * FPS)
@@ -112,23 +112,23 @@ def test_the_images_are_those_of_the_world_at_their_stamp(graph):
 
 def test_crops_are_cut_from_their_image(graph):
     frame = complete(graph)
-    picture = rgb_from_msg(frame['cam0/image_raw']).astype(float)
+    image = rgb_from_msg(frame['cam0/image_raw']).astype(float)
     for crop in frame['cam0/crops'].crops:
         roi = crop.roi
-        cut = picture[roi.y_offset : roi.y_offset + roi.height, roi.x_offset :][:, : roi.width]
-        assert cut.shape[:2] == (roi.height, roi.width), 'inside the frame'
-        got = rgb_from_msg(crop.image).astype(float)
-        assert np.abs(got.mean(axis=(0, 1)) - cut.mean(axis=(0, 1))).max() < 8
+        region = image[roi.y_offset : roi.y_offset + roi.height, roi.x_offset :][:, : roi.width]
+        assert region.shape[:2] == (roi.height, roi.width), 'the region is inside the image'
+        crop_image = rgb_from_msg(crop.image).astype(float)
+        assert np.abs(crop_image.mean(axis=(0, 1)) - region.mean(axis=(0, 1))).max() < 8
 
 
-def test_latents_are_those_of_the_model_bit_for_bit(graph):
+def test_latents_equal_those_of_the_model(graph):
     infos = graph.collect(ModelInfo, 'robot1/cam0/model_info', qos.LATCHED)
-    info = graph.wait_for(lambda: infos and infos[0], 'the model, for who comes late')
+    info = graph.wait_for(lambda: infos and infos[0], 'the latched model_info')
     codec = models.load('tinyvae', backend=info.backend)
     frame = complete(graph)
     crops, lcts = frame['cam0/crops'].crops, frame['cam0/lcts'].lcts
-    pictures = np.stack([rgb_from_msg(crop.image) for crop in crops])
-    x = pictures.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    images = np.stack([rgb_from_msg(crop.image) for crop in crops])
+    x = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
     mean, log_var = codec.encode_stats(x)
     values = [latent_from_msg(lct.latent) for lct in lcts]
     assert np.array_equal(np.stack([value.mean for value in values]), mean)
@@ -139,7 +139,7 @@ def test_latents_are_those_of_the_model_bit_for_bit(graph):
     assert bytes(info.model.fingerprint) == codec.id.fingerprint
 
 
-def test_lcts_are_well_formed_numbered_and_speak_for_their_camera(graph):
+def test_lcts_are_valid_numbered_and_of_their_camera(graph):
     for camera in ('cam0', 'cam1'):
         lcts = [
             lct_from_msg(lct)
@@ -154,21 +154,21 @@ def test_lcts_are_well_formed_numbered_and_speak_for_their_camera(graph):
         assert all(b > a for a, b in itertools.pairwise(sequences))
 
 
-def test_what_is_accepted_is_passed_on_unchanged(graph):
-    said = {
+def test_accepted_lcts_are_forwarded_unchanged(graph):
+    sent = {
         bytes(lct.id): lct
         for name in ('cam0/lcts', 'cam1/lcts')
         for array in list(graph.topics[name])
         for lct in array.lcts
     }
     trusted = [lct for array in list(graph.topics['trusted']) for lct in array.lcts]
-    known = [lct for lct in trusted if bytes(lct.id) in said]
+    known = [lct for lct in trusted if bytes(lct.id) in sent]
     assert known
-    assert all(lct == said[bytes(lct.id)] for lct in known)
+    assert all(lct == sent[bytes(lct.id)] for lct in known)
     assert {lct.entity_id for lct in known} == {'robot1/cam0', 'robot1/cam1'}
 
 
-def test_what_both_cameras_see_alike_is_fused_and_the_rest_is_not_trusted_much(graph):
+def test_matches_are_fused_and_other_lcts_lose_trust(graph):
     frame = complete(graph)
     own = {bytes(lct.id): lct_from_msg(lct) for lct in frame['cam0/lcts'].lcts}
     high = {
@@ -191,7 +191,7 @@ def test_what_both_cameras_see_alike_is_fused_and_the_rest_is_not_trusted_much(g
             assert np.array_equal(fused.latent.mean, source.latent.mean)
 
 
-def test_the_arbiter_reports_on_each_camera(graph):
+def test_arbiter_reports_on_each_camera(graph):
     reports = graph.collect(TrustReport, 'robot1/trust_report')
 
     def measured():
@@ -208,7 +208,7 @@ def test_the_arbiter_reports_on_each_camera(graph):
         assert report.refused == 0
 
 
-def test_people_are_shown_what_the_graph_sees(graph):
+def test_viewer_publishes_images_and_markers(graph):
     shown = {
         name: graph.collect(kind, f'robot1/{name}', last=2)
         for name, kind in {
@@ -233,7 +233,7 @@ def test_people_are_shown_what_the_graph_sees(graph):
         graph.ros.forget(received)
 
 
-def test_no_node_leaves_its_namespace(graph):
+def test_nodes_stay_in_their_namespace(graph):
     common = {'/diagnostics', '/parameter_events', '/rosout', '/clock'}
     node = graph.ros.node
 
@@ -247,7 +247,7 @@ def test_no_node_leaves_its_namespace(graph):
             *node.get_publisher_names_and_types_by_node(name, namespace),
             *node.get_subscriber_names_and_types_by_node(name, namespace),
         ]
-        # Every node has its own topics beside the common ones.
+        # Every node has topics of its own and the common ones.
         own = [topic for topic, _ in found if topic.startswith('/robot1/')]
         services = node.get_service_names_and_types_by_node(name, namespace)
         return len(own) >= 2 and ({topic for topic, _ in found}, [s for s, _ in services])
@@ -261,46 +261,42 @@ def test_no_node_leaves_its_namespace(graph):
         assert all(service.startswith(f'{path}/') for service in services)
 
 
-def test_every_part_is_well(graph):
-    """Once the graph is under way no part has anything to complain of."""
-
-    def complaints():
-        count = len(graph._health)
-        graph.wait_for(lambda: len(graph._health) > count + 10, 'new diagnostics')
+def test_diagnostics_become_ok(graph):
+    def problems():
+        count = len(graph.diagnostics)
+        graph.wait_for(lambda: len(graph.diagnostics) > count + 10, 'new diagnostics')
         found = graph.health(count)
         return {n: s.message for n, s in found.items() if s.level != b'\0'} if found else None
 
-    graph.wait_for(lambda: complaints() == {}, 'health')
+    graph.wait_for(lambda: problems() == {}, 'diagnostics without problems')
     nodes = {name.rpartition(':')[0] for name in graph.health()}
     assert nodes == set(graph.runner.processes)
 
 
 @pytest.mark.parametrize('node', [spec.path for spec in dual_camera(CAMERAS, namespace='robot1')])
-def test_a_node_that_is_killed_comes_back_and_the_graph_is_whole_again(
-    graph, node, record_property
-):
+def test_graph_recovers_from_a_killed_node(graph, node, record_property):
     old = graph.pid(node)
     others = {
         path: process.pid for path, process in graph.runner.processes.items() if path != node
     }
     os.kill(old, signal.SIGKILL)
-    begun = time.monotonic()
+    start_s = time.monotonic()
     new = graph.wait_for(
         lambda: (
             graph.runner.processes[node].pid not in (None, old)
             and graph.runner.processes[node].pid
         ),
-        f'{node} is started again',
+        f'the restart of {node}',
     )
-    # All that counts is what comes from now on, and from the new process.
+    # Only messages from now on count.
     for messages in (*graph.topics.values(), graph.mosaics):
         messages.clear()
     graph.wait_for(lambda: any(is_high(a) for a in list(graph.topics['agreement'])), 'agreement')
     graph.wait_for(lambda: graph.mosaics, 'an image')
     frame = complete(graph)
-    took = time.monotonic() - begun
-    record_property('whole_again_s', took)
-    assert took < (WHOLE_AGAIN_S if QUIET else 30)
+    recovery_s = time.monotonic() - start_s
+    record_property('recovery_s', recovery_s)
+    assert recovery_s < (RECOVERY_S if IDLE else 30)
     assert frame['fused'].lcts
     assert not re.search('refused|rejected', graph.written()), 'a restart is not a replay'
     assert new != old

@@ -102,7 +102,7 @@ class MemoryClient:
 
     def figures(self, part='memory'):
         """Return the values of the next diagnostics of the parts whose name contains `part`."""
-        count = len(self.graph._health) if hasattr(self.graph, '_health') else 0  # new ones only
+        count = len(self.graph.diagnostics)  # ignore older diagnostics
         statuses = self.graph.wait_for(
             lambda: [
                 status

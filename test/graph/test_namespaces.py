@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two robots on one host: each in its namespace, and neither hears the other."""
+"""Two robots on one host, isolated by their namespaces."""
 
 import os
 import signal
@@ -30,73 +30,73 @@ def robots(run_graph):
         for topic in ('cam0/lcts', 'trusted', 'fused')
     }
     graph.wait_for(
-        lambda: all(heard_of(graph, name) for name in ROBOTS) and all(graph.topics.values()),
+        lambda: all(fused_arrays(graph, name) for name in ROBOTS) and all(graph.topics.values()),
         'both robots',
     )
     return graph
 
 
-def heard_of(graph, robot):
-    """Return the non-empty arrays that a robot's arbiter made."""
+def fused_arrays(graph, robot):
+    """Return the non-empty arrays that the arbiter of a robot has published."""
     return [array for array in list(graph.topics[f'{robot}/fused']) if array.lcts]
 
 
-def test_each_arbiter_has_heard_its_own_camera_only(robots):
+def test_each_arbiter_receives_only_its_own_camera(robots):
     for name in ROBOTS:
         for topic in ('cam0/lcts', 'trusted', 'fused'):
             arrays = list(robots.topics[f'{name}/{topic}'])
             assert {a.header.frame_id for a in arrays} == {f'{name}/cam0_optical_frame'}
-            first_speakers = {lct.provenance[0].entity_id for a in arrays for lct in a.lcts}
-            assert first_speakers == {f'{name}/cam0'}
-        assert {lct.entity_id for a in heard_of(robots, name) for lct in a.lcts} == {
+            sources = {lct.provenance[0].entity_id for a in arrays for lct in a.lcts}
+            assert sources == {f'{name}/cam0'}
+        assert {lct.entity_id for a in fused_arrays(robots, name) for lct in a.lcts} == {
             f'{name}/arbiter'
         }
 
 
-def test_each_topic_has_the_endpoints_of_its_own_robot_only(robots):
+def test_topics_have_only_endpoints_of_their_robot(robots):
     node = robots.ros.node
     for name in ROBOTS:
         topic = f'/{name}/cam0/lcts'
 
-        def who(endpoints):
+        def nodes_of(endpoints):
             return sorted((e.node_namespace, e.node_name) for e in endpoints)
 
-        # Endpoints are discovered one by one, and the names of their nodes a little later.
+        # Endpoints are discovered one by one, and the names of their nodes later.
         robots.wait_for(
             lambda t=topic, n=name: (
-                who(node.get_subscriptions_info_by_topic(t))
+                nodes_of(node.get_subscriptions_info_by_topic(t))
                 == [('/', 'tester'), (f'/{n}', 'arbiter')]
             ),
-            f'its arbiter and the tester, and nobody else, to listen to {topic}',
+            f'only the arbiter and the tester to subscribe to {topic}',
         )
         robots.wait_for(
             lambda t=topic, n=name: (
-                who(node.get_publishers_info_by_topic(t)) == [(f'/{n}/cam0', 'encoder')]
+                nodes_of(node.get_publishers_info_by_topic(t)) == [(f'/{n}/cam0', 'encoder')]
             ),
-            f'its encoder, and nobody else, to speak on {topic}',
+            f'only the encoder to publish on {topic}',
         )
 
 
-def test_a_single_camera_is_passed_on_alone_with_a_low_trust(robots):
-    for array in heard_of(robots, 'robot1'):
+def test_single_camera_is_forwarded_with_reduced_trust(robots):
+    for array in fused_arrays(robots, 'robot1'):
         for lct in array.lcts:
             encoded, alone = lct.provenance
-            assert 0.5 * ALONE_TRUST <= alone.trust <= ALONE_TRUST, 'as the reputation is'
+            assert 0.5 * ALONE_TRUST <= alone.trust <= ALONE_TRUST, 'depends on the reputation'
             assert lct.trust == pytest.approx(encoded.trust * alone.trust, rel=1e-3)
 
 
-def test_what_befalls_one_robot_does_not_touch_the_other(robots):
+def test_failure_of_one_robot_does_not_affect_the_other(robots):
     victims = [path for path in robots.runner.processes if path.startswith('robot1/')]
     before = {path: robots.pid(path) for path in robots.runner.processes}
     for path in victims:
         os.kill(before[path], signal.SIGKILL)
     robots.topics['robot2/fused'].clear()
-    robots.wait_for(lambda: heard_of(robots, 'robot2'), 'robot2 goes on')
+    robots.wait_for(lambda: fused_arrays(robots, 'robot2'), 'latents of robot2')
     robots.wait_for(
         lambda: all(robots.runner.processes[p].pid not in (None, before[p]) for p in victims),
-        'robot1 starts again',
+        'the restart of robot1',
     )
     robots.topics['robot1/fused'].clear()
-    robots.wait_for(lambda: heard_of(robots, 'robot1'), 'robot1 is back')
+    robots.wait_for(lambda: fused_arrays(robots, 'robot1'), 'latents of robot1')
     for path in set(before) - set(victims):
         assert robots.pid(path) == before[path]

@@ -42,10 +42,10 @@ from sage_perception.bags.writer import BagWriter
 from sage_perception.cli.record import main
 
 
-def test_recorded_bag_is_readable_with_rosbags(peer, start, tmp_path):
+def test_recorded_bag_is_readable_with_rosbags(ros, start, tmp_path):
     rng = np.random.default_rng(1)
     sent = {'/info': [filled(ModelInfo, rng)]}
-    peer.node.create_publisher(ModelInfo, '/info', LATCHED).publish(sent['/info'][0])
+    ros.node.create_publisher(ModelInfo, '/info', LATCHED).publish(sent['/info'][0])
     recorder = start(SAGE, 'record', '--all', '--exclude', '^/secret', '-o', tmp_path / 'bag')
     kinds = {
         '/cam0/lcts': (LCTArray, RELIABLE, lambda: filled(LCTArray, rng)),
@@ -54,16 +54,16 @@ def test_recorded_bag_is_readable_with_rosbags(peer, start, tmp_path):
         '/secret/lcts': (LCTArray, RELIABLE, lambda: filled(LCTArray, rng)),
     }
     publishers = {
-        name: peer.node.create_publisher(kind, name, qos) for name, (kind, qos, _) in kinds.items()
+        name: ros.node.create_publisher(kind, name, qos) for name, (kind, qos, _) in kinds.items()
     }
     wanted = [publisher for name, publisher in publishers.items() if name != '/secret/lcts']
-    peer.wait_for(
+    ros.wait_for(
         lambda: all(p.get_subscription_count() for p in wanted), 'the recorder subscribes'
     )
     # A second publisher that offers less appears later: messages of both must be recorded.
-    late = peer.node.create_publisher(LCTArray, '/cam0/lcts', BEST_EFFORT)
-    peer.wait_for(lambda: late.get_subscription_count() == 1, 'the recorder requests less')
-    peer.wait_for(
+    late = ros.node.create_publisher(LCTArray, '/cam0/lcts', BEST_EFFORT)
+    ros.wait_for(lambda: late.get_subscription_count() == 1, 'the recorder requests less')
+    ros.wait_for(
         lambda: publishers['/cam0/lcts'].get_subscription_count() == 1,
         'the recorder still matches the first publisher',
     )
@@ -74,7 +74,7 @@ def test_recorded_bag_is_readable_with_rosbags(peer, start, tmp_path):
             (late if name == '/cam0/lcts' and i == 4 else publishers[name]).publish(message)
         time.sleep(0.05)
     del sent['/secret/lcts']
-    peer.wait_for(lambda: bag_size(tmp_path) > 10**6, 'the messages are written')
+    ros.wait_for(lambda: bag_size(tmp_path) > 10**6, 'the messages are written')
     time.sleep(0.7)
     output, _ = end(recorder)
     assert re.search(r'^  /cam0/lcts \(sage_msgs/msg/LCTArray\): 5$', output, re.MULTILINE)
@@ -132,11 +132,11 @@ def assert_humble_reads(path: Path) -> None:
             assert profile['avoid_ros_namespace_conventions'] is False
 
 
-def test_bag_of_killed_recorder_can_be_repaired(peer, start, tmp_path):
+def test_bag_of_killed_recorder_can_be_repaired(ros, start, tmp_path):
     bag = tmp_path / 'bag'
     recorder = start(SAGE, 'record', '/count', '-o', bag)
-    publisher = peer.node.create_publisher(Int64, '/count', RELIABLE)
-    peer.wait_for(lambda: publisher.get_subscription_count() == 1, 'the recorder subscribes')
+    publisher = ros.node.create_publisher(Int64, '/count', RELIABLE)
+    ros.wait_for(lambda: publisher.get_subscription_count() == 1, 'the recorder subscribes')
     empty, sent = bag_size(tmp_path), []
 
     def is_written() -> bool:
@@ -144,7 +144,7 @@ def test_bag_of_killed_recorder_can_be_repaired(peer, start, tmp_path):
         sent.append(len(sent))
         return bag_size(tmp_path) > empty
 
-    peer.wait_for(is_written, 'messages are on the disk')
+    ros.wait_for(is_written, 'messages are on the disk')
     recorder.kill()
     recorder.wait()
     with pytest.raises(BagError, match=rf'was not closed .*sage record --repair {bag}'):
@@ -158,18 +158,18 @@ def test_bag_of_killed_recorder_can_be_repaired(peer, start, tmp_path):
         repair(bag)
 
 
-def test_full_disk_ends_the_recorder_with_one_line(peer, start, tmp_path):
+def test_full_disk_ends_the_recorder_with_one_line(ros, start, tmp_path):
     recorder = start(SAGE, 'record', '/image', '-o', tmp_path / 'bag')
-    publisher = peer.node.create_publisher(Image, '/image', RELIABLE)
+    publisher = ros.node.create_publisher(Image, '/image', RELIABLE)
     message = image(np.random.default_rng(3))
-    peer.wait_for(lambda: publisher.get_subscription_count() == 1, 'the recorder subscribes')
+    ros.wait_for(lambda: publisher.get_subscription_count() == 1, 'the recorder subscribes')
     resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     def has_ended() -> bool:
         publisher.publish(message)
         return recorder.poll() is not None
 
-    peer.wait_for(has_ended, 'the recorder exits')
+    ros.wait_for(has_ended, 'the recorder exits')
     _, errors = recorder.communicate()
     assert recorder.returncode == 1
     assert re.search(r'^sage record: cannot write to .*bag: File too large; fix the disk', errors)
@@ -189,19 +189,19 @@ def test_blocked_disk_loses_messages_instead_of_growing(tmp_path, monkeypatch):
         assert [message.log_time_ns for message in written] == list(range(11))
 
 
-def test_recorder_names_missing_interface_package(start, peer, tmp_path):
+def test_recorder_names_missing_interface_package(start, ros, tmp_path):
     """The package of a published type is hidden from the recorder."""
     hidden = tmp_path / 'hidden' / 'diagnostic_msgs'
     hidden.mkdir(parents=True)
     (hidden / '__init__.py').write_text('')
-    first = peer.node.create_publisher(DiagnosticArray, '/health', RELIABLE)
-    second = peer.node.create_publisher(Int64, '/count', LATCHED)
+    first = ros.node.create_publisher(DiagnosticArray, '/health', RELIABLE)
+    second = ros.node.create_publisher(Int64, '/count', LATCHED)
     second.publish(Int64(data=7))
     environment = {**os.environ, 'PYTHONPATH': str(tmp_path / 'hidden')}
     arguments = ['/health', '/count', '/none', '-o', tmp_path / 'bag']
     recorder = start(SAGE, 'record', *arguments, env=environment)
-    peer.wait_for(lambda: second.get_subscription_count() == 1, 'the recorder subscribes')
-    peer.wait_for(lambda: bag_size(tmp_path) > 200, 'the message is written')
+    ros.wait_for(lambda: second.get_subscription_count() == 1, 'the recorder subscribes')
+    ros.wait_for(lambda: bag_size(tmp_path) > 200, 'the message is written')
     output, errors = end(recorder)
     assert errors.splitlines() == [
         'sage record: /health is not recorded: diagnostic_msgs/msg/DiagnosticArray is not '

@@ -115,31 +115,31 @@ def test_only_renamed_topics_of_the_right_type_are_mapped():
     assert current_name('/voltage/probes', 'std_msgs/msg/Float32') == '/voltage/probes'
 
 
-def test_nodes_of_today_accept_the_replay(peer, keys, recorded, capfd):
+def test_nodes_of_today_accept_the_replay(ros, keys, recorded, capfd):
     arguments = ['-p', 'use_sim_time:=true', '-p', f'keys:={keys}']
     arguments += ['-p', 'require_signatures:=true']
-    peer.make(ArbiterNode, *arguments, name='arbiter')
+    ros.make(ArbiterNode, *arguments, name='arbiter')
     # The viewer shows crops for each frame that it receives, and the bag has no frames.
-    frames = peer.node.create_publisher(Image, 'cam0/image_raw', qos.CAMERA)
+    frames = ros.node.create_publisher(Image, 'cam0/image_raw', qos.CAMERA)
     frame = image_to_msg(np.zeros((480, 640, 3), np.uint8), 'bgr8', Header())
-    peer.node.create_timer(0.02, lambda: frames.publish(frame))
-    peer.make(ViewerNode, '-p', 'use_sim_time:=true', '-p', 'rate:=30.0', name='viewer')
-    trusted = peer.collect(LCTArray, 'trusted')
-    fused = peer.collect(LCTArray, 'fused')
-    agreements = peer.collect(AgreementArray, 'agreement')
-    reports = peer.collect(TrustReport, 'trust_report')
-    decoded = peer.collect(Image, 'cam0/reconstruction')
-    residuals = peer.collect(CropArray, '/cam1/residuals')
-    probes = [peer.collect(ProbeSet, f'/{c}/probe_latents', qos.LATCHED) for c in CAMERAS]
-    health = peer.collect(DiagnosticArray, '/diagnostics')
+    ros.node.create_timer(0.02, lambda: frames.publish(frame))
+    ros.make(ViewerNode, '-p', 'use_sim_time:=true', '-p', 'rate:=30.0', name='viewer')
+    trusted = ros.collect(LCTArray, 'trusted')
+    fused = ros.collect(LCTArray, 'fused')
+    agreements = ros.collect(AgreementArray, 'agreement')
+    reports = ros.collect(TrustReport, 'trust_report')
+    decoded = ros.collect(Image, 'cam0/reconstruction')
+    residuals = ros.collect(CropArray, '/cam1/residuals')
+    probes = [ros.collect(ProbeSet, f'/{c}/probe_latents', qos.LATCHED) for c in CAMERAS]
+    health = ros.collect(DiagnosticArray, '/diagnostics')
 
     outputs = '^/(trusted|fused|agreement|trust_report)$'
     assert replay([str(BAG), '--clock', '100', '--exclude', outputs]) == 0
 
     sent = {camera: sum(len(m.lcts) for _, m in recorded[f'/{camera}/lcts']) for camera in CAMERAS}
-    peer.wait_for(lambda: sum(len(a.lcts) for a in trusted) == sum(sent.values()), 'all LCTs')
-    peer.wait_for(lambda: any(a.lcts for a in fused) and agreements, 'fused LCTs')
-    peer.wait_for(lambda: decoded, 'a decoded latent')
+    ros.wait_for(lambda: sum(len(a.lcts) for a in trusted) == sum(sent.values()), 'all LCTs')
+    ros.wait_for(lambda: any(a.lcts for a in fused) and agreements, 'fused LCTs')
+    ros.wait_for(lambda: decoded, 'a decoded latent')
 
     def values(part):
         found = [s.values for array in health for s in array.status if s.name == part]
@@ -148,7 +148,7 @@ def test_nodes_of_today_accept_the_replay(peer, keys, recorded, capfd):
     for camera in CAMERAS:
         accepted, count = f'{camera} accepted', str(sent[camera])
         # Diagnostics follow within a second, on the steady clock.
-        peer.wait_for(lambda a=accepted, n=count: values('arbiter: agreement').get(a) == n)
+        ros.wait_for(lambda a=accepted, n=count: values('arbiter: agreement').get(a) == n)
         assert values('arbiter: agreement')[f'{camera} refused'] == '0'
         probe_input = values(f'arbiter: input {camera}/probe_latents')
         assert (probe_input['received'], probe_input['rejected']) == ('1', '0')

@@ -85,7 +85,7 @@ def recorded_by_rosbags(path: Path, plugin: StoragePlugin, version: int, sent: d
 @pytest.mark.parametrize(
     ('plugin', 'version'), [(StoragePlugin.SQLITE3, 9), (StoragePlugin.MCAP, 8)]
 )
-def test_replays_bag_written_with_rosbags(plugin, version, peer, start, tmp_path):
+def test_replays_bag_written_with_rosbags(plugin, version, ros, start, tmp_path):
     rng = np.random.default_rng(4)
     sent = {
         '/lcts': [filled(LCTArray, rng) for _ in range(8)],
@@ -94,9 +94,9 @@ def test_replays_bag_written_with_rosbags(plugin, version, peer, start, tmp_path
     }
     recorded_by_rosbags(tmp_path / 'bag', plugin, version, sent)
     received = {
-        '/lcts': peer.collect(LCTArray, '/robot/lcts', RELIABLE),
-        '/image': peer.collect(Image, '/image', BEST_EFFORT),
-        '/info': peer.collect(ModelInfo, '/info', LATCHED),
+        '/lcts': ros.collect(LCTArray, '/robot/lcts', RELIABLE),
+        '/image': ros.collect(Image, '/image', BEST_EFFORT),
+        '/info': ros.collect(ModelInfo, '/info', LATCHED),
     }
     arguments = ['--remap', 'lcts:=/robot/lcts', '--wait-for-subscribers']
     player = start(SAGE, 'replay', tmp_path / 'bag', *arguments)
@@ -104,11 +104,11 @@ def test_replays_bag_written_with_rosbags(plugin, version, peer, start, tmp_path
 
     def all_received() -> bool:
         for name in ('/robot/lcts', '/image', '/info'):
-            for info in peer.node.get_publishers_info_by_topic(name):
+            for info in ros.node.get_publishers_info_by_topic(name):
                 offers[name] = info.qos_profile
         return all(len(received[name]) == len(sent[name]) for name in sent)
 
-    peer.wait_for(all_received, 'all messages')
+    ros.wait_for(all_received, 'all messages')
     output, errors = player.communicate(timeout=20)
     assert player.returncode == 0
     assert '17 messages published' in output
@@ -137,11 +137,11 @@ def counted(tmp_path) -> Path:
     )
 
 
-def test_replays_part_at_other_rate_under_other_name(peer, counted, capfd):
-    counts = peer.collect(Int64, '/tally')
-    noises = peer.collect(Int64, '/noise')
-    words = peer.collect(String, '/word', LATCHED)
-    clocks = peer.collect(Clock, '/clock')
+def test_replays_part_at_other_rate_under_other_name(ros, counted, capfd):
+    counts = ros.collect(Int64, '/tally')
+    noises = ros.collect(Int64, '/noise')
+    words = ros.collect(String, '/word', LATCHED)
+    clocks = ros.collect(Clock, '/clock')
     begin = time.monotonic()
     arguments = ['--start-offset', '5', '--duration', '2', '--rate', '4', '--clock', '100']
     arguments += ['--exclude', 'noi', '--remap', '/count:=/tally', '--wait-for-subscribers']
@@ -160,23 +160,23 @@ def test_replays_part_at_other_rate_under_other_name(peer, counted, capfd):
     assert '23 messages published' in capfd.readouterr().out
 
 
-def test_late_subscriber_receives_latched_messages(peer, counted, start):
+def test_late_subscriber_receives_latched_messages(ros, counted, start):
     slowly = ('--topics', '/word', '--start-offset', '9', '--rate', '0.02')
     player = start(SAGE, 'replay', counted, *slowly)
-    peer.wait_for(lambda: peer.node.count_publishers('/word') == 1, 'the publisher')
+    ros.wait_for(lambda: ros.node.count_publishers('/word') == 1, 'the publisher')
     time.sleep(1.5)
-    words = peer.collect(String, '/word', LATCHED)
-    peer.wait_for(lambda: len(words) == 3, 'the latched messages')
+    words = ros.collect(String, '/word', LATCHED)
+    ros.wait_for(lambda: len(words) == 3, 'the latched messages')
     assert [word.data for word in words] == ['word 0', 'word 1', 'word 2']
     end(player, signal.SIGTERM)
 
 
-def test_loop_starts_the_clock_again(peer, counted, start):
-    counts = peer.collect(Int64, '/count')
-    clocks = peer.collect(Clock, '/clock', BEST_EFFORT)
+def test_loop_starts_the_clock_again(ros, counted, start):
+    counts = ros.collect(Int64, '/count')
+    clocks = ros.collect(Clock, '/clock', BEST_EFFORT)
     arguments = ['--topics', '/count', '/word', '--rate', '20', '--loop', '--clock']
     player = start(SAGE, 'replay', counted, *arguments, '--wait-for-subscribers')
-    peer.wait_for(lambda: len(counts) > 220, 'the end of the second round')
+    ros.wait_for(lambda: len(counts) > 220, 'the end of the second round')
     end(player)
     numbers = [message.data for message in counts]
     assert numbers == [i % 101 for i in range(len(numbers))]
@@ -186,7 +186,7 @@ def test_loop_starts_the_clock_again(peer, counted, start):
     assert all(100 <= second <= 110 for second in seconds)
 
 
-def test_topics_with_missing_or_changed_types_are_skipped(peer, tmp_path, capfd):
+def test_topics_with_missing_or_changed_types_are_skipped(ros, tmp_path, capfd):
     hello = String(data='hello')
     recorded = [
         ('/lost', 'lost_msgs/msg/Thing', 'string name\n', hello),
@@ -201,10 +201,10 @@ def test_topics_with_missing_or_changed_types_are_skipped(peer, tmp_path, capfd)
             bag.add_topic(topic, name, [RELIABLE], definition)
             bag.write(topic, serialize_message(message), 100 * SECOND)
     played = {
-        '/renamed': peer.collect(String, '/renamed'),
-        '/untold': peer.collect(Int64, '/untold'),
+        '/renamed': ros.collect(String, '/renamed'),
+        '/untold': ros.collect(Int64, '/untold'),
     }
-    misread = [peer.collect(Header, '/changed'), peer.collect(Image, '/untold_and_changed')]
+    misread = [ros.collect(Header, '/changed'), ros.collect(Image, '/untold_and_changed')]
     assert main([str(tmp_path / 'bag'), '--wait-for-subscribers']) == 0
     lines = [line for line in capfd.readouterr().err.splitlines() if 'replay' in line]
     fix = 'build std_msgs of the time of the recording, or record again'

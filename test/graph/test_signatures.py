@@ -96,7 +96,7 @@ class Scene:
 
     def status(self, part):
         """Wait for the next diagnostics of a part; return its message and figures."""
-        count = len(self.graph._health)
+        count = len(self.graph.diagnostics)
         status = self.graph.wait_for(lambda: self.graph.health(count).get(part), part)
         return status.message, {pair.key: pair.value for pair in status.values}
 

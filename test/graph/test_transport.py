@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every message there and back through another process: not a bit may change."""
+"""Round trip of every message through another process, bit for bit."""
 
 import importlib
 import re
@@ -20,7 +20,7 @@ KINDS = sorted(
 )
 SCRIPT = """
 import os, rclpy, sage_msgs.msg, sys, threading
-# To end with the test, however that ends.
+# Exit with the test process.
 threading.Thread(target=lambda: sys.stdin.read() or os._exit(0), daemon=True).start()
 rclpy.init()
 node = rclpy.create_node('echo')
@@ -35,7 +35,7 @@ SPECIAL = (np.nan, np.inf, -np.inf, -0.0, 1e-45, 1e-310)
 
 
 def filled(kind, rng, full):
-    """Return a message with random contents; `full`: lists and strings as long as they may be."""
+    """Return a message with random contents; `full` means lists and strings of maximum length."""
     message = kind()
     for name, spec in kind.get_fields_and_field_types().items():
         setattr(message, name, contents(spec, rng, full))
@@ -49,17 +49,17 @@ def contents(spec, rng, full):
         kind = np.dtype(fixed[1])
         return np.frombuffer(rng.bytes(int(fixed[2]) * kind.itemsize), kind)
     if many:
-        # Whole messages within messages would multiply.
-        longest = min(int(many[2] or 1000), 2 if '/' in many[1] else 10**6)
-        size = longest if full else int(rng.integers(0, min(longest, 5) + 1))
+        # Nested messages multiply the size.
+        limit = min(int(many[2] or 1000), 2 if '/' in many[1] else 10**6)
+        size = limit if full else int(rng.integers(0, min(limit, 5) + 1))
         return [contents(many[1], rng, full and '/' not in many[1]) for _ in range(size)]
     if '/' in spec:
         package, _, name = spec.partition('/')
         return filled(getattr(importlib.import_module(f'{package}.msg'), name), rng, full)
     if spec.startswith('string'):
-        longest = int((re.search(r'\d+', spec) or ['200'])[0])
+        limit = int((re.search(r'\d+', spec) or ['200'])[0])
         letters = list(string.printable)
-        return ''.join(rng.choice(letters, longest if full else min(longest, 7)))
+        return ''.join(rng.choice(letters, limit if full else min(limit, 7)))
     if spec == 'boolean':
         return bool(rng.integers(2))
     if spec in NUMBERS:
@@ -69,7 +69,7 @@ def contents(spec, rng, full):
 
 
 def bits(value):
-    """Return what is compared: the bytes on the wire will not do, their padding is arbitrary."""
+    """Return the fields as comparable values; serialized bytes contain arbitrary padding."""
     if hasattr(value, 'get_fields_and_field_types'):
         return tuple(bits(getattr(value, name)) for name in value.get_fields_and_field_types())
     if isinstance(value, list):
@@ -87,14 +87,14 @@ def echo(environment):
     process.wait()
 
 
-def test_every_message_of_the_design_is_tried():
+def test_covers_the_main_messages():
     assert {'Crop', 'Latent', 'LCT', 'LCTArray', 'ModelId', 'ModelInfo', 'IrpTelemetry'} <= set(
         KINDS
     )
     assert {'Provenance', 'TrustReport', 'Agreement', 'CropArray', 'LatentArray'} <= set(KINDS)
 
 
-def test_messages_come_back_as_they_went(echo, ros):
+def test_messages_survive_a_round_trip(echo, ros):
     rng = np.random.default_rng(0)
     kinds = {name: getattr(sage_msgs.msg, name) for name in KINDS}
     back = {name: ros.collect(kind, f'back/{name}', 10) for name, kind in kinds.items()}
@@ -110,7 +110,7 @@ def test_messages_come_back_as_they_went(echo, ros):
     )
     for name, kind in kinds.items():
         sent = [kind(), *(filled(kind, rng, full) for full in (False, True, False))]
-        # Until the first one is back, the way back may not be open.
+        # The topic back may not be connected before the first message arrives.
         ros.wait_for(lambda n=name, m=sent[0]: there[n].publish(m) or back[n], name)
         for message in sent[1:]:
             there[name].publish(message)

@@ -39,7 +39,7 @@ class Network:
             space = self.space(machine)
             self._add(space)
             # The names of interfaces have at most 15 letters.
-            run(f'ip -n {self.switch} link add {machine} type veth peer name eth0 netns {space}')
+            run(f'ip -n {self.switch} link add {machine} type veth ros name eth0 netns {space}')
             self._inside(self.switch, f'link set {machine} master br0 up')
             self._inside(space, f'addr add {address}/24 dev eth0')
             self._inside(space, 'link set eth0 up')
