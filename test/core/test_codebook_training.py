@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a codebook, its figures, and the command `sage codebook`."""
+"""Training and evaluation of a codebook, and the command `sage codebook`."""
 
 import json
 import shutil
@@ -38,18 +38,18 @@ def test_training_finds_clusters_and_levels_refine_them(monkeypatch):
     monkeypatch.setattr(training, 'BATCH', 512)
     z = clusters(0, 3000, 12)
     book = training.train({'one': z}, SPACE, levels=4, codes=16, steps=20)
-    fresh = clusters(1, 1000, 12)
-    tokens = book.encode(fresh)
-    errors = [np.square(fresh - book.decode(tokens[:, :n])).mean() for n in (1, 2, 3, 4)]
+    unseen = clusters(1, 1000, 12)
+    tokens = book.encode(unseen)
+    errors = [np.square(unseen - book.decode(tokens[:, :n])).mean() for n in (1, 2, 3, 4)]
     assert errors == sorted(errors, reverse=True)
-    assert errors[0] < 0.05 * fresh.var()
-    used = evaluation.usage(book, {'fresh': fresh})
-    assert 11 < used['perplexity']['fresh'][0] <= 16
+    assert errors[0] < 0.05 * unseen.var()
+    used = evaluation.usage(book, {'unseen': unseen})
+    assert 11 < used['perplexity']['unseen'][0] <= 16
     again = training.train({'one': z}, SPACE, levels=4, codes=16, steps=20)
     assert again.digest == book.digest
 
 
-def test_a_small_source_gets_its_share_of_the_codes(monkeypatch):
+def test_small_source_gets_its_share_of_the_codes(monkeypatch):
     monkeypatch.setattr(training, 'BATCH', 512)
     sources = {'many': clusters(0, 4000, 40), 'few': 20 + clusters(1, 60, 41)}
     book = training.train(sources, SPACE, levels=1, codes=32, steps=20)
@@ -59,7 +59,7 @@ def test_a_small_source_gets_its_share_of_the_codes(monkeypatch):
     assert found['in_common'] == 0
 
 
-def test_tokens_are_those_of_the_library():
+def test_tokens_equal_those_of_the_library():
     torch.manual_seed(0)
     quantizer = ResidualVQ(dim=8, num_quantizers=3, codebook_size=16).eval()
     z = random_latents()
@@ -74,7 +74,7 @@ def test_perplexity_counts_codes():
     np.testing.assert_allclose(evaluation.perplexity(counts), [4, 1, 2])
 
 
-def test_usage_of_two_sources():
+def test_usage_reports_dead_and_shared_codes():
     book = Codebook(np.arange(4, dtype=np.float32).reshape(1, 4, 1), SPACE)
     a, b = np.float32([[0], [1], [0], [1]]), np.float32([[1], [2], [1], [2]])
     assert evaluation.usage(book, {'a': a, 'b': b}) == {
@@ -84,7 +84,7 @@ def test_usage_of_two_sources():
     }
 
 
-def test_fewest_levels_that_are_good_enough_on_every_kind():
+def test_required_levels_hold_for_every_kind_of_crops():
     rows = {
         'a': [{}, *({'levels': n, 'bytes': n, 'loss_db': 3 / n} for n in (1, 4, 8))],
         'b': [{}, *({'levels': n, 'bytes': n, 'loss_db': 1 / n} for n in (1, 4, 8))],
@@ -108,14 +108,14 @@ def test_fewest_levels_that_are_good_enough_on_every_kind():
         ({'a': np.full((40, 3), np.inf, np.float32)}, "'a' has values that are not finite"),
     ],
 )
-def test_training_names_what_is_wrong_with_a_source(sources, message):
+def test_rejects_invalid_sources(sources, message):
     with pytest.raises(ValueError, match=message):
         training.train(sources, SPACE, codes=16)
 
 
 @pytest.fixture
 def config_file(tmp_path):
-    """Return a training configuration with three images, one of them kept apart."""
+    """Return a training configuration with three images, one of them held out."""
     rng = np.random.default_rng(0)
     data = tmp_path / 'data'
     data.mkdir()
@@ -138,8 +138,8 @@ def test_command_writes_a_codebook_and_reports(tmp_path, config_file, monkeypatc
     (model / CODEBOOK).unlink(missing_ok=True)
     np.save(tmp_path / 'audio.npy', random_latents(count=600, dim=64))
     arguments = [str(model), str(config_file), '--levels', '2', '--crops', '300']
-    heard = ['--latents', f'audio={tmp_path / "audio.npy"}']
-    assert command.main([*arguments, *heard, '--json']) == 0
+    extra = ['--latents', f'audio={tmp_path / "audio.npy"}']
+    assert command.main([*arguments, *extra, '--json']) == 0
     report = json.loads(capsys.readouterr().out)
     book = read(model)
     assert book.levels.shape == (2, 512, 64)
@@ -153,7 +153,7 @@ def test_command_writes_a_codebook_and_reports(tmp_path, config_file, monkeypatc
     assert 'held-out crops' in codebook_table(report)
 
 
-def test_command_complains_in_one_line(tmp_path, config_file, capsys):
+def test_command_rejects_invalid_arguments_in_one_line(tmp_path, config_file, capsys):
     model = str(available()['tinyvae'])
     assert command.main(['nothing', str(config_file)]) == 2
     assert command.main([model, str(tmp_path / 'none.yaml')]) == 2

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands do alike: mistakes take one line and exit code 2."""
+"""Behavior that commands share: errors take one line and exit code 2."""
 
 import re
 from pathlib import Path
@@ -14,19 +14,13 @@ from sage_perception.cli import (
     calibrate_trust,
     codebook,
     encode,
+    memory,
+    models,
     reconstruct,
     trust_matrix,
 )
-from sage_perception.cli import eval as evaluate
-from sage_perception.cli import (
-    main as cli,
-)
-from sage_perception.cli import (
-    memory as recall,
-)
-from sage_perception.cli import (
-    models as catalog,
-)
+from sage_perception.cli import eval as eval_command
+from sage_perception.cli import main as sage
 from sage_perception.cli.terminal import EXIT_USAGE, in_one_line
 from sage_perception.models import ModelError
 from sage_perception.models.registry import available
@@ -37,7 +31,7 @@ CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'train' / 'tinyvae.yam
 @pytest.mark.parametrize(
     'error', [ModelError('m'), FileNotFoundError('m'), ValueError('m'), ModuleNotFoundError('m')]
 )
-def test_what_a_user_can_cause_is_said_in_one_line(error, capsys):
+def test_errors_of_the_user_are_reported_in_one_line(error, capsys):
     @in_one_line('sage try')
     def main(argv=None):
         raise error
@@ -47,7 +41,7 @@ def test_what_a_user_can_cause_is_said_in_one_line(error, capsys):
 
 
 @pytest.mark.parametrize('error', [KeyError, ZeroDivisionError, BrokenPipeError])
-def test_other_errors_are_passed_on(error):
+def test_other_errors_propagate(error):
     @in_one_line('sage try')
     def main(argv=None):
         raise error
@@ -56,7 +50,7 @@ def test_other_errors_are_passed_on(error):
         main()
 
 
-def test_what_a_command_returns_is_returned():
+def test_exit_code_is_that_of_the_command():
     assert in_one_line('sage try')(lambda argv: len(argv))(['a', 'b', 'c']) == 3
 
 
@@ -65,15 +59,15 @@ def test_what_a_command_returns_is_returned():
     [
         (encode.main, ['{image}', '--print', '--model', '{model}']),
         (reconstruct.main, ['{image}', '-o', '{folder}/grid.png', '--model', '{model}']),
-        (recall.main, ['search', '{image}', '--model', '{model}']),
+        (memory.main, ['search', '{image}', '--model', '{model}']),
         (align.main, ['tinyvae', '{model}']),
         (trust_matrix.main, ['{model}', '-o', '{folder}/matrix.png']),
         (codebook.main, ['{model}', str(CONFIG)]),
         (calibrate_trust.main, ['{model}', str(CONFIG)]),
-        (evaluate.main, ['{model}', '--data', '{folder}']),
+        (eval_command.main, ['{model}', '--data', '{folder}']),
     ],
 )
-def test_a_compressor_is_no_model_of_images(main, arguments, tmp_path, capsys):
+def test_commands_for_images_reject_a_compressor(main, arguments, tmp_path, capsys):
     image = tmp_path / 'image.png'
     cv2.imwrite(str(image), np.zeros((64, 64, 3), np.uint8))
     places = {'image': image, 'folder': tmp_path, 'model': 'h_to_l_hybrid'}
@@ -84,8 +78,8 @@ def test_a_compressor_is_no_model_of_images(main, arguments, tmp_path, capsys):
     )
 
 
-def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
-    assert catalog.main([]) == 0
+def test_models_lists_the_shipped_models_and_shows_cards(capsys):
+    assert models.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(available()) + 2
     (robot,) = (line.split() for line in lines if line.startswith('tinyvae '))
@@ -93,22 +87,22 @@ def test_the_models_that_ship_are_listed_and_their_cards_shown(capsys):
     assert robot[2:5] == ['64×64', 'RGB', '64']
     assert robot[6] == receiver[6], 'they share their latents'
     assert robot[7:] == ['codebook,', 'trust']
-    assert catalog.main(['tinyvae']) == 0
+    assert models.main(['tinyvae']) == 0
     assert capsys.readouterr().out.startswith('# tinyvae, version')
-    assert catalog.main(['tinyvea']) == EXIT_USAGE
+    assert models.main(['tinyvea']) == EXIT_USAGE
     assert capsys.readouterr().err.startswith("sage models: 'tinyvea' is neither a model")
 
 
 @pytest.mark.parametrize(
     ('main', 'arguments'),
     [
-        (recall.main, ['search', '{image}', '--model', 'lightweight']),
+        (memory.main, ['search', '{image}', '--model', 'lightweight']),
         (align.main, ['tinyvae', 'lightweight']),
         (codebook.main, ['lightweight', str(CONFIG)]),
         (calibrate_trust.main, ['lightweight', str(CONFIG)]),
     ],
 )
-def test_what_keeps_places_apart_is_no_model_of_crops(main, arguments, tmp_path, capsys):
+def test_commands_for_crops_reject_a_spatial_latent(main, arguments, tmp_path, capsys):
     image = tmp_path / 'image.png'
     cv2.imwrite(str(image), np.zeros((64, 64, 3), np.uint8))
     assert main([argument.format(image=image) for argument in arguments]) == EXIT_USAGE
@@ -117,9 +111,9 @@ def test_what_keeps_places_apart_is_no_model_of_crops(main, arguments, tmp_path,
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):
-    command = cli.Command('Bags', 'no_such_package.record:main', 'Record')
-    monkeypatch.setitem(cli.COMMANDS, 'record', command)
-    assert cli.main(['record']) == EXIT_USAGE
+    command = sage.Command('Bags', 'no_such_package.record:main', 'Record')
+    monkeypatch.setitem(sage.COMMANDS, 'record', command)
+    assert sage.main(['record']) == EXIT_USAGE
     error = capsys.readouterr().err
     reason = "No module named 'no_such_package'"
     assert error == f'sage record: {reason}; run "sage doctor" for the fix\n'

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation: every measure against its definition, and the report as a whole."""
+"""Evaluation: each measure against its definition, the report and the command."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def planes(*images):
-    """Return images as a model takes them, float32 `[B, 3, S, S]`."""
+    """Return uint8 images as model input, float32 `[B, 3, S, S]`."""
     return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
@@ -47,29 +47,29 @@ def data(tmp_path_factory):
 
 @pytest.mark.parametrize('codec', CODECS)
 @pytest.mark.parametrize('budget', [64, 256, 700, 3000])
-def test_a_budget_is_used_up_and_not_exceeded(codec, budget):
+def test_image_codec_uses_its_budget_and_does_not_exceed_it(codec, budget):
     ladder = QualityLadder(codec, scene(1, 64))
     chosen = ladder.within(budget)
     if chosen.bytes > budget:
-        assert chosen is ladder[0]  # the floor: no setting is smaller
+        assert chosen is ladder[0]  # no setting is smaller
         assert min(ladder[q].bytes for q in range(0, 101, 10)) == chosen.bytes
     else:
         assert ladder[min(chosen.quality + 1, 100)].bytes > budget or chosen.quality == 100
 
 
 @pytest.mark.parametrize('codec', CODECS)
-def test_a_quality_is_reached_with_few_bytes(codec):
+def test_image_codec_reaches_a_quality_with_the_fewest_bytes(codec):
     ladder = QualityLadder(codec, scene(2, 64))
     for wanted in (10, 24, 28):
         chosen = ladder.reaching(wanted)
         assert chosen.psnr >= wanted
         if chosen is not ladder[0]:
             assert ladder[chosen.quality - 1].psnr < wanted
-    assert ladder.reaching(99) is ladder[100]  # out of reach: the best there is
+    assert ladder.reaching(99) is ladder[100]  # not reachable: the best setting
 
 
 @pytest.mark.parametrize('codec', CODECS)
-def test_what_a_codec_shows_is_what_it_wrote(codec):
+def test_decoded_image_is_that_of_the_payload(codec):
     for image in (scene(3, 64), cv2.cvtColor(scene(3, 64), cv2.COLOR_RGB2GRAY)):
         encoded = QualityLadder(codec, image)[80]
         assert encoded.decoded.shape == image.shape
@@ -121,7 +121,7 @@ def test_perceptual_distance_is_half_the_squared_distance_of_unit_features(netwo
     assert [m.shape[2] for m in network(a)] == [32, 16, 8, 4, 2]
 
 
-def test_perceptual_distance_can_be_a_loss(network):
+def test_perceptual_distance_is_differentiable(network):
     with torch.inference_mode():
         perceptual.perceptual_distance(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
     network.train()
@@ -136,7 +136,7 @@ def test_perceptual_distance_can_be_a_loss(network):
     assert after < before
 
 
-def test_gray_is_seen_as_gray_colors(network):
+def test_gray_equals_its_repetition_in_three_channels(network):
     gray = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     same = perceptual.perceptual_distance(gray, gray.expand(-1, 3, -1, -1))
     assert same.abs().max() < 1e-5
@@ -145,24 +145,24 @@ def test_gray_is_seen_as_gray_colors(network):
 # Scores, baselines, probe
 
 
-def test_scores_are_the_measures():
+def test_scores_agree_with_the_losses():
     x, y = planes(scene(0, 64), scene(1, 64)), planes(scene(0, 64), scene(2, 64))
-    judged = scores.Scorer(x)(y)
+    scored = scores.Scorer(x)(y)
     a, b = torch.from_numpy(y), torch.from_numpy(x)
-    np.testing.assert_allclose(judged['psnr'], losses.psnr(a, b), rtol=1e-5)
-    np.testing.assert_allclose(judged['ms_ssim'], losses.ms_ssim(a, b), rtol=1e-5)
-    assert judged['above_085']['ssim'].tolist() == [True, False]
+    np.testing.assert_allclose(scored['psnr'], losses.psnr(a, b), rtol=1e-5)
+    np.testing.assert_allclose(scored['ms_ssim'], losses.ms_ssim(a, b), rtol=1e-5)
+    assert scored['above_085']['ssim'].tolist() == [True, False]
     if perceptual.installed():
         distance = perceptual.perceptual_distance(a, b)
-        np.testing.assert_allclose(judged['perceptual'], distance, atol=1e-5)
+        np.testing.assert_allclose(scored['perceptual'], distance, atol=1e-5)
     small = scores.Scorer(x[..., ::2, ::2].copy())(y[..., ::2, ::2].copy())
-    assert small['ms_ssim'] is None  # its fifth scale would be two pixels wide
+    assert small['ms_ssim'] is None  # the fifth scale would have two pixels
 
 
 @given(
     st.lists(arrays(np.float64, st.integers(1, 9), elements=st.floats(-5, 5)), min_size=1),
 )
-def test_means_are_over_all_crops(parts):
+def test_means_are_over_the_crops_of_all_batches(parts):
     trees = [{'a': part, 'b': {'c': part > 0, 'd': None}} for part in parts]
     whole = np.concatenate(parts)
     found = scores.means(scores.concatenated(trees))
@@ -170,7 +170,7 @@ def test_means_are_over_all_crops(parts):
     assert found['b'] == {'c': pytest.approx((whole > 0).mean(), abs=1e-6), 'd': None}
 
 
-def test_baselines_hold_no_more_numbers_than_allowed():
+def test_baselines_have_at_most_the_allowed_rank():
     rng = np.random.default_rng(0)
     x = rng.random((100, 3, 64, 64), np.float32)
     for allowed, rank in ((64, 60), (16, 12), (12, 12), (4, 3)):
@@ -181,7 +181,7 @@ def test_baselines_hold_no_more_numbers_than_allowed():
 
 @settings(max_examples=20)
 @given(st.sampled_from([(1, 8, 8), (3, 8, 4), (3, 16, 4)]), st.integers(1, 48))
-def test_components_of_blocks_keep_what_they_may(shape, numbers):
+def test_components_of_blocks_have_at_most_the_allowed_rank(shape, numbers):
     channels, size, side = shape
     rng = np.random.default_rng(numbers)
     length = channels * side * side
@@ -198,15 +198,15 @@ def test_components_of_blocks_keep_what_they_may(shape, numbers):
         assert np.linalg.matrix_rank(middle.reshape(30, -1), tol=1e-4) <= rank
 
 
-def test_components_that_fit_no_image_are_refused():
+def test_rejects_components_that_are_not_square_blocks():
     with pytest.raises(ValueError, match='not a square block'):
         baselines.Components(Pca(np.zeros(75, np.float32), np.eye(75, dtype=np.float32)), 3, 64)
 
 
-def test_a_probe_finds_colors_and_not_what_is_random(tmp_path):
+def test_linear_probe_separates_colors_and_not_random_labels(tmp_path):
     codec = load('tinyvae')
     rng = np.random.default_rng(0)
-    for truth, folder in ((True, tmp_path / 'told'), (False, tmp_path / 'random')):
+    for truth, folder in ((True, tmp_path / 'colors'), (False, tmp_path / 'random')):
         for index in range(60):
             red = index % 2
             name = ('red' if red else 'blue') if truth else rng.choice(['a', 'b'])
@@ -214,17 +214,17 @@ def test_a_probe_finds_colors_and_not_what_is_random(tmp_path):
             image = scene(index, 48) // 4
             image[..., 2 if red else 0] += 150  # BGR
             cv2.imwrite(str(folder / name / f'{index:02}.png'), image)
-    found = probe.probe(codec, baselines.read_components(codec), tmp_path / 'told')
+    found = probe.probe(codec, baselines.read_components(codec), tmp_path / 'colors')
     assert min(found['latent'], found['pca']) > 0.9
     assert found['classes'] == ['blue', 'red']
     assert found['test_images'] == 12
     assert found['chance'] == 0.5
     assert probe.probe(codec, None, tmp_path / 'random')['latent'] < 0.8
     with pytest.raises(ValueError, match='has 0 folders'):
-        probe.probe(codec, None, tmp_path / 'told' / 'red')
+        probe.probe(codec, None, tmp_path / 'colors' / 'red')
 
 
-def test_test_images_are_a_fifth_of_every_class():
+def test_a_fifth_of_each_class_is_for_the_test():
     labels = np.repeat([0, 1, 2], [10, 25, 12])
     test = probe.is_test_image(labels)
     assert [int(test[labels == k].sum()) for k in range(3)] == [2, 5, 2]
@@ -241,15 +241,15 @@ def run(capsys, *args):
 
 @pytest.fixture(scope='module')
 def full_report(data, tmp_path_factory):
-    picture = tmp_path_factory.mktemp('plot') / 'rates.png'
+    plot = tmp_path_factory.mktemp('plot') / 'rates.png'
     codec = load('tinyvae')
     kinds = evaluate.sources_at(data)
     report = evaluate.evaluate(codec, kinds, evaluate.CropConfig(64), 6, rates=True)
-    rate_distortion.plot([report], picture)
-    return report, picture
+    rate_distortion.plot([report], plot)
+    return report, plot
 
 
-def test_the_report_is_of_all_crops_and_of_each_kind(full_report):
+def test_report_has_means_over_all_crops_and_over_each_kind(full_report):
     report, _ = full_report
     codec = load('tinyvae')
     assert report['params'] == codec.parameters
@@ -264,7 +264,7 @@ def test_the_report_is_of_all_crops_and_of_each_kind(full_report):
     assert all(time > 0 for time in report['latency_ms_b1'].values())
 
 
-def test_the_report_sets_bytes_against_quality(full_report):
+def test_report_compares_quality_at_equal_bytes(full_report):
     report, _ = full_report
     dims = report['dims']
     wire = report['encoding']
@@ -274,13 +274,13 @@ def test_the_report_sets_bytes_against_quality(full_report):
     assert wire['entropy_int8']['bytes'] < dims
     assert wire['float32']['psnr'] == report['psnr']
     assert report['psnr'] - 0.1 <= wire['int8']['psnr']
-    pictures = report['baselines']
-    assert set(pictures) == {'mean_color', 'downsample', 'pca', 'webp', 'jpeg', 'avif'}
-    assert pictures['pca']['bytes'] == 4 * dims
-    assert pictures['downsample']['bytes'] <= 4 * dims
-    assert pictures['mean_color']['psnr'] < pictures['downsample']['psnr'] < report['psnr']
+    baseline = report['baselines']
+    assert set(baseline) == {'mean_color', 'downsample', 'pca', 'webp', 'jpeg', 'avif'}
+    assert baseline['pca']['bytes'] == 4 * dims
+    assert baseline['downsample']['bytes'] <= 4 * dims
+    assert baseline['mean_color']['psnr'] < baseline['downsample']['psnr'] < report['psnr']
     for name in CODECS:
-        assert pictures[name]['bytes'] <= 4 * dims or pictures[name]['fits'] < 1
+        assert baseline[name]['bytes'] <= 4 * dims or baseline[name]['fits'] < 1
         assert report['at_equal_quality'][name]['reached'] == 1
         assert report['at_equal_quality'][name]['psnr'] >= report['psnr']
         rates = report['rates'][name].values()
@@ -292,7 +292,7 @@ def test_the_report_sets_bytes_against_quality(full_report):
     assert coarse[0]['psnr'] > coarse[-1]['psnr']
 
 
-def test_tokens_are_measured_where_there_is_a_codebook(data, tmp_path):
+def test_tokens_are_scored_if_the_model_has_a_codebook(data, tmp_path):
     shutil.copytree(load('tinyvae').artifact.path, tmp_path, dirs_exist_ok=True)
     codec = load(tmp_path)
     crops = np.stack([scene(seed, 64) for seed in range(20)])
@@ -307,7 +307,7 @@ def test_tokens_are_measured_where_there_is_a_codebook(data, tmp_path):
 
 
 class Thumbnails:
-    """A model whose latents are images of 4×4 pixels, `[3, 4, 4]`."""
+    """A codec whose latents are 4×4-pixel images, `[3, 4, 4]`."""
 
     input_size, input_channels = 64, 3
     latent_mean = np.full((3, 4, 4), 0.5, np.float32)
@@ -324,7 +324,7 @@ class Thumbnails:
         return z.repeat(16, 2).repeat(16, 3)
 
 
-def test_latents_with_places_are_measured_too(tmp_path):
+def test_spatial_latents_are_scored(tmp_path):
     comparison = Comparison(Thumbnails(tmp_path), None)
     crops = np.stack([scene(seed, 64) for seed in range(4)])
     figures = scores.means(comparison.measure(crops))
@@ -339,15 +339,15 @@ def test_latents_with_places_are_measured_too(tmp_path):
     assert figures['mse'] == pytest.approx(mse, rel=1e-3)
 
 
-def test_the_figure_is_a_image(full_report):
+def test_plot_writes_an_image(full_report):
     image = cv2.imread(str(full_report[1]))
     assert image.shape[0] > 300
     assert image.std() > 10
 
 
-def test_one_model_gives_an_object_and_several_a_list(data, capsys):
-    picture = data / 'image1.png'
-    command = ('--data', picture, '--crops', 2)
+def test_json_is_an_object_for_one_model_and_a_list_for_several(data, capsys):
+    image = data / 'image1.png'
+    command = ('--data', image, '--crops', 2)
     code, out, _ = run(capsys, 'tinyvae', *command, '--crop', 64, '--json')
     one = json.loads(out)
     assert code == 0
@@ -375,7 +375,7 @@ def test_one_model_gives_an_object_and_several_a_list(data, capsys):
         (('tinyvae', '--data', '{data}/image0.png', '--probe', '{data}/x'), 'is not a folder'),
     ],
 )
-def test_mistakes_are_named_in_one_line(data, capsys, options, message):
+def test_rejects_invalid_arguments_in_one_line(data, capsys, options, message):
     code, _, err = run(capsys, *(option.format(data=data) for option in options), '--crops', 1)
     assert code == 2
     assert err.startswith('sage eval: ')
@@ -397,7 +397,7 @@ def test_mistakes_are_named_in_one_line(data, capsys, options, message):
         (('--probe', '{data}/x'), '{data}/x is not a folder'),
     ],
 )
-def test_what_is_to_be_written_or_probed_is_looked_at_first(data, capsys, options, message):
+def test_checks_plot_and_probe_before_reading_the_data(data, capsys, options, message):
     options = ('tinyvae', *options, '--data', '{data}/nothing')
     code, _, err = run(capsys, *(option.format(data=data) for option in options))
     assert code == 2
@@ -406,14 +406,14 @@ def test_what_is_to_be_written_or_probed_is_looked_at_first(data, capsys, option
     assert err.count('\n') == 1
 
 
-def test_every_model_has_a_color(full_report, tmp_path):
+def test_every_model_has_its_own_color(full_report, tmp_path):
     report, _ = full_report
     most = len(rate_distortion.MODELS)
     assert len(set(rate_distortion.MODELS)) == most
     seen = []
     for count in (most - 1, most):
-        wire = {'int8': {'bytes': 30, 'psnr': 99.0, 'ms_ssim': 1.0}}  # above all else
-        others = [report | {'encoding': wire}] * count
+        encoding = {'int8': {'bytes': 30, 'psnr': 99.0, 'ms_ssim': 1.0}}  # above all curves
+        others = [report | {'encoding': encoding}] * count
         rate_distortion.plot(others, tmp_path / 'x.png')
         seen.append(cv2.imread(str(tmp_path / 'x.png')))
     assert (seen[0] != seen[1]).any()
@@ -422,8 +422,8 @@ def test_every_model_has_a_color(full_report, tmp_path):
 
 
 @pytest.fixture
-def kept_apart(tmp_path):
-    """Return a configuration that keeps image1.png apart."""
+def held_out_config(tmp_path):
+    """Return a configuration that holds image1.png out."""
     path = tmp_path / 'run.yaml'
     path.write_text(
         'name: t\nversion: "1"\nmodel: {}\ntraining: {}\n'
@@ -432,18 +432,18 @@ def kept_apart(tmp_path):
     return path
 
 
-def test_a_single_file_is_held_out_or_refused(data, kept_apart, capsys):
-    options = ('--held-out', kept_apart, '--crops', 1)
+def test_rejects_files_that_are_not_held_out(data, held_out_config, capsys):
+    options = ('--held-out', held_out_config, '--crops', 1)
     code, _, _ = run(capsys, 'tinyvae', '--data', data / 'image1.png', *options)
     assert code == 0
-    for place in (data / 'image0.png', data / 'clip.avi', kept_apart.parent):
+    for place in (data / 'image0.png', data / 'clip.avi', held_out_config.parent):
         code, _, err = run(capsys, 'tinyvae', '--data', place, *options)
         assert code == 2
-        assert f'{place}: {kept_apart} holds none of it out' in err
+        assert f'{place}: {held_out_config} holds none of it out' in err
         assert err.count('\n') == 1
 
 
-def test_no_crops_are_refused(data, capsys):
+def test_rejects_zero_crops(data, capsys):
     with pytest.raises(SystemExit) as ended:
         run(capsys, 'tinyvae', '--data', data, '--crops', 0)
     assert ended.value.code == 2

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training crops out of bags: what attention finds in image topics, and crops as they are."""
+"""Training crops from bags: regions that attention selects in images, and recorded crops."""
 
 import shutil
 from pathlib import Path
@@ -18,9 +18,9 @@ from sage_perception.training.data.crops import Clips, CropConfig
 from sage_perception.training.data.mixture import Mixture, mixture
 
 MESSAGES = Path(__file__).parents[2] / 'sage_msgs' / 'msg'
-START = 1_700_000_000 * 10**9  # when it was recorded, nanoseconds
+START = 1_700_000_000 * 10**9  # of the recording, nanoseconds
 STEP = 40_000_000
-GREEN = (40, 200, 90)  # red, green, blue of the disc that moves
+GREEN = (40, 200, 90)  # RGB of the moving disc
 
 
 @pytest.fixture(scope='module')
@@ -46,11 +46,11 @@ class Recorder:
         stamp = self.make('builtin_interfaces/msg/Time', *divmod(stamp_ns, 10**9))
         return self.make('std_msgs/msg/Header', stamp, 'cam')
 
-    def image(self, picture, encoding, index):
-        data = np.ascontiguousarray(picture)
+    def image(self, pixels, encoding, index):
+        data = np.ascontiguousarray(pixels)
         step = data.strides[0]
         flat = data.view(np.uint8).ravel()
-        shape = picture.shape[:2]
+        shape = pixels.shape[:2]
         name = 'sensor_msgs/msg/Image'
         return self.make(name, self.header(index), *shape, encoding, 0, step, flat)
 
@@ -63,7 +63,7 @@ class Recorder:
 
 
 def frame(index):
-    """Return a textured scene that a green disc crosses, red first."""
+    """Return a textured scene that a green disc crosses, uint8 RGB."""
     rng = np.random.default_rng(0)
     image = cv2.resize(rng.integers(60, 120, (20, 20, 3), np.uint8), (160, 160))
     return cv2.circle(image, (5 + 3 * index, 80), 16, GREEN, -1)
@@ -71,7 +71,7 @@ def frame(index):
 
 @pytest.fixture(scope='module')
 def recorded(tmp_path_factory, store):
-    """Return the folder with a bag of a camera, another one's JPEGs, depth, and sent crops."""
+    """Return a folder with a bag of images, JPEG images, depth images and crops."""
     root = tmp_path_factory.mktemp('bags')
     with Writer(root / 'drive', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         bag = Recorder(writer, store)
@@ -100,7 +100,7 @@ def recorded(tmp_path_factory, store):
     return root
 
 
-def test_topics_that_hold_images_are_found(recorded):
+def test_finds_topics_with_images_and_crops_and_not_depth(recorded):
     assert bags.find_bags(recorded) == [recorded / 'drive']
     assert bags.topics_of(recorded / 'drive') == (
         ['/cam0/image_raw', '/cam1/image_raw/compressed'],
@@ -108,7 +108,7 @@ def test_topics_that_hold_images_are_found(recorded):
     )
 
 
-def test_a_bag_or_its_file_can_be_evaluated_on(tmp_path, store):
+def test_evaluation_accepts_a_bag_folder_and_its_file(tmp_path, store):
     with Writer(tmp_path / 'sent', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         bag = Recorder(writer, store)
         roi = bag.make('sensor_msgs/msg/RegionOfInterest', 0, 0, 64, 64, False)
@@ -120,7 +120,7 @@ def test_a_bag_or_its_file_can_be_evaluated_on(tmp_path, store):
         assert len(evaluate.sources_at(path)['motion']) == 2
 
 
-def test_images_come_as_they_were_recorded(recorded):
+def test_images_have_the_recorded_pixels_and_stamps(recorded):
     for topic, most in (('/cam0/image_raw', 0), ('/cam1/image_raw/compressed', 12)):
         seen = list(bags.images(recorded / 'drive', topic))
         assert len(seen) == 50
@@ -131,14 +131,14 @@ def test_images_come_as_they_were_recorded(recorded):
             assert np.abs(image.astype(int) - bgr).mean() <= most
 
 
-def test_every_topic_gives_crops_to_train_on(recorded):
+def test_every_image_and_crop_topic_is_a_clip(recorded):
     clips = Clips(bags.find_bags(recorded))
     rgb, jpeg, ready = clips.clips
     for frames in (rgb, jpeg):
         clips.clips = [frames]
         crops = Mixture((clips,), (1,)).sample(40, seed=0).astype(int)
         disc = (np.abs(crops - GREEN).max(axis=3) < 25).mean(axis=(1, 2))
-        assert (disc > 0.03).mean() > 0.8  # the disc is what moves
+        assert (disc > 0.03).mean() > 0.8  # the disc is the moving object
     sent = [image.levels[0] for image, _ in ready]
     assert {(*crop[0, 0],) for crop in sent} == {
         (index, level, 9) for index in range(50) for level in (100, 200)
@@ -149,7 +149,7 @@ def test_every_topic_gives_crops_to_train_on(recorded):
     assert crop[..., 2].min() == crop[..., 2].max() == 9
 
 
-def test_a_bag_is_trained_on_like_a_clip(recorded, tmp_path):
+def test_bags_are_selected_like_clips(recorded, tmp_path):
     cv2.imwrite(str(tmp_path / 'still.png'), frame(0))
     shutil.copytree(recorded / 'drive', tmp_path / 'other')
     shutil.copy(recorded / 'drive' / 'drive.mcap', tmp_path / 'single.mcap')
@@ -163,7 +163,7 @@ def test_a_bag_is_trained_on_like_a_clip(recorded, tmp_path):
     assert held_out.sample(5, seed=0).shape == (5, 64, 64, 3)
 
 
-def test_a_broken_bag_is_named(recorded, tmp_path):
+def test_rejects_a_truncated_bag_with_the_fix(recorded, tmp_path):
     whole = (recorded / 'drive' / 'drive.mcap').read_bytes()
     (tmp_path / 'cut.mcap').write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConfigError, match=r'cut\.mcap cannot be read: .*sage record --repair'):

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training configurations: what is read comes back, and mistakes are named in one line."""
+"""Training configurations: reading, writing, and one-line errors."""
 
 import re
 from dataclasses import replace
@@ -17,29 +17,29 @@ COMPRESSOR = CODEC | {'family': 'h_to_l', 'contexts': {}}
 
 
 @pytest.fixture
-def refusal(tmp_path):
-    """Return what reads a file with a text and returns its mistake, without the file's name."""
+def error_of(tmp_path):
+    """Return a function that reads a text and returns the error message without the path."""
 
     def read(text):
         path = tmp_path / 'c.yaml'
         path.write_text(text)
-        with pytest.raises(ConfigError, match=re.escape(str(path))) as refused:
+        with pytest.raises(ConfigError, match=re.escape(str(path))) as raised:
             read_config(path)
-        told = str(refused.value)
-        assert '\n' not in told
-        return told.removeprefix(str(path))
+        message = str(raised.value)
+        assert '\n' not in message
+        return message.removeprefix(str(path))
 
     return read
 
 
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
-def test_what_is_shipped_is_read_and_comes_back_from_its_run(path, tmp_path):
+def test_shipped_configurations_are_read_back_as_written(path, tmp_path):
     config = read_config(path)
     write_config(config, tmp_path / 'run.yaml')
     assert read_config(tmp_path / 'run.yaml') == config
 
 
-def test_one_text_is_a_pattern_and_digits_are_a_text(tmp_path):
+def test_a_string_is_one_pattern_and_a_number_is_a_string(tmp_path):
     path = tmp_path / 'c.yaml'
     data = {'root': 2024, 'held_out': '*b.png', 'exclude': []}
     path.write_text(yaml.safe_dump(CODEC | {'version': 3, 'data': data}))
@@ -48,12 +48,12 @@ def test_one_text_is_a_pattern_and_digits_are_a_text(tmp_path):
     assert (config.data.held_out, config.data.exclude) == (('*b.png',), ())
 
 
-def test_a_configuration_takes_the_data_of_another(tmp_path):
+def test_like_inherits_the_data_section_of_another_file(tmp_path):
     first, other = tmp_path / 'first.yaml', tmp_path / 'other.yaml'
     first.write_text(yaml.safe_dump(CODEC | {'data': {'root': 'd', 'held_out': ['a', 'b']}}))
     other.write_text(yaml.safe_dump(CODEC | {'data': {'like': first.name, 'smallest': 100}}))
-    theirs, ours = (read_config(path).data for path in (first, other))
-    assert ours == replace(theirs, smallest=100)
+    base, derived = (read_config(path).data for path in (first, other))
+    assert derived == replace(base, smallest=100)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_configuration_takes_the_data_of_another(tmp_path):
         ({'setps': 3}, 'setps is unknown: did you mean steps?'),
     ],
 )
-def test_mistakes_in_how_it_is_trained_are_named(refusal, changes, message):
-    assert refusal(yaml.safe_dump(CODEC | {'training': changes})) == f': training.{message}'
+def test_rejects_invalid_training_settings(error_of, changes, message):
+    assert error_of(yaml.safe_dump(CODEC | {'training': changes})) == f': training.{message}'
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_mistakes_in_how_it_is_trained_are_named(refusal, changes, message):
         ({'family': 'h_to_l'}, 'contexts is missing: family h_to_l learns from contexts'),
     ],
 )
-def test_mistakes_in_a_configuration_are_named(refusal, changes, message):
-    assert refusal(yaml.safe_dump(CODEC | changes)).startswith(f': {message}')
+def test_rejects_invalid_sections(error_of, changes, message):
+    assert error_of(yaml.safe_dump(CODEC | changes)).startswith(f': {message}')
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_mistakes_in_a_configuration_are_named(refusal, changes, message):
         ({'model': {'groups': {'a': {'count': 1}}}}, 'model.groups.a.parts is missing'),
     ],
 )
-def test_mistakes_in_the_configuration_of_a_compressor_are_named(refusal, changes, message):
-    assert refusal(yaml.safe_dump(COMPRESSOR | changes)).startswith(f': {message}')
+def test_rejects_invalid_configurations_of_compressors(error_of, changes, message):
+    assert error_of(yaml.safe_dump(COMPRESSOR | changes)).startswith(f': {message}')
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,15 @@ def test_mistakes_in_the_configuration_of_a_compressor_are_named(refusal, change
         ('name: a\ntraining:\n  steps: [4\n  batch: 3', ", line 4: expected ',' or ']'"),
         ('name: \0', ': unacceptable character #x0000'),
         ('name: 2026-13-01', ': month must be in 1..12'),
+        ('name: !!timestamp x', ': a tagged value does not match its tag'),
+        ('a: &a [1]\nname: *a', ', line 2: alias *a is not allowed'),
+        ('a: ' + 40 * '[' + 40 * ']', ', line 1: more than 32 nested levels'),
     ],
 )
-def test_files_that_are_no_configuration_are_named(refusal, text, message):
-    assert refusal(text).startswith(message)
+def test_rejects_files_that_are_not_configurations(error_of, text, message):
+    assert error_of(text).startswith(message)
 
 
-def test_data_like_those_of_no_file_are_named(refusal, tmp_path):
-    told = refusal(yaml.safe_dump(CODEC | {'data': {'like': 'none.yaml'}}))
-    assert told == f': {tmp_path / "none.yaml"}: no such file or directory'
+def test_rejects_like_without_its_file(error_of, tmp_path):
+    message = error_of(yaml.safe_dump(CODEC | {'data': {'like': 'none.yaml'}}))
+    assert message == f': {tmp_path / "none.yaml"}: no such file or directory'
