@@ -171,8 +171,8 @@ class ArbiterNode(Node):
             self._listen('{camera}/probe_latents', camera, self._present, self._probe_inputs)
         # It answers later: a group of its own, for its callback counts as under way until then.
         self.serve('~/align', self._serve_calibrate, ReentrantCallbackGroup())
-        self.create_timer(wanted.sync_timeout_s / 2 or 0.01, self._expire)
-        self.create_timer(REPORT_PERIOD_S, self._publish_reports)
+        self.add_timer(wanted.sync_timeout_s / 2 or 0.01, self._expire)
+        self.add_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
 
     def _listen(self, topic: str, camera: str, take, inputs: dict[str, InputMonitor]) -> None:

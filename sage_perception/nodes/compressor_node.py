@@ -115,7 +115,7 @@ class CompressorNode(LifecycleNode):
         self.subscribe('agreement', self._receive_agreement, timeout_s=0)
         self.subscribe('recall', self._receive_recall, timeout_s=0, guard=self._recalled)
         self._scores = self.subscribe('snarc', self._receive_scores, timeout_s=0)
-        self.create_timer(1 / self.parameters.rate, self._publish)
+        self.add_timer(1 / self.parameters.rate, self._publish)
         self.diagnostics.add('context', self._report)
 
     def configure(self) -> None:

@@ -184,9 +184,9 @@ class MemoryNode(Node):
         self.serve('~/remember', self._remember)
         self.serve('~/forget', self._forget)
         clock = self.diagnostics.clock
-        self.create_timer(1 / self.parameters.rate, self._observe, clock=clock)
-        self.create_timer(1 / self.parameters.recall_rate, self._publish_recall, clock=clock)
-        self.create_timer(COMMIT_PERIOD_S, self._session.maintain, clock=clock)
+        self.add_timer(1 / self.parameters.rate, self._observe, clock=clock)
+        self.add_timer(1 / self.parameters.recall_rate, self._publish_recall, clock=clock)
+        self.add_timer(COMMIT_PERIOD_S, self._session.maintain, clock=clock)
         self.diagnostics.add('memory', self._report)
 
     def close(self) -> None:

@@ -118,7 +118,7 @@ class ViewerNode(Node):
             self.subscribe(
                 'agreement', self._add_agreement, timeout_s=0, group=self._agreement_gate
             )
-        self.create_timer(1 / self.parameters.rate, self._draw)
+        self.add_timer(1 / self.parameters.rate, self._draw)
         self.diagnostics.add('viewer', self._report)
 
     def _add_crops(self, camera: ViewerInput, message: CropArray) -> None:

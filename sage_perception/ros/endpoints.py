@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node as RosNode
 from rclpy.publisher import Publisher
@@ -191,6 +192,21 @@ class Endpoints(RosNode):
         service = _find(self.SERVES, name)
         guarded = self.callback_guard.service(name, callback)
         self.create_service(service.type, service.name, guarded, callback_group=group)
+
+    def add_timer(
+        self, period_s: float, callback: Callable[[], None], clock: Clock | None = None
+    ) -> None:
+        """Call `callback` every `period_s` seconds of a clock; None for that of the node.
+
+        For work on received messages: its exceptions are caught, see `CallbackGuard`.
+        """
+        name = f'timer {callback.__name__}'
+
+        def run() -> None:
+            with self.callback_guard.catch(name):
+                callback()
+
+        self.create_timer(period_s, run, clock=clock)
 
     def camera_entities(self) -> dict[str, str]:
         """Return the entity of each camera: its namespace, or the one in `camera_entities`."""

@@ -106,6 +106,24 @@ def test_service_without_reason_field_responds(ros, node):
     assert node.callback_guard.errors == {'empty': 1}
 
 
+def test_timer_goes_on_after_exception(ros):
+    class Timed(Node):
+        def __init__(self, **options):
+            super().__init__('timed', **options)
+            self.count = 0
+            self.add_timer(0.01, self.work)
+
+        def work(self):
+            self.count += 1
+            if self.count == 1:
+                raise ValueError('only once')
+
+    node = ros.make(Timed)
+    ros.wait_for(lambda: node.count > 2, 'later calls')
+    assert node.callback_guard.errors == {'timer work': 1}
+    node.callback_guard.errors.clear()
+
+
 def test_parameter_callback_does_not_end_node(ros, node):
     for value in (0, 5):
         changes = [RosParameter('divisor', value=value).to_parameter_msg()]
