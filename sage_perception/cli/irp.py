@@ -10,7 +10,7 @@ from sage_perception.cli.terminal import Parser, examples, in_one_line
 from sage_perception.irp.discovery import GROUP, available
 
 DESCRIPTION = f"""\
-List the plugins for iterative refinement under a compute budget. A package adds a plugin as an
+List the plugins for iterative refinement under a compute budget. A package adds a plugin as an \
 entry point of the group {GROUP}; see docs/irp.md.
 """
 

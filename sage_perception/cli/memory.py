@@ -35,13 +35,13 @@ from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.grid import grid
 
 DESCRIPTION = f"""\
-Search the memory that memory_node writes. A record is the latent of a crop with its metadata, not
-an image. The node may run meanwhile.
+Search the memory that memory_node writes. A record is the latent of a crop with its metadata, \
+not an image. The node may run meanwhile.
 
-A search encodes the central square of an image, so crop the image to the object of interest.
+A search encodes the central square of an image, so crop the image to the object of interest. \
 --output decodes the records found and writes them as an image grid.
 
-The default memory is memory.db in ${ENVIRONMENT}, which defaults to {DEFAULT_FOLDER}. --store
+The default memory is memory.db in ${ENVIRONMENT}, which defaults to {DEFAULT_FOLDER}. --store \
 selects another file or postgresql://user@host/database, like the parameter 'store' of the node.
 """
 
