@@ -96,11 +96,12 @@ def recorded(tmp_path_factory, store):
                 for level in (100, 200)
             ]
             array = bag.make('sage_msgs/msg/CropArray', bag.header(index), 160, 160, crops, 0)
-            bag.write('/cam0/crops', array, index)
+            for topic in ('/cam0/crops', '/cam0/residuals', '/cam1/deltas'):
+                bag.write(topic, array, index)
     return root
 
 
-def test_finds_topics_with_images_and_crops_and_not_depth(recorded):
+def test_finds_topics_with_images_and_crops_but_not_depth_or_residuals(recorded):
     assert bags.find_bags(recorded) == [recorded / 'drive']
     assert bags.topics_of(recorded / 'drive') == (
         ['/cam0/image_raw', '/cam1/image_raw/compressed'],

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read camera images and crops from rosbag2 bags without ROS.
 
-This module does not use `sage_perception.bags`, which requires rclpy and the message packages: a
-bag usually contains its message definitions, and training runs on machines without ROS.
+Of `sage_perception.bags` this module uses only the table of old topic names. The rest requires
+rclpy and the message packages, but training runs on machines without ROS: a bag usually contains
+its message definitions.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.typesys import Stores, get_typestore
+
+from sage_perception.bags.legacy import current_name
 
 BAG_SUFFIXES = {'.mcap', '.db3'}
 IMAGE_TYPES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
@@ -56,6 +59,8 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
 def topics_of(path: Path) -> tuple[list[str], list[str]]:
     """Return the topics of a bag with camera images, and those with crops.
 
+    Residuals have the type of crops, but they are not images and are left out.
+
     Raises `ValueError` if the bag is broken or lacks the definition of the crops.
     """
     with open_bag(path) as reader:
@@ -64,12 +69,20 @@ def topics_of(path: Path) -> tuple[list[str], list[str]]:
             for topic, info in reader.topics.items()
             if info.msgtype in IMAGE_TYPES and _holds_images(reader, topic)
         ]
-        crops = [topic for topic, info in reader.topics.items() if info.msgtype == CROPS_TYPE]
+        crops = [
+            topic
+            for topic, info in reader.topics.items()
+            if info.msgtype == CROPS_TYPE and not _is_residuals(topic)
+        ]
         if crops and CROPS_TYPE not in reader.typestore.fielddefs:
             raise ValueError(
                 f'{path} has no definition of {CROPS_TYPE}: record it as MCAP, or exclude it'
             )
     return images, crops
+
+
+def _is_residuals(topic: str) -> bool:
+    return current_name(topic, CROPS_TYPE).rpartition('/')[2] == 'residuals'
 
 
 def images(path: Path, topic: str) -> Iterator[tuple[np.ndarray, float]]:
