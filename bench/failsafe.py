@@ -21,9 +21,9 @@ import numpy as np
 from sage_perception.models import Codec
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.pipeline.sequence import SequenceCounter
 from sage_perception.training.data.clips import clip_frames
 from sage_perception.training.data.files import CLIP_SUFFIXES
+from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST, CameraHealth, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -59,7 +59,7 @@ class Camera:
 
     def __init__(self, codec: Codec):
         self.encoder = FaultyInputs(codec)
-        self.pipeline = CameraPipeline(self.encoder, SequenceCounter('cam0'))
+        self.pipeline = CameraPipeline(self.encoder, Identity('cam0'))
         self._last = np.ones(1)  # trusts of the last frame with LCTs, without camera health
 
     def process(

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Attacks on signed LCTs, all that an outsider can do, and what refusing and accepting cost.
+"""Attacks on signed LCTs by a third party, and the cost of verification.
 
 Part of `bench/trust.py`.
 """
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
 from sage_perception.core.lct import Operation, Proof, Provenance, step_from
 from sage_perception.trust import LCT, TrustStore, sign
-from sage_perception.trust.security.admission import AdmissionFilter
+from sage_perception.trust.security.admission import AdmissionFilter, Expected
 from sage_perception.trust.security.canonical import PLAIN, Wire
 from sage_perception.trust.security.keys import public_bytes
 from sage_perception.trust.security.rejection import RejectionReason
@@ -38,7 +38,7 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 
 
 class World:
-    """Two cameras, a relay and an arbiter whose keys are trusted; what the attacker has heard."""
+    """Two cameras, a relay and an arbiter with trusted keys, and the LCTs an attacker recorded."""
 
     def __init__(self, seed: int):
         self.random = random.Random(seed)
@@ -54,10 +54,10 @@ class World:
         self.store.trust('robot1/cam0', public_bytes(self.keys['revoked']))
         self.store.revoke('robot1/cam0', public_bytes(self.keys['revoked']))
         self.sequence = NOW
-        self.heard: list[LCT] = []
+        self.recorded: list[LCT] = []
 
-    def see(self, wire: Wire = PLAIN, entity: str = 'robot1/cam0') -> LCT:
-        """Return the next LCT of a camera, signed; what travels as FLOAT32 has a variance."""
+    def encode(self, wire: Wire = PLAIN, entity: str = 'robot1/cam0') -> LCT:
+        """Return the next signed LCT of a camera; in FLOAT32 it has a variance."""
         mean, log_var = self.rng.normal(size=(2, DIM)).astype(np.float32)
         trust = float(np.float32(self.random.random()))
         latent = Latent(
@@ -68,34 +68,42 @@ class World:
             track_id=self.random.randint(0, 2**32 - 1),
             telemetry=Telemetry(trust, 0.01, 0.5, 7.0, 0.002, 2, (0.02, 0.01)),
         )
-        step = Provenance(Operation.ENCODE, entity, MODEL, trust=trust)
-        return self.signed(LCT(entity, 0, NOW, latent, (step,), trust), wire)
+        lct = LCT.encoded(latent, entity_id=entity, sequence=0, stamp_ns=NOW)
+        return self.sign_next(lct, wire)
 
-    def go_on(self, parent: LCT, entity: str, operation: Operation, wire: Wire = PLAIN) -> LCT:
-        """Return what an entity makes of an LCT, signed."""
-        steps = (*parent.provenance, step_from(parent, operation, entity, MODEL))
-        lct = LCT(entity, 0, parent.stamp_ns, parent.latent, steps, parent.trust)
-        return self.signed(lct, wire)
+    def derive(self, parent: LCT, entity: str, operation: Operation, wire: Wire = PLAIN) -> LCT:
+        """Return the signed LCT that an entity derives from another one."""
+        step = step_from(parent, operation, entity, MODEL)
+        lct = LCT.derived(
+            parent.latent,
+            (*parent.provenance, step),
+            entity_id=entity,
+            sequence=0,
+            stamp_ns=parent.stamp_ns,
+        )
+        return self.sign_next(lct, wire)
 
-    def speak(self, wire: Wire = PLAIN, entity: str = 'robot1/cam0') -> LCT:
-        """Return the next LCT of an entity: seen by the other camera, relayed and fused."""
-        relayed = self.go_on(self.see(wire, 'robot1/cam1'), 'robot2/radio', Operation.RELAY, wire)
-        return self.go_on(relayed, entity, Operation.FUSE, wire)
+    def fused(self, wire: Wire = PLAIN, entity: str = 'robot1/cam0') -> LCT:
+        """Return the next LCT of an entity: of the other camera, relayed and fused."""
+        relayed = self.derive(
+            self.encode(wire, 'robot1/cam1'), 'robot2/radio', Operation.RELAY, wire
+        )
+        return self.derive(relayed, entity, Operation.FUSE, wire)
 
-    def signed(self, lct: LCT, wire: Wire = PLAIN) -> LCT:
-        """Return an LCT as its entity says it next."""
+    def sign_next(self, lct: LCT, wire: Wire = PLAIN) -> LCT:
+        """Return an LCT with the next sequence, signed by its entity."""
         self.sequence += 1
         lct = replace(lct, sequence=self.sequence)
         return sign(lct, self.keys[lct.entity_id], wire)
 
 
 def changed(value: Any, random: random.Random) -> Any:
-    """Return a value that differs in one place: one bit, letter, element, or whether it is there.
+    """Return a value that differs in one bit, character, element or optional part.
 
-    It says something else, also where it is a NaN or as float32.
+    The canonical form differs too: also for NaN, and after rounding to float32.
     """
     if dataclasses.is_dataclass(value):
-        # The digest is the receiver's own.
+        # The receiver computes the digest itself.
         names = [field.name for field in dataclasses.fields(value) if field.name != 'digest']
         name = random.choice(names)
         part = getattr(value, name)
@@ -178,11 +186,11 @@ def _changed_tuple(values: tuple, random: random.Random) -> tuple:
 
 
 def change_a_field(world: World) -> tuple[LCT, Wire]:
-    return changed(world.speak(), world.random), PLAIN
+    return changed(world.fused(), world.random), PLAIN
 
 
 def change_two_fields(world: World) -> tuple[LCT, Wire]:
-    signed = world.speak()
+    signed = world.fused()
     name = world.random.choice(['id', 'sequence', 'stamp_ns', 'trust', 'provenance', 'entity_id'])
     moved = replace(signed, **{name: changed(getattr(signed, name), world.random)})
     return replace(moved, latent=changed(moved.latent, world.random)), PLAIN
@@ -190,7 +198,7 @@ def change_two_fields(world: World) -> tuple[LCT, Wire]:
 
 def change_the_payload(world: World) -> tuple[LCT, Wire]:
     wire = Wire(world.random.randint(1, 4), world.random.randbytes(world.random.randint(1, 64)))
-    signed = world.speak(wire)
+    signed = world.fused(wire)
     what = world.random.randrange(4)
     if what == 0:
         return signed, Wire(wire.encoding % 4 + 1, wire.payload)
@@ -201,15 +209,15 @@ def change_the_payload(world: World) -> tuple[LCT, Wire]:
     return signed, Wire(wire.encoding, changed(wire.payload, world.random))
 
 
-def cut_short(world: World) -> tuple[LCT, Wire]:
-    signed = world.speak()
+def truncate(world: World) -> tuple[LCT, Wire]:
+    signed = world.fused()
     name = world.random.choice(['id', 'signature', 'entity_id', 'provenance'])
     value = getattr(signed, name)
     return replace(signed, **{name: value[: world.random.randrange(len(value))]}), PLAIN
 
 
-def stretch_the_signature(world: World) -> tuple[LCT, Wire]:
-    signed = world.speak()
+def alter_the_signature(world: World) -> tuple[LCT, Wire]:
+    signed = world.fused()
     half, number = signed.signature[:32], int.from_bytes(signed.signature[32:], 'little')
     same_equation = half + (number + ORDER).to_bytes(32, 'little')
     longer = signed.signature + world.random.randbytes(world.random.choice([1, 64, 10_000]))
@@ -220,55 +228,55 @@ def swap_keys(world: World) -> tuple[LCT, Wire]:
     key = world.random.choice(
         [world.attacker, *(world.keys[name] for name in ('robot1/cam1', 'robot1/arbiter'))]
     )
-    return sign(world.speak(), key), PLAIN
+    return sign(world.fused(), key), PLAIN
 
 
 def use_a_revoked_key(world: World) -> tuple[LCT, Wire]:
-    return sign(world.speak(), world.keys['revoked']), PLAIN
+    return sign(world.fused(), world.keys['revoked']), PLAIN
 
 
-def speak_as_another(world: World) -> tuple[LCT, Wire]:
-    signed = world.speak()
+def claim_another_entity(world: World) -> tuple[LCT, Wire]:
+    signed = world.fused()
     last = replace(signed.provenance[-1], entity_id='robot1/arbiter')
     steps = (*signed.provenance[:-1], last)
     return replace(signed, entity_id='robot1/arbiter', provenance=steps), PLAIN
 
 
 def swap_signatures(world: World) -> tuple[LCT, Wire]:
-    return replace(world.speak(), signature=world.speak().signature), PLAIN
+    return replace(world.fused(), signature=world.fused().signature), PLAIN
 
 
 def sign_nothing(world: World) -> tuple[LCT, Wire]:
-    return replace(world.speak(), signature=b''), PLAIN
+    return replace(world.fused(), signature=b''), PLAIN
 
 
 def invent_an_entity(world: World) -> tuple[LCT, Wire]:
     name = f'robot{world.random.randrange(10**9)}'
-    return sign(replace(world.speak(), entity_id=name), world.attacker), PLAIN
+    return sign(replace(world.fused(), entity_id=name), world.attacker), PLAIN
 
 
 def replay(world: World) -> tuple[LCT, Wire]:
-    return world.random.choice(world.heard), PLAIN
+    return world.random.choice(world.recorded), PLAIN
 
 
 def roll_back(world: World) -> tuple[LCT, Wire]:
-    old = replace(world.speak(), sequence=world.random.choice(world.heard).sequence)
+    old = replace(world.fused(), sequence=world.random.choice(world.recorded).sequence)
     return sign(old, world.keys['robot1/cam0']), PLAIN
 
 
-def raise_a_step(world: World) -> tuple[LCT, Wire]:
-    """Think better of what was heard than who said it: an insider's lie."""
-    spoken = world.speak()
-    steps = list(spoken.provenance)
+def raise_a_trust(world: World) -> tuple[LCT, Wire]:
+    """Raise the trust of another entity's step; the attacker has a trusted key."""
+    signed = world.fused()
+    steps = list(signed.provenance)
     place = world.random.randrange(2)
     steps[place] = replace(steps[place], trust=world.random.random())
-    return resigned(world, spoken, steps), PLAIN
+    return resigned(world, signed, steps), PLAIN
 
 
 def splice(world: World) -> tuple[LCT, Wire]:
-    """Put steps, or proofs of steps, of one chain into another: an insider's lie."""
-    spoken, other = world.speak(), world.speak()
-    steps, foreign = list(spoken.provenance), other.provenance
+    """Move steps or proofs from one chain to another; the attacker has a trusted key."""
+    signed, other = world.fused(), world.fused()
+    steps, foreign = list(signed.provenance), other.provenance
     place = world.random.randrange(3)
     what = world.random.randrange(5)
     if what == 0:
@@ -284,86 +292,87 @@ def splice(world: World) -> tuple[LCT, Wire]:
         )
     else:
         steps[1 + place // 2] = replace(steps[1 + place // 2], proof=None)
-    return resigned(world, spoken, steps), PLAIN
+    return resigned(world, signed, steps), PLAIN
 
 
 def invent_a_beginning(world: World) -> tuple[LCT, Wire]:
-    """Claim to have heard what nobody said, from one that is known or from one that is not."""
-    spoken = world.speak()
+    """Invent the first step, of a trusted or of an unknown entity."""
+    signed = world.fused()
     name = world.random.choice(['robot1/cam1', 'robot3/cam0'])
-    first = replace(spoken.provenance[0], entity_id=name, trust=world.random.random())
-    return resigned(world, spoken, [first, spoken.provenance[2]]), PLAIN
+    first = replace(signed.provenance[0], entity_id=name, trust=world.random.random())
+    return resigned(world, signed, [first, signed.provenance[2]]), PLAIN
 
 
 def relay_another(world: World) -> tuple[LCT, Wire]:
-    """Say of another latent, or another moment, that it was relayed."""
-    relayed = world.go_on(world.see(), 'robot2/radio', Operation.RELAY)
+    """Claim that another latent, or another time stamp, was relayed."""
+    relayed = world.derive(world.encode(), 'robot2/radio', Operation.RELAY)
     if world.random.randrange(2):
         relayed = replace(relayed, stamp_ns=NOW - world.random.randint(1, 10**9))
     else:
-        relayed = replace(relayed, latent=world.see().latent)
-    return world.signed(relayed), PLAIN
+        relayed = replace(relayed, latent=world.encode().latent)
+    return world.sign_next(relayed), PLAIN
 
 
 def resigned(world: World, lct: LCT, steps: list[Provenance]) -> LCT:
-    """Return an LCT of its own entity with another chain, all else in order."""
+    """Return an LCT with other steps, signed by its entity and valid otherwise."""
     trust = math.prod(step.trust for step in steps)
-    return world.signed(replace(lct, provenance=tuple(steps), trust=trust))
+    return world.sign_next(replace(lct, provenance=tuple(steps), trust=trust))
 
 
-def hold_back(world: World) -> tuple[LCT, Wire]:
+def delay(world: World) -> tuple[LCT, Wire]:
     apart = world.random.choice([-1, 1]) * world.random.randint(6 * 10**9, 10**18)
-    return sign(replace(world.speak(), stamp_ns=NOW + apart), world.keys['robot1/cam0']), PLAIN
+    return sign(replace(world.fused(), stamp_ns=NOW + apart), world.keys['robot1/cam0']), PLAIN
 
 
 ATTACKS: tuple[Callable[[World], tuple[LCT, Wire]], ...] = (
     *[change_a_field] * 8,
     change_two_fields,
     change_the_payload,
-    cut_short,
-    stretch_the_signature,
+    truncate,
+    alter_the_signature,
     swap_keys,
     use_a_revoked_key,
-    speak_as_another,
+    claim_another_entity,
     swap_signatures,
     sign_nothing,
     invent_an_entity,
     replay,
     roll_back,
-    hold_back,
-    raise_a_step,
+    delay,
+    raise_a_trust,
     splice,
     invent_a_beginning,
     relay_another,
 )
 
 
-def judge(screen: AdmissionFilter, lct: LCT, wire: Wire = PLAIN) -> RejectionReason | None:
-    """Judge as an arbiter does at `NOW`."""
-    return screen.judge(lct, DIM, fingerprint=MODEL.fingerprint, now_ns=NOW, wire=wire)
+def reason_for(admission: AdmissionFilter, lct: LCT, wire: Wire = PLAIN) -> RejectionReason | None:
+    """Admit an LCT as an arbiter does at `NOW`; return the rejection reason."""
+    expected = Expected(DIM, MODEL.fingerprint)
+    return admission.admit(lct, expected, wire=wire, now_ns=NOW).reason
 
 
 def attack(mutations: int, seed: int, honest: int = 100) -> dict:
-    """Return what became of forged LCTs, and of honest ones before and after."""
+    """Return the verdicts on forged LCTs, and on honest ones before and after them."""
     world = World(seed)
-    screen = AdmissionFilter(world.store)
+    admission = AdmissionFilter(world.store)
     verdicts: dict[str, Counter] = {}
     accepted = crashes = 0
-    world.heard = [world.speak() for _ in range(honest)]
-    honest_accepted = sum(judge(screen, lct) is None for lct in world.heard)
+    world.recorded = [world.fused() for _ in range(honest)]
+    honest_accepted = sum(reason_for(admission, lct) is None for lct in world.recorded)
     for n in range(mutations):
-        way = ATTACKS[n % len(ATTACKS)]
-        lct, wire = way(world)
+        forge = ATTACKS[n % len(ATTACKS)]
+        lct, wire = forge(world)
         try:
-            fault = judge(screen, lct, wire)
-        except Exception as error:  # noqa: BLE001, whatever it is, it would end a node
+            reason = reason_for(admission, lct, wire)
+        except Exception as error:  # noqa: BLE001, any exception is a finding
             crashes += 1
-            print(f'{way.__name__}: {error!r} of {lct}', file=sys.stderr)
+            print(f'{forge.__name__}: {error!r} for {lct}', file=sys.stderr)
             continue
-        accepted += fault is None
-        reason = 'accepted' if fault is None else fault.value
-        verdicts.setdefault(way.__name__, Counter())[reason] += 1
-    honest_accepted += sum(judge(screen, world.speak()) is None for _ in range(honest))
+        accepted += reason is None
+        text = 'accepted' if reason is None else reason.value
+        verdicts.setdefault(forge.__name__, Counter())[text] += 1
+    honest_accepted += sum(reason_for(admission, world.fused()) is None for _ in range(honest))
     return {
         'mutated': mutations,
         'accepted': accepted,
@@ -374,34 +383,33 @@ def attack(mutations: int, seed: int, honest: int = 100) -> dict:
     }
 
 
-def rate(lcts: list[LCT], screen: AdmissionFilter, expected: RejectionReason | None) -> float:
-    """Return LCTs judged in a second of one core's time."""
+def rate(lcts: list[LCT], admission: AdmissionFilter, expected: RejectionReason | None) -> float:
+    """Return the LCTs that one core verifies per second of CPU time."""
     before = time.process_time()
-    faults = {judge(screen, lct) for lct in lcts}
+    reasons = {reason_for(admission, lct) for lct in lcts}
     spent = time.process_time() - before
-    if faults != {expected}:
-        raise RuntimeError(f'{faults} where {expected} is expected')
+    if reasons != {expected}:
+        raise RuntimeError(f'verdicts {reasons} instead of {expected}')
     return round(len(lcts) / spent)
 
 
 def measure(mutations: int, seed: int) -> dict:
-    """Return the figures.
+    """Return the result of `attack`, and verification rates.
 
-    How many LCTs were attacked, how many of them were accepted, what became of them by attack, how
-    many honest ones passed before and after, and LCTs a second of one core (CPU time): of a
-    camera, of an arbiter that fused what a relay had heard from a camera, of forging and of
-    unknown speakers.
+    The rates are LCTs per second of one core's CPU time: of a camera (`verify_per_s`), of an
+    arbiter that fused a relayed LCT of a camera (`verify_chain_per_s`), forged ones, and ones of
+    unknown entities.
     """
     result = attack(mutations, seed)
     world = World(seed)
-    honest = [world.see() for _ in range(5000)]
-    chains = [world.speak() for _ in range(1000)]
+    honest = [world.encode() for _ in range(5000)]
+    chains = [world.fused() for _ in range(1000)]
     forged = [sign(lct, world.attacker) for lct in honest]
     unknown = [replace(lct, entity_id=f'robot{n}') for n, lct in enumerate(honest)]
-    screen = AdmissionFilter(world.store)
+    admission = AdmissionFilter(world.store)
     return result | {
-        'unknown_per_s': rate(unknown, screen, RejectionReason.UNKNOWN_KEY),
-        'forged_per_s': rate(forged, screen, RejectionReason.BAD_SIGNATURE),
-        'verify_per_s': rate(honest, screen, None),
+        'unknown_per_s': rate(unknown, admission, RejectionReason.UNKNOWN_KEY),
+        'forged_per_s': rate(forged, admission, RejectionReason.BAD_SIGNATURE),
+        'verify_per_s': rate(honest, admission, None),
         'verify_chain_per_s': rate(chains, AdmissionFilter(world.store), None),
     }

@@ -15,7 +15,9 @@ from sage_perception.memory.record import MemoryRecord
 from sage_perception.memory.row import check_record
 from sage_perception.memory.snarc import Scorer, Snarc
 from sage_perception.memory.sql_store import MemoryStore
-from sage_perception.trust.security.rejection import MAX_CHAIN, RejectionReason, find_fault
+from sage_perception.trust.security.limits import MAX_CHAIN
+from sage_perception.trust.security.rejection import RejectionReason
+from sage_perception.trust.security.validation import find_fault
 
 HITS_PER_RESULT = 8  # searched for each recalled record, because a track is recalled once
 

@@ -23,7 +23,8 @@ from sage_perception.memory.record import MemoryRecord, retention
 from sage_perception.memory.snarc import Snarc
 from sage_perception.memory.validation import DamagedRow
 from sage_perception.trust.security.canonical import canonical_form
-from sage_perception.trust.security.rejection import MAX_STEPS, find_number_fault
+from sage_perception.trust.security.limits import MAX_STEPS
+from sage_perception.trust.security.validation import find_latent_fault
 
 COLUMNS = ('lct', 'fingerprint', 'entity', 'track', 'stamp', 'retention', 'latent', 'detail')
 
@@ -109,7 +110,7 @@ def decode_row(row: Sequence[Any]) -> MemoryRecord:
 def check_record(record: MemoryRecord) -> None:
     """Raise `ValueError` for a record that no message can hold when it is recalled."""
     lct = record.lct
-    fault = find_number_fault(lct.latent)
+    fault = find_latent_fault(lct.latent)
     if fault is not None:
         raise ValueError(f'the latent of {record.entity!r} is invalid: {fault.value}')
     if not 0 <= lct.stamp_ns <= MAX_STAMP_NS:

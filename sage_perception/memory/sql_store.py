@@ -26,7 +26,7 @@ from sage_perception.memory.record import MemoryRecord
 from sage_perception.memory.row import COLUMNS, check_record, decode_row, encode_row
 from sage_perception.memory.space import Space
 from sage_perception.memory.validation import DamagedRow
-from sage_perception.trust.security.rejection import find_number_fault
+from sage_perception.trust.security.validation import find_latent_fault
 
 TABLE = 'sage_memory'
 VERSION = 1  # of the table; a new key in `detail` does not need a new version
@@ -255,7 +255,7 @@ class MemoryStore(ABC):
         latent, space = record.lct.latent, self.space
         if latent.model.fingerprint != space.model.fingerprint:
             raise ValueError(f'a latent of {latent.model}: this memory is of {space.model}')
-        fault = find_number_fault(latent, space.dim)
+        fault = find_latent_fault(latent, space.dim)
         if fault is not None:
             raise ValueError(f'cannot store a latent of {record.entity!r}: {fault.value}')
         check_record(record)

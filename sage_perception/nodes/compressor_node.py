@@ -24,16 +24,24 @@ from sage_perception.pipeline.context_encoder import ContextEncoder
 from sage_perception.ros import qos
 from sage_perception.ros.common_parameters import AUTOSTART, CAMERA_ENTITIES, CAMERAS
 from sage_perception.ros.conversions.latents import latent_to_msg
+from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
+from sage_perception.ros.identity import (
+    KEY,
+    KEYS,
+    REQUIRE_SIGNATURES,
+    TrustedKeys,
+    node_identity,
+)
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
-from sage_perception.ros.relayed import Frame, RelayedVerifier
+from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
+from sage_perception.trust.security.identity import Identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +109,7 @@ class CompressorNode(LifecycleNode):
     def setup(self) -> None:
         """Create the endpoints."""
         self._configured: _Configured | None = None
-        self._newest_of: dict[str, Frame] = {}
+        self._newest_of: dict[str, RelayedFrame] = {}
         self._fresh = False
         self._packers: dict[bytes, Packer] = {}
         self._durations = Durations()
@@ -121,7 +129,7 @@ class CompressorNode(LifecycleNode):
     def configure(self) -> None:
         """Load the model and run it once to warm it up."""
         wanted = self.parameters
-        identity = Identity(self)
+        identity = node_identity(self)
         try:
             encoder = ContextEncoder(
                 models.load_compressor(wanted.model, backend=wanted.backend),
@@ -136,8 +144,8 @@ class CompressorNode(LifecycleNode):
         self._configured = _Configured(encoder, identity)
         self.get_logger().info(
             f'loaded {compressor.id} on {compressor.backend}, for contexts of '
-            f'{compressor.latents.name}; entity {identity.entity!r}, '
-            f'signing key: {identity.signs_with}'
+            f'{compressor.latents.name}; entity {identity.entity_id!r}, '
+            f'public key: {identity.public_key}'
         )
 
     @property
@@ -205,7 +213,7 @@ class CompressorNode(LifecycleNode):
             self._contexts.publish(_context_message(encoded.context, model, newest.header))
         array = LCTArray(header=newest.header)
         if encoded.lct is not None:
-            array.lcts.append(working.identity.say(encoded.lct))
+            array.lcts.append(lct_to_msg(working.identity.sign(encoded.lct)))
         self._codes.publish(array)
         self._items = len(encoded.context.keys)
         self._durations.add(time.perf_counter() - begun)
@@ -227,7 +235,7 @@ class CompressorNode(LifecycleNode):
             'cameras': ', '.join(encoder.builder.cameras),
             'items': self._items,
             'energy_retained': encoder.retained,
-            'signs_with': identity.signs_with,
+            'public_key': identity.public_key,
             'context_p50_ms': self._durations.percentile_ms(50),
             'context_p95_ms': self._durations.percentile_ms(95),
             'active': self.active,

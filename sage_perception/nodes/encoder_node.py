@@ -31,13 +31,14 @@ from sage_perception.ros.conversions.latents import (
     latent_size_bytes,
     latent_to_msg,
 )
+from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Service, Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import KEY, Identity
+from sage_perception.ros.identity import KEY, node_identity
 from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
@@ -45,6 +46,7 @@ from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.security import announcements
+from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST
 from sage_perception.vision.crops import to_pixels
 
@@ -176,7 +178,7 @@ class EncoderNode(LifecycleNode):
     def configure(self) -> None:
         """Load the model, run it once to warm it up, and announce it."""
         wanted = self.parameters
-        identity = Identity(self, wanted.entity_id or self.get_namespace().strip('/'))
+        identity = node_identity(self, wanted.entity_id or self.get_namespace().strip('/'))
         try:
             codec = models.load_crop_codec(
                 wanted.model,
@@ -195,24 +197,27 @@ class EncoderNode(LifecycleNode):
         self._configured = _Configured(encoder, identity)
         now = self.get_clock().now().to_msg()
         self._info.publish(
-            model_info_to_msg(codec, now, identity.entity, time.time_ns(), identity.key)
+            model_info_to_msg(
+                codec, now, identity.entity_id, identity.next_sequence(), identity.key
+            )
         )
         self._worker.do(partial(self._publish_probes, self._configured))
         self.get_logger().info(
             f'loaded {codec.id} on {codec.backend}, {codec.device}, {codec.precision}; '
-            f'entity {identity.entity!r}, signing key: {identity.signs_with}'
+            f'entity {identity.entity_id!r}, public key: {identity.public_key}'
         )
 
     def _publish_probes(self, configured: _Configured) -> None:
         """Publish the latents of the probe images, from which others measure compatibility."""
         codec, identity = configured.encoder.codec, configured.identity
-        if codec.latent_dim > announcements.MAX_DIMENSIONS:
+        if codec.latent_dim > announcements.MAX_PROBE_DIMENSIONS:
             raise ValueError(
                 f'latents of {codec.id} have {codec.latent_dim} dimensions, a probe set holds '
-                f'at most {announcements.MAX_DIMENSIONS}: its compatibility cannot be measured'
+                f'at most {announcements.MAX_PROBE_DIMENSIONS}: '
+                'its compatibility cannot be measured'
             )
         probes = announcements.ProbeSet(
-            identity.entity, time.time_ns(), codec.id, probe_latents(codec)
+            identity.entity_id, identity.next_sequence(), codec.id, probe_latents(codec)
         )
         message = probe_set_to_msg(probes, self.get_clock().now().to_msg(), identity.key)
         if configured is self._configured:
@@ -238,7 +243,7 @@ class EncoderNode(LifecycleNode):
         begun = time.perf_counter()
         self._camera_trust = TRUST.get(message.fault, 0.0)
         crops, inputs = self._readable(message, configured.encoder)
-        array = LCTArray(header=message.header, camera=configured.identity.entity)
+        array = LCTArray(header=message.header, camera=configured.identity.entity_id)
         array.source_width, array.source_height = message.source_width, message.source_height
         if crops:
             encoded = configured.encoder.encode(
@@ -282,7 +287,7 @@ class EncoderNode(LifecycleNode):
         for latent in encoded.latents:
             lct = encoder.lct(latent, stamp, identity)
             try:
-                found.append(identity.say(lct, self._form, encoder.packer))
+                found.append(lct_to_msg(lct, self._form, encoder.packer, identity.key))
             except ValueError as error:
                 self._crops.reject(str(error))
         return found
@@ -354,8 +359,8 @@ class EncoderNode(LifecycleNode):
             'model': codec.id,
             'backend': codec.backend,
             'device': codec.device,
-            'entity': identity.entity,
-            'signs_with': identity.signs_with,
+            'entity': identity.entity_id,
+            'public_key': identity.public_key,
             'active': self.active,
             'encoding': self.parameters.encoding,
             'bytes_per_latent': self._bytes,

@@ -25,6 +25,7 @@ from sage_perception.models import ModelError, artifact
 from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.memory import (
     memory_to_msg,
     query_from_msg,
@@ -33,9 +34,15 @@ from sage_perception.ros.conversions.memory import (
 from sage_perception.ros.diagnostics import ERROR, OK, Status
 from sage_perception.ros.endpoints import Node, Service, Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES, Identity, TrustedKeys
+from sage_perception.ros.identity import (
+    KEY,
+    KEYS,
+    REQUIRE_SIGNATURES,
+    TrustedKeys,
+    node_identity,
+)
 from sage_perception.ros.parameters import Parameter
-from sage_perception.ros.relayed import Frame, RelayedVerifier, claimed_camera
+from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier, claimed_camera
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 
@@ -168,12 +175,12 @@ class MemoryNode(Node):
 
     def setup(self) -> None:
         """Open the store and create the endpoints."""
-        self._identity = Identity(self)
+        self._identity = node_identity(self)
         self._read_model()
         self._verifier = RelayedVerifier(self, 'trusted', TrustedKeys(self), self._packers)
         self._session = self._open_session()
         self._waiting: deque[tuple[float, LCTArray, bytes]] = deque(maxlen=MAX_WAITING_FRAMES)
-        self._present: dict[str, Frame] = {}
+        self._present: dict[str, RelayedFrame] = {}
         self._durations = Durations()
         self._snarc = self.publisher('snarc')
         self._recall = self.publisher('recall')
@@ -209,7 +216,7 @@ class MemoryNode(Node):
 
     def _open_session(self) -> MemorySession:
         config = SessionConfig(
-            url=self.parameters.store or default_path(self._identity.entity),
+            url=self.parameters.store or default_path(self._identity.entity_id),
             capacity=self.parameters.capacity,
             half_life_s=self.parameters.half_life_h * 3600,
             threshold=self.parameters.threshold,
@@ -242,7 +249,7 @@ class MemoryNode(Node):
             due.append(self._waiting.popleft())
         if self._session.fault:
             return
-        frames: dict[str, Frame] = {}
+        frames: dict[str, RelayedFrame] = {}
         for _, message, publisher in reversed(due):
             # An older frame of a camera is verified only if no newer one is valid.
             if claimed_camera(message) not in frames:
@@ -281,7 +288,8 @@ class MemoryNode(Node):
     def _recalled(self, hit: Hit) -> LCTMessage:
         """Return the LCT of a hit as a message, signed by this node."""
         identity = self._identity
-        return identity.say(recalled_lct(hit.record, identity.entity, identity.next()))
+        lct = recalled_lct(hit.record, identity.entity_id, identity.next_sequence())
+        return lct_to_msg(identity.sign(lct))
 
     # Services
 
@@ -309,7 +317,7 @@ class MemoryNode(Node):
         self, request: Remember.Request, response: Remember.Response
     ) -> Remember.Response:
         def remember() -> None:
-            self._session.remember(self._verifier.vouched(request.lct))
+            self._session.remember(self._verifier.verify(request.lct))
 
         return self._respond(response, remember)
 
@@ -344,7 +352,7 @@ class MemoryNode(Node):
             'store': session.store_name,
             'unreadable': session.unreadable,
             'observe_ms_p95': self._durations.percentile_ms(95),
-            'signs_with': self._identity.signs_with,
+            'public_key': self._identity.public_key,
         }
         if session.fault:
             return ERROR, f'store not available: {session.fault}', figures

@@ -24,8 +24,8 @@ from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
+from sage_perception.ros.on_demand import OnDemandGroup
 from sage_perception.ros.parameters import Parameter
-from sage_perception.ros.rate_limit import Gate
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Rate
 from sage_perception.ros.viewer_input import TileDecoder, ViewerInput, rgb_or_none
@@ -112,7 +112,7 @@ class ViewerNode(Node):
             subscribe('{camera}/image_raw', camera.add_frame, group=camera.frame_gate)
             subscribe('{camera}/camera_info', camera.add_info, group=camera.frame_gate)
             subscribe('{camera}/crops', partial(self._add_crops, camera), group=camera.crops_gate)
-        self._trusted_gate, self._agreement_gate = Gate(), Gate()
+        self._trusted_gate, self._agreement_gate = OnDemandGroup(), OnDemandGroup()
         self.subscribe('trusted', self._add_trusted, timeout_s=0, group=self._trusted_gate)
         if len(self._cameras) > 1:
             self.subscribe(

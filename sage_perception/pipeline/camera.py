@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processing of the frames of one camera into crops and LCTs.
 
->>> camera = CameraPipeline(CropEncoder(load_crop_codec('tinyvae')), SequenceCounter('cam0'))
+>>> camera = CameraPipeline(CropEncoder(load_crop_codec('tinyvae')), Identity('cam0'))
 >>> frame = camera.process(image, stamp_ns)
 >>> frame.lcts, frame.fault
 """
@@ -16,7 +16,7 @@ import numpy as np
 from sage_perception.core.frame import Crop
 from sage_perception.core.lct import LCT
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops
-from sage_perception.pipeline.sequence import SequenceSource
+from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.attention import AttentionConfig, MotionAttention
 from sage_perception.vision.camera_health import CameraHealth, Fault
 
@@ -41,16 +41,16 @@ class CameraPipeline:
     """Attention, camera health, and encoding for one camera.
 
     The result equals that of `attention_node` and `encoder_node` with the same parameters.
-    `source` gives the entity and the sequence numbers of the LCTs.
+    `identity` gives the entity and the sequences of the LCTs.
     """
 
     def __init__(
         self,
         encoder: CropEncoder,
-        source: SequenceSource,
+        identity: Identity,
         attention: AttentionConfig | None = None,
     ):
-        self.encoder, self.source = encoder, source
+        self.encoder, self.identity = encoder, identity
         self.attention = MotionAttention(attention)
         self.health = CameraHealth()
 
@@ -69,6 +69,6 @@ class CameraPipeline:
         if not crops:
             return CameraFrame(stamp_ns, size, fault, [], None, [])
         encoded = self.encoder.encode_crops(crops, self.health.trust)
-        lcts = self.encoder.lcts(encoded.latents, stamp_ns, self.source)
+        lcts = self.encoder.lcts(encoded.latents, stamp_ns, self.identity)
         received = [self.encoder.received(lct) for lct in lcts]
         return CameraFrame(stamp_ns, size, fault, crops, encoded, received)

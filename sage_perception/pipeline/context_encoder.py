@@ -4,7 +4,7 @@
 
 >>> encoder = ContextEncoder(load_compressor('h_to_l_hybrid'), ['cam0', 'cam1'])
 >>> encoder.builder.add_frame('cam0', stamp_s, (640, 480), lcts)
->>> encoded = encoder.encode(stamp_ns, SequenceCounter('compressor'))
+>>> encoded = encoder.encode(stamp_ns, Identity('compressor'))
 >>> encoded.context.values, encoded.lct.latent.mean  # float32 [4096], float32 [256]
 """
 
@@ -26,8 +26,8 @@ from sage_perception.core.latent import Latent, LatentKind, Telemetry
 from sage_perception.core.lct import LCT, Operation, Provenance, step_from
 from sage_perception.core.metrics import kl_per_dim
 from sage_perception.models import Compressor, ModelError
-from sage_perception.pipeline.sequence import SequenceSource
-from sage_perception.trust.security.rejection import MAX_CHAIN
+from sage_perception.trust.security.identity import Identity
+from sage_perception.trust.security.limits import MAX_CHAIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +68,10 @@ class ContextEncoder:
         blank = np.zeros((1, DIM), np.float32)
         self.compressor.decompress(self.compressor.compress(blank, blank))
 
-    def encode(self, stamp_ns: int, source: SequenceSource) -> EncodedContext:
+    def encode(self, stamp_ns: int, identity: Identity) -> EncodedContext:
         """Build the present context and compress it.
 
-        `stamp_ns` is the stamp of the code, that of the newest frame. `source` gives entity and
+        `stamp_ns` is the stamp of the code, that of the newest frame. `identity` gives entity and
         sequence number of its LCT.
         """
         begun = time.perf_counter()
@@ -80,7 +80,7 @@ class ContextEncoder:
             return EncodedContext(context, None)
         mean, log_var = self.compressor.compress_stats(context.values[None], context.mask[None])
         self.retained = self._retained(context, mean)
-        chain = self._provenance(context, source.entity)
+        chain = self._provenance(context, identity.entity_id)
         telemetry = Telemetry(
             trust=self.retained,
             kl_per_dim=float(kl_per_dim(mean[0], log_var[0])),
@@ -95,7 +95,11 @@ class ContextEncoder:
             telemetry=telemetry,
         )
         lct = LCT.derived(
-            code, chain, entity_id=source.entity, sequence=source.next(), stamp_ns=stamp_ns
+            code,
+            chain,
+            entity_id=identity.entity_id,
+            sequence=identity.next_sequence(),
+            stamp_ns=stamp_ns,
         )
         return EncodedContext(context, lct)
 

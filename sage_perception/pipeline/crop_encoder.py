@@ -4,7 +4,7 @@
 
 >>> encoder = CropEncoder(load_crop_codec('tinyvae'))
 >>> frame = encoder.encode_crops(MotionAttention().attend(image, stamp_s))
->>> lcts = encoder.lcts(frame.latents, stamp_ns, SequenceCounter('cam0'))
+>>> lcts = encoder.lcts(frame.latents, stamp_ns, Identity('cam0'))
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from sage_perception.irp.orchestrator import Result
 from sage_perception.irp.residual import to_residual
 from sage_perception.models import Codec
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY, ErrorSampler
-from sage_perception.pipeline.sequence import SequenceSource
 from sage_perception.trust.fitted import telemetry_trust_of
 from sage_perception.trust.quality import TelemetryTrust
+from sage_perception.trust.security.identity import Identity
 
 
 class EncodingError(ValueError):
@@ -200,14 +200,17 @@ class CropEncoder:
         mean = self.as_received(lct.latent.mean[None])[0]
         return replace(lct, latent=replace(lct.latent, mean=mean, log_var=None))
 
-    def lcts(self, latents: Sequence[Latent], stamp_ns: int, source: SequenceSource) -> list[LCT]:
-        """Return the LCTs of latents of a frame captured at `stamp_ns`, numbered by `source`."""
-        return [self.lct(latent, stamp_ns, source) for latent in latents]
+    def lcts(self, latents: Sequence[Latent], stamp_ns: int, identity: Identity) -> list[LCT]:
+        """Return the LCTs of latents of a frame captured at `stamp_ns`, made by `identity`."""
+        return [self.lct(latent, stamp_ns, identity) for latent in latents]
 
-    def lct(self, latent: Latent, stamp_ns: int, source: SequenceSource) -> LCT:
+    def lct(self, latent: Latent, stamp_ns: int, identity: Identity) -> LCT:
         """Return the LCT of one latent; its trust is that of the encoding step."""
         return LCT.encoded(
-            latent, entity_id=source.entity, sequence=source.next(), stamp_ns=stamp_ns
+            latent,
+            entity_id=identity.entity_id,
+            sequence=identity.next_sequence(),
+            stamp_ns=stamp_ns,
         )
 
     def residuals(self, frame: EncodedCrops) -> np.ndarray:

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Receives only when asked, or only from whom it is worth it."""
+"""Guards of subscriptions that limit publishers, and log messages that limit themselves."""
 
 from __future__ import annotations
 
@@ -9,102 +9,102 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from rclpy.callback_groups import CallbackGroup
+from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from sage_perception.trust.security.admission import PublisherQuota, PublisherRateLimiter, explain
-from sage_perception.trust.security.rejection import RejectionReason
+from sage_perception.trust.security.rate_limit import PublisherQuota, PublisherRateLimiter
+from sage_perception.trust.security.rejection import RejectionReason, explain
 
 WARN_PERIOD_S = 5.0
-Said = TypeVar('Said')
-Believed = TypeVar('Believed')
+Reject = Callable[[RejectionReason], object]
+Message = TypeVar('Message')
+Accepted = TypeVar('Accepted')
 
 
-class Gate(CallbackGroup):
-    """Lets the messages of its subscriptions in while it is open.
+class QuotaGuard:
+    """The guard of a subscription to a latched topic; see `PublisherQuota`.
 
-    The others cost nothing: they stay with the middleware, which keeps as many as the quality of
-    service says. A subscription of depth 1 then hands out the newest.
+    `reject` is called for each message that is not read.
     """
 
-    def __init__(self):
-        super().__init__()
-        self.is_open = True
-
-    def can_execute(self, entity) -> bool:
-        """Tell the executor whether to look at what is in this group."""
-        return self.is_open
-
-    def beginning_execution(self, entity) -> bool:
-        """Tell the executor to go on, if it is still wanted."""
-        return self.is_open
-
-    def ending_execution(self, entity) -> None:
-        """Nothing is to be done."""
-
-
-class _Telling:
-    """Tells of what is kept out."""
-
-    def __init__(self, refuse: Callable[[RejectionReason], None]):
-        super().__init__()
-        self._refuse = refuse
+    def __init__(self, reject: Reject) -> None:
+        self._quota = PublisherQuota()
+        self._reject = reject
 
     def admits(self, publisher: bytes) -> bool:
-        """Return whether to look at what a publisher says."""
-        admitted = super().admits(publisher)
+        """Return whether to deserialize a message of `publisher`."""
+        admitted = self._quota.admits(publisher)
         if not admitted:
-            self._refuse(RejectionReason.FLOOD)
+            self._reject(RejectionReason.RATE_LIMITED)
         return admitted
 
+    def garbled(self, publisher: bytes) -> None:
+        """Do nothing: the message took a token when it was admitted."""
 
-class QuotaGuard(_Telling, PublisherQuota):
-    """Keeps a flood out of a subscription to what is said but once, whose guard it is."""
+
+class RateLimitGuard:
+    """The guard of a subscription to LCT arrays; see `PublisherRateLimiter`.
+
+    `reject` is called for each array that is not read to its end, and for each message that cannot
+    be deserialized.
+    """
+
+    def __init__(self, reject: Reject) -> None:
+        self._limiter = PublisherRateLimiter()
+        self._reject = reject
+
+    def admits(self, publisher: bytes) -> bool:
+        """Return whether to deserialize a message of `publisher`."""
+        admitted = self._limiter.admits(publisher)
+        if not admitted:
+            self._reject(RejectionReason.RATE_LIMITED)
+        return admitted
 
     def garbled(self, publisher: bytes) -> None:
-        """Do nothing: to look at them has cost already."""
+        """Count a message of `publisher` that cannot be deserialized."""
+        self._limiter.note(publisher, accepted=False)
+        self._reject(RejectionReason.MALFORMED)
 
+    def note_empty_array(self, publisher: bytes) -> None:
+        """Count an array without LCTs, which has no signature, as a rejected LCT.
 
-class RateLimitGuard(_Telling, PublisherRateLimiter):
-    """Keeps a flood out of a subscription to LCTs, whose guard it is."""
-
-    def garbled(self, publisher: bytes) -> None:
-        """Take note of bytes that were no message."""
-        self.note(publisher, believed=False)
-        self._refuse(RejectionReason.MALFORMED)
-
-    def empty(self, publisher: bytes) -> None:
-        """Take note of an array without LCTs, which nobody signed.
-
-        It counts against strangers alone: a camera that was believed may see nothing for long.
+        Publishers with an accepted LCT are exempt: a camera may see no objects for a long time.
         """
-        if publisher not in self._known:
-            self.note(publisher, believed=False)
+        if not self._limiter.has_accepted(publisher):
+            self._limiter.note(publisher, accepted=False)
 
-    def sift(
-        self, publisher: bytes, said: Iterable[Said], believe: Callable[[Said], Believed | None]
-    ) -> list[Believed]:
-        """Return what `believe` makes of what is said, None left out, until it is a flood."""
-        believed = []
-        for one in said:
+    def admit_each(
+        self,
+        publisher: bytes,
+        messages: Iterable[Message],
+        admit: Callable[[Message], Accepted | None],
+    ) -> list[Accepted]:
+        """Return the results of `admit` that are not None, until the publisher is limited."""
+        accepted = []
+        for message in messages:
             if not self.admits(publisher):
                 break
-            value = believe(one)
-            self.note(publisher, believed=value is not None)
+            value = admit(message)
+            self._limiter.note(publisher, accepted=value is not None)
             if value is not None:
-                believed.append(value)
-        return believed
+                accepted.append(value)
+        return accepted
 
 
 class ThrottledWarnings:
-    """Warns of what is refused on one line, of each kind now and then: no flood hides another."""
+    """Logs rejected LCTs, at most once per topic and reason in `WARN_PERIOD_S` seconds.
 
-    def __init__(self, logger):
+    The limit is per reason so that a flood of one kind does not hide another.
+    """
+
+    def __init__(self, logger: RcutilsLogger) -> None:
         self._logger = logger
         self._last: dict[tuple[str, RejectionReason], float] = {}
 
-    def warn(self, whose: str, reason: RejectionReason, entity='somebody', detail='') -> None:
-        """Say why what was said in the name of `entity` is refused, `whose` topic it came on."""
+    def warn(
+        self, topic: str, reason: RejectionReason, entity: str = '', detail: str = ''
+    ) -> None:
+        """Log the rejection of an LCT of `entity` on `topic`."""
         now = time.monotonic()
-        if now - self._last.get((whose, reason), -math.inf) >= WARN_PERIOD_S:
-            self._last[whose, reason] = now
-            self._logger.warning(f'refused an LCT of {whose}: {explain(reason, entity, detail)}')
+        if now - self._last.get((topic, reason), -math.inf) >= WARN_PERIOD_S:
+            self._last[topic, reason] = now
+            self._logger.warning(f'rejected LCT on {topic}: {explain(reason, entity, detail)}')

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node believes of LCTs that it hears second hand: of the arbiter's, and of memory's."""
+"""Verifies LCTs that the arbiter or the memory relays, for the nodes that use them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from sage_perception.ros.conversions.latents import Packers, unpack
 from sage_perception.ros.conversions.lcts import packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
+from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
-from sage_perception.trust.security.admission import AdmissionFilter, ReplayGuard, explain
-from sage_perception.trust.security.canonical import canonical_form
-from sage_perception.trust.security.rejection import MAX_CHAIN, RejectionReason
+from sage_perception.trust.security.admission import AdmissionFilter, Expected, Verdict
+from sage_perception.trust.security.limits import MAX_CHAIN
+from sage_perception.trust.security.rejection import RejectionReason, explain
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """What is believed of a frame; `camera` is the entity that speaks for its camera."""
+class RelayedFrame:
+    """The accepted LCTs of one frame; `camera` is the entity of their first step."""
 
     camera: str
     stamp_ns: int
@@ -39,109 +40,112 @@ class Frame:
 
 
 class LCTRejected(ValueError):
-    """Why an LCT is not believed, on one line, with the fix."""
-
-    def __init__(self, reason: RejectionReason, entity: str, detail: str = ''):
-        super().__init__(explain(reason, entity, detail))
-        self.said = reason, entity, detail
+    """A rejected LCT; the message is one line with the reason and the fix."""
 
 
 class RelayedVerifier(RateLimitGuard):
-    """Believes what others hand on, on one topic, as far as its own speakers have signed it.
+    """Verifies the signatures of LCTs on a topic that others relay; the guard of its subscription.
 
-    It is the guard of the subscription. Only latents that `packers` has a packer for are
-    believed: a node keeps that of its model there. Nobody signs an array, so that its header is
-    not gone by, and one without LCTs counts only where nobody need sign.
+    It accepts LCTs of the models that `packers` has a packer for, and with room for one more
+    provenance step. The fields around the LCTs of an array are not signed: frames are identified
+    by the LCTs themselves, and an array without LCTs is used only if signatures are not required.
     """
 
-    def __init__(self, node, topic: str, keys: TrustedKeys, packers: Packers):
-        super().__init__(self.refuse)
+    def __init__(self, node: Endpoints, topic: str, keys: TrustedKeys, packers: Packers) -> None:
+        super().__init__(self.reject)
         self._topic, self._keys, self._packers = topic, keys, packers
-        self._screen = self._new_screen()
-        self._complaints = ThrottledWarnings(node.get_logger())
-        self._now = node.get_clock().now
-        node.diagnostics.add(f'belief in {topic}', self._report)
+        self._admission = self._new_filter()
+        self._warnings = ThrottledWarnings(node.get_logger())
+        self._clock = node.get_clock()
+        node.diagnostics.add(f'verification of {topic}', self._report)
 
-    def _new_screen(self) -> AdmissionFilter:
-        return AdmissionFilter(
-            self._keys.store, require_signatures=self._keys.required, history=ReplayGuard()
-        )
+    def _new_filter(self) -> AdmissionFilter:
+        return AdmissionFilter(self._keys.store, require_signatures=self._keys.required)
 
-    def frames(self, message: LCTArray, publisher: bytes) -> list[Frame]:
-        """Return what is believed of the frames of now in an array, which should be one."""
+    def frames(self, message: LCTArray, publisher: bytes) -> list[RelayedFrame]:
+        """Return the accepted LCTs of an array by frame, normally one; their stamps are recent."""
         frames: dict[tuple[str, int], list[LCT]] = {}
-        for lct in self.lcts(message, publisher, self._now().nanoseconds):
+        for lct in self.lcts(message, publisher, self._clock.now().nanoseconds):
             frames.setdefault((_camera(lct), lct.stamp_ns), []).append(lct)
         if not message.lcts and message.camera and not self._keys.required:
             frames[message.camera, stamp_from_msg(message.header.stamp)] = []
         size = message.source_width, message.source_height
-        return [Frame(*of, message.header.frame_id, size, lcts) for of, lcts in frames.items()]
+        return [
+            RelayedFrame(camera, stamp_ns, message.header.frame_id, size, lcts)
+            for (camera, stamp_ns), lcts in frames.items()
+        ]
 
     def lcts(self, message: LCTArray, publisher: bytes, now_ns: int | None = None) -> list[LCT]:
-        """Return what is believed of an array; of what was said near `now_ns`, where given."""
+        """Return the accepted LCTs of an array; with `now_ns`, only those with a recent stamp."""
         if not message.lcts and self._keys.required:
-            self.empty(publisher)
+            self.note_empty_array(publisher)
 
-        def believed(said: LCTMessage) -> LCT | None:
-            try:
-                return self._judged(said, self._screen, now_ns)
-            except LCTRejected as error:
-                self._complaints.warn(f'topic {self._topic}', *error.said)
-                return None
+        def admit(lct: LCTMessage) -> LCT | None:
+            verdict = self._judge(lct, self._admission, now_ns)
+            self._record(verdict, lct.entity_id)
+            return verdict.accepted
 
-        return self.sift(publisher, message.lcts, believed)
+        return self.admit_each(publisher, message.lcts, admit)
 
-    def vouched(self, message: LCTMessage) -> LCT:
-        """Return an LCT, whenever it was said and however often; raises `LCTRejected`."""
-        return self._judged(message, self._new_screen())
+    def verify(self, message: LCTMessage) -> LCT:
+        """Return the LCT of a message, of any age and also repeatedly; not counted.
 
-    def refuse(self, reason: RejectionReason, entity: str = 'somebody', detail: str = '') -> None:
-        """Count a refusal that was decided elsewhere, and warn of it."""
-        self._screen.refuse(reason)
-        self._complaints.warn(f'topic {self._topic}', reason, entity, detail)
+        Raises `LCTRejected`.
+        """
+        verdict = self._judge(message, self._new_filter())
+        if verdict.reason is not None:
+            raise LCTRejected(explain(verdict.reason, message.entity_id, verdict.detail))
+        assert verdict.accepted is not None
+        return verdict.accepted
 
-    def _judged(
-        self, message: LCTMessage, screen: AdmissionFilter, now_ns: int | None = None
-    ) -> LCT:
-        def refused(reason: RejectionReason, detail: str) -> LCTRejected:
-            screen.refuse(reason)
-            return LCTRejected(reason, message.entity_id, detail)
+    def reject(self, reason: RejectionReason, entity: str = '', detail: str = '') -> None:
+        """Count and log a message that is not an LCT, was not read, or cannot be used."""
+        self._record(Verdict(reason=reason, detail=detail), entity)
 
+    @property
+    def rejections(self) -> dict[str, int]:
+        """Return the number of rejected LCTs by reason."""
+        return {reason.value: count for reason, count in self._admission.reasons.items()}
+
+    def _judge(
+        self, message: LCTMessage, admission: AdmissionFilter, now_ns: int | None = None
+    ) -> Verdict:
         try:
             lct, wire = packed_lct_from_msg(message)
-            if not self._keys.required:
-                canonical_form(lct, wire)  # What is signed has one.
         except ValueError as error:
-            raise refused(RejectionReason.MALFORMED, str(error)) from error
+            return Verdict(reason=RejectionReason.MALFORMED, detail=str(error))
+        verdict = Verdict(received=lct)
         packer = self._packers.get(lct.latent.model.fingerprint)
         if packer is None:
-            raise refused(RejectionReason.WRONG_MODEL, f'its latent is of {lct.latent.model}')
+            detail = f'the model of its latent is {lct.latent.model}'
+            return verdict.rejected(RejectionReason.WRONG_MODEL, detail)
         if len(lct.provenance) >= MAX_CHAIN:
-            raise refused(
-                RejectionReason.OUT_OF_RANGE, 'its provenance has no room for one step more'
-            )
-        said = screen.admit(
+            detail = 'its provenance has no room for one more step'
+            return verdict.rejected(RejectionReason.OUT_OF_RANGE, detail)
+        return admission.judge(
             lct,
-            packer.dim,
-            now_ns=now_ns,
+            Expected(packer.dim),
             wire=wire,
             unpack=lambda latent: unpack(latent, wire, self._packers),
+            now_ns=now_ns,
         )
-        if isinstance(said, RejectionReason):
-            raise LCTRejected(said, message.entity_id)
-        return said
+
+    def _record(self, verdict: Verdict, entity: str) -> None:
+        self._admission.record(verdict)
+        if verdict.reason is not None:
+            self._warnings.warn(self._topic, verdict.reason, entity, verdict.detail)
 
     def _report(self) -> Status:
-        figures = {'believed': self._screen.accepted, 'refused': self._screen.refused}
-        for reason, count in self._screen.reasons.items():
-            figures[f'refused: {reason.value}'] = count
-        mode = 'signatures required' if self._keys.required else 'unsigned mode'
-        worries = self._keys.worries
-        return (WARN if worries else OK), '; '.join([*worries, mode]), figures
+        values = {'accepted': self._admission.accepted, 'rejected': self._admission.rejected}
+        for reason, count in self.rejections.items():
+            values[f'rejected: {reason}'] = count
+        mode = 'signatures required' if self._keys.required else 'signatures not required'
+        warnings = self._keys.warnings
+        return (WARN if warnings else OK), '; '.join([*warnings, mode]), values
 
 
 def claimed_camera(message: LCTArray) -> str:
-    """Return the entity that an array says speaks for its camera; not to be believed yet."""
+    """Return the camera entity of an array as the array claims it, before verification."""
     return _camera(message.lcts[0]) if message.lcts else message.camera
 
 

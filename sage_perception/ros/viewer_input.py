@@ -17,7 +17,7 @@ from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.images import rgb_from_msg
-from sage_perception.ros.rate_limit import Gate
+from sage_perception.ros.on_demand import OnDemandGroup
 from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.mosaic import Tile
 
@@ -41,7 +41,7 @@ class ViewerInput:
     """
 
     def __init__(self) -> None:
-        self.frame_gate, self.crops_gate = Gate(), Gate()
+        self.frame_gate, self.crops_gate = OnDemandGroup(), OnDemandGroup()
         self.frame: Image | None = None
         self.info: CameraInfo | None = None
         self.crops: CropArray | None = None

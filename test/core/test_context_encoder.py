@@ -11,8 +11,9 @@ from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation
 from sage_perception.models import ModelError, load_compressor
 from sage_perception.pipeline.context_encoder import ContextEncoder
-from sage_perception.pipeline.sequence import SequenceCounter
-from sage_perception.trust.security.rejection import MAX_CHAIN, find_break, find_fault
+from sage_perception.trust.security.identity import Identity
+from sage_perception.trust.security.limits import MAX_CHAIN
+from sage_perception.trust.security.validation import find_chain_fault, find_fault
 
 STAMP_NS = 10**15
 SIZE = (640, 480)
@@ -37,7 +38,7 @@ def lct(compressor, track, trust=0.8):
 def encode(compressor, lcts):
     encoder = ContextEncoder(compressor, ['cam0'])
     encoder.builder.add_frame('cam0', STAMP_NS * 1e-9, SIZE, lcts)
-    return encoder, encoder.encode(STAMP_NS, SequenceCounter('compressor'))
+    return encoder, encoder.encode(STAMP_NS, Identity('compressor'))
 
 
 def test_an_empty_context_has_no_code(compressor):
@@ -60,7 +61,7 @@ def test_provenance_names_the_lcts_of_the_context(compressor):
     assert operations == [Operation.ENCODE, Operation.COMPRESS, Operation.COMPRESS]
     assert [step.parent_id for step in code.provenance[1:]] == [first.id, second.id]
     assert find_fault(code, 256) is None
-    assert find_break(code) is None
+    assert find_chain_fault(code) is None
 
 
 def test_provenance_of_many_items_fits_into_a_chain(compressor):

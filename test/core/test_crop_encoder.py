@@ -13,7 +13,7 @@ from sage_perception.core.lct import Operation
 from sage_perception.irp.residual import from_residual
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodingError
-from sage_perception.pipeline.sequence import SequenceCounter
+from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -59,7 +59,7 @@ def test_latents_keep_the_order_regions_and_tracks_of_the_crops(codec, crops):
 def test_reconstruction_errors_are_those_of_the_received_latents(codec, crops, encoding):
     encoder = CropEncoder(codec, encoding=encoding)
     encoded = encoder.encode_crops(crops)
-    lcts = encoder.lcts(encoded.latents, STAMP_NS, SequenceCounter('cam0'))
+    lcts = encoder.lcts(encoded.latents, STAMP_NS, Identity('cam0'))
     received = np.stack([encoder.received(lct).latent.mean for lct in lcts])
     errors = reconstruction_errors(codec, encoded, received)
     assert encoded.errors == pytest.approx(errors, rel=1e-5)
@@ -68,7 +68,7 @@ def test_reconstruction_errors_are_those_of_the_received_latents(codec, crops, e
 
 
 def test_an_lct_has_one_encoding_step_and_the_next_sequence_number(codec, crops):
-    encoder, source = CropEncoder(codec), SequenceCounter('robot1/cam0', start=41)
+    encoder, source = CropEncoder(codec), Identity('robot1/cam0', start=41)
     lcts = encoder.lcts(encoder.encode_crops(crops).latents, STAMP_NS, source)
     assert [lct.sequence for lct in lcts] == [42, 43]
     for lct in lcts:
@@ -102,7 +102,7 @@ def test_vq_without_a_codebook_is_rejected_with_the_fix():
 
 
 def test_a_frozen_camera_loses_the_trust_of_its_lcts(codec):
-    camera = CameraPipeline(CropEncoder(codec), SequenceCounter('cam0'))
+    camera = CameraPipeline(CropEncoder(codec), Identity('cam0'))
     world = SyntheticWorld(seed=1, objects=2)
     images = [world.render(number / 15, number) for number in range(45)]
     frames = [

@@ -20,7 +20,8 @@ from sage_perception.memory import (
 )
 from sage_perception.trust import TrustStore, sign, verify
 from sage_perception.trust.security.keys import public_bytes
-from sage_perception.trust.security.rejection import RejectionReason, find_break, find_fault
+from sage_perception.trust.security.rejection import RejectionReason
+from sage_perception.trust.security.validation import find_chain_fault, find_fault
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_recalls_nothing_without_a_past_or_a_valid_latent(past, lcts, before_ns)
 def test_a_recalled_lct_is_valid_and_names_its_parent():
     record = memory_record(1)
     now = recalled_lct(record, 'robot1/memory', 77)
-    assert (find_fault(now, DIM), find_break(now)) == (None, None)
+    assert (find_fault(now, DIM), find_chain_fault(now)) == (None, None)
     assert now.provenance[-1] == Provenance(
         Operation.RECALL, 'robot1/memory', SPACE.model, record.lct.id, 1.0
     )

@@ -14,7 +14,8 @@ from sage_perception.core.latent import Latent, LatentKind, ModelId
 from sage_perception.core.lct import LCT, Operation, Provenance, chain_trust
 from sage_perception.trust.fusion.fusion import ALONE_TRUST, View, fuse, view_weights
 from sage_perception.trust.fusion.matching import cosine_matrix
-from sage_perception.trust.security.rejection import MAX_CHAIN, MAX_STEPS, find_fault
+from sage_perception.trust.security.limits import MAX_CHAIN, MAX_STEPS
+from sage_perception.trust.security.validation import find_fault
 
 MODEL = ModelId('m', '1', bytes(range(32)))
 UNIT = st.floats(0, 1)

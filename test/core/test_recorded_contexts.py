@@ -15,13 +15,13 @@ from sage_perception.memory import EpisodicMemory, Space, open_store
 from sage_perception.models import load
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.pipeline.sequence import SequenceCounter
 from sage_perception.training.contexts.plan import PART, SECONDS, plan, record
 from sage_perception.training.contexts.recording import Recording
 from sage_perception.training.contexts.scenes import RATE_HZ, clip_scene
 from sage_perception.training.contexts.virtual_camera import VirtualCamera
 from sage_perception.trust.fitted import FittedTrust
 from sage_perception.trust.quality import telemetry_trust
+from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST, Fault
 
 WHOLE = VirtualCamera(0.0, 0.0, 1.0, mirrored=False, gain=1.0, late=0)
@@ -93,8 +93,8 @@ def test_memory_scores_and_recalls_items(codec):
 def test_a_recorded_clip_gives_the_lcts_of_the_encoder(codec):
     """The recording and the encoder node call the same `CropEncoder` in the same way."""
     recording = Recording(codec, [WHOLE], 1e6)
-    encoder, source = CropEncoder(codec), SequenceCounter('cam0')
-    pipeline = CameraPipeline(CropEncoder(codec), SequenceCounter('cam0'))
+    encoder, identity = CropEncoder(codec), Identity('cam0')
+    pipeline = CameraPipeline(CropEncoder(codec), Identity('cam0'))
     count = 0
     for index, frame in enumerate(scene(60)):
         stamp_ns = 10**15 + index * PERIOD_NS
@@ -111,7 +111,7 @@ def test_a_recorded_clip_gives_the_lcts_of_the_encoder(codec):
             TRUST[processed.fault],
         )
         for own, crop in zip(
-            encoder.lcts(encoded.latents, stamp_ns, source), processed.crops, strict=True
+            encoder.lcts(encoded.latents, stamp_ns, identity), processed.crops, strict=True
         ):
             recorded = recording.newest('cam0', crop.track_id)
             assert np.array_equal(recorded.latent.mean, own.latent.mean)

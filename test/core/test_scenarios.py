@@ -15,10 +15,10 @@ from sage_perception.core.lct import LCT
 from sage_perception.core.metrics import batch_psnr
 from sage_perception.models import load
 from sage_perception.trust import Arbiter
-from sage_perception.trust.arbiter import Frame
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.compatibility.report import Level
+from sage_perception.trust.fusion.moments import Frame
 from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
 from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -49,10 +49,12 @@ def arbiter_for(ours, codec, latents=None):
     """Return an arbiter whose second camera has the model `codec`, and its compatibility."""
     arbiter = Arbiter(CAMERAS, ours)
     mean, std = codec.latent_mean.ravel(), codec.latent_std.ravel()
-    assert arbiter.meet('cam1', ModelAnnouncement('cam1', 1, codec.id, mean, std)) is None
+    assert (
+        arbiter.register_model('cam1', ModelAnnouncement('cam1', 1, codec.id, mean, std)) is None
+    )
     latents = probe_latents(codec) if latents is None else latents
-    assert arbiter.present('cam1', ProbeSet('cam1', 2, codec.id, latents)) is None
-    return arbiter, arbiter.measure('cam1')
+    assert arbiter.submit_probes('cam1', ProbeSet('cam1', 2, codec.id, latents)) is None
+    return arbiter, arbiter.evaluate('cam1')
 
 
 def lcts_of(codec, camera, images):
@@ -75,15 +77,15 @@ def test_1_self(ours, views):
     assert result.trust.compression_trust == pytest.approx(1.0)
     assert result.decision == 'shared directly: trust 1.00'
     for lct in lcts_of(ours, 'cam1', views[0]):
-        assert arbiter.hear('cam1', lct) is lct
+        assert arbiter.admit('cam1', lct).accepted is lct
 
 
 def test_2_two_cameras(ours, views):
     """Two cameras with one model agree on the objects that both see, and on no others."""
     arbiter, _ = arbiter_for(ours, ours)
     for camera, images in zip(CAMERAS, (views[0], views[1][::-1]), strict=True):
-        lcts = [arbiter.hear(camera, lct) for lct in lcts_of(ours, camera, images)]
-        moments = arbiter.see(camera, Frame(10**9, lcts))
+        lcts = [arbiter.admit(camera, lct).accepted for lct in lcts_of(ours, camera, images)]
+        moments = arbiter.add_frame(camera, Frame(10**9, lcts))
     (pairing,) = moments[0].pairings
     assert [(match.a, match.b) for match in pairing.matches] == [(0, 3), (1, 2), (2, 1), (3, 0)]
     assert all(pairing.agree)
@@ -125,11 +127,11 @@ def test_4_different_training(ours, views):
     theirs = load('tinyvae_128', backend='onnxruntime')
     arbiter = Arbiter(CAMERAS, ours)
     (first, *_) = lcts_of(theirs, 'cam1', views[0])
-    assert arbiter.hear('cam1', first) is RejectionReason.NOT_MEASURED
+    assert arbiter.admit('cam1', first).reason is RejectionReason.NOT_MEASURED
     arbiter, result = arbiter_for(ours, theirs)
     assert result.before.level is Level.NONE
     assert result.trust.level >= Level.MEDIUM
-    translated = [arbiter.hear('cam1', lct) for lct in lcts_of(theirs, 'cam1', views[0])]
+    translated = [arbiter.admit('cam1', lct).accepted for lct in lcts_of(theirs, 'cam1', views[0])]
     means = np.stack([lct.latent.mean for lct in translated])
     arrived = batch_psnr(ours.decode(means), views[0]).mean()
     own = batch_psnr(ours.reconstruct(views[0]), views[0]).mean()

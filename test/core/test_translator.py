@@ -13,7 +13,9 @@ from sage_perception.core.lct import LCT, Operation
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
 from sage_perception.trust.compatibility.translator import Translator
-from sage_perception.trust.security.rejection import MAX_ABS, RejectionReason, find_fault
+from sage_perception.trust.security.limits import MAX_ABS
+from sage_perception.trust.security.rejection import RejectionReason
+from sage_perception.trust.security.validation import find_fault
 
 OWN = Thumbnails()
 RNG = np.random.default_rng(0)

@@ -23,7 +23,7 @@ from sage_perception.models import load
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.trust import TrustStore, verify
-from sage_perception.trust.security.rejection import find_break, find_fault
+from sage_perception.trust.security.validation import find_chain_fault, find_fault
 
 NAMES = ('cam0', 'cam1', 'cam2')
 
@@ -183,7 +183,7 @@ def test_a_code_is_signed_and_names_the_lcts_of_its_context(compressor, keys_dir
     expected = model.compress(context.values[None], context.mask[None])[0]
     assert np.abs(code.latent.mean - expected).max() < 1e-4
     assert find_fault(code, 256) is None
-    assert find_break(code) is None
+    assert find_chain_fault(code) is None
     operations = [step.operation for step in code.provenance]
     assert operations == [Operation.ENCODE] + [Operation.COMPRESS] * 2
     assert {step.parent_id for step in code.provenance[1:]} == {first.id, second.id}

@@ -23,7 +23,7 @@ from sage_perception.ros.conversions.lcts import lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.images import bgr_from_msg, rgb_from_msg
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
-from sage_perception.trust.security.rejection import find_fault
+from sage_perception.trust.security.validation import find_fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
 FPS = 15

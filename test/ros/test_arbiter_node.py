@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the arbiter does with bytes that are no message, with a flood, and with bad parameters."""
+"""The arbiter node: garbage, floods, withheld LCTs and invalid parameters."""
 
 import re
 
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from diagnostic_msgs.msg import DiagnosticArray
-from sage_msgs.msg import LCT, LCTArray, ModelInfo, ProbeSet
+from sage_msgs.msg import LCT as LCTMessage
+from sage_msgs.msg import LCTArray, ModelInfo, ProbeSet
 from std_msgs.msg import Header
 
 from sage_perception.core.latent import Latent, Telemetry
-from sage_perception.core.lct import LCT as Said
-from sage_perception.core.lct import Operation, Provenance
+from sage_perception.core.lct import LCT
 from sage_perception.models import load_codec
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.ros import qos
@@ -22,131 +22,154 @@ from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.trust import TrustStore
-from sage_perception.trust.security.admission import PublisherQuota, TokenBucket
 from sage_perception.trust.security.keys import public_bytes
+from sage_perception.trust.security.rate_limit import PublisherQuota, TokenBucket
+from sage_perception.trust.security.rejection import RejectionReason
 
 GARBAGE = (b'', b'\0\1\0\0', b'\0\1\0\0' + b'\xff' * 200)
+MALFORMED = f'cam0 rejected: {RejectionReason.MALFORMED.value}'
+RATE_LIMITED = f'cam0 rejected: {RejectionReason.RATE_LIMITED.value}'
+
+
+class Health:
+    """The newest diagnostics of the node."""
+
+    def __init__(self, ros):
+        self._arrays = ros.collect(DiagnosticArray, '/diagnostics')
+
+    def status(self, part):
+        statuses = [s for array in list(self._arrays)[-3:] for s in array.status]
+        return next((s for s in reversed(statuses) if s.name == f'under_test: {part}'), None)
+
+    def values(self, part='agreement'):
+        status = self.status(part)
+        return {pair.key: pair.value for pair in status.values} if status else {}
 
 
 @pytest.fixture
-def said(ros):
-    """Give an arbiter, what speaks on its camera's topic, and what says how that fares."""
-    health = ros.collect(DiagnosticArray, '/diagnostics')
+def health(ros):
+    return Health(ros)
+
+
+@pytest.fixture(scope='module')
+def codec():
+    return load_codec('tinyvae')
+
+
+@pytest.fixture
+def publisher(ros):
+    """Return a publisher of LCTs that the arbiter has discovered."""
     ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
     publisher = ros.node.create_publisher(LCTArray, 'cam0/lcts', 500)
     ros.wait_for(lambda: publisher.get_subscription_count() == 1, 'the arbiter')
-
-    def figures():
-        values = [
-            pair
-            for array in list(health)[-3:]
-            for status in array.status
-            if status.name == 'under_test: agreement'
-            for pair in status.values
-        ]
-        return {pair.key: pair.value for pair in values}
-
-    return publisher, figures
+    return publisher
 
 
-def test_bytes_that_are_no_message_are_refused_and_harm_nobody(ros, said):
-    publisher, figures = said
+def an_array(codec, now, trust=0.9, key=None):
+    """Return an array with one LCT of cam0."""
+    latent = Latent(np.float32(codec.latent_mean), model=codec.id, telemetry=Telemetry(0.9))
+    lct = LCT.encoded(latent, entity_id='cam0', sequence=now, stamp_ns=now, trust=trust)
+    header = Header(stamp=stamp_to_msg(now), frame_id='lens')
+    return LCTArray(header=header, lcts=[lct_to_msg(lct, key=key)])
+
+
+def test_garbage_is_rejected_and_an_honest_lct_accepted_afterwards(ros, health, publisher, codec):
     for garbage in GARBAGE:
         publisher.publish(garbage)
-    ros.wait_for(lambda: figures().get('cam0 refused: malformed') == '3', 'their refusal')
+    ros.wait_for(lambda: health.values().get(MALFORMED) == '3', 'their rejection')
+    publisher.publish(an_array(codec, ros.node.get_clock().now().nanoseconds))
+    ros.wait_for(lambda: health.values()['cam0 accepted'] == '1', 'the honest LCT')
 
 
-def test_of_a_flood_most_is_left_unread(ros, said):
-    publisher, figures = said
-    nonsense = LCTArray(lcts=[LCT()] * 64)
+def test_flood_is_mostly_not_read(ros, health, publisher):
+    invalid = LCTArray(lcts=[LCTMessage()] * 64)
     for _ in range(100):
-        publisher.publish(nonsense)
-    ros.wait_for(lambda: int(figures().get('cam0 refused: flood', 0)) > 90, 'the flood')
-    looked = sum(
-        int(number)
-        for name, number in figures().items()
-        if name.startswith('cam0 refused: ') and 'flood' not in name
+        publisher.publish(invalid)
+    ros.wait_for(lambda: int(health.values().get(RATE_LIMITED, 0)) > 90, 'the rate limit')
+    read = sum(
+        int(count)
+        for name, count in health.values().items()
+        if name.startswith('cam0 rejected: ') and name != RATE_LIMITED
     )
-    assert TokenBucket.BURST <= looked < 6400 / 4
+    assert TokenBucket.BURST <= read < 6400 / 4
 
 
-def test_of_who_has_lost_its_reputation_nothing_is_handed_on(ros, tmp_path):
+def test_lcts_of_a_suspect_camera_are_withheld(ros, health, tmp_path, codec):
     key = Ed25519PrivateKey.generate()
     TrustStore(tmp_path).trust('cam0', public_bytes(key))
-    arbiter = ros.make(ArbiterNode, '-p', 'cameras:=[cam0]', '-p', f'keys:={tmp_path}')
+    ros.make(ArbiterNode, '-p', 'cameras:=[cam0]', '-p', f'keys:={tmp_path}')
     trusted = ros.collect(LCTArray, 'trusted')
     publisher = ros.node.create_publisher(LCTArray, 'cam0/lcts', 10)
     ros.wait_for(lambda: ros.node.count_publishers('trusted'), 'the arbiter')
     ros.wait_for(lambda: publisher.get_subscription_count() == 1, 'the arbiter')
-    codec = load_codec('tinyvae')
 
-    def speak(trust):
-        now = ros.node.get_clock().now().nanoseconds
-        latent = Latent(np.float32(codec.latent_mean), model=codec.id, telemetry=Telemetry(0.9))
-        step = Provenance(Operation.ENCODE, 'cam0', codec.id, trust=trust)
-        lct = lct_to_msg(Said('cam0', now, now, latent, (step,), trust), key=key)
-        header = Header(stamp=stamp_to_msg(now), frame_id='lens')
-        publisher.publish(LCTArray(header=header, lcts=[lct]))
-        array = ros.wait_for(
-            lambda: next((m for m in list(trusted) if m.header == header), None), 'an answer'
+    def forwarded(trust):
+        """Publish an LCT; return the number of LCTs that are forwarded."""
+        array = an_array(codec, ros.node.get_clock().now().nanoseconds, trust, key)
+        publisher.publish(array)
+        found = ros.wait_for(
+            lambda: next((m for m in list(trusted) if m.header == array.header), None),
+            'the forwarded array',
         )
-        return len(array.lcts)
+        return len(found.lcts)
 
-    assert [speak(trust) for trust in (0.9, 7.0, 7.0, 7.0, 0.9)] == [1, 0, 0, 0, 0]
-    assert arbiter._arbiter.screen('cam0').accepted == 2
-    assert arbiter._arbiter.withheld('cam0') == 1
+    assert [forwarded(trust) for trust in (0.9, 7.0, 7.0, 7.0, 0.9)] == [1, 0, 0, 0, 0]
+    ros.wait_for(lambda: health.values().get('cam0 accepted') == '2', 'both accepted LCTs')
+    assert health.values()['cam0 withheld'] == '1'
+
+
+def flood(ros, health, kind, name):
+    """Flood a latched topic with invalid messages; return the monitor's values afterwards."""
+    part = f'input cam0/{name}'
+    hostile = ros.node.create_publisher(kind, f'cam0/{name}', qos.LATCHED_SHARED)
+    ros.wait_for(lambda: hostile.get_subscription_count() == 1, 'the arbiter')
+    fields = {'latent_dim': 1, 'latent_mean': [0.0], 'latent_std': [1.0]}
+    invalid = ModelInfo(**fields) if kind is ModelInfo else ProbeSet(dim=1, latents=[0.0])
+    for number in range(10):
+        for _ in range(10):
+            hostile.publish(invalid)
+        ros.wait_for(
+            lambda n=number: int(health.values(part).get('rejected', 0)) > 5 * n, 'rejections'
+        )
+    return health.values(part)
 
 
 @pytest.mark.parametrize(
     ('kind', 'name'), [(ModelInfo, 'model_info'), (ProbeSet, 'probe_latents')]
 )
-def test_of_a_flood_of_statements_a_few_are_looked_at_and_another_is_heard(ros, kind, name):
-    health = ros.collect(DiagnosticArray, '/diagnostics')
-    arbiter = ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
-    looked = []
-    meet = arbiter._arbiter.meet if kind is ModelInfo else arbiter._arbiter.present
+def test_flood_of_announcements_is_mostly_not_read(ros, health, kind, name):
+    ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
+    values = flood(ros, health, kind, name)
+    assert int(values['received']) < PublisherQuota.BURST + 3
 
-    def note(camera, said):
-        looked.append(said)
-        return meet(camera, said)
 
-    setattr(arbiter._arbiter, meet.__name__, note)
-    hostile = ros.node.create_publisher(kind, f'cam0/{name}', qos.LATCHED_SHARED)
-    ros.wait_for(lambda: hostile.get_subscription_count() == 1, 'the arbiter')
-    fields = {'latent_dim': 1, 'latent_mean': [0.0], 'latent_std': [1.0]}
-    nonsense = ModelInfo(**fields) if kind is ModelInfo else ProbeSet(dim=1, latents=[0.0])
-
-    def refused():
-        parts = [s for array in list(health)[-3:] for s in array.status]
-        values = [s.values for s in parts if s.name == f'under_test: input cam0/{name}']
-        return int({v.key: v.value for v in values[-1]}['rejected']) if values else 0
-
-    for number in range(10):
-        for _ in range(10):
-            hostile.publish(nonsense)
-        ros.wait_for(lambda n=number: refused() > 5 * n, 'the refusals')
-    assert len(looked) < PublisherQuota.BURST + 3
-    if kind is ModelInfo:
-        honest = ros.node.create_publisher(kind, f'cam0/{name}', qos.LATCHED)
-        honest.publish(model_info_to_msg(load_codec('tinyvae'), stamp_to_msg(1), 'cam0', 1))
-        ros.wait_for(lambda: arbiter._arbiter.announced('cam0'), 'the honest one')
+def test_honest_announcement_is_read_during_a_flood(ros, health, codec):
+    ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
+    flood(ros, health, ModelInfo, 'model_info')
+    assert 'cam0 has not announced its model' in health.status('agreement').message
+    honest = ros.node.create_publisher(ModelInfo, 'cam0/model_info', qos.LATCHED)
+    honest.publish(model_info_to_msg(codec, stamp_to_msg(1), 'cam0'))
+    ros.wait_for(
+        lambda: 'cam0 has not announced' not in health.status('agreement').message,
+        'the honest announcement',
+    )
 
 
 @pytest.mark.parametrize(
-    ('parameter', 'value', 'why'),
+    ('parameter', 'value', 'text'),
     [
-        ('model', 'nobody', "'nobody' is neither a model of this package"),
+        ('model', 'unknown', "'unknown' is neither a model of this package"),
         (
             'camera_entities',
             'cam9=x',
             "'cam9=x' is not camera=value, where camera is one of cam0, cam1",
         ),
         ('camera_entities', 'cam1', "'cam1' is not camera=value"),
-        ('camera_geometry', 'cam1=/nowhere.yaml', '/nowhere.yaml is no relation of two cameras'),
+        ('camera_geometry', 'cam1=/missing.yaml', '/missing.yaml'),
     ],
 )
-def test_what_cannot_be_is_explained_on_one_line(ros, parameter, value, why):
-    with pytest.raises(ConfigurationError, match=re.escape(why)) as refused:
+def test_invalid_parameter_is_explained_in_one_line(ros, parameter, value, text):
+    with pytest.raises(ConfigurationError, match=re.escape(text)) as error:
         ros.make(ArbiterNode, '-p', f'{parameter}:={value}')
-    assert str(refused.value).startswith(f"parameter '{parameter}': ")
-    assert '\n' not in str(refused.value)
+    assert str(error.value).startswith(f"parameter '{parameter}': ")
+    assert '\n' not in str(error.value)

@@ -22,7 +22,7 @@ from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.trust import TrustStore, sign, verify
 from sage_perception.trust.security.keys import load_key
-from sage_perception.trust.security.rejection import MAX_STEPS
+from sage_perception.trust.security.limits import MAX_STEPS
 
 SECOND = 10**9
 UNTRUSTED_KEY = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)

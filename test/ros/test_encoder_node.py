@@ -20,7 +20,6 @@ from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.memory_node import MemoryNode
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.pipeline.sequence import SequenceCounter
 from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.lcts import lct_from_msg
@@ -28,6 +27,7 @@ from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import image_to_msg, rgb_from_msg
 from sage_perception.training.contexts import memory_feed, recording
+from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -66,7 +66,7 @@ def to_model(images):
 
 def test_lcts_of_a_clip_equal_those_of_the_pipeline(ros, codec):
     """Recorded training contexts are made of the LCTs that the node publishes."""
-    pipeline = CameraPipeline(CropEncoder(codec), SequenceCounter('cam0'))
+    pipeline = CameraPipeline(CropEncoder(codec), Identity('cam0'))
     lcts = ros.collect(LCTArray, 'lcts')
     publisher = ros.node.create_publisher(CropArray, 'crops', 10)
     ros.make(EncoderNode, '-p', 'entity_id:=cam0')

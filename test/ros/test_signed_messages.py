@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signed LCTs as they travel: a message keeps the signature, and nothing that was changed."""
+"""Signed LCTs in messages: transport keeps the signature valid, and any change is rejected."""
 
 import math
 
@@ -10,15 +10,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
-from sage_msgs import msg as sage
+from sage_msgs.msg import LCT as LCTMessage
+from sage_msgs.msg import Snarc
 
 from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent, LatentKind, ModelId, Roi, Telemetry
-from sage_perception.core.lct import Operation, Provenance, chain_trust, step_from
-from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.core.lct import Operation, Provenance, step_from
+from sage_perception.ros.conversions.latents import UnknownModel, unpack
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg, packed_lct_from_msg
 from sage_perception.trust import LCT, TrustStore, sign, verify
 from sage_perception.trust.security.canonical import Wire, canonical_form
 from sage_perception.trust.security.keys import public_bytes
+from sage_perception.trust.security.rejection import RejectionReason
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 MODEL = ModelId('m', '1', bytes(range(32)))
@@ -26,7 +29,7 @@ DIM = 8
 PACKER = Packer(np.zeros(DIM, np.float32), np.ones(DIM, np.float32))
 UNIT = st.floats(0, 1)
 MEASURED = st.just(math.nan) | st.floats(0, 1e6)
-NUMBERS = st.lists(st.floats(-5, 5), min_size=DIM, max_size=DIM).map(
+VALUES = st.lists(st.floats(-5, 5), min_size=DIM, max_size=DIM).map(
     lambda values: np.array(values, np.float32)
 )
 
@@ -41,14 +44,14 @@ def wire_of(message):
     return Wire(message.latent.encoding, bytes(message.latent.payload))
 
 
-def signed(lct, form):
-    """An LCT as it is sent: signed for the form in which it travels."""
-    return sign(lct, KEY, wire_of(lct_to_msg(lct, form, PACKER)))
+def signed(lct, encoding):
+    """Return an LCT signed for an encoding."""
+    return sign(lct, KEY, wire_of(lct_to_msg(lct, encoding, PACKER)))
 
 
 @st.composite
 def lcts(draw):
-    """LCTs with numbers of Python's precision."""
+    """LCTs with values in double precision."""
     hops = draw(st.lists(UNIT, min_size=1, max_size=4))
     steps = [Provenance(Operation.ENCODE, 'cam0', MODEL, trust=hops[0])]
     for n, trust in enumerate(hops[1:], 1):
@@ -62,31 +65,35 @@ def lcts(draw):
         energy_trajectory=tuple(draw(st.lists(MEASURED, max_size=3))),
     )
     latent = Latent(
-        draw(NUMBERS),
-        draw(st.none() | NUMBERS),
+        draw(VALUES),
+        draw(st.none() | VALUES),
         LatentKind.VISION,
         MODEL,
         draw(st.none() | st.builds(Roi, *[st.integers(0, 2**32 - 1)] * 4)),
         telemetry=telemetry,
     )
-    stamp = draw(st.integers(1, 2**31 * 10**9 - 1))
-    sequence = draw(st.integers(0, 2**64 - 1))
-    return LCT('cam0', sequence, stamp, latent, tuple(steps), chain_trust(steps))
+    return LCT.derived(
+        latent,
+        steps,
+        entity_id='cam0',
+        sequence=draw(st.integers(0, 2**64 - 1)),
+        stamp_ns=draw(st.integers(1, 2**31 * 10**9 - 1)),
+    )
 
 
 @settings(max_examples=50)
 @given(lcts(), st.sampled_from([form for form in Encoding if form != Encoding.VQ]))
-def test_to_travel_changes_no_byte_of_what_is_signed(lct, form):
-    sent = lct_to_msg(signed(lct, form), form, PACKER)
-    message = deserialize_message(serialize_message(sent), sage.LCT)
-    arrived = lct_from_msg(message, {MODEL.fingerprint: PACKER})
-    assert canonical_form(arrived, wire_of(message)) == canonical_form(lct, wire_of(sent))
-    assert verify(arrived, a_store(), wire=wire_of(message)) is None
+def test_transport_changes_no_signed_byte(lct, encoding):
+    sent = lct_to_msg(signed(lct, encoding), encoding, PACKER)
+    message = deserialize_message(serialize_message(sent), LCTMessage)
+    received = lct_from_msg(message, {MODEL.fingerprint: PACKER})
+    assert canonical_form(received, wire_of(message)) == canonical_form(lct, wire_of(sent))
+    assert verify(received, a_store(), wire=wire_of(message)) is None
 
 
-@pytest.mark.parametrize('form', [Encoding.FLOAT32, Encoding.INT8])
-def test_any_byte_that_changes_on_the_way_is_noticed_or_says_nothing(form):
-    """Padding says nothing, nor does which NaN or which true it is, or `do_rectify`."""
+@pytest.mark.parametrize('encoding', [Encoding.FLOAT32, Encoding.INT8])
+def test_changed_byte_is_rejected_or_has_no_meaning(encoding):
+    """Padding has none, nor have the bits of NaN and true, or `do_rectify`."""
     latent = Latent(
         np.arange(DIM, dtype=np.float32) / 4,
         np.full(DIM, -1, np.float32),
@@ -95,27 +102,68 @@ def test_any_byte_that_changes_on_the_way_is_noticed_or_says_nothing(form):
         Roi(1, 2, 3, 4),
         track_id=5,
     )
-    first = Provenance(Operation.ENCODE, 'cam1', MODEL, trust=0.5)
-    parent = signed(LCT('cam1', 9, 10**9, latent, (first,), 0.5), form)
-    steps = (first, step_from(parent, Operation.FUSE, 'cam0', MODEL))
-    lct = signed(LCT('cam0', 1, 10**9, latent, steps, 0.5), form)
-    data, store = bytes(serialize_message(lct_to_msg(lct, form, PACKER))), a_store()
+    parent = LCT.encoded(latent, entity_id='cam1', sequence=9, stamp_ns=10**9, trust=0.5)
+    parent = signed(parent, encoding)
+    step = step_from(parent, Operation.FUSE, 'cam0', MODEL)
+    lct = LCT.derived(
+        latent, (*parent.provenance, step), entity_id='cam0', sequence=1, stamp_ns=10**9
+    )
+    message = lct_to_msg(signed(lct, encoding), encoding, PACKER)
+    data, store = bytes(serialize_message(message)), a_store()
     store.trust('cam1', public_bytes(KEY))
 
-    def arriving(data):
-        message = deserialize_message(data, sage.LCT)
+    def receive(data):
+        message = deserialize_message(data, LCTMessage)
         return lct_from_msg(message, {MODEL.fingerprint: PACKER}), wire_of(message)
 
-    sent, wire = arriving(data)
+    sent, wire = receive(data)
     assert verify(sent, store, wire=wire) is None
     accepted = 0
-    for place in range(4, len(data)):  # after CDR's own header
+    for place in range(4, len(data)):  # after the header of CDR
         changed = data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
         try:
-            arrived, wire = arriving(changed)
+            received, wire = receive(changed)
         except (ValueError, RuntimeError, MemoryError):
             continue
-        if verify(arrived, store, wire=wire) is None:
+        if verify(received, store, wire=wire) is None:
             accepted += 1
-            assert repr(arrived) == repr(sent), place
+            assert repr(received) == repr(sent), place
     assert accepted < len(data) / 4
+
+
+PACKED = [Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8]
+
+
+def a_message(encoding):
+    latent = Latent(np.linspace(-1, 2, DIM, dtype=np.float32), model=MODEL)
+    lct = LCT.encoded(latent, entity_id='cam0', sequence=1, stamp_ns=10**9, trust=1.0)
+    return lct, lct_to_msg(lct, encoding, PACKER, KEY)
+
+
+@pytest.mark.parametrize('encoding', [Encoding.FLOAT32, *PACKED])
+def test_message_is_signed_for_its_encoding(encoding):
+    lct, message = a_message(encoding)
+    received, wire = packed_lct_from_msg(message)
+    assert verify(received, a_store(), wire=wire) is None
+    mean = unpack(received.latent, wire, {MODEL.fingerprint: PACKER}).mean
+    assert np.array_equal(mean, lct_from_msg(message, {MODEL.fingerprint: PACKER}).latent.mean)
+    assert np.abs(mean - lct.latent.mean).max() < 0.2
+
+
+@pytest.mark.parametrize('encoding', PACKED)
+def test_packed_message_is_verified_before_it_is_unpacked(encoding):
+    _, message = a_message(encoding)
+    received, wire = packed_lct_from_msg(message)
+    assert received.latent.dim == 0
+    with pytest.raises(UnknownModel):
+        unpack(received.latent, wire, {})
+    message.latent.payload[1] ^= 1
+    received, wire = packed_lct_from_msg(message)
+    assert verify(received, a_store(), wire=wire) is RejectionReason.BAD_SIGNATURE
+
+
+def test_field_without_a_signature_is_rejected():
+    _, message = a_message(Encoding.FLOAT32)
+    message.latent.snarc = [Snarc(surprise=1.0)]
+    with pytest.raises(ValueError, match='snarc'):
+        packed_lct_from_msg(message)

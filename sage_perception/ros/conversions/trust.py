@@ -10,8 +10,8 @@ from sage_msgs.msg import Agreement, AgreementArray, TrustReport
 from std_msgs.msg import Header
 
 from sage_perception.ros.conversions.model_ids import model_id_to_msg
-from sage_perception.trust.arbiter import Frame, Pairing
 from sage_perception.trust.compatibility.report import TrustReport as Report
+from sage_perception.trust.fusion.moments import Frame, Pairing
 
 # `sage_msgs/TrustReport.reason` is limited to 256 bytes.
 MAX_REASON_CHARS = 250

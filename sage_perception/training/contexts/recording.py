@@ -25,12 +25,13 @@ from sage_perception.memory import EpisodicMemory
 from sage_perception.models import Codec
 from sage_perception.pipeline.camera import CameraFrame, CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.pipeline.sequence import SequenceCounter
 from sage_perception.training.contexts.memory_feed import MemoryFeed
 from sage_perception.training.contexts.scenes import RATE_HZ, Scene
 from sage_perception.training.contexts.virtual_camera import LabeledRegions, VirtualCamera
-from sage_perception.trust.arbiter import Arbiter, Frame, Moment
+from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.fusion.moments import Frame, Moment
+from sage_perception.trust.security.identity import Identity
 
 PERIOD_S = 0.2
 """Time between two contexts, as of the parameter `rate` of `compressor_node`."""
@@ -88,7 +89,7 @@ class Recording:
                     encoding=encoding,
                     refiner=_new_refiner(codec, refine_budget_ms),
                 ),
-                SequenceCounter(name),
+                Identity(name, start=1),
             )
             for name in names
         }
@@ -148,13 +149,13 @@ class Recording:
     def _receive(self, camera: str, frame: CameraFrame) -> None:
         """Pass a frame through the arbiter to the context and to memory."""
         stamp_ns = frame.stamp_ns
-        judged = [self._arbiter.hear(camera, lct, now_ns=stamp_ns) for lct in frame.lcts]
-        accepted = [lct for lct in judged if isinstance(lct, LCT)]
+        verdicts = [self._arbiter.admit(camera, lct, now_ns=stamp_ns) for lct in frame.lcts]
+        accepted = [verdict.accepted for verdict in verdicts if verdict.accepted is not None]
         trusted = accepted if self._arbiter.may_forward(camera, len(accepted)) else []
         self._builder.add_frame(camera, stamp_ns * 1e-9, frame.size, trusted)
         if self._memory is not None:
             self._memory.add_frame(camera, stamp_ns, trusted)
-        for moment in self._arbiter.see(camera, Frame(stamp_ns, accepted)):
+        for moment in self._arbiter.add_frame(camera, Frame(stamp_ns, accepted)):
             self._agree(moment)
 
     def _agree(self, moment: Moment) -> None:

@@ -11,7 +11,8 @@ from sage_perception.core.lct import LCT, Operation, step_from
 from sage_perception.trust.compatibility.estimator import CompatibilityResult
 from sage_perception.trust.compatibility.model import Model
 from sage_perception.trust.compatibility.report import Level
-from sage_perception.trust.security.rejection import RejectionReason, find_number_fault
+from sage_perception.trust.security.rejection import RejectionReason
+from sage_perception.trust.security.validation import find_latent_fault
 
 
 class Translator:
@@ -48,7 +49,7 @@ class Translator:
             log_var = result.latent_map.apply_log_var(log_var[None])[0]
         mean = result.translate(latent.mean[None])[0]
         translated = replace(latent, mean=mean, log_var=log_var, model=own)
-        if fault := find_number_fault(translated, self._dim):
+        if fault := find_latent_fault(translated, self._dim):
             return fault
         trust = result.trust.compression_trust
         step = step_from(lct, Operation.TRANSLATE, self._entity_id, own, trust)

@@ -13,7 +13,7 @@ import numpy as np
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.core.lct import LCT, Operation, Provenance, step_from
 from sage_perception.trust.fusion.matching import center, cosine_matrix
-from sage_perception.trust.security.rejection import MAX_STEPS
+from sage_perception.trust.security.limits import MAX_STEPS
 
 ALONE_TRUST = 0.6
 """Trust in the fusion step of an object that one camera alone sees: LOW, 0.5 to 0.7."""

@@ -1,3 +1,3 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keys, signatures and admission of messages."""
+"""Keys, canonical form, signatures, admission, replay protection and rate limits."""

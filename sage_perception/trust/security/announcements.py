@@ -1,8 +1,8 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an entity says once of its model: the statistics of its latents, its latents of the probes.
+"""Announcements of an entity: the statistics of its model's latents, and its probe latents.
 
-Both are signed as LCTs are, over a canonical form (docs/lct.md).
+Both are signed over a canonical form, as LCTs are (docs/lct.md).
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_perception.core.latent import UNKNOWN_FINGERPRINT, ModelId
 from sage_perception.trust.compatibility import probe_set as probes
 from sage_perception.trust.security.canonical import announcement_form
-from sage_perception.trust.security.rejection import MAX_ABS, RejectionReason
-from sage_perception.trust.security.signing import find_forgery
+from sage_perception.trust.security.limits import MAX_ABS
+from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.trust.security.trust_store import TrustStore
+from sage_perception.trust.security.verification import find_signature_fault
 
 IMAGES = bytes.fromhex(probes.SHA256)
-# `sage_msgs/ProbeSet` holds so many numbers.
-MAX_DIMENSIONS = 256
+# The bound of `sage_msgs/ProbeSet`.
+MAX_PROBE_DIMENSIONS = 256
 
 
 @dataclass(frozen=True, eq=False)
 class ModelAnnouncement:
-    """How to read an entity's latents: mean and standard deviation of its model's, `[D]`.
+    """The model of an entity, and the statistics of its latents.
 
-    `sequence` increases with each statement of the entity, so that none is replayed.
+    `mean` and `std` (standard deviation) are `[D]`. `sequence` increases with each announcement of
+    the entity.
     """
 
     entity_id: str
@@ -47,13 +49,13 @@ class ModelAnnouncement:
         return self.mean.size
 
     def form(self) -> bytes:
-        """Return the canonical bytes; `ValueError` for what no message can hold."""
+        """Return the canonical bytes; raise `ValueError` for a value that no message can hold."""
         return announcement_form(
             self.TAG, self.entity_id, self.sequence, self.model, (self.mean, self.std)
         )
 
     def find_fault(self) -> RejectionReason | None:
-        """Return what is wrong with it, or None."""
+        """Return the reason for rejecting its content, or None."""
         if not self.mean.size or self.mean.shape != self.std.shape:
             return RejectionReason.DIMENSION
         if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all()):
@@ -63,9 +65,9 @@ class ModelAnnouncement:
 
 @dataclass(frozen=True, eq=False)
 class ProbeSet:
-    """An entity's latents of the probe images, float32 `[probes.COUNT, D]`.
+    """The latents of an entity's model for all probe images, float32 `[probes.COUNT, D]`.
 
-    `images` is the SHA-256 of the images that they are of.
+    `images` is the SHA-256 of the probe images.
     """
 
     entity_id: str
@@ -78,7 +80,7 @@ class ProbeSet:
     TAG: ClassVar[bytes] = b'sage.Probes'
 
     def form(self) -> bytes:
-        """Return the canonical bytes; `ValueError` for what no message can hold."""
+        """Return the canonical bytes; raise `ValueError` for a value that no message can hold."""
         return announcement_form(
             self.TAG,
             self.entity_id,
@@ -89,9 +91,9 @@ class ProbeSet:
         )
 
     def find_fault(self) -> RejectionReason | None:
-        """Return what is wrong with it, or None."""
+        """Return the reason for rejecting its content, or None."""
         if self.images != IMAGES:
-            return RejectionReason.OTHER_PROBES
+            return RejectionReason.PROBE_SET_MISMATCH
         latents = self.latents
         if latents.ndim != 2 or len(latents) != probes.COUNT or not latents.size:
             return RejectionReason.DIMENSION
@@ -100,31 +102,34 @@ class ProbeSet:
         return RejectionReason.OUT_OF_RANGE if np.abs(latents).max() > MAX_ABS else None
 
 
-Announcement = TypeVar('Statement', ModelAnnouncement, ProbeSet)
+Announcement = TypeVar('Announcement', ModelAnnouncement, ProbeSet)
 
 
-def sign_announcement(statement: Announcement, key: Ed25519PrivateKey) -> Announcement:
-    """Return a statement with a signature."""
-    return replace(statement, signature=key.sign(statement.form()))
+def sign_announcement(announcement: Announcement, key: Ed25519PrivateKey | None) -> Announcement:
+    """Return an announcement with a signature; unchanged without a `key`."""
+    if key is None:
+        return announcement
+    return replace(announcement, signature=key.sign(announcement.form()))
 
 
 def verify_announcement(
-    statement: ModelAnnouncement | ProbeSet,
+    announcement: ModelAnnouncement | ProbeSet,
     store: TrustStore,
     *,
     require_signature: bool = True,
 ) -> RejectionReason | None:
-    """Return why a statement is not to be believed, or None; as `verify` does for LCTs.
+    """Return the reason for rejecting an announcement, or None.
 
-    With `require_signature` off an entity without a key in `store` is believed as it is; one that
-    has a key must sign all the same.
+    With `require_signature` off, an entity without a key in `store` need not sign. An entity with
+    a key must always sign.
     """
-    keys = store.keys_of(statement.entity_id)
+    keys = store.keys_of(announcement.entity_id)
     if not keys and require_signature:
-        return RejectionReason.UNKNOWN_KEY if statement.entity_id else RejectionReason.NO_ENTITY
-    if statement.model.fingerprint == UNKNOWN_FINGERPRINT:
+        known = bool(announcement.entity_id)
+        return RejectionReason.UNKNOWN_KEY if known else RejectionReason.NO_ENTITY
+    if announcement.model.fingerprint == UNKNOWN_FINGERPRINT:
         return RejectionReason.UNKNOWN_MODEL
-    fault = statement.find_fault()
+    fault = announcement.find_fault()
     if fault or not keys:
         return fault
-    return find_forgery(statement.signature, statement.form, keys)
+    return find_signature_fault(announcement.signature, announcement.form, keys)

@@ -1,9 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The canonical bytes of an LCT: what a signature is made over (docs/lct.md, field by field).
+"""The canonical bytes of an LCT, which its signature covers (docs/lct.md, field by field).
 
-Two LCTs have the same bytes exactly when they say the same; to go through a message and back
-changes none. CDR, in which messages travel, would not do: its padding is whatever was there.
+Two LCTs have the same bytes exactly when their content is the same, and a round trip through a
+message does not change them. CDR, the encoding of messages, is not canonical: its padding is
+undefined.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,18 +20,19 @@ import numpy as np
 
 from sage_perception.core.latent import Latent, ModelId, Telemetry
 from sage_perception.core.lct import LCT, Proof, Provenance
-from sage_perception.trust.security.rejection import MAX_TEXT_BYTES
+from sage_perception.trust.security.limits import DIGEST_BYTES, MAX_TEXT_BYTES
 
 VERSION = 1
 LCT_TAG = b'sage.LCT' + bytes([VERSION])
 LATENT_TAG = b'sage.Latent' + bytes([VERSION])
+ID_BYTES = 16
 
 FLOAT32 = 0  # `sage_msgs/Latent.ENCODING_FLOAT32`
 NO_SNARC = b'\0'
 
-_WHO = struct.Struct('<QqfB')
-_WHAT = struct.Struct('<BB')
-_WHERE = struct.Struct('<4II')
+_LCT = struct.Struct('<QqfB')  # sequence, stamp, trust, number of steps
+_LATENT = struct.Struct('<BB')  # kind, encoding
+_REGION = struct.Struct('<4II')  # region of interest, track id
 _TELEMETRY = struct.Struct('<HBB6fH')
 _LENGTH = struct.Struct('<I')
 _SEQUENCE = struct.Struct('<Q')
@@ -38,10 +40,10 @@ _TRUST = struct.Struct('<f')
 
 
 class Wire(NamedTuple):
-    """The form in which the numbers of a latent travel: `encoding` and `payload` of its message.
+    """The wire form of a latent: `encoding` and `payload` of its message.
 
-    For `FLOAT32` the payload is not looked at: there the numbers are those of `Latent.mean`. Any
-    other form does not carry the variance.
+    With `FLOAT32` the elements are those of `Latent.mean` and the payload is ignored. Any other
+    encoding has the elements in the payload and does not carry the variance.
     """
 
     encoding: int
@@ -49,7 +51,7 @@ class Wire(NamedTuple):
 
     @property
     def packed(self) -> bool:
-        """Whether the numbers are in the payload."""
+        """Whether the elements are in the payload."""
         return self.encoding != FLOAT32
 
 
@@ -57,32 +59,32 @@ PLAIN = Wire(FLOAT32)
 
 
 def canonical_form(lct: LCT, wire: Wire = PLAIN) -> bytes:
-    """Return the bytes that the signature of `lct` is made over; the signature is not in them.
+    """Return the bytes that the signature of `lct` covers.
 
-    Raises `ValueError` for what no message can hold.
+    Raises `ValueError` for a value that no message can hold.
     """
     digest = latent_digest(lct.latent, wire)
-    said = Proof(lct.sequence, lct.stamp_ns, lct.trust, digest, lct.signature)
-    return proven_form(lct.id, lct.entity_id, lct.provenance, said)
+    content = Proof(lct.sequence, lct.stamp_ns, lct.trust, digest, lct.signature)
+    return proven_form(lct.id, lct.entity_id, lct.provenance, content)
 
 
 def proven_form(
-    lct_id: bytes, entity_id: str, provenance: tuple[Provenance, ...], proof: Proof
+    lct_id: bytes, entity_id: str, provenance: Sequence[Provenance], proof: Proof
 ) -> bytes:
-    """Return the bytes that the signature of `proof` is made over; raises as `canonical_form`."""
+    """Return the bytes that the signature of `proof` covers; raises as `canonical_form` does."""
     try:
         return b''.join(
             (
                 LCT_TAG,
-                _fixed(lct_id, 16),
+                _fixed(lct_id, ID_BYTES),
                 _text(entity_id),
-                _WHO.pack(proof.sequence, proof.stamp_ns, proof.trust, len(provenance)),
+                _LCT.pack(proof.sequence, proof.stamp_ns, proof.trust, len(provenance)),
                 *(_step(step) for step in provenance),
-                _fixed(proof.latent, 32),
+                _fixed(proof.latent, DIGEST_BYTES),
             )
         )
     except (struct.error, OverflowError) as error:
-        raise ValueError(f'an LCT of {entity_id!r} fits no message: {error}') from error
+        raise ValueError(f'an LCT of {entity_id!r} does not fit in a message: {error}') from error
 
 
 def latent_digest(latent: Latent, wire: Wire = PLAIN) -> bytes:
@@ -95,7 +97,9 @@ def latent_form(latent: Latent, wire: Wire = PLAIN) -> bytes:
     try:
         return _latent_form(latent, wire)
     except (struct.error, OverflowError) as error:
-        raise ValueError(f'a latent of {latent.model} fits no message: {error}') from error
+        raise ValueError(
+            f'a latent of {latent.model} does not fit in a message: {error}'
+        ) from error
 
 
 def announcement_form(
@@ -106,35 +110,38 @@ def announcement_form(
     arrays: Iterable[np.ndarray],
     digest: bytes = b'',
 ) -> bytes:
-    """Return the canonical bytes of what an entity says of its model.
+    """Return the canonical bytes of an announcement.
 
-    `arrays` are float32, each with its shape; raises `ValueError` for what no message can hold.
+    `arrays` are written as float32, each with its shape. Raises `ValueError` for a value that no
+    message can hold.
     """
     try:
-        said = [tag, bytes([VERSION]), _text(entity_id), _SEQUENCE.pack(sequence), _model(model)]
-        for numbers in arrays:
-            said += [bytes([numbers.ndim]), *map(_LENGTH.pack, numbers.shape), _numbers(numbers)]
+        parts = [tag, bytes([VERSION]), _text(entity_id), _SEQUENCE.pack(sequence), _model(model)]
+        for values in arrays:
+            parts += [bytes([values.ndim]), *map(_LENGTH.pack, values.shape), _floats(values)]
     except (struct.error, OverflowError) as error:
-        raise ValueError(f'a statement of {entity_id!r} fits no message: {error}') from error
-    return b''.join((*said, digest))
+        raise ValueError(
+            f'an announcement of {entity_id!r} does not fit in a message: {error}'
+        ) from error
+    return b''.join((*parts, digest))
 
 
 def _latent_form(latent: Latent, wire: Wire) -> bytes:
     payload, log_var = wire.payload, b''
     if not wire.packed:
-        payload = _numbers(latent.mean)
-        log_var = b'' if latent.log_var is None else _numbers(latent.log_var)
+        payload = _floats(latent.mean)
+        log_var = b'' if latent.log_var is None else _floats(latent.log_var)
     roi = latent.roi
     corners = (roi.x, roi.y, roi.width, roi.height) if roi and roi.area else (0, 0, 0, 0)
     return b''.join(
         (
             LATENT_TAG,
-            _WHAT.pack(latent.kind, wire.encoding),
+            _LATENT.pack(latent.kind, wire.encoding),
             _LENGTH.pack(len(payload)),
             payload,
             _LENGTH.pack(len(log_var)),
             log_var,
-            _WHERE.pack(*corners, latent.track_id),
+            _REGION.pack(*corners, latent.track_id),
             _model(latent.model),
             _telemetry(latent.telemetry),
             NO_SNARC,
@@ -144,7 +151,7 @@ def _latent_form(latent: Latent, wire: Wire) -> bytes:
 
 def _telemetry(telemetry: Telemetry) -> bytes:
     energies = telemetry.energy_trajectory
-    numbers = (
+    values = (
         telemetry.trust,
         telemetry.reconstruction_error,
         telemetry.kl_per_dim,
@@ -156,7 +163,7 @@ def _telemetry(telemetry: Telemetry) -> bytes:
         telemetry.iterations,
         telemetry.converged,
         telemetry.halt_reason,
-        *_one_nan(numbers),
+        *_one_nan(values),
         len(energies),
     ) + struct.pack(f'<{len(energies)}f', *_one_nan(energies))
 
@@ -167,7 +174,7 @@ def _step(step: Provenance) -> bytes:
             bytes([step.operation]),
             _text(step.entity_id),
             _model(step.model),
-            _fixed(step.parent_id, 16),
+            _fixed(step.parent_id, ID_BYTES),
             _TRUST.pack(step.trust),
         )
     )
@@ -178,25 +185,25 @@ def _model(model: ModelId) -> bytes:
     return _text(model.name) + _text(model.version) + model.fingerprint
 
 
-def _numbers(values: np.ndarray) -> bytes:
+def _floats(values: np.ndarray) -> bytes:
     return np.asarray(values, '<f4').tobytes()
 
 
 def _one_nan(values: Iterable[float]) -> list[float]:
-    """Return the values with every NaN the same one: there are 2²⁴ of them, and none says more."""
+    """Return the values with every NaN replaced by the same one: float32 has 2²⁴ of them."""
     return [value if value == value else math.nan for value in values]
 
 
 def _text(text: str) -> bytes:
-    # A message ends a string at its first zero.
+    # A string in a message ends at its first zero byte.
     if len(text) > MAX_TEXT_BYTES or '\0' in text or len(data := text.encode()) > MAX_TEXT_BYTES:
         raise ValueError(
-            f'{text[:MAX_TEXT_BYTES]!r} has a zero or more than {MAX_TEXT_BYTES} bytes'
+            f'{text[:MAX_TEXT_BYTES]!r} has a zero byte or more than {MAX_TEXT_BYTES} bytes'
         )
     return bytes([len(data)]) + data
 
 
 def _fixed(data: bytes, length: int) -> bytes:
     if len(data) != length:
-        raise ValueError(f'an id or digest has {len(data)} bytes, not {length}')
+        raise ValueError(f'an id or digest has {len(data)} bytes instead of {length}')
     return data

@@ -1,19 +1,17 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Key pairs of entities (Ed25519, RFC 8032), and the files that hold them.
+"""Ed25519 key pairs of entities (RFC 8032), and their files.
 
-A folder of keys holds `ENTITY.key`, the secret one (PEM, PKCS #8, mode 0600), of each entity that
-speaks here, and `trusted.json` (`store.py`), the public ones of all that are believed here.
+A key folder contains one secret key per local entity, `ENTITY.key` (PEM, PKCS #8, mode 0600), and
+the public keys of all trusted entities, `trusted.json` (see `trust_store`).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -24,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from sage_perception.trust.security.rejection import MAX_TEXT_BYTES
+from sage_perception.core.files import replacing
+from sage_perception.trust.security.limits import MAX_TEXT_BYTES
 
 ENVIRONMENT = 'SAGE_KEYS'
 DEFAULT_FOLDER = '~/.config/sage/keys'
@@ -33,37 +32,37 @@ PUBLIC_BYTES = 32
 
 
 class KeyFault(ValueError):
-    """A key, or a file of keys, that cannot be used; says why, and the fix."""
+    """A key or a key file that cannot be used; the message has the cause and the fix."""
 
 
-def key_folder(folder: str | os.PathLike = '') -> Path:
-    """Return `folder`, else the one that `SAGE_KEYS` names, else `~/.config/sage/keys`."""
+def key_folder(folder: str | os.PathLike[str] = '') -> Path:
+    """Return `folder`, else the folder in `SAGE_KEYS`, else `~/.config/sage/keys`."""
     return Path(folder or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER).expanduser()
 
 
 def check_entity(entity: str) -> str:
-    """Return the name of an entity; `KeyFault` for what no LCT can say or no terminal show."""
+    """Return the id of an entity; raise `KeyFault` if no LCT can hold or no terminal show it."""
     if not entity or not entity.isprintable() or len(entity.encode()) > MAX_TEXT_BYTES:
         raise KeyFault(
-            f'{entity!r} is no name of an entity: give 1 to {MAX_TEXT_BYTES} bytes of printable '
-            'text, as in the entity_id of its LCTs, for example robot1/cam0'
+            f'{entity!r} is not a valid entity id: give 1 to {MAX_TEXT_BYTES} bytes of printable '
+            'text, for example robot1/cam0, the entity_id of its LCTs'
         )
     return entity
 
 
 def public_bytes(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
-    """Return the 32 bytes of a public key, or of that of a secret one."""
+    """Return the 32 bytes of a public key, or of the public key of a secret one."""
     public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
     return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def key_text(public: bytes) -> str:
-    """Return a public key as people pass it on: `ed25519:` and 44 letters of base64."""
+    """Return a public key as text: `ed25519:` and 44 characters of base64."""
     return PREFIX + base64.b64encode(public).decode()
 
 
 def read_key_text(text: str) -> bytes:
-    """Return the public key that `key_text` wrote; `KeyFault` for anything else."""
+    """Return the public key in the output of `key_text`; raise `KeyFault` for any other text."""
     kind, _, letters = text.strip().partition(':')
     try:
         public = base64.b64decode(letters, validate=True)
@@ -71,22 +70,22 @@ def read_key_text(text: str) -> bytes:
         public = b''
     if kind + ':' != PREFIX or len(public) != PUBLIC_BYTES or key_text(public) != text.strip():
         raise KeyFault(
-            f'{text[:80]!r} is no public key: give {PREFIX} and 44 letters, as `sage keys list` '
-            'prints on the machine that has the secret key'
+            f'{text[:80]!r} is not a public key: give {PREFIX} and 44 characters, as printed by '
+            '`sage keys list` on the machine with the secret key'
         )
     return public
 
 
 def key_path(folder: Path, entity: str) -> Path:
-    """Return where the secret key of an entity is; one name, whatever the entity's has in it."""
+    """Return the path of the secret key of an entity; special characters are percent-encoded."""
     return folder / f'{quote(check_entity(entity), safe="")}.key'
 
 
 def require_no_key(folder: Path, entity: str) -> None:
-    """Raise `KeyFault` when an entity has a secret key."""
+    """Raise `KeyFault` if an entity has a secret key."""
     path = key_path(folder, entity)
     if path.exists():
-        raise KeyFault(f'{entity} has a key, {path}: give --rotate to replace it')
+        raise KeyFault(f'{entity} already has a key, {path}: give --rotate to replace it')
 
 
 def save_key(
@@ -96,10 +95,10 @@ def save_key(
     replace: bool = False,
     before: Callable[[], object] = lambda: None,
 ) -> Path:
-    """Keep the secret key of an entity in `folder`, for its owner only; return where.
+    """Save the secret key of an entity in `folder`, readable by its owner only; return the path.
 
-    Raises `KeyFault` when the entity has one already and it is not to be replaced. `before` is
-    what to do when the key is on the disk and not in its place yet; if it raises, nothing changes.
+    `before` is called after the key is on the disk and before it replaces the old one. If it
+    raises, nothing changes. Raises `KeyFault` if the entity has a key and `replace` is off.
     """
     path = key_path(folder, entity)
     if not replace:
@@ -109,15 +108,21 @@ def save_key(
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    write_whole(path, pem, 0o600, before)
+    create_folder(folder)
+    with replacing(path, 0o600) as part:
+        with part.open('wb') as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        before()
     return path
 
 
 def load_key(folder: Path, entity: str) -> Ed25519PrivateKey:
     """Return the secret key of an entity.
 
-    Raises `KeyFault` when there is none, when others than its owner may touch its file, or when
-    it is something else.
+    Raises `KeyFault` if it does not exist, if other users may access its file, or if the file is
+    not an Ed25519 key.
     """
     path = key_path(folder, entity)
     try:
@@ -125,53 +130,35 @@ def load_key(folder: Path, entity: str) -> Ed25519PrivateKey:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if mode & 0o077:
                 raise KeyFault(
-                    f'{path} has mode {mode:04o}, others may read it: make a new key if they '
-                    f'could have, else chmod 600 {path}'
+                    f'{path} has mode {mode:04o}, so other users may access it: make a new key if '
+                    f'they could have, else run chmod 600 {path}'
                 )
             check_unwritable(folder, folder.stat().st_mode)
             pem = file.read()
     except FileNotFoundError:
         raise KeyFault(
-            f'{entity} has no key, {path} is not there: sage keys create {entity}'
+            f'{entity} has no key, {path} does not exist: run sage keys create {entity}'
         ) from None
     except OSError as error:
         raise KeyFault(f'{path} cannot be read: {error.strerror}') from error
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
-        raise KeyFault(f'{path} is no unencrypted secret key in PEM: {error}') from error
+        raise KeyFault(f'{path} is not an unencrypted secret key in PEM: {error}') from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFault(f'{path} is not an Ed25519 key: sage keys create {entity} --rotate')
+        raise KeyFault(f'{path} is not an Ed25519 key: run sage keys create {entity} --rotate')
     return key
 
 
 def check_unwritable(path: Path, mode: int) -> None:
-    """Raise `KeyFault` when others than its owner may write a file or folder of keys."""
+    """Raise `KeyFault` if `mode` lets other users write to a key file or folder."""
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise KeyFault(
-            f'others may write {path}: look at what sage keys list says, then chmod go-w {path}'
+            f'other users may write {path}: check the output of sage keys list, then run '
+            f'chmod go-w {path}'
         )
 
 
-def write_whole(
-    path: Path, data: bytes, mode: int, before: Callable[[], object] = lambda: None
-) -> None:
-    """Write a file so that it is there with all its bytes or not at all, and never to others.
-
-    The folder is made, for its owner only, when it is not there. `before` is as for `save_key`.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # mkstemp makes it with mode 0600.
-    number, name = tempfile.mkstemp(prefix=f'.{path.name[:40]}.', dir=path.parent)
-    try:
-        with open(number, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, mode)
-        before()
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+def create_folder(folder: Path) -> None:
+    """Create a key folder, accessible by its owner only, if it does not exist."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)

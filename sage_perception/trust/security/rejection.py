@@ -1,129 +1,87 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reasons why an LCT is rejected, and the checks that need no key."""
+"""The reasons for rejecting an LCT or an announcement, and their explanations for users."""
 
 from __future__ import annotations
 
 import enum
-import math
+import shlex
 
-import numpy as np
-
-from sage_perception.core.latent import UNKNOWN_FINGERPRINT, Latent
-from sage_perception.core.lct import LCT, NO_PARENT, Operation, chain_trust
+from sage_perception.trust.security.limits import MAX_TEXT_BYTES
 
 
 class RejectionReason(str, enum.Enum):
-    """Why an LCT is not accepted."""
+    """The reason for rejecting an LCT or an announcement; diagnostics count LCTs by its value."""
 
-    MALFORMED = 'malformed'
-    OVERSIZED = 'oversized'
-    NO_ENTITY = 'no entity'
-    NO_STAMP = 'no stamp'
-    STAMP = 'stamp outside tolerance'
-    NOT_FINITE = 'not finite'
-    OUT_OF_RANGE = 'out of range'
+    MALFORMED = 'malformed message'
+    OVERSIZED = 'field too long'
+    NO_ENTITY = 'missing entity id'
+    NO_STAMP = 'missing time stamp'
+    STAMP = 'time stamp outside tolerance'
+    NOT_FINITE = 'value not finite'
+    OUT_OF_RANGE = 'value out of range'
     UNKNOWN_MODEL = 'unknown model'
-    WRONG_MODEL = 'wrong fingerprint'
-    DIMENSION = 'wrong dimension'
-    BROKEN_CHAIN = 'broken chain'
-    SEQUENCE = 'replayed or old sequence'
-    UNKNOWN_KEY = 'unknown key'
+    WRONG_MODEL = 'model fingerprint mismatch'
+    DIMENSION = 'latent dimension mismatch'
+    BROKEN_CHAIN = 'invalid provenance'
+    REPLAYED = 'replayed or outdated sequence'
+    UNKNOWN_KEY = 'no trusted key'
     REVOKED_KEY = 'revoked key'
-    UNSIGNED = 'unsigned'
-    BAD_SIGNATURE = 'bad signature'
-    UNPROVEN = 'step without proof'
-    BAD_PROOF = 'bad proof of a step'
-    UNKNOWN_STEP = 'step of an unknown entity'
-    WRONG_ENTITY = 'not the entity of this topic'
-    OTHER_PROBES = 'other probe images'
-    NOT_MEASURED = 'latents not measured'
-    INCOMPATIBLE = 'incompatible latents'
-    FLOOD = 'flood'
+    UNSIGNED = 'missing signature'
+    BAD_SIGNATURE = 'invalid signature'
+    MISSING_PROOF = 'missing provenance proof'
+    BAD_PROOF = 'invalid provenance proof'
+    UNKNOWN_STEP = 'provenance of an untrusted entity'
+    WRONG_ENTITY = 'wrong entity for this topic'
+    PROBE_SET_MISMATCH = 'different probe images'
+    NOT_MEASURED = 'compatibility not measured'
+    INCOMPATIBLE = 'incompatible latent space'
+    RATE_LIMITED = 'rate limit exceeded'
 
 
-# Latents of a trained model stay within some tens of standard deviations.
-MAX_ABS = 1e4
-# Steps of provenance: `sage_msgs/LCT` holds 16, and who translates and fuses adds two or more.
-MAX_STEPS = 16
-MAX_CHAIN = 14
-# The bounds of the messages.
-MAX_DIMENSIONS = 4096
-MAX_ENERGIES = 256
-MAX_TEXT_BYTES = 64  # bytes
+# The fix for each reason that the message itself does not explain.
+FIXES = {
+    RejectionReason.STAMP: 'synchronize the clocks of the machines; '
+    'for a recording, set use_sim_time on all nodes',
+    RejectionReason.WRONG_MODEL: 'the latent is of a model other than the one announced on '
+    'model_info, or other than the one of this node',
+    RejectionReason.REPLAYED: 'it was received before, or two nodes use the same entity id',
+    RejectionReason.UNKNOWN_KEY: 'if you know the owner of the key, run: '
+    'sage keys trust {entity} KEY',
+    RejectionReason.REVOKED_KEY: 'make a new key on the machine of the entity with '
+    'sage keys create {entity} --rotate, then run here: sage keys trust {entity} KEY',
+    RejectionReason.UNSIGNED: "set the parameter 'key' of the node that publishes it",
+    RejectionReason.BAD_SIGNATURE: 'it was forged or changed in transit, '
+    'or the entity has a new key: then run sage keys trust {entity} KEY',
+    RejectionReason.MISSING_PROOF: 'it names steps of other entities without their signatures: '
+    'the sender runs an older version of sage, or invents the steps',
+    RejectionReason.BAD_PROOF: 'it claims steps that their entity did not sign',
+    RejectionReason.UNKNOWN_STEP: 'trust every entity in its provenance: sage keys trust ENTITY '
+    'KEY',
+    RejectionReason.WRONG_ENTITY: 'another entity publishes on this topic: see the parameter '
+    "'camera_entities' of the arbiter",
+    RejectionReason.PROBE_SET_MISMATCH: 'the sender runs another version of sage: update the '
+    'older one',
+    RejectionReason.NOT_MEASURED: 'it uses another model and has not published its probe latents '
+    'yet',
+    RejectionReason.RATE_LIMITED: 'so many messages of this publisher were rejected that some '
+    'are not read',
+    RejectionReason.INCOMPATIBLE: 'no alignment maps its latents to the latent space of this '
+    'node: see trust_report',
+}
 
 
-def find_fault(lct: LCT, dim: int | None = None) -> RejectionReason | None:
-    """Return why `lct` is not well formed, or None when it is.
+def explain(reason: RejectionReason, entity: str = '', detail: str = '') -> str:
+    """Return one line with the reason, the entity, the detail and the fix.
 
-    `dim` is the number of dimensions of its model's latents, where that is known.
+    Senders choose `entity`, and `detail` may quote message contents. Both are escaped so that they
+    can neither control a terminal nor, copied from it, inject a shell command.
     """
-    return find_metadata_fault(lct) or find_number_fault(lct.latent, dim)
+    name = _escaped(entity)[:MAX_TEXT_BYTES]
+    what = f'{reason.value} (entity {name!r})' if entity else reason.value
+    fix = FIXES.get(reason, '').format(entity=shlex.quote(name) if entity else 'ENTITY')
+    return ': '.join(part for part in (what, _escaped(detail), fix) if part)
 
 
-def find_metadata_fault(lct: LCT) -> RejectionReason | None:
-    """Return what is wrong with `lct`, its latent's numbers left aside, or None."""
-    telemetry = lct.latent.telemetry
-    if not lct.entity_id:
-        return RejectionReason.NO_ENTITY
-    if lct.stamp_ns <= 0:
-        return RejectionReason.NO_STAMP
-    if len(lct.entity_id) > MAX_TEXT_BYTES or len(telemetry.energy_trajectory) > MAX_ENERGIES:
-        return RejectionReason.OVERSIZED
-    if len(lct.provenance) > MAX_CHAIN:
-        return RejectionReason.OUT_OF_RANGE
-    trusts = (lct.trust, telemetry.trust, *(step.trust for step in lct.provenance))
-    if not all(0 <= trust <= 1 for trust in trusts):
-        return RejectionReason.OUT_OF_RANGE
-    if not math.isfinite(telemetry.latent_norm + telemetry.time_s + telemetry.budget_spent):
-        return RejectionReason.NOT_FINITE
-    # NaN says that these were not measured.
-    if math.isinf(telemetry.reconstruction_error) or math.isinf(telemetry.kl_per_dim):
-        return RejectionReason.NOT_FINITE
-    if lct.latent.model.fingerprint == UNKNOWN_FINGERPRINT:
-        return RejectionReason.UNKNOWN_MODEL
-    if abs(lct.trust - chain_trust(lct.provenance)) > 1e-3:
-        return RejectionReason.BROKEN_CHAIN
-    return None
-
-
-def find_number_fault(latent: Latent, dim: int | None = None) -> RejectionReason | None:
-    """Return what is wrong with the numbers of `latent`, or None; `dim` as for `find_fault`."""
-    if latent.dim > MAX_DIMENSIONS:
-        return RejectionReason.OVERSIZED
-    if not latent.dim or latent.dim != (dim or latent.dim):
-        return RejectionReason.DIMENSION
-    for numbers in (latent.mean, latent.log_var):
-        if numbers is None:
-            continue
-        largest = float(np.abs(numbers).max())
-        if not math.isfinite(largest):
-            return RejectionReason.NOT_FINITE
-        if largest > MAX_ABS:
-            return RejectionReason.OUT_OF_RANGE
-    return None
-
-
-def find_break(lct: LCT) -> RejectionReason | None:
-    """Return `BROKEN_CHAIN` when the provenance of `lct` does not hang together, or None.
-
-    It begins with one ENCODE, of no parent; each later step names another LCT that it started
-    from; the last is the speaker's own; and the last model named is that of the latent.
-    """
-    steps = lct.provenance
-    whole = (
-        steps
-        and steps[-1].entity_id == lct.entity_id
-        and (steps[0].operation, steps[0].parent_id) == (Operation.ENCODE, NO_PARENT)
-        and not any(step.operation in (Operation.UNKNOWN, Operation.ENCODE) for step in steps[1:])
-    )
-    if not whole:
-        return RejectionReason.BROKEN_CHAIN
-    parents = {step.parent_id for step in steps}
-    if len(parents) < len(steps) or lct.id in parents:
-        return RejectionReason.BROKEN_CHAIN
-    models = [step.model.fingerprint for step in steps]
-    named = [fingerprint for fingerprint in models if fingerprint != UNKNOWN_FINGERPRINT]
-    if not named or named[-1] != lct.latent.model.fingerprint:
-        return RejectionReason.BROKEN_CHAIN
-    return None
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else ascii(text)[1:-1]

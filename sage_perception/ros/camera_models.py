@@ -1,0 +1,143 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Receives the announcements of cameras for the arbiter, and measures compatibility."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.task import Future
+from sage_msgs.msg import ModelInfo, ProbeSet
+from sage_msgs.srv import Align
+
+from sage_perception import models
+from sage_perception.codecs import codebook
+from sage_perception.codecs.packing import Packer
+from sage_perception.core.latent import ModelId
+from sage_perception.ros.background import Worker
+from sage_perception.ros.conversions.announcements import model_info_from_msg, probe_set_from_msg
+from sage_perception.ros.conversions.latents import Packers
+from sage_perception.ros.conversions.trust import trust_report_to_msg
+from sage_perception.ros.endpoints import Endpoints
+from sage_perception.ros.input_monitor import InputMonitor
+from sage_perception.ros.rate_limit import QuotaGuard
+from sage_perception.trust.arbiter import Arbiter
+from sage_perception.trust.security.rejection import explain
+
+
+class CameraModels:
+    """Subscribes to the models and probe latents of an arbiter's cameras, and serves `~/align`.
+
+    Probe latents are evaluated in a worker thread. `close` must be called before the node is
+    destroyed.
+    """
+
+    def __init__(self, node: Endpoints, arbiter: Arbiter) -> None:
+        self._node, self._arbiter = node, arbiter
+        self._worker = Worker(node, 'compatibility')
+        self._to_evaluate: set[str] = set()
+        self._packers: dict[str, Packers] = {camera: {} for camera in arbiter.cameras}
+        self._models: dict[str, InputMonitor] = {}
+        self._probes: dict[str, InputMonitor] = {}
+        for camera in arbiter.cameras:
+            self._subscribe('{camera}/model_info', camera, self._register_model, self._models)
+            self._subscribe('{camera}/probe_latents', camera, self._submit_probes, self._probes)
+        # The service responds later. Until then its callback counts as running and blocks the
+        # other callbacks of its group, so it has its own.
+        node.serve('~/align', self._serve_align, ReentrantCallbackGroup())
+
+    def packers(self, camera: str) -> Packers:
+        """Return the packers for the latents of a camera; empty before its announcement."""
+        return self._packers[camera]
+
+    def close(self) -> None:
+        """Wait for the evaluation in progress, and cancel all others."""
+        self._worker.close()
+
+    def _subscribe(
+        self,
+        topic: str,
+        camera: str,
+        callback: Callable[..., None],
+        inputs: dict[str, InputMonitor],
+    ) -> None:
+        """Subscribe to a latched topic of a camera with a quota for each publisher."""
+        guard = QuotaGuard(lambda reason: inputs[camera].reject(explain(reason)))
+        inputs[camera] = self._node.subscribe(
+            topic, partial(callback, camera), camera, timeout_s=0, guard=guard
+        )
+
+    def _register_model(self, camera: str, message: ModelInfo, _publisher: bytes) -> None:
+        """Register the model of a camera, and create the packer for its latents."""
+        try:
+            announcement = model_info_from_msg(message)
+            fault = self._arbiter.register_model(camera, announcement)
+            if fault is not None:
+                raise ValueError(explain(fault, announcement.entity_id))
+            book = self._codebook(announcement.model)
+            packer = Packer(announcement.mean, announcement.std, book)
+        except ValueError as error:
+            self._models[camera].reject(str(error))
+        else:
+            self._packers[camera] = {announcement.model.fingerprint: packer}
+
+    def _submit_probes(self, camera: str, message: ProbeSet, _publisher: bytes) -> None:
+        """Schedule the evaluation of a camera's probe latents."""
+        try:
+            probe_set = probe_set_from_msg(message)
+            fault = self._arbiter.submit_probes(camera, probe_set)
+            if fault is not None:
+                raise ValueError(explain(fault, probe_set.entity_id))
+        except ValueError as error:
+            self._probes[camera].reject(str(error))
+        else:
+            if camera not in self._to_evaluate:
+                self._to_evaluate.add(camera)
+                self._worker.do(partial(self._evaluate, camera))
+
+    def _evaluate(self, camera: str) -> None:
+        """Evaluate the newest probe latents; several that arrive meanwhile are not queued."""
+        self._to_evaluate.discard(camera)
+        result = self._arbiter.evaluate(camera)
+        self._node.get_logger().info(f'model of {camera}: {result.sender}, {result.decision}')
+
+    def _codebook(self, model: ModelId) -> codebook.Codebook | None:
+        """Return the codebook of a model that is installed here too, or None."""
+        try:
+            return codebook.installed(model)
+        except models.ModelError as error:
+            self._node.get_logger().warning(
+                f'latents of {model} in the encoding VQ cannot be unpacked: {error}'
+            )
+            return None
+
+    async def _serve_align(
+        self, request: Align.Request, response: Align.Response
+    ) -> Align.Response:
+        done = Future(executor=self._node.executor)
+        self._worker.do(partial(self._align, request, response, done))
+        await done
+        return response
+
+    def _align(self, request: Align.Request, response: Align.Response, done: Future) -> None:
+        try:
+            report = self._arbiter.compare(request.entity_a, request.entity_b, find_model)
+            response.report = trust_report_to_msg(report, self._node.get_clock().now().to_msg())
+            response.success = True
+        except (ValueError, models.ModelError) as error:
+            response.message = str(error)
+        finally:
+            done.set_result(None)
+            self._node.executor.wake()
+
+
+def find_model(model: ModelId) -> models.Codec:
+    """Return an installed model; raise `ValueError` for any other."""
+    codec = models.load_crop_codec(model.name) if model.name in models.available() else None
+    if codec is None or codec.id.fingerprint != model.fingerprint:
+        raise ValueError(
+            f'{model} is not installed here: call this service on a machine that has it'
+        )
+    return codec

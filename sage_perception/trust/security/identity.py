@@ -1,0 +1,83 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The identity under which a process makes LCTs: entity id, signing key and sequence counter.
+
+>>> identity = Identity('robot1/arbiter', load_key(key_folder(), 'robot1/arbiter'))
+>>> sequence = identity.next_sequence()
+>>> lct = identity.sign(
+...     LCT.encoded(latent, entity_id=identity.entity_id, sequence=sequence, stamp_ns=stamp_ns)
+... )
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sage_perception.core.lct import LCT
+from sage_perception.trust.security.canonical import PLAIN, Wire
+from sage_perception.trust.security.keys import (
+    KeyFault,
+    check_entity,
+    key_path,
+    key_text,
+    load_key,
+    public_bytes,
+)
+from sage_perception.trust.security.signing import sign
+
+
+class Identity:
+    """An entity of this process; signs if it has a `key`.
+
+    All LCTs and announcements of the entity take their sequences from one identity, from `start`
+    on. Methods may be called from several threads. Raises `KeyFault` for an invalid `entity_id`.
+    """
+
+    def __init__(
+        self, entity_id: str, key: Ed25519PrivateKey | None = None, start: int | None = None
+    ) -> None:
+        self.entity_id = check_entity(entity_id)
+        self.key = key
+        # The clock is later than any sequence of a previous run, so that receivers do not reject
+        # the LCTs after a restart as replays.
+        self._sequences = itertools.count(time.time_ns() if start is None else start)
+
+    @property
+    def public_key(self) -> str:
+        """Return the public key as `sage keys trust` takes it, or 'none'."""
+        return 'none' if self.key is None else key_text(public_bytes(self.key))
+
+    def next_sequence(self) -> int:
+        """Return the sequence for the next LCT or announcement."""
+        return next(self._sequences)
+
+    def sign(self, lct: LCT, wire: Wire = PLAIN) -> LCT:
+        """Return `lct` signed for its wire form, or `lct` itself if the entity has no key.
+
+        Raises `ValueError` for a value that no message can hold.
+        """
+        return lct if self.key is None else sign(lct, self.key, wire)
+
+
+def find_key(location: str, entity_id: str) -> Ed25519PrivateKey | None:
+    """Return the secret key of `entity_id`; None for an empty `location`: it does not sign.
+
+    `location` is the key file or the folder that contains it. Raises `KeyFault` as `load_key`
+    does, and for a file that is not named after the entity: several nodes may have been given the
+    same parameter file.
+    """
+    if not location:
+        return None
+    path = Path(location).expanduser()
+    folder = path if path.is_dir() else path.parent
+    expected = key_path(folder, entity_id)
+    if path not in (folder, expected):
+        raise KeyFault(
+            f'{path} is not named {expected.name}, as the key of {entity_id} must be: '
+            'set the folder of the keys instead'
+        )
+    return load_key(folder, entity_id)
