@@ -157,7 +157,7 @@ class Bench:
                 self.health |= figures
             elif status.name.endswith(('/model_info', '/probe_latents')):
                 _, _, topic = status.name.partition(': input ')
-                self.health[f'{topic} refused: statements'] = figures['rejected']
+                self.health[f'{topic} rejected: announcements'] = figures['rejected']
 
     def speak(self, seconds: float) -> dict[str, float]:
         """Let both cameras speak; return the share of each one's LCTs that was not accepted."""
@@ -219,7 +219,7 @@ def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) 
     refused = {
         f'{camera} {reason}': int(number)
         for name, number in bench.health.items()
-        for camera, _, reason in (name.partition(' refused: '),)
+        for camera, _, reason in (name.partition(' rejected: '),)
         if reason
     }
     return {

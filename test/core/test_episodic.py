@@ -65,11 +65,11 @@ def test_does_not_store_an_observation_below_the_threshold(store):
 
 
 INVALID = [
-    (lct(1, np.full(DIM, np.nan)), 'not finite'),
+    (lct(1, np.full(DIM, np.nan)), 'value not finite'),
     (lct(1, model=OTHER), 'another model'),
-    (lct(1, trust=0.1), 'broken chain'),
-    (lct(1, np.zeros(3)), 'wrong dimension'),
-    (lct(1, entity='ü' * 40), 'malformed'),
+    (lct(1, trust=0.1), 'invalid provenance'),
+    (lct(1, np.zeros(3)), 'latent dimension mismatch'),
+    (lct(1, entity='ü' * 40), 'malformed message'),
     (lct(1, provenance=lct(1).provenance * 14, trust=0.9**14), 'chain too long'),
 ]
 

@@ -81,9 +81,9 @@ def test_each_entity_has_a_file_of_its_own_in_the_folder(tmp_path_factory, a, b)
 
 @pytest.mark.parametrize('name', ['', 'x' * 65, 'ü' * 33, 'a\0', 'a\nb', '\x1b[2J'])
 def test_what_is_no_name_is_refused(tmp_path, name):
-    with pytest.raises(KeyFault, match='is no name of an entity'):
+    with pytest.raises(KeyFault, match='is not a valid entity id'):
         key_path(tmp_path, name)
-    with pytest.raises(KeyFault, match='is no name of an entity'):
+    with pytest.raises(KeyFault, match='is not a valid entity id'):
         TrustStore().trust(name, a_public())
 
 

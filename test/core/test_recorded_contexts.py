@@ -93,8 +93,8 @@ def test_memory_scores_and_recalls_items(codec):
 def test_a_recorded_clip_gives_the_lcts_of_the_encoder(codec):
     """The recording and the encoder node call the same `CropEncoder` in the same way."""
     recording = Recording(codec, [WHOLE], 1e6)
-    encoder, identity = CropEncoder(codec), Identity('cam0')
-    pipeline = CameraPipeline(CropEncoder(codec), Identity('cam0'))
+    encoder, identity = CropEncoder(codec), Identity('cam0', start=1)
+    pipeline = CameraPipeline(CropEncoder(codec), Identity('cam0', start=1))
     count = 0
     for index, frame in enumerate(scene(60)):
         stamp_ns = 10**15 + index * PERIOD_NS

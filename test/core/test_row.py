@@ -139,7 +139,7 @@ def test_names_the_wrong_value_and_what_was_expected(path, wrong, reason):
         ({'lct': 10**12}, 'expected 16 bytes'),
         ({'stamp': 2**62}, 'stamp is'),
         ({'track': 2**32}, 'track is'),
-        ({'latent': b''}, 'wrong dimension'),
+        ({'latent': b''}, 'latent dimension mismatch'),
         ({'latent': b'odd'}, '3 bytes'),
     ],
 )

@@ -139,9 +139,9 @@ def test_similarity_search_needs_a_space(path):
 @pytest.mark.parametrize(
     ('record', 'reason'),
     [
-        (memory_record(1, np.full(DIM, np.nan)), 'not finite'),
-        (memory_record(1, np.full(DIM, np.inf)), 'not finite'),
-        (memory_record(1, np.zeros(DIM + 1)), 'wrong dimension'),
+        (memory_record(1, np.full(DIM, np.nan)), 'value not finite'),
+        (memory_record(1, np.full(DIM, np.inf)), 'value not finite'),
+        (memory_record(1, np.zeros(DIM + 1)), 'latent dimension mismatch'),
         (memory_record(1, entity='zero\0'), r'zero\\x00'),
         (memory_record(1, entity='x' * 65), '64 bytes'),
         (memory_record(1, id=b'short'), '5 bytes, not 16'),
@@ -156,7 +156,8 @@ def test_rejects_a_record_that_no_message_can_hold(store, record, reason):
 
 
 @pytest.mark.parametrize(
-    ('like', 'reason'), [(np.full(DIM, np.nan), 'not finite'), (np.zeros(3), r'not \[1, 3\]')]
+    ('like', 'reason'),
+    [(np.full(DIM, np.nan), 'not finite'), (np.zeros(3), r'not \[1, 3\]')],
 )
 def test_rejects_a_query_by_an_invalid_latent(store, like, reason):
     with pytest.raises(ValueError, match=reason):

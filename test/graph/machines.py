@@ -74,7 +74,7 @@ def observe(node, keys):
         for status in array.status:
             if status.name == 'arbiter: agreement':
                 figures = {pair.key: pair.value for pair in status.values}
-                say(refused={k: int(v) for k, v in figures.items() if ' refused: ' in k})
+                say(refused={k: int(v) for k, v in figures.items() if ' rejected: ' in k})
 
     node.create_subscription(LCTArray, 'fused', fused, 10)
     node.create_subscription(LCTArray, 'trusted', trusted, 10)

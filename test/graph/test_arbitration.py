@@ -236,7 +236,7 @@ def test_that_nobody_signs_is_no_worry_but_said(bench):
         bench.graph.health(-4)[part] for part in ('arbiter: agreement', 'cam0/encoder: model')
     )
     assert (arbiter.level, encoder.level) == (OK, OK)
-    assert arbiter.message.startswith('arbitrating in unsigned mode, for a robot alone')
+    assert arbiter.message.startswith('arbitrating, signatures not required')
     assert encoder.message == 'encoding, unsigned'
 
 
@@ -413,27 +413,27 @@ def old(lct):
 
 
 FORGERIES = {
-    nan: 'not finite',
-    infinite_variance: 'not finite',
-    huge: 'out of range',
-    too_short: 'wrong dimension',
-    empty: 'wrong dimension',
-    uneven: 'malformed',
-    unknown_kind: 'malformed',
-    overtrusted: 'out of range',
-    nan_trust: 'out of range',
-    embellished: 'broken chain',
-    endless_chain: 'out of range',
-    anonymous: 'no entity',
-    undated: 'no stamp',
-    packed_for_nobody: 'wrong fingerprint',
-    packed_too_short: 'malformed',
+    nan: 'value not finite',
+    infinite_variance: 'value not finite',
+    huge: 'value out of range',
+    too_short: 'latent dimension mismatch',
+    empty: 'latent dimension mismatch',
+    uneven: 'malformed message',
+    unknown_kind: 'malformed message',
+    overtrusted: 'value out of range',
+    nan_trust: 'value out of range',
+    embellished: 'invalid provenance',
+    endless_chain: 'value out of range',
+    anonymous: 'missing entity id',
+    undated: 'missing time stamp',
+    packed_for_nobody: 'model fingerprint mismatch',
+    packed_too_short: 'malformed message',
     of_no_model: 'unknown model',
-    of_another_model: 'wrong fingerprint',
-    long_ago: 'stamp outside tolerance',
-    early: 'stamp outside tolerance',
-    with_what_is_not_signed: 'malformed',
-    old: 'replayed or old sequence',
+    of_another_model: 'model fingerprint mismatch',
+    long_ago: 'time stamp outside tolerance',
+    early: 'time stamp outside tolerance',
+    with_what_is_not_signed: 'malformed message',
+    old: 'replayed or outdated sequence',
 }
 
 
@@ -451,17 +451,17 @@ def test_what_cannot_be_right_is_refused_by_reason_and_the_rest_goes_on(bench, t
     assert len(bench.of(bench.fused, header, 'fused').lcts) == 2
     after = bench.figures(arbiter)
     more = {name: after[name] - before.get(name, 0) for name in after if name.startswith('cam0 ')}
-    expected = Counter(f'cam0 refused: {reason}' for reason in FORGERIES.values())
-    assert more == {**expected, 'cam0 accepted': 2, 'cam0 refused': len(FORGERIES)}
+    expected = Counter(f'cam0 rejected: {reason}' for reason in FORGERIES.values())
+    assert more == {**expected, 'cam0 accepted': 2, 'cam0 rejected': len(FORGERIES)}
     for reason in set(FORGERIES.values()):
-        said = f'refused an LCT of cam0: {reason}, said in the name of '
+        said = f'rejected LCT on cam0/lcts: {reason}'
         bench.graph.wait_for(lambda w=said: w in bench.graph.written('arbiter'), said)
-    assert "'forger': synchronize the clocks" in bench.graph.written('arbiter')
+    assert "'forger'): synchronize the clocks" in bench.graph.written('arbiter')
 
 
 def test_what_was_said_before_is_refused_as_a_replay(bench, things):
     good = an_lct(bench, things)
-    replays = 'cam0 refused: replayed or old sequence'
+    replays = 'cam0 rejected: replayed or outdated sequence'
     before = bench.figures('arbiter: agreement').get(replays, 0)
     bench.next_moment()
     header = bench.header()
@@ -494,7 +494,9 @@ def test_latents_of_a_model_that_nobody_has_measured_are_refused(bench, things, 
     bench.say('cam0', [edited(good, header, 300), edited(good, header, 301)])
     bench.say('cam1', [edited(good, header, 302, of_another_model)], header)
     assert [len(lct.provenance) for lct in bench.of(bench.fused, header, 'fused').lcts] == [2, 2]
-    assert 'refused an LCT of cam1: latents not measured' in bench.graph.written('arbiter')
+    assert 'rejected LCT on cam1/lcts: compatibility not measured' in bench.graph.written(
+        'arbiter'
+    )
     publisher.publish(info)
     bench.graph.wait_for(
         lambda: bench.figures('arbiter: input cam1/model_info')['received'] == 3, 'its own model'

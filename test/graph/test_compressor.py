@@ -213,7 +213,7 @@ def test_cameras_join_and_leave_and_invalid_latents_are_rejected(compressor):
     )
     compressor.graph.wait_for(
         lambda: any(
-            'wrong fingerprint' in pair.key and pair.value == '1'
+            'fingerprint mismatch' in pair.key and pair.value == '1'
             for name, status in compressor.graph.health().items()
             if name.startswith('compressor: ') and name.endswith('trusted')
             for pair in status.values

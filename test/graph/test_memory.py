@@ -25,6 +25,7 @@ from sage_perception.ros.conversions.latents import latent_to_msg
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.trust import TrustStore, verify
+from sage_perception.trust.security.rejection import RejectionReason
 
 SPACE = Space.of('tinyvae')
 SECOND = 10**9
@@ -211,8 +212,13 @@ def test_counts_rejected_lcts_and_stores_the_valid_one_of_their_frame(client):
     def rejected(figures, reason):
         return next((int(v) for key, v in figures.items() if key.endswith(f': {reason}')), 0)
 
-    for reason in ('not finite', 'malformed', 'wrong fingerprint', 'unsigned'):
-        assert rejected(after, reason) == rejected(before, reason) + 1
+    for reason in (
+        RejectionReason.NOT_FINITE,
+        RejectionReason.MALFORMED,
+        RejectionReason.WRONG_MODEL,
+        RejectionReason.UNSIGNED,
+    ):
+        assert rejected(after, reason.value) == rejected(before, reason.value) + 1
 
 
 def test_rejects_a_query_by_a_latent_of_another_model(client):

@@ -103,7 +103,7 @@ class Scene:
     def judged(self, camera):
         """Return of how many LCTs of a camera the arbiter knows what to believe."""
         figures = self.status(ARBITER)[1]
-        return int(figures[f'{camera} accepted']) + int(figures[f'{camera} refused'])
+        return int(figures[f'{camera} accepted']) + int(figures[f'{camera} rejected'])
 
     def reads(self, text):
         """Wait until the arbiter has written this."""
@@ -112,7 +112,7 @@ class Scene:
     def refusals(self):
         """Return how many were refused, by camera and reason."""
         figures = self.status(ARBITER)[1]
-        return Counter({name: int(n) for name, n in figures.items() if ' refused: ' in name})
+        return Counter({name: int(n) for name, n in figures.items() if ' rejected: ' in name})
 
 
 @pytest.fixture(scope='module')
@@ -156,7 +156,8 @@ def test_signed_latents_are_fused_and_what_is_fused_is_signed(scene, keys):
     for part, entity in ((ARBITER, 'arbiter'), ('cam0/encoder: model', 'cam0')):
         message, figures = scene.status(part)
         assert 'unsigned' not in message
-        assert figures['signs_with'] == str(store.keys_of(entity)[0])
+        assert 'not required' not in message
+        assert figures['public_key'] == str(store.keys_of(entity)[0])
 
 
 def copy_of(lct, edit=lambda lct: None):
@@ -214,28 +215,28 @@ def test_what_is_forged_is_refused_and_counted_by_name(scene, keys):
     # Nor on the topic of the other camera.
     scene.say('cam1', [good, packed, copy_of(packed, other_bytes)])
     replayed, bad, foreign = (
-        'replayed or old sequence',
-        'bad signature',
-        'not the entity of this topic',
+        'replayed or outdated sequence',
+        'invalid signature',
+        'wrong entity for this topic',
     )
     refused = scene.graph.wait_for(
         lambda: (more := scene.refusals() - before).total() == 11 and more, 'their refusals'
     )
     assert refused == {
-        f'cam0 refused: {replayed}': 1,
-        f'cam0 refused: {bad}': 3,
-        'cam0 refused: unsigned': 1,
-        'cam0 refused: wrong fingerprint': 1,
-        f'cam0 refused: {foreign}': 1,
-        'cam0 refused: broken chain': 1,
-        f'cam1 refused: {replayed}': 1,
-        f'cam1 refused: {foreign}': 1,
-        f'cam1 refused: {bad}': 1,
+        f'cam0 rejected: {replayed}': 1,
+        f'cam0 rejected: {bad}': 3,
+        'cam0 rejected: missing signature': 1,
+        'cam0 rejected: model fingerprint mismatch': 1,
+        f'cam0 rejected: {foreign}': 1,
+        'cam0 rejected: invalid provenance': 1,
+        f'cam1 rejected: {replayed}': 1,
+        f'cam1 rejected: {foreign}': 1,
+        f'cam1 rejected: {bad}': 1,
     }
     for camera in CAMERAS:
-        scene.reads(f"refused an LCT of {camera}: {replayed}, said in the name of 'cam")
-        scene.reads(f"refused an LCT of {camera}: {bad}, said in the name of 'cam")
-    scene.reads(f"{foreign}, said in the name of 'mallory; reboot'")
+        scene.reads(f"rejected LCT on {camera}/lcts: {replayed} (entity 'cam")
+        scene.reads(f"rejected LCT on {camera}/lcts: {bad} (entity 'cam")
+    scene.reads(f"{foreign} (entity 'mallory; reboot')")
     assert not scene.trusted('elsewhere')
     # The honest ones are none the worse for it.
     assert is_of_both(scene.see())
@@ -299,6 +300,6 @@ def test_who_is_trusted_or_revoked_while_all_run_is_so_within_seconds(scene, key
         lambda: (fused := scene.see()) and not is_of_both(fused) and fused, 'cam1 is refused'
     )
     assert verify(lct_from_msg(fused.lcts[0]), TrustStore(keys)) is None
-    assert scene.refusals()['cam1 refused: revoked key'] > 0
-    scene.reads("refused an LCT of cam1: revoked key, said in the name of 'cam1'")
+    assert scene.refusals()['cam1 rejected: revoked key'] > 0
+    scene.reads("rejected LCT on cam1/lcts: revoked key (entity 'cam1')")
     scene.reads('sage keys create cam1 --rotate')

@@ -204,8 +204,13 @@ def test_a_cut_cable_leaves_each_alone_and_a_mended_one_brings_them_together(mac
 
 def test_a_hostile_machine_is_refused_and_takes_nothing_from_the_others(machines, until):
     machines.script('hostile', 'attack', 'cam0,cam1')
-    reasons = ('replayed or old sequence', 'bad signature', 'malformed', 'flood')
-    wanted = {f'{camera} refused: {reason}' for camera in ('cam0', 'cam1') for reason in reasons}
+    reasons = (
+        'replayed or outdated sequence',
+        'invalid signature',
+        'malformed message',
+        'rate limit exceeded',
+    )
+    wanted = {f'{camera} rejected: {reason}' for camera in ('cam0', 'cam1') for reason in reasons}
     until(
         machines,
         lambda told: wanted <= {k for line in told for k in line.get('refused', {})},

@@ -151,7 +151,7 @@ def test_arbiter_reads_packed_latents_once_their_model_is_announced(ros, codec):
     # Only float32 can be read without the announcement.
     assert len(send(10, Encoding.INT8, Encoding.FLOAT32, Encoding.ENTROPY_INT8)) == 1
     values = figures(ros, health, 'under_test: agreement')
-    assert values['cam0 refused: unknown model'] == '2'
+    assert values['cam0 rejected: unknown model'] == '2'
     assert values['cam0 accepted'] == '1'
 
     ros.node.create_publisher(ModelInfo, 'cam0/model_info', qos.LATCHED).publish(

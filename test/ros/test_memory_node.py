@@ -184,6 +184,6 @@ def test_rejects_replayed_and_old_lcts(ros, signing):
     for rejected in (first, old):
         arbiter.publish(rejected)
 
-    ros.wait_for(lambda: diagnostics.value('old sequence') == '2', 'two rejections')
+    ros.wait_for(lambda: diagnostics.value('outdated sequence') == '2', 'two rejections')
     arbiter.publish(arbiter.lct('cam0', key=key))
     ros.wait_for(lambda: arbiter.tracks()[1:] == [('cam0', 3)], 'an honest LCT afterwards')

@@ -48,8 +48,8 @@ def start_error(capfd, kind, *arguments):
         (EncoderNode, 'backend:=tpu', ["'backend': 'tpu' is not one of auto, torch, onnxruntime"]),
         (EncoderNode, 'precision:=int8', ["'precision': 'int8' is not one of fp32, fp16"]),
         (EncoderNode, 'device:=abacus', ['abacus']),
-        (EncoderNode, f'entity_id:={"r" * 65}', ['is no name of an entity: give 1 to 64 bytes']),
-        (EncoderNode, f'entity_id:={"ü" * 40}', ['node /encoder: ', 'is no name of an entity']),
+        (EncoderNode, f'entity_id:={"r" * 65}', ['is not a valid entity id: give 1 to 64 bytes']),
+        (EncoderNode, f'entity_id:={"ü" * 40}', ['node /encoder: ', 'is not a valid entity id']),
         (ViewerNode, 'model:=nope', ["parameter 'model': 'nope'"]),
         (
             ViewerNode,
@@ -58,7 +58,7 @@ def start_error(capfd, kind, *arguments):
         ),
         (ViewerNode, 'rate:=0', ["parameter 'rate': 0.0 is not 0.1 to 30.0"]),
         (ArbiterNode, 'cameras:=[]', ["parameter 'cameras'"]),
-        (ArbiterNode, 'cameras:=[a-b]', ['a-b/lcts', 'topic name']),
+        (ArbiterNode, 'cameras:=[a-b]', ['a-b/', 'topic name']),
         (ArbiterNode, 'agreement_threshold:=2', ["'agreement_threshold': 2.0 is not -1.0 to 1.0"]),
         (
             ArbiterNode,

@@ -205,5 +205,5 @@ def _text(text: str) -> bytes:
 
 def _fixed(data: bytes, length: int) -> bytes:
     if len(data) != length:
-        raise ValueError(f'an id or digest has {len(data)} bytes instead of {length}')
+        raise ValueError(f'an id or digest has {len(data)} bytes, not {length}')
     return data
