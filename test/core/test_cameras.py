@@ -110,14 +110,14 @@ class RtspServer:
 
     def __init__(self, stream):
         self._packets = [stream[at : at + 7 * 188] for at in range(0, len(stream), 7 * 188)]
-        self._listener = socket.create_server(('127.0.0.1', 0))
-        self.port = self._listener.getsockname()[1]
+        self._socket = socket.create_server(('127.0.0.1', 0))
+        self.port = self._socket.getsockname()[1]
         self.requests = []
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
-        client, _ = self._listener.accept()
-        self._listener.close()
+        client, _ = self._socket.accept()
+        self._socket.close()
         with client, client.makefile('rb') as lines:
             while True:
                 request = [line.decode().strip() for line in iter(lines.readline, b'\r\n')]

@@ -65,7 +65,7 @@ def test_lost_camera_is_reported_and_reconnected(run_graph, video, tmp_path):
         return status and status.level == WARN and status
 
     status = graph.wait_for(input_warning, 'the missing input in the diagnostics')
-    assert status.message.startswith('nothing on /film/cam0/image_raw for ')
+    assert status.message.startswith('no messages on /film/cam0/image_raw for ')
     assert status.message.endswith('1 publisher(s)')
 
     hidden.rename(video)

@@ -32,7 +32,7 @@ Options follow a question mark: `file:///data/video.avi?fps=30&size=640x480`. Al
 
 With `pace=realtime` (default) each frame is due at its time, and a slow reader skips frames: the
 index jumps. With `pace=fast` each frame is due immediately. With `lock=wall` the current frame is
-a function of the wall clock, floor(time · fps) modulo the length, so that independent processes
+a function of the wall clock, the integer part of time · fps modulo the length, so that processes
 play the same footage synchronously, like genlocked cameras. In a path, write ? as %3F and % as %25
 (not in bare paths, which cannot contain a question mark).
 """
