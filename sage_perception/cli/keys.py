@@ -1,13 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage keys`: makes the keys with which entities sign, and says whose are believed."""
+"""`sage keys`: creates signing keys, and manages the trusted keys."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,32 +30,33 @@ from sage_perception.trust.security.keys import (
 from sage_perception.trust.security.trust_store import TrustStore
 
 HELP = f"""\
-Whoever speaks in LCTs, an entity such as robot1/cam0, signs them with its secret key.
-Whoever listens believes the entities whose public keys it trusts, and nobody else.
+Manages the keys that sign LCTs. An entity, such as robot1/cam0, signs its LCTs with a secret key.
+A receiver accepts the LCTs of the entities whose public keys it trusts.
 
-Two robots that are to believe each other:
+Let two robots trust each other:
   on robot1   sage keys create robot1/cam0 robot1/cam1
-  on robot2   sage keys trust robot1/cam0 ed25519:…    as create printed it
+  on robot2   sage keys trust robot1/cam0 ed25519:…    as printed by create
               sage keys trust robot1/cam1 ed25519:…
-  and the other way round. Pass keys on by a way that nobody can tamper with: ssh, a USB stick.
+  and the same in the other direction. Transfer keys on a channel that is protected against
+  changes, such as ssh or a USB stick.
 
-A new key every so often, without a break:
-  on robot1   sage keys create robot1/cam0 --rotate    robot1/cam0 signs with the old key until
-                                                       its node starts anew
-  on robot2   sage keys trust robot1/cam0 ed25519:…    both keys are believed now
-  then start the node anew, and on both
+Replace a key without interruption:
+  on robot1   sage keys create robot1/cam0 --rotate    the node of robot1/cam0 signs with the old
+                                                       key until it restarts
+  on robot2   sage keys trust robot1/cam0 ed25519:…    both keys are trusted now
+  then restart the node of robot1/cam0, and on both robots
               sage keys revoke robot1/cam0 ed25519:…   the old key
 
-A key that others may have seen: sage keys revoke robot1/cam0, everywhere; at once, no node need
-start anew. A key that was revoked is never trusted again.
+If a secret key was disclosed, run sage keys revoke robot1/cam0 on every robot. Running nodes
+apply it within a second. A revoked key can never be trusted again.
 
-Keys are in {DEFAULT_FOLDER}, unless --dir or the variable {ENVIRONMENT} says otherwise:
-ENTITY.key, which never leaves the machine, and trusted.json.
+Keys are in {DEFAULT_FOLDER}, unless --dir or the variable {ENVIRONMENT} names another folder:
+ENTITY.key is a secret key and must not leave the machine; trusted.json has the trusted keys.
 """
 
 
 def create(folder: Path, args: argparse.Namespace) -> None:
-    """Make key pairs, trust them here, and say what others have to type."""
+    """Create key pairs, trust them on this machine, and print how to trust them on others."""
     store, entities = TrustStore(folder), dict.fromkeys(args.entities)
     if not args.rotate:
         for entity in entities:
@@ -63,19 +64,19 @@ def create(folder: Path, args: argparse.Namespace) -> None:
     for entity in entities:
         key = Ed25519PrivateKey.generate()
         public = public_bytes(key)
-        # Nobody is to trust a key that could not be kept.
+        # A key that cannot be saved must not be trusted.
         path = save_key(folder, entity, key, args.rotate, partial(store.trust, entity, public))
-        print(f'{entity} signs with {path} and is trusted here. Where it is to be believed, type')
+        print(f'{entity} signs with {path} and is trusted here. On other machines, run')
         print(f'  sage keys trust {shlex.quote(entity)} {key_text(public)}')
 
 
 def show(folder: Path, args: argparse.Namespace) -> None:
-    """Print a line for each key."""
+    """Print one line for each key."""
     store = TrustStore(folder)
     if not store.entities:
-        print(f'no keys in {folder}: sage keys create ENTITY makes one')
+        print(f'no keys in {folder}: run sage keys create ENTITY')
     for entity, keys in sorted(store.entities.items()):
-        own = _own(folder, entity)
+        own = _own_key(folder, entity)
         for key in keys:
             state = f'revoked {key.revoked}' if key.revoked else f'trusted since {key.added}'
             print(f'{entity}  {key}  {state}{", signs here" if key.public == own else ""}')
@@ -84,20 +85,20 @@ def show(folder: Path, args: argparse.Namespace) -> None:
 def trust(folder: Path, args: argparse.Namespace) -> None:
     """Trust a key."""
     key = TrustStore(folder).trust(args.entity, read_key_text(args.key))
-    print(f'{args.entity} is believed when it signs with {key}')
+    print(f'trusted {key} of {args.entity}')
 
 
 def revoke(folder: Path, args: argparse.Namespace) -> None:
-    """Revoke a key, or all of an entity."""
+    """Revoke one key of an entity, or all of its keys."""
     store = TrustStore(folder)
     for key in store.revoke(args.entity, args.key and read_key_text(args.key)):
-        print(f'{args.entity} is no longer believed when it signs with {key}')
+        print(f'revoked {key} of {args.entity}')
     if not any(not key.revoked for key in store.keys_of(args.entity)):
-        print(f'{args.entity} has no valid key left: nothing it says is believed')
+        print(f'{args.entity} has no valid key left: its LCTs are rejected')
 
 
-def _own(folder: Path, entity: str) -> bytes | None:
-    """Return the public key with which an entity signs here; None where it does not."""
+def _own_key(folder: Path, entity: str) -> bytes | None:
+    """Return the public key that an entity signs with on this machine; None without one."""
     if not key_path(folder, entity).exists():
         return None
     return public_bytes(load_key(folder, entity))
@@ -112,23 +113,27 @@ def parser() -> Parser:
     )
     commands = top.add_subparsers(required=True, metavar='COMMAND')
 
-    def command(name, run, what):
-        own = add_command(commands, name, run, what)
+    def command(
+        name: str, run: Callable[[Path, argparse.Namespace], None], description: str
+    ) -> argparse.ArgumentParser:
+        own = add_command(commands, name, run, description)
         own.add_argument(
-            '--dir', default='', help=f'folder of keys (${ENVIRONMENT}, else {DEFAULT_FOLDER})'
+            '--dir',
+            default='',
+            help=f'key folder (default: ${ENVIRONMENT}, else {DEFAULT_FOLDER})',
         )
         return own
 
-    own = command('create', create, 'make key pairs, and trust them here')
+    own = command('create', create, 'create key pairs, and trust them on this machine')
     own.add_argument('entities', nargs='+', metavar='ENTITY', help='for example robot1/cam0')
-    own.add_argument('--rotate', action='store_true', help='replace the key that signs so far')
-    command('list', show, 'show whose keys are trusted, and which were revoked')
-    own = command('trust', trust, 'believe what is signed with a key')
-    own.add_argument('entity', metavar='ENTITY', help='who signs with it')
-    own.add_argument('key', metavar='KEY', help=f'{PREFIX}… as create and list print it')
-    own = command('revoke', revoke, 'believe a key no longer')
-    own.add_argument('entity', metavar='ENTITY', help='who signs with it')
-    own.add_argument('key', nargs='?', metavar='KEY', help='left out: all keys of the entity')
+    own.add_argument('--rotate', action='store_true', help='replace the existing signing key')
+    command('list', show, 'list the trusted and revoked keys')
+    own = command('trust', trust, 'trust a key of an entity')
+    own.add_argument('entity', metavar='ENTITY', help='entity that signs with the key')
+    own.add_argument('key', metavar='KEY', help=f'{PREFIX}…, as printed by create and list')
+    own = command('revoke', revoke, 'revoke a key of an entity')
+    own.add_argument('entity', metavar='ENTITY', help='entity that signs with the key')
+    own.add_argument('key', nargs='?', metavar='KEY', help='default: all keys of the entity')
     return top
 
 
