@@ -102,12 +102,12 @@ def test_returns_arrays_for_arrays(codec, x):
 
 @pytest.mark.parametrize('count', [0, 1, 65, 130])
 def test_supports_any_batch_size(codec, count):
-    pictures = np.random.default_rng(0).random((count, 3, 64, 64), np.float32)
-    z = codec.encode(pictures)
+    images = np.random.default_rng(0).random((count, 3, 64, 64), np.float32)
+    z = codec.encode(images)
     assert z.shape == (count, 64)
-    assert codec.decode(z).shape == pictures.shape
+    assert codec.decode(z).shape == images.shape
     if count:
-        np.testing.assert_allclose(z[-1:], codec.encode(pictures[-1:]), atol=1e-4)
+        np.testing.assert_allclose(z[-1:], codec.encode(images[-1:]), atol=1e-4)
 
 
 def test_backends_agree(x):

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The network: its budget, its shapes, its start at PCA, and the losses it learns by."""
+"""TinyVAE: parameter budget, shapes, initialization from PCA, and the losses of training."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, interpolate
 
+from sage_perception.models.networks.divergence import kl_divergence
 from sage_perception.models.networks.layers import Upsample
 from sage_perception.models.networks.tinyvae import Thumbnail, TinyVAE, TinyVAEConfig
 from sage_perception.training.losses import images as losses
@@ -46,39 +47,39 @@ def test_shapes(config):
 
 
 @pytest.mark.parametrize(('channels', 'dims'), [(3, 64), (3, 16), (1, 64), (1, 16)])
-def test_budget(channels, dims):
+def test_stays_within_the_parameter_budget(channels, dims):
     model = TinyVAE(TinyVAEConfig(input_channels=channels, latent_dim=dims))
     assert sum(p.numel() for p in model.parameters()) <= 300_000
 
 
-def test_separable_convolutions_are_depthwise_or_pointwise_past_the_first():
+def test_separable_variant_has_no_dense_convolutions_inside():
     model = TinyVAE(TinyVAEConfig(separable=1))
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     dense = [c for c in convolutions if c.groups == 1 and c.kernel_size != (1, 1)]
     assert len(convolutions) > 10
-    assert {c.in_channels for c in dense} <= {3, 16}, 'the first and the last one'
+    assert {c.in_channels for c in dense} <= {3, 16}, 'only the first and the last one'
 
 
 @pytest.mark.parametrize('side', [16, 48, 100, 256])
-def test_encoder_takes_other_sizes(model, side):
+def test_encoder_accepts_other_sizes(model, side):
     assert model.get_latents(torch.rand(2, 3, side, side)).shape == (2, 64)
 
 
-def test_starts_at_principal_components(model):
-    """The start loses nothing of images that are smooth and vary in few ways."""
+def test_initialization_is_exact_for_smooth_images(model):
+    """Images that are smooth and of few degrees of freedom are reconstructed."""
     generator = torch.Generator().manual_seed(1)
-    ways = torch.rand(41, 3, 4, 4, generator=generator)
-    ways = interpolate(ways, scale_factor=16, mode='bilinear')
-    shares = torch.rand(200, 41, generator=generator).softmax(1)
-    pictures = torch.einsum('bn,nchw->bchw', shares, ways)
-    model.init_from_crops(pictures)
-    codes = model.get_latents(pictures).detach()
+    basis = torch.rand(41, 3, 4, 4, generator=generator)
+    basis = interpolate(basis, scale_factor=16, mode='bilinear')
+    weights = torch.rand(200, 41, generator=generator).softmax(1)
+    crops = torch.einsum('bn,nchw->bchw', weights, basis)
+    model.init_from_crops(crops)
+    codes = model.get_latents(crops).detach()
     assert float(codes.var(0).mean()) == pytest.approx(1, abs=0.05)
     thumbnail = model.encoder.thumbnail
-    seen = thumbnail(pictures)
-    torch.testing.assert_close(thumbnail(model.decoder(codes)), seen, atol=0.05, rtol=0)
-    apart, seen_apart = (torch.pdist(values) for values in (codes, seen))
-    ratio = apart / seen_apart
+    thumbnails = thumbnail(crops)
+    torch.testing.assert_close(thumbnail(model.decoder(codes)), thumbnails, atol=0.05, rtol=0)
+    distances, expected = (torch.pdist(values) for values in (codes, thumbnails))
+    ratio = distances / expected
     assert ratio.std() < 0.05 * ratio.mean()
 
 
@@ -90,12 +91,12 @@ def test_thumbnails_keep_distances_between_images_of_smooth_color(seed):
     lightness = torch.rand(2, 1, 16, 16, generator=generator)
     color = interpolate(torch.rand(2, 2, 8, 8, generator=generator), scale_factor=2)
     x = thumbnail.opponent.invert(lightness, color)
-    apart = (x[0] - x[1]).norm()
-    torch.testing.assert_close((thumbnail(x)[0] - thumbnail(x)[1]).norm(), apart)
+    distance = (x[0] - x[1]).norm()
+    torch.testing.assert_close((thumbnail(x)[0] - thumbnail(x)[1]).norm(), distance)
 
 
 @pytest.mark.parametrize('factor', [2, 4, 8])
-def test_enlarge_starts_as_bicubic(x, factor):
+def test_upsampling_is_initialized_as_bicubic(x, factor):
     small = adaptive_avg_pool2d(x, 8)
     expected = interpolate(small, scale_factor=factor, mode='bicubic')
     torch.testing.assert_close(Upsample(3, factor)(small), expected, atol=1e-5, rtol=1e-5)
@@ -111,12 +112,12 @@ def test_enlarge_starts_as_bicubic(x, factor):
         ('input_channels', 2),
     ],
 )
-def test_impossible_configuration_is_named(field, value):
+def test_rejects_an_invalid_configuration(field, value):
     with pytest.raises(ValueError, match=field):
         TinyVAEConfig(**{field: value})
 
 
-def test_half_precision(model, x):
+def test_half_precision_is_close_to_single(model, x):
     half = TinyVAE().eval()
     half.load_state_dict(model.state_dict())
     z = half.half().get_latents(x.half()).float()
@@ -133,7 +134,7 @@ def test_ssim_agrees_with_torchmetrics(x):
     torch.testing.assert_close(losses.ssim(y, x), theirs, atol=1e-5, rtol=0)
 
 
-def test_similarities_are_one_for_equal_images_and_fall_with_noise(x):
+def test_similarity_is_one_for_equal_images_and_decreases_with_noise(x):
     smooth = interpolate(adaptive_avg_pool2d(x, 8), size=64, mode='bicubic')
     for measure in (losses.ssim, losses.ms_ssim, losses.psnr):
         scores = [
@@ -153,10 +154,10 @@ def test_psnr_of_a_known_error():
 @given(
     st.lists(st.tuples(st.floats(-3, 3), st.floats(-8, 3)), min_size=1, max_size=8),
 )
-def test_kl_is_that_of_gaussians(pairs):
+def test_kl_divergence_matches_torch_distributions(pairs):
     mean, log_var = torch.tensor(np.array(pairs)).T
     expected = torch.distributions.kl_divergence(
         torch.distributions.Normal(mean, (0.5 * log_var).exp()),
         torch.distributions.Normal(torch.zeros_like(mean), 1.0),
     )
-    torch.testing.assert_close(losses.kl_divergence(mean, log_var), expected)
+    torch.testing.assert_close(kl_divergence(mean, log_var), expected)

@@ -1,13 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every autoencoder of images, whatever its family."""
+"""Properties of every image autoencoder, of any family."""
 
 import pytest
 import torch
 
+from sage_perception.models.networks.divergence import kl_divergence
 from sage_perception.models.networks.lightweight import LightweightVAE, LightweightVAEConfig
 from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
-from sage_perception.training.losses import images as losses
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -29,7 +29,7 @@ def model(request):
     return NETWORKS[request.param]().eval()
 
 
-def test_latents_are_the_mean_and_only_training_is_random(model, x):
+def test_samples_the_latent_in_training_only(model, x):
     assert torch.equal(model.get_latents(x), model.encode(x)[0])
     assert torch.equal(model(x)[0], model(x)[0])
     model.train()
@@ -37,13 +37,13 @@ def test_latents_are_the_mean_and_only_training_is_random(model, x):
     assert not torch.equal(model(x)[0], model(x)[0])
 
 
-def test_each_row_of_a_batch_is_computed_alone(model, x):
+def test_rows_of_a_batch_are_independent(model, x):
     together = model.get_latents(x)
     alone = torch.cat([model.get_latents(row[None]) for row in x])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_images_come_back_in_range(model, x):
+def test_decoded_images_are_in_range(model, x):
     y = model.decode(100 * torch.randn_like(model.get_latents(x)))
     assert 0 <= y.min() < y.max() <= 1
 
@@ -51,7 +51,7 @@ def test_images_come_back_in_range(model, x):
 def test_gradient_reaches_every_parameter(model, x):
     model.train()
     reconstruction, mean, log_var = model(x)
-    loss = (reconstruction - x).square().mean() + losses.kl_divergence(mean, log_var).mean()
+    loss = (reconstruction - x).square().mean() + kl_divergence(mean, log_var).mean()
     loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
