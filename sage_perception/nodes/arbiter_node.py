@@ -41,7 +41,7 @@ from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.compatibility.map_cache import latent_map_folder
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion.geometry import CameraGeometry
-from sage_perception.trust.fusion.moments import Frame, Moment
+from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.security.admission import Verdict
 from sage_perception.trust.security.rejection import RejectionReason
 
@@ -223,7 +223,7 @@ class ArbiterNode(Node):
             messages = [forwarded for _, forwarded in lcts] if forward else []
             if (messages or not required) and self._trusted.get_subscription_count():
                 self._trusted.publish(self._array(camera, header, size, messages))
-            frame = Frame(stamp_ns, [lct for lct, _ in lcts], (header, size))
+            frame = AcceptedFrame(stamp_ns, [lct for lct, _ in lcts], (header, size))
             for moment in self._arbiter.add_frame(camera, frame):
                 self._publish(moment)
 

@@ -7,7 +7,7 @@
 >>> arbiter.submit_probes('cam1', probe_set)
 >>> arbiter.evaluate('cam1')  # takes a second: call it from a worker thread
 >>> verdict = arbiter.admit('cam1', lct, now_ns=now_ns)
->>> moments = arbiter.add_frame('cam1', Frame(lct.stamp_ns, [verdict.accepted]))
+>>> moments = arbiter.add_frame('cam1', AcceptedFrame(lct.stamp_ns, [verdict.accepted]))
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sage_perception.trust.compatibility.report import TrustReport
 from sage_perception.trust.compatibility.translator import Translator
 from sage_perception.trust.fusion.cross_view import CrossViewFusion
 from sage_perception.trust.fusion.geometry import CameraGeometry
-from sage_perception.trust.fusion.moments import Frame, Moment
+from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.fusion.synchronizer import FrameSynchronizer, Synchronized
 from sage_perception.trust.probe_evaluation import ProbeEvaluator
 from sage_perception.trust.security.admission import Unpack, Verdict
@@ -118,7 +118,7 @@ class Arbiter:
             )
             for camera in self.cameras
         }
-        self._synchronizer: FrameSynchronizer[Frame] = FrameSynchronizer(
+        self._synchronizer: FrameSynchronizer[AcceptedFrame] = FrameSynchronizer(
             self.cameras, slop_ns, timeout_ns
         )
         self._fusion = CrossViewFusion(
@@ -244,7 +244,7 @@ class Arbiter:
 
     # Fusion
 
-    def add_frame(self, camera: str, frame: Frame) -> list[Moment]:
+    def add_frame(self, camera: str, frame: AcceptedFrame) -> list[Moment]:
         """Add the accepted LCTs of a camera's frame; return the moments that it completes."""
         self._states[camera].note_frame(frame.lcts)
         return [
@@ -255,7 +255,7 @@ class Arbiter:
         """Return the moments whose timeout has passed at `now_ns`."""
         return [self._fuse(moment) for moment in self._synchronizer.expire(now_ns)]
 
-    def _fuse(self, synchronized: Synchronized[Frame]) -> Moment:
+    def _fuse(self, synchronized: Synchronized[AcceptedFrame]) -> Moment:
         frame, partners = synchronized
         primary = self.cameras[0]
         weights = {

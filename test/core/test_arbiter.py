@@ -19,7 +19,7 @@ from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
 from sage_perception.trust.compatibility.report import Level
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.trust.fusion.geometry import CameraGeometry
-from sage_perception.trust.fusion.moments import Frame
+from sage_perception.trust.fusion.moments import AcceptedFrame
 from sage_perception.trust.reputation import Reputation
 from sage_perception.trust.security.announcements import (
     ModelAnnouncement,
@@ -105,7 +105,7 @@ def reason_for(arbiter, camera, lct, *more):
 def add_frame(arbiter, camera, images, stamp_ns=NOW, **rest):
     """Add a frame with these images; return the moments."""
     lcts = [admit(arbiter, camera, image, stamp_ns=stamp_ns, **rest) for image in images]
-    return arbiter.add_frame(camera.name, Frame(stamp_ns, lcts))
+    return arbiter.add_frame(camera.name, AcceptedFrame(stamp_ns, lcts))
 
 
 def agreeing(pairing):
@@ -475,7 +475,7 @@ def test_own_lcts_are_signed_with_one_sequence():
         introduce(arbiter, camera)
     add_frame(arbiter, zero, OBJECTS)
     translated = [admit(arbiter, one, image) for image in OBJECTS]
-    (moment,) = arbiter.add_frame('cam1', Frame(NOW, translated))
+    (moment,) = arbiter.add_frame('cam1', AcceptedFrame(NOW, translated))
     own = [*translated, *moment.fused]
     assert [verify(lct, store) for lct in own] == [None] * 8
     sequences = [lct.sequence for lct in own]
@@ -504,7 +504,7 @@ def test_single_camera_does_not_wait():
     arbiter = Arbiter(['cam0'], OWN)
     (moment,) = add_frame(arbiter, Camera('cam0'), OBJECTS)
     assert (len(moment.fused), moment.pairings) == (4, [])
-    (moment,) = arbiter.add_frame('cam0', Frame(NOW, [], 'tag'))
+    (moment,) = arbiter.add_frame('cam0', AcceptedFrame(NOW, [], 'tag'))
     assert (moment.fused, moment.frame.tag) == ([], 'tag')
 
 

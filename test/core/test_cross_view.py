@@ -19,7 +19,7 @@ from sage_perception.trust.fusion.cross_view import (
 from sage_perception.trust.fusion.fusion import ALONE_TRUST, View, fuse
 from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.fusion.matching import Match
-from sage_perception.trust.fusion.moments import Frame, Moment, Pairing
+from sage_perception.trust.fusion.moments import AcceptedFrame, Moment, Pairing
 from sage_perception.trust.fusion.synchronizer import Partner
 
 MODEL = ModelId('m', '1', bytes(range(32)))
@@ -35,7 +35,7 @@ def an_lct(camera, direction, roi=None):
 
 
 def a_frame(camera, *directions):
-    return Frame(10**9, [an_lct(camera, direction) for direction in directions])
+    return AcceptedFrame(10**9, [an_lct(camera, direction) for direction in directions])
 
 
 def settle(frame, others=None, weights=EVEN, **options):
@@ -146,7 +146,7 @@ def test_two_other_cameras_can_outvote_the_primary_one():
 
 
 def test_evidence_of_pairings():
-    empty = Frame(0, [])
+    empty = AcceptedFrame(0, [])
     pairings = [
         Pairing('cam1', empty, 0, [Match(0, 0, 0.9)], [True]),
         Pairing('cam2', empty, 0, [Match(0, 0, 0.1)], [False]),

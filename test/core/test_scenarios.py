@@ -18,7 +18,7 @@ from sage_perception.trust import Arbiter
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.compatibility.report import Level
-from sage_perception.trust.fusion.moments import Frame
+from sage_perception.trust.fusion.moments import AcceptedFrame
 from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
 from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -85,7 +85,7 @@ def test_2_two_cameras(ours, views):
     arbiter, _ = arbiter_for(ours, ours)
     for camera, images in zip(CAMERAS, (views[0], views[1][::-1]), strict=True):
         lcts = [arbiter.admit(camera, lct).accepted for lct in lcts_of(ours, camera, images)]
-        moments = arbiter.add_frame(camera, Frame(10**9, lcts))
+        moments = arbiter.add_frame(camera, AcceptedFrame(10**9, lcts))
     (pairing,) = moments[0].pairings
     assert [(match.a, match.b) for match in pairing.matches] == [(0, 3), (1, 2), (2, 1), (3, 0)]
     assert all(pairing.agree)

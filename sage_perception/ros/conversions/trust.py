@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from sage_perception.ros.conversions.model_ids import model_id_to_msg
 from sage_perception.trust.compatibility.report import TrustReport as Report
-from sage_perception.trust.fusion.moments import Frame, Pairing
+from sage_perception.trust.fusion.moments import AcceptedFrame, Pairing
 
 # `sage_msgs/TrustReport.reason` is limited to 256 bytes.
 MAX_REASON_CHARS = 250
@@ -38,7 +38,7 @@ def trust_report_to_msg(report: Report, stamp: Time) -> TrustReport:
 
 
 def agreements_to_msg(
-    header: Header, primary: str, frame: Frame, pairing: Pairing
+    header: Header, primary: str, frame: AcceptedFrame, pairing: Pairing
 ) -> AgreementArray:
     """Return the matched crops of a frame of camera `primary` and a frame of another camera."""
     a, b = frame.lcts, pairing.frame.lcts

@@ -30,7 +30,7 @@ from sage_perception.training.contexts.scenes import RATE_HZ, Scene
 from sage_perception.training.contexts.virtual_camera import LabeledRegions, VirtualCamera
 from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.fitted import similarity_weights
-from sage_perception.trust.fusion.moments import Frame, Moment
+from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.security.identity import Identity
 
 PERIOD_S = 0.2
@@ -155,7 +155,7 @@ class Recording:
         self._builder.add_frame(camera, stamp_ns * 1e-9, frame.size, trusted)
         if self._memory is not None:
             self._memory.add_frame(camera, stamp_ns, trusted)
-        for moment in self._arbiter.add_frame(camera, Frame(stamp_ns, accepted)):
+        for moment in self._arbiter.add_frame(camera, AcceptedFrame(stamp_ns, accepted)):
             self._agree(moment)
 
     def _agree(self, moment: Moment) -> None:

@@ -17,7 +17,7 @@ from sage_perception.core.lct import LCT
 from sage_perception.trust.fusion.fusion import View, fuse
 from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.fusion.matching import center, match
-from sage_perception.trust.fusion.moments import Frame, Moment, Pairing
+from sage_perception.trust.fusion.moments import AcceptedFrame, Moment, Pairing
 from sage_perception.trust.fusion.synchronizer import Partner
 
 AGREEMENT = 1.0
@@ -63,8 +63,8 @@ class CrossViewFusion:
 
     def fuse(
         self,
-        frame: Frame,
-        partners: Mapping[str, Partner[Frame]],
+        frame: AcceptedFrame,
+        partners: Mapping[str, Partner[AcceptedFrame]],
         camera_weights: Mapping[str, float],
         next_sequence: Callable[[], int],
     ) -> Moment:
@@ -94,9 +94,9 @@ class CrossViewFusion:
 
     def _pair(
         self,
-        frame: Frame,
+        frame: AcceptedFrame,
         camera: str,
-        partner: Partner[Frame],
+        partner: Partner[AcceptedFrame],
         centered: Mapping[str, np.ndarray],
     ) -> Pairing:
         theirs = partner.item

@@ -13,7 +13,7 @@ from sage_perception.trust.fusion.matching import Match
 
 
 @dataclass(frozen=True)
-class Frame:
+class AcceptedFrame:
     """The accepted LCTs of one frame of a camera.
 
     All latents are in one latent space. `stamp_ns` is the capture time. `tag` is passed through
@@ -35,7 +35,7 @@ class Pairing:
     """
 
     camera: str
-    frame: Frame
+    frame: AcceptedFrame
     delta_ns: int
     matches: Sequence[Match]
     agree: Sequence[bool]
@@ -49,7 +49,7 @@ class Moment:
     cameras whose agreement with others could be judged; see `cross_view.agreement_evidence`.
     """
 
-    frame: Frame
+    frame: AcceptedFrame
     pairings: Sequence[Pairing]
     fused: Sequence[LCT]
     evidence: Mapping[str, float] = field(default_factory=dict)
