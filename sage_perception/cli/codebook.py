@@ -18,9 +18,11 @@ from sage_perception.reports.codebook import codebook_table
 from sage_perception.training.codebook import CODES, train_for_model
 from sage_perception.training.config import read_config
 
-DESCRIPTION = """\
-Train the codebook that quantizes the latents of a model to tokens, and write it to the model
-folder. The codebook is trained on crops of the training files and evaluated on held-out files."""
+DESCRIPTION = (
+    'Train the codebook that quantizes the latents of a model to tokens, and write it to the '
+    'model folder. The codebook is trained on crops of the training files and evaluated on '
+    'held-out files.'
+)
 
 
 def named_latents(text: str) -> tuple[str, np.ndarray]:
@@ -49,10 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('model', help='name or folder of the model')
     parser.add_argument('config', type=Path, help='training configuration of the model')
     parser.add_argument(
-        '--levels', type=int, default=8, help='maximum number of tokens per latent (default: 8)'
+        '--levels',
+        type=int,
+        default=8,
+        metavar='N',
+        help='maximum number of tokens per latent (default: 8)',
     )
     parser.add_argument(
-        '--crops', type=int, default=96_000, help='number of training crops (default: 96000)'
+        '--crops',
+        type=int,
+        default=96_000,
+        metavar='N',
+        help='number of training crops (default: 96000)',
     )
     parser.add_argument(
         '--latents',

@@ -16,10 +16,11 @@ from sage_perception.reports import rate_distortion
 from sage_perception.reports.tables import evaluation_tables
 from sage_perception.training.losses import perceptual
 
-DESCRIPTION = """\
-Evaluate models on crops of images and clips, and compare them with principal components, image
-codecs and the encodings of their latents. Figures depend on how crops are cut: use the same
-options for every model."""
+DESCRIPTION = (
+    'Evaluate models on crops of images and clips, and compare them with principal '
+    'components, image codecs and the encodings of their latents. Figures depend on how crops '
+    'are cut: use the same options for every model.'
+)
 
 
 def count(text: str) -> int:

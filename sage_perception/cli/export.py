@@ -14,9 +14,10 @@ from sage_perception.training.export.export import DERIVED_FILES, export
 from sage_perception.training.export.tensorrt import build_engines, find_trtexec
 from sage_perception.training.tasks import task_for
 
-DESCRIPTION = """\
-Export a training run as a model folder: weights, ONNX graphs, principal components and
-configuration. Files in the folder that were fitted to another model are deleted."""
+DESCRIPTION = (
+    'Export a training run as a model folder: weights, ONNX graphs, principal components and '
+    'configuration. Files in the folder that were fitted to another model are deleted.'
+)
 
 
 @in_one_line('sage export')

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from sage_perception.cli.terminal import Parser, examples, in_one_line
 from sage_perception.training.config import read_config
-from sage_perception.training.runs import CHECKPOINT
-from sage_perception.training.train import train
 
-DESCRIPTION = """\
-Train a model. A run that was interrupted resumes from its last checkpoint; the result is the same
-as without the interruption. To train with several processes, start them with torchrun."""
+DESCRIPTION = (
+    'Train a model. A run that was interrupted resumes from its last checkpoint; the result '
+    'is the same as without the interruption. To train with several processes, start them '
+    'with torchrun.'
+)
 
 
 @in_one_line('sage train')
@@ -31,13 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
     )
     parser.add_argument('config', type=Path, help='training configuration')
-    parser.add_argument('--out', type=Path, help='run folder (default: out/train/NAME)')
+    parser.add_argument(
+        '--out', type=Path, metavar='FOLDER', help='run folder (default: out/train/NAME)'
+    )
     args = parser.parse_args(argv)
     config = read_config(args.config)
+    # Lightning takes seconds to import: an invalid configuration is rejected before.
+    from sage_perception.training.train import train
+
     out = args.out or Path('out/train') / config.name
     train(config, out)
     if os.environ.get('RANK', '0') == '0':
-        print(f'trained: {out / CHECKPOINT}')
+        print(f'trained: {out}')
         print(f'next: sage export {args.config} --run {out} --to FOLDER')
     return 0
 
