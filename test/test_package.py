@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The repository as a ROS package: manifests, versions, what is installed, what is written."""
+"""The repository as a ROS package: manifests, versions, installed files, file contents."""
 
 import ast
 import importlib
@@ -29,14 +29,14 @@ MANIFESTS = {
         ('sage_msgs', 'sage_msgs/package.xml'),
     )
 }
-LICENCE = 'SPDX-License-Identifier: Apache-2.0'
-# Where ROS packages are told from others.
+LICENSE = 'SPDX-License-Identifier: Apache-2.0'
+# The names of ROS packages.
 ROS_PACKAGES = re.compile(r'.*_msgs|.*_interfaces|rclpy|launch|launch_ros|cv_bridge|ament_\w+')
 
 
 @pytest.fixture(scope='module')
 def files():
-    """The files of the repository, without what was made from them."""
+    """The files of the repository, without generated ones."""
     command = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
@@ -46,13 +46,13 @@ def files():
 
 @pytest.fixture(scope='module')
 def setup_py():
-    """What setup.py asks for."""
-    asked = {}
+    """The arguments that setup.py passes to `setuptools.setup`."""
+    arguments = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        patch.setattr(setuptools, 'setup', lambda **arguments: asked.update(arguments))
+        patch.setattr(setuptools, 'setup', lambda **given: arguments.update(given))
         runpy.run_path('setup.py')
-    return asked
+    return arguments
 
 
 def texts(files, *patterns):
@@ -64,10 +64,7 @@ def texts(files, *patterns):
                 continue
 
 
-# Manifests
-
-
-def test_there_is_one_version(setup_py):
+def test_versions_are_equal(setup_py):
     changelog = (ROOT / 'CHANGELOG.rst').read_text()
     newest = re.search(r'^(\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)\n-+$', changelog, re.MULTILINE)
     versions = {name: parse_package(str(path)).version for name, path in MANIFESTS.items()}
@@ -80,7 +77,7 @@ def test_there_is_one_version(setup_py):
 
 
 @pytest.mark.parametrize('name', MANIFESTS)
-def test_a_manifest_is_as_rep_149_wants_it(name):
+def test_manifest_is_valid_by_rep_149(name):
     warnings = []
     package = parse_package(str(MANIFESTS[name]), warnings=warnings)
     package.validate(warnings=warnings)
@@ -89,7 +86,7 @@ def test_a_manifest_is_as_rep_149_wants_it(name):
     assert package.has_buildtool_depend_on_catkin() is False
 
 
-def test_what_is_imported_from_ros_is_declared(files):
+def test_imported_ros_packages_are_declared(files):
     package = parse_package(str(MANIFESTS['sage_perception']))
     declared = {depend.name for depend in (*package.exec_depends, *package.build_depends)}
     imported = set()
@@ -104,7 +101,7 @@ def test_what_is_imported_from_ros_is_declared(files):
     assert ros <= declared
 
 
-def test_messages_depend_on_what_they_are_made_of():
+def test_message_packages_are_declared_and_built():
     package = parse_package(str(MANIFESTS['sage_msgs']))
     cmake = (ROOT / 'sage_msgs' / 'CMakeLists.txt').read_text()
     used = set()
@@ -120,7 +117,7 @@ def test_messages_depend_on_what_they_are_made_of():
     assert written <= built
 
 
-def test_manifests_point_at_their_schema_and_license():
+def test_manifests_name_schema_and_license():
     for path in MANIFESTS.values():
         text = path.read_text()
         assert 'package_format3.xsd' in text
@@ -130,10 +127,7 @@ def test_manifests_point_at_their_schema_and_license():
     assert 'Apache License' in (ROOT / 'LICENSE').read_text()
 
 
-# What setup.py installs
-
-
-def test_every_executable_has_a_main(setup_py):
+def test_every_executable_has_a_main_function(setup_py):
     scripts = dict(entry.split(' = ') for entry in setup_py['entry_points']['console_scripts'])
     for target in scripts.values():
         module, _, function = target.partition(':')
@@ -143,7 +137,7 @@ def test_every_executable_has_a_main(setup_py):
     assert nodes | {'sage'} == set(scripts)
 
 
-def test_files_beside_the_code_are_installed(setup_py):
+def test_data_files_and_packages_are_installed(setup_py):
     installed = {source for _, sources in setup_py['data_files'] for source in sources}
     assert f'resource/{setup_py["name"]}' in installed
     assert 'package.xml' in installed
@@ -155,12 +149,9 @@ def test_files_beside_the_code_are_installed(setup_py):
     assert packages == set(setup_py['packages'])
 
 
-# A plain colcon build
-
-
 @pytest.fixture(scope='module')
 def workspace(files, tmp_path_factory):
-    """A copy of the sources, built as a robot would."""
+    """A copy of the sources, built with colcon as on a robot."""
     folder = tmp_path_factory.mktemp('workspace')
     for file in files:
         target = folder / file.relative_to(ROOT)
@@ -168,7 +159,7 @@ def workspace(files, tmp_path_factory):
         shutil.copy(file, target)
     environment = {**os.environ}
     if os.environ.get('AMENT_PREFIX_PATH', '').startswith(sys.prefix):
-        # The wheels of ROS are in this environment.
+        # ROS is installed as wheels in this environment.
         environment['VIRTUAL_ENV'] = environment['CMAKE_PREFIX_PATH'] = sys.prefix
     built = subprocess.run(
         [sys.executable, '-m', 'colcon', 'build'],
@@ -184,7 +175,7 @@ def workspace(files, tmp_path_factory):
 
 
 def sourced(workspace, command, cwd):
-    """Run a command as after `source install/setup.bash`."""
+    """Run a command in a shell that sourced `install/setup.bash`."""
     return subprocess.run(
         ['bash', '-c', f'source {workspace}/install/setup.bash && {command}'],
         cwd=cwd,
@@ -218,26 +209,23 @@ def test_colcon_builds_and_installs_both_packages(workspace, setup_py, tmp_path)
     assert model.startswith('tinyvae@')
 
 
-def test_an_installed_node_runs(workspace, tmp_path):
+def test_installed_node_runs(workspace, tmp_path):
     node = workspace / 'install' / 'sage_perception' / 'lib' / 'sage_perception' / 'arbiter_node'
     done = sourced(workspace, f'{node} --ros-args -p cameras:=[a,a]', tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: parameter 'cameras'")
 
 
-# What is written
-
-
-def test_every_file_of_code_names_its_license(files):
+def test_code_files_name_their_license(files):
     missing = [
         str(name)
         for name, text in texts(files, '*.py', '*.sh', '*.xml')
-        if LICENCE not in '\n'.join(text.splitlines()[:5]) and name.name != 'package.xml'
+        if LICENSE not in '\n'.join(text.splitlines()[:5]) and name.name != 'package.xml'
     ]
     assert missing == []
 
 
-def test_no_file_names_a_place_of_one_machine(files):
+def test_files_contain_no_machine_paths(files):
     places = ['/' + place for place in ('work/', 'tmp/w', 'root/', 'tmp/vae')]
     places += ['/' + r'home/\w+/']
     wanted = re.compile('|'.join(rf'(?<![\w.}}]){place}' for place in places))
