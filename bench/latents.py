@@ -1,11 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what can be reckoned with latents, on real crops: `python bench/latents.py [--json]`.
+"""Measure latent arithmetic on real crops: `python bench/latents.py [--json]`.
 
-Interpolation and extrapolation on sequences of a video: `followed` are crops of a track as our
-own attention cuts them, `fixed` the place where something moved, through which it moves on.
-Analogies and tokens on crops of the images that training kept apart. Everything that is found
-by quantity is counted over all of it; `--plot` shows the worst, median and best example of each.
+Interpolation and extrapolation use sequences of a video: `followed` are the crops of a track of
+motion attention, `fixed` are crops at a fixed position through which an object moves. Analogies
+and tokens use crops of held-out images. Figures are over all examples; `--plot` draws the worst,
+median and best example of each.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ Rows = list[tuple[str, dict[str, np.ndarray]]]  # label and captioned images [C,
 
 
 def sequences(path: Path, frames: int, size: int) -> dict[str, np.ndarray]:
-    """Return crops of what moves in a video, uint8 `[M, LENGTH, size, size, 3]`, by kind."""
+    """Return crops of moving objects in a video, uint8 `[M, LENGTH, size, size, 3]`, by kind."""
     capture = cv2.VideoCapture(str(path))
     fps = capture.get(cv2.CAP_PROP_FPS) or 25.0
     attention = MotionAttention()
     tracks = defaultdict(list)
-    recent = deque(maxlen=LENGTH)  # frames and where something moved in them
+    recent = deque(maxlen=LENGTH)  # frames and the regions of motion in them
     fixed = []
     for index in range(frames):
         read, image = capture.read()
         if not read:
             break
         chosen = attention.attend(image, index / fps)
-        movers = [crop for crop in chosen if crop.source == CropSource.MOTION]
-        for crop in movers:
-            picture = crop_image(image, crop.roi, size)
-            tracks[crop.track_id].append((index, picture))
-        recent.append((image, [crop.roi for crop in movers]))
+        moving = [crop for crop in chosen if crop.source == CropSource.MOTION]
+        for crop in moving:
+            pixels = crop_image(image, crop.roi, size)
+            tracks[crop.track_id].append((index, pixels))
+        recent.append((image, [crop.roi for crop in moving]))
         if len(recent) == LENGTH and index % EVERY == 0:
             height, width = image.shape[:2]
             for roi in recent[MAX_HISTORY - 1][1]:
@@ -69,10 +69,10 @@ def sequences(path: Path, frames: int, size: int) -> dict[str, np.ndarray]:
     for track in tracks.values():
         for start in range(0, len(track) - LENGTH + 1, EVERY):
             part = track[start : start + LENGTH]
-            if part[-1][0] - part[0][0] == LENGTH - 1:  # no frame is missing
-                followed.append([picture for _, picture in part])
+            if part[-1][0] - part[0][0] == LENGTH - 1:  # without gaps
+                followed.append([pixels for _, pixels in part])
     if not followed or not fixed:
-        raise SystemExit(f'{path}: attention follows nothing for {LENGTH} frames')
+        raise SystemExit(f'{path}: no track of {LENGTH} frames')
     return {'followed': np.stack(followed), 'fixed': np.stack(fixed)}
 
 
@@ -87,7 +87,7 @@ def far(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def quantiles(scores: np.ndarray) -> dict[str, int]:
-    """Return where the worst, the median and the best score is."""
+    """Return the indices of the worst, the median and the best score."""
     order = np.argsort(scores)
     return {'worst': order[0], 'median': order[len(order) // 2], 'best': order[-1]}
 
@@ -104,7 +104,7 @@ def slerp(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def interpolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, kind: str) -> dict:
-    """Tell whether what lies between two frames is the frame between them."""
+    """Compare the interpolation of two frames with the frame between them."""
     results = {}
     for gap in GAPS:
         at = (MAX_HISTORY - gap, MAX_HISTORY, MAX_HISTORY + gap)
@@ -152,7 +152,7 @@ def interpolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
 
 
 def extrapolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, kind: str) -> dict:
-    """Tell whether a latent comes nearer to what was expected than to what it had been."""
+    """Compare extrapolated latents with the actual ones and with assuming no change."""
     stamps = np.arange(MAX_HISTORY, dtype=float)
     known = z[:, :MAX_HISTORY]
     results = {}
@@ -186,7 +186,7 @@ def extrapolation(codec: Codec, crops: np.ndarray, z: np.ndarray, rows: Rows, ki
 
 
 def views(size: int) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """Return what is done to a crop with a margin of a quarter, all uint8 RGB.
+    """Return the changes of a crop with a margin of a quarter, all uint8 RGB.
 
     Each takes the crop and a background, both `[1.5 size, 1.5 size, 3]`, and returns
     `[size, size, 3]`.
@@ -225,10 +225,10 @@ def views(size: int) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def analogies(codec: Codec, crops: np.ndarray, rows: Rows) -> dict:
-    """Tell whether b − a + c is d: a crop a and its change b, another one c and its change d.
+    """Compare b − a + c with d, for a crop a and its change b, another crop c and its change d.
 
-    It has to be nearer to d than c is; and d has to be the nearest to it among a, b, c, the
-    other changes of the same crop, and the same change of all other crops.
+    The first criterion is that it is nearer to d than c is. The second is that d is the nearest to
+    it among a, b, c, the other changes of the same crop, and the same change of all other crops.
     """
     a_crops, c_crops, behind, instead = np.array_split(crops, 4)
     changes = views(codec.input_size)
@@ -238,18 +238,18 @@ def analogies(codec: Codec, crops: np.ndarray, rows: Rows) -> dict:
         return to_model(np.stack(seen), codec.input_channels)
 
     count = min(map(len, (a_crops, c_crops, behind, instead)))
-    pictures = {}
+    views_of = {}
     for name in changes:
         if name == 'unchanged':
             continue
         start = 'before another' if name == 'before another' else 'unchanged'
-        pictures[name] = [
+        views_of[name] = [
             see(start, a_crops[:count], behind),
             see(name, a_crops[:count], instead),
             see(start, c_crops[:count], behind),
             see(name, c_crops[:count], instead),
         ]
-    latents = {name: [codec.encode(x) for x in four] for name, four in pictures.items()}
+    latents = {name: [codec.encode(x) for x in four] for name, four in views_of.items()}
     results = {}
     for name, (a, b, c, d) in latents.items():
         guess = analogy(a, b, c)
@@ -259,7 +259,7 @@ def analogies(codec: Codec, crops: np.ndarray, rows: Rows) -> dict:
         others = far(guess[:, None], d[None])
         np.fill_diagonal(others, np.inf)
         nearest = error < np.minimum(rivals.min(1), others.min(1))
-        truth = pictures[name][3]
+        truth = views_of[name][3]
         decoded, unchanged, itself = (codec.decode(z) for z in (guess, c, d))
         results[name] = {
             'analogies': count,
@@ -273,15 +273,15 @@ def analogies(codec: Codec, crops: np.ndarray, rows: Rows) -> dict:
         }
         if name in ('warmer', 'mirrored', 'before another'):
             for which, i in quantiles(-error / unmoved).items():
-                shown = dict(zip('abcd', (x[i] for x in pictures[name]), strict=True))
+                shown = dict(zip('abcd', (x[i] for x in views_of[name]), strict=True))
                 shown |= {'d decoded': itself[i], 'b − a + c': decoded[i]}
                 left = error[i] / unmoved[i]
                 rows.append((f'analogy, {name}\n{which}: {left:.2f} of the error', shown))
     return results
 
 
-def tokens(codec: Codec, crops: dict[str, np.ndarray], pictures: int, rows: Rows) -> dict | None:
-    """Return how latents fare as tokens; None if the model has no codebook."""
+def tokens(codec: Codec, crops: dict[str, np.ndarray], count: int, rows: Rows) -> dict | None:
+    """Return the usage and quality of tokens; None if the model has no codebook."""
     book = codebook.read(codec.artifact.path)
     if book is None:
         return None
@@ -289,7 +289,7 @@ def tokens(codec: Codec, crops: dict[str, np.ndarray], pictures: int, rows: Rows
     results['reconstruction'] = {}
     counts = [n for n in (1, 4, 8, 32) if n < book.depth] + [book.depth]
     for kind, images in crops.items():
-        x = to_model(spread(images, pictures), codec.input_channels)
+        x = to_model(spread(images, count), codec.input_channels)
         results['reconstruction'][kind] = reconstruction(codec, book, x)
         z = codec.encode(x)
         coded = book.encode(z)
@@ -326,9 +326,9 @@ def draw(rows: Rows, path: Path) -> None:
     for index, (label, shown) in enumerate(rows):
         line = axes[index % half, columns * (index // half) :]
         line[0].text(1, 0.5, label, ha='right', va='center', fontsize=7)
-        for place, (caption, picture) in zip(line[1:], shown.items(), strict=False):
-            picture = np.moveaxis(picture, 0, -1).squeeze()
-            place.imshow(picture, vmin=0, vmax=1, cmap='gray', interpolation='nearest')
+        for place, (caption, pixels) in zip(line[1:], shown.items(), strict=False):
+            pixels = np.moveaxis(pixels, 0, -1).squeeze()
+            place.imshow(pixels, vmin=0, vmax=1, cmap='gray', interpolation='nearest')
             place.set_title(caption, fontsize=7, pad=2)
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.97, wspace=0.05, hspace=0.3)
     figure.savefig(path, dpi=110)
@@ -441,7 +441,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     result['analogies'] = analogies(codec, crops, rows)
     kinds = {
         'stills': Mixture((stills,), (1,), mixed.config).sample(4 * args.samples, seed=0),
-        'movers': np.concatenate(moving),
+        'motion': np.concatenate(moving),
     }
     result['tokens'] = tokens(codec, kinds, args.samples, rows)
     if args.plot:
