@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,15 +15,14 @@ from sage_perception.cli.terminal import EXIT_USAGE
 
 
 class Command(NamedTuple):
-    """A subcommand.
+    """A subcommand: its group in the help text and one line of help.
 
-    `target` is `module:function`. The function takes the arguments and returns the exit code. The
-    module is imported only when its command runs, so that `sage --help` starts fast and works
-    while packages are missing.
+    The subcommand `a-b` is the function `main` of the module `sage_perception.cli.a_b`, which
+    takes the arguments and returns the exit code. The module is imported only when its command
+    runs, so that `sage --help` starts fast and works while packages are missing.
     """
 
     group: str
-    target: str
     help: str
 
 
@@ -31,62 +30,26 @@ RUN, BAGS, IMAGES = 'Run', 'Bags', 'Images and memory'
 MODELS, TRUST, DIAGNOSTICS = 'Models', 'Keys and trust', 'Diagnostics'
 
 COMMANDS = {
-    'up': Command(RUN, 'sage_perception.cli.up:main', 'Start a node graph as processes'),
-    'demo': Command(
-        RUN, 'sage_perception.cli.demo:main', 'Run the two-camera graph on a video and measure it'
-    ),
-    'record': Command(BAGS, 'sage_perception.cli.record:main', 'Record topics to an MCAP bag'),
-    'replay': Command(BAGS, 'sage_perception.cli.replay:main', 'Publish the messages of a bag'),
-    'encode': Command(IMAGES, 'sage_perception.cli.encode:main', 'Encode image files to latents'),
-    'decode': Command(IMAGES, 'sage_perception.cli.decode:main', 'Decode latents to images'),
-    'reconstruct': Command(
-        IMAGES,
-        'sage_perception.cli.reconstruct:main',
-        'Show images beside their reconstructions',
-    ),
-    'memory': Command(
-        IMAGES, 'sage_perception.cli.memory:main', 'Search the memory of a robot or a fleet'
-    ),
-    'models': Command(
-        MODELS, 'sage_perception.cli.models:main', 'List the models, or show a model card'
-    ),
-    'train': Command(MODELS, 'sage_perception.cli.train:main', 'Train a model'),
-    'export': Command(
-        MODELS,
-        'sage_perception.cli.export:main',
-        'Export a training run as a model artifact',
-    ),
-    'codebook': Command(
-        MODELS, 'sage_perception.cli.codebook:main', 'Train the codebook of a model'
-    ),
-    'context': Command(
-        MODELS,
-        'sage_perception.cli.context:main',
-        'Record H contexts from videos to train compressors',
-    ),
-    'eval': Command(MODELS, 'sage_perception.cli.eval:main', 'Evaluate models on images'),
-    'irp': Command(MODELS, 'sage_perception.cli.irp:main', 'List the refinement plugins'),
-    'keys': Command(
-        TRUST, 'sage_perception.cli.keys:main', 'Create signing keys and manage trusted keys'
-    ),
-    'align': Command(
-        TRUST,
-        'sage_perception.cli.align:main',
-        'Measure the compatibility of two models and fit a map between them',
-    ),
-    'trust-matrix': Command(
-        TRUST,
-        'sage_perception.cli.trust_matrix:main',
-        'Measure the compatibility of every pair of models',
-    ),
-    'calibrate-trust': Command(
-        TRUST,
-        'sage_perception.cli.calibrate_trust:main',
-        'Fit the trust estimates of a model',
-    ),
-    'doctor': Command(
-        DIAGNOSTICS, 'sage_perception.cli.doctor:main', 'Check the installation and suggest fixes'
-    ),
+    'up': Command(RUN, 'Start a node graph as processes'),
+    'demo': Command(RUN, 'Run the two-camera graph on a video and measure it'),
+    'record': Command(BAGS, 'Record topics to an MCAP bag'),
+    'replay': Command(BAGS, 'Publish the messages of a bag'),
+    'encode': Command(IMAGES, 'Encode image files to latents'),
+    'decode': Command(IMAGES, 'Decode latents to images'),
+    'reconstruct': Command(IMAGES, 'Show images beside their reconstructions'),
+    'memory': Command(IMAGES, 'Search the memory of a robot or a fleet'),
+    'models': Command(MODELS, 'List the models, or show a model card'),
+    'train': Command(MODELS, 'Train a model'),
+    'export': Command(MODELS, 'Export a training run as a model artifact'),
+    'codebook': Command(MODELS, 'Train the codebook of a model'),
+    'context': Command(MODELS, 'Record H contexts from videos to train compressors'),
+    'eval': Command(MODELS, 'Evaluate models on images'),
+    'irp': Command(MODELS, 'List the refinement plugins'),
+    'keys': Command(TRUST, 'Create signing keys and manage trusted keys'),
+    'align': Command(TRUST, 'Measure the compatibility of two models and fit a map between them'),
+    'trust-matrix': Command(TRUST, 'Measure the compatibility of every pair of models'),
+    'calibrate-trust': Command(TRUST, 'Fit the trust estimates of a model'),
+    'doctor': Command(DIAGNOSTICS, 'Check the installation and suggest fixes'),
 }
 
 
@@ -105,7 +68,16 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        code = _run(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader closed the pipe early, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ('-h', '--help', 'help'):
         print(usage())
         return 0 if arguments else EXIT_USAGE
@@ -118,17 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     sys.argv[0] = f'sage {name}'
     try:
-        run = pkgutil.resolve_name(COMMANDS[name].target)
+        module = importlib.import_module(f'sage_perception.cli.{name.replace("-", "_")}')
     except ModuleNotFoundError as error:
         print(f'sage {name}: {error}; run "sage doctor" for the fix', file=sys.stderr)
         return EXIT_USAGE
-    try:
-        code = run(arguments[1:]) or 0
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader closed the pipe early, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code
+    return module.main(arguments[1:]) or 0
 
 
 if __name__ == '__main__':
