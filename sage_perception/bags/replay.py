@@ -79,7 +79,7 @@ def replay(bag: Bag, options: ReplayOptions, stop: threading.Event, log: Log) ->
         BagError: the options select nothing, or name a topic that the bag does not have.
     """
     begin_ns, end_ns = played_span(bag, options)
-    player = Player(bag, _published_names(bag, options, log), begin_ns, end_ns, options, stop)
+    player = Player(bag, published_names(bag, options, log), begin_ns, end_ns, options, stop)
     try:
         return player.play(log)
     finally:
@@ -104,8 +104,15 @@ def played_span(bag: Bag, options: ReplayOptions) -> tuple[int, int]:
     return begin_ns, min(bag.end_ns, begin_ns + length_ns)
 
 
-def _published_names(bag: Bag, options: ReplayOptions, log: Log) -> dict[str, str]:
-    """Return the published name of each topic to publish, by its name in the bag."""
+def published_names(bag: Bag, options: ReplayOptions, log: Log) -> dict[str, str]:
+    """Return the published name of each topic to publish, by its name in the bag.
+
+    Topics of earlier releases get their names of today, unless the bag has topics of that name
+    too or `options.remap` gives another one. The options may use either name.
+
+    Raises:
+        BagError: the options select nothing, or name a topic that the bag does not have.
+    """
     current = {topic.name: current_name(topic.name, topic.type_name) for topic in _topics(bag)}
     renamed = {new: old for old, new in current.items() if new != old and new not in current}
     for asked in (*options.topics, *options.remap):

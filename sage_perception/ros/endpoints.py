@@ -61,7 +61,7 @@ class Guard(Protocol):
     def admits(self, publisher: bytes) -> bool:
         """Return whether to deserialize a message of `publisher`."""
 
-    def garbled(self, publisher: bytes) -> None:
+    def note_malformed(self, publisher: bytes) -> None:
         """Count a message of `publisher` that cannot be deserialized."""
 
 
@@ -147,7 +147,7 @@ class Endpoints(RosNode):
             try:
                 message = deserialize_message(data, topic.type)
             except (RuntimeError, ValueError) as error:
-                guard.garbled(publisher)
+                guard.note_malformed(publisher)
                 monitor.reject(f'not a valid {topic.type.__name__}: {str(error)[:80]}')
                 return
             monitor.received(message, info)

@@ -37,7 +37,7 @@ class QuotaGuard:
             self._reject(RejectionReason.RATE_LIMITED)
         return admitted
 
-    def garbled(self, publisher: bytes) -> None:
+    def note_malformed(self, publisher: bytes) -> None:
         """Do nothing: the message took a token when it was admitted."""
 
 
@@ -59,7 +59,7 @@ class RateLimitGuard:
             self._reject(RejectionReason.RATE_LIMITED)
         return admitted
 
-    def garbled(self, publisher: bytes) -> None:
+    def note_malformed(self, publisher: bytes) -> None:
         """Count a message of `publisher` that cannot be deserialized."""
         self._limiter.note(publisher, accepted=False)
         self._reject(RejectionReason.MALFORMED)

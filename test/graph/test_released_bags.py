@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bags import RELIABLE, write_bag
 from diagnostic_msgs.msg import DiagnosticArray
 from sage_msgs.msg import AgreementArray, CropArray, LCTArray, ProbeSet, TrustReport
 from sensor_msgs.msg import Image
@@ -19,6 +20,7 @@ from std_msgs.msg import Header
 
 from sage_perception.bags.legacy import current_name
 from sage_perception.bags.reader import open_bag
+from sage_perception.bags.replay import ReplayOptions, published_names
 from sage_perception.cli.replay import main as replay
 from sage_perception.codecs.packing import Packer
 from sage_perception.nodes.arbiter_node import ArbiterNode
@@ -113,6 +115,37 @@ def test_only_renamed_topics_of_the_right_type_are_mapped():
     assert current_name('probes', 'sage_msgs/msg/ProbeSet') == 'probe_latents'
     assert current_name('/probes/lcts', 'sage_msgs/msg/LCTArray') == '/probes/lcts'
     assert current_name('/voltage/probes', 'std_msgs/msg/Float32') == '/voltage/probes'
+
+
+@pytest.mark.parametrize(
+    ('options', 'names'),
+    [
+        ({'topics': ('/cam0/deltas',)}, {'/cam0/deltas': '/cam0/residuals'}),
+        ({'topics': ('/cam0/residuals',)}, {'/cam0/deltas': '/cam0/residuals'}),
+        (
+            {'topics': ('/cam0/deltas',), 'remap': {'/cam0/deltas': '/cam0/deltas'}},
+            {'/cam0/deltas': '/cam0/deltas'},
+        ),
+        (
+            {'topics': ('/cam0/deltas',), 'remap': {'/cam0/residuals': '/other'}},
+            {'/cam0/deltas': '/other'},
+        ),
+        ({'topics': ('/cam0/crops',)}, {'/cam0/crops': '/cam0/crops'}),
+    ],
+)
+def test_options_accept_old_and_new_names(options, names):
+    notes = []
+    with open_bag(BAG) as bag:
+        assert published_names(bag, ReplayOptions(**options), notes.append) == names
+    assert len(notes) == ('/cam0/residuals' in names.values())
+
+
+def test_topic_keeps_its_name_beside_one_of_the_new_name(tmp_path):
+    crops = ('sage_msgs/msg/CropArray', RELIABLE)
+    topics = {'/deltas': crops, '/residuals': crops}
+    with open_bag(write_bag(tmp_path / 'bag', [], topics)) as bag:
+        names = published_names(bag, ReplayOptions(), print)
+    assert names == {topic: topic for topic in topics}
 
 
 def test_nodes_of_today_accept_the_replay(ros, keys, recorded, capfd):

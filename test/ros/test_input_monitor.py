@@ -160,7 +160,7 @@ def test_malformed_message_is_rejected_before_the_callback(ros):
         def admits(self, publisher):
             return True
 
-        def garbled(self, publisher):
+        def note_malformed(self, publisher):
             self.malformed += 1
 
     class Guarded(Node):
