@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image similarity and divergence in numpy: PSNR, SSIM and the KL term of a VAE.
 
-`sage_perception.training.losses` has the same figures as differentiable torch functions.
+`sage_perception.training.losses` and `sage_perception.models.networks.divergence` have the same
+figures as differentiable torch functions.
 """
 
 from __future__ import annotations
