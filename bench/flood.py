@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flood the arbiter with forgeries at ten times the rate of its cameras; count what is lost.
 
-Two cameras speak at 30 frames a second, signed; for some seconds somebody else speaks on both
-topics in their names, with everything right but the signatures, and then as fast of their models
-and latents of the probes. All are processes of their own.
+Two cameras publish signed LCTs at 30 frames per second. For some seconds an attacker publishes on
+both topics under their entity ids, valid except for the signatures, and then forged models and
+probe latents at the same rate. All run in their own processes.
 Prints one JSON object, also to out/bench/flood.json: the share of the honest LCTs that were not
-accepted, during either flood and without it, and what became of the others.
+accepted, during each flood and without one, and the rejected LCTs by reason.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ VARIANTS = 60  # different arrays that the attacker repeats
 
 
 def array(camera: str, model: ModelId, key: Ed25519PrivateKey, first: int) -> LCTArray:
-    """Return what a camera says of one frame, as of now; numbered from `first` on."""
+    """Return the LCTs of one frame of a camera, stamped now, with sequences from `first` on."""
     now = time.time_ns()
     rng = np.random.default_rng(first)
     lcts = []
@@ -67,7 +67,7 @@ def array(camera: str, model: ModelId, key: Ed25519PrivateKey, first: int) -> LC
 
 
 def paced(rate_hz: float, seconds: float):
-    """Yield as often as asked; what is late is made up for."""
+    """Yield at a rate, without drift."""
     begun = time.monotonic()
     for n in range(round(rate_hz * seconds)):
         wait = begun + n / rate_hz - time.monotonic()
@@ -77,13 +77,13 @@ def paced(rate_hz: float, seconds: float):
 
 
 def forged_lcts(camera: str, key: Ed25519PrivateKey) -> list[LCTArray]:
-    """Return what is said on the topic `lcts`: too old before long."""
+    """Return arrays for the topic `lcts`; their stamps are valid for a few seconds."""
     model, later = load('tinyvae').id, time.time_ns() + 10**18
     return [array(camera, model, key, later + n) for n in range(VARIANTS)]
 
 
 def forged_model(camera: str, key: Ed25519PrivateKey) -> list[ModelInfo]:
-    """Return what is said on the topic `model_info`."""
+    """Return a forged message for the topic `model_info`."""
     return [
         model_info_to_msg(
             load('tinyvae'), stamp_to_msg(time.time_ns()), camera, time.time_ns(), key
@@ -92,22 +92,22 @@ def forged_model(camera: str, key: Ed25519PrivateKey) -> list[ModelInfo]:
 
 
 def forged_probes(camera: str, key: Ed25519PrivateKey) -> list[ProbeSet]:
-    """Return what is said on the topic `probes`: noise, but of the right size."""
+    """Return a forged message for the topic `probe_latents`: noise of the right size."""
     rng, model = np.random.default_rng(0), load('tinyvae').id
     latents = rng.standard_normal((probes.COUNT, 64)).astype(np.float32)
-    said = Probes(camera, time.time_ns(), model, latents)
-    return [probe_set_to_msg(said, stamp_to_msg(time.time_ns()), key)]
+    probe_set = Probes(camera, time.time_ns(), model, latents)
+    return [probe_set_to_msg(probe_set, stamp_to_msg(time.time_ns()), key)]
 
 
 TOPICS = {
     'lcts': (LCTArray, qos.DEFAULT, forged_lcts),
     'model_info': (ModelInfo, qos.LATCHED, forged_model),
-    'probes': (ProbeSet, qos.LATCHED, forged_probes),
+    'probe_latents': (ProbeSet, qos.LATCHED, forged_probes),
 }
 
 
 def attack(topics: tuple[str, ...], seconds: float, count) -> None:
-    """Speak in the cameras' names with a key of one's own."""
+    """Publish under the entity ids of the cameras with another key."""
     rclpy.init()
     node = rclpy.create_node('attacker')
     key = Ed25519PrivateKey.generate()
@@ -124,13 +124,13 @@ def attack(topics: tuple[str, ...], seconds: float, count) -> None:
         for publisher, messages in forged:
             publisher.publish(messages[n % len(messages)])
             count.value += 1
-        if time.monotonic() - made > 4:  # LCTs would be too old before long
+        if time.monotonic() - made > 4:  # the stamps of LCTs expire
             break
     rclpy.shutdown()
 
 
 class Bench:
-    """Honest cameras, and what the arbiter accepts of theirs."""
+    """Honest cameras, and the number of their accepted LCTs."""
 
     def __init__(self, keys: dict[str, Ed25519PrivateKey], model: ModelId):
         self.keys, self.model = keys, model
@@ -159,8 +159,8 @@ class Bench:
                 _, _, topic = status.name.partition(': input ')
                 self.health[f'{topic} rejected: announcements'] = figures['rejected']
 
-    def speak(self, seconds: float) -> dict[str, float]:
-        """Let both cameras speak; return the share of each one's LCTs that was not accepted."""
+    def publish(self, seconds: float) -> dict[str, float]:
+        """Publish for both cameras; return the share of LCTs of each that was not accepted."""
         sent: Counter[str] = Counter()
         before = Counter(self.accepted)
         for _ in paced(RATE_HZ, seconds):
@@ -175,7 +175,9 @@ class Bench:
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('--seconds', type=float, default=4.0, help='of the flood (%(default)s)')
+    parser.add_argument(
+        '--seconds', type=float, default=4.0, help='of each flood (default: %(default)s)'
+    )
     parser.add_argument('--out', type=Path, default=Path('out/bench/flood.json'))
     args = parser.parse_args()
     # A domain of its own, and for all processes that are started from here.
@@ -206,16 +208,18 @@ def main() -> int:
 
 
 def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) -> dict:
-    """Return the figures; the arbiter runs."""
+    """Return the figures of a running arbiter."""
     rclpy.init()
     bench = Bench(keys, model)
     while any(p.get_subscription_count() < 1 for p in bench.publishers.values()):
         time.sleep(0.1)
     while not all(bench.accepted[camera] for camera in CAMERAS):
-        bench.speak(0.2)
-    calm = bench.speak(seconds)
-    flooded, forged_per_s = under_attack(bench, ('lcts',), seconds)
-    besides, statements_per_s = under_attack(bench, ('model_info', 'probes'), seconds)
+        bench.publish(0.2)
+    calm = bench.publish(seconds)
+    during_lcts, forged_per_s = under_attack(bench, ('lcts',), seconds)
+    during_announcements, announcements_per_s = under_attack(
+        bench, ('model_info', 'probe_latents'), seconds
+    )
     refused = {
         f'{camera} {reason}': int(number)
         for name, number in bench.health.items()
@@ -223,12 +227,12 @@ def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) 
         if reason
     }
     return {
-        'flood_loss_honest': round(max(flooded.values()), 4),
-        'statement_flood_loss_honest': round(max(besides.values()), 4),
+        'flood_loss_honest': round(max(during_lcts.values()), 4),
+        'announcement_flood_loss_honest': round(max(during_announcements.values()), 4),
         'calm_loss_honest': round(max(calm.values()), 4),
         'honest_frames_per_s': RATE_HZ,
         'forged_frames_per_s': forged_per_s,
-        'forged_statements_per_s': statements_per_s,
+        'forged_announcements_per_s': announcements_per_s,
         'lcts_a_frame': CROPS,
         'seconds': seconds,
         'refused': refused,
@@ -238,7 +242,7 @@ def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) 
 def under_attack(
     bench: Bench, topics: tuple[str, ...], seconds: float
 ) -> tuple[dict[str, float], float]:
-    """Return the loss of each camera while topics are flooded, and how fast, a camera's."""
+    """Return the loss of each camera during a flood, and the flood's rate per camera."""
     count = multiprocessing.Value('Q', 0, lock=False)
     attacker = multiprocessing.get_context('spawn').Process(
         target=attack, args=(topics, seconds, count)
@@ -247,7 +251,7 @@ def under_attack(
     while not count.value:
         time.sleep(0.01)
     begun = time.monotonic()
-    losses = bench.speak(seconds)
+    losses = bench.publish(seconds)
     took = time.monotonic() - begun - 2
     attacker.join()
     return losses, round(count.value / len(CAMERAS) / took, 1)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -143,7 +142,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     args.run(key_folder(args.dir), args)
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -137,6 +137,7 @@ class Arbiter:
 
     @threshold.setter
     def threshold(self, value: float) -> None:
+        """Set the threshold, also for frames that are waiting."""
         self._fusion.threshold = value
 
     def state(self, camera: str) -> CameraState:

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What runs on the machines of test_two_machines.py: `python machines.py ROLE ARGUMENTS`."""
+"""The processes of test_two_machines.py: `python machines.py ROLE ARGUMENTS`."""
 
 import json
 import sys
@@ -28,14 +28,14 @@ from sage_perception.vision.synthetic import SyntheticWorld
 PERIOD_NS = 100_000_000
 
 
-def say(**what):
+def report(**what):
     print(json.dumps(what), flush=True)
 
 
 def show(node, camera):
-    """Let a camera see the same thing as all others, ten times a second by the clock."""
-    picture = SyntheticWorld(seed=1, width=128, height=128, objects=1).render(0.0)
-    picture = np.ascontiguousarray(picture[32:96, 32:96, ::-1])
+    """Publish the same crop as all other cameras, ten times a second by the clock."""
+    image = SyntheticWorld(seed=1, width=128, height=128, objects=1).render(0.0)
+    image = np.ascontiguousarray(image[32:96, 32:96, ::-1])
     crops = node.create_publisher(CropArray, f'{camera}/crops', 10)
     last = [0]
 
@@ -45,7 +45,7 @@ def show(node, camera):
             last[0] = moment
             header = Header(stamp=stamp_to_msg(moment * PERIOD_NS), frame_id='lens')
             crop = Crop(
-                image=image_to_msg(picture, 'rgb8', header),
+                image=image_to_msg(image, 'rgb8', header),
                 roi=RegionOfInterest(width=64, height=64),
                 track_id=1,
             )
@@ -55,26 +55,26 @@ def show(node, camera):
 
 
 def observe(node, keys):
-    """Tell what the arbiter makes of it all, and check every LCT that it trusts."""
+    """Report the results of the arbiter, and verify every LCT on `trusted`."""
     store = TrustStore(Path(keys))
     ids = set()
 
     def fused(array):
         for lct in array.lcts:
             steps = [step.operation for step in lct.provenance]
-            say(fused=steps.count(Operation.FUSE))
+            report(fused=steps.count(Operation.FUSE))
 
     def trusted(array):
         for message in array.lcts:
             lct = lct_from_msg(message)
-            say(trusted=lct.entity_id, sound=verify(lct, store) is None and lct.id not in ids)
+            report(trusted=lct.entity_id, sound=verify(lct, store) is None and lct.id not in ids)
             ids.add(lct.id)
 
     def health(array):
         for status in array.status:
             if status.name == 'arbiter: agreement':
                 figures = {pair.key: pair.value for pair in status.values}
-                say(refused={k: int(v) for k, v in figures.items() if ' rejected: ' in k})
+                report(rejected={k: int(v) for k, v in figures.items() if ' rejected: ' in k})
 
     node.create_subscription(LCTArray, 'fused', fused, 10)
     node.create_subscription(LCTArray, 'trusted', trusted, 10)
@@ -82,22 +82,22 @@ def observe(node, keys):
 
 
 def attack(node, camera):
-    """Overhear one latent of a camera; say it again, change, forge and flood it from then on."""
+    """Record one LCT of a camera; replay, change and forge it, and flood the topic."""
     publisher = node.create_publisher(LCTArray, f'{camera}/lcts', 10)
-    stranger = Ed25519PrivateKey.generate()
-    overheard, flood = [], []
+    forger = Ed25519PrivateKey.generate()
+    recorded, flood = [], []
 
-    def heard(array):
-        # No more is needed, and to hear oneself costs more than to speak.
+    def record(array):
+        # One is enough, and receiving the own flood is expensive.
         if array.lcts:
-            overheard.append(array.lcts[0])
+            recorded.append(array.lcts[0])
             node.destroy_subscription(subscription)
 
     def forged(message):
         own = lct_from_msg(message)
         now = time.time_ns()
         own = replace(own, stamp_ns=now, sequence=now + 10**15, id=b'forged by anyone')
-        return lct_to_msg(own, key=stranger)
+        return lct_to_msg(own, key=forger)
 
     def changed(message):
         copy = deserialize_message(serialize_message(message), type(message))
@@ -106,7 +106,7 @@ def attack(node, camera):
         return copy
 
     def renew():
-        for message in overheard[:1]:
+        for message in recorded[:1]:
             for lct in (message, changed(message), forged(message)):
                 publisher.publish(LCTArray(lcts=[lct]))
             publisher.publish(b'\0\1\0\0' + b'\xff' * 200)
@@ -116,7 +116,7 @@ def attack(node, camera):
         for data in flood:
             publisher.publish(data)
 
-    subscription = node.create_subscription(LCTArray, f'{camera}/lcts', heard, 10)
+    subscription = node.create_subscription(LCTArray, f'{camera}/lcts', record, 10)
     node.create_timer(1.0, renew)
     # Ten times the rate of the camera.
     node.create_timer(0.01, pour)
@@ -124,7 +124,7 @@ def attack(node, camera):
 
 def main():
     role, *arguments = sys.argv[1:]
-    # To end with the test, however that ends.
+    # Ends with the test process, which closes the pipe.
     threading.Thread(target=lambda: sys.stdin.read() or rclpy.try_shutdown(), daemon=True).start()
     rclpy.init()
     node = rclpy.create_node(role)

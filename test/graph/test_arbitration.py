@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Encoders, arbiter and viewer as processes, and crops and LCTs of the test's own making."""
+"""Encoders, arbiter and viewer as processes, with crops and LCTs that the test publishes."""
 
 import math
 from collections import Counter
@@ -41,7 +41,7 @@ OK, WARN, ERROR = b'\0', b'\1', b'\2'
 
 
 class Bench:
-    """Sends what cameras would, and collects what comes of it."""
+    """Publishes the messages of cameras, and collects those of the nodes."""
 
     def __init__(self, graph):
         self.graph = graph
@@ -49,7 +49,7 @@ class Bench:
         self._crops = {c: node.create_publisher(CropArray, f'{c}/crops', 10) for c in CAMERAS}
         self._frames = {c: node.create_publisher(Image, f'{c}/image_raw', 2) for c in CAMERAS}
         self._lcts = {c: node.create_publisher(LCTArray, f'{c}/lcts', 10) for c in CAMERAS}
-        self.said = {c: graph.collect(LCTArray, f'{c}/lcts') for c in CAMERAS}
+        self.encoded = {c: graph.collect(LCTArray, f'{c}/lcts') for c in CAMERAS}
         self.trusted = graph.collect(LCTArray, 'trusted')
         self.fused = graph.collect(LCTArray, 'fused')
         self.agreement = graph.collect(AgreementArray, 'agreement')
@@ -58,24 +58,24 @@ class Bench:
         for publishers, count in ((self._crops, 2), (self._lcts, 2)):
             for publisher in publishers.values():
                 graph.wait_for(
-                    lambda p=publisher, n=count: p.get_subscription_count() >= n, 'ears'
+                    lambda p=publisher, n=count: p.get_subscription_count() >= n, 'subscribers'
                 )
-        # Each moment is later than the one before.
+        # Each moment is later than the previous one.
         self._time = node.get_clock().now().nanoseconds
 
     def header(self, offset_ns=0):
         return Header(stamp=stamp_to_msg(self._time + offset_ns), frame_id='lens')
 
     def next_moment(self):
-        """Go on to a time that no patience of the arbiter reaches back from."""
+        """Advance past the synchronization timeout of the arbiter."""
         clock = self.graph.ros.node.get_clock()
         later = self._time + 200_000_000
         self._time = self.graph.wait_for(
             lambda: clock.now().nanoseconds > later and clock.now().nanoseconds, 'time'
         )
 
-    def see(self, camera, pictures, offset_ns=0):
-        """Send the crops of one camera; images may be messages already."""
+    def see(self, camera, images, offset_ns=0):
+        """Send the crops of one camera; each image is an array or a message."""
         header = self.header(offset_ns)
         crops = [
             Crop(
@@ -84,20 +84,20 @@ class Bench:
                 track_id=n + 1,
                 score=0.5,
             )
-            for n, p in enumerate(pictures)
+            for n, p in enumerate(images)
         ]
         array = CropArray(header=header, source_width=640, source_height=480, crops=crops)
         self.send(camera, array)
         return header
 
     def send(self, camera, crops, frame=None):
-        """Send an array of crops and the frame that they are from."""
+        """Send an array of crops and their frame."""
         blank = np.full((48, 64, 3), 90, np.uint8)
         self._frames[camera].publish(frame or image_to_msg(blank, 'bgr8', crops.header))
         self._crops[camera].publish(crops)
 
-    def say(self, camera, lcts, header=None):
-        """Send LCTs as an encoder would."""
+    def publish(self, camera, lcts, header=None):
+        """Publish LCTs as an encoder does."""
         array = LCTArray(header=header or self.header(), lcts=lcts)
         self._lcts[camera].publish(array)
         return array.header
@@ -109,7 +109,7 @@ class Bench:
         )
 
     def figures(self, part):
-        """Wait for the next diagnostics and return the figures of a part that are numbers."""
+        """Wait for the next diagnostics and return the numeric values of a part."""
         count = len(self.graph.diagnostics)
         status = self.graph.wait_for(lambda: self.graph.health(count).get(part), f'{part} reports')
         texts = {pair.key: pair.value for pair in status.values}
@@ -121,7 +121,7 @@ def bench(run_graph):
     specs = dual_camera()
     kinds = ('encoder', 'arbiter', 'viewer')
     graph = run_graph([spec for spec in specs if spec.name in kinds])
-    # Someone looks, so that the viewer draws.
+    # The viewer draws only with a subscriber.
     graph.mosaics = graph.collect(Image, 'mosaic', last=1)
     bench = Bench(graph)
 
@@ -131,7 +131,7 @@ def bench(run_graph):
             bench.see(camera, [])
         return bench.agreement
 
-    graph.wait_for(in_touch, 'everyone has met everyone')
+    graph.wait_for(in_touch, 'the connections')
     return bench
 
 
@@ -144,26 +144,26 @@ def at_a_new_moment(bench):
 def things():
     """Images of three different things, uint8 RGB."""
     worlds = [SyntheticWorld(seed=seed, width=128, height=128, objects=1) for seed in (5, 9, 10)]
-    pictures = []
+    images = []
     for world in worlds:
         roi = world.truth(0.0)[0].roi
         x = min(max(roi.x + roi.width // 2 - 32, 0), 64)
         y = min(max(roi.y + roi.height // 2 - 32, 0), 64)
-        pictures.append(np.ascontiguousarray(world.render(0.0)[y : y + 64, x : x + 64, ::-1]))
-    return pictures
+        images.append(np.ascontiguousarray(world.render(0.0)[y : y + 64, x : x + 64, ::-1]))
+    return images
 
 
 def assert_alone(fused):
-    """Low trust, times the reputation of a camera that is new."""
+    """Assert a low trust, times the reputation of a new camera."""
     encoded, alone = fused.provenance
     assert 0.5 * ALONE_TRUST <= alone.trust <= ALONE_TRUST
     assert fused.trust == pytest.approx(encoded.trust * alone.trust, rel=1e-3)
 
 
-# What two cameras make of one moment
+# Fusion of two cameras
 
 
-def test_the_same_things_are_agreed_on_and_fused(bench, things):
+def test_crops_of_the_same_objects_are_fused(bench, things):
     header = bench.see('cam0', things)
     bench.see('cam1', things[::-1], offset_ns=5_000_000)
     agreement = bench.of(bench.agreement, header, 'agreement')
@@ -174,19 +174,19 @@ def test_the_same_things_are_agreed_on_and_fused(bench, things):
     assert {a.level for a in agreement.agreements} == {Agreement.LEVEL_HIGH}
     assert [(a.track_a, a.track_b) for a in agreement.agreements] == [(1, 3), (2, 2), (3, 1)]
     assert [a.similarity for a in agreement.agreements] == pytest.approx([1.0] * 3, abs=1e-4)
-    mine = bench.of(bench.said['cam0'], header, 'the LCTs of cam0').lcts
+    mine = bench.of(bench.encoded['cam0'], header, 'the LCTs of cam0').lcts
     for own, both in zip(mine, fused.lcts, strict=True):
         own, both = lct_from_msg(own), lct_from_msg(both)
-        # Two equal measurements: the same mean, half the variance.
+        # Two equal measurements have the same mean and half the variance.
         np.testing.assert_allclose(both.latent.mean, own.latent.mean, rtol=1e-5, atol=1e-6)
         half = own.latent.log_var - math.log(2)
         np.testing.assert_allclose(both.latent.log_var, half, rtol=1e-5, atol=1e-5)
         assert len(both.provenance) == 3
-        # Both are new, and have earned half their reputation.
+        # New cameras have half the reputation.
         assert 0.5 * ALONE_TRUST < both.trust / own.trust <= 1
 
 
-def test_different_things_are_not_fused(bench, things):
+def test_crops_of_different_objects_are_not_fused(bench, things):
     header = bench.see('cam0', things[:1])
     bench.see('cam1', things[1:2])
     agreement = bench.of(bench.agreement, header, 'agreement')
@@ -196,7 +196,7 @@ def test_different_things_are_not_fused(bench, things):
     assert_alone(fused)
 
 
-def test_what_only_one_camera_sees_stays_unmatched(bench, things):
+def test_object_of_one_camera_stays_unmatched(bench, things):
     header = bench.see('cam0', things)
     bench.see('cam1', things[:1])
     agreement = bench.of(bench.agreement, header, 'agreement')
@@ -206,14 +206,14 @@ def test_what_only_one_camera_sees_stays_unmatched(bench, things):
     assert [len(lct.provenance) for lct in fused.lcts] == [3, 2, 2]
 
 
-def test_frames_without_crops_are_answered_too(bench):
+def test_frames_without_crops_are_published(bench):
     header = bench.see('cam0', [])
     bench.see('cam1', [])
     assert bench.of(bench.fused, header, 'fused').lcts == []
     assert bench.of(bench.agreement, header, 'agreement').agreements == []
 
 
-def test_when_the_other_camera_is_silent_the_primary_one_goes_on_alone(bench, things):
+def test_primary_camera_is_fused_alone_after_the_timeout(bench, things):
     header = bench.see('cam0', things)
     fused = bench.of(bench.fused, header, 'fused')
     assert [len(lct.provenance) for lct in fused.lcts] == [2, 2, 2]
@@ -222,7 +222,7 @@ def test_when_the_other_camera_is_silent_the_primary_one_goes_on_alone(bench, th
     assert header not in [a.header for a in bench.agreement]
 
 
-def test_frames_of_other_moments_are_not_paired(bench, things):
+def test_frames_of_different_times_are_not_paired(bench, things):
     header = bench.see('cam0', things)
     bench.see('cam1', things, offset_ns=50_000_000)
     fused = bench.of(bench.fused, header, 'fused')
@@ -230,7 +230,7 @@ def test_frames_of_other_moments_are_not_paired(bench, things):
     assert header not in [a.header for a in bench.agreement]
 
 
-def test_that_nobody_signs_is_no_worry_but_said(bench):
+def test_unsigned_mode_is_reported_without_a_warning(bench):
     bench.figures('arbiter: agreement')
     arbiter, encoder = (
         bench.graph.health(-4)[part] for part in ('arbiter: agreement', 'cam0/encoder: model')
@@ -240,10 +240,10 @@ def test_that_nobody_signs_is_no_worry_but_said(bench):
     assert encoder.message == 'encoding, unsigned'
 
 
-# What should not be believed
+# Invalid input
 
 
-def test_malformed_crops_are_refused_and_counted_and_the_others_encoded(bench, things):
+def test_malformed_crops_are_rejected_and_the_others_encoded(bench, things):
     good = image_to_msg(things[0], 'rgb8', bench.header())
     short = image_to_msg(things[0], 'rgb8', bench.header())
     short.data = short.data[:-1]
@@ -256,13 +256,13 @@ def test_malformed_crops_are_refused_and_counted_and_the_others_encoded(bench, t
     before = bench.figures('cam0/encoder: input crops')['rejected']
     header = bench.see('cam0', [bad[0], good, *bad[1:], good])
     bench.of(bench.best, header, 'what the viewer shows')
-    lcts = bench.of(bench.said['cam0'], header, 'the LCTs of cam0').lcts
+    lcts = bench.of(bench.encoded['cam0'], header, 'the LCTs of cam0').lcts
     assert [lct.latent.track_id for lct in lcts] == [2, 6]
     assert lcts[0].latent.mean == lcts[1].latent.mean
     assert bench.figures('cam0/encoder: input crops')['rejected'] == before + len(bad)
     written = bench.graph.written('cam0/encoder')
-    assert '/cam0/crops: 12287 bytes of data, but 64 x 64 pixels in rgb8' in written
-    # Nobody fell over it, and what comes next is encoded, fused and shown.
+    assert '/cam0/crops: data has 12287 bytes, but 64 x 64 pixels in rgb8' in written
+    # The next crops are encoded, fused and shown.
     bench.next_moment()
     header = bench.see('cam0', things)
     bench.see('cam1', things)
@@ -270,7 +270,7 @@ def test_malformed_crops_are_refused_and_counted_and_the_others_encoded(bench, t
     bench.of(bench.best, header, 'what the viewer shows')
 
 
-def test_regions_that_cannot_be_do_not_bring_the_viewer_down(bench, things):
+def test_viewer_survives_invalid_regions(bench, things):
     header = bench.header()
     most = 2**32 - 1
     roi = RegionOfInterest(x_offset=most, y_offset=most, width=most, height=most)
@@ -287,29 +287,29 @@ def test_regions_that_cannot_be_do_not_bring_the_viewer_down(bench, things):
 
 def test_crops_of_any_size_and_color_are_encoded(bench, things):
     gray = things[0].mean(axis=2).astype(np.uint8)
-    pictures = [
+    images = [
         image_to_msg(np.ascontiguousarray(things[0][..., ::-1]), 'bgr8', bench.header()),
         image_to_msg(things[0].repeat(2, axis=0).repeat(2, axis=1), 'rgb8', bench.header()),
         image_to_msg(gray, 'mono8', bench.header()),
         image_to_msg(things[0][:1, :1], 'rgb8', bench.header()),
     ]
-    header = bench.see('cam0', [things[0], *pictures])
-    plain, swapped, doubled, *_ = bench.of(bench.said['cam0'], header, 'LCTs').lcts
+    header = bench.see('cam0', [things[0], *images])
+    plain, swapped, doubled, *_ = bench.of(bench.encoded['cam0'], header, 'LCTs').lcts
     assert swapped.latent.mean == plain.latent.mean
     assert doubled.latent.mean == plain.latent.mean
 
 
 def an_lct(bench, things, camera='cam0'):
-    """Let an encoder make a good LCT, which the arbiter accepts."""
+    """Return a valid LCT of an encoder, which the arbiter has accepted."""
     header = bench.see(camera, things[:1])
-    lct = bench.of(bench.said[camera], header, 'an LCT').lcts[0]
+    lct = bench.of(bench.encoded[camera], header, 'an LCT').lcts[0]
     bench.of(bench.trusted, header, 'its acceptance')
     bench.next_moment()
     return lct
 
 
 def edited(lct, header, number, edit=lambda lct: None):
-    """Return a copy of the moment of `header` and of another speaker, changed by `edit`."""
+    """Return a copy with the stamp of `header` and another entity, changed by `edit`."""
     copy = deserialize_message(serialize_message(lct), type(lct))
     copy.entity_id = 'forger'
     copy.sequence = number
@@ -364,21 +364,21 @@ def endless_chain(lct):
     lct.provenance += [Provenance(operation=Provenance.OPERATION_RELAY, trust=1.0)] * 15
 
 
-def anonymous(lct):
+def without_entity(lct):
     lct.entity_id = ''
 
 
-def undated(lct):
+def without_stamp(lct):
     lct.stamp = stamp_to_msg(0)
 
 
 def packed(lct):
-    """Give it a payload that any model of 64 dimensions can read."""
+    """Set a payload that is valid for any model with 64 dimensions."""
     lct.latent.encoding = Latent.ENCODING_INT8
     lct.latent.mean, lct.latent.log_var, lct.latent.payload = [], [], [0] * 64
 
 
-def packed_for_nobody(lct):
+def packed_for_unknown_model(lct):
     packed(lct)
     lct.latent.model.fingerprint = np.full(32, 9, np.uint8)
 
@@ -404,7 +404,7 @@ def early(lct):
     lct.stamp.sec += 60
 
 
-def with_what_is_not_signed(lct):
+def with_snarc(lct):
     lct.latent.snarc = [Snarc()]
 
 
@@ -424,20 +424,20 @@ FORGERIES = {
     nan_trust: 'value out of range',
     embellished: 'invalid provenance',
     endless_chain: 'value out of range',
-    anonymous: 'missing entity id',
-    undated: 'missing time stamp',
-    packed_for_nobody: 'model fingerprint mismatch',
+    without_entity: 'missing entity id',
+    without_stamp: 'missing time stamp',
+    packed_for_unknown_model: 'model fingerprint mismatch',
     packed_too_short: 'malformed message',
     of_no_model: 'unknown model',
     of_another_model: 'model fingerprint mismatch',
     long_ago: 'time stamp outside tolerance',
     early: 'time stamp outside tolerance',
-    with_what_is_not_signed: 'malformed message',
+    with_snarc: 'malformed message',
     old: 'replayed or outdated sequence',
 }
 
 
-def test_what_cannot_be_right_is_refused_by_reason_and_the_rest_goes_on(bench, things):
+def test_invalid_lcts_are_rejected_by_reason_and_the_others_accepted(bench, things):
     good = an_lct(bench, things)
     arbiter = 'arbiter: agreement'
     before = bench.figures(arbiter)
@@ -445,7 +445,7 @@ def test_what_cannot_be_right_is_refused_by_reason_and_the_rest_goes_on(bench, t
     header = bench.header()
     forged = [edited(good, header, n, forge) for n, forge in enumerate(FORGERIES, 101)]
     sound = [edited(good, header, 100), edited(good, header, 199, packed)]
-    bench.say('cam0', [sound[0], *forged, sound[1]])
+    bench.publish('cam0', [sound[0], *forged, sound[1]])
     trusted = bench.of(bench.trusted, header, 'what is trusted')
     assert [lct.sequence for lct in trusted.lcts] == [100, 199]
     assert len(bench.of(bench.fused, header, 'fused').lcts) == 2
@@ -454,25 +454,25 @@ def test_what_cannot_be_right_is_refused_by_reason_and_the_rest_goes_on(bench, t
     expected = Counter(f'cam0 rejected: {reason}' for reason in FORGERIES.values())
     assert more == {**expected, 'cam0 accepted': 2, 'cam0 rejected': len(FORGERIES)}
     for reason in set(FORGERIES.values()):
-        said = f'rejected LCT on cam0/lcts: {reason}'
-        bench.graph.wait_for(lambda w=said: w in bench.graph.written('arbiter'), said)
+        text = f'rejected LCT on cam0/lcts: {reason}'
+        bench.graph.wait_for(lambda w=text: w in bench.graph.written('arbiter'), text)
     assert "'forger'): synchronize the clocks" in bench.graph.written('arbiter')
 
 
-def test_what_was_said_before_is_refused_as_a_replay(bench, things):
+def test_replayed_lct_is_rejected(bench, things):
     good = an_lct(bench, things)
     replays = 'cam0 rejected: replayed or outdated sequence'
     before = bench.figures('arbiter: agreement').get(replays, 0)
     bench.next_moment()
     header = bench.header()
-    bench.say('cam0', [good, edited(good, header, 200)])
+    bench.publish('cam0', [good, edited(good, header, 200)])
     assert [x.sequence for x in bench.of(bench.trusted, header, 'trusted').lcts] == [200]
     assert bench.figures('arbiter: agreement')[replays] == before + 1
 
 
 @pytest.fixture(scope='module')
 def announced(bench):
-    """Give the model of cam1, and what announces another one in its place."""
+    """Return the model of cam1, and a publisher on its topic."""
     infos = bench.graph.collect(ModelInfo, 'cam1/model_info', qos.LATCHED)
     info = bench.graph.wait_for(lambda: infos and infos[0], 'the model')
     publisher = bench.graph.ros.node.create_publisher(ModelInfo, 'cam1/model_info', qos.LATCHED)
@@ -480,7 +480,7 @@ def announced(bench):
     return info, publisher
 
 
-def test_latents_of_a_model_that_nobody_has_measured_are_refused(bench, things, announced):
+def test_latents_of_an_unmeasured_model_are_rejected(bench, things, announced):
     good = an_lct(bench, things)
     info, publisher = announced
     other = deserialize_message(serialize_message(info), ModelInfo)
@@ -491,8 +491,8 @@ def test_latents_of_a_model_that_nobody_has_measured_are_refused(bench, things, 
     )
     bench.next_moment()
     header = bench.header()
-    bench.say('cam0', [edited(good, header, 300), edited(good, header, 301)])
-    bench.say('cam1', [edited(good, header, 302, of_another_model)], header)
+    bench.publish('cam0', [edited(good, header, 300), edited(good, header, 301)])
+    bench.publish('cam1', [edited(good, header, 302, of_another_model)], header)
     assert [len(lct.provenance) for lct in bench.of(bench.fused, header, 'fused').lcts] == [2, 2]
     assert 'rejected LCT on cam1/lcts: compatibility not measured' in bench.graph.written(
         'arbiter'
@@ -503,7 +503,7 @@ def test_latents_of_a_model_that_nobody_has_measured_are_refused(bench, things, 
     )
 
 
-def test_a_model_whose_statistics_cannot_be_is_refused(bench, things, announced):
+def test_model_with_invalid_statistics_is_rejected(bench, things, announced):
     info, publisher = announced
     info = deserialize_message(serialize_message(info), ModelInfo)
     before = bench.figures('arbiter: input cam1/model_info')['rejected']
@@ -511,7 +511,7 @@ def test_a_model_whose_statistics_cannot_be_is_refused(bench, things, announced)
     bad = (mean, [0.0] * len(std)), ([math.inf] * len(mean), std), ([], [])
     for number, (info.latent_mean, info.latent_std) in enumerate(bad, 1):
         publisher.publish(info)
-        # One at a time: of latched messages only the last is kept.
+        # One at a time: a latched topic keeps only the last message.
         bench.graph.wait_for(
             lambda n=number: (
                 bench.figures('arbiter: input cam1/model_info')['rejected'] == before + n
@@ -527,11 +527,11 @@ def test_a_model_whose_statistics_cannot_be_is_refused(bench, things, announced)
 # Quality of service
 
 
-def test_a_publisher_that_does_not_fit_is_named_with_the_fix(bench):
-    """Encoders want every crop: who offers less is not heard, and that is said."""
+def test_incompatible_publisher_is_named_with_the_fix(bench):
+    """Encoders require reliable crops, and name a publisher that offers less."""
     node = bench.graph.ros.node
     publisher = node.create_publisher(CropArray, 'cam1/crops', BEST_EFFORT)
-    expected = 'set qos_overrides./cam1/crops.subscription.reliability to best_effort'
+    expected = 'Set qos_overrides./cam1/crops.subscription.reliability to best_effort'
     bench.graph.wait_for(lambda: expected in bench.graph.written('cam1/encoder'), 'the message')
     part = 'cam1/encoder: input crops'
 
@@ -577,7 +577,7 @@ def test_one_latent_is_decoded_on_request(bench, things, codec):
     )
 
 
-def test_what_cannot_be_encoded_or_decoded_is_explained(bench, things):
+def test_failed_requests_are_explained(bench, things):
     ask = bench.graph.ros.ask
     answer = ask(EncodeImage, 'cam0/encoder/encode_image', image=Image(encoding='rgb8'))
     assert (answer.success, answer.message) == (False, 'the image has 0 x 0 pixels')

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras that sign, an arbiter that believes only them, and whoever else is on the network."""
+"""Cameras that sign, an arbiter that requires signatures, and a third party."""
 
 from collections import Counter
 from dataclasses import replace
@@ -14,7 +14,7 @@ from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
 from sage_perception.bringup.graph import dual_camera
-from sage_perception.cli import keys as keyring
+from sage_perception.cli import keys as keys_command
 from sage_perception.core.lct import Operation
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.announcements import (
@@ -35,21 +35,21 @@ ARBITER = 'arbiter: agreement'
 
 
 class Scene:
-    """Shows both cameras the same thing, and speaks on their topics as anybody could."""
+    """Shows both cameras the same object, and publishes on their topics as a third party."""
 
     def __init__(self, graph):
         self.graph = graph
         self.node = graph.ros.node
         self._crops = {c: self.node.create_publisher(CropArray, f'{c}/crops', 10) for c in CAMERAS}
         self._lcts = {c: self.node.create_publisher(LCTArray, f'{c}/lcts', 10) for c in CAMERAS}
-        self._heard = {c: graph.collect(LCTArray, f'{c}/lcts') for c in CAMERAS}
+        self._lcts_of = {c: graph.collect(LCTArray, f'{c}/lcts') for c in CAMERAS}
         self._trusted = graph.collect(LCTArray, 'trusted')
         self._fused = graph.collect(LCTArray, 'fused')
-        picture = SyntheticWorld(seed=1, width=128, height=128, objects=1).render(0.0)
-        self._image = np.ascontiguousarray(picture[32:96, 32:96, ::-1])
+        rendered = SyntheticWorld(seed=1, width=128, height=128, objects=1).render(0.0)
+        self._image = np.ascontiguousarray(rendered[32:96, 32:96, ::-1])
         self._shown = None
         graph.health()
-        # The cameras' own and ours.
+        # The encoder's publisher and this one.
         for publisher in self._lcts.values():
             graph.wait_for(lambda p=publisher: p.get_subscription_count() == 2, 'the arbiter')
 
@@ -62,7 +62,7 @@ class Scene:
         )
 
     def show(self):
-        """Let both cameras see the same; return the header of it."""
+        """Publish the same crop for both cameras; return its header."""
         header = self.header('lens')
         image = image_to_msg(self._image, 'rgb8', header)
         crop = Crop(image=image, roi=RegionOfInterest(width=64, height=64), track_id=1)
@@ -71,26 +71,26 @@ class Scene:
         return header
 
     def see(self):
-        """Let both cameras see the same; return what is fused of it."""
+        """Publish the same crop for both cameras; return the fused array."""
         return self.of(self._fused, self.show(), 'fused')
 
     def in_touch(self):
-        """Show something a few times a second; return whether all have heard of all."""
+        """Publish crops a few times a second; return whether both cameras were fused."""
         if self.header('').stamp.nanosec // 200_000_000 != self._shown:
             self._shown = self.show().stamp.nanosec // 200_000_000
         return self._trusted and any(map(is_of_both, list(self._fused)))
 
-    def heard(self, camera, header):
-        """Return what a camera said of a moment."""
-        return self.of(self._heard[camera], header, f'what {camera} says').lcts[0]
+    def lct_of(self, camera, header):
+        """Return the LCT of a camera for a header."""
+        return self.of(self._lcts_of[camera], header, f'the LCT of {camera}').lcts[0]
 
-    def say(self, camera, lcts, header=None):
-        """Say LCTs in the place of a camera."""
+    def publish(self, camera, lcts, header=None):
+        """Publish LCTs on the topic of a camera."""
         header = header or self.header('elsewhere')
         self._lcts[camera].publish(LCTArray(header=header, lcts=lcts))
 
     def trusted(self, frame_id):
-        """Return what is handed on of frames called so."""
+        """Return the forwarded LCTs with this frame id."""
         arrays = (array for array in list(self._trusted) if array.header.frame_id == frame_id)
         return [lct for array in arrays for lct in array.lcts]
 
@@ -101,16 +101,16 @@ class Scene:
         return status.message, {pair.key: pair.value for pair in status.values}
 
     def judged(self, camera):
-        """Return of how many LCTs of a camera the arbiter knows what to believe."""
+        """Return the number of verdicts on LCTs of a camera."""
         figures = self.status(ARBITER)[1]
         return int(figures[f'{camera} accepted']) + int(figures[f'{camera} rejected'])
 
-    def reads(self, text):
-        """Wait until the arbiter has written this."""
+    def wait_for_log(self, text):
+        """Wait until the arbiter has logged this."""
         self.graph.wait_for(lambda: text in self.graph.written('arbiter'), text)
 
-    def refusals(self):
-        """Return how many were refused, by camera and reason."""
+    def rejections(self):
+        """Return the number of rejected LCTs by camera and reason."""
         figures = self.status(ARBITER)[1]
         return Counter({name: int(n) for name, n in figures.items() if ' rejected: ' in name})
 
@@ -118,7 +118,7 @@ class Scene:
 @pytest.fixture(scope='module')
 def keys(tmp_path_factory):
     folder = tmp_path_factory.mktemp('keys')
-    assert keyring.main(['create', *CAMERAS, 'arbiter', '--dir', str(folder)]) == 0
+    assert keys_command.main(['create', *CAMERAS, 'arbiter', '--dir', str(folder)]) == 0
     return folder
 
 
@@ -135,7 +135,7 @@ def scene(run_graph, keys):
         if spec.path in own
     ]
     scene = Scene(run_graph(specs))
-    scene.graph.wait_for(scene.in_touch, 'the arbiter hears both cameras and knows their models')
+    scene.graph.wait_for(scene.in_touch, 'an array fused of both cameras')
     return scene
 
 
@@ -144,15 +144,15 @@ def is_of_both(fused):
     return steps == [Operation.ENCODE, Operation.FUSE, Operation.FUSE]
 
 
-def test_signed_latents_are_fused_and_what_is_fused_is_signed(scene, keys):
-    before = scene.refusals()
+def test_signed_lcts_are_fused_and_the_result_is_signed(scene, keys):
+    before = scene.rejections()
     fused = scene.see()
     assert is_of_both(fused)
     store = TrustStore(keys)
     lct = lct_from_msg(fused.lcts[0])
     assert lct.entity_id == 'arbiter'
     assert verify(lct, store) is None
-    assert scene.refusals() == before
+    assert scene.rejections() == before
     for part, entity in ((ARBITER, 'arbiter'), ('cam0/encoder: model', 'cam0')):
         message, figures = scene.status(part)
         assert 'unsigned' not in message
@@ -166,9 +166,9 @@ def copy_of(lct, edit=lambda lct: None):
     return copy
 
 
-def test_what_is_forged_is_refused_and_counted_by_name(scene, keys):
+def test_forged_lcts_are_rejected_and_counted_by_reason(scene, keys):
     moment = scene.see().header
-    good, packed = (scene.heard(camera, moment) for camera in CAMERAS)
+    good, packed = (scene.lct_of(camera, moment) for camera in CAMERAS)
 
     def later(lct):
         lct.sequence += 1000
@@ -190,16 +190,16 @@ def test_what_is_forged_is_refused_and_counted_by_name(scene, keys):
         later(lct)
         lct.latent.model.fingerprint = np.full(32, 9, np.uint8)
 
-    stranger = Ed25519PrivateKey.generate()
+    unknown_key = Ed25519PrivateKey.generate()
     own = lct_from_msg(copy_of(good, later))
-    as_stranger = replace(
+    of_unknown_entity = replace(
         own,
         entity_id='mallory; reboot',
         provenance=(replace(own.provenance[0], entity_id='mallory; reboot'),),
     )
     another_step = (replace(own.provenance[0], entity_id='cam1'),)
-    before = scene.refusals()
-    scene.say(
+    before = scene.rejections()
+    scene.publish(
         'cam0',
         [
             good,
@@ -207,20 +207,20 @@ def test_what_is_forged_is_refused_and_counted_by_name(scene, keys):
             copy_of(good, later),
             copy_of(good, stripped),
             copy_of(good, of_another_model),
-            lct_to_msg(as_stranger, key=stranger),
-            lct_to_msg(own, key=stranger),
+            lct_to_msg(of_unknown_entity, key=unknown_key),
+            lct_to_msg(own, key=unknown_key),
             lct_to_msg(replace(own, provenance=another_step), key=load_key(keys, 'cam0')),
         ],
     )
-    # Nor on the topic of the other camera.
-    scene.say('cam1', [good, packed, copy_of(packed, other_bytes)])
+    # The topic of the other camera rejects them too.
+    scene.publish('cam1', [good, packed, copy_of(packed, other_bytes)])
     replayed, bad, foreign = (
         'replayed or outdated sequence',
         'invalid signature',
         'wrong entity for this topic',
     )
     refused = scene.graph.wait_for(
-        lambda: (more := scene.refusals() - before).total() == 11 and more, 'their refusals'
+        lambda: (more := scene.rejections() - before).total() == 11 and more, 'their rejection'
     )
     assert refused == {
         f'cam0 rejected: {replayed}': 1,
@@ -234,26 +234,28 @@ def test_what_is_forged_is_refused_and_counted_by_name(scene, keys):
         f'cam1 rejected: {bad}': 1,
     }
     for camera in CAMERAS:
-        scene.reads(f"rejected LCT on {camera}/lcts: {replayed} (entity 'cam")
-        scene.reads(f"rejected LCT on {camera}/lcts: {bad} (entity 'cam")
-    scene.reads(f"{foreign} (entity 'mallory; reboot')")
+        scene.wait_for_log(f"rejected LCT on {camera}/lcts: {replayed} (entity 'cam")
+        scene.wait_for_log(f"rejected LCT on {camera}/lcts: {bad} (entity 'cam")
+    scene.wait_for_log(f"{foreign} (entity 'mallory; reboot')")
     assert not scene.trusted('elsewhere')
-    # The honest ones are none the worse for it.
+    # Honest LCTs are still accepted.
     assert is_of_both(scene.see())
 
 
-def test_a_forged_model_or_probe_set_is_refused_and_the_honest_one_stays(scene, keys):
+def test_forged_announcements_are_rejected(scene, keys):
     node = scene.node
     forger = Ed25519PrivateKey.generate()
     for name, kind in (('model_info', ModelInfo), ('probe_latents', ProbeSet)):
         latched = scene.graph.collect(kind, f'cam0/{name}', qos.LATCHED)
-        (good,) = scene.graph.wait_for(lambda said=latched: list(said), f'the {name} of cam0')
+        (good,) = scene.graph.wait_for(
+            lambda announcement=latched: list(announcement), f'the {name} of cam0'
+        )
         assert len(good.signature) == 64
-        unsigned = copy_of(good, lambda said: setattr(said, 'signature', []))
+        unsigned = copy_of(good, lambda announcement: setattr(announcement, 'signature', []))
         if kind is ModelInfo:
             forged = copy_of(good)
-            said = sign_announcement(model_info_from_msg(good), forger)
-            forged.signature = list(said.signature)
+            announcement = sign_announcement(model_info_from_msg(good), forger)
+            forged.signature = list(announcement.signature)
         else:
             forged = probe_set_to_msg(probe_set_from_msg(good), good.header.stamp, forger)
         publisher = node.create_publisher(kind, f'cam0/{name}', qos.LATCHED)
@@ -264,42 +266,42 @@ def test_a_forged_model_or_probe_set_is_refused_and_the_honest_one_stays(scene, 
                 lambda n=number, name=name: (
                     scene.status(f'arbiter: input cam0/{name}')[1]['rejected'] == str(n)
                 ),
-                'its refusal',
+                'its rejection',
             )
         node.destroy_publisher(publisher)
     assert is_of_both(scene.see())
 
 
-def test_a_frame_that_nobody_signed_for_settles_nothing(scene):
-    """Its stamp is anybody's word: far ahead it would have all others given up."""
+def test_empty_unsigned_frame_is_ignored(scene):
+    """Its stamp is not signed: far in the future, it would expire all other frames."""
     later = Header(stamp=stamp_to_msg(2**31 * 10**9 - 1), frame_id='lens')
     for camera in CAMERAS:
-        scene.say(camera, [], later)
+        scene.publish(camera, [], later)
     assert is_of_both(scene.see())
     assert later not in [array.header for array in [*scene._fused, *scene._trusted]]
 
 
-def test_who_is_trusted_or_revoked_while_all_run_is_so_within_seconds(scene, keys):
-    stranger = Ed25519PrivateKey.generate()
-    TrustStore(keys).trust('cam0', public_bytes(stranger))
+def test_trusted_and_revoked_keys_take_effect_while_nodes_run(scene, keys):
+    unknown_key = Ed25519PrivateKey.generate()
+    TrustStore(keys).trust('cam0', public_bytes(unknown_key))
 
-    def spoken():
-        own = lct_from_msg(scene.heard('cam0', scene.see().header))
+    def forwarded():
+        own = lct_from_msg(scene.lct_of('cam0', scene.see().header))
         lct = replace(own, id=b'with new' * 2, sequence=own.sequence + 1)
         before = scene.judged('cam0')
-        scene.say('cam0', [lct_to_msg(lct, key=stranger)])
-        scene.graph.wait_for(lambda: scene.judged('cam0') > before, 'what is made of it')
+        scene.publish('cam0', [lct_to_msg(lct, key=unknown_key)])
+        scene.graph.wait_for(lambda: scene.judged('cam0') > before, 'the verdict')
         return scene.trusted('elsewhere')
 
-    assert scene.graph.wait_for(spoken, 'the new key is believed')[0].entity_id == 'cam0'
-    # Its number is used up for the encoder, which goes on counting.
-    scene.heard('cam0', scene.show())
+    assert scene.graph.wait_for(forwarded, 'an LCT with the new key')[0].entity_id == 'cam0'
+    # Its sequence is used up for the encoder, which continues with the next one.
+    scene.lct_of('cam0', scene.show())
 
-    assert keyring.main(['revoke', 'cam1', '--dir', str(keys)]) == 0
+    assert keys_command.main(['revoke', 'cam1', '--dir', str(keys)]) == 0
     fused = scene.graph.wait_for(
-        lambda: (fused := scene.see()) and not is_of_both(fused) and fused, 'cam1 is refused'
+        lambda: (fused := scene.see()) and not is_of_both(fused) and fused, 'the rejection of cam1'
     )
     assert verify(lct_from_msg(fused.lcts[0]), TrustStore(keys)) is None
-    assert scene.refusals()['cam1 rejected: revoked key'] > 0
-    scene.reads("rejected LCT on cam1/lcts: revoked key (entity 'cam1')")
-    scene.reads('sage keys create cam1 --rotate')
+    assert scene.rejections()['cam1 rejected: revoked key'] > 0
+    scene.wait_for_log("rejected LCT on cam1/lcts: revoked key (entity 'cam1')")
+    scene.wait_for_log('sage keys create cam1 --rotate')

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from sage_perception.cli import keys as keyring
+from sage_perception.cli import keys as keys_command
 
 HERE = Path(__file__).parent
 ADDRESSES = {'robot': '10.213.7.1', 'other': '10.213.7.2', 'hostile': '10.213.7.3'}
 
 
 class Network:
-    """Machines on one switch; a cable can be cut and mended."""
+    """Machines on one switch, whose cables can be disconnected."""
 
     def __init__(self):
         self.name = f'sg{os.getpid() % 10**6}'
@@ -39,7 +39,7 @@ class Network:
             space = self.space(machine)
             self._add(space)
             # The names of interfaces have at most 15 letters.
-            run(f'ip -n {self.switch} link add {machine} type veth ros name eth0 netns {space}')
+            run(f'ip -n {self.switch} link add {machine} type veth peer name eth0 netns {space}')
             self._inside(self.switch, f'link set {machine} master br0 up')
             self._inside(space, f'addr add {address}/24 dev eth0')
             self._inside(space, 'link set eth0 up')
@@ -55,10 +55,10 @@ class Network:
     def _inside(self, space, command):
         run(f'ip -n {space} {command}')
 
-    def cut(self, machine):
+    def disconnect(self, machine):
         self._inside(self.switch, f'link set {machine} down')
 
-    def mend(self, machine):
+    def reconnect(self, machine):
         self._inside(self.switch, f'link set {machine} up')
 
     def close(self):
@@ -87,7 +87,7 @@ def network():
 
 
 class Machines:
-    """Processes on the machines, and what they tell."""
+    """Processes on the machines, and their output."""
 
     def __init__(self, network, domain):
         self.network = network
@@ -150,7 +150,7 @@ class Machines:
 @pytest.fixture(scope='module')
 def machines(network, domain, tmp_path_factory):
     keys = tmp_path_factory.mktemp('keys')
-    assert keyring.main(['create', 'cam0', 'cam1', 'arbiter', '--dir', str(keys)]) == 0
+    assert keys_command.main(['create', 'cam0', 'cam1', 'arbiter', '--dir', str(keys)]) == 0
     machines = Machines(network, domain)
     machines.node(
         'robot', 'arbiter', keys=keys, key=keys, require_signatures='true', sync_timeout_s=0.5
@@ -165,7 +165,7 @@ def machines(network, domain, tmp_path_factory):
 
 @pytest.fixture
 def until(request):
-    """Give what waits until something is told from now on."""
+    """Return a function that waits for a condition on the lines from now on."""
     wait_for = request.getfixturevalue('new_ros').wait_for
 
     def wait(machines, condition, what):
@@ -185,24 +185,24 @@ def until(request):
 
 
 def views(told):
-    """Return how many views went into each of the last latents that were fused."""
+    """Return the number of views in each fused latent."""
     return [line['fused'] for line in told if 'fused' in line]
 
 
-def test_what_two_machines_see_is_fused(machines, until):
+def test_latents_of_two_machines_are_fused(machines, until):
     until(machines, lambda told: views(told).count(2) >= 5, 'latents of both machines')
     trusted = Counter(line['trusted'] for line in machines.told if 'trusted' in line)
     assert set(trusted) == {'cam0', 'cam1'}
 
 
-def test_a_cut_cable_leaves_each_alone_and_a_mended_one_brings_them_together(machines, until):
-    machines.network.cut('other')
+def test_fusion_continues_alone_while_a_cable_is_disconnected(machines, until):
+    machines.network.disconnect('other')
     until(machines, lambda told: views(told)[-5:] == [1] * 5, 'the robot goes on alone')
-    machines.network.mend('other')
+    machines.network.reconnect('other')
     until(machines, lambda told: views(told)[-5:] == [2] * 5, 'both are together again')
 
 
-def test_a_hostile_machine_is_refused_and_takes_nothing_from_the_others(machines, until):
+def test_hostile_machine_is_rejected_and_the_others_are_fused(machines, until):
     machines.script('hostile', 'attack', 'cam0,cam1')
     reasons = (
         'replayed or outdated sequence',
@@ -213,7 +213,7 @@ def test_a_hostile_machine_is_refused_and_takes_nothing_from_the_others(machines
     wanted = {f'{camera} rejected: {reason}' for camera in ('cam0', 'cam1') for reason in reasons}
     until(
         machines,
-        lambda told: wanted <= {k for line in told for k in line.get('refused', {})},
+        lambda told: wanted <= {k for line in told for k in line.get('rejected', {})},
         'every attack is named',
     )
     until(machines, lambda told: views(told).count(2) >= 10, 'the honest are fused as before')

@@ -102,10 +102,12 @@ class ProbeSet:
         return RejectionReason.OUT_OF_RANGE if np.abs(latents).max() > MAX_ABS else None
 
 
-Announcement = TypeVar('Announcement', ModelAnnouncement, ProbeSet)
+AnyAnnouncement = TypeVar('AnyAnnouncement', ModelAnnouncement, ProbeSet)
 
 
-def sign_announcement(announcement: Announcement, key: Ed25519PrivateKey | None) -> Announcement:
+def sign_announcement(
+    announcement: AnyAnnouncement, key: Ed25519PrivateKey | None
+) -> AnyAnnouncement:
     """Return an announcement with a signature; unchanged without a `key`."""
     if key is None:
         return announcement
