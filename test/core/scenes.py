@@ -1,13 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images and a clip to train and measure on, drawn here."""
+"""Synthetic images and a video clip for training and evaluation."""
 
 import cv2
 import numpy as np
 
 
 def scene(seed, side):
-    """Return an image of discs and noise on a ramp, uint8 `[side, side, 3]`."""
+    """Return an image of disks and noise on a gradient, uint8 `[side, side, 3]`."""
     rng = np.random.default_rng(seed)
     ramp = np.linspace(*rng.uniform(40, 215, 2), side)
     image = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (side, side, 3)), np.uint8)
@@ -19,7 +19,7 @@ def scene(seed, side):
 
 
 def write_scenes(folder, count):
-    """Write `image0.png` … and `clip.avi`, in which a disc crosses the first image."""
+    """Write `image0.png` … and `clip.avi`, in which a disk crosses the first image."""
     for seed in range(count):
         cv2.imwrite(str(folder / f'image{seed}.png'), scene(seed, 160))
     codec = cv2.VideoWriter.fourcc(*'MJPG')
