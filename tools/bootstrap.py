@@ -1,15 +1,15 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make the environment that `make` runs everything in.
+"""Create the environment in which `make` runs everything.
 
-Steps, each skipped while what it depends on is unchanged:
+Each step is skipped while its inputs are unchanged:
 
-1. a virtual environment with the pinned requirements; real ROS 2 wheels among them, or, where an
-   installed ROS is sourced (AMENT_PREFIX_PATH), that ROS instead of the wheels;
+1. a virtual environment with the pinned requirements; it contains ROS 2 wheels, unless an installed
+   ROS is sourced (AMENT_PREFIX_PATH);
 2. the interface package `sage_msgs`, built by colcon and rosidl into the environment;
-3. `sage_perception` itself, installed in editable form: a change to its code needs no rebuild.
+3. `sage_perception`, installed in editable mode: code changes need no rebuild.
 
-Standard library only: this is what runs before anything is installed.
+Uses only the standard library, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PYTHONS = ((3, 10), (3, 12))
 
 
 def fail(message: str):
-    """End with one line that says what is wrong and how to mend it."""
+    """Exit with one line that names the problem and the fix."""
     sys.exit(f'bootstrap: {message}')
 
 
 def run(command: list, env: dict | None = None, log: Path | None = None) -> None:
-    """Run `command`; when it fails, show what it printed and end."""
+    """Run `command`; if it fails, print its output and exit."""
     with open(log or os.devnull, 'w') as out:
         done = subprocess.run(
             [str(part) for part in command],
@@ -50,7 +50,7 @@ def run(command: list, env: dict | None = None, log: Path | None = None) -> None
 
 
 def digest(paths: list[Path], *words: str) -> str:
-    """Return a hash of the contents of `paths` (folders included) and of `words`."""
+    """Return a hash of the contents of `paths` (files or folders) and of `words`."""
     total = hashlib.sha256(repr(words).encode())
     for path in paths:
         files = sorted(p for p in path.rglob('*') if p.is_file()) if path.is_dir() else [path]
@@ -60,7 +60,7 @@ def digest(paths: list[Path], *words: str) -> str:
 
 
 class Environment:
-    """The virtual environment and the steps that were done in it."""
+    """The virtual environment and its completed steps."""
 
     def __init__(self, folder: Path, distro: str, installed_ros: bool):
         self.folder = folder
@@ -70,7 +70,7 @@ class Environment:
         self.stamps = folder / 'sage-setup'
 
     def step(self, name: str, key: str, work) -> None:
-        """Do `work` unless it was done for the same `key`."""
+        """Call `work` unless it was completed for the same `key`."""
         stamp = self.stamps / name
         if stamp.exists() and stamp.read_text() == key:
             return
@@ -92,16 +92,16 @@ class Environment:
         )
         if made.returncode:
             fail(
-                f'cannot make {self.folder}: apt install python3-venv\n{made.stdout}{made.stderr}'
+                f'cannot create {self.folder}: apt install python3-venv\n{made.stdout}{made.stderr}'
             )
 
     def install(self, requirements: list[Path]) -> None:
-        """Install the pinned requirements in one go, so that one resolver sees them all."""
+        """Install the pinned requirements with one resolver run."""
         files = [part for file in requirements for part in ('-r', file)]
         run([self.python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', *files])
 
     def point_cmake_at_this_python(self) -> None:
-        """Mend the ROS wheels' CMake exports, which name the Python they were built with."""
+        """Rewrite the CMake exports of the ROS wheels: they name the Python of their build."""
         include, numpy_include = (
             subprocess.check_output(
                 [self.python, '-c', f'import {module}; print({query})'], text=True
@@ -116,13 +116,13 @@ class Environment:
         built_with = r'/opt/python/cp\d+-cp\d+'
         for file in (self.folder / 'share').rglob('*.cmake'):
             text = file.read_text()
-            mended = re.sub(rf'{built_with}/[^;"\s]*numpy/_?core/include', numpy_include, text)
-            mended = re.sub(rf'{built_with}/include/python3\.\d+', include, mended)
-            if mended != text:
-                file.write_text(mended)
+            fixed = re.sub(rf'{built_with}/[^;"\s]*numpy/_?core/include', numpy_include, text)
+            fixed = re.sub(rf'{built_with}/include/python3\.\d+', include, fixed)
+            if fixed != text:
+                file.write_text(fixed)
 
     def build_messages(self) -> None:
-        """Build `sage_msgs` into the environment's own prefix."""
+        """Build `sage_msgs` into the prefix of the environment."""
         version = subprocess.check_output(
             [self.python, '-c', 'import sys; print(".".join(map(str, sys.version_info[:2])))'],
             text=True,
@@ -146,7 +146,7 @@ class Environment:
         run([self.python, *command], env, self.stamps / 'sage_msgs.log')
 
     def install_package(self) -> None:
-        """Install `sage_perception` in editable form, and let the ament index find it."""
+        """Install `sage_perception` in editable mode and add it to the ament index."""
         pip = [self.python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check']
         run([*pip, '--no-deps', '--no-build-isolation', '-e', '.'])
         index = self.folder / 'share' / 'ament_index' / 'resource_index' / 'packages'
@@ -164,11 +164,13 @@ class Environment:
 
 
 def main() -> None:
-    """Bring the environment up to date."""
+    """Create or update the environment."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--venv', type=Path, required=True, help='folder of the environment')
     parser.add_argument('--distro', default='jazzy', help='ROS 2 distribution (%(default)s)')
-    parser.add_argument('--installed-ros', action='store_true', help='use the ROS that is sourced')
+    parser.add_argument(
+        '--installed-ros', action='store_true', help='use the sourced ROS installation'
+    )
     args = parser.parse_args()
 
     version = sys.version_info[:2]
