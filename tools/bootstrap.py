@@ -4,7 +4,7 @@
 
 Each step is skipped while its inputs are unchanged:
 
-1. a virtual environment with the pinned requirements; it contains ROS 2 wheels, unless an installed
+1. a virtual environment with the pinned requirements, including ROS 2 wheels unless an installed
    ROS is sourced (AMENT_PREFIX_PATH);
 2. the interface package `sage_msgs`, built by colcon and rosidl into the environment;
 3. `sage_perception`, installed in editable mode: code changes need no rebuild.
@@ -92,7 +92,8 @@ class Environment:
         )
         if made.returncode:
             fail(
-                f'cannot create {self.folder}: apt install python3-venv\n{made.stdout}{made.stderr}'
+                f'cannot create {self.folder}: apt install python3-venv\n'
+                f'{made.stdout}{made.stderr}'
             )
 
     def install(self, requirements: list[Path]) -> None:
