@@ -182,7 +182,7 @@ def test_nodes_of_today_accept_the_replay(ros, keys, recorded, capfd):
         accepted, count = f'{camera} accepted', str(sent[camera])
         # Diagnostics follow within a second, on the steady clock.
         ros.wait_for(lambda a=accepted, n=count: values('arbiter: agreement').get(a) == n)
-        assert values('arbiter: agreement')[f'{camera} refused'] == '0'
+        assert values('arbiter: agreement')[f'{camera} rejected'] == '0'
         probe_input = values(f'arbiter: input {camera}/probe_latents')
         assert (probe_input['received'], probe_input['rejected']) == ('1', '0')
     assert {report.entity_b for report in reports} == set(CAMERAS)
