@@ -38,7 +38,7 @@ def lct(compressor, track, trust=0.8):
 def encode(compressor, lcts):
     encoder = ContextEncoder(compressor, ['cam0'])
     encoder.builder.add_frame('cam0', STAMP_NS * 1e-9, SIZE, lcts)
-    return encoder, encoder.encode(STAMP_NS, Identity('compressor'))
+    return encoder, encoder.encode(STAMP_NS, Identity('compressor', start=1))
 
 
 def test_an_empty_context_has_no_code(compressor):

@@ -68,7 +68,7 @@ def test_reconstruction_errors_are_those_of_the_received_latents(codec, crops, e
 
 
 def test_an_lct_has_one_encoding_step_and_the_next_sequence_number(codec, crops):
-    encoder, source = CropEncoder(codec), Identity('robot1/cam0', start=41)
+    encoder, source = CropEncoder(codec), Identity('robot1/cam0', start=42)
     lcts = encoder.lcts(encoder.encode_crops(crops).latents, STAMP_NS, source)
     assert [lct.sequence for lct in lcts] == [42, 43]
     for lct in lcts:
@@ -102,7 +102,7 @@ def test_vq_without_a_codebook_is_rejected_with_the_fix():
 
 
 def test_a_frozen_camera_loses_the_trust_of_its_lcts(codec):
-    camera = CameraPipeline(CropEncoder(codec), Identity('cam0'))
+    camera = CameraPipeline(CropEncoder(codec), Identity('cam0', start=1))
     world = SyntheticWorld(seed=1, objects=2)
     images = [world.render(number / 15, number) for number in range(45)]
     frames = [
