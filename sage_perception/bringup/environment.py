@@ -21,7 +21,7 @@ def config_path(name: str) -> Path:
     Raises `FileNotFoundError` if it is in neither.
     """
     prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
-    places = [Path(__file__).resolve().parents[1] / 'config']
+    places = [Path(__file__).resolve().parents[2] / 'config']
     places += [Path(prefix, 'share', PACKAGE, 'config') for prefix in prefixes if prefix]
     for place in places:
         if (place / name).is_file():

@@ -6,6 +6,7 @@ import fcntl
 import os
 
 import pytest
+from stubs import ROOT
 
 from sage_perception.bringup.environment import (
     config_path,
@@ -57,6 +58,10 @@ def test_removes_shared_memory_of_killed_processes_only(tmp_path):
         assert remove_stale_shared_memory(tmp_path) == 1
     left = {path.name.removesuffix('_el') for path in tmp_path.iterdir()}
     assert left == {'fastdds_alive', 'fastdds_young', 'other'}
+
+
+def test_config_files_of_the_source_tree_are_preferred():
+    assert config_path('dual_camera.yaml') == ROOT / 'config' / 'dual_camera.yaml'
 
 
 def test_missing_config_file_is_reported_with_the_searched_folders():
