@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from sage_perception.context.builder import AgreementPair
 from sage_perception.context.context import HContext as Context
 from sage_perception.context.layout import ContextError
 from sage_perception.core.latent import Latent, LatentKind, ModelId
-from sage_perception.memory import Snarc
 from sage_perception.pipeline.context_encoder import ContextEncoder
 from sage_perception.ros import qos
 from sage_perception.ros.common_parameters import AUTOSTART, CAMERA_ENTITIES, CAMERAS
 from sage_perception.ros.conversions.latents import latent_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.memory import snarc_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Topic
@@ -189,10 +189,7 @@ class CompressorNode(LifecycleNode):
     def _receive_scores(self, message: SnarcArray) -> None:
         if (working := self._working) is None:
             return
-        scores = {
-            score.track_id: Snarc(*(getattr(score.snarc, part.name) for part in fields(Snarc)))
-            for score in message.scores
-        }
+        scores = {score.track_id: snarc_from_msg(score.snarc) for score in message.scores}
         stamp_s = stamp_from_msg(message.header.stamp) * 1e-9
         try:
             working.encoder.builder.add_scores(message.camera, stamp_s, scores)
