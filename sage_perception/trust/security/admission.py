@@ -63,13 +63,8 @@ class Verdict:
 
     def rejected(self, reason: RejectionReason, detail: str = '') -> Verdict:
         """Return this verdict with the LCT rejected instead."""
-        return replace(
-            self,
-            accepted=None,
-            reason=reason,
-            detail=detail,
-            attributable=reason in ATTRIBUTABLE and self.signature.authentic,
-        )
+        attributable = reason in ATTRIBUTABLE and self.signature.authentic
+        return Verdict(self.received, None, reason, detail, self.signature, attributable)
 
 
 @dataclass(frozen=True)
@@ -150,7 +145,7 @@ class AdmissionFilter:
             wire=wire,
             require_signature=self.require_signatures,
         )
-        verdict = replace(verdict, signature=verification.signature)
+        verdict = Verdict(lct, lct, signature=verification.signature)
         if verification.reason is not None:
             return verdict.rejected(verification.reason)
         if self.require_signatures and not self._trusts_provenance(lct):
