@@ -157,7 +157,8 @@ def workspace(files, tmp_path_factory):
         target = folder / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
-    environment = {**os.environ}
+    # With MAKEFLAGS, colcon does not limit the build to idle cores.
+    environment = {**os.environ, 'MAKEFLAGS': f'-j{os.cpu_count()}'}
     if os.environ.get('AMENT_PREFIX_PATH', '').startswith(sys.prefix):
         # ROS is installed as wheels in this environment.
         environment['VIRTUAL_ENV'] = environment['CMAKE_PREFIX_PATH'] = sys.prefix

@@ -202,8 +202,14 @@ def test_fusion_continues_alone_while_a_cable_is_disconnected(machines, until):
     until(machines, lambda told: views(told)[-5:] == [2] * 5, 'both are together again')
 
 
-def test_hostile_machine_is_rejected_and_the_others_are_fused(machines, until):
+@pytest.fixture(scope='module')
+def attacked(machines):
+    """The machines, while a third one attacks both cameras."""
     machines.script('hostile', 'attack', 'cam0,cam1')
+    return machines
+
+
+def test_attacks_of_a_hostile_machine_are_rejected_by_reason(attacked, until):
     reasons = (
         'replayed or outdated sequence',
         'invalid signature',
@@ -212,9 +218,18 @@ def test_hostile_machine_is_rejected_and_the_others_are_fused(machines, until):
     )
     wanted = {f'{camera} rejected: {reason}' for camera in ('cam0', 'cam1') for reason in reasons}
     until(
-        machines,
+        attacked,
         lambda told: wanted <= {k for line in told for k in line.get('rejected', {})},
         'every attack is named',
     )
-    until(machines, lambda told: views(told).count(2) >= 10, 'the honest are fused as before')
-    assert all(line['sound'] for line in machines.told if 'trusted' in line)
+    assert all(line['sound'] for line in attacked.told if 'trusted' in line)
+
+
+def test_honest_machines_are_fused_during_an_attack(attacked, until, publisher_ids):
+    flood = 'cam0 rejected: rate limit exceeded'
+    until(
+        attacked,
+        lambda told: flood in {k for line in told for k in line.get('rejected', {})},
+        'the rate limit is exceeded',
+    )
+    until(attacked, lambda told: views(told).count(2) >= 10, 'fusion as before')

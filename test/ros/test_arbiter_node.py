@@ -143,7 +143,7 @@ def test_flood_of_announcements_is_mostly_not_read(ros, health, kind, name):
     assert int(values['received']) < PublisherQuota.BURST + 3
 
 
-def test_honest_announcement_is_read_during_a_flood(ros, health, codec):
+def test_honest_announcement_is_read_during_a_flood(ros, health, codec, publisher_ids):
     ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
     flood(ros, health, ModelInfo, 'model_info')
     assert 'cam0 has not announced its model' in health.status('agreement').message
