@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.models import load_crop_codec
 from sage_perception.trust.compatibility.estimator import (
     CompatibilityEstimator,
@@ -83,7 +83,7 @@ def text(result: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-@in_one_line('sage align')
+@report_errors('sage align')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage align`; return the exit code."""
     parser = Parser(

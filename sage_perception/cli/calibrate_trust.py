@@ -10,13 +10,13 @@ from pathlib import Path
 
 import cv2
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.models import load_crop_codec
 from sage_perception.training.config import read_config
 from sage_perception.training.trust.calibrate import calibrate_trust
 
 
-@in_one_line('sage calibrate-trust')
+@report_errors('sage calibrate-trust')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage calibrate-trust`; return the exit code."""
     parser = Parser(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.evaluation.codebook import evaluate_codebook
 from sage_perception.models import load_crop_codec
 from sage_perception.reports.codebook import codebook_table
@@ -40,7 +40,7 @@ def named_latents(text: str) -> tuple[str, np.ndarray]:
     return name, z.astype(np.float32)
 
 
-@in_one_line('sage codebook')
+@report_errors('sage codebook')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage codebook`; return the exit code."""
     parser = Parser(

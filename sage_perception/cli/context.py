@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sage_perception.cli.terminal import Parser, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.core.progress import Progress
 from sage_perception.training.config import read_config
 from sage_perception.training.contexts.dataset import joined
@@ -21,7 +21,7 @@ from sage_perception.training.contexts.plan import files_of, load_encoder, plan,
 from sage_perception.training.data.files import file_filter
 
 
-@in_one_line('sage context')
+@report_errors('sage context')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage context`; return the exit code."""
     args = _parser().parse_args(argv)
@@ -40,12 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog='sage context', description='Record 4096-D H contexts.')
+    epilog = examples('sage context record clips -o contexts.npz --runs 4')
+    parser = Parser(prog='sage context', description='Record 4096-D H contexts.', epilog=epilog)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     command = commands.add_parser(
         'record',
         help='record contexts from clips and images',
         description=__doc__,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = command.add_argument

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.codecs.encoded_images import EncodedImages
 from sage_perception.codecs.image_file import write_image
 from sage_perception.codecs.images import decode_images
@@ -15,7 +15,7 @@ from sage_perception.models import ModelError, available, load_codec
 from sage_perception.vision.grid import grid
 
 
-@in_one_line('sage decode')
+@report_errors('sage decode')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage decode`; return the exit code."""
     args = _parser().parse_args(argv)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.codecs.encoded_images import EncodedImages
 from sage_perception.codecs.image_file import read_bgr
 from sage_perception.codecs.images import encode_images
 from sage_perception.models import load_codec
 
 
-@in_one_line('sage encode')
+@report_errors('sage encode')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage encode`; return the exit code."""
     parser = _parser()

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.evaluation.evaluate import evaluate_models, load_models
 from sage_perception.reports import rate_distortion
 from sage_perception.reports.tables import evaluation_tables
@@ -89,7 +89,7 @@ def parser() -> Parser:
     return parser
 
 
-@in_one_line('sage eval')
+@report_errors('sage eval')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage eval`; return the exit code."""
     args = parser().parse_args(argv)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.models import artifact
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.export.export import DERIVED_FILES, export
@@ -20,7 +20,7 @@ DESCRIPTION = (
 )
 
 
-@in_one_line('sage export')
+@report_errors('sage export')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage export`; return the exit code."""
     parser = Parser(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.irp.discovery import GROUP, available
 
 DESCRIPTION = f"""\
@@ -15,7 +15,7 @@ entry point of the group {GROUP}; see docs/irp.md.
 """
 
 
-@in_one_line('sage irp')
+@report_errors('sage irp')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage irp`; return the exit code."""
     parser = Parser(prog='sage irp', description=DESCRIPTION, epilog=examples('sage irp list'))

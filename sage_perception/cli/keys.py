@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`sage keys`: creates signing keys, and manages the trusted keys."""
+"""`sage keys`: create signing keys and manage the trusted keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sage_perception.cli.terminal import Parser, add_command, in_one_line
+from sage_perception.cli.terminal import Parser, add_command, examples, report_errors
 from sage_perception.trust.security.keys import (
     DEFAULT_FOLDER,
     ENVIRONMENT,
@@ -29,7 +29,7 @@ from sage_perception.trust.security.keys import (
 from sage_perception.trust.security.trust_store import TrustStore
 
 HELP = f"""\
-Manages the keys that sign LCTs. An entity, such as robot1/cam0, signs its LCTs with a secret key.
+Manage the keys that sign LCTs. An entity, such as robot1/cam0, signs its LCTs with a secret key.
 A receiver accepts the LCTs of the entities whose public keys it trusts.
 
 Let two robots trust each other:
@@ -108,6 +108,7 @@ def parser() -> Parser:
     top = Parser(
         prog='sage keys',
         description=HELP,
+        epilog=examples('sage keys create cam0 cam1 arbiter', 'sage keys list'),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(required=True, metavar='COMMAND')
@@ -136,7 +137,7 @@ def parser() -> Parser:
     return top
 
 
-@in_one_line('sage keys')
+@report_errors('sage keys')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage keys`; return the exit code."""
     args = parser().parse_args(argv)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.cli.terminal import Parser, add_command, examples, in_one_line
+from sage_perception.cli.terminal import Parser, add_command, examples, report_errors
 from sage_perception.codecs.image_file import read_bgr, write_image
 from sage_perception.codecs.images import encode_images
 from sage_perception.memory import (
@@ -219,7 +219,7 @@ def build_parser() -> Parser:
     return parser
 
 
-@in_one_line('sage memory')
+@report_errors('sage memory')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage memory`; return the exit code."""
     args = build_parser().parse_args(argv)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.codecs.codebook import CODEBOOK
 from sage_perception.models import artifact
 from sage_perception.models.artifact import LATENT_MEAN, Artifact
@@ -52,7 +52,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-@in_one_line('sage models')
+@report_errors('sage models')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage models`; return the exit code."""
     parser = Parser(

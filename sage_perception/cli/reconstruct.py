@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sage_perception.cli.encode import add_image_arguments
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.codecs.image_file import read_bgr, write_image
 from sage_perception.codecs.images import (
     assemble,
@@ -22,7 +22,7 @@ from sage_perception.models import load_codec
 from sage_perception.vision.grid import grid
 
 
-@in_one_line('sage reconstruct')
+@report_errors('sage reconstruct')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage reconstruct`; return the exit code."""
     args = _parser().parse_args(argv)

@@ -21,14 +21,14 @@ from sage_perception.cli.terminal import (
     EXIT_FAILED,
     Parser,
     examples,
-    in_one_line,
     positive,
     regex,
+    report_errors,
     stop_requested,
 )
 
 
-@in_one_line('sage record')
+@report_errors('sage record')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage record`; return 0 after a signal, 1 if writing failed, 2 for invalid usage."""
     parser = _parser()

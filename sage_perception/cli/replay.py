@@ -21,17 +21,17 @@ from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import (
     Parser,
     examples,
-    in_one_line,
     non_negative,
     positive,
     regex,
+    report_errors,
     stop_requested,
 )
 
 DEFAULT_CLOCK_HZ = 40.0
 
 
-@in_one_line('sage replay')
+@report_errors('sage replay')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage replay`; return 0 at the end or after a signal, 2 for invalid usage."""
     args = _parser().parse_args(argv)

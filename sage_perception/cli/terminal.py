@@ -62,7 +62,7 @@ def add_command(
     return own
 
 
-def in_one_line(command: str) -> Callable[[Main], Main]:
+def report_errors(command: str) -> Callable[[Main], Main]:
     """Return a decorator that reports the errors of a command's main function in one line.
 
     It catches the errors that a user can cause: `OSError`, `ValueError` (the base class of the

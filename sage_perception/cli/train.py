@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.training.config import read_config
 
 DESCRIPTION = (
@@ -19,7 +19,7 @@ DESCRIPTION = (
 )
 
 
-@in_one_line('sage train')
+@report_errors('sage train')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage train`; return the exit code."""
     parser = Parser(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.cli.terminal import Parser, examples, in_one_line
+from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.models import load_crop_codec
 from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
 from sage_perception.trust.compatibility.model import Model
@@ -74,7 +74,7 @@ def draw(names: Sequence[str], before: np.ndarray, after: np.ndarray, path: Path
     plt.close(figure)
 
 
-@in_one_line('sage trust-matrix')
+@report_errors('sage trust-matrix')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage trust-matrix`; return the exit code."""
     parser = Parser(

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -36,10 +35,12 @@ from sage_perception.cli.terminal import (
     EXIT_FAILED,
     Parser,
     examples,
-    in_one_line,
     positive,
+    report_errors,
     stop_requested,
 )
+from sage_perception.core.redact import without_secrets
+from sage_perception.core.yaml_file import parse_yaml, read_mapping
 
 
 class Graph(NamedTuple):
@@ -61,7 +62,7 @@ _LEVEL_STYLES = {'WARN': 'yellow', 'ERROR': 'red', 'FATAL': 'bold red'}
 _EXPONENT = re.compile(r'[-+]?\d+[eE][-+]?\d+')
 
 
-@in_one_line('sage up')
+@report_errors('sage up')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage up`; return 0 after a stop request, 1 if a node failed, 2 for bad usage."""
     options = _parser().parse_args(argv)
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for spec in specs:
             print(shlex.join(command(spec, [params_file], options.log_level)))
             for name, value in spec.parameters.items():
-                print(f'    {name}: {value!r}')
+                print(f'    {name}: {_shown(value)!r}')
         return 0
     return _run(options, specs, params_file)
 
@@ -174,32 +175,44 @@ def _assign(specs: list[NodeSpec], assignment: str) -> list[NodeSpec]:
     """Return the nodes with the parameter that an argument of `--set` assigns."""
     target, equals, text = assignment.partition('=')
     node, _, parameter = target.partition('.')
+    shown = f'--set {target}{equals}{_shown(text)}'
     if not equals or not parameter:
-        raise ValueError(f'--set {assignment}: use the form NODE.PARAMETER=VALUE')
+        raise ValueError(f'{shown}: use the form NODE.PARAMETER=VALUE')
     chosen = [spec for spec in specs if f'/{spec.path}'.endswith(f'/{node.strip("/")}')]
     if not chosen:
         paths = ', '.join(spec.path for spec in specs)
-        raise ValueError(f'--set {assignment}: unknown node {node!r}; the graph has {paths}')
-    value = _value(assignment, text)
+        raise ValueError(f'{shown}: unknown node {node!r}; the graph has {paths}')
+    try:
+        value = _value(text)
+    except ValueError as error:
+        raise ValueError(f'{shown}: {error}') from None
     return [
         replace(spec, parameters={**spec.parameters, parameter: value}) if spec in chosen else spec
         for spec in specs
     ]
 
 
-def _value(assignment: str, text: str) -> object:
-    """Return a parameter value parsed as ROS does: YAML, but 1e-3 is a number (not in PyYAML)."""
+def _shown(value: object) -> object:
+    """Return a parameter value for display, without the credentials of a URL."""
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return without_secrets(value) if isinstance(value, str) and '://' in value else value
+
+
+def _value(text: str) -> object:
+    """Return a parameter value parsed as ROS does: YAML, but 1e-3 is a number (not in PyYAML).
+
+    Raises `ValueError` if the value has a type that parameters cannot have.
+    """
     try:
-        value = yaml.safe_load(text) if text else ''
-    except yaml.YAMLError:
+        value = parse_yaml(text, 'value') if text else ''
+    except ValueError:
         value = None
     if isinstance(value, str) and _EXPONENT.fullmatch(value):
         value = float(value)
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, (bool, int, float, str)) for item in items):
-        raise ValueError(
-            f'--set {assignment}: the value must be a number, a string, true, false or a list'
-        )
+        raise ValueError('the value must be a number, a string, true, false or a list')
     return value
 
 
@@ -209,13 +222,11 @@ def _params_file(options: argparse.Namespace) -> Path:
         return config_path(GRAPHS[options.graph].params_file)
     path = Path(options.params_file)
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise ValueError(f'--params-file {path}: {reason}') from None
-    except yaml.YAMLError as error:
-        raise ValueError(f'--params-file {path}: {" ".join(str(error).split())}') from None
-    nodes = content.values() if isinstance(content, dict) else [None]
+        nodes = read_mapping(path).values()
+    except OSError as error:
+        raise ValueError(f'--params-file {path}: {error.strerror}') from None
+    except ValueError as error:
+        raise ValueError(f'--params-file {error}') from None
     if not all(isinstance(node, dict) and 'ros__parameters' in node for node in nodes):
         raise ValueError(f'--params-file {path}: each node name must contain ros__parameters')
     return path.resolve()

@@ -103,6 +103,7 @@ class CameraNode(LifecycleNode):
         self._compressed = self.publisher('image_raw/compressed')
         self._infos = self.publisher('camera_info')
         self.diagnostics.add('capture', self._report)
+        # Not `add_timer`: this exception must end the node, so that it is restarted.
         self.create_timer(CHECK_PERIOD_S, self._raise_capture_error, clock=self.diagnostics.clock)
 
     def configure(self) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes the status of a node's parts on `/diagnostics` once a second (REP-107)."""
+"""Publishes the status of each part of a node on `/diagnostics` (REP-107)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Status = tuple[bytes, str, dict[str, Any]]
 
 
 class Diagnostics:
-    """Publishes the status of each part of a node.
+    """Publishes the status of each part of a node when the node calls `publish`.
 
-    A steady clock drives the timer, so that it also runs while simulated time stands still.
+    `clock` is a steady clock for the timers of diagnostics, which must also run while simulated
+    time stands still.
     """
 
-    def __init__(self, node: Node, period_s: float = 1.0):
+    def __init__(self, node: Node) -> None:
         self._node = node
         self._inputs: list[Callable[[], tuple[str, Status]]] = []
         self._reports: list[Callable[[], tuple[str, Status]]] = []
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(period_s, self.publish, clock=self.clock)
 
     def add(self, part: str, report: Callable[[], Status]) -> None:
         """Publish the return value of `report` as the status of `part`."""

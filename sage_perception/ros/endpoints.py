@@ -36,6 +36,9 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 
+DIAGNOSTICS_PERIOD_S = 1.0
+
+
 @dataclass(frozen=True)
 class Topic:
     """A topic that a node publishes or subscribes to; `{camera}` stands for each camera."""
@@ -81,6 +84,7 @@ class Endpoints(RosNode):
         )
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('callbacks', self.callback_guard.report)
+        self.add_timer(DIAGNOSTICS_PERIOD_S, self.diagnostics.publish, self.diagnostics.clock)
         self.setup()
 
     def setup(self) -> None:
@@ -196,9 +200,9 @@ class Endpoints(RosNode):
     def add_timer(
         self, period_s: float, callback: Callable[[], None], clock: Clock | None = None
     ) -> None:
-        """Call `callback` every `period_s` seconds of a clock; None for that of the node.
+        """Call `callback` every `period_s` seconds of `clock`; None for the clock of the node.
 
-        For work on received messages: its exceptions are caught, see `CallbackGuard`.
+        Exceptions of the callback are caught, see `CallbackGuard`.
         """
         name = f'timer {callback.__name__}'
 

@@ -73,7 +73,7 @@ class TrustedKeys:
             self.store = TrustStore(key_folder(node.parameters.keys))
         except KeyFault as error:
             raise ConfigurationError(f"parameter 'keys': {error}") from error
-        node.create_timer(REFRESH_PERIOD_S, self._refresh, clock=node.diagnostics.clock)
+        node.add_timer(REFRESH_PERIOD_S, self._refresh, clock=node.diagnostics.clock)
 
     @property
     def warnings(self) -> list[str]:

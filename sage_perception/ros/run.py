@@ -15,10 +15,10 @@ import rclpy
 from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 
+from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 
-EXIT_CONFIGURATION = 2
 SHUTDOWN_TIMEOUT_S = 3.0
 
 
@@ -26,7 +26,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     """Create a node and spin it until it is shut down.
 
     Returns:
-        0 after SIGINT, SIGTERM or shutdown; `EXIT_CONFIGURATION` if the node cannot start as
+        0 after SIGINT, SIGTERM or shutdown; `CONFIGURATION_ERROR` if the node cannot start as
         configured, with the reason in one line on stderr. Other exceptions are raised.
     """
     node = executor = None
@@ -54,7 +54,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
         rejected = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
         if rejected or isinstance(error, (ConfigurationError, NameValidationException)):
             print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
-            return EXIT_CONFIGURATION
+            return CONFIGURATION_ERROR
         raise
     finally:
         if node is not None:

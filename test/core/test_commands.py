@@ -22,7 +22,7 @@ from sage_perception.cli import (
 )
 from sage_perception.cli import eval as eval_command
 from sage_perception.cli import main as sage
-from sage_perception.cli.terminal import EXIT_USAGE, in_one_line
+from sage_perception.cli.terminal import EXIT_USAGE, report_errors
 from sage_perception.models import ModelError
 from sage_perception.models.registry import available
 
@@ -33,7 +33,7 @@ CONFIG = Path(__file__).resolve().parents[2] / 'config' / 'train' / 'tinyvae.yam
     'error', [ModelError('m'), FileNotFoundError('m'), ValueError('m'), ModuleNotFoundError('m')]
 )
 def test_errors_of_the_user_are_reported_in_one_line(error, capsys):
-    @in_one_line('sage try')
+    @report_errors('sage try')
     def main(argv=None):
         raise error
 
@@ -43,7 +43,7 @@ def test_errors_of_the_user_are_reported_in_one_line(error, capsys):
 
 @pytest.mark.parametrize('error', [KeyError, ZeroDivisionError, BrokenPipeError])
 def test_other_errors_propagate(error):
-    @in_one_line('sage try')
+    @report_errors('sage try')
     def main(argv=None):
         raise error
 
@@ -52,7 +52,7 @@ def test_other_errors_propagate(error):
 
 
 def test_exit_code_is_that_of_the_command():
-    assert in_one_line('sage try')(lambda argv: len(argv))(['a', 'b', 'c']) == 3
+    assert report_errors('sage try')(lambda argv: len(argv))(['a', 'b', 'c']) == 3
 
 
 @pytest.mark.parametrize(

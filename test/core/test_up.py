@@ -76,9 +76,18 @@ def test_signal_to_the_process_group_reaches_each_node_once(stub_graph, number):
         (['single_camera', '--params-file', 'absent.yaml'], 'absent.yaml: No such file'),
         (
             ['single_camera', '--params-file', 'list.yaml'],
-            'list.yaml: each node name must contain',
+            'list.yaml: the file holds a list, expected a mapping',
         ),
-        (['single_camera', '--params-file', 'broken.yaml'], 'broken.yaml: '),
+        (
+            ['single_camera', '--params-file', 'flat.yaml'],
+            'flat.yaml: each node name must contain',
+        ),
+        (['single_camera', '--params-file', 'deep.yaml'], 'more than 32 nested levels'),
+        (['single_camera', '--params-file', 'tag.yaml'], 'tag.yaml: a tagged value'),
+        (['single_camera', '--params-file', 'alias.yaml'], 'alias *a is not allowed'),
+        (['single_camera', '--params-file', 'binary.yaml'], 'binary.yaml: '),
+        (['single_camera', '--params-file', '.'], '.: Is a directory'),
+        (['single_camera', '--params-file', 'broken.yaml'], 'broken.yaml, line 1: '),
         (['single_camera', '--source1', 'csi://1'], '--source1: single_camera has one camera'),
         (['dual_camera', '--camera1', 'cam0'], 'cameras with distinct names'),
         (['single_camera', '--camera1', 'back'], '--camera1: single_camera has one camera'),
@@ -87,6 +96,9 @@ def test_signal_to_the_process_group_reaches_each_node_once(stub_graph, number):
         (['dual_camera', '--set', 'camera'], 'use the form NODE.PARAMETER=VALUE'),
         (['dual_camera', '--set', 'cam2/camera.source=x'], "unknown node 'cam2/camera'"),
         (['dual_camera', '--set', 'camera.source={a: b}'], 'must be a number, a string'),
+        (['dual_camera', '--set', 'camera.source=!!timestamp x'], 'must be a number, a string'),
+        (['dual_camera', '--set', 'camera.source=' + '[' * 5000], 'must be a number, a string'),
+        (['dual_camera', '--set', 'camera.source=[&a [b], *a]'], 'must be a number, a string'),
         (['dual_camera', '--robots', 'r1'], '--robots: dual_camera has one robot'),
         (
             ['dual_camera', '--duration', '-1'],
@@ -99,6 +111,11 @@ def test_reports_invalid_arguments_in_one_line(arguments, message, capsys, tmp_p
     monkeypatch.chdir(tmp_path)
     Path('list.yaml').write_text('- 1')
     Path('broken.yaml').write_text('a: [1')
+    Path('flat.yaml').write_text('max_crops: 4')
+    Path('deep.yaml').write_text('a: ' + '[' * 5000)
+    Path('tag.yaml').write_text('/**:\n  ros__parameters:\n    encoding: !!timestamp x\n')
+    Path('alias.yaml').write_text('/**: &a {ros__parameters: {b: 1}}\n/c: *a\n')
+    Path('binary.yaml').write_bytes(b'a: \xff\xfe\x00')
     try:
         code = up.main(arguments)
     except SystemExit as exit_:
@@ -117,6 +134,25 @@ def test_set_assigns_typed_values_to_the_named_nodes(capsys):
     assert words.count('    max_crops: 4') == 2
     assert words.count('    decay: 0.001') == 1
     assert words.count("    cameras: ['a', 'b']") == 1
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        'postgresql://robot:secret@host/fleet',
+        'postgresql://host/fleet?user=robot&password=secret',
+        '[rtsp://robot:secret@host/stream]',
+    ],
+)
+def test_passwords_are_not_printed(url, capsys):
+    assert up.main(['single_camera', '--memory', '--dry-run', '--set', f'memory.store={url}']) == 0
+    output = capsys.readouterr().out
+    assert '://host/' in output
+    assert 'secret' not in output
+    assert up.main(['single_camera', '--dry-run', '--set', f'memory.store={url}']) == 2
+    error = capsys.readouterr().err
+    assert "unknown node 'memory'" in error
+    assert 'secret' not in error
 
 
 def test_dry_run_of_a_fleet_lists_every_robot(capsys):

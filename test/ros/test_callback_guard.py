@@ -11,6 +11,7 @@ from std_msgs.msg import Int64
 from std_srvs.srv import Empty
 
 from sage_perception.ros import qos
+from sage_perception.ros.diagnostics import OK
 from sage_perception.ros.endpoints import Node, Service, Topic
 from sage_perception.ros.parameters import Parameter
 
@@ -131,3 +132,24 @@ def test_parameter_callback_does_not_end_node(ros, node):
         assert answer.results[0].successful
     assert node.results == [2]
     assert node.callback_guard.errors == {'parameters': 1}
+
+
+def test_diagnostics_go_on_after_exception(ros):
+    class Reporting(Node):
+        def __init__(self, **options):
+            super().__init__('reporting', **options)
+            self.reports = 0
+            self.diagnostics.add('part', self.report)
+
+        def report(self):
+            self.reports += 1
+            if self.reports == 1:
+                raise ValueError('only once')
+            return OK, 'reporting', {}
+
+    health = ros.collect(DiagnosticArray, '/diagnostics')
+    node = ros.make(Reporting)
+    array = ros.wait_for(lambda: health and health[0], 'diagnostics after the exception')
+    assert [status.message for status in array.status][-1] == 'reporting'
+    assert node.callback_guard.errors == {'timer publish': 1}
+    node.callback_guard.errors.clear()

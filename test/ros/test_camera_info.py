@@ -77,9 +77,17 @@ def test_empty_url_is_an_uncalibrated_camera():
         ({'image_height': -1}, '-1 is not a size in pixels'),
         ({'camera_matrix': {'data': [1.0] * 8}}, 'camera_matrix has 8 elements, not 9'),
         ({'projection_matrix': {'data': []}}, 'projection_matrix has 0 elements, not 12'),
-        ({'camera_matrix': [1.0] * 9}, 'TypeError'),
-        ({'rectification_matrix': {'data': ['x'] * 9}}, 'could not convert'),
-        ({'distortion_coefficients': {}}, "KeyError 'data'"),
+        ({'camera_matrix': [1.0] * 9}, 'camera_matrix has no list of numbers named data'),
+        ({'camera_matrix': {'data': 'x' * 9}}, 'camera_matrix has no list of numbers'),
+        ({'rectification_matrix': {'data': ['x'] * 9}}, "rectification_matrix contains 'x'"),
+        (
+            {'rectification_matrix': {'data': [[] for _ in range(9)]}},
+            r'rectification_matrix contains \[\]',
+        ),
+        ({'rectification_matrix': {'data': [10**400] * 9}}, 'rectification_matrix contains 10'),
+        ({'distortion_coefficients': {}}, 'distortion_coefficients has no list of numbers'),
+        ({'distortion_model': '\ud800'}, r"distortion_model '\\ud800' is not printable text"),
+        ({'distortion_model': 5}, 'distortion_model 5 is not printable text'),
     ],
 )
 def test_invalid_calibration_is_rejected_with_path_and_reason(tmp_path, changes, reason):
@@ -89,12 +97,27 @@ def test_invalid_calibration_is_rejected_with_path_and_reason(tmp_path, changes,
     assert f"parameter 'camera_info_url': {path} is not a calibration" in str(error.value)
 
 
-@pytest.mark.parametrize('text', ['', 'a: b: c', '[]', 'just words', '\x00'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        'a: b: c',
+        '[]',
+        'just words',
+        '\x00',
+        'camera_name: narrow_stereo',
+        'projection_matrix:\n  data: !!timestamp x',
+        'camera_matrix: ' + '[' * 5000,
+        'a: &a [x]\ncamera_matrix: *a',
+    ],
+)
 def test_file_without_calibration_is_rejected(tmp_path, text):
     path = tmp_path / 'camera.yaml'
     path.write_text(text)
-    with pytest.raises(ConfigurationError, match='is not a calibration'):
+    with pytest.raises(ConfigurationError, match=f'{path} is not a calibration: ') as error:
         load_camera_info(str(path))
+    assert str(error.value).count(str(path)) == 1
+    assert '\n' not in str(error.value)
 
 
 def test_missing_file_and_unsupported_url_are_rejected(tmp_path):

@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
+from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.nodes.camera_node import CameraNode
 from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.viewer_node import ViewerNode
-from sage_perception.ros.run import EXIT_CONFIGURATION, run
+from sage_perception.ros.run import run
 
 COMPRESSOR = 'h_to_l_hybrid'
 SMALL = 'source:=synthetic://?seed=1&width=160&height=120'
@@ -21,7 +22,7 @@ SMALL = 'source:=synthetic://?seed=1&width=160&height=120'
 
 def start_error(capfd, kind, *arguments):
     """Run a node that must not start; return its line on stderr."""
-    assert run(kind, ['--ros-args', *arguments]) == EXIT_CONFIGURATION
+    assert run(kind, ['--ros-args', *arguments]) == CONFIGURATION_ERROR
     errors = capfd.readouterr().err
     assert 'Traceback' not in errors
     lines = [line for line in errors.splitlines() if line.startswith('error: ')]

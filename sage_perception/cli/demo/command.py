@@ -12,10 +12,10 @@ from rich.console import Console
 
 from sage_perception.cli.demo.footage import DemoError, find_video
 from sage_perception.cli.demo.run import run_demo
-from sage_perception.cli.terminal import EXIT_FAILED, Parser, examples, in_one_line, positive
+from sage_perception.cli.terminal import EXIT_FAILED, Parser, examples, positive, report_errors
 
 
-@in_one_line('sage demo')
+@report_errors('sage demo')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage demo`; return 0, or 1 if the demo failed."""
     parser = Parser(

@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 import threading
 
+from sage_perception.core.redact import without_secrets
 from sage_perception.vision.sources.decoder import open_decoder
 from sage_perception.vision.sources.live import LiveSource
-from sage_perception.vision.sources.uri import SourceUri, without_secrets
+from sage_perception.vision.sources.uri import SourceUri
 
 TIMEOUT_MS = 5000
 # OpenCV accepts FFmpeg options only through this environment variable.

@@ -11,10 +11,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from sage_perception.core.latent import Roi
+from sage_perception.core.redact import without_secrets
 from sage_perception.vision.sources.base import SourceError, SourceUnavailable
-
-SECRET_IN_AUTHORITY = re.compile(r'(?<=://)[^/?]*@')
-SECRET_IN_QUERY = re.compile(r'(?i)\b((?:pass|pwd|user|token|key|auth)\w*)=[^&]*')
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,6 @@ class SourceUri:
         """Return this URI with its options and another path."""
         _, mark, query = self.text.partition('?')
         return f'{self.scheme}://{quote(path)}{mark}{query}'
-
-
-def without_secrets(text: str) -> str:
-    """Return a URI without user names, passwords and tokens."""
-    return SECRET_IN_QUERY.sub(r'\1=***', SECRET_IN_AUTHORITY.sub('', text))
 
 
 def _number(kind: type[int] | type[float], low: float, high: float) -> Option:
