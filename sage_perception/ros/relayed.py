@@ -114,14 +114,13 @@ class RelayedVerifier(RateLimitGuard):
             lct, wire = packed_lct_from_msg(message)
         except ValueError as error:
             return Verdict(reason=RejectionReason.MALFORMED, detail=str(error))
-        verdict = Verdict(received=lct)
         packer = self._packers.get(lct.latent.model.fingerprint)
         if packer is None:
             detail = f'the model of its latent is {lct.latent.model}'
-            return verdict.rejected(RejectionReason.WRONG_MODEL, detail)
+            return Verdict.rejection(lct, RejectionReason.WRONG_MODEL, detail)
         if len(lct.provenance) >= MAX_CHAIN:
             detail = 'its provenance has no room for one more step'
-            return verdict.rejected(RejectionReason.OUT_OF_RANGE, detail)
+            return Verdict.rejection(lct, RejectionReason.OUT_OF_RANGE, detail)
         return admission.judge(
             lct,
             Expected(packer.dim),

@@ -220,7 +220,7 @@ class Arbiter:
     ) -> Verdict:
         own = lct.entity_id == self.identity.entity_id
         if own or (self._required and lct.entity_id != state.entity):
-            return Verdict(received=lct).rejected(RejectionReason.WRONG_ENTITY)
+            return Verdict.rejection(lct, RejectionReason.WRONG_ENTITY)
         expected = state.expected(lct.latent.model)
         verdict = state.admission.judge(lct, expected, wire=wire, unpack=unpack, now_ns=now_ns)
         if verdict.accepted is None:
@@ -230,7 +230,10 @@ class Arbiter:
             return verdict.rejected(translated)
         if translated is verdict.accepted:
             return verdict
-        return replace(verdict, accepted=self.identity.sign(translated))
+        try:
+            return verdict._replace(accepted=self.identity.sign(translated))
+        except ValueError as error:
+            return verdict.rejected(RejectionReason.MALFORMED, str(error))
 
     def reject(self, camera: str, reason: RejectionReason, detail: str = '') -> Verdict:
         """Return and record the verdict on a message that is not an LCT, or was not read."""

@@ -174,6 +174,17 @@ def test_another_model_is_rejected_until_it_was_evaluated(arbiter):
     assert arbiter.state('cam1').compatible
 
 
+def test_only_accepted_lcts_count_as_received(arbiter):
+    camera = Camera('cam1', TURNED)
+    assert arbiter.register_model('cam1', camera.announcement()) is None
+    lct = camera.lct(OBJECTS[0])
+    assert reason_for(arbiter, 'cam1', lct) is RejectionReason.NOT_MEASURED
+    introduce(arbiter, camera)
+    assert reason_for(arbiter, 'cam1', lct) is None
+    for topic in ('cam0', 'cam1'):
+        assert reason_for(arbiter, topic, lct) is RejectionReason.REPLAYED
+
+
 def test_another_model_is_translated(arbiter):
     camera = Camera('cam1', TURNED)
     result = introduce(arbiter, camera)
@@ -480,6 +491,21 @@ def test_own_lcts_are_signed_with_one_sequence():
     assert [verify(lct, store) for lct in own] == [None] * 8
     sequences = [lct.sequence for lct in own]
     assert sequences == sorted(set(sequences))
+
+
+def test_translated_lct_that_no_message_can_hold_is_rejected(arbiter, monkeypatch):
+    camera = Camera('cam1', TURNED)
+    introduce(arbiter, camera)
+    with monkeypatch.context() as patch:
+
+        def fail(lct):
+            raise ValueError('too long')
+
+        patch.setattr(arbiter.identity, 'sign', fail)
+        verdict = arbiter.admit('cam1', camera.lct(OBJECTS[0]))
+    assert (verdict.reason, verdict.detail) == (RejectionReason.MALFORMED, 'too long')
+    assert counts(arbiter, 'cam1') == (0, 1)
+    assert reason_for(arbiter, 'cam1', camera.lct(OBJECTS[0])) is None
 
 
 def test_primary_camera_is_fused_with_the_cameras_that_are_there(strict):

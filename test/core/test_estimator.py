@@ -89,8 +89,8 @@ def test_rejects_unrelated_latents(estimator, seed):
         result = estimator.evaluate(sent, SENDER)
         assert result.trust.compression_trust < 0.1
         assert result.trust.level is Level.NONE
-        assert result.decision.startswith('refused')
-        with pytest.raises(ValueError, match='refused'):
+        assert result.decision.startswith('rejected')
+        with pytest.raises(ValueError, match='rejected'):
             result.translate(sent[:1])
 
 

@@ -71,7 +71,7 @@ class CompatibilityResult:
         """Return a description of how the sender's latents are used."""
         now, before = self.trust.compression_trust, self.before.compression_trust
         if self.trust.level is Level.NONE:
-            return f'refused: trust {now:.2f} even after alignment'
+            return f'rejected: trust {now:.2f} even after alignment'
         if self.calibrated:
             return f'translated: trust {now:.2f}, {before:.2f} without ({self.latent_map.method})'
         return f'shared directly: trust {now:.2f}'

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from sage_perception.core.latent import Latent
 from sage_perception.core.lct import LCT
@@ -31,8 +32,8 @@ from sage_perception.trust.security.verification import (
 Unpack = Callable[[Latent], Latent]
 
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
+# Named tuples are cheaper to create than frozen dataclasses, and a flood creates many.
+class Verdict(NamedTuple):
     """The result of admitting one received LCT.
 
     Exactly one of `accepted` and `reason` is set.
@@ -63,12 +64,22 @@ class Verdict:
 
     def rejected(self, reason: RejectionReason, detail: str = '') -> Verdict:
         """Return this verdict with the LCT rejected instead."""
-        attributable = reason in ATTRIBUTABLE and self.signature.authentic
-        return Verdict(self.received, None, reason, detail, self.signature, attributable)
+        return self.rejection(self.received, reason, detail, self.signature)
+
+    @classmethod
+    def rejection(
+        cls,
+        received: LCT | None,
+        reason: RejectionReason,
+        detail: str = '',
+        signature: SignatureStatus = SignatureStatus.UNCHECKED,
+    ) -> Verdict:
+        """Return the verdict that rejects `received`."""
+        attributable = reason in ATTRIBUTABLE and signature.authentic
+        return cls(received, None, reason, detail, signature, attributable)
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """The properties that a receiver expects of an entity's latents, as far as they are known.
 
     Attributes
@@ -83,6 +94,9 @@ class Expected:
     dim: int | None = None
     fingerprint: bytes | None = None
     undecodable: RejectionReason = RejectionReason.MALFORMED
+
+
+NOTHING_EXPECTED = Expected()
 
 
 class AdmissionFilter:
@@ -120,7 +134,7 @@ class AdmissionFilter:
     def judge(
         self,
         lct: LCT,
-        expected: Expected = Expected(),
+        expected: Expected = NOTHING_EXPECTED,
         *,
         wire: Wire = PLAIN,
         unpack: Unpack | None = None,
@@ -132,10 +146,9 @@ class AdmissionFilter:
         decoder sees a payload that is not signed. `unpack` returns a latent with the elements of
         its payload, or raises `ValueError`; without it a packed latent stays packed.
         """
-        verdict = Verdict(received=lct, accepted=lct)
         if self._replay_guard.is_replay(lct, self._has_key(lct.entity_id)):
-            return verdict.rejected(RejectionReason.REPLAYED)
-        verification = check(
+            return Verdict.rejection(lct, RejectionReason.REPLAYED)
+        reason, signature = check(
             lct,
             self._store,
             dim=expected.dim,
@@ -145,9 +158,9 @@ class AdmissionFilter:
             wire=wire,
             require_signature=self.require_signatures,
         )
-        verdict = Verdict(lct, lct, signature=verification.signature)
-        if verification.reason is not None:
-            return verdict.rejected(verification.reason)
+        if reason is not None:
+            return Verdict.rejection(lct, reason, signature=signature)
+        verdict = Verdict(lct, lct, signature=signature)
         if self.require_signatures and not self._trusts_provenance(lct):
             return verdict.rejected(RejectionReason.UNKNOWN_STEP)
         if not wire.packed or unpack is None:
@@ -159,7 +172,7 @@ class AdmissionFilter:
         fault = find_latent_fault(latent, expected.dim)
         if fault is not None:
             return verdict.rejected(fault)
-        return replace(verdict, accepted=replace(lct, latent=latent))
+        return verdict._replace(accepted=replace(lct, latent=latent))
 
     def record(self, verdict: Verdict) -> None:
         """Count a verdict, and remember an accepted LCT as received."""
@@ -174,7 +187,7 @@ class AdmissionFilter:
     def admit(
         self,
         lct: LCT,
-        expected: Expected = Expected(),
+        expected: Expected = NOTHING_EXPECTED,
         *,
         wire: Wire = PLAIN,
         unpack: Unpack | None = None,
