@@ -16,7 +16,7 @@ from sage_perception.bringup.graph import PACKAGE
 
 
 def config_path(name: str) -> Path:
-    """Return the path of a file of `config/`, in the source tree or the installed package.
+    """Return the path of a file in `config/`, in the source tree or the installed package.
 
     Raises `FileNotFoundError` if it is in neither.
     """
@@ -55,9 +55,9 @@ def dds_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def remove_stale_shared_memory(folder: Path = Path('/dev/shm'), age_s: float = 5.0) -> int:
     """Remove the shared memory segments of killed Fast DDS processes; return their number.
 
-    A killed process leaves its segment behind, 64 MiB with our profile. A live process holds a
-    lock on `<segment>_el`, so that a segment whose lock is free is stale. Segments younger than
-    `age_s` seconds are kept, because they may not be locked yet.
+    A killed process leaves its segment behind, 64 MiB with `config/fastdds_shm.xml`. A live
+    process holds a lock on `<segment>_el`, so that a segment whose lock is free is stale. Segments
+    younger than `age_s` seconds are kept, because they may not be locked yet.
     """
     removed = 0
     for lock in folder.glob('fast*_el'):

@@ -51,9 +51,9 @@ class Camera:
 
     Attributes:
         name: name of the camera and namespace of its nodes.
-        source: URI that `camera_node` opens; None: that of the parameter file.
-        topic: image topic of an external driver, absolute; camera_info is expected beside it. The
-            graph then has no `camera_node` for this camera.
+        source: URI that `camera_node` opens; None: use the value in the parameter file.
+        topic: image topic of an external driver, absolute; camera_info is expected in the same
+            namespace. The graph then has no `camera_node` for this camera.
 
     Raises:
         ValueError: the name or the topic is not valid, or both `source` and `topic` are given.
@@ -99,9 +99,10 @@ def perception(
         cameras: the cameras.
         namespace: prefix of the namespaces of all nodes.
         frame_prefix: prefix of the frame ids of the cameras, for robots that share one TF tree.
-        device: device of the encoders; None: that of the parameter file.
-        autostart: whether lifecycle nodes activate themselves; None: as in the parameter file.
-        use_sim_time: whether to use /clock; None: as in the parameter file.
+        device: device of the encoders; None: use the value in the parameter file.
+        autostart: whether lifecycle nodes activate themselves; None: use the value in the
+            parameter file.
+        use_sim_time: whether to use /clock; None: use the value in the parameter file.
         viewer: add a viewer.
         memory: add a memory.
         compressor: add a compressor of contexts.

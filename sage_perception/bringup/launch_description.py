@@ -186,8 +186,8 @@ def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
         executable=spec.executable,
         name=spec.name,
         namespace=spec.namespace,
-        # launch_ros writes the second under the full name of the node, which takes precedence over
-        # the wildcards of the parameter file.
+        # launch_ros writes the second item under the full name of the node, which takes precedence
+        # over the wildcards of the parameter file.
         parameters=[params_file] + ([dict(spec.parameters)] if spec.parameters else []),
         remappings=list(spec.remappings),
         ros_arguments=['--log-level', log_level],

@@ -33,7 +33,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def command(spec: NodeSpec, params_files: Sequence[Path | str], log_level: str) -> list[str]:
-    """Return the command line that runs a node in this Python; later parameter files win."""
+    """Return the command line that runs a node; later parameter files take precedence."""
     line = [sys.executable, '-m', f'{spec.package}.nodes.{spec.executable}', '--ros-args']
     line += ['-r', f'__node:={spec.name}', '-r', f'__ns:=/{spec.namespace}']
     for source, target in spec.remappings:
@@ -50,7 +50,7 @@ class NodeProcess:
         spec: the node.
         restarts: number of restarts.
         state: 'waiting', 'running', 'restarting', 'stopped' or 'dead'.
-        exit_code: of the last process that exited; `-n` is signal n.
+        exit_code: exit code of the last process that exited, `-n` for signal n; None before.
         log_level: level of the last log message.
     """
 
@@ -118,8 +118,9 @@ class GraphRunner:
             node '' for messages of the runner. Calls come from several threads, one at a time.
 
     Attributes:
-        processes: the processes by the path of the node.
-        failure: the path of a node that is not restarted and the reason; None without one.
+        processes: the processes, by the path of their node.
+        failure: path of the first node that failed permanently, and the reason; None if no node
+            failed.
         environment: the environment of the nodes.
     """
 
@@ -165,7 +166,7 @@ class GraphRunner:
             thread.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until a node has failed for good; return whether one has."""
+        """Wait until a node fails permanently; return whether one has failed."""
         return self._failed.wait(timeout_s)
 
     def stop(self) -> dict[str, int | None]:

@@ -1,14 +1,15 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Decide whether a node that exited is started again; both runners of a graph use it."""
+"""Decide whether to restart a node that exited, for both runners of a graph."""
 
 from __future__ import annotations
 
 CONFIGURATION_ERROR = 2
 """Exit code of a node that rejects its configuration; a restart cannot help."""
 MAX_EXITS = 5
-"""Number of exits within `WINDOW_S` after which a node is not started again."""
+"""Number of exits within `WINDOW_S` after which a node is not restarted."""
 WINDOW_S = 30.0
+"""Time in which exits are counted, seconds."""
 
 
 class RespawnPolicy:
@@ -19,7 +20,7 @@ class RespawnPolicy:
         self._exits_s: list[float] = []
 
     def record_exit(self, exit_code: int, now_s: float) -> str | None:
-        """Record an exit; return None to start the node again, or the reason not to.
+        """Record an exit; return None to restart the node, or the reason not to restart it.
 
         `exit_code` is `-n` for signal n; `now_s` is the monotonic time, seconds.
         """

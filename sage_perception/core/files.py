@@ -15,11 +15,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-MAX_PREFIX = 40  # characters of the file name in that of its temporary file: names have a limit
+MAX_PREFIX = 40
+"""Maximum number of characters of a file name that its temporary file name repeats."""
 
 
 def cache_folder() -> Path:
-    """Return the folder for data that can be computed again: `$XDG_CACHE_HOME/sage`.
+    """Return the folder for data that can be recomputed: `$XDG_CACHE_HOME/sage`.
 
     `XDG_CACHE_HOME` defaults to `~/.cache`, as the XDG Base Directory Specification defines it.
     The folder need not exist.

@@ -40,8 +40,9 @@ class CropSource(enum.IntEnum):
 class Crop:
     """A region that attention selected, scaled to the input size of the model.
 
-    `image` is uint8 `[S, S, 3]` in RGB order, or `[S, S]` gray. `score` in [0, 1] is the fraction
-    of the attention; crops of one object in successive frames have the same `track_id`.
+    `image` is uint8 `[S, S, 3]` in RGB order, or `[S, S]` gray. `score` in [0, 1] ranks the
+    crops of a frame. Crops of one object in successive frames have the same `track_id`; 0 means
+    none.
     """
 
     image: np.ndarray

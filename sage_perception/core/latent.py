@@ -37,8 +37,8 @@ class Roi:
         union = self.area + other.area - shared
         return shared / union if union else 0.0
 
-    def share_in(self, other: Roi) -> float:
-        """Return the fraction of this region within `other`, in [0, 1]; 0 if it is empty."""
+    def fraction_inside(self, other: Roi) -> float:
+        """Return the fraction of this region inside `other`, in [0, 1]; 0 if it is empty."""
         return self._shared(other) / self.area if self.area else 0.0
 
     def _shared(self, other: Roi) -> int:
@@ -115,8 +115,8 @@ class Latent:
     """A compressed observation.
 
     `mean` is float32 `[D]`; `log_var`, if given, is the natural logarithm of its variance, float32
-    `[D]`. `roi` is in pixels of the source frame; `track_id` 0 means none. Raises `ValueError` for
-    other shapes or dtypes.
+    `[D]`. `roi` is in pixels of the source frame; `track_id` 0 means none. Raises `ValueError` if
+    `mean` has another shape or dtype, or `log_var` has another shape than `mean`.
     """
 
     mean: np.ndarray

@@ -3,7 +3,7 @@
 """Image similarity and divergence in numpy: PSNR, SSIM and the KL term of a VAE.
 
 `sage_perception.training.losses` and `sage_perception.models.networks.divergence` have the same
-figures as differentiable torch functions.
+measures as differentiable torch functions.
 """
 
 from __future__ import annotations

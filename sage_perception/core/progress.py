@@ -30,7 +30,7 @@ class Progress:
         print(f'\r\x1b[K{text}', end='', file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Keep the line and ignore further updates."""
+        """Keep the last text on its line; `due` is False from now on."""
         if self._next_s:
             print(file=sys.stderr)
         self._shown, self._next_s = False, 0.0

@@ -78,11 +78,11 @@ def check(settings: DataclassInstance) -> None:
 
 
 def build(kind: type[T], tree: Any, prefix: str = '') -> T:
-    """Return an instance of the dataclass `kind` from a mapping that YAML yields.
+    """Return an instance of the dataclass `kind` from a parsed YAML mapping.
 
-    `prefix`, such as `training.`, precedes field names in error messages. Lists become tuples. A
-    string becomes a tuple of one where a tuple is expected, and a number its digits where a string
-    is expected. Raises `ValueError` for unknown, missing or invalid fields.
+    `prefix`, such as `training.`, precedes field names in error messages. Lists become tuples.
+    Where a tuple is expected, a string becomes a tuple with one item; where a string is expected,
+    a number becomes its text. Raises `ValueError` for unknown, missing or invalid fields.
     """
     expected = {field.name: field for field in fields(kind)}
     if not isinstance(tree, dict):
@@ -159,7 +159,7 @@ def described(hint: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as error messages show it, shortened."""
+    """Return a short representation of a value for error messages."""
     return 'empty' if value is None else reprlib.repr(value)
 
 

@@ -17,7 +17,7 @@ import yaml
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
-"""Nested sequences and mappings that a document may have."""
+"""Maximum nesting depth of sequences and mappings in a document."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,7 +83,10 @@ def parse_yaml(data: bytes | str, source: str) -> object:
 
 
 def read_mapping(path: Path) -> dict[Hashable, Any]:
-    """Return the mapping that a YAML file holds; raise as `read_yaml` does, and if it is none."""
+    """Return the mapping in a YAML file.
+
+    Raises as `read_yaml` does, and `ValueError` if the content is not a mapping.
+    """
     content = read_yaml(path)
     if not isinstance(content, dict):
         kind = 'is empty' if content is None else f'holds a {type(content).__name__}'

@@ -27,7 +27,7 @@ from sage_perception.vision.tracking import COAST_S, Detection, Tracker
 MIN_FRAME_SIDE = 16
 """Minimum width and height of a frame, pixels."""
 WORKING_PIXELS = 40_000
-"""A frame is halved until it has at most this many pixels."""
+"""Maximum number of pixels at the working resolution; larger frames are halved repeatedly."""
 MAX_GAP_S = 2.0
 """Time without frames after which a new scene starts, seconds."""
 MIN_ACTIVITY = 0.1
@@ -35,7 +35,7 @@ MIN_ACTIVITY = 0.1
 MAX_IOU = 0.5
 """Intersection over union above which the weaker of two regions is suppressed."""
 MAX_CONTAINED = 0.85
-"""Share of a region inside another above which the smaller one is redundant."""
+"""Fraction of a region inside another above which the smaller one is redundant."""
 SALIENCY_PERIOD_S = 0.2
 """Time between two computations of the saliency, seconds."""
 MARGIN = 1.2
@@ -112,8 +112,9 @@ class MotionAttention:
     def attend(self, image: np.ndarray, stamp_s: float) -> list[Crop]:
         """Return the crops of a frame, highest score first.
 
-        The list is empty while the background of a new scene is learnt. A new scene starts with
-        another image shape, with a stamp before the last one and with a gap of more than 2 s.
+        The list is empty while the background of a new scene is learned. A new scene starts when
+        the image shape changes, when a stamp precedes the last one, and after a gap of more than
+        2 s.
 
         Args:
             image: uint8, `[H, W, 3]` in BGR order or `[H, W]` gray, at least 16×16 pixels.
@@ -267,7 +268,7 @@ def _check(image: np.ndarray, stamp_s: float) -> None:
 
 
 def _halve(image: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return `image` halved until it has at most `WORKING_PIXELS`, and the factor.
+    """Return `image` halved until it has at most `WORKING_PIXELS`, and the total factor.
 
     Halving by area is several times faster than any other ratio. An odd last row or column is
     dropped.
@@ -292,11 +293,16 @@ def _suppress(candidates: list[_Candidate], count: int) -> list[_Candidate]:
     """
     kept: list[_Candidate] = []
     for c in sorted(candidates, key=lambda c: (c.source != CropSource.MOTION, -c.score)):
-        if any(k.roi.iou(c.roi) > MAX_IOU or c.roi.share_in(k.roi) > MAX_CONTAINED for k in kept):
+        if any(
+            k.roi.iou(c.roi) > MAX_IOU or c.roi.fraction_inside(k.roi) > MAX_CONTAINED
+            for k in kept
+        ):
             continue
         if c.source == CropSource.MOTION:
             kept = [
-                k for k in kept if k.roi.share_in(c.roi) <= MAX_CONTAINED or c.score < k.score / 2
+                k
+                for k in kept
+                if k.roi.fraction_inside(c.roi) <= MAX_CONTAINED or c.score < k.score / 2
             ]
         kept.append(c)
     return kept[:count]

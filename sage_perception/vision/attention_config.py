@@ -51,7 +51,8 @@ class AttentionConfig:
     )
     inhibition: Annotated[float, Interval(0.0, 1.0)] = _setting(
         0.7,
-        'Inhibition of return: share of its score that a still region loses while it is attended.',
+        'Inhibition of return: fraction of its score that a still region loses while it is '
+        'attended.',
     )
     inhibition_s: Annotated[float, Interval(0.1, 600.0)] = _setting(
         3.0, 'Time constant of the inhibition and of the recovery from it, seconds.'

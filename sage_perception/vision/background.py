@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The background of a camera: a running Gaussian per pixel, and the comparison with a frame.
 
-The model is that of Wren et al. ("Pfinder", 1997). A frame is registered to the background before
+The model follows Wren et al. ("Pfinder", 1997). A frame is registered to the background before
 the comparison. Images are float32 in gray levels, channels first.
 """
 
@@ -37,7 +37,7 @@ EXPOSURE_S = 2.0
 MIN_NOISE, START_NOISE, MAX_NOISE = 1.5, 3.0, 12.0
 """Lower bound, initial value and upper bound of a pixel's standard deviation, gray levels."""
 SATURATED = 250.0
-"""Gray level from which on a pixel counts as saturated."""
+"""Gray level above which a pixel is saturated."""
 REGISTRATION_ERROR = 0.1
 """Assumed error of the registration, pixels; it tolerates differences along edges."""
 MAX_DETAIL = 32.0
@@ -63,7 +63,7 @@ class Comparison:
         square: `[h, w]`, mean square of the difference over the channels.
         noise: `[h, w]`, the expected value of `square` without motion.
         differs: uint8 `[h, w]`, 1 where `square` is significantly larger than `noise`.
-        mismatch: share of the image's details that differ, in [0, 1].
+        mismatch: fraction of the image's details that differ, in [0, 1].
     """
 
     shift: np.ndarray
@@ -80,7 +80,7 @@ class Comparison:
 
 
 class Background:
-    """The background of one scene, learnt from its first frame on.
+    """The background of one scene, learned from its first frame on.
 
     `frame` is float32 `[C, h, w]`. `threshold` is the significant difference in standard
     deviations; `rest_s` is the time after which a resting object becomes background, seconds.
@@ -116,7 +116,7 @@ class Background:
         gain, offset = photometry(aligned, self.mean, weight)
         aligned = (aligned - offset) / gain
         aligned /= row_gain(gray(aligned), reference, weight * self._confidence)
-        # Saturation, in this frame or when the background was learnt, hides the true brightness.
+        # Saturation, in this frame or when the background was learned, hides the true brightness.
         white = (255 - offset) / gain
         difference = aligned - np.minimum(self.mean, white)
         contrast = local_contrast(reference)

@@ -3,7 +3,7 @@
 """Detection of camera faults from the frames alone.
 
 A covered or frozen camera yields calm frames whose crops decode well, so no measurement of a
-single crop detects it. `CameraHealth` therefore examines each whole frame: 32 rows, 16 columns,
+single crop detects it. `CameraHealth` therefore examines whole frames: 32 rows, 16 columns,
 and a map of 32 × 24 means, in about 0.2 ms. The measures are insensitive to the scene, exposure,
 motion, sensor noise and compression; docs/trust.md has the figures on real video.
 """
@@ -24,32 +24,33 @@ CLEAR = 5
 """Consecutive good frames that clear a fault."""
 
 STALE_S = 2.0
-"""Difference between a frame's stamp and the clock from which on it is stale, seconds."""
+"""Difference between a frame's stamp and the clock above which the frame is stale, seconds."""
 
 ROWS, COLUMNS = 32, 16
-"""Lines of pixels that are examined; columns are slower to read than rows."""
+"""Numbers of rows and columns that are examined; columns are slower to read."""
 FINE, COARSE = (1, 2), (4, 8)
 """Distances at which pixels are compared."""
 NOISE_RATIO = 0.8
-"""Variation between neighbors, relative to that over 8 pixels, from which on it is noise."""
+"""Ratio of the variation between neighbors to that over 8 pixels, above which a frame is noise."""
 MIN_VARIATION = 16.0
-"""Variation over 8 pixels minus that between neighbors that any scene has, gray levels squared."""
+"""Minimum of the variation over 8 pixels minus that between neighbors, gray levels squared."""
 MIN_SHARPNESS = 0.09
 """Variation at fine distances relative to coarse ones; a smooth surface has 1/16."""
 BRIGHT, MAX_BRIGHT = 250, 0.6
-"""Gray level of a saturated pixel, and the largest share of them."""
+"""Minimum gray level of a saturated pixel, and maximum fraction of such pixels."""
 MIN_SCENE_CORRELATION = 0.15
 """Correlation of two maps below which they show different scenes."""
 
 BUFFERS = 32
 """Past frames that a frame is compared with; a stuck driver repeats its buffers."""
 UNCHANGED = 0.003
-"""Share of pixels that may differ in a repeated frame, by compression or an overlaid clock."""
+"""Maximum fraction of pixels that differ in a repeated frame (compression, an overlaid clock)."""
 
 SAME_SCENE, SWAPPED = 0.9, -0.6
-"""Correlation of lightness above, and of red minus blue below which red and blue are swapped."""
+"""Red and blue are swapped if lightness correlates above the first value, and red minus blue
+below the second."""
 MIN_CHROMA = 1.5
-"""Standard deviation of red minus blue over the map that suffices to compare it, gray levels."""
+"""Minimum standard deviation of red minus blue for a comparison, gray levels."""
 
 
 class Fault(enum.IntEnum):
@@ -60,7 +61,7 @@ class Fault(enum.IntEnum):
     STALE = 2  # stamps that stand still, go back, or are far from the clock
     SATURATED = 3
     COVERED = 4  # dark, featureless, or far out of focus
-    NOISE = 5  # no image
+    NOISE = 5  # noise instead of an image
     FROZEN = 6
     CHANNELS = 7  # red and blue are swapped
 
@@ -68,7 +69,7 @@ class Fault(enum.IntEnum):
 TRUST = dict.fromkeys(Fault, 0.0) | {
     Fault.UNKNOWN: 1.0,
     Fault.NONE: 1.0,
-    Fault.CHANNELS: 0.25,  # shapes are right
+    Fault.CHANNELS: 0.25,  # shapes are correct
 }
 """Factor in [0, 1] for the trust in the images of a camera with a fault."""
 

@@ -3,9 +3,9 @@
 """Motion detection for a camera that shakes, flickers and changes its exposure.
 
 A frame is compared with the background of the scene (`vision/background.py`). Differences that
-last for one frame are rain, and large areas that keep the texture of the background are a change
-of the light; the connected areas that remain are moving objects. Lengths are in pixels of the
-image given, times in seconds.
+last for one frame are treated as rain, and large areas that keep the texture of the background as
+lighting changes; the remaining connected areas are moving objects. Lengths are in pixels of the
+given image, times in seconds.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from sage_perception.vision.background import (
 WARMUP_S = 0.5
 """Time a scene is observed before motion is reported, seconds."""
 LOST_MISMATCH = 0.5
-"""Share of the image's details that differ above which the scene itself has changed."""
+"""Fraction of the image's details that differ, above which the scene has changed."""
 LOST_S = 0.2
-"""Time the scene may differ before the background is learnt from scratch, seconds."""
+"""Time the scene may differ before the background is learned from scratch, seconds."""
 MAX_SHIFT = 0.05
-"""Shift, as a share of the image, beyond which the background is learnt from scratch."""
-LARGE_SHARE = 0.02
-"""Share of the image from which on a blob may be a change of the light."""
+"""Shift, as a fraction of the image, beyond which the background is learned from scratch."""
+LARGE_FRACTION = 0.02
+"""Fraction of the image above which a blob may be a lighting change."""
 SAME_TEXTURE = 0.9
-"""Correlation with the background above which a large blob is a change of the light."""
-BUSY_SHARE = 0.1
-"""Share of a blob that has to move for an activity of 1."""
+"""Correlation with the background above which a large blob is a lighting change."""
+BUSY_FRACTION = 0.1
+"""Fraction of a blob that must move for an activity of 1."""
 STRONG_CONTRAST = 10.0
 """Contrast that scores 1 - 1/e, standard deviations."""
 
@@ -50,7 +50,7 @@ class Blob:
         box: left, top, right, bottom.
         area: number of pixels.
         contrast: strength of the difference, in [0, 1].
-        activity: share of the area that changed in the last quarter of a second, scaled to
+        activity: fraction of the area that changed in the last quarter of a second, scaled to
             [0, 1].
     """
 
@@ -88,7 +88,7 @@ class _Scene:
     age_s: float = 0.0
     lost_s: float = 0.0
 
-    def nothing(self, new: bool = False) -> Motion:
+    def without_motion(self, new: bool = False) -> Motion:
         """Return the result for a frame without motion."""
         background = self.background
         evidence = np.zeros(background.shape, np.float32)
@@ -110,7 +110,10 @@ class MotionDetector:
 
     @property
     def background(self) -> np.ndarray:
-        """Return the background, float32 `[C, h, w]`, gray levels; `ValueError` before a frame."""
+        """Return the background, float32 `[C, h, w]`, gray levels.
+
+        Raises `ValueError` before the first frame.
+        """
         if self._scene is None:
             raise ValueError('there is no background before the first frame')
         return self._scene.background.mean
@@ -136,7 +139,7 @@ class MotionDetector:
         if scene.lost_s > LOST_S or (moved and not scene.lost_s):
             return self._start(frame)
         if scene.lost_s:
-            return scene.nothing()
+            return scene.without_motion()
 
         background.shift = result.shift
         foreground = _persistent(result.differs, scene.differed)
@@ -148,7 +151,7 @@ class MotionDetector:
         background.replace(relit, result.aligned)
         background.follow_exposure(result, dt)
         if scene.age_s < WARMUP_S:
-            return scene.nothing()
+            return scene.without_motion()
         x, y = result.shift.tolist()
         return Motion(strength * foreground, blobs, (x, y), ready=True)
 
@@ -156,7 +159,7 @@ class MotionDetector:
         """Start a new scene with `frame`, float32 `[C, h, w]`."""
         background = Background(frame, self._threshold, self._background_time_s)
         self._scene = _Scene(background, np.zeros(background.shape, np.uint8))
-        return self._scene.nothing(new=True)
+        return self._scene.without_motion(new=True)
 
 
 def _blobs(
@@ -166,7 +169,7 @@ def _blobs(
     strength: np.ndarray,
     moving: np.ndarray,
 ) -> tuple[list[Blob], np.ndarray]:
-    """Return the blobs, and bool `[h, w]`, the areas where only the light has changed.
+    """Return the blobs, and bool `[h, w]`, the areas where only the lighting has changed.
 
     Those areas are removed from `foreground`, uint8 `[h, w]`. `strength` is the contrast, float32
     `[h, w]` in [0, 1]; `moving` is bool `[h, w]`.
@@ -179,7 +182,7 @@ def _blobs(
         x, y, width, height, area = stats[label].tolist()
         rows, columns = slice(y, y + height), slice(x, x + width)
         own = labels[rows, columns] == label
-        if area > LARGE_SHARE * labels.size:
+        if area > LARGE_FRACTION * labels.size:
             known = own & background.known[rows, columns]
             before = gray(background.mean[:, rows, columns])[known]
             now = gray(result.aligned[:, rows, columns])[known]
@@ -187,7 +190,7 @@ def _blobs(
                 relit[rows, columns] |= own
                 continue
         contrast = float(strength[rows, columns][own].mean())
-        activity = min(float(moving[rows, columns][own].mean()) / BUSY_SHARE, 1.0)
+        activity = min(float(moving[rows, columns][own].mean()) / BUSY_FRACTION, 1.0)
         blobs.append(Blob((x, y, x + width, y + height), area, contrast, activity))
     foreground[relit] = 0
     return blobs, relit
@@ -201,6 +204,9 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _persistent(differs: np.ndarray, differed: np.ndarray) -> np.ndarray:
-    """Return where an area differs in this frame and, nearby, in the last; rain does not."""
+    """Return the pixels that differ in this frame and are near pixels that differed in the last.
+
+    All maps are uint8 `[h, w]`, 0 or 1. Rain, which differs for one frame, is excluded.
+    """
     near = np.asarray(cv2.dilate(cv2.medianBlur(differed, 3), SQUARE5), np.uint8)
     return np.asarray(cv2.medianBlur(differs, 3), np.uint8) & near

@@ -4,7 +4,7 @@
 
 The position is a translation, estimated together with a gain and an offset by a robust
 Gauss-Newton fit (Lucas and Kanade, 1981; with photometric terms, Bartoli, 2008). Images are
-float32 in gray levels, lengths are in pixels of the images given.
+float32 in gray levels, lengths are in pixels of the given images.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 GAINS = (0.2, 5.0)
-"""Smallest and largest gain; outside of it a frame is too dark or too bright to compare."""
+"""Minimum and maximum gain; outside this range a frame is too dark or too bright to compare."""
 ITERATIONS = 3
 """Maximum number of Gauss-Newton steps."""
 ROW_STEP = 2
@@ -44,7 +44,7 @@ def register(
 
     Returns:
         The shift, float64 `[2]`, and the weights, float32 `[h, w]` in (0, 1]. A weight is small
-        where `frame` shows something else than `reference`.
+        where `frame` differs from `reference`.
     """
     rows = np.s_[::ROW_STEP]
     dx = cv2.Sobel(reference, -1, 1, 0, scale=1 / 8)[rows].ravel()

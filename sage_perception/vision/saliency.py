@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 SCALES = (1 / 12, 1 / 8, 1 / 5)
-"""Sides of the regions, as shares of the image's shorter side."""
+"""Sides of the regions, as fractions of the image's shorter side."""
 CENTER_WIDTH = 0.5
-"""Standard deviation of the preference for the center, as a share of the image's sides."""
+"""Standard deviation of the preference for the center, as a fraction of the image's sides."""
 MIN_CONTRAST = 8.0
 """Blob strength below which no region of the image is salient, gray levels."""
 MIN_SALIENCY = 0.2
@@ -83,7 +83,7 @@ def _blob_strength(smooth: np.ndarray, step: int) -> np.ndarray:
 class InhibitionOfReturn:
     """Tracks for each pixel how long attention has rested on it.
 
-    `strength` in [0, 1] is the share of its score that a region loses in the limit;
+    `strength` in [0, 1] is the fraction of its score that a region loses in the limit;
     `time_constant_s` is the time constant of the loss, and of the recovery after attention has
     moved on, seconds.
     """
@@ -94,7 +94,7 @@ class InhibitionOfReturn:
         self.reset((1, 1))
 
     def reset(self, shape: tuple[int, int]) -> None:
-        """Remove all inhibition; the map is `[h, w]` of this `shape` from now on."""
+        """Remove all inhibition and set the `shape` (h, w) of the map."""
         self._map = np.zeros(shape, np.float32)
 
     @property

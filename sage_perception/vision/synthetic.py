@@ -23,7 +23,7 @@ MIN_SIDE_PX, MAX_SIDE_PX = 32, 140
 MIN_GAP_PX = 24
 """Minimum distance between two objects, pixels; larger than their motion between samples."""
 OVERHANG = 0.25
-"""Share of an object's extent by which its path may leave the frame."""
+"""Fraction of an object's extent by which its path may leave the frame."""
 PATH_SAMPLES = 960
 """Number of instants per period at which paths are checked."""
 PATH_ATTEMPTS = 1000
@@ -31,7 +31,7 @@ PATH_ATTEMPTS = 1000
 PLACEMENT_ATTEMPTS = 10
 """Maximum number of placements."""
 MIN_SPEED = 0.5
-"""Minimum speed of an object, shares of the frame's shorter side per period."""
+"""Minimum speed of an object, as a multiple of the frame's shorter side per period."""
 NOISE_SHIFT = 64
 """Pixels by which the noise bank exceeds the frame in each direction."""
 MAX_FRAME_SIDE = 4096
@@ -44,8 +44,8 @@ class TrackedObject:
     Attributes:
         id: number of the object, from 1.
         roi: bounding box of the part inside the frame, pixels.
-        velocity: of the center, pixels per second (x to the right, y down).
-        visible: share of the bounding box inside the frame, in [0, 1]. Objects never overlap.
+        velocity: velocity of the center, pixels per second (x to the right, y down).
+        visible: fraction of the bounding box inside the frame, in [0, 1]. Objects never overlap.
     """
 
     id: int
@@ -90,8 +90,8 @@ class SyntheticWorld:
 
     Args:
         seed: seed of everything random, 0 or more.
-        width: of the frame, 32 to 4096 pixels.
-        height: of the frame, 32 to 4096 pixels.
+        width: width of the frame, 32 to 4096 pixels.
+        height: height of the frame, 32 to 4096 pixels.
         objects: number of objects.
         period_s: time after which the motion repeats, seconds.
         background: 'textured' or 'plain' (mid gray).

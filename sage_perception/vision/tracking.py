@@ -29,7 +29,7 @@ SIZE_S = 0.3
 MERGED_S = 1.0
 """Time two tracks may share a blob before the younger one is dropped, seconds."""
 POSITION = (3.0, 0.03)
-"""Standard deviation of a detection's center: pixels, and share of its longer side."""
+"""Standard deviation of a detection's center: pixels, and fraction of its longer side."""
 ACCELERATION = 8000.0
 """Spectral density of the acceleration of tracked objects, px²/s³."""
 SPEED = 150.0
@@ -37,11 +37,11 @@ SPEED = 150.0
 GATE = 3.0
 """Maximum distance between a prediction and its detection, standard deviations."""
 MIN_IOU = 0.1
-"""Intersection over union with the prediction that a detection outside of the gate requires."""
+"""Intersection over union with the prediction that a detection outside the gate requires."""
 MIN_PART_INSIDE = 0.6
-"""Share of a detection inside a track's box above which it is a part of the track's object."""
+"""Fraction of a detection inside a track's box above which it is a part of the track's object."""
 MIN_PART_FILL = 0.5
-"""Share of their common box that two parts of one object fill."""
+"""Minimum fraction of their common box that two parts of one object fill."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, pixels."""

@@ -24,7 +24,7 @@ class CaptureThread:
             or an error of the source or of `on_frame`. It is not called after `stop`.
 
     Attributes:
-        missed: number of frames that were skipped, by the indices of the frames.
+        missed: number of skipped frames, from gaps in the frame indices.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class CaptureThread:
         self._thread = threading.Thread(target=self._run, name='capture', daemon=True)
 
     def start(self) -> None:
-        """Start to capture; a capture can be started once."""
+        """Start capturing; a capture can be started once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop to capture and wait for the thread."""
+        """Stop capturing and wait for the thread."""
         self._stopping.set()
         self._thread.join()
 

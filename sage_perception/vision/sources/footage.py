@@ -19,7 +19,7 @@ from sage_perception.vision.synthetic import SyntheticWorld
 
 LOG = logging.getLogger(__name__)
 SEEK_DISTANCE = 300
-"""Number of images above which a video is searched; below, decoding is as fast and exact."""
+"""Distance above which a video is seeked, images; below it, decoding is as fast, and exact."""
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
 

@@ -100,7 +100,7 @@ class LiveSource(FrameSource):
         return Frame(self._view.apply(image), captured_ns, index)
 
     def close(self) -> None:
-        """Let the background thread release the camera; wait for it for at most `CLOSE_S`."""
+        """Make the background thread release the camera, and wait for it at most `CLOSE_S`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -21,8 +21,8 @@ FOOTAGE = {'file': open_file, 'images': open_images, 'synthetic': open_synthetic
 def open_source(uri: str, *, clock: SystemClock | None = None) -> FrameSource:
     """Open a source; `sage_perception.vision.sources` documents the URIs.
 
-    This sets OpenCV to one thread in this process: at these image sizes a thread pool costs the
-    other nodes more than this one gains.
+    This sets OpenCV to one thread in this process: at these image sizes a thread pool slows
+    the other nodes down more than it speeds this one up.
 
     Args:
         uri: the URI of the source.

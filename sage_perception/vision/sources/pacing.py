@@ -36,7 +36,7 @@ class SystemClock:
 
 
 class EndOfFootage(Exception):
-    """The position is behind the last image; the `length` of the footage is known from now on."""
+    """The position is past the last image; the `length` of the footage is known from now on."""
 
 
 class Footage(Protocol):
@@ -79,7 +79,7 @@ class Timeline:
         return current if last is None or stepped_back else max(current, last + 1)
 
     def due_ns(self, tick: int) -> int:
-        """Return when `tick` is due, monotonic ns."""
+        """Return the time at which `tick` is due, monotonic ns."""
         due = self._origin_ns() - int(-tick * self._tick_ns // 1)
         if self._locked:
             due -= self._clock.time_ns() - self._clock.monotonic_ns()

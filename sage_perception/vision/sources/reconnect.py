@@ -60,7 +60,7 @@ class ReconnectingSource(FrameSource):
         self.width, self.height, self.fps = 0, 0, float('nan')
         self._opener = opener
         self._on_state = on_state
-        self._first_s, self._longest_s = backoff_s
+        self._first_s, self._max_s = backoff_s
         self._clock = clock or SystemClock()
         self._closed = threading.Event()
         self._swap = threading.Lock()  # guards _source against `close`
@@ -140,7 +140,7 @@ class ReconnectingSource(FrameSource):
 
     def _back_off(self, state: Connection) -> None:
         self._retry_ns = self._clock.monotonic_ns() + round(self._delay_s * NS)
-        self._delay_s = min(2 * self._delay_s, self._longest_s)
+        self._delay_s = min(2 * self._delay_s, self._max_s)
         self._report(state)
 
     def _report(self, state: Connection) -> None:

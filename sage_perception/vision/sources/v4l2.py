@@ -85,7 +85,7 @@ def stable_path(path: str, folders: tuple[str, ...] = LINK_FOLDERS) -> str:
 
 
 def camera_problem(path: str) -> str:
-    """Return why `path` is not usable as a camera, with the fix; empty if it is usable."""
+    """Return the reason why `path` is not a usable camera, and the fix; empty if it is usable."""
     try:
         device = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
