@@ -25,11 +25,11 @@ from sage_perception.core.metrics import batch_psnr
 from sage_perception.evaluation.codebook import reconstruction, usage
 from sage_perception.models import Codec, load
 from sage_perception.models.latent_ops import MAX_HISTORY, analogy, extrapolate, interpolate
-from sage_perception.training.codebook import encode
 from sage_perception.training.config import read_config
 from sage_perception.training.data.crops import CropConfig
 from sage_perception.training.data.images import to_model
 from sage_perception.training.data.mixture import Mixture, mixture
+from sage_perception.training.latents import encode_crops
 from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.crops import crop_image, square_roi
 
@@ -285,7 +285,7 @@ def tokens(codec: Codec, crops: dict[str, np.ndarray], count: int, rows: Rows) -
     book = codebook.read(codec.artifact.path)
     if book is None:
         return None
-    results = usage(book, {kind: encode(codec, images) for kind, images in crops.items()})
+    results = usage(book, {kind: encode_crops(codec, images) for kind, images in crops.items()})
     results['reconstruction'] = {}
     counts = [n for n in (1, 4, 8, 32) if n < book.depth] + [book.depth]
     for kind, images in crops.items():
@@ -426,7 +426,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = {'interpolation': {}, 'extrapolation': {}}
         for kind, crops in sequences(path, args.frames, codec.input_size).items():
             crops = spread(crops, args.samples)
-            z = encode(codec, crops.reshape(-1, *crops.shape[2:]))
+            z = encode_crops(codec, crops.reshape(-1, *crops.shape[2:]))
             z = z.reshape(*crops.shape[:2], -1)
             first = rows if not moving else []  # examples of the first video are enough
             found['interpolation'][kind] = interpolation(codec, crops, z, first, kind)

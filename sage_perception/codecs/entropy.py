@@ -45,7 +45,7 @@ class EntropyCoder:
         mantissa, exponent = np.frexp(std)
         widths = np.ldexp(np.rint(mantissa * 32) / 32, exponent)
         self._widths, self._rows = np.unique(widths, return_inverse=True)
-        # A table is large; a sender usually keeps to one step.
+        # A table is large, and an encoder usually uses a single step.
         self._table = lru_cache(maxsize=2)(self.cumulative)
 
     def pack(self, z: np.ndarray, step: float) -> bytes:

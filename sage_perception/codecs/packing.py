@@ -13,10 +13,11 @@ VQ the same codebook. Every encoding decodes to the same values on every machine
 
 **INT8.** The signed byte b of a dimension decodes to mean + scale · (u + 3u³) / 4 with u = b / 127
 and scale = `RANGE` · √(std · rms of all std). Low-contrast crops, whose latents are near the mean,
-show every error: the cube reduces the step there to a fourth. The range of dimensions with a large
-variance is bounded by black and white pixels, dimensions with a small one have long tails, hence
-the root: of held-out crops one value in ten thousand is beyond 6.5 such units and the farthest at
-8.1, a uniform white crop at 7.5. Values beyond the range are clipped.
+show every error: the cubic term reduces the step there to a fourth. Black and white pixels bound
+the range of dimensions with a large variance, and dimensions with a small variance have long
+tails; therefore the scale grows with the square root of std. On held-out crops, one value in ten
+thousand exceeds 6.5 · √(std · rms), the largest is at 8.1, and a uniform white crop is at 7.5.
+Values beyond the range are clipped.
 
 **VQ.** One byte, the CRC-8 of the codebook's digest and the following bytes, rejects tokens of
 another codebook. Then the tokens, each in ⌈log₂ K⌉ bits, most significant bit first, padded with

@@ -12,8 +12,9 @@ import torch
 
 from sage_perception.codecs.codebook import Codebook
 from sage_perception.models import Codec
-from sage_perception.training.codebook import BATCH, CodebookTraining, encode
+from sage_perception.training.codebook import BATCH, CodebookTraining
 from sage_perception.training.data.images import to_model
+from sage_perception.training.latents import encode_crops
 from sage_perception.training.losses import images as losses
 
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64)
@@ -33,7 +34,7 @@ def evaluate_codebook(
     `decoded` crops of each kind are reconstructed.
     """
     codebook = training.codebook
-    held_out = {kind: encode(codec, crops) for kind, crops in training.crops.items()}
+    held_out = {kind: encode_crops(codec, crops) for kind, crops in training.crops.items()}
     sets = {
         kind: reconstruction(codec, codebook, to_model(crops[:decoded], codec.input_channels))
         for kind, crops in training.crops.items()

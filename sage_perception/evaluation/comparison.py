@@ -58,9 +58,9 @@ class Comparison:
         """Return the scores of crops, uint8 RGB `[B, S, S, 3]`.
 
         The scores of the model are at the top level: those of `Scorer`, and `kl` in nats.
-        `baselines` have as many values or bytes as the latent, `wire` is the quality after each
-        encoding, `at_int8_bytes` and `at_equal_quality` are image codecs at other budgets, and
-        `rates` are curves.
+        `baselines` have as many values or bytes as the latent, `encoding` is the quality after
+        each encoding, `at_int8_bytes` and `at_equal_quality` are image codecs at other budgets,
+        and `rates` are curves.
         """
         x = to_model(crops, self.codec.input_channels)
         scorer = Scorer(x)
@@ -143,11 +143,11 @@ class Comparison:
         return {f'step {step}': self._packed('entropy_int8', mean, x, step=step) for step in STEPS}
 
     def _pca_curve(self, components: Components, x: np.ndarray) -> Scores:
-        """Return the scores of fewer and fewer components, one byte each, without rounding."""
+        """Return the scores by number of components, at one byte each and without rounding."""
         largest = components.max_values
         counts = [largest >> halvings for halvings in range(6) if largest >> halvings >= 4]
         return {
-            f'{count} numbers': {
+            f'{count} components': {
                 'bytes': np.full(len(x), count),
                 **fidelity(components.reconstruct(x, count), x),
             }

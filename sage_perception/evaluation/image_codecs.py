@@ -76,13 +76,13 @@ class QualityLadder:
         return self._rungs[quality]
 
     def within(self, budget: int) -> EncodedImage:
-        """Return the best image of at most `budget` bytes, or the smallest if none is so small."""
+        """Return the best image of at most `budget` bytes, or the smallest if none fits."""
         if self[0].bytes >= budget:
             return self[0]
         return self[bisect_right(QUALITIES, budget, key=lambda q: self[q].bytes) - 1]
 
     def reaching(self, psnr: float) -> EncodedImage:
-        """Return the smallest image of at least `psnr` dB, or the best if none is so good."""
+        """Return the smallest image of at least `psnr` dB, or the best if none reaches it."""
         if self[0].psnr >= psnr:
             return self[0]
         quality = bisect_left(QUALITIES, psnr, key=lambda q: self[q].psnr)

@@ -18,14 +18,14 @@ from sage_perception.training.data.images import ImagePyramid, read_rgb, to_mode
 
 BATCH = 64
 TEST_EVERY = 5
-"""One of so many images of a class is for the test."""
+"""Every fifth image of a class is a test image."""
 
 
 def labeled_images(root: Path) -> tuple[list[Path], np.ndarray, list[str]]:
     """Return image files, their classes `[N]` and the names of the classes.
 
-    Each folder in `root` is a class. Raises `ValueError` unless two classes have at least
-    2 · `TEST_EVERY` images each.
+    Each folder in `root` with at least 2 · `TEST_EVERY` images is a class. Raises
+    `FileNotFoundError` if `root` is not a folder, and `ValueError` for fewer than two classes.
     """
     if not root.is_dir():
         raise FileNotFoundError(

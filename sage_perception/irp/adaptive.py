@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Refinement that adapts to the scene: little for a static one (specification, section 10.10)."""
+"""Refinement that adapts to the scene: few steps if it is static (specification, 10.10)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from sage_perception.irp.orchestrator import Orchestrator, Result, Work
 from sage_perception.irp.tinyvae import Crops
 
 PLUGIN = 'adaptive_vae'
-MIN_SCORE = 0.01  # salience of a crop without any, so that it still gets a share
+MIN_SCORE = 0.01  # lower bound of the salience, so that every crop gets a share
 
 
 class FrameRefiner:
@@ -40,14 +40,17 @@ class FrameRefiner:
         scores: Sequence[float],
         errors: np.ndarray,
     ) -> Result:
-        """Return the refined latents of a frame's crops, float32 `[B, C, S, S]` in [0, 1].
+        """Refine the latents of a frame's crops; return the result with an output for each crop.
+
+        `outputs` are latents, float32 `[D]`; `shares` and `telemetry` are those of the crops.
 
         Parameters
         ----------
         crops : np.ndarray
             Model inputs, float32 `[B, C, S, S]` in [0, 1].
         guess : np.ndarray
-            Latents of the encoder, float32 `[B, D]`; the outputs of crops without a budget.
+            Latents of the encoder, float32 `[B, D]`; they are the outputs of crops that get no
+            budget.
         tracks : Sequence[int]
             Track IDs, 0 without a track.
         scores : Sequence[float]

@@ -42,7 +42,7 @@ class Halting:
     patience: int = 24
 
     def __call__(self, energies: Sequence[float]) -> HaltReason | None:
-        """Return why to halt after these energies, oldest first, or None to continue."""
+        """Return the reason to halt after these energies, oldest first, or None to continue."""
         last = energies[-1]
         if not math.isfinite(last):
             return HaltReason.NOT_FINITE

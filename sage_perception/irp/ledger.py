@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The compute budget. Amounts are integers, so that rounding neither creates nor loses any."""
+"""The compute budget. Amounts are integers, so that rounding neither creates nor loses ATP."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from sage_perception.irp.watchdog import WatchedCall
 
 GRACE_S = 0.05  # for the step that runs when the time limit is reached
 NEW_WEIGHT = 0.3  # of the newest round in the trust of a plugin
-MIN_TRUST = 0.05  # gives a failed plugin another chance
+MIN_TRUST = 0.05  # so that a plugin that failed still gets a small share
 # Contribution of an item to the trust of its plugin; 0 for other reasons.
 SCORES = {
     HaltReason.SINGLE_SHOT: 1.0,
@@ -99,7 +99,7 @@ class Result:
 
 
 class Orchestrator:
-    """Runs plugins in sequence, each for the time that its share of the budget pays for.
+    """Runs plugins in sequence, each for the time of its share of the budget.
 
     The share of an item is proportional to the trust in its plugin times the need of the item. The
     specification weights by trust alone and also gives low trust more budget; here trust measures

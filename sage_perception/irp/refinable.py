@@ -67,7 +67,7 @@ class Refinable(ABC, Generic[Inputs, State]):
         return np.full(len(self.energy(state)), -math.inf)
 
     def halt(self, energies: Sequence[float]) -> HaltReason | None:
-        """Return why an item with these energies, oldest first, halts, or None to continue."""
+        """Return the reason to halt an item with these energies, oldest first, or None."""
         return self.halting(energies)
 
     def describe(self, state: State, item: int, output: Any, telemetry: Telemetry) -> Telemetry:

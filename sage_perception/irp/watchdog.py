@@ -55,7 +55,7 @@ class WatchedCall:
         return self._thread.is_alive()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the call to end; return whether it did within some seconds."""
+        """Wait at most `seconds` for the call to end; return whether it has ended."""
         self._thread.join(max(seconds, 0.0))
         return not self.alive
 
@@ -69,7 +69,7 @@ class WatchedCall:
 
 @atexit.register
 def _wait_for_calls() -> None:
-    """Wait before the interpreter kills daemon threads, which aborts the process amid C++ code."""
+    """Wait for calls: ending a daemon thread at exit while it runs C++ code aborts the process."""
     deadline = time.monotonic() + EXIT_TIMEOUT_S
     for call in list(_calls):
         call.wait(deadline - time.monotonic())

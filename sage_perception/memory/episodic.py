@@ -36,7 +36,7 @@ class Observation:
 
 
 class EpisodicMemory:
-    """A store, and the decision which observations to add to it.
+    """A store, and the rule for adding observations to it.
 
     An observation is stored if its salience is at least `threshold` and its novelty, 1 − the
     centered cosine to the nearest record, is at least `min_novelty`.
@@ -92,7 +92,7 @@ class EpisodicMemory:
         """Return the `count` records most similar to any of `lcts`, the most similar first.
 
         A track is recalled once. `before_ns` is the latest stamp of a recalled record: it excludes
-        what is still in view. Raises `StoreError`.
+        objects that are still in view. Raises `StoreError`.
         """
         latents = [lct.latent.mean for lct in lcts if not self._find_rejection(lct)]
         if not latents or before_ns < 0:
@@ -118,7 +118,7 @@ class EpisodicMemory:
         return np.minimum(self.store.novelty(latents), 1 - cosines.max(axis=1))
 
     def _find_rejection(self, lct: LCT) -> str:
-        """Return why an LCT can be neither stored nor searched for, or ''."""
+        """Return the reason why an LCT cannot be stored or searched for, or ''."""
         space = self.store.space
         if lct.latent.model.fingerprint != space.model.fingerprint:
             return 'another model'

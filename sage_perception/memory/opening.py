@@ -50,7 +50,12 @@ def open_store(
     create : bool
         Create the store if it does not exist.
 
-    Raises `StoreError`, and `ValueError` for a capacity or half-life that is not positive.
+    Raises
+    ------
+    StoreError
+        If the store cannot be opened, or does not exist and `create` is False.
+    ValueError
+        If the capacity or the half-life is not positive.
 
     """
     text = str(url).strip()

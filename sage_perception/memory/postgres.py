@@ -23,7 +23,7 @@ except ImportError as error:
         'a memory in PostgreSQL requires psycopg: pip install "psycopg[binary]"'
     ) from error
 
-TIMEOUT_S = 5  # of a server that does not respond
+TIMEOUT_S = 5  # until a server that does not respond counts as lost
 VERSION_COMMENT = f'a memory of version {VERSION}'  # the comment on the table
 
 SCHEMA = f"""
@@ -154,9 +154,10 @@ class PostgresStore(MemoryStore):
 def mask_password(url: str) -> str:
     """Return a connection URL with only user, host, port and database.
 
-    Raises `StoreError`, which does not quote the URL, if these cannot be told from the password.
+    Raises `StoreError`, which does not quote the URL, if they cannot be distinguished from
+    the password.
     """
-    with suppress(psycopg.Error):  # its text quotes what libpq cannot parse
+    with suppress(psycopg.Error):  # its text quotes the URL, with the password
         parts = {key: str(value) for key, value in conninfo_to_dict(url).items()}
         user, host, port, name = (parts.get(key, '') for key in ('user', 'host', 'port', 'dbname'))
         if '@' not in host + name and not port.strip('0123456789,'):

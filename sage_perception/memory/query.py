@@ -34,7 +34,10 @@ class Query:
     count : int
         Maximum number of hits, 1 to `MAX_HITS`.
 
-    Raises `ValueError` for a value out of range.
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
 
     """
 

@@ -4,7 +4,7 @@
 
 Columns hold the values that queries filter by; `detail` is a JSON object with the rest. A database
 file may be damaged or written by other software, so `decode_row` checks the type and range of
-every value: one that no `sage_msgs` message can hold must not reach a message.
+every value: a value that does not fit into a `sage_msgs` message must not reach a message.
 """
 
 from __future__ import annotations

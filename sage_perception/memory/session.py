@@ -44,7 +44,7 @@ class Logger(Protocol):
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """Where a session stores its records, and which ones.
+    """The store of a session, and the thresholds for storing observations.
 
     `url` is that of `open_store`. See `EpisodicMemory` for `threshold` and `min_novelty`.
     """
@@ -67,7 +67,7 @@ class MemorySession:
     store_name : str
         File or URL of the store for messages, without a password.
     fault : str
-        Why the store is not available, or '' while it is.
+        The reason why the store is not available, or '' while it is.
     counts : Counter[str]
         LCTs observed, stored, forgotten and recalled since the start.
     records, size_bytes : int

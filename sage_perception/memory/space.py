@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.core.latent import ModelId
-from sage_perception.models import artifact as artifact
+from sage_perception.models import artifact
 from sage_perception.models.registry import resolve
 
 

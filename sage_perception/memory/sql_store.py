@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of a memory store, and what its SQLite and PostgreSQL implementations share.
+"""The interface of a memory store, and the code common to SQLite and PostgreSQL.
 
 >>> space = Space.of('tinyvae')
 >>> with open_store('memory.db', space) as store:  # or postgresql://user@host/fleet
@@ -69,12 +69,12 @@ class CommitResult:
 class MemoryStore(ABC):
     """At most `capacity` memory records, searchable by similarity within one latent space.
 
-    Added records are found immediately, and are durable after `commit`. A search by anything but
-    similarity needs no space and covers the records of all models.
+    Added records are found immediately, and are durable after `commit`. Searches
+    other than by similarity require no space and cover the records of all models.
 
     A row that is not a valid record, because it is damaged or of a later version, is skipped and
     listed in `unreadable`. Every method raises `StoreError` if the database fails; records added
-    since the last commit are lost then.
+    since the last commit are then lost.
     """
 
     ERRORS: tuple[type[Exception], ...]  # of the database driver
@@ -109,7 +109,7 @@ class MemoryStore(ABC):
 
     @property
     def unreadable(self) -> Mapping[int, str]:
-        """Return the rows skipped so far: their IDs, and why they are not valid records."""
+        """Return the rows skipped so far: their IDs, and the reasons."""
         return MappingProxyType(self._unreadable)
 
     def add(self, records: Sequence[MemoryRecord]) -> int:

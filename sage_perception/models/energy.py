@@ -11,6 +11,7 @@ import torch
 
 from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, Artifact, ModelError
 from sage_perception.models.backends.torch_backend import build
+from sage_perception.models.networks.memory_format import with_memory_format
 
 SAMPLES = 4  # latents over which the curvature is averaged
 WIDTH = 0.25  # step of its finite differences, standard deviations of a latent
@@ -19,8 +20,8 @@ WIDTH = 0.25  # step of its finite differences, standard deviations of a latent
 class ReconstructionEnergy:
     """The mean squared error between crops and decoded latents.
 
-    On a CPU torch computes on one thread, as the ONNX Runtime backend does: compute budgets are
-    per thread, and the other cores belong to other nodes.
+    Sets torch to one CPU thread, as in the ONNX Runtime backend: compute budgets are per thread,
+    and other nodes use the other cores. Raises `ModelError` for a model with a spatial latent.
 
     Attributes
     ----------
@@ -38,9 +39,7 @@ class ReconstructionEnergy:
                 f'{artifact.id.name} has latents of shape {list(mean.shape)}: '
                 'refinement needs a model with latents [D], such as tinyvae'
             )
-        module = build(artifact).to(device)
-        # The overload with `memory_format` is missing in torch's own stub.
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = with_memory_format(build(artifact).to(device), torch.channels_last)
         self._decoder = module.eval().requires_grad_(False).get_submodule('decoder')
         self._device = device
         torch.set_num_threads(1)

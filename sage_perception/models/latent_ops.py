@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 MAX_HISTORY = 16
-"""Most recent latents of a history that extrapolation uses."""
+"""Number of the most recent latents of a history that extrapolation uses."""
 MIN_HISTORY = 4
-"""Latents that extrapolation needs: fewer do not distinguish motion from jitter."""
+"""Minimum number of latents for extrapolation: fewer do not distinguish motion from jitter."""
 LENGTHS = (1.0, 2.0, 4.0, 8.0)
 """Length scales of the kernels, in median intervals between stamps."""
 NOISE = 1e-3

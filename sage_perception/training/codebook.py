@@ -4,7 +4,7 @@
 
 One codebook serves all modalities: latents of another modality, projected to the latent space of
 the model (same dimensions, same scale), are an additional source of training latents and then
-share the tokens. Whether a token has the same meaning in two modalities depends on the
+use the same tokens. Whether a token has the same meaning in two modalities depends on the
 projections.
 """
 
@@ -23,7 +23,6 @@ from vector_quantize_pytorch import ResidualVQ
 from sage_perception.codecs.codebook import Codebook, write
 from sage_perception.models import Codec
 from sage_perception.training.config import DataConfig
-from sage_perception.training.data.images import to_model
 from sage_perception.training.data.mixture import Mixture, mixture
 from sage_perception.training.data.stream import CropStream
 
@@ -163,9 +162,3 @@ def held_out_crops(codec: Codec, data: DataConfig, count: int) -> dict[str, np.n
         type(source).__name__.lower(): Mixture((source,), (1,), mixed.config).sample(count, 0)
         for source in mixed.sources
     }
-
-
-def encode(codec: Codec, crops: np.ndarray) -> np.ndarray:
-    """Return the latents `[N, D]` of uint8 RGB crops `[N, S, S, 3]`, encoded in small batches."""
-    parts = np.array_split(crops, -(-len(crops) // 64))
-    return np.concatenate([codec.encode(to_model(p, codec.input_channels)) for p in parts])

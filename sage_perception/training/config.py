@@ -26,7 +26,7 @@ from sage_perception.models.networks.families import FAMILIES
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names the place and the reason."""
+    """A configuration that cannot be used; the message names the file or key and the reason."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TrainingConfig:
         Weight of the KL divergence, summed over dimensions, against the error of the images. The
         0.1 of the specification collapses the code (`docs/models.md`).
     ssim_weight, ssim_from : float
-        Weight of 1 − SSIM, and the share of the run from which on it is added.
+        Weight of 1 − SSIM, and the share of the run after which it is added.
     squared_first : bool
         Start with a squared error that becomes logarithmic; otherwise the error is logarithmic
         throughout (`VaeModule.error`).
@@ -134,7 +134,7 @@ class DistillationConfig:
     reconstruction, kl, latent, output, perceptual : float
         Weights of the terms.
     temperature : float
-        Softens the Gaussians of the latents.
+        Factor of the standard deviations of the latents in their divergence.
     batch_share : float
         Share of each batch that the teacher and the perceptual network evaluate; both are far
         slower than the student.
@@ -170,10 +170,10 @@ class ContextsConfig:
     encoder : str
         Model that encodes the latents.
     runs : int
-        How often each clip is played, each time through other virtual cameras. Held-out clips are
-        played more often.
+        Number of times that each clip is played, each time with different virtual cameras.
+        Held-out clips are played at least eight times.
     montages : int
-        Scenes that are composed of images; a third as many of the held-out images.
+        Number of scenes composed of training images; a third as many of held-out images.
 
     """
 

@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from sage_perception.core.files import write_atomically
 from sage_perception.training.config import RunConfig, write_config
 from sage_perception.training.module import TrainingModule
-from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS
+from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, require_current_names
 
 
 def run_loop(
@@ -39,8 +39,11 @@ def run_loop(
 
     Write the configuration, the checkpoint and the metrics to `out`. Return the module with the
     averaged weights. Under torchrun, each process trains on its share of every batch and the
-    first one writes.
+    first one writes. Raises `ConfigError` for a checkpoint of version 0.1.
     """
+    checkpoint = out / CHECKPOINT
+    if checkpoint.exists():
+        require_current_names(config, out)
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     warnings.filterwarnings('ignore', 'Checkpoint directory .* not empty', UserWarning)
     timer = Timer()
@@ -66,7 +69,6 @@ def run_loop(
     )
     if trainer.is_global_zero:
         write_config(config, out / CONFIG)
-    checkpoint = out / CHECKPOINT
     trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if not figures:  # the run had ended before, and Lightning restored weights before averaging

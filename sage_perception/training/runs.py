@@ -28,6 +28,8 @@ from sage_perception.training.config import ConfigError, RunConfig, read_config
 CONFIG = 'run.yaml'
 CHECKPOINT = 'last.ckpt'
 METRICS = 'metrics.json'
+PREFIX = 'model.'
+"""Prefix of the tensors of the network in the `state_dict` of a checkpoint."""
 MAY_CHANGE = {'version', 'data.root', 'training.steps', 'training.patience'}
 """Configuration keys that may change when a run is resumed."""
 
@@ -58,6 +60,29 @@ def flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
     return leaves
 
 
+def require_current_names(config: RunConfig, run: Path) -> None:
+    """Raise `ConfigError` if the checkpoint of a run cannot be resumed with this version.
+
+    The tensors of some checkpoints of version 0.1 have other names. `load_run` maps the names of
+    the weights, but the optimizer and the averaged weights cannot be restored.
+    """
+    path, family = run / CHECKPOINT, FAMILIES[config.family]
+    names = [name.removeprefix(PREFIX) for name in read_checkpoint(path)['state_dict']]
+    if any(family.current_name(name) != name for name in names):
+        raise ConfigError(
+            f'{path} is of sage 0.1 and can be exported but not resumed: choose another run '
+            'folder, or delete this one to start over'
+        )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU. Raises `ConfigError` if it is damaged."""
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        raise ConfigError(f'{path} is damaged: delete it to start over') from None
+
+
 def load_run(config: RunConfig, run: Path) -> nn.Module:
     """Return the network of the last checkpoint of a run, with averaged weights.
 
@@ -68,15 +93,11 @@ def load_run(config: RunConfig, run: Path) -> nn.Module:
     if not path.is_file():
         raise ConfigError(f'{path} is missing: train first, sage train CONFIG --out {run}')
     require_same(config, run)
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
-        raise ConfigError(f'{path} is damaged: delete it to start over') from None
-    prefix, family = 'model.', FAMILIES[config.family]
+    family = FAMILIES[config.family]
     weights = {
-        family.current_name(k.removeprefix(prefix)): v
-        for k, v in checkpoint['state_dict'].items()
-        if k.startswith(prefix)
+        family.current_name(name.removeprefix(PREFIX)): value
+        for name, value in read_checkpoint(path)['state_dict'].items()
+        if name.startswith(PREFIX)
     }
     model = family.network(config.model)
     try:

@@ -34,7 +34,7 @@ class Task(ABC, Generic[DataT]):
         """Read the training and the validation data. Raises `ConfigError` or `ValueError`."""
 
     def resolved_config(self, data: DataT) -> RunConfig:
-        """Return the configuration to store with a run, including what the data determine."""
+        """Return the configuration to store with a run, including the fields that the data set."""
         return self.config
 
     @abstractmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scenes import write_scenes
 from tiny_runs import write_tiny_config
 
@@ -102,6 +103,18 @@ def test_rejects_a_truncated_checkpoint(config_file, run, capsys):
     (run / 'last.ckpt').write_bytes(whole[: len(whole) // 2])
     assert train_command.main([str(config_file()), '--out', str(run)]) == 2
     assert 'last.ckpt is damaged: delete it to start over' in capsys.readouterr().err
+
+
+def test_run_of_version_0_1_is_exported_but_not_resumed(config_file, run, tmp_path, capsys):
+    checkpoint = torch.load(run / 'last.ckpt', weights_only=True)
+    checkpoint['state_dict'] = {
+        name.replace('decoder.latent_features.', 'decoder.hint.'): value
+        for name, value in checkpoint['state_dict'].items()
+    }
+    torch.save(checkpoint, run / 'last.ckpt')
+    assert train_command.main([str(config_file()), '--out', str(run)]) == 2
+    assert 'last.ckpt is of sage 0.1 and can be exported but not' in capsys.readouterr().err
+    assert export(config_file(), run, tmp_path / 'model') == 0
 
 
 def test_rejects_a_folder_without_checkpoint(config_file, tmp_path, capsys):

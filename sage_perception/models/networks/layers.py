@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Return a GroupNorm of up to eight groups; independent of the batch size.
+    """Return a GroupNorm of up to eight groups, which works with any batch size.
 
     The large `eps` keeps sensor noise on a uniform surface from being amplified.
     """

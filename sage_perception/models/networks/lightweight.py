@@ -4,11 +4,11 @@
 
 Encoder and decoder are each the sum of a linear path, which `init_from_crops` initializes with the
 principal components of 32×32 blocks, and a convolutional path that starts near zero. Training
-therefore starts from the quality of block-wise PCA, and the convolutions add what crosses the
-borders of blocks.
+therefore starts from the quality of block-wise PCA, and the convolutions add detail that
+crosses the borders of blocks.
 
-The linear paths work on pixels divided by 32, such that their weights are of order 1. Adam moves
-every weight by the same amount and would otherwise destroy 3,072 small weights in a few steps.
+The linear paths work on pixels divided by 32, such that their weights are of order 1. Adam changes
+every weight by a similar amount and would otherwise destroy 3,072 small weights in a few steps.
 """
 
 from __future__ import annotations

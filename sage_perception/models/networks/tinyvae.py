@@ -4,8 +4,8 @@
 
 Encoder and decoder are each the sum of a linear path, which `init_from_crops` initializes with the
 principal components of the training crops, and a convolutional path that starts near zero.
-Training therefore starts from the quality of PCA. Other image sizes, up to a teacher of ten
-million parameters, are configurations of the same class.
+Training therefore starts from the quality of PCA. Other image sizes and larger networks, such as
+the teacher of `config/train/teacher.yaml`, are configurations of the same class.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class TinyVAE(VAE):
         `crops` are float `[N, C, S, S]` in [0, 1]. The components stay orthogonal and share one
         scale, such that the mean variance of the latents is 1 and distances between latents are
         proportional to distances between thumbnails. Latent dimensions beyond those of a thumbnail
-        start at zero and are left to the convolutional path.
+        start at zero; only the convolutional path uses them at first.
         """
         thumbnails = self.encoder.thumbnail(crops)
         fitted = pca.fit(thumbnails.numpy(), self.config.latent_dim)

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
+
+from sage_perception.models.networks.divergence import sample_code
 
 
 class VAE(nn.Module):
@@ -52,7 +53,5 @@ class VAE(nn.Module):
         The reconstruction is not clamped, so that the gradient does not vanish outside [0, 1].
         """
         mean, log_var = self.encoder(x)
-        z = mean
-        if self.training:
-            z = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
+        z = sample_code(mean, log_var) if self.training else mean
         return self.decoder(z), mean, log_var

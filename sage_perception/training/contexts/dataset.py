@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.context.layout import DIM, LAYOUT
+from sage_perception.core.files import replacing
 
 ROWS = ('values', 'mask', 'run', 'source', 'label', 'track', 'later', 'stamp')
 """Fields of `Contexts` with one row for each context."""
@@ -31,12 +32,12 @@ class Contexts:
     sources : tuple of str
         Names of the clips and montages.
     label : np.ndarray
-        Image of which the most salient object is a cutout, −1 if unknown, `[N]`.
+        Index of the image that the most salient object is cut from, −1 if unknown, `[N]`.
     track : np.ndarray
-        Track of the most salient object, different for each camera of a run, `[N]`.
+        Track ID of the most salient object, unique among the cameras of a run, `[N]`.
     later : np.ndarray
-        Place of the most salient object half a second later, in half frames from the center,
-        NaN if it is out of view, `[N, 2]`.
+        Position (x, y) of the most salient object half a second later, in half frames from the
+        center, NaN if it is out of view, float32 `[N, 2]`.
     stamp : np.ndarray
         Time of each context, seconds, `[N]`.
     model : str
@@ -59,26 +60,27 @@ class Contexts:
         return len(self.values)
 
     def select(self, chosen: np.ndarray) -> Contexts:
-        """Return the contexts at which `chosen`, bool `[N]`, is True."""
+        """Return the contexts for which `chosen`, bool `[N]`, is True."""
         rows = {name: getattr(self, name)[chosen] for name in ROWS}
         return Contexts(**rows, sources=self.sources, model=self.model)
 
     def write(self, path: Path) -> None:
-        """Write an `.npz` file: values in half precision, masks as bits."""
-        np.savez_compressed(
-            path,
-            values=self.values.astype(np.float16),
-            mask=np.packbits(self.mask, axis=1),
-            run=self.run,
-            source=self.source,
-            sources=np.array(self.sources),
-            label=self.label,
-            track=self.track,
-            later=self.later,
-            stamp=self.stamp,
-            model=self.model,
-            layout=LAYOUT,
-        )
+        """Write an `.npz` file, atomically: values in half precision, masks as bits."""
+        with replacing(path) as part, part.open('wb') as file:
+            np.savez_compressed(
+                file,
+                values=self.values.astype(np.float16),
+                mask=np.packbits(self.mask, axis=1),
+                run=self.run,
+                source=self.source,
+                sources=np.array(self.sources),
+                label=self.label,
+                track=self.track,
+                later=self.later,
+                stamp=self.stamp,
+                model=self.model,
+                layout=LAYOUT,
+            )
 
     @classmethod
     def read(cls, path: Path) -> Contexts:
@@ -106,7 +108,7 @@ class Contexts:
 def joined(recorded: Iterable[Contexts | None]) -> Contexts:
     """Return the contexts of several runs, numbered in their order.
 
-    A run without contexts is None. Raises `ValueError` if all are.
+    None stands for a run without contexts. Raises `ValueError` if all runs are None.
     """
     runs = [run for run in recorded if run is not None]
     if not runs:

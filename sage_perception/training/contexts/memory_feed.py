@@ -1,8 +1,8 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores and recalls of an episodic memory, at the times at which `memory_node` makes them.
+"""Score and recall with an episodic memory, on the schedule of `memory_node`.
 
-The values below are the defaults of the parameters of `memory_node`.
+The constants are the defaults of the parameters of `memory_node`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Scores:
 
 
 class MemoryFeed:
-    """Runs an episodic memory on the time of the stamps.
+    """Runs an episodic memory, with the stamps of the frames as its clock.
 
-    Call `add_frame` and `add_agreement` for each frame, and `step` once for each moment.
+    Call `add_frame` and `add_agreement` for each frame, and `step` after all cameras of a moment.
     """
 
     def __init__(self, memory: EpisodicMemory):
@@ -100,5 +100,5 @@ class MemoryFeed:
 
 
 def _next(due_s: float, period_s: float, now_s: float) -> float:
-    """Return the next time of a timer; a timer that fell behind skips what it missed."""
+    """Return the next time of a timer; a timer that fell behind skips the missed periods."""
     return due_s + period_s if now_s - due_s < period_s else now_s + period_s

@@ -1,9 +1,8 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Montages: scenes in which cutouts of images move over another image, at known places.
+"""Montages: scenes in which cutouts of images move over another image, at known positions.
 
-They add variety that a handful of clips lacks: any number of different objects, one to twelve at
-the same time.
+They add variety that a few clips lack: many different objects, one to twelve at the same time.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ NOISE = 2.0  # standard deviation of the sensor noise, gray levels
 
 @dataclass(frozen=True, eq=False)
 class MovingObject:
-    """A cutout of an image that moves to and fro between the borders of the frame.
+    """A cutout of an image that moves back and forth between the borders of the frame.
 
     `label` is the index of the image. `pixels` are BGR `[S, S, 3]` and `alpha` `[S, S, 1]` in
     [0, 1] is the opacity, both float32; `start` `[2]` is in pixels, `velocity` `[2]` in pixels per
@@ -80,7 +79,7 @@ class Montage:
             under = image[y : y + side, x : x + side]
             under += item.alpha * (item.pixels - under)
             regions.append((Roi(x, y, side, side), item.label))
-        # The noise of a sensor never repeats; `CameraHealth` takes equal frames for a fault.
+        # Sensor noise never repeats; `CameraHealth` reports identical frames as a fault.
         number, shift = index % len(self._noise), index // len(self._noise)
         image += np.roll(self._noise[number], 37 * shift, axis=0)
         return image.clip(0, 255).astype(np.uint8), regions

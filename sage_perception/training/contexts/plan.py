@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plans of runs: which clips and montages are recorded, and how often."""
+"""Plan which clips and montages to record, and how often."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from sage_perception.training.contexts.virtual_camera import draw_cameras
 from sage_perception.training.data.files import CLIP_SUFFIXES, IMAGE_SUFFIXES, find_files
 
 RECIPE = 3
-"""Version of the recording; it changes whenever the same files give different contexts."""
+"""Version of the recording procedure; change it when the same files yield different contexts."""
 
 SECONDS = 9.0
-"""Duration of a run."""
+"""Duration of a run, seconds."""
 VISIT_S = 6.0
-"""Duration of the earlier visit of a run with memory, which memory recalls later."""
+"""Duration, seconds, of the earlier visit in a run with memory; memory recalls it later."""
 MEMORY_SHARE = 0.5
 """Share of the runs with a memory."""
 MONTAGES = 'images'
-"""Beginning of the names of montages."""
+"""Prefix of the names of montages."""
 PART = 23
-"""Images of which the montages of one source are made; sources share no image."""
+"""Number of images that the montages of one source use; sources share no image."""
 
 
 class SceneFactory(Protocol):

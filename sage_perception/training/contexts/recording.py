@@ -1,10 +1,10 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recording of one run: virtual cameras look at a scene, contexts come out.
+"""Record the contexts of one run: virtual cameras view a scene.
 
 A run passes through the same objects as on a robot: `CameraPipeline` for each camera, `Arbiter`,
-`EpisodicMemory`, and `ContextBuilder`, all with the default parameters of their nodes. Contexts
-are therefore those that `compressor_node` would publish.
+`EpisodicMemory`, and `ContextBuilder`, all with the default parameters of their nodes. The
+contexts are therefore those that `compressor_node` would publish.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.security.identity import Identity
 
 PERIOD_S = 0.2
-"""Time between two contexts, as of the parameter `rate` of `compressor_node`."""
+"""Time between two contexts, the default of the parameter `rate` of `compressor_node`."""
 WARM_UP_S = 3.0
 """Time before the first context, in which attention learns the background."""
 AHEAD_S = 0.5
-"""Time from a context to the place of its target."""
+"""Time from a context to the position in its target."""
 MIN_OVERLAP = 0.3
-"""Intersection over union from which a crop shows a labeled object."""
+"""Intersection over union above which a crop is considered to show a labeled object."""
 BREAK_S = 60.0
 """Time between an earlier visit and the run itself."""
 
@@ -50,10 +50,11 @@ Track = tuple[str, int]
 
 @dataclass(frozen=True)
 class Target:
-    """The most salient object of a context: its identity and its place `AHEAD_S` later.
+    """The most salient object of a context: its identity and its position `AHEAD_S` later.
 
-    `label` is the image that it is a cutout of, −1 if unknown. `track` is its track id, different
-    for each camera of a run. `later` is in half frames from the center, NaN if it is out of view.
+    `label` is the index of the image that it is cut from, −1 if unknown. `track` is its track ID,
+    unique among the cameras of a run. `later` is (x, y) in half frames from the center, NaN if it
+    is out of view.
     """
 
     label: int
@@ -65,8 +66,8 @@ class Recording:
     """Records the contexts of one run.
 
     `encoding` and `refine_budget_ms` are the parameters of `encoder_node`. With a `memory` the run
-    begins with a visit of `visit_s` seconds, from which no contexts are taken: memory recalls what
-    is older than ten seconds.
+    begins with a visit of `visit_s` seconds, `BREAK_S` earlier, from which no contexts are taken:
+    memory recalls only records older than ten seconds.
     """
 
     def __init__(
@@ -120,9 +121,9 @@ class Recording:
                     waiting.append((context, self._labels.get(context.lct_ids[0], -1)))
 
     def step(self, past: Sequence, stamp_ns: int) -> dict[Track, Place]:
-        """Process one frame of each camera; return the places of all tracks.
+        """Process one frame of each camera; return the positions of all tracks, in half frames.
 
-        `past` are the frames of the scene until now, the newest one last.
+        `past` are the frames of the scene so far, the newest one last.
         """
         places: dict[Track, Place] = {}
         for name, view in self._views.items():
@@ -159,7 +160,7 @@ class Recording:
             self._agree(moment)
 
     def _agree(self, moment: Moment) -> None:
-        """Note the matched crops of one moment."""
+        """Add the matched crops of one moment to the context and to memory."""
         for pairing in moment.pairings:
             pairs = [
                 AgreementPair(moment.frame.lcts[m.a].id, pairing.frame.lcts[m.b].id, m.similarity)
@@ -172,7 +173,7 @@ class Recording:
                         self._memory.add_agreement(lct_id, pair.similarity)
 
     def _label(self, frame: CameraFrame, regions: LabeledRegions) -> None:
-        """Note which labeled objects the crops of a frame show."""
+        """Store the label of the object that each crop of a frame shows, −1 for none."""
         for crop, lct in zip(frame.crops, frame.lcts, strict=True):
             overlap, label = max(
                 ((crop.roi.iou(roi), label) for roi, label in regions), default=(0.0, -1)

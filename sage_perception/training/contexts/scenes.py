@@ -19,12 +19,12 @@ from sage_perception.training.data.clips import clip_frames
 RATE_HZ = 12.5
 """Frame rate of a scene."""
 MAX_PIXELS = 640 * 480
-"""Size of a frame; larger clips are scaled down."""
+"""Maximum number of pixels of a frame; larger clips are scaled down."""
 REPEAT_NOISE = 1.0
 """Standard deviation of the noise in a clip that is played repeatedly, gray levels."""
 
 Scene = Iterator[tuple[np.ndarray, LabeledRegions]]
-"""Frames, uint8 BGR `[H, W, 3]`, with the objects whose place is known."""
+"""Frames, uint8 BGR `[H, W, 3]`, with the objects of known position."""
 
 
 @lru_cache(maxsize=1)  # one clip is played many times in succession
@@ -45,8 +45,8 @@ def _load_clip(path: Path) -> list[np.ndarray]:
 def clip_scene(path: Path, rng: np.random.Generator, seconds: float) -> Scene:
     """Yield `seconds` of a clip from a random start, mirrored in half of the cases.
 
-    A clip that is too short is played forward and backward. Its frames get weak noise then: two
-    frames of a real sensor never are the same, and `CameraHealth` takes equal ones for a fault.
+    A clip that is too short is played forward and backward. Weak noise is then added to its
+    frames, because `CameraHealth` reports identical frames as a fault.
     """
     frames, needed = _load_clip(path), int(seconds * RATE_HZ)
     start = int(rng.integers(max(len(frames) - needed, 0) + 1))

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual cameras: windows of a scene, with mirroring, exposure, and delay of their own."""
+"""Virtual cameras: windows of a scene, each with its own mirroring, exposure and delay."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LabeledRegions = list[tuple[Roi, int]]
 class VirtualCamera:
     """A camera that shows a window of a scene.
 
-    `x`, `y`, and `side` are the window in shares of the width and height of the scene. `gain` is
-    the exposure. `late` is the delay of its frames, in frames.
+    `x`, `y` and `side` are the window, relative to the width and height of the scene. `gain` is
+    the factor of the pixel values. `late` is the delay of the camera in frames.
     """
 
     x: float

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read camera images and crops from rosbag2 bags without ROS.
 
-Of `sage_perception.bags` this module uses only the table of old topic names. The rest requires
-rclpy and the message packages, but training runs on machines without ROS: a bag usually contains
-its message definitions.
+Training runs on machines without ROS, so this module uses only the table of old topic names of
+`sage_perception.bags`; the rest of that package requires rclpy. A bag usually contains the
+definitions of its messages.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ BAG_SUFFIXES = {'.mcap', '.db3'}
 IMAGE_TYPES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
 CROPS_TYPE = 'sage_msgs/msg/CropArray'
 DEPTH_ENCODINGS = ('16UC', '32FC', '64FC', 'mono16')
-"""Encodings, or their first characters, of depth images, which are not trained on."""
+"""Prefixes of the encodings of depth images, which are left out."""
 
 
 def find_bags(root: Path) -> list[Path]:
-    """Return the bags under `root`, sorted: folders as `ros2 bag` makes them, and single files."""
+    """Return the bags under `root`, sorted: folders that `ros2 bag` wrote, and single files."""
     folders = {
         path.parent
         for path in root.rglob('metadata.yaml')

@@ -17,11 +17,11 @@ from sage_perception.training.data.images import ImagePyramid
 from sage_perception.vision.attention import MotionAttention
 
 MAX_FRAMES = 150
-"""Frames that are kept of a clip."""
+"""Maximum number of frames kept of a clip."""
 MAX_CROPS = 3000
-"""Crops that are kept of a bag topic with crops."""
+"""Maximum number of crops kept of a topic of crops."""
 DEFAULT_FPS = 25.0
-"""Frame rate of a clip whose container does not state one."""
+"""Frame rate, Hz, of a clip whose container does not specify one."""
 
 RegionFrame = tuple[ImagePyramid, list[tuple[int, int, int]]]
 """A frame and the regions (x, y, side) in it, pixels."""
@@ -33,7 +33,7 @@ T = TypeVar('T')
 def read_clips(path: Path) -> list[list[RegionFrame]]:
     """Return the frames of a clip in which attention selects regions, or of each topic of a bag.
 
-    Crops in a bag are frames that consist of one region. Raises `ValueError` for a broken file.
+    Each crop in a bag becomes a frame with one region. Raises `ValueError` for a broken file.
     """
     if not bags.is_bag(path):
         return [attended_frames(partial(clip_frames, path))]

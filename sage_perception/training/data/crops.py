@@ -14,9 +14,9 @@ from sage_perception.training.data.clips import RegionFrame, read_clips
 from sage_perception.training.data.images import ImagePyramid, read_rgb
 
 MIN_CONTRAST = 8.0
-"""Standard deviation, gray levels, below which a crop shows next to nothing."""
+"""Standard deviation, gray levels, below which a crop has hardly any content."""
 LOW_CONTRAST_SHARE = 0.2
-"""Share of the crops with less contrast that are accepted."""
+"""Share of the crops below `MIN_CONTRAST` that are accepted."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class CropConfig:
     size : int
         Side of a crop in pixels.
     smallest : int
-        Smallest side that is cut out of an image, in pixels. The side is drawn log-uniformly from
-        here to the shorter side of the image. Regions of clips may be smaller, unless `smallest`
-        is at least `size`, which excludes upscaling.
+        Smallest side that is cut out of an image, in pixels. The side is log-uniform between
+        `smallest` and the shorter side of the image. Regions of clips may be smaller, unless
+        `smallest` is at least `size`, which excludes upscaling.
     native : bool
         Cut `size` source pixels a side, without scaling.
     whole : bool
-        Take the center square of an image.
+        Take the whole center square of an image.
     loose : bool
         Shift and scale the regions of clips a little.
 
@@ -61,7 +61,7 @@ class Stills:
         return len(self.images)
 
     def draw(self, rng: np.random.Generator, config: CropConfig) -> np.ndarray:
-        """Return one crop, uint8 RGB `[S, S, 3]`; few of them have little contrast."""
+        """Return one crop, uint8 RGB `[S, S, 3]`; most crops of low contrast are redrawn."""
         while True:
             image = self.images[rng.integers(len(self.images))]
             height, width = image.shape

@@ -13,9 +13,9 @@ import numpy as np
 from sage_perception.codecs.image_file import read_bgr
 
 MAX_SIDE_PX = 1280
-"""Side to which larger images are reduced, about what a camera delivers."""
+"""Longer side that larger images are reduced to, about the width of a camera image."""
 MIN_LEVEL_SIDE_PX = 128
-"""Shorter side from which on a level of the pyramid is halved once more."""
+"""Shorter side of a pyramid level, from which another, halved level is added."""
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -23,7 +23,7 @@ SOURCES: dict[str, type[Stills] | type[Clips]] = {'stills': Stills, 'motion': Cl
 
 @dataclass(frozen=True)
 class Mixture:
-    """Sources of crops, and how often each is drawn from relative to the others."""
+    """Sources of crops, and the relative frequency of each."""
 
     sources: tuple[CropSource, ...]
     weights: tuple[float, ...]

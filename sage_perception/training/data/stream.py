@@ -19,9 +19,9 @@ from sage_perception.training.data.mixture import Mixture, mixture
 
 
 class CropStream(Dataset[np.ndarray]):
-    """Augmented crops `start` to `start + count` of an endless stream that `seed` determines.
+    """Crops `start` to `start + count` of an endless augmented stream that `seed` determines.
 
-    An item depends only on its number, so that a resumed run gets the same crops as an
+    An item depends only on `seed` and its number, so a resumed run gets the same crops as an
     uninterrupted one.
     """
 
@@ -68,7 +68,7 @@ class CropDataModule(lightning.LightningDataModule):
 
     @property
     def process_batch(self) -> int:
-        """Return the crops of a batch for one process; Lightning distributes them."""
+        """Return the number of crops per batch of one process; Lightning distributes them."""
         assert self.trainer is not None
         return self.config.batch // self.trainer.world_size
 
@@ -76,8 +76,8 @@ class CropDataModule(lightning.LightningDataModule):
 def augmented_crops(crops: Mixture, config: RunConfig, count: int | None = None) -> np.ndarray:
     """Return crops to fit a linear model to, float32 `[N, C, S, S]`, augmented as in training.
 
-    Augmentation makes principal components generalize better, which also makes a stronger
-    baseline. `count` defaults to `training.fitted_crops`.
+    Augmentation makes principal components generalize better, so the baseline is stronger, too.
+    `count` defaults to `training.fitted_crops`.
     """
     count = count or config.training.fitted_crops
     stream = CropStream(crops, config.model.input_channels, config.training.seed, 0, count)

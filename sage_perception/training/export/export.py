@@ -33,6 +33,6 @@ def export(config: RunConfig, run: Path, folder: Path) -> list[str]:
 
 
 def model_identity(folder: Path) -> str:
-    """Return a text that identifies the model in a folder including its decoder; '' for none."""
+    """Return text that identifies the model in a folder, including its decoder; '' for none."""
     path = folder / artifact.CONFIG
     return path.read_text() if path.is_file() else ''

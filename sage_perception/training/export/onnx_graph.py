@@ -19,7 +19,7 @@ from sage_perception.core.files import replacing
 
 OPSET = 17
 MIN_HALF_SIZE = 256
-"""Elements from which on a tensor is stored in half precision."""
+"""Minimum number of elements of a tensor that is stored in half precision."""
 
 
 class ExportWrapper(nn.Module):

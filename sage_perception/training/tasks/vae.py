@@ -13,6 +13,7 @@ import torch
 from sage_perception.models import artifact, pca
 from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.networks.lightweight import LightweightVAE
+from sage_perception.models.networks.memory_format import with_memory_format
 from sage_perception.models.networks.vae import VAE
 from sage_perception.models.registry import resolve
 from sage_perception.training.config import RunConfig
@@ -21,7 +22,6 @@ from sage_perception.training.data.mixture import Mixture, mixture
 from sage_perception.training.data.stream import CropDataModule, augmented_crops
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
 from sage_perception.training.export.onnx_graph import ExportWrapper, to_onnx
-from sage_perception.training.memory_format import with_memory_format
 from sage_perception.training.module import TrainingModule
 from sage_perception.training.runs import CHECKPOINT, freeze_encoder, load_run
 from sage_perception.training.task import Task
@@ -36,7 +36,7 @@ class VaeTask(Task[CropDataModule]):
         return CropDataModule.of(self.config)
 
     def module(self, data: CropDataModule, run: Path) -> TrainingModule:
-        """Return a module that starts at principal components, or that of the checkpoint."""
+        """Return a module initialized from principal components, or that of the checkpoint."""
         return VaeModule(self.network(data.train, run), self.config.training)
 
     def network(self, crops: Mixture, run: Path) -> VAE:
@@ -63,7 +63,7 @@ def load_vae_run(config: RunConfig, run: Path) -> VAE:
 
 
 def new_network(config: RunConfig, crops: Mixture) -> VAE:
-    """Return a network that starts at principal components, or with the encoder of a model."""
+    """Return a network initialized from principal components, or from the encoder of a model."""
     model = FAMILIES[config.family].network(config.model)
     assert isinstance(model, VAE)
     if config.encoder:
@@ -76,8 +76,8 @@ def new_network(config: RunConfig, crops: Mixture) -> VAE:
 def start_from_model(model: VAE, name: str) -> None:
     """Copy the encoder of a model, by name or folder, and freeze it.
 
-    The decoder starts with the parameters that both decoders share by name and shape, such as
-    those of the linear path.
+    Parameters with the same name and shape in both decoders, such as those of the linear path,
+    are copied, too.
     """
     source = artifact.read(resolve(name))
     freeze_encoder(model, source)
@@ -94,8 +94,8 @@ def start_from_model(model: VAE, name: str) -> None:
 def latent_statistics(config: RunConfig, model: VAE, crops: np.ndarray) -> dict[str, np.ndarray]:
     """Return mean and standard deviation of the latents of crops, float32 `[N, C, S, S]`.
 
-    A configuration with another model's encoder takes those of that model, which shares the latent
-    space. The statistics of a latent `[K, H, W]` are those of its K maps, equal at all positions.
+    With `encoder` set, the statistics are those of that model, which has the same latent space.
+    The statistics of a latent `[K, H, W]` are those of its K maps, equal at all positions.
     """
     if config.encoder:
         source = artifact.read(resolve(config.encoder)).tensors
@@ -115,7 +115,7 @@ def latent_statistics(config: RunConfig, model: VAE, crops: np.ndarray) -> dict[
 def fit_pca(model: VAE, crops: np.ndarray) -> pca.Pca:
     """Return as many principal components of crops, float32 `[N, C, S, S]`, as the latent has.
 
-    For a latent with positions these are components of the blocks that a position describes.
+    For a spatial latent these are the components of the block of one position.
     """
     if isinstance(model, LightweightVAE):
         return pca.fit(model.blocks(torch.from_numpy(crops)).numpy(), model.config.latent_channels)

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from sage_perception.models.networks.divergence import kl_divergence
+from sage_perception.models.networks.memory_format import with_memory_format
 from sage_perception.models.networks.vae import VAE
 from sage_perception.training.config import TrainingConfig
 from sage_perception.training.losses import images as losses
-from sage_perception.training.memory_format import with_memory_format
 from sage_perception.training.module import TrainingModule
 
 
 class VaeModule(TrainingModule):
-    """A variational autoencoder in training. Parameters without gradients stay as they are."""
+    """A variational autoencoder in training; frozen parameters do not change."""
 
     MONITOR = 'val_psnr'
     model: VAE
@@ -28,7 +28,8 @@ class VaeModule(TrainingModule):
         """Return the loss of a batch, float `[B, C, S, S]`.
 
         The network computes in the configured precision and the loss in single precision: in
-        bfloat16 the variances of SSIM, small differences of large numbers, would be noise.
+        bfloat16 the variances of SSIM, small differences of large values, would be lost in
+        rounding.
         """
         self.seed_step(self.global_rank)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -56,10 +57,10 @@ class VaeModule(TrainingModule):
 
         With `squared_first` the error starts as the squared error and becomes logarithmic: the
         negligible error falls geometrically from 1 to `NEGLIGIBLE_ERROR` until `ssim_from` of the
-        run. The convolutions first learn on busy crops what helps on all crops. A logarithmic
-        error delays this by thousands of steps: while the output of the convolutions is near zero,
-        it penalizes their contribution to smooth crops, which the linear path already reconstructs
-        well.
+        run. The convolutions first learn features from busy crops that help on all crops. A
+        logarithmic error delays this by thousands of steps: while the output of the convolutions
+        is near zero, it penalizes their contribution to smooth crops, which the linear path
+        already reconstructs well.
         """
         if not self.config.squared_first:
             return losses.log_error(y, x).mean()

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibration of the trust estimates of a model on its training data.
 
-The estimates are fitted on the files that the model was trained on and checked on those held out.
-The margin is set on parts of the training files that are left out in turn.
+The estimates are fitted to the files that the model was trained on and evaluated on held-out
+files. The margin is fitted by leaving out parts of the training files in turn.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sage_perception.models import Codec
 from sage_perception.training.config import ConfigError, DataConfig
 from sage_perception.training.data.crops import Stills
 from sage_perception.training.data.files import CLIP_SUFFIXES, IMAGE_SUFFIXES, training_files
-from sage_perception.training.data.images import to_model
+from sage_perception.training.latents import encode_crops
+from sage_perception.training.losses.images import MS_SSIM_MIN_SIDE_PX
 from sage_perception.training.trust.conformal import cross_conformal_margin
 from sage_perception.training.trust.observations import (
-    BATCH,
     Observations,
     observe_clips,
     observe_stills,
@@ -31,14 +31,12 @@ from sage_perception.training.trust.views import fit_similarity_weights, two_vie
 from sage_perception.trust.fitted import FittedTrust
 from sage_perception.trust.quality import QualityMap
 
-MIN_SIDE_PX = 48
-"""Smallest input of a model, pixels: MS-SSIM has five scales."""
 STILLS = 1500
-"""Crops of all images."""
+"""Number of crops of all images."""
 VIEWS = 2500
-"""Crops with two views."""
+"""Number of crops with two views."""
 FOLDS = 5
-"""Parts of the images, each of which is left out once."""
+"""Number of parts of the images, each of which is left out once."""
 
 
 def observe_files(
@@ -85,10 +83,10 @@ def calibrate_quality(codec: Codec, data: DataConfig) -> tuple[QualityMap, dict[
 
     Raises `ConfigError`, or `ValueError` for a model whose input is too small for MS-SSIM.
     """
-    if codec.input_size < MIN_SIDE_PX:
+    if codec.input_size < MS_SSIM_MIN_SIDE_PX:
         raise ValueError(
             f'{codec.id} has an input of {codec.input_size} pixels: MS-SSIM needs at least '
-            f'{MIN_SIDE_PX}'
+            f'{MS_SSIM_MIN_SIDE_PX}'
         )
     known, new = (
         observe_clips(codec, training_files(data, CLIP_SUFFIXES, held_out))
@@ -115,8 +113,7 @@ def calibrate_weights(codec: Codec, data: DataConfig) -> np.ndarray:
     if not images:
         raise ConfigError(f'{data.root}: similarity weights need images, and there are none')
     views = two_views(Stills(images), codec.input_size, VIEWS, seed=3)
-    latents = (encode(codec, to_model(crops, codec.input_channels)) for crops in views)
-    return fit_similarity_weights(*latents)
+    return fit_similarity_weights(*(encode_crops(codec, crops) for crops in views))
 
 
 def calibrate_trust(codec: Codec, data: DataConfig) -> tuple[FittedTrust, dict[str, Any]]:
@@ -127,8 +124,3 @@ def calibrate_trust(codec: Codec, data: DataConfig) -> tuple[FittedTrust, dict[s
     weights = calibrate_weights(codec, data)
     quality, report = calibrate_quality(codec, data)
     return FittedTrust(codec.id.fingerprint.hex(), quality, tuple(weights.tolist())), report
-
-
-def encode(codec: Codec, x: np.ndarray) -> np.ndarray:
-    """Return latents `[N, D]` of images `[N, C, S, S]`, in batches."""
-    return np.concatenate([codec.encode(part) for part in np.array_split(x, -(-len(x) // BATCH))])

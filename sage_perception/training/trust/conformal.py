@@ -16,22 +16,22 @@ COVERAGE = 0.9
 
 
 def conformal_margin(excess: np.ndarray) -> float:
-    """Return the bound that a new excess of trust over quality stays below with `COVERAGE`.
+    """Return the bound of the excess of trust over quality that holds with probability `COVERAGE`.
 
-    `excess` `[N]` is that of images that the map was not fitted on. The bound holds for images
-    from the same distribution (Papadopoulos et al., Inductive Confidence Machines for Regression,
-    2002). It is at least 0.
+    `excess` `[N]` is trust − quality of images that the map was not fitted to. The bound holds for
+    images from the same distribution (Papadopoulos et al., Inductive Confidence Machines for
+    Regression, 2002). It is at least 0.
     """
     rank = int(np.ceil((len(excess) + 1) * COVERAGE))
     return max(float(np.sort(excess)[min(rank, len(excess)) - 1]), 0.0)
 
 
 def cross_conformal_margin(parts: Mapping[str, Sequence[Observations]]) -> float:
-    """Return the margin for new files, the larger one of all kinds.
+    """Return the margin for new files, the largest of all kinds.
 
     `parts` has the observations of each kind in parts that share no file: crops of one image are
-    alike, and predict little about another image. The excess of a part is measured with a map
-    that is fitted on all other parts (Vovk, Cross-conformal predictors, 2015).
+    similar and do not represent other images. The excess of a part is measured with a map that is
+    fitted to all other parts (Vovk, Cross-conformal predictors, 2015).
     """
     margins = []
     for kind, own in parts.items():

@@ -1,9 +1,9 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Observations of encoded crops: the measurements at encoding time, and the quality they predict.
+"""Observations of encoded crops: measurements at encoding time, and the resulting quality.
 
-Still images yield crops whose error was just measured. Clips pass through attention and the crop
-encoder, so the error is the last one that the encoder node would have measured of the same track.
+The error of crops of still images is measured for each crop. Clips pass through attention and the
+crop encoder, so the error is the last one that the encoder node would have measured for the track.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from sage_perception.training.data.clips import clip_frames
 from sage_perception.training.data.crops import CropConfig, Stills
 from sage_perception.training.data.images import to_model
 from sage_perception.training.data.mixture import Mixture
+from sage_perception.training.latents import BATCH
 from sage_perception.training.losses import images as losses
 from sage_perception.trust.quality import TelemetryTrust, image_variance, latent_distance
 from sage_perception.vision.attention import MotionAttention
 
 MAX_FRAMES = 400
-"""Frames that are read of a clip."""
+"""Maximum number of frames read of a clip."""
 EVERY = 4
-"""Of a clip's frames, one in this many is observed."""
+"""Every fourth frame of a clip is observed."""
 NOISY = 0.1
-"""Share of the still crops that get noise, so that bad latents are observed as well."""
+"""Share of the still crops to which noise is added, so that poor latents are observed as well."""
 NOISE = (0.02, 1.0)
 """Range of the standard deviation of that noise, pixels in [0, 1]."""
-BATCH = 64
-"""Crops that are encoded together."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,8 @@ QUALITY_RANGE = (0.005, 0.995)
 def fit_quality_map(kinds: Sequence[Observations]) -> QualityMap:
     """Fit a quality map with margin 0; each of `kinds` has the same total weight.
 
-    The score is a linear fit of the logit of quality, the map an isotonic regression on the score.
+    The score is a linear fit of the logit of quality to the logarithms of error and variance, and
+    the map is an isotonic regression of quality on the score.
     """
     seen = Observations.concatenate(kinds)
     weight = np.concatenate([np.full(len(kind), 1 / len(kind)) for kind in kinds])
@@ -63,7 +64,8 @@ def trust_in(quality: QualityMap, seen: Observations) -> np.ndarray:
 def calibration_error(trust: np.ndarray, quality: np.ndarray) -> float:
     """Return the expected calibration error of trust `[N]` as a prediction of quality `[N]`.
 
-    It is the mean of |trust - quality| over `BINS` bins of trust, weighted by their size.
+    It is the mean over `BINS` bins of trust of |mean trust − mean quality|, weighted by the number
+    of values in a bin (Naeini et al., 2015).
     """
     index = np.minimum((trust * BINS).astype(int), BINS - 1)
     gaps = np.bincount(index, trust - quality, BINS)

@@ -21,7 +21,7 @@ def two_views(stills: Stills, size: int, count: int, seed: int) -> tuple[np.ndar
     """Return crops and second views of the same scenes, both uint8 RGB `[count, S, S, 3]`.
 
     The second view is shifted, scaled, sheared, and differs in exposure and white balance. It
-    stands in for a second camera, of which there is little footage.
+    simulates a second camera, because there is little footage of two cameras.
     """
     rng = np.random.default_rng(seed)
     firsts: list[np.ndarray] = []

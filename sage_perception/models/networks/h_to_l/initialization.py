@@ -114,8 +114,8 @@ def shrunk_covariance(
 ) -> Tensor:
     """Return the covariance of all tokens, shrunk towards a target with exchangeable tokens.
 
-    `projected` are tokens `[N, count, keep]` by kind, `present` `[N, T]` is 1 for tokens that are
-    there. In the target, which has the weight `shrinkage`, all tokens of a kind share one
+    `projected` are tokens `[N, count, keep]` by kind, `present` `[N, T]` is 1 for tokens that
+    are present. In the target, which has the weight `shrinkage`, all tokens of a kind share one
     covariance, and all pairs of them share one cross-covariance. A few clips do not suffice to
     estimate them for each of 24 object positions separately.
     """

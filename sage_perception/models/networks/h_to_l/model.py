@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sage_perception.models.networks.divergence import kl_divergence
+from sage_perception.models.networks.divergence import kl_divergence, sample_code
 from sage_perception.models.networks.h_to_l.attention import AttentionDecoder, AttentionEncoder
 from sage_perception.models.networks.h_to_l.bottleneck import BottleneckDecoder, BottleneckEncoder
 from sage_perception.models.networks.h_to_l.config import HToLConfig
@@ -67,9 +67,7 @@ class HToLCompressor(nn.Module):
         """Compress contexts and masks `[B, 4096]`; sample the code in training mode only."""
         mask = mask.to(context.dtype)
         mean, log_var = self.encode(context, mask)
-        code = mean
-        if self.training:
-            code = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
+        code = sample_code(mean, log_var) if self.training else mean
         reconstruction = self.decode(code)
         with torch.no_grad():
             metrics = {

@@ -16,9 +16,9 @@ from sage_perception.training.contexts.dataset import Contexts
 from sage_perception.training.tasks.h_to_l.tokens import ITEM_BLOCKS
 
 DROP_SHARE = 0.3
-"""Share of a batch that loses items; half of it loses the recalled memories."""
+"""Share of a batch in which items are dropped; half this share loses the recalled latents."""
 MIXING_SHARE = 0.3
-"""Share of a batch in which half of the items come from other contexts."""
+"""Share of a batch in which half of the items are replaced by those of other contexts."""
 
 Batch = tuple[Tensor, Tensor]
 """Values and mask, float `[B, 4096]` both."""

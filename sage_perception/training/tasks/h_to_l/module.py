@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from sage_perception.models.networks.divergence import kl_divergence
+from sage_perception.models.networks.divergence import kl_divergence, sample_code
 from sage_perception.models.networks.h_to_l import (
     HToLCompressor,
     explained_variance,
@@ -43,7 +42,7 @@ class CompressorModule(TrainingModule):
         self.seed_step()
         values, mask = batch
         mean, log_var = self.model.encode(values, mask)
-        code = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
+        code = sample_code(mean, log_var)
         error = masked_error(self.model.decode(code), values, mask * self.weights)
         divergence = self.beta * free_divergence(mean, log_var)
         loss = error + divergence

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The task of compressors of H contexts, family `h_to_l`.
 
-Contexts are recorded before the first training that needs them and are kept in `CACHE`; another
-encoder, other files or another layout make new ones.
+Contexts are recorded before the first training that needs them and are kept in `CACHE`. A
+change of encoder, files, layout or trust calibration records them again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from sage_perception.trust.fitted import FittedTrust
 
 CACHE = Path('out/data/contexts')
 MIN_HELD_OUT_RUNS = 8
-"""Least number of runs of each held-out clip: there are few such clips."""
+"""Minimum number of runs of each held-out clip, because there are few held-out clips."""
 
 
 class HToLTask(Task[ContextDataModule]):
@@ -70,9 +70,9 @@ class HToLTask(Task[ContextDataModule]):
         return resolve_model(self.config, data.contexts)
 
     def module(self, data: ContextDataModule, run: Path) -> CompressorModule:
-        """Return a module that starts at principal components, or that of the checkpoint.
+        """Return a module initialized from principal components, or that of the checkpoint.
 
-        The module does not depend on the held-out contexts.
+        The held-out contexts do not affect the module.
         """
         config = self.resolved_config(data)
         weights = loss_weights(*data.train)
@@ -134,7 +134,7 @@ def load_contexts(config: RunConfig, held_out: bool = False, progress: bool = Tr
 
 
 def trust_settings(codec: Codec) -> dict[str, Any] | None:
-    """Return the trust calibration of a model, as far as contexts depend on it."""
+    """Return the part of the trust calibration of a model that contexts depend on."""
     fitted = FittedTrust.read(codec)
     if fitted is None:
         return None

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How compressors divide a context of layout 1 into tokens, and how errors in it are weighted."""
+"""Token groups and loss weights of contexts of layout 1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from sage_perception.context.layout import BLOCKS, DIM
 
 LEADING = 2
-"""Most salient items, which have a group of tokens and loss weights of their own."""
+"""Number of most salient items, which have their own token group and loss weights."""
 ITEM_BLOCKS = ('sensory.latents', 'physical.items', 'logical.items')
 """Blocks with one row per item."""
 WEIGHTED_FIELDS = {
@@ -21,11 +21,10 @@ WEIGHTED_FIELDS = {
 }
 """Fields of the leading items that are weighted in the loss."""
 LEADING_WEIGHT = 40.0
-"""Loss weight of a weighted field, divided by its variance: robots act on these few fields, which
-would otherwise count little beside the 64 dimensions of a latent."""
+"""Loss weight of a weighted field before division by its variance. Robots act on these few fields,
+which would otherwise have little weight beside the 64 dimensions of a latent."""
 MIN_VARIANCE = 0.01
-"""Variance below which the weight of a field no longer increases: the field may vary more in
-other scenes."""
+"""Lower bound of the divisor: the variance of a field may be larger in other scenes."""
 
 
 def _group(keep: int, rate: int, *names: str, first: int = 0, count: int | None = None) -> dict:
@@ -45,8 +44,8 @@ GROUPS: dict[str, dict[str, Any]] = {
     'cameras': _group(21, 28, 'physical.cameras', 'logical.cameras'),
     'scene': _group(12, 12, 'physical.time', 'logical.scene'),
 }
-"""Token groups of layout 1, in the form of `HToLConfig.groups`. Object slots, which no node fills
-yet, are left out."""
+"""Token groups of layout 1, in the format of `HToLConfig.groups`; without object slots, which no
+node fills yet."""
 
 
 def loss_weights(values: Tensor, mask: Tensor) -> Tensor:
