@@ -47,8 +47,7 @@ from sage_perception.trust.security.rejection import RejectionReason
 
 REPORT_PERIOD_S = 1.0
 UNSIGNED_MODE = (
-    'arbitrating, signatures not required: only for a robot that shares its network with no other '
-    'machine'
+    'arbitrating, signatures not required: use this only on a network without other machines'
 )
 
 
@@ -74,7 +73,7 @@ class ArbiterNode(Node):
         Parameter(
             'sync_slop_s',
             0.02,
-            'Largest difference between the stamps of frames that are fused, seconds.',
+            'Maximum difference between the stamps of frames that are fused, seconds.',
             minimum=0.0,
             maximum=1.0,
             read_only=True,
@@ -82,8 +81,8 @@ class ArbiterNode(Node):
         Parameter(
             'sync_timeout_s',
             0.15,
-            'Time to wait for the frames of the other cameras, seconds; then a frame is fused '
-            'without them.',
+            'Time to wait for the frames of the other cameras, seconds. After it, a frame is '
+            'fused without them.',
             minimum=0.0,
             maximum=10.0,
             read_only=True,
@@ -124,7 +123,7 @@ class ArbiterNode(Node):
             LCTArray,
             qos.DEFAULT,
             'LCTs of each frame of the primary camera, fused with the agreeing LCTs of the other '
-            'cameras; without any, they have a low trust.',
+            'cameras; LCTs that no other camera confirms have a low trust.',
         ),
         Topic(
             'agreement',
@@ -140,7 +139,11 @@ class ArbiterNode(Node):
         ),
     )
     SERVES = (
-        Service('~/align', Align, 'Measure again how well one entity can use latents of another.'),
+        Service(
+            '~/align',
+            Align,
+            'Measure again how well one entity can use the latents of another.',
+        ),
     )
 
     def __init__(self, **options: Any):
@@ -148,35 +151,37 @@ class ArbiterNode(Node):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        wanted = self.parameters
+        parameters = self.parameters
         self._keys = TrustedKeys(self)
         self._entities = self.camera_entities()
         model, weights = self._load_model()
         self._arbiter = Arbiter(
-            wanted.cameras,
+            parameters.cameras,
             model,
             identity=node_identity(self),
             entities=self._entities,
             geometry=self._load_geometry(),
             store=self._keys.store,
-            require_signatures=wanted.require_signatures,
-            threshold=wanted.agreement_threshold,
-            slop_ns=round(wanted.sync_slop_s * 1e9),
-            timeout_ns=round(wanted.sync_timeout_s * 1e9),
+            require_signatures=parameters.require_signatures,
+            threshold=parameters.agreement_threshold,
+            slop_ns=round(parameters.sync_slop_s * 1e9),
+            timeout_ns=round(parameters.sync_timeout_s * 1e9),
             cache=latent_map_folder(),
             weights=weights,
         )
         self._models = CameraModels(self, self._arbiter)
-        self._lct_guards = {c: RateLimitGuard(partial(self._reject, c)) for c in wanted.cameras}
+        self._lct_guards = {
+            c: RateLimitGuard(partial(self._reject, c)) for c in parameters.cameras
+        }
         self._warnings = ThrottledWarnings(self.get_logger())
         self._trusted = self.publisher('trusted')
         self._fused = self.publisher('fused')
         self._agreement = self.publisher('agreement')
         self._reports = self.publisher('trust_report')
-        for camera in wanted.cameras:
+        for camera in parameters.cameras:
             receive = partial(self._receive, camera)
             self.subscribe('{camera}/lcts', receive, camera, guard=self._lct_guards[camera])
-        self.add_timer(wanted.sync_timeout_s / 2 or 0.01, self._expire)
+        self.add_timer(parameters.sync_timeout_s / 2 or 0.01, self._expire)
         self.add_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
 

@@ -26,7 +26,7 @@ from sage_perception.vision.camera_health import CameraHealth, Fault
 
 
 class AttentionNode(Node):
-    """It also detects faults of the camera, such as a covered or frozen one."""
+    """Also detects camera faults, such as a covered or frozen camera."""
 
     PARAMETERS = parameters_of(AttentionConfig)
     SUBSCRIBES = (Topic('image_raw', Image, qos.SENSOR_DATA, 'Images, any common encoding.'),)

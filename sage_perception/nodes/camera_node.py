@@ -38,7 +38,7 @@ CHECK_PERIOD_S = 0.2
 
 
 class CameraNode(LifecycleNode):
-    """Images have the time of capture as stamp. A lost camera is reopened when it is back."""
+    """Stamps images with their capture time, and reopens a lost camera when it returns."""
 
     PARAMETERS = (
         AUTOSTART,
@@ -67,7 +67,7 @@ class CameraNode(LifecycleNode):
         Parameter(
             'reconnect',
             True,
-            'Wait for a camera that is missing or lost; false exits with an error instead.',
+            'Wait for a camera that is missing or lost. If false, exit with an error instead.',
             read_only=True,
         ),
         Parameter(
@@ -117,14 +117,14 @@ class CameraNode(LifecycleNode):
             raise ConfigurationError(f"parameter 'source': {self._connection.reason}")
 
     def activate(self) -> None:
-        """Start to capture."""
+        """Start capturing."""
         if self._source is None:
             raise RuntimeError('the node is not configured')
         self._capture = CaptureThread(self._source, self._publish, self._on_end)
         self._capture.start()
 
     def deactivate(self) -> None:
-        """Stop to capture; the source stays open."""
+        """Stop capturing; the source stays open."""
         if self._capture is not None:
             self._capture.stop()
             self._missed += self._capture.missed
@@ -169,7 +169,7 @@ class CameraNode(LifecycleNode):
         now = self.get_clock().now()
         age_ns = time.monotonic_ns() - frame.captured_ns
         if now.nanoseconds <= max(age_ns, 0):
-            return  # simulated time has not started, so that there is no stamp
+            return  # there is no stamp before simulated time has started
         stamp = (now - Duration(nanoseconds=age_ns)).to_msg()
         header = Header(stamp=stamp, frame_id=self._frame_id)
         self._images.publish(image_to_msg(frame.image, 'bgr8', header))

@@ -110,7 +110,7 @@ class CompressorNode(LifecycleNode):
         """Create the endpoints."""
         self._configured: _Configured | None = None
         self._newest_of: dict[str, RelayedFrame] = {}
-        self._fresh = False
+        self._has_new_frame = False
         self._packers: dict[bytes, Packer] = {}
         self._durations = Durations()
         self._items = 0
@@ -128,13 +128,13 @@ class CompressorNode(LifecycleNode):
 
     def configure(self) -> None:
         """Load the model and run it once to warm it up."""
-        wanted = self.parameters
+        parameters = self.parameters
         identity = node_identity(self)
         try:
             encoder = ContextEncoder(
-                models.load_compressor(wanted.model, backend=wanted.backend),
+                models.load_compressor(parameters.model, backend=parameters.backend),
                 list(self.camera_entities().values()),
-                wanted.window_s,
+                parameters.window_s,
             )
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
@@ -166,7 +166,7 @@ class CompressorNode(LifecycleNode):
                 self._frames.reject(str(error))
             else:
                 self._newest_of[frame.camera] = frame
-                self._fresh = True
+                self._has_new_frame = True
 
     def _receive_agreement(self, message: AgreementArray) -> None:
         if (working := self._working) is not None:
@@ -197,11 +197,11 @@ class CompressorNode(LifecycleNode):
             self._scores.reject(str(error))
 
     def _publish(self) -> None:
-        """Publish the present context and its code if a frame arrived since the last ones."""
-        if (working := self._working) is None or not self._fresh:
+        """Publish the present context and its code if a frame arrived since the last context."""
+        if (working := self._working) is None or not self._has_new_frame:
             return
-        begun = time.perf_counter()
-        self._fresh = False
+        start_s = time.perf_counter()
+        self._has_new_frame = False
         # The stamp of the frame: that of the context is rounded to some hundred nanoseconds.
         newest = max(self._newest_of.values(), key=lambda frame: frame.stamp_ns)
         encoded = working.encoder.encode(newest.stamp_ns, working.identity)
@@ -213,14 +213,14 @@ class CompressorNode(LifecycleNode):
             array.lcts.append(lct_to_msg(working.identity.sign(encoded.lct)))
         self._codes.publish(array)
         self._items = len(encoded.context.keys)
-        self._durations.add(time.perf_counter() - begun)
+        self._durations.add(time.perf_counter() - start_s)
 
     def cleanup(self) -> None:
         """Release the model, the key, and all observations."""
         self._configured = None
         self._packers.clear()
         self._newest_of.clear()
-        self._fresh = False
+        self._has_new_frame = False
 
     def _report(self) -> Status:
         if self._configured is None:

@@ -91,7 +91,7 @@ class EncoderNode(LifecycleNode):
             'Encoding of transmitted latents. Bytes of a 64-D latent: float32 256, and 256 for '
             'the variance, which the other encodings omit; float16 128; int8 64; entropy_int8 '
             'about 40; vq the tokens of the codebook in the folder of the model.',
-            choices=tuple(form.name.lower() for form in Encoding),
+            choices=tuple(encoding.name.lower() for encoding in Encoding),
             read_only=True,
         ),
         Parameter(
@@ -104,7 +104,7 @@ class EncoderNode(LifecycleNode):
         Parameter(
             'measure_every',
             MEASURE_EVERY,
-            'Number of frames in which the latent of each track is decoded once to measure its '
+            'Period in frames at which the latent of each track is decoded to measure its '
             'reconstruction error; the last error is used in between. 1: every latent.',
             minimum=1,
             maximum=100,
@@ -145,7 +145,7 @@ class EncoderNode(LifecycleNode):
             'residuals',
             CropArray,
             qos.VISUALIZATION,
-            'Crops minus their reconstructions: gray 128 is no difference, 127 grays are 1.',
+            'Crops minus their reconstructions: gray level 128 is a difference of 0, 255 of 1.',
         ),
     )
     SERVES = (
@@ -161,7 +161,7 @@ class EncoderNode(LifecycleNode):
         self._configured: _Configured | None = None
         self._camera_trust = 1.0
         self._refinement_fault = ''
-        self._form = Encoding[self.parameters.encoding.upper()]
+        self._encoding = Encoding[self.parameters.encoding.upper()]
         self._durations = Durations()
         self._max_error = self._bytes = float('nan')
         self._lcts = self.publisher('lcts')
@@ -177,21 +177,23 @@ class EncoderNode(LifecycleNode):
 
     def configure(self) -> None:
         """Load the model, run it once to warm it up, and announce it."""
-        wanted = self.parameters
-        identity = node_identity(self, wanted.entity_id or self.get_namespace().strip('/'))
+        parameters = self.parameters
+        identity = node_identity(self, parameters.entity_id or self.get_namespace().strip('/'))
         try:
             codec = models.load_crop_codec(
-                wanted.model,
-                backend=wanted.backend,
-                device=wanted.device,
-                precision=wanted.precision,
+                parameters.model,
+                backend=parameters.backend,
+                device=parameters.device,
+                precision=parameters.precision,
             )
-            encoder = CropEncoder(codec, encoding=self._form, measure_every=wanted.measure_every)
+            encoder = CropEncoder(
+                codec, encoding=self._encoding, measure_every=parameters.measure_every
+            )
         except EncodingError as error:
             raise ConfigurationError(f"parameter 'encoding': {error}") from error
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-        if wanted.refine_budget_ms:
+        if parameters.refine_budget_ms:
             encoder.refiner = self._new_refiner()
         encoder.encode(np.zeros((1, *encoder.input_shape), np.float32), [None], [0])
         self._configured = _Configured(encoder, identity)
@@ -201,7 +203,7 @@ class EncoderNode(LifecycleNode):
                 codec, now, identity.entity_id, identity.next_sequence(), identity.key
             )
         )
-        self._worker.do(partial(self._publish_probes, self._configured))
+        self._worker.submit(partial(self._publish_probes, self._configured))
         self.get_logger().info(
             f'loaded {codec.id} on {codec.backend}, {codec.device}, {codec.precision}; '
             f'entity {identity.entity_id!r}, public key: {identity.public_key}'
@@ -224,9 +226,9 @@ class EncoderNode(LifecycleNode):
             self._probes.publish(message)
 
     def _new_refiner(self) -> FrameRefiner:
-        wanted = self.parameters
+        parameters = self.parameters
         try:
-            return FrameRefiner(wanted.model, wanted.device, wanted.refine_budget_ms)
+            return FrameRefiner(parameters.model, parameters.device, parameters.refine_budget_ms)
         except models.ModelError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         except ImportError as error:
@@ -240,7 +242,7 @@ class EncoderNode(LifecycleNode):
         configured = self._configured
         if not self.active or configured is None:
             return
-        begun = time.perf_counter()
+        start_s = time.perf_counter()
         self._camera_trust = TRUST.get(message.fault, 0.0)
         crops, inputs = self._readable(message, configured.encoder)
         array = LCTArray(header=message.header, camera=configured.identity.entity_id)
@@ -265,7 +267,7 @@ class EncoderNode(LifecycleNode):
             self._bytes = float(np.mean([latent_size_bytes(lct.latent) for lct in array.lcts]))
         if self.parameters.output != 'residuals':
             self._lcts.publish(array)
-        self._durations.add(time.perf_counter() - begun)
+        self._durations.add(time.perf_counter() - start_s)
 
     def _readable(
         self, message: CropArray, encoder: CropEncoder
@@ -280,14 +282,14 @@ class EncoderNode(LifecycleNode):
                 self._crops.reject(str(error))
         return crops, inputs
 
-    def _lct_messages(self, configured: _Configured, encoded: EncodedCrops, stamp: int) -> list:
+    def _lct_messages(self, configured: _Configured, encoded: EncodedCrops, stamp_ns: int) -> list:
         """Return the LCTs that can be transmitted, signed, as messages."""
         encoder, identity = configured.encoder, configured.identity
         found = []
         for latent in encoded.latents:
-            lct = encoder.lct(latent, stamp, identity)
+            lct = encoder.lct(latent, stamp_ns, identity)
             try:
-                found.append(lct_to_msg(lct, self._form, encoder.packer, identity.key))
+                found.append(lct_to_msg(lct, self._encoding, encoder.packer, identity.key))
             except ValueError as error:
                 self._crops.reject(str(error))
         return found

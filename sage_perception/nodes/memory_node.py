@@ -22,6 +22,7 @@ from sage_perception.memory import Hit, Space, StoreError, default_path, recalle
 from sage_perception.memory.opening import CAPACITY, ENVIRONMENT
 from sage_perception.memory.session import MemorySession, SessionConfig
 from sage_perception.models import ModelError, artifact
+from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD
 from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.latents import latent_from_msg
@@ -77,7 +78,7 @@ class MemoryNode(Node):
         Parameter(
             'capacity',
             CAPACITY,
-            'Maximum number of records; above it, the ones of lowest retention are deleted.',
+            'Maximum number of records; above it, the records of lowest retention are deleted.',
             minimum=1,
             maximum=10_000_000,
             read_only=True,
@@ -131,7 +132,7 @@ class MemoryNode(Node):
         Parameter(
             'min_recall_age_s',
             10.0,
-            'Minimum age of a recalled record, seconds; excludes what is still in view.',
+            'Minimum age of a recalled record, seconds; excludes objects that are still in view.',
             minimum=0.0,
             maximum=1e6,
         ),
@@ -208,7 +209,7 @@ class MemoryNode(Node):
         try:
             model = artifact.read(resolve(self.parameters.model))
             self._space = Space.of(model.path)
-            mean, std = (model.tensors[f'latent.{what}'].ravel() for what in ('mean', 'std'))
+            mean, std = (model.tensors[name].ravel() for name in (LATENT_MEAN, LATENT_STD))
             packer = Packer(mean, std, codebook.read(model.path))
         except (ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error

@@ -33,7 +33,7 @@ from sage_perception.vision.mosaic import CameraView, PairView, mosaic
 
 
 class ViewerNode(Node):
-    """Reconstructions are decoded from the received latents. Outputs are drawn for subscribers."""
+    """Decodes reconstructions from the received latents. Draws only outputs with subscribers."""
 
     PARAMETERS = (
         CAMERAS,

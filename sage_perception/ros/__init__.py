@@ -1,3 +1,3 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every node shares: messages, QoS, parameters, lifecycle, diagnostics."""
+"""The shared parts of nodes: endpoints, parameters, QoS, lifecycle, diagnostics, conversions."""

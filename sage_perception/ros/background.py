@@ -14,23 +14,23 @@ from rclpy.node import Node
 class Worker:
     """Runs jobs one after another in its own thread, and logs their exceptions.
 
-    The owner must call `close`: a thread that is inside of C++ code when the interpreter exits
+    The owner must call `close`: a thread that is inside C++ code when the interpreter exits
     crashes the process.
     """
 
-    def __init__(self, node: Node, name: str):
+    def __init__(self, node: Node, name: str) -> None:
         self._logger = node.get_logger()
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def do(self, job: Callable[[], object]) -> None:
-        """Run a job after all jobs that were added before."""
+    def submit(self, job: Callable[[], object]) -> None:
+        """Queue a job; jobs run in the order of submission."""
         self._jobs.put(job)
 
     def close(self) -> None:
-        """Wait for the current job, and drop all others."""
+        """Wait for the current job and drop all queued ones."""
         self._closed = True
         self._jobs.put(lambda: None)
         self._thread.join()

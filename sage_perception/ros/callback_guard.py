@@ -17,7 +17,7 @@ from rclpy.node import Node
 from sage_perception.ros.diagnostics import ERROR, OK, Status
 
 LOG_PERIOD_S = 5.0
-# Of an exception's text, in the response of a service.
+# Maximum length of the exception text in the response of a service.
 MAX_MESSAGE_CHARS = 500
 
 
@@ -25,12 +25,12 @@ class CallbackGuard:
     """Catches, counts and logs the exceptions of callbacks.
 
     Subscription and service callbacks handle data from other machines, and one malformed message
-    must not end the node. Nodes reject the inputs that they expect to be malformed; an exception
-    caught here is a programming error, therefore it is logged with its traceback and reported as
-    an error in diagnostics. `errors` counts the exceptions by the name of the callback.
+    must not end the node. Nodes reject malformed inputs explicitly; an exception that is caught
+    here is a programming error, so it is logged with its traceback and reported as an error in
+    diagnostics. `errors` counts the exceptions by the name of the callback.
     """
 
-    def __init__(self, node: Node):
+    def __init__(self, node: Node) -> None:
         self.errors: Counter[str] = Counter()
         self._node = node
         self._logged: dict[str, float] = {}

@@ -45,7 +45,7 @@ class CameraModels:
             self._subscribe('{camera}/model_info', camera, self._register_model, self._models)
             self._subscribe('{camera}/probe_latents', camera, self._submit_probes, self._probes)
         # The service responds later. Until then its callback counts as running and blocks the
-        # other callbacks of its group, so it has its own.
+        # other callbacks of its group, so it needs a separate group.
         node.serve('~/align', self._serve_align, ReentrantCallbackGroup())
 
     def packers(self, camera: str) -> Packers:
@@ -95,16 +95,16 @@ class CameraModels:
         else:
             if camera not in self._to_evaluate:
                 self._to_evaluate.add(camera)
-                self._worker.do(partial(self._evaluate, camera))
+                self._worker.submit(partial(self._evaluate, camera))
 
     def _evaluate(self, camera: str) -> None:
-        """Evaluate the newest probe latents; several that arrive meanwhile are not queued."""
+        """Evaluate the newest probe latents; earlier ones that were not evaluated are skipped."""
         self._to_evaluate.discard(camera)
         result = self._arbiter.evaluate(camera)
         self._node.get_logger().info(f'model of {camera}: {result.sender}, {result.decision}')
 
     def _codebook(self, model: ModelId) -> codebook.Codebook | None:
-        """Return the codebook of a model that is installed here too, or None."""
+        """Return the codebook of a model if the model is installed on this machine, else None."""
         try:
             return codebook.installed(model)
         except models.ModelError as error:
@@ -117,7 +117,7 @@ class CameraModels:
         self, request: Align.Request, response: Align.Response
     ) -> Align.Response:
         done = Future(executor=self._node.executor)
-        self._worker.do(partial(self._align, request, response, done))
+        self._worker.submit(partial(self._align, request, response, done))
         await done
         return response
 

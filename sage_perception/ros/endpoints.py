@@ -88,10 +88,10 @@ class Endpoints(RosNode):
         self.setup()
 
     def setup(self) -> None:
-        """Create the endpoints, which exist as long as the node; for subclasses."""
+        """Create the endpoints; overridden by subclasses."""
 
     def check_parameters(self, values: dict[str, Any]) -> None:
-        """Raise `ValueError` for values that are valid one by one, but not together."""
+        """Raise `ValueError` for values that are valid individually, but not in combination."""
 
     def on_parameters_changed(self) -> None:
         """Apply parameters that changed at run time; for nodes that keep copies of them."""
@@ -100,7 +100,7 @@ class Endpoints(RosNode):
         """Release the resources of the node; called once, before it is destroyed."""
 
     def publisher(self, name: str, camera: str = '') -> Publisher:
-        """Create the publisher of a row of `PUBLISHES`.
+        """Create the publisher of an entry of `PUBLISHES`.
 
         Raises:
             ConfigurationError: a `qos_overrides` parameter is invalid.
@@ -111,7 +111,7 @@ class Endpoints(RosNode):
             return self.create_publisher(
                 topic.type,
                 full_name,
-                copy.copy(topic.qos),  # rclpy writes overrides into it.
+                copy.copy(topic.qos),  # rclpy writes overrides into it
                 event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
@@ -125,7 +125,7 @@ class Endpoints(RosNode):
         group: CallbackGroup | None = None,
         guard: Guard | None = None,
     ) -> InputMonitor:
-        """Create the subscription of a row of `SUBSCRIBES`; return its monitor.
+        """Create the subscription of an entry of `SUBSCRIBES`; return its monitor.
 
         Args:
             name: name of the topic in the table.
@@ -133,14 +133,14 @@ class Endpoints(RosNode):
                 `guard`. Its exceptions are caught, see `CallbackGuard`.
             camera: replaces `{camera}` in the name.
             timeout_s: seconds without a message until diagnostics warn; 0 disables the warning.
-            group: callback group; None for that of the node.
-            guard: decides which messages are deserialized; None for all.
+            group: callback group; None for the default group of the node.
+            guard: decides which messages are deserialized; None deserializes all.
 
         Raises:
             ConfigurationError: a `qos_overrides` parameter is invalid.
         """
         topic = _find(self.SUBSCRIBES, name)
-        profile = copy.copy(topic.qos)  # rclpy writes overrides into it.
+        profile = copy.copy(topic.qos)  # rclpy writes overrides into it
         full_name = topic.name.format(camera=camera)
         monitor = InputMonitor(self, full_name, profile, timeout_s)
 
@@ -157,7 +157,7 @@ class Endpoints(RosNode):
             monitor.received(message, info)
             callback(message, publisher)
 
-        # Without a default for `info`, else rclpy does not pass it.
+        # `info` must not have a default value, or rclpy does not pass it.
         def receive(message: Any, info: dict[str, Any] | None) -> None:
             with self.callback_guard.catch(monitor.name):
                 if guard is not None:
@@ -189,7 +189,7 @@ class Endpoints(RosNode):
         return monitor
 
     def serve(self, name: str, callback: Callable, group: CallbackGroup | None = None) -> None:
-        """Create the service of a row of `SERVES`.
+        """Create the service of an entry of `SERVES`.
 
         If `callback` raises, the response reports the failure, see `CallbackGuard.service`.
         """
@@ -213,10 +213,10 @@ class Endpoints(RosNode):
         self.create_timer(period_s, run, clock=clock)
 
     def camera_entities(self) -> dict[str, str]:
-        """Return the entity of each camera: its namespace, or the one in `camera_entities`."""
-        home = self.get_namespace().strip('/')
+        """Return the entity of each camera: the one in `camera_entities`, else its namespace."""
+        namespace = self.get_namespace().strip('/')
         return {
-            camera: camera.strip('/') if camera[0] == '/' else f'{home}/{camera}'.strip('/')
+            camera: camera.strip('/') if camera[0] == '/' else f'{namespace}/{camera}'.strip('/')
             for camera in self.parameters.cameras
         } | self.parameters.by_camera('camera_entities')
 

@@ -11,7 +11,7 @@ from sage_perception.trust.security.identity import Identity, find_key
 from sage_perception.trust.security.keys import KeyFault, key_folder
 from sage_perception.trust.security.trust_store import TrustStore
 
-# Longest time until a revocation takes effect.
+# Maximum time until a revocation takes effect.
 REFRESH_PERIOD_S = 1.0
 
 KEYS = Parameter(
@@ -25,8 +25,8 @@ KEYS = Parameter(
 REQUIRE_SIGNATURES = Parameter(
     'require_signatures',
     False,
-    'Accept only LCTs that are signed with a trusted key. false, for a robot that shares its '
-    'network with no other machine: also accept unsigned LCTs of entities without a trusted key.',
+    'Accept only LCTs that are signed with a trusted key. If false, also accept unsigned LCTs of '
+    'entities without a trusted key; use this only on a network without other machines.',
     read_only=True,
 )
 
@@ -40,7 +40,7 @@ KEY = Parameter(
 
 
 def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
-    """Return the identity of a node with the parameter `KEY`.
+    """Return the identity of a node that declares the parameter `KEY`.
 
     `entity_id` defaults to the name of the node, with its namespace. Raises `ConfigurationError`
     for an invalid entity id, and for a key that cannot be used.
@@ -58,7 +58,7 @@ def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
 
 
 class TrustedKeys:
-    """The trust store of a node with the parameters `KEYS` and `REQUIRE_SIGNATURES`.
+    """The trust store of a node that declares the parameters `KEYS` and `REQUIRE_SIGNATURES`.
 
     The store is refreshed every `REFRESH_PERIOD_S` seconds. If its file becomes invalid, the keys
     of the last valid one stay in force, and `warnings` has the cause. Raises `ConfigurationError`

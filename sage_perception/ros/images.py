@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversions between `sensor_msgs/Image` and numpy arrays.
 
-`cv_bridge` converts where it is installed; otherwise numpy and OpenCV do, with the same results.
+`cv_bridge` is used if it is installed, else numpy and OpenCV, with the same results.
 Messages are checked first: a malformed one raises a `ValueError` that names the fault, and never
 causes a crash or a skewed image.
 """
@@ -50,7 +50,7 @@ ENCODINGS = tuple(_COLOR)
 
 
 def bgr_from_msg(message: Image) -> np.ndarray:
-    """Return an image as uint8 `[H, W, 3]`, blue first. The array is read-only.
+    """Return an image as uint8 `[H, W, 3]` in BGR order. The array may be read-only.
 
     Raises:
         ValueError: the message is malformed, or its encoding is not in `ENCODINGS`.
@@ -64,7 +64,7 @@ def mono_from_msg(message: Image) -> np.ndarray:
 
 
 def rgb_from_msg(message: Image) -> np.ndarray:
-    """Return an image as uint8 `[H, W, 3]`, red first; raises as `bgr_from_msg` does."""
+    """Return an image as uint8 `[H, W, 3]` in RGB order; raises as `bgr_from_msg` does."""
     if message.encoding == 'rgb8':
         check(message)
         return _rows(message)
@@ -101,7 +101,7 @@ def image_to_msg(image: np.ndarray, encoding: str, header: Header) -> Image:
 
 
 def jpeg_to_msg(image: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
-    """Return uint8 `[H, W, 3]`, blue first, as JPEG, as `compressed_image_transport` does."""
+    """Return an image, uint8 `[H, W, 3]` BGR, as `compressed_image_transport` encodes it."""
     jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     data = array('B', jpeg.tobytes())
     return CompressedImage(header=header, format='bgr8; jpeg compressed bgr8', data=data)
@@ -111,7 +111,7 @@ def check(message: Image) -> None:
     """Check that a message holds a complete image in a supported encoding.
 
     Raises:
-        ValueError: it does not; the text names the fault.
+        ValueError: the message is malformed; the text names the fault.
     """
     if message.encoding not in _COLOR:
         raise ValueError(
@@ -149,8 +149,8 @@ def _convert(message: Image, encoding: str) -> np.ndarray:
 
 
 def _is_plain(message: Image) -> bool:
-    # The Python part of cv_bridge skews images whose step is not a whole number of pixels, needs
-    # the padding of the last row, and cannot swap bytes with numpy 2.
+    # The Python part of cv_bridge skews images whose step is not a whole number of pixels,
+    # requires the padding of the last row, and cannot swap bytes with numpy 2.
     step = message.width * _COLOR[message.encoding][0]
     whole = message.step == step and len(message.data) == step * message.height
     return whole and not message.is_bigendian

@@ -19,7 +19,7 @@ from sage_perception.ros.statistics import Durations, Rate
 class InputMonitor:
     """Collects the diagnostics of one subscription.
 
-    After `timeout_s` seconds without a message the status is a warning; with 0 it never is.
+    The status is a warning after `timeout_s` seconds without a message; 0 disables the warning.
     """
 
     def __init__(self, node: Node, topic: str, qos: QoSProfile, timeout_s: float):
@@ -38,7 +38,7 @@ class InputMonitor:
         self._mismatch = ''
 
     def received(self, message: Any, info: dict[str, Any] | None) -> None:
-        """Count a message, and the messages that its publisher sent since the one before.
+        """Count a message, and the messages that were skipped since the last one.
 
         `info` is the message info of rclpy; None if the middleware gives none.
         """
@@ -64,7 +64,7 @@ class InputMonitor:
         )
 
     def incompatible(self, event: Any) -> None:
-        """Log the publishers whose QoS is incompatible; the callback of that event."""
+        """Log the publishers with an incompatible QoS; called for that event."""
         reasons = [
             qos_check_compatible(endpoint.qos_profile, self._qos)[1]
             for endpoint in self._node.get_publishers_info_by_topic(self.name)
@@ -85,7 +85,7 @@ class InputMonitor:
 
     @property
     def skipped(self) -> int:
-        """Return the number of messages that were published and never received."""
+        """Return the number of published messages that were not received."""
         return self._skipped
 
     def report(self) -> tuple[str, Status]:

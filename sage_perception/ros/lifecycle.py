@@ -42,7 +42,7 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
         """Acquire the resources of the node."""
 
     def activate(self) -> None:
-        """Start to work."""
+        """Start working."""
 
     def deactivate(self) -> None:
         """Stop working."""
@@ -72,7 +72,7 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
         return self._transition(self.cleanup, TransitionCallbackReturn.ERROR)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything, from any state."""
+        """Release all resources, from any state."""
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
@@ -90,7 +90,7 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
 
     def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:
         # Up to Jazzy, a request for a transition that the current state does not have ends the
-        # node; later releases of rclpy reject it, as this method does.
+        # node. Later releases of rclpy reject it, as this method does.
         try:
             return super()._LifecycleNodeMixin__change_state(transition_id)
         except RuntimeError as error:

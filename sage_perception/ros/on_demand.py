@@ -12,9 +12,9 @@ from rclpy.callback_groups import CallbackGroup
 class OnDemandGroup(CallbackGroup):
     """A callback group whose subscriptions receive messages only while `is_open` is true.
 
-    Messages that arrive in the meantime cost nothing: the middleware keeps as many as the history
-    depth allows. With a depth of 1, a subscription receives the newest message when the group
-    opens.
+    Messages that arrive while it is closed are not deserialized: the middleware keeps as many
+    as the history depth allows. With a depth of 1, a subscription receives the newest message when
+    the group opens.
     """
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ class Parameter:
         description: text for `ros2 param describe` and the documentation.
         minimum, maximum: inclusive limits; None for no limit.
         choices: the allowed values; empty for any value.
-        read_only: the parameter can be set at start only.
+        read_only: the parameter can only be set at start.
     """
 
     name: str
@@ -129,7 +129,7 @@ def parameters_of(config: type) -> tuple[Parameter, ...]:
 
 
 def _limits(hint: Any, kind: type) -> dict[str, Any]:
-    """Return the limits of an annotation, bounds as `kind`, as arguments of `Parameter`."""
+    """Return the limits of an annotation, of type `kind`, as arguments of `Parameter`."""
     if get_origin(hint) is Literal:
         return {'choices': get_args(hint)}
     for limit in getattr(hint, '__metadata__', ()):

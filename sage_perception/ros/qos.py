@@ -30,5 +30,5 @@ LCTS = _profile(depth=200)
 LATCHED = _profile(depth=1, latched=True)
 # The same for topics that others may publish on: their messages must not displace the right one.
 LATCHED_SHARED = _profile(depth=16, latched=True)
-# Images and markers for people.
+# Images and markers for display.
 VISUALIZATION = _profile(depth=1)

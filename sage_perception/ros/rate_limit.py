@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Guards of subscriptions that limit publishers, and log messages that limit themselves."""
+"""Guards that limit the publishers of a subscription, and throttled log messages."""
 
 from __future__ import annotations
 

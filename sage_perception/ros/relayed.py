@@ -44,7 +44,7 @@ class LCTRejected(ValueError):
 
 
 class RelayedVerifier(RateLimitGuard):
-    """Verifies the signatures of LCTs on a topic that others relay; the guard of its subscription.
+    """Verifies the LCTs on a topic of relayed LCTs, and guards its subscription.
 
     It accepts LCTs of the models that `packers` has a packer for, and with room for one more
     provenance step. The fields around the LCTs of an array are not signed: frames are identified
@@ -63,7 +63,7 @@ class RelayedVerifier(RateLimitGuard):
         return AdmissionFilter(self._keys.store, require_signatures=self._keys.required)
 
     def frames(self, message: LCTArray, publisher: bytes) -> list[RelayedFrame]:
-        """Return the accepted LCTs of an array by frame, normally one; their stamps are recent."""
+        """Return the accepted LCTs of an array by frame, normally one; old LCTs are rejected."""
         frames: dict[tuple[str, int], list[LCT]] = {}
         for lct in self.lcts(message, publisher, self._clock.now().nanoseconds):
             frames.setdefault((_camera(lct), lct.stamp_ns), []).append(lct)
@@ -88,9 +88,9 @@ class RelayedVerifier(RateLimitGuard):
         return self.admit_each(publisher, message.lcts, admit)
 
     def verify(self, message: LCTMessage) -> LCT:
-        """Return the LCT of a message, of any age and also repeatedly; not counted.
+        """Return the LCT of a message; raise `LCTRejected` if it is rejected.
 
-        Raises `LCTRejected`.
+        The LCT may have any age and may be verified repeatedly; it is not counted.
         """
         verdict = self._judge(message, self._new_filter())
         if verdict.reason is not None:

@@ -31,7 +31,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     """
     node = executor = None
     initialized = False
-    # rclpy ends the spin on SIGINT; Python's own handler would raise inside of its C++ code.
+    # rclpy ends the spin on SIGINT; Python's own handler would raise inside its C++ code.
     signal.signal(signal.SIGINT, lambda *_: None)
     # The processes of a graph already share the cores.
     cv2.setNumThreads(1)
@@ -39,8 +39,8 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
         rclpy.init(args=args)
         initialized = True
         node = make()
-        # Objects created until now exist as long as the process. Collecting them over and over
-        # would only delay messages, by some tens of milliseconds each time.
+        # Objects created so far exist as long as the process. Collecting them repeatedly
+        # would only delay messages, by tens of milliseconds each time.
         gc.collect()
         gc.freeze()
         executor = SingleThreadedExecutor()

@@ -28,8 +28,8 @@ Key = tuple[int, int, int]
 class ViewerInput:
     """The latest matching messages of one camera.
 
-    The gates let one frame in per request, then the crops of it or of a later frame, so that the
-    viewer deserializes only the messages it draws.
+    For each request, the gates admit one frame, then the crops of that frame or of a later one, so
+    that the viewer deserializes only the messages it draws.
 
     Attributes:
         frame: the latest frame.
@@ -50,7 +50,7 @@ class ViewerInput:
         self.tiles: list[Tile] = []
 
     def request_frame(self) -> None:
-        """Let the next frame in."""
+        """Admit the next frame."""
         self.frame_gate.is_open = True
 
     def add_info(self, message: CameraInfo) -> None:
@@ -58,7 +58,7 @@ class ViewerInput:
         self.info = message
 
     def add_frame(self, message: Image) -> None:
-        """Store the frame and let crops in."""
+        """Store the frame and admit crops."""
         self.frame = message
         self.frame_gate.is_open = False
         self.crops_gate.is_open = True

@@ -24,10 +24,10 @@ def test_runs_jobs_in_order_in_its_thread_and_logs_exceptions():
     log, done, finished = Log(), [], threading.Event()
     worker = Worker(log, 'test')
     held = threading.Event()
-    worker.do(held.wait)
-    worker.do(lambda: done.append(threading.current_thread().name))
-    worker.do(lambda: 1 / 0)
-    worker.do(finished.set)
+    worker.submit(held.wait)
+    worker.submit(lambda: done.append(threading.current_thread().name))
+    worker.submit(lambda: 1 / 0)
+    worker.submit(finished.set)
     assert not done, 'do() does not block'
     held.set()
     assert finished.wait(10)
@@ -39,8 +39,8 @@ def test_runs_jobs_in_order_in_its_thread_and_logs_exceptions():
 def test_close_waits_for_current_job_and_drops_the_others():
     worker = Worker(Log(), 'test')
     held, done = threading.Event(), []
-    worker.do(held.wait)
-    worker.do(lambda: done.append(1))
+    worker.submit(held.wait)
+    worker.submit(lambda: done.append(1))
     threading.Timer(0.2, held.set).start()
     worker.close()
     assert held.is_set(), 'the current job is finished'
