@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message definitions: the installed one, the one in a bag, and their comparison.
 
-A bag contains serialized messages. Reading them with other fields than they were written with
-gives wrong values without an error. Therefore a bag also contains the definitions, and they are
-compared with the installed ones before a message is published or deserialized.
+A bag contains serialized messages. Deserializing them with a different definition gives wrong
+values without an error. Therefore a bag also contains the definitions, which are compared with the
+installed ones before a message is published or deserialized.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ class Definition:
         return tuple(self._wire_of_field(kind) for _, kind in self.store.fielddefs[name][1])
 
     def _wire_of_field(self, field: tuple) -> tuple:
-        kind, what = field
+        kind, content = field
         if kind == Nodetype.BASE:
-            return (what[0],)
+            return (content[0],)
         if kind == Nodetype.NAME:
-            return self._wire_of(what)
-        element, size = what
+            return self._wire_of(content)
+        element, size = content
         return (size if kind == Nodetype.ARRAY else '[]', self._wire_of_field(element))
 
     def differences(self, other: Definition) -> str:
@@ -126,7 +126,7 @@ def compare(recorded: Definition, installed: Definition) -> str:
     text = f'{name} was recorded with other fields: {recorded.differences(installed)}'
     if recorded.wire != installed.wire:
         raise UnreadableType(
-            f'{text}: build {_package(name)} of the time of the recording, or record again'
+            f'{text}: build the version of {_package(name)} that was recorded, or record again'
         )
     return f'{text}; only names or bounds differ'
 
@@ -145,7 +145,7 @@ def compare_sample(data: bytes, installed: Definition) -> None:
     except SerdeError as error:
         raise UnreadableType(
             f'its messages do not fit the installed type {name} ({error}): '
-            f'build {_package(name)} of the time of the recording, or record again'
+            f'build the version of {_package(name)} that was recorded, or record again'
         ) from None
 
 

@@ -18,13 +18,13 @@ class BagError(ValueError):
 
 
 def storage_files(path: Path) -> list[Path]:
-    """Return the storage files of a bag, sorted: of a directory, or the file itself."""
+    """Return the storage files of a bag directory, sorted, or the file itself."""
     files = [path] if path.is_file() else sorted(path.iterdir())
     return [file for file in files if _STORAGE.fullmatch(file.name)]
 
 
 def is_closed(file: Path) -> bool:
-    """Return whether an MCAP file ends as a closed one does."""
+    """Return whether an MCAP file was closed, from the bytes at its end."""
     with file.open('rb') as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - len(MCAP_MAGIC)))
@@ -41,7 +41,7 @@ def closed_bag(path: Path) -> Path:
         raise BagError(f'bag {path} does not exist')
     files = storage_files(path)
     if not files:
-        raise BagError(f'{path} is not a bag: give a bag directory, an .mcap or a .db3 file')
+        raise BagError(f'{path} is not a bag: pass a bag directory, an .mcap or a .db3 file')
     closed = path.is_file() or (path / METADATA).exists()
     if not closed and len(files) == 1:
         path, closed = files[0], True

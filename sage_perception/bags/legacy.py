@@ -3,7 +3,7 @@
 """Topic names of earlier releases, for bags that were recorded with them.
 
 The message types did not change between 0.1 and 0.2. The table maps the last part of a topic and
-its type to the last part of the name today.
+its type to the last part of the current name.
 """
 
 _RENAMED = {
@@ -13,7 +13,7 @@ _RENAMED = {
 
 
 def current_name(topic: str, type_name: str) -> str:
-    """Return the name that a recorded topic has today, for example /cam0/residuals.
+    """Return the current name of a recorded topic, for example /cam0/residuals.
 
     Args:
         topic: the recorded name.

@@ -17,9 +17,9 @@ from rclpy.qos import (
 )
 from rosbags.interfaces import Qos, QosTime
 
-# Seconds of camera images, in case the recorder is blocked for a moment.
+# A few seconds of camera images, in case the recorder is blocked for a moment.
 _REQUEST_DEPTH = 100
-# As in rosbag2: DDS does not send the depth of a publisher to its subscribers.
+# As in rosbag2, because DDS does not send the depth of a publisher to subscribers.
 _OFFER_DEPTH = 10
 _FOREVER_NS = 2**63 - 1
 # Up to Foxy each DDS implementation had its own value for an infinite duration.

@@ -89,7 +89,7 @@ class Bag:
 
     @property
     def duration_s(self) -> float:
-        """Return the seconds from the first message to the last."""
+        """Return the time from the first message to the last, seconds."""
         return (self.end_ns - self.start_ns) * 1e-9
 
     def messages(
@@ -103,7 +103,7 @@ class Bag:
         Args:
             topics: the topics to read; None for all.
             start_ns: the first log time; None for that of the bag.
-            stop_ns: the first log time not to read any more; None for the end of the bag.
+            stop_ns: the log time at which to stop, exclusive; None for the end of the bag.
 
         Raises:
             BagError: the bag is damaged.

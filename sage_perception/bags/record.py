@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records topics of any type into a bag that `ros2 bag` reads.
 
-Messages are written serialized, as received, with the time of reception. A received message is on
-its way to the disk within a second: if the recorder is killed (`kill -9`), the bag lacks only its
-index and its metadata, which `bags.repair` adds.
+Messages are written serialized, as received, with the time of reception. A received message
+is passed to the operating system within a second: if the recorder is killed (`kill -9`), the bag
+lacks only its index and its metadata, which `bags.repair` adds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-# Periods at which to look for new topics, and for other publishers of recorded topics.
+# Periods of the search for new topics, and for new publishers of recorded topics, seconds.
 DISCOVERY_PERIOD_S, ADAPTATION_PERIOD_S = 0.1, 0.5
 
 Log = Callable[[str], None]
@@ -47,13 +47,13 @@ class BagWriteError(BagError):
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """Which topics to record, and for how long.
+    """The topics to record, the duration and the compression.
 
     Attributes:
         topics: names of topics; they need not exist yet.
         all: record all topics that are not hidden.
-        regex: record the topics in whose name it is found.
-        exclude: do not record the topics in whose name it is found, unless `topics` names them.
+        regex: record the topics whose names contain a match.
+        exclude: do not record the topics whose names contain a match, unless `topics` names them.
         duration_s: seconds after which to stop; None for no limit.
         compression: a key of `writer.COMPRESSIONS`.
     """
@@ -126,7 +126,7 @@ class Recorder:
     """Subscribes to the wanted topics as they appear, and passes their messages to the disk."""
 
     def __init__(self, bag: BagWriter, options: RecordOptions, log: Log) -> None:
-        """Create the node and start to look for topics."""
+        """Create the node and start the search for topics."""
         self.node = rclpy.create_node(
             f'sage_record_{os.getpid()}', enable_rosout=False, start_parameter_services=False
         )
@@ -190,9 +190,9 @@ class Recorder:
     def _is_wanted(self, name: str) -> bool:
         if name in self._named:
             return True
-        wanted, exclude = self._options, self._options.exclude
+        options, exclude = self._options, self._options.exclude
         hidden = any(part.startswith('_') for part in name.split('/'))
-        matches = (wanted.all and not hidden) or (wanted.regex and wanted.regex.search(name))
+        matches = (options.all and not hidden) or (options.regex and options.regex.search(name))
         return bool(matches) and not (exclude and exclude.search(name))
 
     def _begin(self, name: str, type_name: str, offered: list[QoSProfile]) -> None:

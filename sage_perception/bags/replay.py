@@ -5,7 +5,7 @@
 Messages are published serialized, as recorded. Each one is due at its log time on a steady clock,
 so that delays do not add up. The messages that latched topics held before the played part are
 published first. A topic is skipped if its type is not installed or has other fields: subscribers
-would misread its messages. Topics of earlier releases are published under their names of today
+would misread its messages. Topics of earlier releases are published under their current names
 (`bags.legacy`).
 """
 
@@ -34,9 +34,9 @@ from sage_perception.bags.profiles import is_latched, offer_for
 from sage_perception.bags.reader import Bag, BagTopic
 from sage_perception.core.progress import Progress
 
-# Time in which publishers and subscribers of one host discover each other.
+# Time in which publishers and subscribers on one host discover each other.
 DISCOVERY_S = 1.0
-# Limit for the delivery of the last messages, which subscribers acknowledge late.
+# Maximum time to wait until subscribers acknowledge the last messages.
 ACKNOWLEDGE_TIMEOUT_S = 0.5
 
 Log = Callable[[str], None]
@@ -44,7 +44,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """Which part of a bag to publish, and how.
+    """The part of a bag to publish, and the mode of playback.
 
     Attributes:
         rate: speed relative to the recording.
@@ -53,7 +53,7 @@ class ReplayOptions:
         start_offset_s: seconds to skip at the start.
         duration_s: seconds of the bag to publish; None for all.
         topics: absolute names of the topics to publish; empty for all.
-        exclude: skip the topics in whose name it is found.
+        exclude: skip the topics whose names contain a match.
         remap: absolute names, from the name in the bag to the published name.
         wait_for_subscribers: start when a published topic has a subscriber.
     """
@@ -87,7 +87,7 @@ def replay(bag: Bag, options: ReplayOptions, stop: threading.Event, log: Log) ->
 
 
 def played_span(bag: Bag, options: ReplayOptions) -> tuple[int, int]:
-    """Return the log times of the first and the last moment to publish, nanoseconds.
+    """Return the first and the last log time to publish, nanoseconds.
 
     Raises:
         BagError: the bag is empty, or shorter than `start_offset_s`.
@@ -107,19 +107,19 @@ def played_span(bag: Bag, options: ReplayOptions) -> tuple[int, int]:
 def published_names(bag: Bag, options: ReplayOptions, log: Log) -> dict[str, str]:
     """Return the published name of each topic to publish, by its name in the bag.
 
-    Topics of earlier releases get their names of today, unless the bag has topics of that name
-    too or `options.remap` gives another one. The options may use either name.
+    Topics of earlier releases get their current names, unless the bag also has topics of that name
+    or `options.remap` gives another one. The options may use either name.
 
     Raises:
         BagError: the options select nothing, or name a topic that the bag does not have.
     """
     current = {topic.name: current_name(topic.name, topic.type_name) for topic in _topics(bag)}
     renamed = {new: old for old, new in current.items() if new != old and new not in current}
-    for asked in (*options.topics, *options.remap):
-        if asked not in bag.topics and asked not in renamed:
-            close = difflib.get_close_matches(asked, bag.topics, n=1)
+    for requested in (*options.topics, *options.remap):
+        if requested not in bag.topics and requested not in renamed:
+            close = difflib.get_close_matches(requested, bag.topics, n=1)
             hint = f'did you mean {close[0]}?' if close else f'it has {", ".join(bag.topics)}'
-            raise BagError(f'{bag.path} has no topic {asked}: {hint}')
+            raise BagError(f'{bag.path} has no topic {requested}: {hint}')
     remap = {renamed.get(old, old): new for old, new in options.remap.items()}
     wanted = [renamed.get(name, name) for name in options.topics] or list(bag.topics)
     names = {}
@@ -154,7 +154,7 @@ def _is_playable(bag: Bag, name: str, log: Log) -> bool:
 
 
 class Player:
-    """Publishes the part of a bag from `begin_ns` to `end_ns`, both included."""
+    """Publishes the part of a bag from `begin_ns` to `end_ns`, inclusive."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class Player:
             self._clock_period_s = 1 / options.clock_hz
 
     def play(self, log: Log) -> int:
-        """Publish the messages, over and over with `loop`; return the number of messages."""
+        """Publish the messages, repeatedly with `loop`; return the number of messages."""
         self._wait_for_subscribers(log)
         while not self._stop.is_set():
             self._play_once()

@@ -75,7 +75,7 @@ class BagWriter:
             self.path.mkdir(parents=True)
             self._stream = self.file.open('xb')
         except FileExistsError:
-            raise BagError(f'{path} already exists: give another name, or remove it') from None
+            raise BagError(f'{path} already exists: use another name, or remove it') from None
         except OSError as error:
             raise BagError(f'cannot create {path}: {error.strerror}') from None
         self._mcap = McapWriter(self._stream, compression=COMPRESSIONS[compression])
@@ -84,12 +84,12 @@ class BagWriter:
 
     @property
     def size(self) -> int:
-        """Return the number of bytes that are written, without those in buffers."""
+        """Return the size of the file, bytes, without buffered data."""
         return self.file.stat().st_size
 
     @property
     def duration_s(self) -> float:
-        """Return the seconds from the first message to the last."""
+        """Return the time from the first message to the last, seconds."""
         return (self._last_ns - self._first_ns) * 1e-9 if self.count else 0.0
 
     def add_topic(

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `sage codebook`."""
+"""`sage codebook`: train the codebook of a model."""
 
 from __future__ import annotations
 

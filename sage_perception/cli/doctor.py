@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sage doctor`: check the installation and suggest fixes.
 
-It requires no packages itself, so that it runs where packages are missing.
+It imports no third-party packages at the top level, so that it runs while packages are missing.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `sage eval`."""
+"""`sage eval`: evaluate models on images and clips."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sage_perception.cli.terminal import Parser, examples, report_errors
+from sage_perception.cli.terminal import Parser, examples, positive_int, report_errors
 from sage_perception.evaluation.evaluate import evaluate_models, load_models
 from sage_perception.reports import rate_distortion
 from sage_perception.reports.tables import evaluation_tables
@@ -21,13 +20,6 @@ DESCRIPTION = (
     'components, image codecs and the encodings of their latents. Figures depend on how crops '
     'are cut: use the same options for every model.'
 )
-
-
-def count(text: str) -> int:
-    """Return an argument as an integer of at least 1, for the `type` of an option."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of 1 or more')
-    return int(text)
 
 
 def parser() -> Parser:
@@ -56,14 +48,14 @@ def parser() -> Parser:
     )
     parser.add_argument(
         '--crops',
-        type=count,
+        type=positive_int,
         default=1000,
         metavar='N',
         help='number of crops of each kind (default: 1000)',
     )
     parser.add_argument(
         '--crop',
-        type=count,
+        type=positive_int,
         metavar='PIXELS',
         help='required side of the crops; fail if a model takes others',
     )

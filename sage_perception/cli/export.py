@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `sage export`."""
+"""`sage export`: export a training run as a model folder."""
 
 from __future__ import annotations
 

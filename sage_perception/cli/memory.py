@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `sage memory`: search the memory of a robot or a fleet."""
+"""`sage memory`: search the memory of a robot or a fleet."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from sage_perception.vision.grid import grid
 
 DESCRIPTION = f"""\
 Search the memory that memory_node writes. A record is the latent of a crop with its metadata, \
-not an image. The node may run meanwhile.
+not an image. The node may run at the same time.
 
 A search encodes the central square of an image, so crop the image to the object of interest. \
 --output decodes the records found and writes them as an image grid.
@@ -203,9 +203,9 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], None], what: str
+        name: str, run: Callable[[argparse.Namespace], None], summary: str
     ) -> argparse.ArgumentParser:
-        own = add_command(commands, name, run, what)
+        own = add_command(commands, name, run, summary)
         own.add_argument(
             '--store', default=str(default_path()), help='file or URL (default: %(default)s)'
         )

@@ -63,9 +63,9 @@ def _parser() -> Parser:
         description='Publish the messages of a bag with the timing and the QoS of the recording. '
         'Topics whose types are not installed, or have other fields, are skipped with a message.\n'
         '\n'
-        'Bags of earlier releases: topics that were renamed are published under their names of '
-        'today (*/deltas as */residuals, */probes as */probe_latents), with a message for each. '
-        'To keep an old name, remap the topic to itself.',
+        'Renamed topics in bags of earlier releases are published under their current names '
+        '(*/deltas as */residuals, */probes as */probe_latents), with a message for each. To keep '
+        'an old name, remap the topic to itself.',
         epilog=examples(
             'sage replay bag --clock --loop',
             'sage replay bag --topics /cam0/crops --rate 0.5',

@@ -22,7 +22,7 @@ Main = Callable[[Sequence[str] | None], int]
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Wraps paragraphs, and keeps lines that are indented, such as examples, as they are."""
+    """Wraps paragraphs, but keeps indented lines, such as examples, as they are."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []
@@ -44,20 +44,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def examples(*lines: str) -> str:
-    """Return the epilog of a parser that shows commands as examples, one a line."""
+    """Return the epilog of a parser with example commands, one per line."""
     title = 'example:' if len(lines) == 1 else 'examples:'
     return '\n'.join([title, *(f'  {line}' for line in lines)])
 
 
 def add_command(
-    commands: argparse._SubParsersAction, name: str, run: Callable, what: str
+    commands: argparse._SubParsersAction, name: str, run: Callable, summary: str
 ) -> argparse.ArgumentParser:
     """Return the parser of a new subcommand `name`.
 
-    `what` is its one-line help, lower case and without a full stop. The parsed arguments hold
+    `summary` is its one-line help, lower case and without a full stop. The parsed arguments hold
     `run`, the function that executes the subcommand.
     """
-    own = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + '.')
+    own = commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + '.'
+    )
     own.set_defaults(run=run)
     return own
 
@@ -84,6 +86,13 @@ def report_errors(command: str) -> Callable[[Main], Main]:
         return run
 
     return decorate
+
+
+def positive_int(text: str) -> int:
+    """Return an argument as an integer of at least 1, for the `type` of an option."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of 1 or more')
+    return int(text)
 
 
 def positive(text: str) -> float:
@@ -121,7 +130,7 @@ def regex(text: str) -> re.Pattern[str]:
 
 @contextmanager
 def stop_requested() -> Iterator[threading.Event]:
-    """Give an event that SIGINT, SIGTERM and SIGHUP set while the context lasts."""
+    """Yield an event that SIGINT, SIGTERM and SIGHUP set while the context is active."""
     stop = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {n: signal.signal(n, lambda *_: stop.set()) for n in numbers}

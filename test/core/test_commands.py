@@ -119,3 +119,13 @@ def test_a_missing_package_is_named(monkeypatch, capsys):
     assert 'sage_perception.cli.record' in error
     assert error.endswith('; run "sage doctor" for the fix\n')
     assert error.count('\n') == 1
+
+
+@pytest.mark.parametrize('name', sage.COMMANDS)
+def test_help_of_every_command_has_an_example(name, capsys):
+    if name in ('record', 'replay', 'demo'):
+        pytest.importorskip('rclpy')
+    with pytest.raises(SystemExit) as exit_:
+        sage.main([name, '--help'])
+    assert exit_.value.code == 0
+    assert re.search(rf'^examples?:\n  sage {name}', capsys.readouterr().out, re.MULTILINE)

@@ -216,7 +216,7 @@ def test_recorder_names_missing_interface_package(start, ros, tmp_path):
     ('arguments', 'line'),
     [
         ([], 'nothing to record: name topics, or use --all or --regex'),
-        (['-a', '-o', '{bag}'], '.* already exists: give another name, or remove it'),
+        (['-a', '-o', '{bag}'], '.* already exists: use another name, or remove it'),
         (['-e', '('], 'argument -e/--regex: .* is not a regular expression'),
         (['-a', '-d', '0'], 'argument -d/--duration: 0 is not a positive number'),
         (['-a', '--compression', 'rar'], 'argument --compression: invalid choice'),

@@ -207,7 +207,7 @@ def test_topics_with_missing_or_changed_types_are_skipped(ros, tmp_path, capfd):
     misread = [ros.collect(Header, '/changed'), ros.collect(Image, '/untold_and_changed')]
     assert main([str(tmp_path / 'bag'), '--wait-for-subscribers']) == 0
     lines = [line for line in capfd.readouterr().err.splitlines() if 'replay' in line]
-    fix = 'build std_msgs of the time of the recording, or record again'
+    fix = 'build the version of std_msgs that was recorded, or record again'
     assert lines[0] == (
         'sage replay: /lost is skipped: lost_msgs/msg/Thing is not installed: '
         'build the package lost_msgs and source it'
@@ -223,7 +223,7 @@ def test_topics_with_missing_or_changed_types_are_skipped(ros, tmp_path, capfd):
     assert lines[3].startswith(
         'sage replay: /untold_and_changed is skipped: its messages do not fit the installed type '
     )
-    assert lines[3].endswith('build sensor_msgs of the time of the recording, or record again')
+    assert lines[3].endswith('build the version of sensor_msgs that was recorded, or record again')
     assert len(lines) == 4
     assert played == {'/renamed': [hello], '/untold': [Int64(data=3)]}
     assert misread == [[], []]
@@ -240,7 +240,7 @@ def test_topics_with_missing_or_changed_types_are_skipped(ros, tmp_path, capfd):
     ('arguments', 'line'),
     [
         (['{bag}x'], 'bag .*x does not exist'),
-        (['{text}'], 'text.yaml is not a bag: give a bag directory'),
+        (['{text}'], 'text.yaml is not a bag: pass a bag directory'),
         (['{junk}'], 'junk.db3 cannot be read as a bag'),
         (['{empty}'], 'empty has no messages'),
         (['{bag}', '--rate', 'fast'], "argument -r/--rate: 'fast' is not a number"),

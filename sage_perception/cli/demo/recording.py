@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recording, replaying and reading the bags of the demo, in processes of their own."""
+"""Recording, replaying and reading the bags of the demo, in separate processes."""
 
 from __future__ import annotations
 
