@@ -94,7 +94,7 @@ def recoded(image: np.ndarray) -> np.ndarray:
 
 
 def snow(image: np.ndarray, number: int, cell: int) -> np.ndarray:
-    """Return noise in cells of so many pixels."""
+    """Return noise in square cells with a side of `cell` pixels."""
     height, width = image.shape[:2]
     shape = (height // cell, width // cell, 3)
     noise = np.random.default_rng(number).integers(0, 256, shape, np.uint8)
@@ -144,7 +144,7 @@ def scenes(clip: Path) -> Iterator[list[np.ndarray]]:
 def run(
     codec: Codec, frames: list[np.ndarray], fault: str = '', change: Change | None = None
 ) -> tuple[float, list[np.ndarray]]:
-    """Return the median trust before the fault, and the trusts of each frame from then on."""
+    """Return the median trust before the fault, and the trusts of each later frame."""
     camera = Camera(codec)
     live = frames[:LIVE]
     before = [camera.process(image, n / RATE, n / RATE).mean() for n, image in enumerate(live)]

@@ -176,11 +176,11 @@ def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument(
-        '--seconds', type=float, default=4.0, help='of each flood (default: %(default)s)'
+        '--seconds', type=float, default=4.0, help='duration of each flood (default: %(default)s)'
     )
     parser.add_argument('--out', type=Path, default=Path('out/bench/flood.json'))
     args = parser.parse_args()
-    # A domain of its own, and for all processes that are started from here.
+    # A separate domain, also for all processes that are started from here.
     os.environ |= dds_environment(os.environ)
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 101)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -220,7 +220,7 @@ def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) 
     during_announcements, announcements_per_s = under_attack(
         bench, ('model_info', 'probe_latents'), seconds
     )
-    refused = {
+    rejected = {
         f'{camera} {reason}': int(number)
         for name, number in bench.health.items()
         for camera, _, reason in (name.partition(' rejected: '),)
@@ -235,7 +235,7 @@ def measure(keys: dict[str, Ed25519PrivateKey], model: ModelId, seconds: float) 
         'forged_announcements_per_s': announcements_per_s,
         'lcts_a_frame': CROPS,
         'seconds': seconds,
-        'refused': refused,
+        'rejected': rejected,
     }
 
 

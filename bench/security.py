@@ -33,7 +33,8 @@ from sage_perception.trust.security.rejection import RejectionReason
 DIM = 64
 NOW = 1_800_000_000 * 10**9
 MODEL = ModelId('tinyvae', '1.0.0', bytes(range(32)))
-# Ed25519's group order: a signature with it added to its second half is as good an equation.
+# The group order of Ed25519. Adding it to the second half of a signature gives another solution of
+# the same equation, which a strict verifier rejects (RFC 8032, section 5.1.7).
 ORDER = 2**252 + 27742317777372353535851937790883648493
 
 

@@ -116,13 +116,13 @@ class CameraView:
         self.frames.append(stamp_s)
         self.size = size
         for rank, lct in enumerate(lcts):
-            # An LCT without track id is a track of its own.
+            # Each LCT without a track id counts as a separate track.
             key = lct.latent.track_id or -int.from_bytes(lct.id[:6], 'little') - 1
             track = self.tracks.setdefault(key, Track(lct, stamp_s))
             track.add(stamp_s, place_in_frame(lct.latent.roi, size), rank, lct)
 
     def drop_before(self, stamp_s: float) -> None:
-        """Remove older frames and the tracks that are seen in none of the others."""
+        """Remove older frames, and tracks without observations in the others."""
         while self.frames and self.frames[0] < stamp_s:
             self.frames.popleft()
         for track in self.tracks.values():

@@ -276,7 +276,7 @@ class EncoderNode(LifecycleNode):
         crops, inputs = [], []
         for crop in message.crops:
             try:
-                inputs.append(_input(crop.image, encoder))
+                inputs.append(encoder.to_input(_pixels(crop.image, encoder)))
                 crops.append(crop)
             except ValueError as error:
                 self._crops.reject(str(error))
@@ -316,7 +316,7 @@ class EncoderNode(LifecycleNode):
     ) -> EncodeImage.Response:
         try:
             encoder = self._require_configured().encoder
-            latent = encoder.encode(_input(request.image, encoder)[None], [None], [0]).latents[0]
+            latent = encoder.encode_image(_pixels(request.image, encoder))
             response.latent = latent_to_msg(latent)
             response.success = True
         except ValueError as error:
@@ -379,10 +379,9 @@ class EncoderNode(LifecycleNode):
         return OK, 'encoding' if identity.key else 'encoding, unsigned', figures
 
 
-def _input(message: Image, encoder: CropEncoder) -> np.ndarray:
-    """Return an image message as the model reads it; raises `ValueError` if it is malformed."""
-    channels = encoder.input_shape[0]
-    return encoder.to_input(rgb_from_msg(message) if channels == 3 else mono_from_msg(message))
+def _pixels(message: Image, encoder: CropEncoder) -> np.ndarray:
+    """Return an image message in RGB or gray, as the model; raises `ValueError` if malformed."""
+    return rgb_from_msg(message) if encoder.input_shape[0] == 3 else mono_from_msg(message)
 
 
 def main(args: list[str] | None = None) -> None:

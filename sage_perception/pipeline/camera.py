@@ -26,7 +26,7 @@ class CameraFrame:
     """One processed frame of a camera.
 
     `size` is width and height in pixels. `crops` and `lcts` have the same order, best first;
-    `lcts` are as receivers have them. `encoded` is None in a frame without crops.
+    `lcts` are as receivers decode them. `encoded` is None in a frame without crops.
     """
 
     stamp_ns: int

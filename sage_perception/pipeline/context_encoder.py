@@ -42,8 +42,8 @@ class ContextEncoder:
     """Builds contexts of the latents of one model and compresses them.
 
     `cameras` and `window_s` are explained in `ContextBuilder`. `retained` is the share of the
-    energy of the last context that its code retains, in [0, 1]. `packer` unpacks the latents that
-    belong into the context.
+    energy of the last context that its code retains, in [0, 1]. `packer` unpacks the latents of a
+    context.
 
     Raises `ModelError` if the compressor is for another layout or its codebook cannot be read, and
     `ValueError` if the statistics of its latents are invalid.

@@ -138,16 +138,16 @@ class CropEncoder:
         begun = time.perf_counter()
         mean, log_var = self.codec.encode_stats(inputs)
         refined = None
-        told = [Telemetry()] * len(inputs)
+        telemetry = [Telemetry()] * len(inputs)
         if self.refiner is not None and scores is not None:
             refined = self._refine(inputs, mean, tracks, scores)
-            mean, told = np.stack(refined.outputs), refined.telemetry
+            mean, telemetry = np.stack(refined.outputs), refined.telemetry
         errors = self._errors.measure(
             tracks, inputs, lambda due: self.codec.decode(self.as_received(mean[due]))
         )
         kl = kl_per_dim(mean, log_var)
         trust = camera_trust * self.telemetry_trust(errors, kl, mean, inputs)
-        refined_s = sum(each.time_s for each in told)
+        refined_s = sum(each.time_s for each in telemetry)
         each_s = (time.perf_counter() - begun - refined_s) / len(inputs)
         latents = [
             Latent(
@@ -157,13 +157,13 @@ class CropEncoder:
                 roi=roi,
                 track_id=track,
                 telemetry=replace(
-                    told[i],
+                    telemetry[i],
                     trust=float(trust[i]),
                     reconstruction_error=float(errors[i]),
                     kl_per_dim=float(kl[i]),
                     latent_norm=float(np.linalg.norm(mean[i])),
-                    time_s=each_s + told[i].time_s,
-                    energy_trajectory=told[i].energy_trajectory or (float(errors[i]),),
+                    time_s=each_s + telemetry[i].time_s,
+                    energy_trajectory=telemetry[i].energy_trajectory or (float(errors[i]),),
                 ),
             )
             for i, (roi, track) in enumerate(zip(rois, tracks, strict=True))
@@ -187,14 +187,14 @@ class CropEncoder:
         return result
 
     def as_received(self, mean: np.ndarray) -> np.ndarray:
-        """Return latents `[B, D]` after packing and unpacking, as receivers have them."""
+        """Return latents `[B, D]` after packing and unpacking, as receivers decode them."""
         if self.encoding == Encoding.FLOAT32 or not np.isfinite(mean).all():
             return mean
         pack, unpack = self.packer.pack, self.packer.unpack
         return np.stack([unpack(pack(z, self.encoding), self.encoding) for z in mean])
 
     def received(self, lct: LCT) -> LCT:
-        """Return an LCT as receivers have it: packed encodings transmit no variance."""
+        """Return an LCT as receivers decode it; packed encodings transmit no variance."""
         if self.encoding == Encoding.FLOAT32:
             return lct
         mean = self.as_received(lct.latent.mean[None])[0]

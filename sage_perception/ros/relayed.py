@@ -25,7 +25,7 @@ from sage_perception.trust.security.rejection import RejectionReason, explain
 
 @dataclass(frozen=True, eq=False)
 class RelayedFrame:
-    """The accepted LCTs of one frame; `camera` is the entity of their first step."""
+    """The accepted LCTs of one frame; `camera` is the entity of their first provenance step."""
 
     camera: str
     stamp_ns: int

@@ -23,7 +23,7 @@ from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.trust.security.replay import ReplayGuard
 from sage_perception.trust.security.trust_store import TrustStore
 
-# Mean telemetry trust of a frame from which on it counts as good evidence.
+# Smallest mean telemetry trust of a frame that is fully good evidence.
 EXPECTED_TRUST = 0.5
 
 

@@ -18,9 +18,10 @@ MAX_CACHED_RESULTS = 64
 
 
 class ProbeEvaluator:
-    """Measures how well models can use the latents of others; `cache` is a folder for alignments.
+    """Measures how well a model can use the latents of others, by default the arbiter's `model`.
 
-    The estimator of the own `model` is created on first use, because it encodes all probe images.
+    `cache` is a folder for latent maps. The estimator of `model` is created on first use, because
+    it encodes all probe images.
     """
 
     def __init__(self, model: Model, cache: Path | None = None) -> None:
@@ -32,7 +33,7 @@ class ProbeEvaluator:
     def evaluate(
         self, probes: ProbeSet, force: bool = False, model: Model | None = None
     ) -> CompatibilityResult:
-        """Return how well `model`, by default the own one, can use the latents of a probe set.
+        """Return how well `model`, or the evaluator's model, can use the latents of a probe set.
 
         Takes about a second, unless the same latents were evaluated before; `force` measures
         again.

@@ -17,7 +17,7 @@ import numpy as np
 NEGLIGIBLE = 1e-5
 """Mean squared error, and variance, below which a difference has no effect."""
 MAX_DISTANCE_RATIO = 2.0
-"""Distance from the model's statistics, relative to the largest one fitted, that has no trust."""
+"""Distance from the model's statistics at which trust is 0, relative to the largest fitted one."""
 
 
 def telemetry_trust(reconstruction_error: float, kl_per_dim: float) -> float:

@@ -134,6 +134,26 @@ def test_a_camera_that_returns_keeps_its_slot():
     assert builder.cameras == ('left', 'right')
 
 
+def test_slots_and_budget_are_written_and_can_be_cleared():
+    builder = ContextBuilder(SPACE)
+    builder.set_slots([lct().latent, lct(z=0.25).latent])
+    builder.set_budget(0.5)
+    context = builder.build()
+    values, mask = context.rows('semantic.slots')
+    np.testing.assert_allclose(values[1], SPACE.normalize(np.full(64, 0.25, np.float32)))
+    assert mask[:2].all()
+    assert not mask[2:].any()
+    column = BLOCKS['logical.scene'].fields.index('budget')
+    assert context.rows('logical.scene')[0][0, column] == 0.5
+    builder.set_slots([])
+    builder.set_budget(None)
+    context = builder.build()
+    assert not context.rows('semantic.slots')[1].any()
+    assert not context.rows('logical.scene')[1][0, column]
+    with pytest.raises(ContextError, match=r'budget is 1\.5'):
+        builder.set_budget(1.5)
+
+
 def test_rejects_more_cameras_than_slots():
     builder = ContextBuilder(SPACE, [f'cam{i}' for i in range(MAX_CAMERAS)])
     with pytest.raises(ContextError, match='no slot is left for another'):

@@ -23,7 +23,7 @@ PENALTIES = np.logspace(-12, 2, 29)
 PERMUTATIONS = 999
 """Permutations of the significance test."""
 SIGNIFICANCE_LEVEL = 0.01
-"""The p-value from which on a map is indistinguishable from chance."""
+"""Smallest p-value of a map that is indistinguishable from chance."""
 R2_TOLERANCE = 0.01
 """Decrease of R² up to which a stored map still fits."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from sage_perception.core.latent import ModelId
 
 LEVEL_BOUNDS = (0.5, 0.7, 0.9)
-"""Trust from which on latents have the level LOW, MEDIUM and HIGH."""
+"""Smallest trust of the levels LOW, MEDIUM and HIGH."""
 
 
 class Level(enum.IntEnum):
@@ -77,7 +77,8 @@ NO_TRUST = MeasuredTrust(0.0, 0.0, math.nan)
 class TrustReport:
     """The fields of `sage_msgs/TrustReport` except the header; `entity_b` sends to `entity_a`.
 
-    Trusts and `reputation` are in [0, 1], NaN if unknown; `accepted` and `refused` count LCTs.
+    Trusts and `reputation` are in [0, 1], NaN if unknown; `accepted` and `refused`, which is the
+    number of rejected ones, count LCTs.
     """
 
     entity_a: str

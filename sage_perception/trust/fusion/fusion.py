@@ -43,7 +43,7 @@ def fuse(
     compare the views, see `matching.center`. The region and the stamp are those of the primary
     view. A primary view alone passes with the trust `ALONE_TRUST` in this step.
 
-    At most as many views are fused as a message has provenance steps for.
+    Views beyond the provenance steps that a message can hold are left out.
     """
     primary = views[0].lct
     views = views[: MAX_STEPS - len(primary.provenance)]

@@ -41,7 +41,7 @@ def key_folder(folder: str | os.PathLike[str] = '') -> Path:
 
 
 def check_entity(entity: str) -> str:
-    """Return the id of an entity; raise `KeyFault` if no LCT can hold or no terminal show it."""
+    """Return an entity id; raise `KeyFault` unless it is 1 to 64 bytes of printable text."""
     if not entity or not entity.isprintable() or len(entity.encode()) > MAX_TEXT_BYTES:
         raise KeyFault(
             f'{entity!r} is not a valid entity id: give 1 to {MAX_TEXT_BYTES} bytes of printable '

@@ -54,15 +54,15 @@ class PublisherRateLimiter:
     """Limits the rejected LCTs of each publisher on a topic.
 
     Each rejected LCT takes a token: an honest publisher has almost none rejected, and a forged
-    signature is as expensive to check as a valid one. A publisher with an accepted LCT gets a
-    bucket of its own. All others share one, so that many publishers gain nothing over one, and a
-    flood does not affect accepted publishers.
+    signature is as expensive to check as a valid one. Each publisher with an accepted LCT has its
+    own bucket. All others share one, so that many publishers gain nothing over one, and a flood
+    does not affect accepted publishers.
 
     Publishers are identified by the middleware (`publisher_gid`). If the middleware does not
     provide it, all publishers count as one.
     """
 
-    MAX_ACCEPTED = 16  # publishers with a bucket of their own
+    MAX_ACCEPTED = 16  # publishers with their own bucket
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock

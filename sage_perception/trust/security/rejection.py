@@ -64,8 +64,8 @@ FIXES = {
     'older one',
     RejectionReason.NOT_MEASURED: 'it uses another model and has not published its probe latents '
     'yet',
-    RejectionReason.RATE_LIMITED: 'so many messages of this publisher were rejected that some '
-    'are not read',
+    RejectionReason.RATE_LIMITED: 'too many messages of this publisher were rejected: the next '
+    'ones are not read',
     RejectionReason.INCOMPATIBLE: 'no alignment maps its latents to the latent space of this '
     'node: see trust_report',
 }

@@ -32,8 +32,9 @@ from sage_perception.trust.security.validation import (
 # Covers the slowest encoder (1 s) and clocks that are not synchronized.
 TOLERANCE_NS = 5_000_000_000
 
-# Faults that an honest entity never signs. Not among them: whatever a third party can cause by
-# delaying, repeating or changing messages, and whatever the receiver may lack, such as a codebook.
+# Faults that an honest entity never signs. Faults that a third party can cause by delaying,
+# repeating or changing messages are excluded, and so are those of the receiver: it may lack a
+# codebook, for example.
 ATTRIBUTABLE = frozenset(
     {
         RejectionReason.BROKEN_CHAIN,
