@@ -131,9 +131,9 @@ def variants(folder: Path, base: Endpoint, packer: Packer) -> list[Endpoint]:
     rotation = qr(rng.standard_normal((base.dim, base.dim)))[0]
     stretch = rng.permutation(np.logspace(-1, 1, base.dim))
 
-    def transmitted(form):
+    def transmitted(encoding):
         return lambda x: np.stack(
-            [packer.unpack(packer.pack(z, form), form) for z in base.encode(x)]
+            [packer.unpack(packer.pack(z, encoding), encoding) for z in base.encode(x)]
         )
 
     def with_noise(level):
@@ -141,9 +141,9 @@ def variants(folder: Path, base: Endpoint, packer: Packer) -> list[Endpoint]:
 
     packer_std = base.encode(probes.to_input()[HELD]).std(0)
     coders |= {
-        'wire float16': transmitted(Encoding.FLOAT16),
-        'wire int8': transmitted(Encoding.INT8),
-        'wire entropy int8': transmitted(Encoding.ENTROPY_INT8),
+        'encoding float16': transmitted(Encoding.FLOAT16),
+        'encoding int8': transmitted(Encoding.INT8),
+        'encoding entropy_int8': transmitted(Encoding.ENTROPY_INT8),
         'rotated': lambda x: base.encode(x) @ rotation,
         'stretched': lambda x: base.encode(x) * stretch,
         'rotated and stretched': lambda x: base.encode(x) * stretch @ rotation,

@@ -114,7 +114,7 @@ def quality(plugin: TinyVAEIRP, kinds: dict[str, np.ndarray]) -> dict:
         deviation = (z - codec.latent_mean) / codec.latent_std
         result[f'rms_deviations_{name}'] = round(float(np.sqrt(np.square(deviation).mean())), 3)
         result[f'largest_deviation_{name}'] = round(float(np.abs(deviation).max()), 2)
-    result['psnr_gain_on_wire'] = gain_by_encoding(plugin, x, guess, latents)
+    result['psnr_gain_by_encoding'] = gain_by_encoding(plugin, x, guess, latents)
     return result
 
 

@@ -101,10 +101,10 @@ def scored(y: np.ndarray, x: np.ndarray) -> dict:
     return {name: figures[name] for name in ('psnr', 'ssim', 'ms_ssim')}
 
 
-def sent(coder, packer: Packer, z: np.ndarray, x: np.ndarray, form: Encoding, **how):
+def sent(coder, packer: Packer, z: np.ndarray, x: np.ndarray, encoding: Encoding, **how):
     """Return the bytes of each latent in an encoding, and the figures after decoding."""
-    payloads = [packer.pack(each.ravel(), form, **how) for each in z]
-    arrived = np.stack([packer.unpack(each, form) for each in payloads]).reshape(z.shape)
+    payloads = [packer.pack(each.ravel(), encoding, **how) for each in z]
+    arrived = np.stack([packer.unpack(each, encoding) for each in payloads]).reshape(z.shape)
     sizes = [len(payload) for payload in payloads]
     return sizes, {'bytes': float(np.mean(sizes)), **scored(in_parts(coder.decode, arrived), x)}
 

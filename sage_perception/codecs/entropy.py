@@ -41,7 +41,7 @@ class EntropyCoder:
 
     def __init__(self, mean: np.ndarray, std: np.ndarray):
         self._mean, self._std = mean, std
-        # Sixteen widths per octave suffice; dimensions then share the rows of a table.
+        # Sixteen widths per octave are enough, so that dimensions share the rows of a table.
         mantissa, exponent = np.frexp(std)
         widths = np.ldexp(np.rint(mantissa * 32) / 32, exponent)
         self._widths, self._rows = np.unique(widths, return_inverse=True)

@@ -139,7 +139,7 @@ class Refinement:
         return running & paying
 
     def _keep(self, state: Any, active: np.ndarray) -> None:
-        """Keep the results of a step, unless the refinement was abandoned meanwhile."""
+        """Keep the results of a step, unless the refinement has been abandoned."""
         energies, outputs = self._plugin.energy(state), self._plugin.output(state)
         if self._abandoned:
             return

@@ -27,7 +27,8 @@ class WatchedCall:
 
     Python cannot terminate a thread. `expire` raises an exception in it
     (`PyThreadState_SetAsyncExc`), which ends an endless loop in Python. A call into C that does
-    not return continues, and `alive` remains True: do not call the same object again meanwhile.
+    not return continues, and `alive` remains True: do not call the same object again until it
+    has ended.
 
     Attributes
     ----------

@@ -3,7 +3,7 @@
 """Type and range checks for values read from a database.
 
 Each function returns the value in the type that `sage_msgs` expects, or raises `DamagedRow` with
-the name of the value, the value and what was expected.
+its name, the value and the expected type or range.
 """
 
 from __future__ import annotations

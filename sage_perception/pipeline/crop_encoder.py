@@ -58,10 +58,10 @@ class EncodedCrops:
 class CropEncoder:
     """Encodes the crops of one camera and measures the trust in each latent.
 
-    `encoding` is the form in which the latents are transmitted: reconstruction errors are those of
-    the latents that arrive. `measure_every` is explained in `ErrorSampler`. With a `refiner`
-    latents are refined within its budget. `telemetry_trust` is by default the one calibrated for
-    the model.
+    `encoding` is the encoding in which the latents are transmitted: reconstruction errors are
+    those of the latents after decoding. `measure_every` is explained in `ErrorSampler`. With a
+    `refiner` latents are refined within its budget. `telemetry_trust` is by default the one
+    calibrated for the model.
 
     The encoder keeps state for each track: use one instance for each camera. Raises `ModelError`
     or `ValueError` if the codebook or the calibration of the model cannot be read, and

@@ -40,7 +40,7 @@ _TRUST = struct.Struct('<f')
 
 
 class Wire(NamedTuple):
-    """The wire form of a latent: `encoding` and `payload` of its message.
+    """The transmitted latent: `encoding` and `payload` of its message.
 
     With `FLOAT32` the elements are those of `Latent.mean` and the payload is ignored. Any other
     encoding has the elements in the payload and does not carry the variance.

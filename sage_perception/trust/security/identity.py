@@ -56,7 +56,7 @@ class Identity:
         return next(self._sequences)
 
     def sign(self, lct: LCT, wire: Wire = PLAIN) -> LCT:
-        """Return `lct` signed for its wire form, or `lct` itself if the entity has no key.
+        """Return `lct` signed for the encoding `wire`, or `lct` itself if the entity has no key.
 
         Raises `ValueError` for a value that no message can hold.
         """

@@ -14,7 +14,7 @@ from sage_perception.trust.security.limits import DIGEST_BYTES
 
 
 def sign(lct: LCT, key: Ed25519PrivateKey, wire: Wire = PLAIN) -> LCT:
-    """Return `lct` with a signature for the wire form in which its latent will travel.
+    """Return `lct` with a signature for the transmitted encoding of its latent, `wire`.
 
     Raises `ValueError` for a value that no message can hold.
     """

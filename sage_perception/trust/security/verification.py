@@ -120,7 +120,7 @@ def check(
     tolerance_ns : int
         Largest difference between the time stamp and `now_ns`.
     wire : Wire
-        The wire form in which the latent was received.
+        The encoding and the payload of the latent in the received message.
     require_signature : bool
         Reject LCTs of entities without a trusted key.
 

@@ -116,7 +116,7 @@ def shrunk_covariance(
 
     `projected` are tokens `[N, count, keep]` by kind, `present` `[N, T]` is 1 for tokens that
     are present. In the target, which has the weight `shrinkage`, all tokens of a kind share one
-    covariance, and all pairs of them share one cross-covariance. A few clips do not suffice to
+    covariance, and all pairs of them share one cross-covariance. A few clips are not enough to
     estimate them for each of 24 object positions separately.
     """
     observed = torch.cat([rows.flatten(1) for rows in projected], 1)
