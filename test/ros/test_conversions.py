@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 import numpy as np
 import pytest
 import sage_msgs.msg as sage
+from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -209,13 +210,17 @@ VALID = LCT.encoded(
         lambda m: setattr(m.latent.telemetry, 'halt_reason', 99),
         lambda m: setattr(m.provenance[0], 'operation', 99),
         lambda m: setattr(m.latent, 'log_var', [0.0] * 3),
+        lambda m: setattr(m.stamp, 'nanosec', 10**9),
+        lambda m: m.provenance[0].proof.append(
+            sage.Proof(stamp=Time(sec=2**31 - 1, nanosec=2**32 - 1))
+        ),
     ],
 )
 def test_invalid_fields_are_a_value_error(damage):
     message = lct_to_msg(VALID)
     lct_from_msg(message)
     damage(message)
-    with pytest.raises(ValueError, match=r'99|log_var has shape \[3\]'):
+    with pytest.raises(ValueError, match=r'99|log_var has shape \[3\]|nanosec'):
         lct_from_msg(through_bytes(message))
 
 

@@ -21,7 +21,7 @@ from sage_perception.ros.conversions.latents import (
     wire_from_msg,
 )
 from sage_perception.ros.conversions.provenance import provenance_from_msg, provenance_to_msg
-from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
+from sage_perception.ros.conversions.stamps import normal_stamp_from_msg, stamp_to_msg
 from sage_perception.trust.security.canonical import Wire, latent_digest
 from sage_perception.trust.security.signing import sign
 
@@ -85,7 +85,7 @@ def packed_lct_from_msg(message: LCTMessage) -> tuple[LCT, Wire]:
     lct = LCT(
         entity_id=message.entity_id,
         sequence=message.sequence,
-        stamp_ns=stamp_from_msg(message.stamp),
+        stamp_ns=normal_stamp_from_msg(message.stamp),
         latent=latent,
         provenance=tuple(provenance_from_msg(step) for step in message.provenance),
         trust=message.trust,

@@ -12,7 +12,7 @@ from sage_msgs.msg import Provenance as ProvenanceMessage
 
 from sage_perception.core.lct import Operation, Proof, Provenance
 from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
-from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
+from sage_perception.ros.conversions.stamps import normal_stamp_from_msg, stamp_to_msg
 
 
 def provenance_to_msg(step: Provenance) -> ProvenanceMessage:
@@ -31,7 +31,7 @@ def provenance_from_msg(message: ProvenanceMessage) -> Provenance:
     """Return one step of a provenance.
 
     Raises:
-        ValueError: `operation` is not a value of `Operation`.
+        ValueError: `operation` is not a value of `Operation`, or the proof is malformed.
     """
     return Provenance(
         Operation(message.operation),
@@ -55,10 +55,14 @@ def proof_to_msg(proof: Proof) -> ProofMessage:
 
 
 def proof_from_msg(message: ProofMessage) -> Proof:
-    """Return the proof of a step."""
+    """Return the proof of a step.
+
+    Raises:
+        ValueError: its stamp is malformed.
+    """
     return Proof(
         message.sequence,
-        stamp_from_msg(message.stamp),
+        normal_stamp_from_msg(message.stamp),
         message.trust,
         bytes(message.latent),
         bytes(message.signature),

@@ -14,3 +14,14 @@ def stamp_to_msg(ns: int) -> Time:
 def stamp_from_msg(stamp: Time) -> int:
     """Return a stamp in nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def normal_stamp_from_msg(stamp: Time) -> int:
+    """Return a stamp in nanoseconds that `stamp_to_msg` converts back to the same message.
+
+    Raises:
+        ValueError: `nanosec` is 10⁹ or more, as only a malformed message has it.
+    """
+    if stamp.nanosec >= 1_000_000_000:
+        raise ValueError(f'nanosec of a stamp is {stamp.nanosec}, it must be below 10⁹')
+    return stamp_from_msg(stamp)
