@@ -137,7 +137,7 @@ def strict():
 # Compatibility
 
 
-def test_own_model_is_shared_directly(arbiter):
+def test_same_model_is_shared_directly(arbiter):
     camera = Camera('cam0')
     result = introduce(arbiter, camera)
     assert result.before.compression_trust == pytest.approx(1.0)
@@ -145,14 +145,14 @@ def test_own_model_is_shared_directly(arbiter):
     assert (report.level, report.calibrated, report.probes) == (Level.HIGH, False, probes.COUNT)
 
 
-def test_lct_of_the_own_model_is_not_changed(arbiter):
+def test_lct_of_the_same_model_is_not_changed(arbiter):
     camera = Camera('cam0')
     introduce(arbiter, camera)
     lct = camera.lct(OBJECTS[0])
     assert arbiter.admit('cam0', lct).accepted is lct
 
 
-def test_own_model_in_lower_precision_is_shared_directly(arbiter):
+def test_same_model_in_lower_precision_is_shared_directly(arbiter):
     latents = probes.probe_latents(OWN).astype(np.float16).astype(np.float32)
     result = introduce(arbiter, Camera('cam1'), latents)
     assert 0.99 < result.trust.compression_trust <= 1.0

@@ -69,7 +69,7 @@ def test_layout_fills_each_segment_without_overlap():
     assert taken.max() == 1
 
 
-def test_an_empty_context_knows_only_time_and_scene():
+def test_an_empty_context_has_only_time_and_scene():
     context = ContextBuilder(SPACE).build()
     known = {name for name, block in BLOCKS.items() if context.mask[block.where].any()}
     assert known == {'physical.time', 'logical.scene'}

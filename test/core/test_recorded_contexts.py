@@ -41,7 +41,7 @@ def texture(seed, height=240, width=320):
 
 
 def scene(frames=50):
-    """Yield frames in which a square moves to and fro over a still background."""
+    """Yield frames in which a square moves back and forth over a still background."""
     background, square = texture(0) // 2, texture(1, SIDE, SIDE)
     for index in range(frames):
         image = background.copy()

@@ -45,7 +45,7 @@ def result_of(estimator, model, latents=None):
     return estimator.evaluate(latents, model.id)
 
 
-def test_returns_an_lct_of_the_own_model_unchanged(estimator, translator):
+def test_returns_an_lct_of_the_same_model_unchanged(estimator, translator):
     lct = an_lct(OWN)
     assert translator.translate(lct, None) is lct
     assert translator.translate(lct, result_of(estimator, OWN)) is lct
