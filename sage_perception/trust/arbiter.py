@@ -203,7 +203,8 @@ class Arbiter:
         """Return the verdict on an LCT received from a camera, and record it.
 
         An accepted LCT of the arbiter's own model keeps its signature. A translated one is made
-        and signed by the arbiter. `wire` and `unpack` are as for `AdmissionFilter.judge`.
+        and signed by the arbiter. `wire` and `unpack` are as for `AdmissionFilter.judge`; a packed
+        latent needs `unpack`.
         """
         state = self._states[camera]
         verdict = self._judge(state, lct, wire, unpack, now_ns)
