@@ -126,7 +126,8 @@ def compare(recorded: Definition, installed: Definition) -> str:
     text = f'{name} was recorded with other fields: {recorded.differences(installed)}'
     if recorded.wire != installed.wire:
         raise UnreadableType(
-            f'{text}: build the version of {_package(name)} that was recorded, or record again'
+            f'{text}: build the version of {_package(name)} used for the recording, or '
+            'record again'
         )
     return f'{text}; only names or bounds differ'
 
@@ -145,7 +146,7 @@ def compare_sample(data: bytes, installed: Definition) -> None:
     except SerdeError as error:
         raise UnreadableType(
             f'its messages do not fit the installed type {name} ({error}): '
-            f'build the version of {_package(name)} that was recorded, or record again'
+            f'build the version of {_package(name)} used for the recording, or record again'
         ) from None
 
 

@@ -263,7 +263,7 @@ def _write_overrides(spec: NodeSpec, folder: Path) -> Path:
 
 
 def _die_with(parent: int) -> Callable[[], None]:
-    """Return a function for the child process that makes it exit with `parent` (Linux)."""
+    """Return a function for the child process that makes it exit when `parent` exits (Linux)."""
 
     def prepare() -> None:
         # A shell that runs the parent in the background makes it and its children ignore SIGINT.

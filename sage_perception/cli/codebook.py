@@ -36,7 +36,7 @@ def named_latents(text: str) -> tuple[str, np.ndarray]:
         raise argparse.ArgumentTypeError(f'{file}: {error}') from None
     if not isinstance(z, np.ndarray) or z.ndim != 2 or z.dtype.kind != 'f' or len(z) < 2:
         shape = f'{z.dtype} {list(z.shape)}' if isinstance(z, np.ndarray) else 'several arrays'
-        raise argparse.ArgumentTypeError(f'{file} holds {shape}, latents are float32 [N, D]')
+        raise argparse.ArgumentTypeError(f'{file} holds {shape}; latents are float32 [N, D]')
     return name, z.astype(np.float32)
 
 
@@ -75,9 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
     args = parser.parse_args(argv)
     if args.levels < 1:
-        parser.error(f'--levels is {args.levels}, at least 1 is required')
+        parser.error(f'--levels is {args.levels}; at least 1 is required')
     if args.crops < CODES and not args.latents:
-        parser.error(f'--crops is {args.crops}, at least {CODES} are required, one for each code')
+        parser.error(f'--crops is {args.crops}; at least {CODES} are required, one for each code')
     data = read_config(args.config).data
     codec = load_crop_codec(args.model)
     trained = train_for_model(codec, data, args.levels, args.crops, dict(args.latents))

@@ -146,9 +146,8 @@ def _middleware() -> Finding:
     name = get_rmw_implementation_identifier()
     if dds_environment({'RMW_IMPLEMENTATION': name} | dict(os.environ)):
         return Finding('middleware', OK, f'{name}, with config/fastdds_shm.xml')
-    return Finding(
-        'middleware', OK, f'{name}, configured by you; large images require tuned transports'
-    )
+    detail = f'{name}, configured by the environment; large images require tuned transports'
+    return Finding('middleware', OK, detail)
 
 
 def _messages() -> Finding:
@@ -192,7 +191,7 @@ def _cuda() -> Finding:
 
         if torch.cuda.is_available():
             return Finding('CUDA', OK, torch.cuda.get_device_name(0))
-    fix = 'none required; for a GPU install the torch build for it or for JetPack'
+    fix = 'none required; to use a GPU, install the torch build for it or for JetPack'
     return Finding('CUDA', OPTIONAL, 'torch finds no GPU', fix)
 
 

@@ -112,7 +112,7 @@ def _parser() -> Parser:
     add('--compressor', action='store_true', help='add a compressor node')
     add('--no-viewer', action='store_true', help='omit the viewer node')
     add = parser.add_argument_group('parameters').add_argument
-    add('--params-file', metavar='FILE', help='parameter file (default: that of the graph)')
+    add('--params-file', metavar='FILE', help='parameter file (default: the file of the graph)')
     add('--device', metavar='D', help='device of the encoders: auto, cpu or cuda')
     add('--use-sim-time', action='store_true', default=None, help='use /clock')
     add(

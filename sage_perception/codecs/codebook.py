@@ -103,9 +103,9 @@ class Codebook:
         z = np.asarray(z)
         depth = self.depth if levels is None else levels
         if not 1 <= depth <= self.depth:
-            raise ModelError(f'levels is {levels}, it must be 1 to {self.depth}')
+            raise ModelError(f'levels is {levels}; it must be 1 to {self.depth}')
         if beam < 1:
-            raise ModelError(f'beam is {beam}, it must be at least 1')
+            raise ModelError(f'beam is {beam}; it must be at least 1')
         if z.ndim != 2 or z.shape[1] != self.dim or z.dtype.kind != 'f':
             raise ModelError(
                 f'this codebook encodes latents, float32 [B, {self.dim}], '
@@ -164,7 +164,7 @@ class Codebook:
             raise ModelError(f'{count} tokens per latent, this codebook has 1 to {self.depth}')
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.codes:
             wrong = tokens.min() if tokens.min() < 0 else tokens.max()
-            raise ModelError(f'token {wrong} is out of range, it must be 0 to {self.codes - 1}')
+            raise ModelError(f'token {wrong} is out of range; it must be 0 to {self.codes - 1}')
         z = np.zeros((len(tokens), self.dim), np.float32)
         for level, column in zip(self.levels, tokens.T, strict=False):
             z += level[column]

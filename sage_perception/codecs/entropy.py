@@ -54,7 +54,7 @@ class EntropyCoder:
         Raises `ValueError` for a step that is not positive and finite.
         """
         if not 0 < step < np.inf:
-            raise ValueError(f'step is {step}, it must be above 0 and finite')
+            raise ValueError(f'step is {step}; it must be above 0 and finite')
         code = _nearest(STEPS, step)
         difference = z - self._mean
         contrast = _nearest(CONTRASTS, (np.abs(difference) / self._std).mean())

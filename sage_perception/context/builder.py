@@ -56,7 +56,7 @@ class ContextBuilder:
 
     def __init__(self, space: LatentSpace, cameras: Sequence[str] = (), window_s: float = 2.0):
         if not (math.isfinite(window_s) and window_s > 0):
-            raise ContextError(f'window_s is {window_s}, it must be a positive number of seconds')
+            raise ContextError(f'window_s is {window_s}; it must be a positive number of seconds')
         self.space, self.window_s = space, window_s
         self._slots: dict[str, int] = {}
         self._views: dict[str, CameraView] = {}
@@ -133,7 +133,7 @@ class ContextBuilder:
     def set_budget(self, share: float | None) -> None:
         """Set the remaining share of the attention budget (ATP) in [0, 1]; None: unknown."""
         if share is not None and not 0 <= share <= 1:
-            raise ContextError(f'the remaining budget is {share}, it must be in [0, 1]')
+            raise ContextError(f'the remaining budget is {share}; it must be in [0, 1]')
         self._budget = share
 
     def build(self, now_s: float | None = None) -> HContext:

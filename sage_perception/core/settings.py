@@ -73,7 +73,7 @@ def check(settings: DataclassInstance) -> None:
         value = getattr(settings, name)
         if not matches(value, hint):
             raise ValueError(
-                f'{name} is {shown(value)}, it must be {described(hint)}{_advice(value, hint)}'
+                f'{name} is {shown(value)}; it must be {described(hint)}{_advice(value, hint)}'
             )
 
 
@@ -88,7 +88,7 @@ def build(kind: type[T], tree: Any, prefix: str = '') -> T:
     if not isinstance(tree, dict):
         named = prefix.removesuffix('.')
         raise ValueError(
-            f'{named} is {shown(tree)}, it must be a mapping of {", ".join(expected)}'
+            f'{named} is {shown(tree)}; it must be a mapping of {", ".join(expected)}'
         )
     if unknown := [key for key in tree if key not in expected]:
         raise ValueError(f'{prefix}{_unknown(str(unknown[0]), list(expected))}')

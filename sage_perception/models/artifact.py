@@ -77,7 +77,7 @@ class Artifact:
         value = self.config.get(name)
         if type(value) is not int or value < 1:
             raise ModelError(
-                f'{self.path / CONFIG}: config.{name} is {value!r}, it must be a positive integer'
+                f'{self.path / CONFIG}: config.{name} is {value!r}; it must be a positive integer'
             )
         return value
 
@@ -169,7 +169,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     for file in tree['files']:
         if not isinstance(file, str) or Path(file).name != file:
             raise ModelError(
-                f'{path} is not a model configuration: files has {reprlib.repr(file)}, it must be '
+                f'{path} is not a model configuration: files has {reprlib.repr(file)}; it must be '
                 'the name of a file in this folder'
             )
     return {name: tree[name] for name in (*strings, *mappings)}

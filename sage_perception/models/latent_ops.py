@@ -37,7 +37,7 @@ def interpolate(a: np.ndarray, b: np.ndarray, t: float | np.ndarray) -> np.ndarr
     a, b = _latents(a=a, b=b)
     t = np.asarray(t, np.float64)
     if not ((t >= 0) & (t <= 1)).all():
-        raise ValueError(f't is {t}, it must be in [0, 1]')
+        raise ValueError(f't is {t}; it must be in [0, 1]')
     t = t[..., None]
     return ((1 - t) * a + t * b).astype(np.float32)
 
@@ -88,7 +88,7 @@ def extrapolate(
     if not stamps[-1] <= at < np.inf:
         raise ValueError(f'at is {at}, it must not be before the last stamp, {stamps[-1]}')
     if method not in METHODS:
-        raise ValueError(f'method is {method!r}, it must be one of {", ".join(METHODS)}')
+        raise ValueError(f'method is {method!r}; it must be one of {", ".join(METHODS)}')
     return METHODS[method](history[-MAX_HISTORY:], stamps[-MAX_HISTORY:], at).astype(np.float32)
 
 

@@ -75,7 +75,7 @@ def load(
         ('precision', precision, PRECISIONS),
     ):
         if value not in choices:
-            raise ModelError(f'{key} is {value!r}, it must be one of {", ".join(choices)}')
+            raise ModelError(f'{key} is {value!r}; it must be one of {", ".join(choices)}')
     path = resolve(name_or_path)
     if backend == 'auto':
         cpu = device != 'cuda' and precision == 'fp32'
@@ -85,7 +85,7 @@ def load(
     model = artifact.read(path)
     if model.family not in LOADED:
         raise ModelError(
-            f'{path} is of family {model.family!r}, it must be one of {", ".join(LOADED)}'
+            f'{path} is of family {model.family!r}; it must be one of {", ".join(LOADED)}'
         )
     loaded: type[Codec | Compressor] = pkgutil.resolve_name(LOADED[model.family][backend])
     return loaded(model, device, precision)

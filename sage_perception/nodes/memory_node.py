@@ -47,12 +47,12 @@ from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier, claimed_c
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 
-# The arbiter publishes the agreements of a frame at most this long after its trusted LCTs.
+# Maximum delay between the trusted LCTs of a frame and its agreements, seconds.
 AGREEMENT_TIMEOUT_S = 0.25
 COMMIT_PERIOD_S = 1.0
 MAX_WAITING_FRAMES = 64
-MAX_ANSWERS = 64  # the bound of QueryMemory
-DEFAULT_ANSWERS = 10
+MAX_RESULTS = 64  # bound of the sequence in QueryMemory
+DEFAULT_RESULTS = 10
 
 Response = TypeVar('Response', QueryMemory.Response, Remember.Response, Forget.Response)
 
@@ -127,7 +127,7 @@ class MemoryNode(Node):
             8,
             'Maximum number of LCTs in a recall.',
             minimum=1,
-            maximum=MAX_ANSWERS,
+            maximum=MAX_RESULTS,
         ),
         Parameter(
             'min_recall_age_s',
@@ -306,9 +306,9 @@ class MemoryNode(Node):
                         f'a latent of {latent.model}: this memory is of {self._space.model}'
                     )
                 like = latent.mean
-            if request.count > MAX_ANSWERS:
-                raise ValueError(f'count is {request.count}: it must be at most {MAX_ANSWERS}')
-            query = query_from_msg(request, like, request.count or DEFAULT_ANSWERS)
+            if request.count > MAX_RESULTS:
+                raise ValueError(f'count is {request.count}: it must be at most {MAX_RESULTS}')
+            query = query_from_msg(request, like, request.count or DEFAULT_RESULTS)
             hits = self._session.find(query)
             response.memories = [memory_to_msg(hit, self._recalled(hit)) for hit in hits]
 

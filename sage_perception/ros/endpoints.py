@@ -169,6 +169,10 @@ class Endpoints(RosNode):
         def receive_without_info(message: Any) -> None:
             receive(message, None)
 
+        def note_incompatible(event: Any) -> None:
+            with self.callback_guard.catch(monitor.name):
+                monitor.incompatible(event)
+
         # Humble passes no message info: skipped messages are not counted there.
         has_info = hasattr(Subscription, 'CallbackType')
 
@@ -181,7 +185,7 @@ class Endpoints(RosNode):
                 callback_group=group,
                 raw=guard is not None,
                 event_callbacks=SubscriptionEventCallbacks(
-                    incompatible_qos=monitor.incompatible, use_default_callbacks=False
+                    incompatible_qos=note_incompatible, use_default_callbacks=False
                 ),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )

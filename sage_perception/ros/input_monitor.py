@@ -72,8 +72,8 @@ class InputMonitor:
         ]
         reason = '; '.join(reasons) or f'policy {event.last_policy_kind}'
         self._mismatch = (
-            f'incompatible QoS on {self.name}: {reason.strip("; ")} '
-            f'No messages are received. Set qos_overrides.{self.name}.subscription.reliability '
+            f'incompatible QoS on {self.name}: {reason.strip("; ")}; '
+            f'no messages are received. Set qos_overrides.{self.name}.subscription.reliability '
             'to best_effort, or change the QoS of the publisher'
         )
         self._node.get_logger().error(self._mismatch)

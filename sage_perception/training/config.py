@@ -262,7 +262,7 @@ def read_config(path: Path) -> RunConfig:
     family = tree['family']
     try:
         if family not in tuple(FAMILIES):
-            raise ValueError(f'family is {shown(family)}, it must be one of {", ".join(FAMILIES)}')
+            raise ValueError(f'family is {shown(family)}; it must be one of {", ".join(FAMILIES)}')
         sections: dict[str, type[Any]] = {
             'model': FAMILIES[family].config,
             'data': DataConfig,

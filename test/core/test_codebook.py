@@ -148,7 +148,7 @@ def test_digest_depends_on_codes_and_space():
         (lambda b: b.decode(np.zeros((2, 3))), 'not float64'),
         (
             lambda b: b.decode(np.uint16([[1, 16, 0]])),
-            'token 16 is out of range, it must be 0 to 15',
+            'token 16 is out of range; it must be 0 to 15',
         ),
         (lambda b: b.decode(np.int64([[1, -1, 0]])), 'token -1 is out of range'),
         (lambda b: Codebook(b.levels[0], SPACE), r'not float32 \[16, 8\]'),

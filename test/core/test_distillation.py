@@ -221,9 +221,9 @@ def test_rejects_missing_and_incompatible_teachers(monkeypatch):
     ('changes', 'message'),
     [
         ({'teacher': ''}, 'teacher is missing'),
-        ({'latent': -1}, 'latent is -1, it must be a number of at least 0'),
-        ({'temperature': 0}, 'temperature is 0, it must be a number above 0'),
-        ({'batch_share': 0}, r'batch_share is 0, it must be a number in \(0, 1\]'),
+        ({'latent': -1}, 'latent is -1; it must be a number of at least 0'),
+        ({'temperature': 0}, 'temperature is 0; it must be a number above 0'),
+        ({'batch_share': 0}, r'batch_share is 0; it must be a number in \(0, 1\]'),
         ({'reconstruction': 0, 'output': 0, 'perceptual': 0}, 'no other term'),
     ],
 )

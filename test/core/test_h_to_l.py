@@ -121,7 +121,7 @@ def test_variants_without_token_projections_start_exactly_at_pca(variant):
 
 
 def test_rejects_layers_too_narrow_for_initialization():
-    with pytest.raises(ValueError, match='hidden is 12, it must be at least 16'):
+    with pytest.raises(ValueError, match='hidden is 12; it must be at least 16'):
         initialized('bottleneck', hidden=12)
 
 

@@ -155,7 +155,7 @@ def test_extrapolation_ignores_old_history():
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
-        (lambda z: interpolate(z, z, 1.1), r't is 1.1, it must be in \[0, 1\]'),
+        (lambda z: interpolate(z, z, 1.1), r't is 1.1; it must be in \[0, 1\]'),
         (lambda z: interpolate(z, z, np.nan), 't is nan'),
         (lambda z: interpolate(z, z[:, :3], 0.5), r'b float32 \[5, 3\]'),
         (lambda z: analogy(z, z, z * np.nan), 'c has values that are not finite'),

@@ -310,7 +310,7 @@ def test_supports_deviations_of_any_size(tiny):
     [
         (np.zeros(DIM - 1), Encoding.INT8, 0.1, r'float32 \[16\], not \[15\]'),
         (np.full(DIM, np.nan), Encoding.ENTROPY_INT8, 0.1, 'the latent is not finite'),
-        (np.zeros(DIM), Encoding.ENTROPY_INT8, 0.0, 'step is 0.0, it must be above 0'),
+        (np.zeros(DIM), Encoding.ENTROPY_INT8, 0.0, 'step is 0.0; it must be above 0'),
         (np.zeros(DIM), Encoding.ENTROPY_INT8, math.inf, 'step is inf'),
         (np.zeros(DIM), Encoding.ENTROPY_INT8, math.nan, 'step is nan'),
         (np.zeros(DIM), 99, 0.1, 'unknown encoding 99'),

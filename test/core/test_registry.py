@@ -221,7 +221,7 @@ def test_error_for_unknown_model_lists_the_available_ones():
     ('argument', 'value'), [('backend', 'onnx'), ('device', 'gpu'), ('precision', 'int4')]
 )
 def test_error_for_unknown_option_lists_the_valid_ones(argument, value):
-    with pytest.raises(ModelError, match=rf"{argument} is '{value}', it must be one of"):
+    with pytest.raises(ModelError, match=rf"{argument} is '{value}'; it must be one of"):
         load('tinyvae', **{argument: value})
 
 
@@ -324,7 +324,7 @@ def declared(folder, **changes):
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_rejects_an_unknown_family(copy, backend):
     declared(copy, family='later')
-    with pytest.raises(ModelError, match="of family 'later', it must be one of tinyvae, "):
+    with pytest.raises(ModelError, match="of family 'later'; it must be one of tinyvae, "):
         load(copy, backend=backend)
 
 

@@ -207,7 +207,7 @@ def test_topics_with_missing_or_changed_types_are_skipped(ros, tmp_path, capfd):
     misread = [ros.collect(Header, '/changed'), ros.collect(Image, '/untold_and_changed')]
     assert main([str(tmp_path / 'bag'), '--wait-for-subscribers']) == 0
     lines = [line for line in capfd.readouterr().err.splitlines() if 'replay' in line]
-    fix = 'build the version of std_msgs that was recorded, or record again'
+    fix = 'build the version of std_msgs used for the recording, or record again'
     assert lines[0] == (
         'sage replay: /lost is skipped: lost_msgs/msg/Thing is not installed: '
         'build the package lost_msgs and source it'
@@ -223,7 +223,7 @@ def test_topics_with_missing_or_changed_types_are_skipped(ros, tmp_path, capfd):
     assert lines[3].startswith(
         'sage replay: /untold_and_changed is skipped: its messages do not fit the installed type '
     )
-    assert lines[3].endswith('build the version of sensor_msgs that was recorded, or record again')
+    assert lines[3].endswith(fix.replace('std_msgs', 'sensor_msgs'))
     assert len(lines) == 4
     assert played == {'/renamed': [hello], '/untold': [Int64(data=3)]}
     assert misread == [[], []]

@@ -82,3 +82,19 @@ def test_diagnostics_warn_of_an_empty_and_of_an_invalid_trust_store(ros, tmp_pat
     ros.wait_for(lambda: not reports('has no trusted keys'), 'the end of the warning')
     (tmp_path / 'trusted.json').write_text('{}')
     ros.wait_for(lambda: reports('the keys of the last valid file stay in force'), 'the fault')
+
+
+def test_node_goes_on_if_the_refresh_of_the_trust_store_raises(ros, tmp_path, monkeypatch):
+    refreshed = []
+
+    def refresh(store):
+        refreshed.append(store)
+        if len(refreshed) == 2:  # the constructor refreshes first
+            raise RuntimeError('only once')
+        return False
+
+    monkeypatch.setattr(TrustStore, 'refresh', refresh)
+    node = ros.make(ArbiterNode, '-p', f'keys:={tmp_path}')
+    ros.wait_for(lambda: len(refreshed) > 2, 'the next refresh')
+    assert node.callback_guard.errors == {'timer _refresh': 1}
+    node.callback_guard.errors.clear()

@@ -49,9 +49,9 @@ class LightweightVAEConfig:
     def __post_init__(self) -> None:
         check(self)
         if self.img_size % BLOCK:
-            raise ValueError(f'img_size is {self.img_size}, it must be a multiple of {BLOCK}')
+            raise ValueError(f'img_size is {self.img_size}; it must be a multiple of {BLOCK}')
         if self.decoder_channels % 2:
-            raise ValueError(f'decoder_channels is {self.decoder_channels}, it must be even')
+            raise ValueError(f'decoder_channels is {self.decoder_channels}; it must be even')
         if self.latent_channels > self.block_dim:
             raise ValueError(
                 f'latent_channels is {self.latent_channels}, '

@@ -59,11 +59,11 @@ class TinyVAEConfig:
     def __post_init__(self) -> None:
         check(self)
         if self.img_size < 32 or self.img_size & (self.img_size - 1):
-            raise ValueError(f'img_size is {self.img_size}, it must be 32, 64, 128, …')
+            raise ValueError(f'img_size is {self.img_size}; it must be 32, 64, 128, …')
         for name, factor in (('encoder_width', 4), ('decoder_width', 12)):
             value = getattr(self, name)
             if value % factor:
-                raise ValueError(f'{name} is {value}, it must be a multiple of {factor}')
+                raise ValueError(f'{name} is {value}; it must be a multiple of {factor}')
 
     def blocks(self, count: int, channels: int, hidden: int) -> list[nn.Module]:
         """Return `count` residual blocks of the configured type."""

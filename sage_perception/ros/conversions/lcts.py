@@ -79,7 +79,7 @@ def packed_lct_from_msg(message: LCTMessage) -> tuple[LCT, Wire]:
         ValueError: the fields do not form an LCT.
     """
     if message.latent.snarc:
-        raise ValueError('latent.snarc is given: no signature covers it, it must be empty')
+        raise ValueError('latent.snarc is given: no signature covers it; it must be empty')
     wire = wire_from_msg(message.latent)
     latent = packed_latent_from_msg(message.latent)
     lct = LCT(

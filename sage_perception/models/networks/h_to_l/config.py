@@ -74,10 +74,10 @@ class HToLConfig:
     def __post_init__(self) -> None:
         check(self)
         if self.width % (heads := self.width // 16):
-            raise ValueError(f'width is {self.width}, it must be a multiple of its {heads} heads')
+            raise ValueError(f'width is {self.width}; it must be a multiple of its {heads} heads')
         if self.code_dim % self.queries:
             raise ValueError(
-                f'code_dim is {self.code_dim}, it must be a multiple of queries, {self.queries}'
+                f'code_dim is {self.code_dim}; it must be a multiple of queries, {self.queries}'
             )
         total = sum(group.rate for group in self.kinds.values())
         if self.variant == 'hierarchical' and self.groups and total != self.code_dim:

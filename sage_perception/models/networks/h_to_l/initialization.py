@@ -157,7 +157,7 @@ def _init_bottleneck(model: HToLCompressor, encode: Tensor, decode: Tensor) -> N
     size, hidden = model.config.code_dim, model.config.hidden
     if hidden < 2 * size:
         raise ValueError(
-            f'hidden is {hidden}, it must be at least {2 * size} to initialize a code of {size}'
+            f'hidden is {hidden}; it must be at least {2 * size} to initialize a code of {size}'
         )
     one = torch.eye(size)
     split, unite = torch.cat((one, -one)), torch.cat((one, -one), 1)
