@@ -170,7 +170,7 @@ def test_extrapolation_ignores_old_history():
         ),
         (lambda z: extrapolate(z, np.arange(5.0), 3.9), 'at is 3.9, .* last stamp, 4.0'),
         (lambda z: extrapolate(z, np.arange(5.0), np.inf), 'at is inf'),
-        (lambda z: extrapolate(z, np.arange(5.0), 9, 'magic'), "'magic', .* process, velocity"),
+        (lambda z: extrapolate(z, np.arange(5.0), 9, 'magic'), "'magic'; .* process, velocity"),
     ],
 )
 @pytest.mark.filterwarnings('ignore:invalid value')
