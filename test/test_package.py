@@ -147,6 +147,8 @@ def test_data_files_and_packages_are_installed(setup_py):
     found = {path.parent for path in (ROOT / 'sage_perception').rglob('*.py')}
     packages = {str(path.relative_to(ROOT)).replace(os.sep, '.') for path in found}
     assert packages == set(setup_py['packages'])
+    assert 'py.typed' in setup_py['package_data']['sage_perception']
+    assert (ROOT / 'sage_perception' / 'py.typed').is_file()
 
 
 @pytest.fixture(scope='module')
