@@ -23,6 +23,7 @@ from typing import NamedTuple
 from sage_perception import __version__
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import EXIT_FAILED, Parser, examples
+from sage_perception.core.text import one_line
 
 OK, OPTIONAL, MISSING = 'ok', 'optional', 'missing'
 COLORS = {OK: 32, OPTIONAL: 33, MISSING: 31}  # ANSI: green, yellow, red
@@ -109,7 +110,7 @@ def check_package(package: Package) -> Finding:
         else:
             found = importlib.import_module(package.module) is not None
     except Exception as error:  # noqa: BLE001 - for example an incompatible numpy
-        found, reason = False, ' '.join(str(error).split())
+        found, reason = False, one_line(error)
     else:
         reason = f'No module named {package.module!r}'
     if found:
@@ -249,7 +250,7 @@ def run_check(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:  # noqa: BLE001 - any part of the installation can be broken
-        name, detail = check.__name__.strip('_').replace('_', ' '), ' '.join(str(error).split())
+        name, detail = check.__name__.strip('_').replace('_', ' '), one_line(error)
         return Finding(name, MISSING, detail, 'install the missing packages, then run this again')
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from sage_perception.core.files import replacing
 from sage_perception.core.latent import ModelId
+from sage_perception.core.text import one_line
 
 MAX_ARCHIVE_BYTES = 1 << 30
 """Limit on the uncompressed size of an archive, which a small file could exceed by far."""
@@ -122,7 +123,7 @@ class EncodedImages:
         except FileNotFoundError:
             raise
         except _DAMAGED as error:
-            reason = ' '.join(str(error).split()) or type(error).__name__
+            reason = one_line(error) or type(error).__name__
             raise ValueError(f'{path} is not a file of sage encode: {reason}') from error
 
 

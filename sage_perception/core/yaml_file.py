@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from sage_perception.core.text import one_line
+
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 """Maximum nesting depth of sequences and mappings in a document."""
@@ -74,9 +76,9 @@ def parse_yaml(data: bytes | str, source: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f', line {mark.line + 1}' if mark else ''
-        raise ValueError(f'{source}{line}: {_one_line(error.problem)}') from None
+        raise ValueError(f'{source}{line}: {one_line(error.problem)}') from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f'{source}: {_one_line(error)}') from None
+        raise ValueError(f'{source}: {one_line(error)}') from None
     # The constructors of explicitly tagged scalars, such as `!!timestamp x`, do not check them.
     except (AttributeError, LookupError, TypeError, ArithmeticError):
         raise ValueError(f'{source}: a tagged value does not match its tag') from None
@@ -97,7 +99,3 @@ def read_mapping(path: Path) -> dict[Hashable, Any]:
 def _error(event: yaml.Event, problem: str) -> yaml.MarkedYAMLError:
     mark = event.start_mark if isinstance(event.start_mark, yaml.Mark) else None
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
-def _one_line(text: object) -> str:
-    return ' '.join(str(text).split())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sage_perception.core.text import one_line
 from sage_perception.memory.query import Query, conditions
 from sage_perception.memory.row import COLUMNS
 from sage_perception.memory.space import Space
@@ -70,9 +71,7 @@ class PostgresStore(MemoryStore):
                 self._db.close()
                 raise
         except psycopg.Error as error:
-            raise StoreError(
-                f'{self} cannot be opened as a memory: {" ".join(str(error).split())}'
-            ) from error
+            raise StoreError(f'{self} cannot be opened as a memory: {one_line(error)}') from error
 
     def __str__(self) -> str:
         return self._name

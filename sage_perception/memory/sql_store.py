@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from sage_perception.core.text import one_line
 from sage_perception.memory.query import Hit, Query, conditions
 from sage_perception.memory.record import MemoryRecord
 from sage_perception.memory.row import COLUMNS, check_record, decode_row, encode_row
@@ -278,7 +279,7 @@ class MemoryStore(ABC):
         except self.ERRORS as error:
             with suppress(*self.ERRORS):  # a broken connection may fail here, too
                 self._roll_back()
-            raise StoreError(f'{self}: {" ".join(str(error).split())}') from error
+            raise StoreError(f'{self}: {one_line(error)}') from error
 
     @abstractmethod
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
+from sage_perception.core.text import one_line
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 
@@ -53,7 +54,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
         # Invalid arguments or parameter files. The messages of rcl name the file and the line.
         rejected = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
         if rejected or isinstance(error, (ConfigurationError, NameValidationException)):
-            print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+            print(f'error: {one_line(error)}', file=sys.stderr)
             return CONFIGURATION_ERROR
         raise
     finally:

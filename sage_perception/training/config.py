@@ -21,6 +21,7 @@ from sage_perception.core.settings import (
     check,
     shown,
 )
+from sage_perception.core.text import one_line
 from sage_perception.core.yaml_file import read_mapping
 from sage_perception.models.networks.families import FAMILIES
 
@@ -279,7 +280,7 @@ def read_config(path: Path) -> RunConfig:
         }
         return build(RunConfig, tree | built)
     except ValueError as error:
-        raise ConfigError(f'{path}: {" ".join(str(error).split())}') from None
+        raise ConfigError(f'{path}: {one_line(error)}') from None
 
 
 class _Dumper(yaml.SafeDumper):

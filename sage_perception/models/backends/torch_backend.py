@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sage_perception.core.text import one_line
 from sage_perception.models.artifact import Artifact, ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
@@ -134,6 +135,6 @@ def build(artifact: Artifact) -> nn.Module:
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f'{artifact.path} is not a {artifact.family} of this version of sage: '
-            f'{" ".join(str(error).split())}'
+            f'{one_line(error)}'
         ) from error
     return module

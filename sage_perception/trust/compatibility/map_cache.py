@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.core.files import cache_folder, write_atomically
+from sage_perception.core.text import one_line
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.latent_map import LatentMap
 
@@ -73,7 +74,7 @@ def load_latent_map(path: Path) -> LatentMap:
     except Exception as error:
         # A damaged archive can raise nearly anything: the parsers of zip, deflate and of the array
         # headers, which are Python literals, have exceptions of their own.
-        reason = ' '.join(str(error).split())[:MAX_REASON] or type(error).__name__
+        reason = one_line(error)[:MAX_REASON] or type(error).__name__
         raise ValueError(f'{path} is not a latent map: {reason}') from error
     if probes != probe_set.SHA256:
         raise ValueError(f'{path} was fitted on another probe set: run `sage align` again')
