@@ -3,14 +3,13 @@
 """Key files: names, permissions and formats."""
 
 import os
-import stat
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from key_files import a_key, a_public, mode_of
 
 from sage_perception.trust.security.keys import (
     KeyFault,
@@ -25,18 +24,6 @@ from sage_perception.trust.security.keys import (
 from sage_perception.trust.security.trust_store import TrustStore
 
 NAMES = st.text(min_size=1, max_size=16).filter(str.isprintable)
-
-
-def a_key():
-    return Ed25519PrivateKey.generate()
-
-
-def a_public():
-    return public_bytes(a_key())
-
-
-def mode_of(path):
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 # Names and texts

@@ -4,11 +4,8 @@
 
 import errno
 import os
-import stat
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import strategies as st
 
 from sage_perception.cli import keys as command
 from sage_perception.trust.security.keys import (
@@ -17,20 +14,6 @@ from sage_perception.trust.security.keys import (
     public_bytes,
 )
 from sage_perception.trust.security.trust_store import MAX_VALID_KEYS, TrustStore
-
-NAMES = st.text(min_size=1, max_size=16).filter(str.isprintable)
-
-
-def a_key():
-    return Ed25519PrivateKey.generate()
-
-
-def a_public():
-    return public_bytes(a_key())
-
-
-def mode_of(path):
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 @pytest.fixture

@@ -5,32 +5,15 @@
 import json
 import multiprocessing
 import os
-import stat
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import strategies as st
+from key_files import a_public, mode_of
 
 from sage_perception.trust.security.keys import (
     KeyFault,
     key_text,
-    public_bytes,
 )
 from sage_perception.trust.security.trust_store import MAX_VALID_KEYS, TrustStore
-
-NAMES = st.text(min_size=1, max_size=16).filter(str.isprintable)
-
-
-def a_key():
-    return Ed25519PrivateKey.generate()
-
-
-def a_public():
-    return public_bytes(a_key())
-
-
-def mode_of(path):
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_keys_are_stored_with_their_times(tmp_path):
