@@ -19,7 +19,6 @@ from sage_perception import models
 from sage_perception.core.lct import LCT
 from sage_perception.ros import qos
 from sage_perception.ros.camera_models import CameraModels
-from sage_perception.ros.common_parameters import CAMERA_ENTITIES, CAMERAS
 from sage_perception.ros.conversions.latents import unpack
 from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
@@ -28,13 +27,10 @@ from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Service, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
-    KEY,
-    KEYS,
-    REQUIRE_SIGNATURES,
     TrustedKeys,
     node_identity,
 )
-from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.node_parameters import ARBITER
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.ros.run import run
 from sage_perception.trust.arbiter import Arbiter
@@ -54,52 +50,7 @@ UNSIGNED_MODE = (
 class ArbiterNode(Node):
     """Receives the LCTs of one or more cameras; the first camera is the primary one."""
 
-    PARAMETERS = (
-        CAMERAS,
-        Parameter(
-            'model',
-            'tinyvae',
-            'Model whose latent space all LCTs are translated to: the name of a model that ships '
-            'with sage, or the folder of an artifact.',
-            read_only=True,
-        ),
-        Parameter(
-            'agreement_threshold',
-            0.7,
-            'Similarity above which two crops are taken for the same object and fused.',
-            minimum=-1.0,
-            maximum=1.0,
-        ),
-        Parameter(
-            'sync_slop_s',
-            0.02,
-            'Maximum difference between the stamps of frames that are fused, seconds.',
-            minimum=0.0,
-            maximum=1.0,
-            read_only=True,
-        ),
-        Parameter(
-            'sync_timeout_s',
-            0.15,
-            'Time to wait for the frames of the other cameras, seconds. After it, a frame is '
-            'fused without them.',
-            minimum=0.0,
-            maximum=10.0,
-            read_only=True,
-        ),
-        REQUIRE_SIGNATURES,
-        CAMERA_ENTITIES,
-        Parameter(
-            'camera_geometry',
-            '',
-            'Files with the geometry between the primary camera and another one, as camera=file, '
-            'separated by commas: a homography or fundamental matrix that excludes impossible '
-            'matches (format: trust/fusion/geometry.py).',
-            read_only=True,
-        ),
-        KEYS,
-        KEY,
-    )
+    PARAMETERS = ARBITER
     SUBSCRIBES = (
         Topic('{camera}/lcts', LCTArray, qos.LCTS, 'LCTs of each camera.'),
         Topic('{camera}/model_info', ModelInfo, qos.LATCHED_SHARED, 'Model of each camera.'),

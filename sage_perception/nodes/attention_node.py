@@ -17,7 +17,7 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.images import bgr_from_msg
-from sage_perception.ros.parameters import parameters_of
+from sage_perception.ros.node_parameters import ATTENTION
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 from sage_perception.vision.attention import MotionAttention
@@ -28,7 +28,7 @@ from sage_perception.vision.camera_health import CameraHealth, Fault
 class AttentionNode(Node):
     """Also detects camera faults, such as a covered or frozen camera."""
 
-    PARAMETERS = parameters_of(AttentionConfig)
+    PARAMETERS = ATTENTION
     SUBSCRIBES = (Topic('image_raw', Image, qos.SENSOR_DATA, 'Images, any common encoding.'),)
     PUBLISHES = (
         Topic(

@@ -21,7 +21,6 @@ from sage_perception.context.layout import ContextError
 from sage_perception.core.latent import Latent, LatentKind, ModelId
 from sage_perception.pipeline.context_encoder import ContextEncoder
 from sage_perception.ros import qos
-from sage_perception.ros.common_parameters import AUTOSTART, CAMERA_ENTITIES, CAMERAS
 from sage_perception.ros.conversions.latents import latent_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.memory import snarc_from_msg
@@ -30,14 +29,11 @@ from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
-    KEY,
-    KEYS,
-    REQUIRE_SIGNATURES,
     TrustedKeys,
     node_identity,
 )
 from sage_perception.ros.lifecycle import LifecycleNode
-from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.node_parameters import COMPRESSOR
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
@@ -55,43 +51,7 @@ class _Configured:
 class CompressorNode(LifecycleNode):
     """Publishes contexts of the trusted LCTs of any number of cameras, and their codes."""
 
-    PARAMETERS = (
-        AUTOSTART,
-        CAMERAS,
-        CAMERA_ENTITIES,
-        Parameter(
-            'model',
-            'h_to_l_hybrid',
-            'Name of a compressor that ships with sage, or folder of an artifact.',
-            read_only=True,
-        ),
-        Parameter(
-            'backend',
-            'auto',
-            'Inference backend; auto: ONNX Runtime if it is installed.',
-            choices=('auto', 'torch', 'onnxruntime'),
-            read_only=True,
-        ),
-        Parameter(
-            'rate',
-            5.0,
-            'Maximum rate of contexts, Hz; without new frames no context is published.',
-            minimum=0.1,
-            maximum=30.0,
-            read_only=True,
-        ),
-        Parameter(
-            'window_s',
-            2.0,
-            'Duration of the observations in a context, seconds.',
-            minimum=0.2,
-            maximum=30.0,
-            read_only=True,
-        ),
-        REQUIRE_SIGNATURES,
-        KEYS,
-        KEY,
-    )
+    PARAMETERS = COMPRESSOR
     SUBSCRIBES = (
         Topic('trusted', LCTArray, qos.DEFAULT, 'LCTs that the arbiter accepted, of any camera.'),
         Topic('agreement', AgreementArray, qos.DEFAULT, 'Crops that the arbiter matched.'),

@@ -19,10 +19,8 @@ from sage_perception import models
 from sage_perception.codecs.packing import Encoding
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
-from sage_perception.pipeline.error_sampler import MEASURE_EVERY
 from sage_perception.ros import qos
 from sage_perception.ros.background import Worker
-from sage_perception.ros.common_parameters import AUTOSTART
 from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
 from sage_perception.ros.conversions.crops import residuals_to_msg
 from sage_perception.ros.conversions.irp import budget_to_msg
@@ -38,10 +36,10 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Service, Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import KEY, node_identity
+from sage_perception.ros.identity import node_identity
 from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 from sage_perception.ros.lifecycle import LifecycleNode
-from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.node_parameters import ENCODER
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 from sage_perception.trust.compatibility.probe_set import probe_latents
@@ -62,72 +60,7 @@ class _Configured:
 class EncoderNode(LifecycleNode):
     """Encodes crops and publishes one LCT array for each frame, with the header of the frame."""
 
-    PARAMETERS = (
-        AUTOSTART,
-        Parameter(
-            'model',
-            'tinyvae',
-            'Name of a model that ships with sage, or folder of an artifact.',
-            read_only=True,
-        ),
-        Parameter(
-            'backend',
-            'auto',
-            'Inference backend; auto: ONNX Runtime if it is installed and device is the CPU.',
-            choices=('auto', 'torch', 'onnxruntime'),
-            read_only=True,
-        ),
-        Parameter('device', 'auto', 'auto, cpu or cuda.', read_only=True),
-        Parameter(
-            'precision',
-            'fp32',
-            'Floating-point precision of the model.',
-            choices=('fp32', 'fp16'),
-            read_only=True,
-        ),
-        Parameter(
-            'encoding',
-            'float32',
-            'Encoding of transmitted latents. Bytes of a 64-D latent: float32 256, and 256 for '
-            'the variance, which the other encodings omit; float16 128; int8 64; entropy_int8 '
-            'about 40; vq the tokens of the codebook in the folder of the model.',
-            choices=tuple(encoding.name.lower() for encoding in Encoding),
-            read_only=True,
-        ),
-        Parameter(
-            'entity_id',
-            '',
-            'Entity id in the LCTs; empty: the namespace of the node.',
-            read_only=True,
-        ),
-        KEY,
-        Parameter(
-            'measure_every',
-            MEASURE_EVERY,
-            'Period in frames at which the latent of each track is decoded to measure its '
-            'reconstruction error; the last error is used in between. 1: every latent.',
-            minimum=1,
-            maximum=100,
-            read_only=True,
-        ),
-        Parameter(
-            'refine_budget_ms',
-            0.0,
-            'Time to refine the latents of a frame, milliseconds: gradient descent, on torch, '
-            'reduces their reconstruction errors. 0: no refinement.',
-            minimum=0.0,
-            maximum=1000.0,
-            read_only=True,
-        ),
-        Parameter(
-            'output',
-            'latents',
-            'Published for each crop: its latent on lcts, its residual (crop minus '
-            'reconstruction) on residuals, or both.',
-            choices=('latents', 'residuals', 'both'),
-            read_only=True,
-        ),
-    )
+    PARAMETERS = ENCODER
     SUBSCRIBES = (Topic('crops', CropArray, qos.CROPS, 'Crops of each frame.'),)
     PUBLISHES = (
         Topic('lcts', LCTArray, qos.DEFAULT, 'LCTs of each frame, in the order of its crops.'),

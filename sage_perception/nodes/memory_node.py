@@ -19,7 +19,6 @@ from std_msgs.msg import Float32
 from sage_perception.codecs import codebook
 from sage_perception.codecs.packing import Packer
 from sage_perception.memory import Hit, Space, StoreError, default_path, recalled_lct
-from sage_perception.memory.opening import CAPACITY, ENVIRONMENT
 from sage_perception.memory.session import MemorySession, SessionConfig
 from sage_perception.models import ModelError, artifact
 from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD
@@ -36,13 +35,10 @@ from sage_perception.ros.diagnostics import ERROR, OK, Status
 from sage_perception.ros.endpoints import Node, Service, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
-    KEY,
-    KEYS,
-    REQUIRE_SIGNATURES,
     TrustedKeys,
     node_identity,
 )
-from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.node_parameters import MAX_RESULTS, MEMORY
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier, claimed_camera
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
@@ -51,7 +47,6 @@ from sage_perception.ros.statistics import Durations
 AGREEMENT_TIMEOUT_S = 0.25
 COMMIT_PERIOD_S = 1.0
 MAX_WAITING_FRAMES = 64
-MAX_RESULTS = 64  # bound of the sequence in QueryMemory
 DEFAULT_RESULTS = 10
 
 Response = TypeVar('Response', QueryMemory.Response, Remember.Response, Forget.Response)
@@ -60,86 +55,7 @@ Response = TypeVar('Response', QueryMemory.Response, Remember.Response, Forget.R
 class MemoryNode(Node):
     """Scores trusted LCTs and stores them in a file, or in the PostgreSQL of a fleet."""
 
-    PARAMETERS = (
-        Parameter(
-            'model',
-            'tinyvae',
-            'Model of the latents to store, the same as that of the arbiter: name of a model that '
-            'ships with sage, or folder of an artifact.',
-            read_only=True,
-        ),
-        Parameter(
-            'store',
-            '',
-            'SQLite file, or postgresql://user@host/database for a fleet; empty: a file named '
-            f'after the node in ${ENVIRONMENT}, which defaults to ~/.local/share/sage.',
-            read_only=True,
-        ),
-        Parameter(
-            'capacity',
-            CAPACITY,
-            'Maximum number of records; above it, the records of lowest retention are deleted.',
-            minimum=1,
-            maximum=10_000_000,
-            read_only=True,
-        ),
-        Parameter(
-            'half_life_h',
-            24.0,
-            'Time in which the retention value of a record halves, hours.',
-            minimum=0.001,
-            maximum=1e5,
-            read_only=True,
-        ),
-        Parameter(
-            'threshold',
-            0.7,
-            'Minimum salience of an observation to be stored; 0: every novel observation.',
-            minimum=0.0,
-            maximum=1.0,
-        ),
-        Parameter(
-            'min_novelty',
-            0.1,
-            'Minimum novelty of an observation to be stored: 1 - its similarity to the nearest '
-            'record.',
-            minimum=0.0,
-            maximum=1.0,
-        ),
-        Parameter(
-            'rate',
-            5.0,
-            'Maximum rate at which frames of each camera are observed, Hz.',
-            minimum=0.1,
-            maximum=60.0,
-            read_only=True,
-        ),
-        Parameter(
-            'recall_rate',
-            1.0,
-            'Maximum rate of recalls for each camera, Hz.',
-            minimum=0.1,
-            maximum=10.0,
-            read_only=True,
-        ),
-        Parameter(
-            'recall_count',
-            8,
-            'Maximum number of LCTs in a recall.',
-            minimum=1,
-            maximum=MAX_RESULTS,
-        ),
-        Parameter(
-            'min_recall_age_s',
-            10.0,
-            'Minimum age of a recalled record, seconds; excludes objects that are still in view.',
-            minimum=0.0,
-            maximum=1e6,
-        ),
-        REQUIRE_SIGNATURES,
-        KEYS,
-        KEY,
-    )
+    PARAMETERS = MEMORY
     SUBSCRIBES = (
         Topic('trusted', LCTArray, qos.DEFAULT, 'LCTs of all cameras that the arbiter trusts.'),
         Topic(

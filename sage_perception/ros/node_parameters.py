@@ -1,0 +1,254 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the nodes that offline replay runs too, one table for each node.
+
+`nodes` declares them, and `regression` reads the same tables, so that a parameter file has one
+meaning and one validation.
+"""
+
+from __future__ import annotations
+
+from sage_perception.codecs.packing import Encoding
+from sage_perception.memory.opening import CAPACITY, ENVIRONMENT
+from sage_perception.pipeline.error_sampler import MEASURE_EVERY
+from sage_perception.ros.common_parameters import AUTOSTART, CAMERA_ENTITIES, CAMERAS
+from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES
+from sage_perception.ros.parameters import Parameter, parameters_of
+from sage_perception.vision.attention_config import AttentionConfig
+
+MAX_RESULTS = 64  # bound of the sequence in QueryMemory
+
+ATTENTION = parameters_of(AttentionConfig)
+
+ENCODER = (
+    AUTOSTART,
+    Parameter(
+        'model',
+        'tinyvae',
+        'Name of a model that ships with sage, or folder of an artifact.',
+        read_only=True,
+    ),
+    Parameter(
+        'backend',
+        'auto',
+        'Inference backend; auto: ONNX Runtime if it is installed and device is the CPU.',
+        choices=('auto', 'torch', 'onnxruntime'),
+        read_only=True,
+    ),
+    Parameter('device', 'auto', 'auto, cpu or cuda.', read_only=True),
+    Parameter(
+        'precision',
+        'fp32',
+        'Floating-point precision of the model.',
+        choices=('fp32', 'fp16'),
+        read_only=True,
+    ),
+    Parameter(
+        'encoding',
+        'float32',
+        'Encoding of transmitted latents. Bytes of a 64-D latent: float32 256, and 256 for '
+        'the variance, which the other encodings omit; float16 128; int8 64; entropy_int8 '
+        'about 40; vq the tokens of the codebook in the folder of the model.',
+        choices=tuple(encoding.name.lower() for encoding in Encoding),
+        read_only=True,
+    ),
+    Parameter(
+        'entity_id',
+        '',
+        'Entity id in the LCTs; empty: the namespace of the node.',
+        read_only=True,
+    ),
+    KEY,
+    Parameter(
+        'measure_every',
+        MEASURE_EVERY,
+        'Period in frames at which the latent of each track is decoded to measure its '
+        'reconstruction error; the last error is used in between. 1: every latent.',
+        minimum=1,
+        maximum=100,
+        read_only=True,
+    ),
+    Parameter(
+        'refine_budget_ms',
+        0.0,
+        'Time to refine the latents of a frame, milliseconds: gradient descent, on torch, '
+        'reduces their reconstruction errors. 0: no refinement.',
+        minimum=0.0,
+        maximum=1000.0,
+        read_only=True,
+    ),
+    Parameter(
+        'output',
+        'latents',
+        'Published for each crop: its latent on lcts, its residual (crop minus '
+        'reconstruction) on residuals, or both.',
+        choices=('latents', 'residuals', 'both'),
+        read_only=True,
+    ),
+)
+
+ARBITER = (
+    CAMERAS,
+    Parameter(
+        'model',
+        'tinyvae',
+        'Model whose latent space all LCTs are translated to: the name of a model that ships '
+        'with sage, or the folder of an artifact.',
+        read_only=True,
+    ),
+    Parameter(
+        'agreement_threshold',
+        0.7,
+        'Similarity above which two crops are taken for the same object and fused.',
+        minimum=-1.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        'sync_slop_s',
+        0.02,
+        'Maximum difference between the stamps of frames that are fused, seconds.',
+        minimum=0.0,
+        maximum=1.0,
+        read_only=True,
+    ),
+    Parameter(
+        'sync_timeout_s',
+        0.15,
+        'Time to wait for the frames of the other cameras, seconds. After it, a frame is '
+        'fused without them.',
+        minimum=0.0,
+        maximum=10.0,
+        read_only=True,
+    ),
+    REQUIRE_SIGNATURES,
+    CAMERA_ENTITIES,
+    Parameter(
+        'camera_geometry',
+        '',
+        'Files with the geometry between the primary camera and another one, as camera=file, '
+        'separated by commas: a homography or fundamental matrix that excludes impossible '
+        'matches (format: trust/fusion/geometry.py).',
+        read_only=True,
+    ),
+    KEYS,
+    KEY,
+)
+
+MEMORY = (
+    Parameter(
+        'model',
+        'tinyvae',
+        'Model of the latents to store, the same as that of the arbiter: name of a model that '
+        'ships with sage, or folder of an artifact.',
+        read_only=True,
+    ),
+    Parameter(
+        'store',
+        '',
+        'SQLite file, or postgresql://user@host/database for a fleet; empty: a file named '
+        f'after the node in ${ENVIRONMENT}, which defaults to ~/.local/share/sage.',
+        read_only=True,
+    ),
+    Parameter(
+        'capacity',
+        CAPACITY,
+        'Maximum number of records; above it, the records of lowest retention are deleted.',
+        minimum=1,
+        maximum=10_000_000,
+        read_only=True,
+    ),
+    Parameter(
+        'half_life_h',
+        24.0,
+        'Time in which the retention value of a record halves, hours.',
+        minimum=0.001,
+        maximum=1e5,
+        read_only=True,
+    ),
+    Parameter(
+        'threshold',
+        0.7,
+        'Minimum salience of an observation to be stored; 0: every novel observation.',
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        'min_novelty',
+        0.1,
+        'Minimum novelty of an observation to be stored: 1 - its similarity to the nearest '
+        'record.',
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        'rate',
+        5.0,
+        'Maximum rate at which frames of each camera are observed, Hz.',
+        minimum=0.1,
+        maximum=60.0,
+        read_only=True,
+    ),
+    Parameter(
+        'recall_rate',
+        1.0,
+        'Maximum rate of recalls for each camera, Hz.',
+        minimum=0.1,
+        maximum=10.0,
+        read_only=True,
+    ),
+    Parameter(
+        'recall_count',
+        8,
+        'Maximum number of LCTs in a recall.',
+        minimum=1,
+        maximum=MAX_RESULTS,
+    ),
+    Parameter(
+        'min_recall_age_s',
+        10.0,
+        'Minimum age of a recalled record, seconds; excludes objects that are still in view.',
+        minimum=0.0,
+        maximum=1e6,
+    ),
+    REQUIRE_SIGNATURES,
+    KEYS,
+    KEY,
+)
+
+COMPRESSOR = (
+    AUTOSTART,
+    CAMERAS,
+    CAMERA_ENTITIES,
+    Parameter(
+        'model',
+        'h_to_l_hybrid',
+        'Name of a compressor that ships with sage, or folder of an artifact.',
+        read_only=True,
+    ),
+    Parameter(
+        'backend',
+        'auto',
+        'Inference backend; auto: ONNX Runtime if it is installed.',
+        choices=('auto', 'torch', 'onnxruntime'),
+        read_only=True,
+    ),
+    Parameter(
+        'rate',
+        5.0,
+        'Maximum rate of contexts, Hz; without new frames no context is published.',
+        minimum=0.1,
+        maximum=30.0,
+        read_only=True,
+    ),
+    Parameter(
+        'window_s',
+        2.0,
+        'Duration of the observations in a context, seconds.',
+        minimum=0.2,
+        maximum=30.0,
+        read_only=True,
+    ),
+    REQUIRE_SIGNATURES,
+    KEYS,
+    KEY,
+)
