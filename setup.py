@@ -16,7 +16,11 @@ setup(
     maintainer_email='sage@example.org',
     license='Apache-2.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed'], f'{PACKAGE}.models': ['zoo/*/*']},
+    package_data={
+        PACKAGE: ['py.typed'],
+        f'{PACKAGE}.models': ['zoo/*/*'],
+        f'{PACKAGE}.reports.html': ['assets/*'],
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
