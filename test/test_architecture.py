@@ -42,7 +42,6 @@ LAYERS = (
 )
 ROS = {
     'builtin_interfaces',
-    'cv_bridge',
     'launch',
     'launch_ros',
     'rcl_interfaces',

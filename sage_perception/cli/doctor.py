@@ -167,13 +167,6 @@ def _launch() -> Finding:
     return Finding('launch_ros', OPTIONAL, 'not installed', fix)
 
 
-def _bridge() -> Finding:
-    if find_spec('cv_bridge'):
-        return Finding('cv_bridge', OK, 'used to convert images')
-    fix = 'none required; optionally apt install ros-<distro>-cv-bridge'
-    return Finding('cv_bridge', OPTIONAL, 'not installed; numpy is used to convert images', fix)
-
-
 def _gstreamer() -> Finding:
     import cv2
 
@@ -236,7 +229,6 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _middleware,
     _messages,
     _launch,
-    _bridge,
     _gstreamer,
     _cuda,
     _model,

@@ -23,6 +23,7 @@ from sage_perception.ros.statistics import Durations
 from sage_perception.vision.attention import MotionAttention
 from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.camera_health import CameraHealth, Fault
+from sage_perception.vision.intensity_range import IntensityRange
 
 
 class AttentionNode(Node):
@@ -46,6 +47,7 @@ class AttentionNode(Node):
         """Create the endpoints."""
         self._attention = MotionAttention(self._config())
         self._health = CameraHealth()
+        self._intensity = IntensityRange()
         self._durations = Durations()
         self._crops = self.publisher('crops')
         self._images = self.subscribe('image_raw', self._attend)
@@ -68,7 +70,7 @@ class AttentionNode(Node):
     def _attend(self, message: Image) -> None:
         start_s = time.perf_counter()
         try:
-            image = bgr_from_msg(message)
+            image = bgr_from_msg(message, self._intensity)
             stamp_s = stamp_from_msg(message.header.stamp) * 1e-9
             crops = self._attention.attend(image, stamp_s)
         except ValueError as error:

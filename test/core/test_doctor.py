@@ -15,7 +15,7 @@ import pytest
 from sage_perception.cli import doctor
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKED_SEPARATELY = {'launch', 'launch_ros', 'cv_bridge', 'sage_msgs'}
+CHECKED_SEPARATELY = {'launch', 'launch_ros', 'sage_msgs'}
 MODULES = {package.module for package in doctor.PACKAGES}
 
 HIDING = """

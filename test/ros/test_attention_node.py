@@ -53,7 +53,7 @@ def test_rejects_malformed_images_and_continues(ros, capfd):
     ros.wait_for(lambda: len(health) > count, 'diagnostics')
     values = {pair.key: pair.value for pair in health[-1].status[0].values}
     assert (values['received'], values['rejected']) == ('8', '4')
-    assert "/image_raw: encoding '' is not one of bgr8" in capfd.readouterr().err
+    assert "/image_raw: encoding '' is unknown" in capfd.readouterr().err
 
 
 def test_parameters_apply_at_run_time(ros):
