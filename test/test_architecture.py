@@ -35,8 +35,9 @@ LAYERS = (
     'bags',
     'training',
     'evaluation',
-    'reports',
     'ros',
+    'regression',
+    'reports',
     'nodes',
     'cli',
 )
@@ -54,6 +55,7 @@ MAY_IMPORT_ROS = (
     'ros',
     'nodes',
     'bags',
+    'regression',
     'bringup.launch_description',
     'cli.doctor',
     'cli.record',

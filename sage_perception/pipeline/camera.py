@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,8 @@ class CameraFrame:
     """One processed frame of a camera.
 
     `size` is width and height in pixels. `crops` and `lcts` have the same order, best first;
-    `lcts` are as receivers decode them. `encoded` is None in a frame without crops.
+    `lcts` are as receivers decode them. `encoded` is None in a frame without crops. `attend_s` and
+    `encode_s` are the seconds that attention with camera health and the encoding took.
     """
 
     stamp_ns: int
@@ -35,6 +37,8 @@ class CameraFrame:
     crops: list[Crop]
     encoded: EncodedCrops | None
     lcts: list[LCT]
+    attend_s: float = 0.0
+    encode_s: float = 0.0
 
 
 class CameraPipeline:
@@ -63,12 +67,16 @@ class CameraPipeline:
         """
         stamp_s = stamp_ns * 1e-9
         now_s = stamp_s if now_ns is None else now_ns * 1e-9
+        begun_s = time.perf_counter()
         crops = self.attention.attend(image, stamp_s)
         fault = self.health.update(image, stamp_s, now_s)
         size = image.shape[1], image.shape[0]
+        attended_s = time.perf_counter()
+        attend_s = attended_s - begun_s
         if not crops:
-            return CameraFrame(stamp_ns, size, fault, [], None, [])
+            return CameraFrame(stamp_ns, size, fault, [], None, [], attend_s)
         encoded = self.encoder.encode_crops(crops, self.health.trust)
         lcts = self.encoder.lcts(encoded.latents, stamp_ns, self.identity)
         received = [self.encoder.received(lct) for lct in lcts]
-        return CameraFrame(stamp_ns, size, fault, crops, encoded, received)
+        encode_s = time.perf_counter() - attended_s
+        return CameraFrame(stamp_ns, size, fault, crops, encoded, received, attend_s, encode_s)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -139,6 +139,24 @@ def _limits(hint: Any, kind: type) -> dict[str, Any]:
     return {}
 
 
+def values_by_camera(name: str, text: str, cameras: Sequence[str]) -> dict[str, str]:
+    """Return the values by camera of a parameter of the form camera=value,camera=value.
+
+    Raises:
+        ValueError: the form is different, or a camera is not one of `cameras`.
+    """
+    values = {}
+    for pair in filter(None, map(str.strip, text.split(','))):
+        camera, _, value = pair.partition('=')
+        if camera not in cameras or not value:
+            raise ValueError(
+                f"parameter '{name}': {pair!r} is not camera=value, where camera is one of "
+                f'{", ".join(cameras)}'
+            )
+        values[camera] = value
+    return values
+
+
 class Parameters:
     """The parameters of a running node, read as attributes: `self.parameters.max_crops`."""
 
@@ -200,16 +218,10 @@ class Parameters:
         Raises:
             ConfigurationError: the form is different, or a camera is not in `cameras`.
         """
-        values = {}
-        for pair in filter(None, map(str.strip, self._values[name].split(','))):
-            camera, _, value = pair.partition('=')
-            if camera not in self.cameras or not value:
-                raise ConfigurationError(
-                    f"parameter '{name}': {pair!r} is not camera=value, where camera is one of "
-                    f'{", ".join(self.cameras)}'
-                )
-            values[camera] = value
-        return values
+        try:
+            return values_by_camera(name, self._values[name], self.cameras)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
 
     @property
     def values(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sage_perception.core.latent import HaltReason
 from sage_perception.irp.ledger import atp_of
 from sage_perception.irp.orchestrator import Outcome
 from sage_perception.irp.residual import from_residual
+from sage_perception.memory import feed
 from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.memory_node import MemoryNode
@@ -26,7 +27,7 @@ from sage_perception.ros.conversions.lcts import lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import image_to_msg, rgb_from_msg
-from sage_perception.training.contexts import memory_feed, recording
+from sage_perception.training.contexts import recording
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST, Fault
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -118,12 +119,13 @@ def test_trust_is_scaled_by_the_fault_of_the_camera_as_in_the_pipeline(ros, code
 
 def test_recordings_use_the_default_parameters_of_the_nodes():
     memory = {parameter.name: parameter.default for parameter in MemoryNode.PARAMETERS}
-    assert memory['threshold'] == memory_feed.THRESHOLD
-    assert memory['min_novelty'] == memory_feed.MIN_NOVELTY
-    assert memory['rate'] == memory_feed.OBSERVE_RATE_HZ
-    assert memory['recall_rate'] == memory_feed.RECALL_RATE_HZ
-    assert memory['recall_count'] == memory_feed.RECALL_COUNT
-    assert memory['min_recall_age_s'] == memory_feed.MIN_RECALL_AGE_S
+    assert memory['threshold'] == feed.THRESHOLD
+    assert memory['min_novelty'] == feed.MIN_NOVELTY
+    schedule = feed.Schedule()
+    assert memory['rate'] == schedule.observe_rate
+    assert memory['recall_rate'] == schedule.recall_rate
+    assert memory['recall_count'] == schedule.recall_count
+    assert memory['min_recall_age_s'] == schedule.min_recall_age_s
     compressor = {parameter.name: parameter.default for parameter in CompressorNode.PARAMETERS}
     assert 1 / compressor['rate'] == recording.PERIOD_S
     encoder = {parameter.name: parameter.default for parameter in EncoderNode.PARAMETERS}

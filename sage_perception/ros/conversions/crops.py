@@ -11,9 +11,9 @@ from sage_msgs.msg import Crop as CropMessage
 from sage_msgs.msg import CropArray
 from std_msgs.msg import Header
 
-from sage_perception.core.frame import Crop
-from sage_perception.ros.conversions.rois import roi_to_msg
-from sage_perception.ros.images import image_to_msg
+from sage_perception.core.frame import Crop, CropSource
+from sage_perception.ros.conversions.rois import roi_from_msg, roi_to_msg
+from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 
 
 def crop_to_msg(crop: Crop, header: Header) -> CropMessage:
@@ -25,6 +25,20 @@ def crop_to_msg(crop: Crop, header: Header) -> CropMessage:
         track_id=crop.track_id,
         image=image_to_msg(crop.image, 'rgb8' if crop.image.ndim == 3 else 'mono8', header),
     )
+
+
+def crop_from_msg(message: CropMessage) -> Crop:
+    """Return the crop of a message, in RGB, or gray for a mono8 image.
+
+    Raises:
+        ValueError: the image is malformed, or `source` is not a value of `CropSource`.
+    """
+    roi = roi_from_msg(message.roi)
+    if roi is None:
+        raise ValueError('the region of a crop is empty')
+    gray = message.image.encoding == 'mono8'
+    image = mono_from_msg(message.image) if gray else rgb_from_msg(message.image)
+    return Crop(image, roi, message.score, CropSource(message.source), message.track_id)
 
 
 def residuals_to_msg(

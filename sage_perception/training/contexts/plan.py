@@ -16,9 +16,9 @@ import numpy as np
 from sage_perception.context.layout import LATENT_DIM
 from sage_perception.core.progress import Progress
 from sage_perception.memory import EpisodicMemory, Space, open_store
+from sage_perception.memory.feed import MIN_NOVELTY, THRESHOLD
 from sage_perception.models import Codec, ModelError, load_crop_codec
 from sage_perception.training.contexts.dataset import Contexts
-from sage_perception.training.contexts.memory_feed import MIN_NOVELTY, THRESHOLD
 from sage_perception.training.contexts.recording import Recording
 from sage_perception.training.contexts.scenes import Scene, clip_scene, montage_scene
 from sage_perception.training.contexts.virtual_camera import draw_cameras

@@ -22,10 +22,10 @@ from sage_perception.context.space import LatentSpace
 from sage_perception.core.lct import LCT
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.memory import EpisodicMemory
+from sage_perception.memory.feed import MemoryFeed
 from sage_perception.models import Codec
 from sage_perception.pipeline.camera import CameraFrame, CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.training.contexts.memory_feed import MemoryFeed
 from sage_perception.training.contexts.scenes import RATE_HZ, Scene
 from sage_perception.training.contexts.virtual_camera import LabeledRegions, VirtualCamera
 from sage_perception.trust.arbiter import Arbiter

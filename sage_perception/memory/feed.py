@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score and recall with an episodic memory, on the schedule of `memory_node`.
 
-The constants are the defaults of the parameters of `memory_node`.
+The defaults are those of the parameters of `memory_node`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,24 @@ from dataclasses import dataclass
 
 from sage_perception.core.latent import Latent
 from sage_perception.core.lct import LCT
-from sage_perception.memory import EpisodicMemory, Snarc
+from sage_perception.memory.episodic import EpisodicMemory, Observation
+from sage_perception.memory.snarc import Snarc
 
 THRESHOLD, MIN_NOVELTY = 0.7, 0.1
-OBSERVE_RATE_HZ, RECALL_RATE_HZ = 5.0, 1.0
-RECALL_COUNT = 8
-MIN_RECALL_AGE_S = 10.0
 AGREEMENT_WAIT_S = 0.25
 """Time that frames wait for their agreement before they are scored."""
+MAX_REORDER_S = 0.5
+"""A step that is earlier than its predecessor by more than this is a jump of the clock."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Rates in Hz, the number of recalled LCTs, and the minimum age of a recalled record."""
+
+    observe_rate: float = 5.0
+    recall_rate: float = 1.0
+    recall_count: int = 8
+    min_recall_age_s: float = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +44,31 @@ class CameraObservation:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The SNARC scores of one frame, by track id."""
+    """The observations of one frame."""
 
     camera: str
     stamp_ns: int
-    by_track: dict[int, Snarc]
+    observations: Sequence[Observation]
+
+    @property
+    def by_track(self) -> dict[int, Snarc]:
+        """Return the SNARC scores by track id."""
+        return {each.lct.latent.track_id: each.snarc for each in self.observations}
 
 
 class MemoryFeed:
     """Runs an episodic memory, with the stamps of the frames as its clock.
 
     Call `add_frame` and `add_agreement` for each frame, and `step` after all cameras of a moment.
+    After the clock jumped back, the schedule starts over.
     """
 
-    def __init__(self, memory: EpisodicMemory):
-        self._memory = memory
+    def __init__(self, memory: EpisodicMemory, schedule: Schedule | None = None):
+        self._memory, self._schedule = memory, schedule or Schedule()
         self._waiting: list[CameraObservation] = []
         self._present: dict[str, CameraObservation] = {}
         self._agreements: dict[bytes, float] = {}
-        self._next_observe_s = self._next_recall_s = -math.inf
+        self._next_observe_s = self._next_recall_s = self._now_s = -math.inf
 
     def add_frame(self, camera: str, stamp_ns: int, lcts: Sequence[LCT]) -> None:
         """Add the trusted LCTs of a frame."""
@@ -66,11 +82,16 @@ class MemoryFeed:
         """Return the scores and the recalls, one list for each camera, that are due."""
         scores: list[Scores] = []
         recalls: list[list[Latent]] = []
+        if now_s < self._now_s - MAX_REORDER_S:
+            self._next_observe_s = self._next_recall_s = now_s
+            self._waiting.clear()
+        self._now_s = now_s
+        observe_s, recall_s = 1 / self._schedule.observe_rate, 1 / self._schedule.recall_rate
         if now_s >= self._next_observe_s:
-            self._next_observe_s = _next(self._next_observe_s, 1 / OBSERVE_RATE_HZ, now_s)
+            self._next_observe_s = _next(self._next_observe_s, observe_s, now_s)
             scores = self._observe(now_s)
         if now_s >= self._next_recall_s:
-            self._next_recall_s = _next(self._next_recall_s, 1 / RECALL_RATE_HZ, now_s)
+            self._next_recall_s = _next(self._next_recall_s, recall_s, now_s)
             recalls = self._recall()
         return scores, recalls
 
@@ -85,16 +106,15 @@ class MemoryFeed:
             for lct in frame.lcts:
                 self._agreements.pop(lct.id, None)
             self._present[camera] = frame
-            by_track = {each.lct.latent.track_id: each.snarc for each in observed}
-            found.append(Scores(camera, frame.stamp_ns, by_track))
+            found.append(Scores(camera, frame.stamp_ns, observed))
         return found
 
     def _recall(self) -> list[list[Latent]]:
         present, self._present = self._present, {}
         found = []
         for frame in present.values():
-            before_ns = frame.stamp_ns - round(MIN_RECALL_AGE_S * 1e9)
-            hits = self._memory.recall(frame.lcts, before_ns, RECALL_COUNT)
+            before_ns = frame.stamp_ns - round(self._schedule.min_recall_age_s * 1e9)
+            hits = self._memory.recall(frame.lcts, before_ns, self._schedule.recall_count)
             found.append([hit.record.lct.latent for hit in hits])
         return found
 

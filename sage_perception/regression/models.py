@@ -1,0 +1,53 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The models of a graph, loaded once each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sage_perception import models
+from sage_perception.codecs.packing import Encoding
+from sage_perception.irp.frame import FrameRefiner
+from sage_perception.pipeline.crop_encoder import CropEncoder
+
+
+class ModelCache:
+    """Loads each model once; cameras share it, and each has its own encoder."""
+
+    def __init__(self) -> None:
+        self._codecs: dict[tuple[str, ...], models.Codec] = {}
+
+    def codec(
+        self, model: str, backend: str = 'auto', device: str = 'auto', precision: str = 'fp32'
+    ) -> models.Codec:
+        """Return a model of crops; raises as `models.load_crop_codec` does."""
+        key = model, backend, device, precision
+        if key not in self._codecs:
+            codec = models.load_crop_codec(model, backend, device, precision)
+            shape = 1, codec.input_channels, codec.input_size, codec.input_size
+            # Networks are loaded on first use, and cameras run in threads.
+            codec.decode(codec.encode_stats(np.zeros(shape, np.float32))[0])
+            self._codecs[key] = codec
+        return self._codecs[key]
+
+    def encoder(self, parameters: Mapping[str, Any]) -> CropEncoder:
+        """Return an encoder with the parameters of `encoder_node`.
+
+        Raises `ModelError` and `ValueError` for a model or an encoding that cannot be used.
+        """
+        names = 'model', 'backend', 'device', 'precision'
+        codec = self.codec(*(parameters[name] for name in names))
+        budget_ms = parameters['refine_budget_ms']
+        refiner = None
+        if budget_ms:
+            refiner = FrameRefiner(parameters['model'], parameters['device'], budget_ms)
+        return CropEncoder(
+            codec,
+            encoding=Encoding[parameters['encoding'].upper()],
+            measure_every=parameters['measure_every'],
+            refiner=refiner,
+        )

@@ -1,0 +1,111 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reads ROS parameter files without nodes, with the rules of `rcl_yaml_param_parser`.
+
+A key is a node name: `/cam0/encoder`, or a pattern in which `*` stands for one part of the name
+and `**` for any number of them. If several keys match a node, the last one wins.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sage_perception.core.yaml_file import read_mapping
+from sage_perception.ros.parameters import Parameter
+
+KEY = 'ros__parameters'
+
+
+class ParameterFile:
+    """The values of a parameter file by node; without a path it is empty."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Read a file.
+
+        Raises:
+            ValueError: the file is not a parameter file; the message names it.
+            OSError: the file cannot be read.
+        """
+        self.path = path
+        self._sections: list[tuple[re.Pattern[str], dict[str, Any]]] = []
+        if path is None:
+            return
+        for name, values in _sections(read_mapping(path), '', path):
+            self._sections.append((_pattern(name), dict(_flat(values))))
+
+    def of(self, node: str) -> dict[str, Any]:
+        """Return the values for a node by its full name, such as '/cam0/encoder'."""
+        found: dict[str, Any] = {}
+        for pattern, values in self._sections:
+            if pattern.fullmatch(node):
+                found |= values
+        return found
+
+    def resolve(
+        self, node: str, table: Iterable[Parameter], overrides: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Return the checked values of all parameters of a node, and notes on unknown ones.
+
+        Args:
+            node: its full name.
+            table: its parameters, which supply the defaults.
+            overrides: values that take precedence over the file.
+
+        Raises:
+            ValueError: a value is not allowed.
+        """
+        given = {**self.of(node), **(overrides or {})}
+        known = {parameter.name: parameter for parameter in table}
+        values = {name: parameter.default for name, parameter in known.items()}
+        notes = []
+        for name, value in given.items():
+            if name in known:
+                try:
+                    values[name] = known[name].check(value)
+                except ValueError as error:
+                    where = f'{self.path}, node {node}: ' if name in self.of(node) else ''
+                    raise ValueError(f'{where}{error}') from None
+            elif name != 'use_sim_time':
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f": did you mean '{close[0]}'?" if close else ''
+                notes.append(f"{node}: ignoring unknown parameter '{name}'{hint}")
+        return values, notes
+
+
+def _sections(tree: Mapping[Any, Any], prefix: str, path: Path) -> Iterator[tuple[str, Mapping]]:
+    """Yield the node patterns of a file with their values; namespaces may be nested mappings."""
+    for key, value in tree.items():
+        name = f'{prefix}/{str(key).strip("/")}'
+        if not isinstance(value, dict):
+            raise ValueError(
+                f'{path}: {name} is not a mapping; a parameter file maps each node to {KEY}'
+            )
+        if KEY in value:
+            if not isinstance(value[KEY], dict):
+                raise ValueError(f'{path}: {KEY} of {name} is not a mapping of parameters')
+            yield name, value[KEY]
+        else:
+            yield from _sections(value, name, path)
+
+
+def _flat(values: Mapping[Any, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield parameters; nested mappings join their names with dots."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}', value
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    parts = []
+    for part in name.strip('/').split('/'):
+        if part == '**':
+            parts.append('(?:/[^/]+)*')
+        else:
+            parts.append('/' + re.escape(part).replace(r'\*', '[^/]*'))
+    return re.compile(''.join(parts))
