@@ -14,8 +14,8 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from rosbags.interfaces import Nodetype
 from rosbags.serde import SerdeError
 from rosbags.typesys import (
@@ -26,6 +26,13 @@ from rosbags.typesys import (
     get_typestore,
 )
 from rosbags.typesys.store import Typestore
+
+try:
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+    HAS_ROS = True
+except ModuleNotFoundError:  # only the definitions in bags are available
+    HAS_ROS = False
 
 _RULE = '=' * 80 + '\n'
 _TYPE_NAME = re.compile(r'(\w+)/(?:msg/)?(\w+)')
@@ -150,6 +157,41 @@ def compare_sample(data: bytes, installed: Definition) -> None:
         ) from None
 
 
+def decode(data: bytes, type_name: str, recorded: Definition | None) -> Any:
+    """Return a serialized message as an object of the `rosbags` library, without ROS.
+
+    Args:
+        data: the serialized message (CDR).
+        type_name: its type, such as 'sensor_msgs/msg/Image'.
+        recorded: the definition in the bag; None for the installed or the common one.
+
+    Raises:
+        UnreadableType: there is no definition, or the bytes do not fit it.
+    """
+    try:
+        store = recorded.store if recorded is not None and recorded.text else _store_of(type_name)
+        return store.deserialize_cdr(data, type_name)
+    except (SerdeError, TypesysError) as error:
+        raise UnreadableType(
+            f'a message does not fit the definition of {type_name}: {error}'
+        ) from None
+
+
+@cache
+def _store_of(type_name: str) -> Typestore:
+    """Return a type store with the installed definition of a type, else with that of ROS."""
+    try:
+        return installed_definition(type_name).store
+    except UnreadableType:
+        store = get_typestore(Stores.LATEST)
+        if type_name in store.fielddefs:
+            return store
+        raise UnreadableType(
+            f'the bag has no definition of {type_name}, and its package is not installed: '
+            'open the bag where it is'
+        ) from None
+
+
 def _package(type_name: str) -> str:
     return type_name.partition('/')[0]
 
@@ -211,7 +253,7 @@ def _with_dependencies(root: str, suffix: str, field: re.Pattern[str]) -> dict[s
 
 def _read(name: str, suffix: str) -> str:
     match = _TYPE_NAME.fullmatch(name)
-    if match is None:
+    if match is None or not HAS_ROS:
         raise FileNotFoundError(name)
     package, message = match.groups()
     try:

@@ -11,20 +11,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rclpy.qos import QoSProfile
-from rclpy.serialization import deserialize_message
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection, MessageDefinitionFormat, Qos
 from rosbags.rosbag2 import Reader
 
 from sage_perception.bags.definitions import (
     Definition,
+    UnreadableType,
     compare,
     compare_sample,
+    decode,
     installed_definition,
     message_class,
 )
 from sage_perception.bags.files import BagError, closed_bag
-from sage_perception.bags.profiles import from_recorded
+
+try:
+    from rclpy.serialization import deserialize_message
+except ModuleNotFoundError:  # ROS is not installed: `Bag.decode` remains
+    deserialize_message = None
 
 _ENCODINGS = {MessageDefinitionFormat.MSG: 'ros2msg', MessageDefinitionFormat.IDL: 'ros2idl'}
 
@@ -43,12 +47,16 @@ class BagMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class BagTopic:
-    """A topic of a bag; `definition` is None if the bag does not contain it."""
+    """A topic of a bag.
+
+    `profiles` are the QoS profiles of its publishers (`bags.profiles.from_recorded` converts
+    them). `definition` is None if the bag does not contain it.
+    """
 
     name: str
     type_name: str
     count: int
-    profiles: tuple[QoSProfile, ...] = ()
+    profiles: tuple[Qos, ...] = ()
     definition: Definition | None = None
 
 
@@ -146,11 +154,28 @@ class Bag:
         return ''
 
     def deserialize(self, topic: str, data: bytes) -> Any:
-        """Return the ROS message of serialized `data` of `topic`; raises as `check` does."""
+        """Return the ROS message of serialized `data` of `topic`; raises as `check` does.
+
+        Raises `UnreadableType` also if ROS is not installed.
+        """
+        if deserialize_message is None:
+            raise UnreadableType('ROS is not installed: source it, or use the environment of sage')
         if topic not in self._checked:
             self.check(topic)
             self._checked.add(topic)
         return deserialize_message(data, message_class(self.topics[topic].type_name))
+
+    def decode(self, topic: str, data: bytes) -> Any:
+        """Return the message as an object with the recorded fields, also where ROS is missing.
+
+        Arrays of numbers are numpy arrays. The definition is the one in the bag, so that bags of
+        other releases are readable.
+
+        Raises:
+            UnreadableType: there is no definition, or the bytes do not fit it.
+        """
+        known = self.topics[topic]
+        return decode(data, known.type_name, known.definition)
 
     def close(self) -> None:
         """Close the files."""
@@ -172,6 +197,6 @@ def _topic(connection: Connection, count_before: int) -> BagTopic:
         name=connection.topic,
         type_name=connection.msgtype,
         count=count_before + connection.msgcount,
-        profiles=tuple(map(from_recorded, offered)),
+        profiles=tuple(offered),
         definition=Definition(connection.msgtype, encoding, text) if encoding else None,
     )

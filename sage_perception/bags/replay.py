@@ -30,7 +30,7 @@ from rosgraph_msgs.msg import Clock
 from sage_perception.bags.definitions import UnreadableType, message_class
 from sage_perception.bags.files import BagError
 from sage_perception.bags.legacy import current_name
-from sage_perception.bags.profiles import is_latched, offer_for
+from sage_perception.bags.profiles import from_recorded, is_latched, offer_for
 from sage_perception.bags.reader import Bag, BagTopic
 from sage_perception.core.progress import Progress
 
@@ -178,7 +178,7 @@ class Player:
         self._publishers: dict[str, Publisher] = {}
         for name, published in names.items():
             topic = bag.topics[name]
-            offer = self._offers[name] = offer_for(topic.profiles)
+            offer = self._offers[name] = offer_for(tuple(map(from_recorded, topic.profiles)))
             self._publishers[name] = self._node.create_publisher(
                 message_class(topic.type_name), published, offer
             )

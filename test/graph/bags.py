@@ -58,11 +58,12 @@ def _random(value, field: str, rng: np.random.Generator):
 
 
 def assert_same(ours, theirs) -> None:
-    """Compare a message of ROS with one of the `rosbags` library, value by value."""
+    """Compare a message of ROS with one of another library, value by value."""
     if hasattr(ours, 'get_fields_and_field_types'):
         for name in ours.get_fields_and_field_types():
             assert_same(getattr(ours, name), getattr(theirs, name))
     elif isinstance(ours, (array.array, np.ndarray)):
+        theirs = np.frombuffer(theirs, np.uint8) if isinstance(theirs, bytes) else theirs
         assert np.array_equal(np.asarray(ours), np.asarray(theirs))
     elif isinstance(ours, list):
         assert len(ours) == len(theirs)
