@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.codecs.encoded_images import EncodedImages
-from sage_perception.codecs.image_file import write_image
 from sage_perception.codecs.images import decode_images
 from sage_perception.models import ModelError, available, load_codec
 from sage_perception.vision.grid import grid
+from sage_perception.vision.image_file import write_image
 
 
 @report_errors('sage decode')

@@ -12,9 +12,9 @@ import numpy as np
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.codecs.encoded_images import EncodedImages
-from sage_perception.codecs.image_file import read_bgr
 from sage_perception.codecs.images import encode_images
 from sage_perception.models import load_codec
+from sage_perception.vision.image_file import read_bgr
 
 
 @report_errors('sage encode')

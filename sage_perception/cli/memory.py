@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.cli.terminal import Parser, add_command, examples, report_errors
-from sage_perception.codecs.image_file import read_bgr, write_image
 from sage_perception.codecs.images import encode_images
 from sage_perception.memory import (
     Hit,
@@ -33,6 +32,7 @@ from sage_perception.memory.query import MAX_STAMP_NS
 from sage_perception.models import Codec, ModelError, load_crop_codec
 from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.grid import grid
+from sage_perception.vision.image_file import read_bgr, write_image
 
 DESCRIPTION = f"""\
 Search the memory that memory_node writes. A record is the latent of a crop with its metadata, \

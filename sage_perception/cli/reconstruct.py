@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sage_perception.cli.encode import add_image_arguments
 from sage_perception.cli.terminal import Parser, examples, report_errors
-from sage_perception.codecs.image_file import read_bgr, write_image
 from sage_perception.codecs.images import (
     assemble,
     crops_of,
@@ -20,6 +19,7 @@ from sage_perception.codecs.images import (
 from sage_perception.core.metrics import psnr, ssim
 from sage_perception.models import load_codec
 from sage_perception.vision.grid import grid
+from sage_perception.vision.image_file import read_bgr, write_image
 
 
 @report_errors('sage reconstruct')

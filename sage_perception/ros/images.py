@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversions between `sensor_msgs` images and numpy arrays.
 
-`vision.encodings` decodes the pixels. A malformed message raises a `ValueError` that names the
+`vision.image_messages` decodes them. A malformed message raises a `ValueError` that names the
 fault.
 """
 
 from __future__ import annotations
 
 from array import array
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,29 +16,28 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from sage_perception.vision.encodings import PACKED, bgr_image, gray_image
+from sage_perception.vision.image_messages import raw_fields, to_bgr
 from sage_perception.vision.intensity_range import IntensityRange
 
 
-def bgr_from_msg(message: Image, intensity: IntensityRange | None = None) -> np.ndarray:
-    """Return an image as uint8 `[H, W, 3]` in BGR order. The array may be read-only.
-
-    `intensity` is the range of the stream, for encodings of more than 8 bits.
-
-    Raises:
-        ValueError: the message is malformed, or its encoding is not supported.
-    """
-    return bgr_image(*_arguments(message), intensity)
+def bgr_from_msg(
+    message: Image | CompressedImage, intensity: IntensityRange | None = None
+) -> np.ndarray:
+    """Return an image as uint8 `[H, W, 3]` in BGR order; like `vision.image_messages.to_bgr`."""
+    return to_bgr(message, intensity)
 
 
 def mono_from_msg(message: Image) -> np.ndarray:
     """Return an image as uint8 `[H, W]` gray; raises as `bgr_from_msg` does."""
-    return gray_image(*_arguments(message))
+    return gray_image(*raw_fields(message))
 
 
-def rgb_from_msg(message: Image, intensity: IntensityRange | None = None) -> np.ndarray:
+def rgb_from_msg(
+    message: Image | CompressedImage, intensity: IntensityRange | None = None
+) -> np.ndarray:
     """Return an image as uint8 `[H, W, 3]` in RGB order; like `bgr_from_msg` otherwise."""
-    if message.encoding == 'rgb8':  # read as BGR, its channels stay in their order
-        return bgr_image('bgr8', *_arguments(message)[1:])
+    if getattr(message, 'encoding', '') == 'rgb8':  # read as BGR, its channels stay in their order
+        return bgr_image('bgr8', *raw_fields(message)[1:])
     return cv2.cvtColor(bgr_from_msg(message, intensity), cv2.COLOR_BGR2RGB)
 
 
@@ -77,15 +75,3 @@ def jpeg_to_msg(image: np.ndarray, header: Header, quality: int = 90) -> Compres
     jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     data = array('B', jpeg.tobytes())
     return CompressedImage(header=header, format='bgr8; jpeg compressed bgr8', data=data)
-
-
-def _arguments(message: Image) -> tuple[str, int, int, int, bool, Any]:
-    """Return the fields of a message in the order of `bgr_image`."""
-    return (
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        bool(message.is_bigendian),
-        message.data,
-    )

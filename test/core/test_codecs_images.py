@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from sage_perception.cli import main as cli
 from sage_perception.codecs import encoded_images
 from sage_perception.codecs.encoded_images import EncodedImages
-from sage_perception.codecs.image_file import read_bgr
 from sage_perception.codecs.images import (
     assemble,
     crops_of,
@@ -31,6 +30,7 @@ from sage_perception.core.latent import ModelId
 from sage_perception.core.metrics import psnr, ssim
 from sage_perception.models import ModelError, available, load
 from sage_perception.vision.grid import grid
+from sage_perception.vision.image_file import read_bgr
 
 
 def smooth(seed, height, width):
@@ -146,6 +146,17 @@ def test_reconstruct_prints_psnr_and_ssim(codec, files, tmp_path, capsys):
     assert np.array_equal(before[..., ::-1], read_bgr(files[0]))
     assert float(printed[1]) == pytest.approx(psnr(before, after), abs=0.006)
     assert float(printed[2]) == pytest.approx(ssim(before, after), abs=0.0006)
+
+
+def test_reconstructs_an_image_of_which_few_bits_are_in_use(files, tmp_path, capsys):
+    gray = smooth(0, 64, 64)[..., 1]
+    deep, sheet = tmp_path / 'deep.png', tmp_path / 'sheet.png'
+    cv2.imwrite(str(deep), gray.astype(np.uint16) * 16)
+    code, out, _ = run(capsys, 'reconstruct', deep, '-o', sheet)
+    assert code == 0
+    before = cv2.imread(str(sheet))[8:136:2, 8:136:2, 1]
+    assert np.abs(before.astype(int) - gray).max() <= 1
+    assert 20 < float(re.search(r'PSNR ([\d.]+) dB', out)[1]) < 45
 
 
 def test_sheet_wraps_to_new_rows():

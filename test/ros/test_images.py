@@ -146,6 +146,8 @@ def test_jpeg_decodes_to_the_image():
     assert message.format == 'bgr8; jpeg compressed bgr8'
     decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
     assert np.abs(decoded.astype(int) - image).mean() < 2
+    assert np.array_equal(bgr_from_msg(message), decoded)
+    assert np.array_equal(rgb_from_msg(message), decoded[..., ::-1])
     assert len(jpeg_to_msg(image, Header(), 20).data) < len(message.data)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sage_perception.codecs.image_file import read_bgr
+from sage_perception.vision.image_file import read_bgr
 
 MAX_SIDE_PX = 1280
 """Longer side that larger images are reduced to, about the width of a camera image."""
