@@ -49,8 +49,9 @@ def bgr_from_compressed(
     if pixels.ndim == 2 and encoding.startswith('bayer_') and mosaic in PACKED:
         # The transport compresses a mosaic as it is.
         raw = pixels.view(np.uint8).ravel()
+        height, width = pixels.shape
         is_big = sys.byteorder == 'big'
-        return bgr_image(mosaic, *pixels.shape, pixels.strides[0], is_big, raw, intensity)
+        return bgr_image(mosaic, height, width, pixels.strides[0], is_big, raw, intensity)
     return to_bgr(pixels, intensity)
 
 

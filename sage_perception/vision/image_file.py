@@ -69,7 +69,7 @@ def decode_pixels(data: Data) -> np.ndarray:
     """
     buffer = np.frombuffer(data, np.uint8)
     _require_end(buffer)
-    with _damage_explained(), Image.open(io.BytesIO(buffer)) as image:
+    with _damage_explained(), Image.open(io.BytesIO(buffer.data)) as image:
         _require_bounded(image)
         if 'transparency' in image.info or image.mode.lower().endswith('a'):
             canvas = Image.new('RGBA', image.size, BACKGROUND)
