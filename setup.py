@@ -38,7 +38,7 @@ setup(
         ],
         'console_scripts': [
             'sage = sage_perception.cli.main:main',
-            *(f'{node}_node = {PACKAGE}.nodes.{node}_node:main' for node in NODES),
+            *(f'{node}_node = {PACKAGE}.bringup.start:{node}_node' for node in NODES),
         ],
     },
 )

@@ -28,13 +28,23 @@ TERMINATE_S = 2.0
 """Time a node has to exit after SIGTERM before it gets SIGKILL, seconds."""
 
 _LOG_LEVEL = re.compile(r'\[(DEBUG|INFO|WARN|ERROR|FATAL)\]')
+_CAUSE = re.compile(
+    r'error: (?P<reported>.+)'  # `ros.run.run` reports a configuration error
+    r'|(?P<raised>(\w+\.)*\w+(Error|Exception|Unavailable|Lost)(: .+)?)'  # end of a traceback
+    r'|\[(ERROR|FATAL)\] (\[[^]]*\]:? )*(?P<logged>.+)'
+)
+_AFTER_SHUTDOWN = re.compile(
+    'Failed to (.*(context|implementation) is invalid|complete transition)'
+)
+"""Messages of rcl about calls during which SIGINT shut the context down."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def command(spec: NodeSpec, params_files: Sequence[Path | str], log_level: str) -> list[str]:
     """Return the command line that runs a node; later parameter files take precedence."""
-    line = [sys.executable, '-m', f'{spec.package}.nodes.{spec.executable}', '--ros-args']
+    module = f'{spec.package}.nodes.{spec.executable}'
+    line = [sys.executable, '-m', 'sage_perception.bringup.start', module, '--ros-args']
     line += ['-r', f'__node:={spec.name}', '-r', f'__ns:=/{spec.namespace}']
     for source, target in spec.remappings:
         line += ['-r', f'{source}:={target}']
@@ -52,6 +62,7 @@ class NodeProcess:
         state: 'waiting', 'running', 'restarting', 'stopped' or 'dead'.
         exit_code: exit code of the last process that exited, `-n` for signal n; None before.
         log_level: level of the last log message.
+        cause: the last error that the process printed, '' before.
     """
 
     def __init__(self, spec: NodeSpec) -> None:
@@ -61,6 +72,7 @@ class NodeProcess:
         self.state = 'waiting'
         self.exit_code: int | None = None
         self.log_level = ''
+        self.cause = ''
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -71,6 +83,7 @@ class NodeProcess:
 
     def start(self, line: list[str], environment: Mapping[str, str]) -> None:
         """Start the process with a command line; raise `OSError` if that fails."""
+        self.cause = ''
         self._process = subprocess.Popen(
             line,
             env=environment,
@@ -93,6 +106,7 @@ class NodeProcess:
             for line in lines:
                 level = _LOG_LEVEL.search(line)
                 self.log_level = level.group(1) if level else self.log_level
+                self.cause = error_in(line) or self.cause
                 on_line(line.rstrip('\n'))
         self.exit_code = process.wait()
         self.state = 'stopped'
@@ -119,8 +133,9 @@ class GraphRunner:
 
     Attributes:
         processes: the processes, by the path of their node.
-        failure: path of the first node that failed permanently, and the reason; None if no node
-            failed.
+        failure: path of the first node that failed permanently, the reason and the last error
+            that the node printed; None if no node failed. Later lines of the other nodes are not
+            passed to `on_line`.
         environment: the environment of the nodes.
     """
 
@@ -201,6 +216,9 @@ class GraphRunner:
             node.send_signal(number)
 
     def _print(self, line: str, node: str = '') -> None:
+        late = self._stopping.is_set() and _AFTER_SHUTDOWN.search(line)
+        if node and (late or self._failed.is_set()):
+            return
         with self._line_lock:
             self._on_line(node, line)
 
@@ -217,7 +235,7 @@ class GraphRunner:
                 return
             reason = node.respawn.record_exit(exit_code, time.monotonic())
             if reason is not None:
-                self._fail(node, reason)
+                self._fail(node, f'{reason}: {node.cause}' if node.cause else reason)
                 return
             node.state = 'restarting'
             remove_stale_shared_memory()
@@ -262,12 +280,20 @@ def _write_overrides(spec: NodeSpec, folder: Path) -> Path:
     return path
 
 
+def error_in(line: str) -> str:
+    """Return the error that a line of output reports, '' for other lines."""
+    found = _CAUSE.fullmatch(line.strip())
+    return next(filter(None, found.group('reported', 'raised', 'logged'))) if found else ''
+
+
 def _die_with(parent: int) -> Callable[[], None]:
     """Return a function for the child process that makes it exit when `parent` exits (Linux)."""
 
     def prepare() -> None:
         # A shell that runs the parent in the background makes it and its children ignore SIGINT.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # Until `bringup.start` handles it; Python's start would be interrupted with a traceback.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), 'prctl(PR_SET_PDEATHSIG) failed')
         if os.getppid() != parent:

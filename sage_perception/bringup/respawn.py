@@ -26,7 +26,7 @@ class RespawnPolicy:
         """
         self._exits_s = [t for t in self._exits_s if now_s - t < WINDOW_S] + [now_s]
         if exit_code == CONFIGURATION_ERROR:
-            return 'configuration error (exit code 2), see its message above'
+            return f'configuration error (exit code {CONFIGURATION_ERROR})'
         if not self._respawn:
             return f'{describe_exit(exit_code)}, and respawn is off'
         if len(self._exits_s) >= MAX_EXITS:

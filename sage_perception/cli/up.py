@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -56,6 +57,9 @@ GRAPHS = {
     'jetson_dual_csi': Graph(2, 'jetson_dual_csi.yaml'),
     'fleet': Graph(2, 'dual_camera.yaml'),
 }
+
+QUIET_EXITS = (-signal.SIGINT, -signal.SIGTERM)
+"""Exit codes of nodes that a stop request ended before they handled signals."""
 
 _COLORS = ('cyan', 'green', 'magenta', 'blue', 'yellow', 'bright_cyan', 'bright_magenta')
 _LEVEL_STYLES = {'WARN': 'yellow', 'ERROR': 'red', 'FATAL': 'bold red'}
@@ -247,12 +251,12 @@ def _run(options: argparse.Namespace, specs: list[NodeSpec], params_file: Path) 
                 pass
         finally:
             exit_codes = runner.stop()
-    for path, code in exit_codes.items():
-        if code:
-            show('', f'{path} ended with {describe_exit(code)}')
     if runner.failure is not None:
-        print(f'sage up: stopped: {runner.failure}', file=sys.stderr)
+        print(f'sage up: {runner.failure}', file=sys.stderr)
         return EXIT_FAILED
+    for path, code in exit_codes.items():
+        if code and code not in QUIET_EXITS:
+            show('', f'{path} ended with {describe_exit(code)}')
     return 0
 
 

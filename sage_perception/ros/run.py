@@ -8,6 +8,7 @@ import faulthandler
 import gc
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 import cv2
@@ -32,13 +33,19 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     """
     node = executor = None
     initialized = False
+    rejected = ''
+    interrupts: list[int] = []
     # rclpy ends the spin on SIGINT; Python's own handler would raise inside its C++ code.
-    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    # SIGINT can also shut the context down while rclpy creates the node.
+    warnings.filterwarnings('ignore', 'Failed to fini .* is invalid', RuntimeWarning)
     # The processes of a graph already share the cores.
     cv2.setNumThreads(1)
     try:
         rclpy.init(args=args)
         initialized = True
+        if interrupts:  # before rclpy handled signals
+            return 0
         node = make()
         # Objects created so far exist as long as the process. Collecting them repeatedly
         # would only delay messages, by tens of milliseconds each time.
@@ -52,11 +59,10 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
             # During shutdown any call into rclpy may fail.
             return 0
         # Invalid arguments or parameter files. The messages of rcl name the file and the line.
-        rejected = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
-        if rejected or isinstance(error, (ConfigurationError, NameValidationException)):
-            print(f'error: {one_line(error)}', file=sys.stderr)
-            return CONFIGURATION_ERROR
-        raise
+        of_rcl = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
+        if not of_rcl and not isinstance(error, (ConfigurationError, NameValidationException)):
+            raise
+        rejected = one_line(error)
     finally:
         if node is not None:
             node.close()
@@ -71,4 +77,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
         faulthandler.cancel_dump_traceback_later()
+    if rejected:  # after the messages of the shutdown, so that it is the last line
+        print(f'error: {rejected}', file=sys.stderr)
+        return CONFIGURATION_ERROR
     return 0

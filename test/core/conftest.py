@@ -3,6 +3,7 @@
 """Fixtures of the tests without ROS."""
 
 import os
+import shutil
 import textwrap
 
 import cv2
@@ -45,6 +46,10 @@ def write_node(tmp_path, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(ROOT)]))
 
     def write(executable: str, code: str, package: str = 'stub') -> None:
+        # The nodes of a package that replaces the suite still start through `bringup.start`.
+        starter = tmp_path / package / 'bringup' / 'start.py'
+        starter.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / 'sage_perception' / 'bringup' / 'start.py', starter)
         folder = tmp_path / package / 'nodes'
         folder.mkdir(parents=True, exist_ok=True)
         (tmp_path / package / '__init__.py').touch()

@@ -74,6 +74,48 @@ def test_does_not_restart_after_a_configuration_error(write_node, run, lines):
     assert lines.count(('refuses', 'started')) == 1
 
 
+def test_failure_ends_with_the_last_error_of_the_node(write_node, run, lines):
+    write_node('steady', STEADY + "    print('after the failure')\n")
+    write_node('crash', "print('[INFO] [1.0] [crash]: fine'); raise ValueError('no model')")
+    runner = run(spec('steady'), spec('crash', respawn=False))
+    assert runner.wait(30)
+    assert runner.failure == 'crash: exit code 1, and respawn is off: ValueError: no model'
+    runner.stop()
+    assert ('steady', 'after the failure') not in lines, 'other nodes end silently'
+
+
+@pytest.mark.parametrize(
+    ('line', 'error'),
+    [
+        ('error: no such model', 'no such model'),
+        ('ValueError: bad', 'ValueError: bad'),
+        ('rclpy._rclpy_pybind11.RCLError: bad', 'rclpy._rclpy_pybind11.RCLError: bad'),
+        ('[ERROR] [1.5] [cam0.camera]: no device', 'no device'),
+        ('[WARN] [1.5] [cam0.camera]: an error: none', ''),
+        ('  File "x.py", line 3, in ValueError', ''),
+        ('ready', ''),
+    ],
+)
+def test_error_is_found_in_a_line_of_output(line, error):
+    assert processes.error_in(line) == error
+
+
+def test_interrupt_during_the_imports_ends_the_process_quietly(write_node, run, lines):
+    write_node('slow', "print('importing'); import time; time.sleep(60); print('ready')")
+    runner = run(spec('slow'))
+    wait_for(lambda: ('slow', 'importing') in lines)
+    assert runner.stop() == {'slow': 0}
+    assert lines == [('slow', 'importing')]
+
+
+def test_interrupt_during_the_start_of_python_ends_the_process_quietly(write_node, run, lines):
+    write_node('slow', 'import time; time.sleep(60)')
+    runner = run(*(spec(f'slow{n}', 'slow') for n in range(4)))
+    wait_for(lambda: all(node.pid for node in runner.processes.values()))
+    assert set(runner.stop().values()) == {0}
+    assert lines == []
+
+
 def test_does_not_restart_with_respawn_off(write_node, run):
     write_node('ends', '')
     runner = run(spec('ends', respawn=False))

@@ -37,8 +37,19 @@ def test_failed_node_stops_the_graph_with_one_line(stub_graph, capfd):
     assert up.main(['dual_camera', '--plain', '--no-viewer']) == 1
     error = capfd.readouterr().err.splitlines()
     assert len(error) == 1
-    assert error[0].startswith('sage up: stopped: cam')
-    assert error[0].count('/encoder: configuration error') == 1
+    assert error[0].startswith('sage up: cam')
+    assert error[0].endswith('/encoder: configuration error (exit code 2)')
+
+
+def test_cause_of_a_failure_is_the_last_line(stub_graph, capfd):
+    cause = "parameter 'source': source foo://x: unknown scheme foo"
+    code = f'import sys; print("error:", {cause!r}, file=sys.stderr); sys.exit(2)'
+    stub_graph('camera_node', code, package='sage_perception')
+    assert up.main(['single_camera', '--plain']) == 1
+    output, error = capfd.readouterr()
+    assert 'Traceback' not in output
+    assert output.count('unknown scheme') == 1
+    assert error == f'sage up: cam0/camera: configuration error (exit code 2): {cause}\n'
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
