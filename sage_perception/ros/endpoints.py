@@ -85,6 +85,8 @@ class Endpoints(RosNode):
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('callbacks', self.callback_guard.report)
         self.add_timer(DIAGNOSTICS_PERIOD_S, self.diagnostics.publish, self.diagnostics.clock)
+        self._inputs: list[InputMonitor] = []
+        self.add_timer(DIAGNOSTICS_PERIOD_S, self._check_inputs, self.diagnostics.clock)
         self.setup()
 
     def setup(self) -> None:
@@ -142,7 +144,7 @@ class Endpoints(RosNode):
         topic = _find(self.SUBSCRIBES, name)
         profile = copy.copy(topic.qos)  # rclpy writes overrides into it
         full_name = topic.name.format(camera=camera)
-        monitor = InputMonitor(self, full_name, profile, timeout_s)
+        monitor = InputMonitor(self, full_name, topic.type, profile, timeout_s)
 
         def receive_guarded(data: bytes, info: dict[str, Any] | None, guard: Guard) -> None:
             publisher = _publisher_gid(info)
@@ -190,6 +192,7 @@ class Endpoints(RosNode):
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
         self.diagnostics.add_input(monitor.report)
+        self._inputs.append(monitor)
         return monitor
 
     def serve(self, name: str, callback: Callable, group: CallbackGroup | None = None) -> None:
@@ -223,6 +226,10 @@ class Endpoints(RosNode):
             camera: camera.strip('/') if camera[0] == '/' else f'{namespace}/{camera}'.strip('/')
             for camera in self.parameters.cameras
         } | self.parameters.by_camera('camera_entities')
+
+    def _check_inputs(self) -> None:
+        for monitor in self._inputs:
+            monitor.check(getattr(self, 'active', True))
 
     def _apply_parameters(self) -> None:
         with self.callback_guard.catch('parameters'):

@@ -13,19 +13,28 @@ from rclpy.subscription import Subscription
 
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
+from sage_perception.ros.silence import explain_silence, type_text
 from sage_perception.ros.statistics import Durations, Rate
+
+MAX_WAIT_S = 4.0
+"""Time until a first message, after which the log warns, seconds."""
+OWN_PACKAGE = 'sage_msgs/'
 
 
 class InputMonitor:
     """Collects the diagnostics of one subscription.
 
     The status is a warning after `timeout_s` seconds without a message; 0 disables the warning.
+    `kind` is the message type of the subscription.
     """
 
-    def __init__(self, node: Node, topic: str, qos: QoSProfile, timeout_s: float):
+    def __init__(self, node: Node, topic: str, kind: type, qos: QoSProfile, timeout_s: float):
         self.subscription: Subscription | None = None
         self._node = node
         self._topic = topic
+        self._type = type_text(kind)
+        self._wait_start: float | None = None
+        self._warned = False
         self._qos = qos
         self._timeout_s = timeout_s
         self._rate = Rate()
@@ -43,6 +52,9 @@ class InputMonitor:
         `info` is the message info of rclpy; None if the middleware gives none.
         """
         self._rate.tick()
+        if self._warned:
+            self._warned = False
+            self._node.get_logger().info(f'messages on {self.name} arrive')
         self._last_time = time.monotonic()
         number = (info or {}).get('publication_sequence_number')
         if number is not None:
@@ -78,6 +90,26 @@ class InputMonitor:
         )
         self._node.get_logger().error(self._mismatch)
 
+    def check(self, active: bool) -> None:
+        """Log one warning if no first message has arrived in time; call it every second.
+
+        The time counts while the node is `active`. The log does not mention a topic of this suite
+        that has a publisher: that node logs its own missing input.
+        """
+        now = time.monotonic()
+        if not active or self._wait_start is None:
+            self._wait_start = now if active else None
+            return
+        waited = now - self._wait_start >= MAX_WAIT_S
+        if self._warned or self._rate.count or not self._timeout_s or not waited:
+            return
+        if self._type.startswith(OWN_PACKAGE) and self._node.count_publishers(self.name):
+            return
+        self._warned = True
+        if not self._mismatch:  # already logged
+            cause = explain_silence(self._node, self.name, self._type)
+            self._node.get_logger().warning(f'no messages on {self.name}: {cause}')
+
     @property
     def name(self) -> str:
         """Return the resolved name of the topic."""
@@ -101,17 +133,13 @@ class InputMonitor:
         }
         silent_s = time.monotonic() - self._last_time
         level, message = OK, f'{self._rate.hz:.1f} Hz'
-        publishers = self._node.count_publishers(self.name)
         if self._timeout_s and silent_s > self._timeout_s:
             level = WARN
-            if self._mismatch and publishers:
+            if self._mismatch and self._node.count_publishers(self.name):
                 level, message = ERROR, self._mismatch
-            elif not publishers:
-                message = f'no messages on {self.name} for {silent_s:.0f} s: no publisher'
             else:
-                message = (
-                    f'no messages on {self.name} for {silent_s:.0f} s: {publishers} publisher(s)'
-                )
+                cause = explain_silence(self._node, self.name, self._type)
+                message = f'no messages on {self.name} for {silent_s:.0f} s: {cause}'
         elif self._rejected and self._last_reason:
             level, message = WARN, f'rejected: {self._last_reason}'
             self._last_reason = ''

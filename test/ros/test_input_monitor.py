@@ -4,13 +4,14 @@
 
 import threading
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sage_perception.ros import qos
+from sage_perception.ros import input_monitor, qos
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.diagnostics import ERROR, OK, WARN
 from sage_perception.ros.endpoints import Node, Topic
@@ -187,14 +188,14 @@ def test_warns_of_topic_without_publisher(ros):
     node = ros.make(Subscriber, namespace='robot1')
     _, message, _ = ros.wait_for(lambda: status(node)[0] == WARN and status(node))
     assert 'no messages on /robot1/image for ' in message
-    assert message.endswith('no publisher')
+    assert ': no publisher; ' in message
 
 
 def test_warns_of_silent_publisher(ros):
     node = ros.make(Subscriber)
     publisher = publisher_of(ros)
     _, message, _ = ros.wait_for(lambda: status(node)[0] == WARN and status(node))
-    assert message.endswith('1 publisher(s)')
+    assert message.endswith(': 1 publisher, but no message arrived')
     publisher.publish(image())
     ros.wait_for(lambda: node.received, 'an image')
     ros.wait_for(lambda: status(node)[0] == WARN)
@@ -223,3 +224,58 @@ def test_override_named_in_the_error_fixes_it(ros):
     publisher = publisher_of(ros, profile=BEST_EFFORT)
     ros.wait_for(lambda: publisher.publish(image()) or node.received, 'an image')
     assert status(node)[0] == OK
+
+
+def log_of(capfd, ros, text):
+    """Wait until a line with `text` is logged; return it."""
+    lines = []
+
+    def logged():
+        lines.extend(capfd.readouterr().err.splitlines())
+        return [line for line in lines if text in line]
+
+    (line,) = ros.wait_for(logged, text)
+    return line
+
+
+def test_a_topic_without_publisher_is_logged_until_messages_arrive(ros, capfd, monkeypatch):
+    monkeypatch.setattr(input_monitor, 'MAX_WAIT_S', 0.5)
+    publisher_elsewhere = ros.node.create_publisher(Image, '/imaje', 10)
+    node = ros.make(Subscriber)
+    line = log_of(capfd, ros, 'no messages')
+    assert '[WARN]' in line
+    assert line.endswith('no messages on /image: no publisher; did you mean /imaje?')
+    ros.node.destroy_publisher(publisher_elsewhere)
+    publisher = publisher_of(ros)
+    publisher.publish(image())
+    assert '[INFO]' in log_of(capfd, ros, 'messages on /image arrive')
+    publisher.publish(image())
+    ros.wait_for(lambda: len(node.received) == 2)
+    assert 'messages on' not in capfd.readouterr().err
+
+
+def test_a_publisher_of_another_type_is_logged_with_the_fix(ros, capfd, monkeypatch):
+    monkeypatch.setattr(input_monitor, 'MAX_WAIT_S', 0.5)
+    context = rclpy.Context()  # a participant has one type a topic
+    rclpy.init(context=context)
+    driver = rclpy.create_node('driver', context=context)
+    driver.create_publisher(CompressedImage, '/image', 10)
+    ros.make(Patient)
+    line = log_of(capfd, ros, 'no messages')
+    driver.destroy_node()
+    context.shutdown()
+    assert line.endswith(
+        'no messages on /image: its publisher has the type sensor_msgs/msg/CompressedImage, not '
+        'sensor_msgs/msg/Image; decompress it with "ros2 run image_transport republish"'
+    )
+
+
+def test_an_inactive_node_does_not_wait(ros, capfd, monkeypatch):
+    monkeypatch.setattr(input_monitor, 'MAX_WAIT_S', 0.0)
+    node = ros.make(Patient)
+    for active in (False, True, False, True):  # the time starts with each activation
+        node.input.check(active)
+    assert 'no messages' not in capfd.readouterr().err
+    node.input.check(True)
+    node.input.check(True)
+    assert capfd.readouterr().err.count('no messages on /image: no publisher') == 1
