@@ -38,7 +38,10 @@ setup(
         ],
         'console_scripts': [
             'sage = sage_perception.cli.main:main',
-            *(f'{node}_node = {PACKAGE}.bringup.start:{node}_node' for node in NODES),
+            *(
+                f'{node}_node = {PACKAGE}.bringup.start:{node}_node'
+                for node in (*NODES, 'container')
+            ),
         ],
     },
 )

@@ -21,6 +21,13 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=str(config_path('jetson_dual_csi.yaml')),
                 description='Parameter file of all nodes',
             ),
+            DeclareLaunchArgument(
+                'composition',
+                default_value='true',
+                description='Run all nodes in one process (true), those of each camera in one '
+                '(camera), or each in its own (false)',
+                choices=['true', 'True', 'camera', 'false', 'False'],
+            ),
             IncludeLaunchDescription(PythonLaunchDescriptionSource(str(dual_camera))),
         ]
     )

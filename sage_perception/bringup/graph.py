@@ -28,6 +28,8 @@ class NodeSpec:
         remappings: pairs (from, to).
         respawn: whether to restart the node when it exits.
         respawn_delay_s: delay of the restart, seconds.
+        nodes: the nodes of a composed process, see `bringup/composition.py`; empty: the process
+            of one node.
     """
 
     package: str
@@ -38,6 +40,7 @@ class NodeSpec:
     remappings: tuple[tuple[str, str], ...] = ()
     respawn: bool = True
     respawn_delay_s: float = 0.5
+    nodes: tuple[NodeSpec, ...] = ()
 
     @property
     def path(self) -> str:

@@ -4,33 +4,51 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
     OpaqueFunction,
+    RegisterEventHandler,
     SetEnvironmentVariable,
     Shutdown,
 )
+from launch.event_handlers import OnShutdown
 from launch.events.process import ProcessExited
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
+from sage_perception.bringup.command import write_nodes
+from sage_perception.bringup.composition import compose, describe_crash
 from sage_perception.bringup.environment import config_path, dds_environment
 from sage_perception.bringup.graph import Camera, NodeSpec
 from sage_perception.bringup.respawn import RespawnPolicy
 
 _BOOLEANS = ['true', 'false', 'True', 'False']
+_COMPOSITION = {
+    'true': 'graph',
+    'True': 'graph',
+    'camera': 'camera',
+    'false': 'none',
+    'False': 'none',
+}
 _FROM_FILE = '(empty: use the value in params_file)'
 
 
 def describe(
-    graph: Callable[..., list[NodeSpec]], params_file: str, camera_suffixes: Sequence[str]
+    graph: Callable[..., list[NodeSpec]],
+    params_file: str,
+    camera_suffixes: Sequence[str],
 ) -> LaunchDescription:
     """Return the launch description of a graph.
 
@@ -86,6 +104,13 @@ def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
             [*_BOOLEANS, ''],
         ),
         _argument('frame_prefix', '', 'Prefix of the frame ids of the cameras, such as robot1/'),
+        _argument(
+            'composition',
+            'false',
+            'Run all nodes in one process (true), those of each camera in one (camera), or each '
+            'in its own (false)',
+            [*_COMPOSITION],
+        ),
         _argument('use_viewer', 'true', 'Start the viewer node', _BOOLEANS),
         _argument('use_memory', 'false', 'Start the memory node', _BOOLEANS),
         _argument('use_compressor', 'false', 'Start the compressor node', _BOOLEANS),
@@ -154,7 +179,14 @@ def _nodes(
     ]
     if given['namespace']:
         actions.append(PushRosNamespace(given['namespace']))
-    actions += [_node(spec, given['params_file'], given['log_level']) for spec in specs]
+    outer = make_namespace_absolute(
+        prefix_namespace(context.launch_configurations.get('ros_namespace'), given['namespace'])
+    )
+    for spec in compose(specs, _COMPOSITION[given['composition']]):
+        if spec.nodes:
+            actions += _container(spec, outer, given['params_file'], given['log_level'])
+        else:
+            actions.append(_node(spec, given['params_file'], given['log_level']))
     if _flag(given['use_rviz']):
         actions.append(
             Node(
@@ -170,17 +202,6 @@ def _nodes(
 
 
 def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
-    respawn = RespawnPolicy(spec.respawn)
-
-    def on_exit(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
-        if context.is_shutdown:
-            return []
-        reason = respawn.record_exit(event.returncode, time.monotonic())
-        if reason is None:
-            return []
-        get_logger('sage').error(f'{spec.path}: {reason}')
-        return [Shutdown(reason=f'{spec.path}: {reason}')]
-
     return Node(
         package=spec.package,
         executable=spec.executable,
@@ -190,10 +211,55 @@ def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
         # over the wildcards of the parameter file.
         parameters=[params_file] + ([dict(spec.parameters)] if spec.parameters else []),
         remappings=list(spec.remappings),
-        ros_arguments=['--log-level', log_level],
-        respawn=spec.respawn,
-        respawn_delay=spec.respawn_delay_s,
-        on_exit=on_exit,
-        output='screen',
-        emulate_tty=True,
+        **_execution(spec, log_level),
     )
+
+
+def _container(
+    spec: NodeSpec, outer: str | None, params_file: str, log_level: str
+) -> list[Node | RegisterEventHandler]:
+    """Return the process of composed nodes, whose namespaces are in the namespace `outer`."""
+    folder = Path(tempfile.mkdtemp(prefix='launch_sage_'))
+
+    def absolute(node: NodeSpec) -> NodeSpec:
+        return replace(node, namespace='/'.join(filter(None, [outer, node.namespace])).strip('/'))
+
+    nodes = write_nodes(
+        replace(spec, nodes=tuple(absolute(node) for node in spec.nodes)), [params_file], folder
+    )
+    process = Node(
+        package=spec.package,
+        executable=spec.executable,
+        name=spec.name,
+        namespace=spec.namespace,
+        arguments=['--nodes', str(nodes)],
+        **_execution(spec, log_level, nodes),
+    )
+    clean = OnShutdown(on_shutdown=lambda *_: shutil.rmtree(folder, ignore_errors=True))
+    return [process, RegisterEventHandler(clean)]
+
+
+def _execution(spec: NodeSpec, log_level: str, nodes: Path | None = None) -> dict[str, Any]:
+    """Return the arguments of the action `Node` about output, restarts and exits of a process."""
+    respawn = RespawnPolicy(spec.respawn)
+
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+        if context.is_shutdown:
+            return []
+        logger = get_logger('sage')
+        for line in (describe_crash(nodes) if nodes is not None else '').splitlines():
+            logger.error(f'{spec.path}: {line}')
+        reason = respawn.record_exit(event.returncode, time.monotonic())
+        if reason is None:
+            return []
+        logger.error(f'{spec.path}: {reason}')
+        return [Shutdown(reason=f'{spec.path}: {reason}')]
+
+    return {
+        'ros_arguments': ['--log-level', log_level],
+        'respawn': spec.respawn,
+        'respawn_delay': spec.respawn_delay_s,
+        'on_exit': on_exit,
+        'output': 'screen',
+        'emulate_tty': True,
+    }

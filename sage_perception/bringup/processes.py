@@ -9,15 +9,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
+from sage_perception.bringup.command import command, nodes_file, write_nodes, write_overrides
+from sage_perception.bringup.composition import describe_crash
 from sage_perception.bringup.environment import dds_environment, remove_stale_shared_memory
 from sage_perception.bringup.graph import NodeSpec
 from sage_perception.bringup.respawn import RespawnPolicy, describe_exit
@@ -39,18 +38,6 @@ _AFTER_SHUTDOWN = re.compile(
 """Messages of rcl about calls during which SIGINT shut the context down."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def command(spec: NodeSpec, params_files: Sequence[Path | str], log_level: str) -> list[str]:
-    """Return the command line that runs a node; later parameter files take precedence."""
-    module = f'{spec.package}.nodes.{spec.executable}'
-    line = [sys.executable, '-m', 'sage_perception.bringup.start', module, '--ros-args']
-    line += ['-r', f'__node:={spec.name}', '-r', f'__ns:=/{spec.namespace}']
-    for source, target in spec.remappings:
-        line += ['-r', f'{source}:={target}']
-    for path in params_files:
-        line += ['--params-file', str(path)]
-    return [*line, '--log-level', log_level]
 
 
 class NodeProcess:
@@ -152,7 +139,7 @@ class GraphRunner:
         if len(self.processes) != len(specs):
             raise ValueError('two nodes of the graph have the same namespace and name')
         self.failure: str | None = None
-        self._params_files = [params_file] if params_file else []
+        self._params_files: list[Path | str] = [params_file] if params_file else []
         self._log_level = log_level
         environment = {**os.environ, **(env or {})}
         self.environment = {
@@ -233,6 +220,9 @@ class GraphRunner:
             exit_code = node.follow(lambda line: self._print(line, path))
             if self._stopping.is_set():
                 return
+            crash = describe_crash(nodes_file(node.spec, folder)) if node.spec.nodes else ''
+            for line in crash.splitlines():
+                self._print(f'{path}: {line}')
             reason = node.respawn.record_exit(exit_code, time.monotonic())
             if reason is not None:
                 self._fail(node, f'{reason}: {node.cause}' if node.cause else reason)
@@ -251,33 +241,26 @@ class GraphRunner:
             if self._stopping.is_set():
                 return False
             try:
-                params_files = [*self._params_files]
-                if node.spec.parameters:
-                    params_files.append(_write_overrides(node.spec, folder))
-                line = command(node.spec, params_files, self._log_level)
-                node.start(line, self.environment)
+                node.start(self._command(node.spec, folder), self.environment)
             except OSError as error:
                 self._fail(node, f'cannot be started: {error}')
                 return False
         return True
+
+    def _command(self, spec: NodeSpec, folder: Path) -> list[str]:
+        """Write the files of a process to `folder`, and return its command line."""
+        folder.mkdir(exist_ok=True)  # the system may have cleaned up the temporary folder
+        if spec.nodes:
+            path = write_nodes(spec, self._params_files, folder)
+            return command(spec, [], self._log_level, path)
+        overrides = [write_overrides(spec, folder)] if spec.parameters else []
+        return command(spec, [*self._params_files, *overrides], self._log_level)
 
     def _fail(self, node: NodeProcess, reason: str) -> None:
         node.state = 'dead'
         if not self._failed.is_set():
             self.failure = f'{node.spec.path}: {reason}'
             self._failed.set()
-
-
-def _write_overrides(spec: NodeSpec, folder: Path) -> Path:
-    """Write the parameters of a node to a file in `folder` and return its path.
-
-    The key is the full name of the node, which takes precedence over the wildcards of the user's
-    parameter file; `-p name:=value` and the key `/**` do not.
-    """
-    path = folder / (spec.path.replace('/', '.') + '.yaml')
-    folder.mkdir(exist_ok=True)  # the system may have cleaned up the temporary folder
-    path.write_text(yaml.safe_dump({f'/{spec.path}': {'ros__parameters': {**spec.parameters}}}))
-    return path
 
 
 def error_in(line: str) -> str:

@@ -22,6 +22,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sage_perception.bringup.command import command
+from sage_perception.bringup.composition import compose
 from sage_perception.bringup.environment import config_path
 from sage_perception.bringup.graph import (
     Camera,
@@ -30,7 +32,7 @@ from sage_perception.bringup.graph import (
     fleet,
     single_camera,
 )
-from sage_perception.bringup.processes import GraphRunner, command
+from sage_perception.bringup.processes import GraphRunner
 from sage_perception.bringup.respawn import describe_exit
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
@@ -45,16 +47,17 @@ from sage_perception.core.yaml_file import parse_yaml, read_mapping
 
 
 class Graph(NamedTuple):
-    """A graph by name: the number of cameras per robot, and the default parameter file."""
+    """A graph by name: cameras per robot, default parameter file and default composition."""
 
     cameras: int
     params_file: str
+    composition: str = 'none'
 
 
 GRAPHS = {
     'single_camera': Graph(1, 'single_camera.yaml'),
     'dual_camera': Graph(2, 'dual_camera.yaml'),
-    'jetson_dual_csi': Graph(2, 'jetson_dual_csi.yaml'),
+    'jetson_dual_csi': Graph(2, 'jetson_dual_csi.yaml', 'graph'),
     'fleet': Graph(2, 'dual_camera.yaml'),
 }
 
@@ -75,8 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.dry_run:
         for spec in specs:
             print(shlex.join(command(spec, [params_file], options.log_level)))
-            for name, value in spec.parameters.items():
-                print(f'    {name}: {_shown(value)!r}')
+            for node in spec.nodes or (spec,):
+                indent = '    '
+                if spec.nodes:
+                    print(f'    {node.path}')
+                    indent = '        '
+                for name, value in node.parameters.items():
+                    print(f'{indent}{name}: {_shown(value)!r}')
         return 0
     return _run(options, specs, params_file)
 
@@ -89,6 +97,7 @@ def _parser() -> Parser:
         epilog=examples(
             'sage up dual_camera --source0 v4l2:///dev/video0 --source1 v4l2:///dev/video2',
             'sage up single_camera --image0 /camera/color/image_raw --memory',
+            'sage up dual_camera --composed',
             'sage up fleet --robots robot1 robot2 --set attention.max_crops=4',
         ),
         allow_abbrev=False,
@@ -134,6 +143,16 @@ def _parser() -> Parser:
         help='minimum severity of log messages (default: info)',
     )
     add = parser.add_argument_group('execution').add_argument
+    add(
+        '--composed',
+        metavar='MODE',
+        nargs='?',
+        const='graph',
+        choices=('graph', 'camera', 'none'),
+        help='run the nodes of the whole graph (MODE graph, the default) or of each camera (MODE '
+        'camera) in one process; none: each node in its own process. Default without the option: '
+        'graph for jetson_dual_csi, none for the other graphs',
+    )
     add('--no-respawn', action='store_true', help='stop when a node exits')
     add('--duration', metavar='SECONDS', type=positive, help='stop after this time')
     add('--plain', action='store_true', help='print log lines without the table of nodes')
@@ -172,7 +191,7 @@ def _build(options: argparse.Namespace) -> list[NodeSpec]:
         specs = (single_camera if count == 1 else dual_camera)(cameras, **given)
     for assignment in options.set:
         specs = _assign(specs, assignment)
-    return specs
+    return compose(specs, options.composed or GRAPHS[options.graph].composition)
 
 
 def _assign(specs: list[NodeSpec], assignment: str) -> list[NodeSpec]:
@@ -241,7 +260,11 @@ def _run(options: argparse.Namespace, specs: list[NodeSpec], params_file: Path) 
     console = Console(highlight=False, soft_wrap=True)
     show = _printer(console, specs)
     runner = GraphRunner(specs, params_file=params_file, log_level=options.log_level, on_line=show)
-    show('', f'{options.graph}: {len(specs)} nodes, parameters from {params_file}')
+    count = sum(len(spec.nodes) or 1 for spec in specs)
+    processes = (
+        f' in {len(specs)} process{"es" if len(specs) > 1 else ""}' if count > len(specs) else ''
+    )
+    show('', f'{options.graph}: {count} nodes{processes}, parameters from {params_file}')
     table = not options.plain and console.is_terminal
     end = time.monotonic() + (options.duration or float('inf'))
     with stop_requested() as stop, _status(console, runner) if table else nullcontext():

@@ -120,7 +120,8 @@ class CameraNode(LifecycleNode):
         """Start capturing."""
         if self._source is None:
             raise RuntimeError('the node is not configured')
-        self._capture = CaptureThread(self._source, self._publish, self._on_end)
+        name = f'{self.get_fully_qualified_name()[1:]}: capture'
+        self._capture = CaptureThread(self._source, self._publish, self._on_end, name)
         self._capture.start()
 
     def deactivate(self) -> None:

@@ -22,7 +22,9 @@ class Worker:
         self._logger = node.get_logger()
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f'{node.get_fully_qualified_name()[1:]}: {name}', daemon=True
+        )
         self._thread.start()
 
     def submit(self, job: Callable[[], object]) -> None:

@@ -9,16 +9,17 @@ the endpoints and the reference in the documentation.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node as RosNode
-from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
@@ -28,6 +29,13 @@ from sage_perception.ros.callback_guard import CallbackGuard
 from sage_perception.ros.diagnostics import Diagnostics
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.input_monitor import InputMonitor
+from sage_perception.ros.local_bus import (
+    Inbox,
+    LocalBus,
+    LocalSubscription,
+    TopicPublisher,
+)
+from sage_perception.ros.on_demand import OnDemandGroup
 from sage_perception.ros.parameters import Parameter, Parameters
 
 try:
@@ -69,15 +77,25 @@ class Guard(Protocol):
 
 
 class Endpoints(RosNode):
-    """The common part of plain nodes and lifecycle nodes."""
+    """The common part of plain nodes and lifecycle nodes.
+
+    One callback of a node runs at a time, also in a composed process, where local messages arrive
+    in a thread of their own: `lock` is held during each of them, coroutines excepted.
+    """
 
     PARAMETERS: tuple[Parameter, ...] = ()
     PUBLISHES: tuple[Topic, ...] = ()
     SUBSCRIBES: tuple[Topic, ...] = ()
     SERVES: tuple[Service, ...] = ()
 
-    def open(self) -> None:
-        """Declare the parameters and create the endpoints; constructors call it."""
+    def open(self, bus: LocalBus | None) -> None:
+        """Declare the parameters and create the endpoints; constructors call it.
+
+        `bus` connects the nodes of a composed process; None: the node uses only DDS.
+        """
+        self._bus = bus
+        self.inbox = Inbox(self.get_fully_qualified_name()[1:]) if bus is not None else None
+        self.lock = self.inbox.lock if self.inbox is not None else threading.RLock()
         self.callback_guard = CallbackGuard(self)
         self.parameters = Parameters(
             self, self.PARAMETERS, self.check_parameters, self._apply_parameters
@@ -101,22 +119,27 @@ class Endpoints(RosNode):
     def close(self) -> None:
         """Release the resources of the node; called once, before it is destroyed."""
 
-    def publisher(self, name: str, camera: str = '') -> Publisher:
+    def publisher(self, name: str, camera: str = '') -> TopicPublisher:
         """Create the publisher of an entry of `PUBLISHES`.
 
         Raises:
             ConfigurationError: a `qos_overrides` parameter is invalid.
         """
         topic = _find(self.PUBLISHES, name)
+        profile = copy.copy(topic.qos)  # rclpy writes overrides into it
         full_name = topic.name.format(camera=camera)
         with _explain_overrides(full_name):
-            return self.create_publisher(
+            publisher = self.create_publisher(
                 topic.type,
                 full_name,
-                copy.copy(topic.qos),  # rclpy writes overrides into it
+                profile,
                 event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
+        local = None
+        if self._bus is not None:
+            local = self._bus.publisher(publisher.topic_name, topic.type, profile)
+        return TopicPublisher(publisher, profile, local)
 
     def subscribe(
         self,
@@ -124,6 +147,7 @@ class Endpoints(RosNode):
         callback: Callable[..., None],
         camera: str = '',
         timeout_s: float = 2.0,
+        max_age_s: float = 0.0,
         group: CallbackGroup | None = None,
         guard: Guard | None = None,
     ) -> InputMonitor:
@@ -135,6 +159,8 @@ class Endpoints(RosNode):
                 `guard`. Its exceptions are caught, see `CallbackGuard`.
             camera: replaces `{camera}` in the name.
             timeout_s: seconds without a message until diagnostics warn; 0 disables the warning.
+            max_age_s: messages that have waited longer for this node, in seconds, are dropped and
+                counted; 0: none.
             group: callback group; None for the default group of the node.
             guard: decides which messages are deserialized; None deserializes all.
 
@@ -144,34 +170,41 @@ class Endpoints(RosNode):
         topic = _find(self.SUBSCRIBES, name)
         profile = copy.copy(topic.qos)  # rclpy writes overrides into it
         full_name = topic.name.format(camera=camera)
-        monitor = InputMonitor(self, full_name, topic.type, profile, timeout_s)
+        monitor = InputMonitor(self, full_name, topic.type, profile, timeout_s, max_age_s)
 
-        def receive_guarded(data: bytes, info: dict[str, Any] | None, guard: Guard) -> None:
-            publisher = _publisher_gid(info)
-            if not guard.admits(publisher):
-                return
-            try:
-                message = deserialize_message(data, topic.type)
-            except (RuntimeError, ValueError) as error:
-                guard.note_malformed(publisher)
-                monitor.reject(f'not a valid {topic.type.__name__}: {str(error)[:80]}')
-                return
+        def receive(message: Any, info: dict[str, Any] | None) -> None:
             monitor.received(message, info)
-            callback(message, publisher)
+            if monitor.is_late(info):
+                return
+            if guard is None:
+                callback(message)
+            else:
+                callback(message, _publisher_gid(info))
 
         # `info` must not have a default value, or rclpy does not pass it.
-        def receive(message: Any, info: dict[str, Any] | None) -> None:
-            with self.callback_guard.catch(monitor.name):
+        def receive_remote(message: Any, info: dict[str, Any] | None) -> None:
+            with self.lock, self.callback_guard.catch(monitor.name):
                 if guard is not None:
-                    receive_guarded(message, info, guard)
-                else:
-                    monitor.received(message, info)
-                    callback(message)
+                    publisher = _publisher_gid(info)
+                    if not guard.admits(publisher):
+                        return
+                    try:
+                        message = deserialize_message(message, topic.type)
+                    except (RuntimeError, ValueError) as error:
+                        guard.note_malformed(publisher)
+                        monitor.reject(f'not a valid {topic.type.__name__}: {str(error)[:80]}')
+                        return
+                receive(message, info)
+
+        def receive_local(message: Any, info: dict[str, Any]) -> None:
+            with self.callback_guard.catch(monitor.name):
+                if guard is None or guard.admits(_publisher_gid(info)):
+                    receive(message, info)
 
         def receive_without_info(message: Any) -> None:
-            receive(message, None)
+            receive_remote(message, None)
 
-        def note_incompatible(event: Any) -> None:
+        def note_incompatible(event: Any = None) -> None:
             with self.callback_guard.catch(monitor.name):
                 monitor.incompatible(event)
 
@@ -182,7 +215,7 @@ class Endpoints(RosNode):
             monitor.subscription = self.create_subscription(
                 topic.type,
                 full_name,
-                receive if has_info else receive_without_info,
+                receive_remote if has_info else receive_without_info,
                 profile,
                 callback_group=group,
                 raw=guard is not None,
@@ -191,6 +224,15 @@ class Endpoints(RosNode):
                 ),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
+        if self._bus is not None and self.inbox is not None:
+
+            def is_open() -> bool:
+                return not isinstance(group, OnDemandGroup) or group.is_open
+
+            local = LocalSubscription(
+                profile, self.inbox, receive_local, is_open, note_incompatible
+            )
+            self._bus.subscribe(monitor.name, topic.type, local)
         self.diagnostics.add_input(monitor.report)
         self._inputs.append(monitor)
         return monitor
@@ -201,7 +243,7 @@ class Endpoints(RosNode):
         If `callback` raises, the response reports the failure, see `CallbackGuard.service`.
         """
         service = _find(self.SERVES, name)
-        guarded = self.callback_guard.service(name, callback)
+        guarded = self.callback_guard.service(name, self._locked(callback))
         self.create_service(service.type, service.name, guarded, callback_group=group)
 
     def add_timer(
@@ -214,7 +256,7 @@ class Endpoints(RosNode):
         name = f'timer {callback.__name__}'
 
         def run() -> None:
-            with self.callback_guard.catch(name):
+            with self.lock, self.callback_guard.catch(name):
                 callback()
 
         self.create_timer(period_s, run, clock=clock)
@@ -231,17 +273,28 @@ class Endpoints(RosNode):
         for monitor in self._inputs:
             monitor.check(getattr(self, 'active', True))
 
+    def _locked(self, callback: Callable) -> Callable:
+        """Return a callback that holds the lock; coroutines, which may wait, do not hold it."""
+        if iscoroutinefunction(callback):
+            return callback
+
+        def call(*arguments: Any) -> Any:
+            with self.lock:
+                return callback(*arguments)
+
+        return call
+
     def _apply_parameters(self) -> None:
-        with self.callback_guard.catch('parameters'):
+        with self.lock, self.callback_guard.catch('parameters'):
             self.on_parameters_changed()
 
 
 class Node(Endpoints):
     """A node without a lifecycle: it works from the start."""
 
-    def __init__(self, name: str, **options: Any):
+    def __init__(self, name: str, bus: LocalBus | None = None, **options: Any):
         super().__init__(name, **options)
-        self.open()
+        self.open(bus)
 
 
 @contextmanager

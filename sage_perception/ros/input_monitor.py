@@ -25,10 +25,19 @@ class InputMonitor:
     """Collects the diagnostics of one subscription.
 
     The status is a warning after `timeout_s` seconds without a message; 0 disables the warning.
+    Messages that have waited longer than `max_age_s` seconds are late; 0: none are.
     `kind` is the message type of the subscription.
     """
 
-    def __init__(self, node: Node, topic: str, kind: type, qos: QoSProfile, timeout_s: float):
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        kind: type,
+        qos: QoSProfile,
+        timeout_s: float,
+        max_age_s: float = 0.0,
+    ):
         self.subscription: Subscription | None = None
         self._node = node
         self._topic = topic
@@ -37,6 +46,8 @@ class InputMonitor:
         self._warned = False
         self._qos = qos
         self._timeout_s = timeout_s
+        self._max_age_ns = max_age_s * 1e9
+        self._late = 0
         self._rate = Rate()
         self._age = Durations()
         self._skipped = 0
@@ -45,6 +56,16 @@ class InputMonitor:
         self._last_number: int | None = None
         self._last_time = time.monotonic()
         self._mismatch = ''
+
+    def is_late(self, info: dict[str, Any] | None) -> bool:
+        """Return whether a message has waited too long since the middleware received it.
+
+        Late messages are counted. Without a time in `info`, messages are not late.
+        """
+        received_ns = (info or {}).get('received_timestamp', 0)
+        late = 0 < self._max_age_ns < time.time_ns() - received_ns and received_ns > 0
+        self._late += late
+        return late
 
     def received(self, message: Any, info: dict[str, Any] | None) -> None:
         """Count a message, and the messages that were skipped since the last one.
@@ -82,7 +103,7 @@ class InputMonitor:
             for endpoint in self._node.get_publishers_info_by_topic(self.name)
             if qos_check_compatible(endpoint.qos_profile, self._qos)[0] == QoSCompatibility.ERROR
         ]
-        reason = '; '.join(reasons) or f'policy {event.last_policy_kind}'
+        reason = '; '.join(reasons) or f'policy {getattr(event, "last_policy_kind", "unknown")}'
         self._mismatch = (
             f'incompatible QoS on {self.name}: {reason.strip("; ")}; '
             f'no messages are received. Set qos_overrides.{self.name}.subscription.reliability '
@@ -127,6 +148,7 @@ class InputMonitor:
             'received': self._rate.count,
             'rate_hz': self._rate.hz,
             'skipped': self._skipped,
+            'late': self._late,
             'rejected': self._rejected,
             'age_p50_ms': self._age.percentile_ms(50),
             'age_p95_ms': self._age.percentile_ms(95),

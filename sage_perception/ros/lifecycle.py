@@ -11,6 +11,7 @@ from rclpy.lifecycle import LifecycleNode as RosLifecycleNode
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from sage_perception.ros.endpoints import Endpoints
+from sage_perception.ros.local_bus import LocalBus
 
 
 class LifecycleNode(Endpoints, RosLifecycleNode):
@@ -21,12 +22,12 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
     node is in the active state. The parameter `autostart` is required.
     """
 
-    def __init__(self, name: str, **options: Any):
+    def __init__(self, name: str, bus: LocalBus | None = None, **options: Any):
         RosLifecycleNode.__init__(self, name, **options)
         self.active = False
         self._starting = False
         self._failure: Exception = RuntimeError('no transition has failed')
-        self.open()
+        self.open(bus)
         if self.parameters.autostart:
             self._autostart()
 
@@ -109,7 +110,8 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
     ) -> TransitionCallbackReturn:
         # rclpy drops the exceptions of transitions without a log message.
         try:
-            work()
+            with self.lock:
+                work()
         except Exception as error:  # noqa: BLE001
             self._failure = error
             if not self._starting:

@@ -38,6 +38,7 @@ GRAPH_ARGUMENTS = {
     'device': '',
     'autostart': '',
     'frame_prefix': '',
+    'composition': 'false',
     'use_viewer': 'true',
     'use_memory': 'false',
     'use_compressor': 'false',
@@ -72,7 +73,10 @@ def test_show_args_lists_arguments_with_defaults_and_descriptions(graph):
     arguments = description.get_launch_arguments()
     defaults = {a.name: ''.join(s.text for s in a.default_value) for a in arguments}
     params_file = str(ROOT / 'config' / f'{graph}.yaml')
-    assert defaults == {**GRAPH_ARGUMENTS, **ARGUMENTS[graph], 'params_file': params_file}
+    expected = {**GRAPH_ARGUMENTS, **ARGUMENTS[graph], 'params_file': params_file}
+    if graph == 'jetson_dual_csi':
+        expected['composition'] = 'true'
+    assert defaults == expected
     assert all(len(a.description) > 10 for a in arguments)
     choices = {a.name: a.choices for a in arguments}
     assert {'true', 'false'} <= set(choices['use_respawn'])
@@ -89,6 +93,11 @@ STUB = """
     profiles = [v for k, v in os.environ.items() if k.endswith('_DEFAULT_PROFILES_FILE')]
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     record = dict(words=words, files=[open(f).read() for f in files], remaps=remaps)
+    if '--nodes' in words:
+        nodes = json.load(open(words[words.index('--nodes') + 1]))
+        lists = [[w for w in node['arguments'] if w.endswith('.yaml')] for node in nodes]
+        record['nodes'] = nodes
+        record['overrides'] = [open(f).read() for files in lists for f in files[1:]]
     with open(os.environ['RECORDS'], 'a') as records:
         records.write(json.dumps(dict(record, profiles=profiles)) + chr(10))
     if os.environ.get('FAIL', 'no node') in sys.argv[0]:
@@ -103,7 +112,7 @@ def launch(tmp_path, monkeypatch):
     """Return a function that launches a file until `ready` nodes run, or until it ends."""
     for package, executables in {
         'sage_perception': (
-            *('camera', 'attention', 'encoder', 'arbiter'),
+            *('camera', 'attention', 'encoder', 'arbiter', 'container'),
             *('viewer', 'memory', 'compressor'),
         ),
         'rviz2': ('rviz2',),
@@ -166,6 +175,25 @@ def test_starts_the_nodes_of_the_graph(launch):
         assert [Path(path).name for path in record['profiles']] == ['fastdds_shm.xml']
 
 
+@pytest.mark.parametrize('graph', ['dual_camera', 'jetson_dual_csi'])
+def test_composed_graph_is_one_process(launch, graph):
+    arguments = {'composition': 'true'} if graph == 'dual_camera' else {}
+    code, [record], _ = launch(
+        graph, 1, namespace='robot1', camera0='front', source0='synthetic://', **arguments
+    )
+    assert code == 0
+    assert full_name(record) == '/robot1/container'
+    nodes = {node['path']: node['arguments'] for node in record['nodes']}
+    specs = dual_camera([Camera('front', 'synthetic://'), Camera('cam1')], namespace='robot1')
+    assert sorted(nodes) == sorted(spec.path for spec in specs)
+    words = nodes['robot1/front/camera']
+    assert words[:4] == ['-r', '__node:=camera', '-r', '__ns:=/robot1/front']
+    assert str(ROOT / 'config' / f'{graph}.yaml') in words
+    assert {'/robot1/front/camera': {'ros__parameters': {'source': 'synthetic://'}}} in [
+        yaml.safe_load(text) for text in record['overrides']
+    ]
+
+
 def test_arguments_override_the_parameter_file(launch):
     _, records, _ = launch(
         'single_camera',
@@ -207,7 +235,7 @@ def test_arguments_override_the_parameter_file(launch):
 
 
 def test_image_topic_replaces_the_camera_node(launch):
-    _, records, _ = launch('jetson_dual_csi', 7, image1='/front/image')
+    _, records, _ = launch('jetson_dual_csi', 7, image1='/front/image', composition='false')
     records = {full_name(record): record for record in records}
     assert '/cam0/camera' in records
     assert '/cam1/camera' not in records

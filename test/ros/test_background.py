@@ -13,6 +13,9 @@ class Log:
     def __init__(self):
         self.errors = []
 
+    def get_fully_qualified_name(self):
+        return '/cam0/node'
+
     def get_logger(self):
         return self
 
@@ -31,7 +34,7 @@ def test_runs_jobs_in_order_in_its_thread_and_logs_exceptions():
     assert not done, 'do() does not block'
     held.set()
     assert finished.wait(10)
-    assert done == ['test']
+    assert done == ['cam0/node: test']
     assert log.errors == ['ZeroDivisionError: division by zero']
     worker.close()
 
@@ -44,5 +47,5 @@ def test_close_waits_for_current_job_and_drops_the_others():
     threading.Timer(0.2, held.set).start()
     worker.close()
     assert held.is_set(), 'the current job is finished'
-    assert 'test' not in [thread.name for thread in threading.enumerate()]
+    assert 'cam0/node: test' not in [thread.name for thread in threading.enumerate()]
     assert not done

@@ -22,6 +22,7 @@ class CaptureThread:
         on_frame: called from the thread with each frame.
         on_end: called from the thread with the exception that ended the capture: `EndOfStream`,
             or an error of the source or of `on_frame`. It is not called after `stop`.
+        name: name of the thread.
 
     Attributes:
         missed: number of skipped frames, from gaps in the frame indices.
@@ -32,12 +33,13 @@ class CaptureThread:
         source: FrameSource,
         on_frame: Callable[[Frame], None],
         on_end: Callable[[Exception], None],
+        name: str = 'capture',
     ) -> None:
         self.missed = 0
         self._source = source
         self._on_frame, self._on_end = on_frame, on_end
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='capture', daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Start capturing; a capture can be started once."""

@@ -1,0 +1,75 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line and the files of the process of a node, or of several composed nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from sage_perception.bringup.graph import NodeSpec
+
+
+def command(
+    spec: NodeSpec,
+    params_files: Sequence[Path | str],
+    log_level: str,
+    nodes: Path | str = 'NODES',
+) -> list[str]:
+    """Return the command line of a process; later parameter files take precedence.
+
+    A composed process reads its nodes and their parameter files from the file `nodes`.
+    """
+    module = f'{spec.package}.nodes.{spec.executable}'
+    line = [sys.executable, '-m', 'sage_perception.bringup.start', module]
+    if spec.nodes:
+        return [*line, '--nodes', str(nodes), '--ros-args', '--log-level', log_level]
+    return [*line, '--ros-args', *ros_arguments(spec, params_files), '--log-level', log_level]
+
+
+def ros_arguments(spec: NodeSpec, params_files: Sequence[Path | str]) -> list[str]:
+    """Return the ROS arguments of a node: name, namespace, remappings and parameter files."""
+    words = ['-r', f'__node:={spec.name}', '-r', f'__ns:=/{spec.namespace}']
+    for source, target in spec.remappings:
+        words += ['-r', f'{source}:={target}']
+    for path in params_files:
+        words += ['--params-file', str(path)]
+    return words
+
+
+def write_overrides(spec: NodeSpec, folder: Path) -> Path:
+    """Write the parameters of a node to a file in `folder` and return its path.
+
+    The key is the full name of the node, which takes precedence over the wildcards of the user's
+    parameter file; `-p name:=value` and the key `/**` do not.
+    """
+    path = folder / (spec.path.replace('/', '.') + '.yaml')
+    path.write_text(yaml.safe_dump({f'/{spec.path}': {'ros__parameters': {**spec.parameters}}}))
+    return path
+
+
+def nodes_file(spec: NodeSpec, folder: Path) -> Path:
+    """Return the path of the file of a composed process in `folder`."""
+    return folder / (spec.path.replace('/', '.') + '.json')
+
+
+def write_nodes(spec: NodeSpec, params_files: Sequence[Path | str], folder: Path) -> Path:
+    """Write the file of a composed process, and the parameters of its nodes, to `folder`.
+
+    Only the user can read the file, because URIs of cameras may contain passwords. The result is
+    the path of the file.
+    """
+    content = []
+    for node in spec.nodes:
+        overrides = [write_overrides(node, folder)] if node.parameters else []
+        words = ros_arguments(node, [*params_files, *overrides])
+        content.append({'path': node.path, 'executable': node.executable, 'arguments': words})
+    path = nodes_file(spec, folder)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w') as file:
+        json.dump(content, file, indent=1)
+    return path

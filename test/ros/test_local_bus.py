@@ -1,0 +1,153 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages between the nodes of one process, without DDS."""
+
+import threading
+import time
+
+import pytest
+from std_msgs.msg import Header, Int64
+
+from sage_perception.ros import qos
+from sage_perception.ros.local_bus import Inbox, LocalBus, LocalSubscription
+
+
+@pytest.fixture
+def inbox():
+    inbox = Inbox('receiver')
+    yield inbox
+    inbox.close()
+
+
+class Receiver:
+    """A subscription that collects messages, and that a test can block."""
+
+    def __init__(self, bus, inbox, profile, topic='/x', kind=Int64):
+        self.received, self.mismatches, self.open = [], [], True
+        self.unblocked = threading.Event()
+        self.unblocked.set()
+        self.subscription = LocalSubscription(
+            profile,
+            inbox,
+            self.take,
+            lambda: self.open,
+            lambda: self.mismatches.append(1),
+        )
+        bus.subscribe(topic, kind, self.subscription)
+
+    def take(self, message, info):
+        self.received.append((message, info))
+        self.unblocked.wait(10)
+
+    @property
+    def numbers(self):
+        return [message.data for message, _ in self.received]
+
+
+def wait_for(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_subscriptions_receive_the_same_object_in_order(inbox):
+    bus = LocalBus()
+    before = Receiver(bus, inbox, qos.DEFAULT)
+    publisher = bus.publisher('/x', Int64, qos.DEFAULT)
+    after = Receiver(bus, inbox, qos.DEFAULT)
+    other = Receiver(bus, inbox, qos.DEFAULT, topic='/y')
+    other_type = Receiver(bus, inbox, qos.DEFAULT, kind=Header)
+    assert publisher.matched == 2
+    inbox.start()
+    messages = [Int64(data=n) for n in range(5)]
+    for message in messages:
+        publisher.publish(message)
+    wait_for(lambda: len(before.received) == len(after.received) == 5)
+    for receiver in (before, after):
+        assert [id(message) for message, _ in receiver.received] == list(map(id, messages))
+        infos = [info for _, info in receiver.received]
+        assert [info['publication_sequence_number'] for info in infos] == [1, 2, 3, 4, 5]
+        assert len({info['publisher_gid']['data'] for info in infos}) == 1
+    assert not other.received
+    assert not other_type.received
+
+
+def test_publishers_have_different_ids(inbox):
+    bus = LocalBus()
+    receiver = Receiver(bus, inbox, qos.DEFAULT)
+    inbox.start()
+    for number in range(2):
+        bus.publisher('/x', Int64, qos.DEFAULT).publish(Int64(data=number))
+    wait_for(lambda: len(receiver.received) == 2)
+    assert len({info['publisher_gid']['data'] for _, info in receiver.received}) == 2
+
+
+@pytest.mark.parametrize(('profile', 'left'), [(qos.SENSOR_DATA, 1), (qos.DEFAULT, 10)])
+def test_a_slow_subscription_keeps_the_newest_messages(inbox, profile, left):
+    bus = LocalBus()
+    receiver = Receiver(bus, inbox, profile)
+    publisher = bus.publisher('/x', Int64, qos.DEFAULT)
+    inbox.start()
+    receiver.unblocked.clear()
+    publisher.publish(Int64(data=0))
+    wait_for(lambda: receiver.numbers == [0])
+    for number in range(1, 31):
+        publisher.publish(Int64(data=number))
+    receiver.unblocked.set()
+    wait_for(lambda: receiver.numbers[-1] == 30)
+    assert receiver.numbers == [0, *range(31 - left, 31)]
+
+
+def test_late_latched_subscriptions_receive_the_last_message(inbox):
+    bus = LocalBus()
+    publisher = bus.publisher('/x', Int64, qos.LATCHED)
+    for number in range(3):
+        publisher.publish(Int64(data=number))
+    latched = Receiver(bus, inbox, qos.LATCHED_SHARED)
+    volatile = Receiver(bus, inbox, qos.DEFAULT)
+    inbox.start()
+    wait_for(lambda: latched.numbers == [2])
+    publisher.publish(Int64(data=3))
+    wait_for(lambda: latched.numbers == [2, 3] and volatile.numbers == [3])
+
+
+@pytest.mark.parametrize('publisher_first', [True, False])
+def test_incompatible_qos_is_reported_and_not_connected(inbox, publisher_first):
+    bus = LocalBus()
+    make = [
+        lambda: bus.publisher('/x', Int64, qos.SENSOR_DATA),
+        lambda: Receiver(bus, inbox, qos.DEFAULT),
+    ]
+    publisher, receiver = (
+        [m() for m in make] if publisher_first else [m() for m in reversed(make)][::-1]
+    )
+    assert receiver.mismatches
+    assert publisher.matched == 0
+
+
+def test_closed_and_removed_subscriptions_receive_nothing(inbox):
+    bus = LocalBus()
+    publisher = bus.publisher('/x', Int64, qos.DEFAULT)
+    receiver, witness = Receiver(bus, inbox, qos.DEFAULT), Receiver(bus, inbox, qos.DEFAULT)
+    inbox.start()
+    receiver.open = False
+    publisher.publish(Int64(data=1))
+    receiver.open = True
+    publisher.publish(Int64(data=2))
+    wait_for(lambda: witness.numbers == [1, 2])
+    bus.unsubscribe('/x', Int64, receiver.subscription)
+    publisher.publish(Int64(data=3))
+    wait_for(lambda: witness.numbers == [1, 2, 3])
+    assert receiver.numbers == [2]
+
+
+def test_messages_wait_for_the_lock(inbox):
+    bus = LocalBus()
+    receiver = Receiver(bus, inbox, qos.DEFAULT)
+    inbox.start()
+    with inbox.lock:
+        bus.publisher('/x', Int64, qos.DEFAULT).publish(Int64(data=1))
+        time.sleep(0.05)
+        assert not receiver.received
+    wait_for(lambda: receiver.numbers == [1])
