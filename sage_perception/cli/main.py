@@ -34,6 +34,7 @@ COMMANDS = {
     'demo': Command(RUN, 'Run the two-camera graph on a video and measure it'),
     'record': Command(BAGS, 'Record topics to an MCAP bag'),
     'replay': Command(BAGS, 'Publish the messages of a bag'),
+    'regress': Command(BAGS, 'Compare the offline replay of a bag with its baseline'),
     'encode': Command(IMAGES, 'Encode image files to latents'),
     'decode': Command(IMAGES, 'Decode latents to images'),
     'reconstruct': Command(IMAGES, 'Show images beside their reconstructions'),

@@ -31,6 +31,7 @@ from sage_perception.ros.images import bgr_from_msg
 from sage_perception.trust.security.canonical import PLAIN, Wire
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST, Fault
+from sage_perception.vision.intensity_range import IntensityRange
 
 
 @dataclass(eq=False)
@@ -59,6 +60,7 @@ class ImageInput:
 
     def __init__(self, pipeline: CameraPipeline) -> None:
         self._pipeline = pipeline
+        self._intensity = IntensityRange()
 
     def process(self, message: BagMessage) -> Processed:
         """Return the crops and LCTs of an image."""
@@ -69,7 +71,11 @@ class ImageInput:
         stamp_ns = stamp_from_msg(parsed.header.stamp) or message.log_time_ns
         try:
             compressed = message.type_name.endswith('CompressedImage')
-            image = compressed_from_msg(parsed) if compressed else bgr_from_msg(parsed)
+            image = (
+                compressed_from_msg(parsed)
+                if compressed
+                else bgr_from_msg(parsed, self._intensity)
+            )
             decoded_s = time.perf_counter()
             frame = self._pipeline.process(image, stamp_ns)
         except ValueError as error:

@@ -12,7 +12,7 @@ class Timebase:
     """Converts the stamps of several streams to seconds since the first stamp of any of them.
 
     After a clock jumped back, the time of a stream continues where it was, so that each second of
-    a recording has one number.
+    a recording has one number; the other streams follow the first one.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,13 @@ class Timebase:
         time_ns = stamp_ns - self._origin_ns + offset
         newest = self._newest_ns.get(stream, time_ns)
         if (newest - time_ns) * 1e-9 > MAX_REORDER_S:
-            self._offsets_ns[stream] = offset + newest - time_ns
-            time_ns = newest
+            time_ns = self._rebase(stream, time_ns - offset, newest)
         self._newest_ns[stream] = max(newest, time_ns)
         return time_ns * 1e-9
+
+    def _rebase(self, stream: str, time_ns: int, newest_ns: int) -> int:
+        """Return the time after a jump: as of a stream that jumped before, else `newest_ns`."""
+        offsets = {offset for offset in self._offsets_ns.values() if time_ns + offset > newest_ns}
+        offset = min(offsets, default=newest_ns - time_ns)
+        self._offsets_ns[stream] = offset
+        return time_ns + offset

@@ -1,0 +1,136 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""`sage regress`: replay a bag offline and compare the result with its baseline."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sage_perception.cli.terminal import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    Parser,
+    examples,
+    report_errors,
+    stop_requested,
+)
+from sage_perception.core.progress import Progress
+from sage_perception.regression.baseline import baseline_path, read_baseline
+from sage_perception.regression.compare import worst
+from sage_perception.regression.regress import Regression, regress, update_baseline
+from sage_perception.regression.replay import replay_bag
+from sage_perception.regression.sources import Stage
+from sage_perception.ros.parameter_file import ParameterFile
+
+
+@report_errors('sage regress')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage regress`; return 0 for a pass, 1 for a difference, 2 if it cannot judge."""
+    args = _parser().parse_args(argv)
+    progress = Progress()
+
+    def show(share: float, frames: int) -> None:
+        if progress.due:
+            progress.show(f'replaying {args.bag}: {share:.0%}, {frames} frames')
+
+    with stop_requested() as stop:
+        options = {
+            'model': args.model,
+            'parameters': ParameterFile(args.params),
+            'stage': None if args.stage is None else Stage(args.stage),
+            'progress': show,
+            'stop': stop,
+        }
+        if args.update:
+            found = Regression(args.bag, replay_bag(args.bag, **options))
+            path = args.baseline or baseline_path(args.bag)
+            if path.exists():
+                found.baseline = read_baseline(path)
+        else:
+            found = regress(args.bag, baseline=args.baseline, timelines=args.timeline, **options)
+        progress.end()
+        if stop.is_set():
+            print('sage regress: interrupted: no verdict', file=sys.stderr)
+            return EXIT_USAGE
+    for note in found.result.notes:
+        print(f'sage regress: {note}', file=sys.stderr)
+    if args.update:
+        path = update_baseline(found, args.baseline)
+        print(f'{path}: baseline of {_extent(found)}')
+        return 0
+    print(json.dumps(found.as_dict(), indent=2) if args.json else _text(found))
+    return 0 if found.passed else EXIT_FAILED
+
+
+def _extent(found: Regression) -> str:
+    result = found.result
+    cameras = ', '.join(f'{name} ({stage})' for name, stage in result.stages.items())
+    return f'{result.frames} frames of {cameras}, {result.duration_s:.1f} s'
+
+
+def _text(found: Regression) -> str:
+    """Return the verdict for people."""
+    result = found.result
+    stages = ', '.join(f'{name} {ms:.1f}' for name, ms in result.stages_ms.items())
+    lines = [
+        f'{found.bag}: {_extent(found)} in {result.wall_s:.1f} s, '
+        f'{result.realtime_factor:.1f}x real time',
+        f'milliseconds per frame: {stages}',
+        *map(str, found.outcomes),
+        *(f'changed: {change}' for change in found.changes),
+    ]
+    listed = worst(found.differences)
+    if found.differences:
+        lines.append(f'{len(found.differences)} differences from the baseline, the worst:')
+        lines += [f'  {each}' for each in listed]
+    elif found.baseline is not None:
+        lines.append('no difference from the baseline')
+    lines.append('PASS' if found.passed else 'FAIL')
+    return '\n'.join(lines)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog='sage regress',
+        description='Replay a bag through the pipeline of the nodes, offline and as fast as the '
+        'machine allows, and compare the result with the baseline and the timelines beside the '
+        'bag (BAG.baseline.json, BAG.timeline.yaml).\n'
+        '\n'
+        'Each camera is replayed from the earliest recorded stage: its images, else its crops, '
+        'else its LCTs. The exit code is 0 for a pass, 1 for a difference, 2 if the bag cannot '
+        'be judged.',
+        epilog=examples(
+            'sage regress bag --update',
+            'sage regress bag',
+            'sage regress bag --model tinyvae_128 --json',
+            'sage regress bag --params config/dual_camera.yaml --timeline walk.timeline.yaml',
+        ),
+    )
+    add = parser.add_argument
+    add('bag', metavar='BAG', type=Path, help='bag directory, .mcap file or .db3 file')
+    add('--model', metavar='M', help='model of crops: a name, or the folder of an artifact')
+    add('--params', metavar='FILE', type=Path, help='parameter file of the nodes')
+    add(
+        '--stage',
+        choices=[stage.value for stage in Stage],
+        help='replay all cameras from this recorded stage (default: the earliest of each)',
+    )
+    add(
+        '--baseline',
+        metavar='FILE',
+        type=Path,
+        help='baseline (default: BAG.baseline.json beside the bag)',
+    )
+    add('--update', action='store_true', help='write the baseline instead of comparing with it')
+    add(
+        '--timeline',
+        metavar='FILE',
+        type=Path,
+        action='append',
+        help='timeline; may be repeated (default: BAG*.timeline.yaml beside the bag)',
+    )
+    add('--json', action='store_true', help='print the verdict as JSON')
+    return parser
