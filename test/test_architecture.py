@@ -38,6 +38,7 @@ LAYERS = (
     'ros',
     'regression',
     'reports',
+    'benchmark',
     'nodes',
     'cli',
 )
@@ -56,6 +57,7 @@ MAY_IMPORT_ROS = (
     'nodes',
     'bags',
     'regression',
+    'benchmark',
     'bringup.launch_description',
     'cli.doctor',
     'cli.record',

@@ -32,6 +32,7 @@ MODELS, TRUST, DIAGNOSTICS = 'Models', 'Keys and trust', 'Diagnostics'
 COMMANDS = {
     'up': Command(RUN, 'Start a node graph as processes'),
     'demo': Command(RUN, 'Run the two-camera graph on a video and measure it'),
+    'benchmark': Command(RUN, 'Measure rates, latency, CPU, memory and power on this machine'),
     'record': Command(BAGS, 'Record topics to an MCAP bag'),
     'replay': Command(BAGS, 'Publish the messages of a bag'),
     'regress': Command(BAGS, 'Compare the offline replay of a bag with its baseline'),

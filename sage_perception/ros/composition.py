@@ -28,6 +28,7 @@ from sage_perception.bringup.composition import CRASH_SUFFIX
 from sage_perception.bringup.environment import config_path
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.text import one_line
+from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.local_bus import LocalBus, middleware_is_isolated
@@ -123,6 +124,7 @@ class Composition:
                 self._report(path, error)
                 return 1
         for path, node in self._nodes.items():
+            node.diagnostics.add('threads', ThreadUsage(path).report)
             executor = SingleThreadedExecutor()
             executor.add_node(node)
             self._executors.append(executor)
@@ -197,6 +199,31 @@ class Composition:
         for node in nodes:
             node.destroy_node()
         faulthandler.cancel_dump_traceback_later()
+
+
+class ThreadUsage:
+    """Measures the CPU time of the threads of one node; their names begin with its path."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._time_s = time.monotonic()
+        self._spent: dict[int, float] = {}
+
+    def report(self) -> Status:
+        """Return the status for diagnostics: percent of a core since the last one."""
+        spent = {}
+        for thread in threading.enumerate():
+            if thread.ident is not None and thread.name.partition(':')[0] == self._path:
+                try:
+                    clock = time.pthread_getcpuclockid(thread.ident)
+                    spent[thread.ident] = time.clock_gettime(clock)
+                except OSError:  # the thread has ended
+                    continue
+        now_s = time.monotonic()
+        used_s = sum(value - self._spent.get(ident, 0.0) for ident, value in spent.items())
+        percent = used_s / max(now_s - self._time_s, 1e-3) * 100
+        self._time_s, self._spent = now_s, spent
+        return OK, f'{percent:.0f} % of a core', {'cpu_percent': percent, 'threads': len(spent)}
 
 
 def read_nodes(path: Path) -> dict[str, tuple[str, list[str]]]:

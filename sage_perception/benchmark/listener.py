@@ -1,0 +1,111 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Receives the messages of a graph that a measurement needs, without deserializing them."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Sequence
+from time import time_ns
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sage_msgs.msg import LCTArray
+from sensor_msgs.msg import CameraInfo, CompressedImage
+
+from sage_perception.ros import qos
+
+Arrivals = list[tuple[int, int]]
+"""The stamp of each message and the time it was received, nanoseconds."""
+
+
+class Listener:
+    """Subscribes to the results of a graph in this process; a context manager.
+
+    The subscription to the mosaic makes the viewer draw, as in a graph that is watched.
+
+    Attributes:
+        published: the frames of each camera.
+        encoded: the LCT arrays of each camera.
+        fused: the fused LCT arrays.
+        mosaics: the mosaics.
+    """
+
+    def __init__(self, cameras: Sequence[str], domain: int, namespace: str = '') -> None:
+        self.published: dict[str, Arrivals] = {camera: [] for camera in cameras}
+        self.encoded: dict[str, Arrivals] = {camera: [] for camera in cameras}
+        self.fused: Arrivals = []
+        self.mosaics: Arrivals = []
+        self._diagnostics: dict[str, dict[str, str]] = {}
+        self._lock = threading.Lock()
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self._node = Node('sage_benchmark', namespace=namespace, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        for camera in cameras:
+            self._subscribe(CameraInfo, f'{camera}/camera_info', self.published[camera])
+            self._subscribe(LCTArray, f'{camera}/lcts', self.encoded[camera])
+        self._subscribe(LCTArray, 'fused', self.fused)
+        self._subscribe(CompressedImage, 'mosaic/compressed', self.mosaics)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._read, 100)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name='listener', daemon=True)
+        self._thread.start()
+
+    def diagnostics(self) -> dict[str, dict[str, str]]:
+        """Return the last values of each part of each node, by '<node>: <part>'."""
+        with self._lock:
+            return dict(self._diagnostics)
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def _spin(self) -> None:
+        while not self._stopping.is_set():
+            self._executor.spin_once(timeout_sec=0.2)
+
+    def _subscribe(self, kind: type, topic: str, arrivals: Arrivals) -> None:
+        # Releases before Jazzy pass no message info.
+        def receive(data: bytes, info: Any = None) -> None:
+            received_ns = (info or {}).get('received_timestamp') or time_ns()
+            arrivals.append((stamp_of(data), received_ns))
+
+        def receive_with_info(data: bytes, info: Any) -> None:
+            receive(data, info)
+
+        has_info = hasattr(rclpy.subscription.Subscription, 'CallbackType')
+        callback = receive_with_info if has_info else receive
+        self._node.create_subscription(kind, topic, callback, qos.DEFAULT, raw=True)
+
+    def _read(self, message: DiagnosticArray) -> None:
+        with self._lock:
+            for status in message.status:
+                self._diagnostics[status.name] = {pair.key: pair.value for pair in status.values}
+
+
+def stamp_of(data: bytes) -> int:
+    """Return the stamp of a serialized message that starts with a header, nanoseconds.
+
+    `data` is CDR: 4 bytes that give the byte order, then seconds (int32) and nanoseconds (uint32).
+    """
+    order = '<' if data[1] & 1 else '>'
+    seconds, nanoseconds = struct.unpack_from(f'{order}iI', data, 4)
+    return int(seconds * 1_000_000_000 + nanoseconds)

@@ -1,0 +1,179 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a graph, or take one that runs, and measure it."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sage_perception.benchmark import figures
+from sage_perception.benchmark.figures import Window
+from sage_perception.benchmark.listener import Listener
+from sage_perception.benchmark.usage import PowerMeter, UsageMeter
+from sage_perception.bringup.composition import compose
+from sage_perception.bringup.environment import config_path, dds_environment
+from sage_perception.bringup.graph import Camera, perception
+from sage_perception.bringup.processes import GraphRunner
+
+START_LIMIT_S = 60.0
+"""Maximum time until the graph publishes fused LCTs, seconds."""
+WARM_UP_S = 3.0
+"""Time between the first fused LCTs and the measurement, seconds."""
+ARRIVAL_S = 0.5
+"""Time for the messages of the last frames to arrive, seconds."""
+
+
+class MeasurementError(Exception):
+    """The graph did not start, or a process of it ended."""
+
+
+def measure(
+    cameras: Sequence[Camera],
+    composition: str,
+    duration_s: float,
+    rate_hz: float,
+    params_file: Path | None = None,
+    viewer: bool = True,
+) -> dict[str, Any]:
+    """Run the graph of `cameras` in its own ROS domain and return the figures of `observe`.
+
+    Raises:
+        MeasurementError: the graph does not start, or a node fails.
+    """
+    specs = compose(perception(cameras, viewer=viewer), composition)
+    log: list[str] = []
+    domain = free_domain()
+    env = {'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    names = [camera.name for camera in cameras]
+    with GraphRunner(
+        specs,
+        params_file=params_file or config_path('dual_camera.yaml'),
+        env=env,
+        on_line=lambda node, line: log.append(f'{node}: {line}'),
+    ) as runner:
+
+        def pids() -> dict[str, int]:
+            if runner.failure is not None:
+                raise MeasurementError('\n'.join([runner.failure, *log[-20:]]))
+            return {path: node.pid for path, node in runner.processes.items() if node.pid}
+
+        return observe(names, domain, duration_s, rate_hz, pids)
+
+
+def observe(
+    cameras: Sequence[str],
+    domain: int,
+    duration_s: float,
+    rate_hz: float,
+    pids: Callable[[], Mapping[str, int]],
+) -> dict[str, Any]:
+    """Wait until a graph works, and return its figures.
+
+    Args:
+        cameras: names of the cameras.
+        domain: the ROS domain.
+        duration_s: time to measure, seconds.
+        rate_hz: nominal rate of the cameras, Hz.
+        pids: returns the process ids by name; raises `MeasurementError` if a node failed.
+
+    Returns:
+        `attended` (share of the published frames that were encoded), `loss` (share of the nominal
+        number of frames that was not), `fps`, `p50_ms`, `p95_ms` and `jitter_ms` from source to
+        latents, `fused_p95_ms` from source to fused LCTs, `max_drop` (successive frames), `growth`
+        (see `figures.growth`), `cpu_percent` and `pss_mb` of all processes, `power`, and
+        `processes` and `nodes` in detail.
+    """
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.update(dds_environment(os.environ))
+    start_s = time.monotonic()
+    with Listener(cameras, domain) as listener:
+        while not (listener.fused and all(listener.encoded.values())):
+            pids()
+            if time.monotonic() - start_s > START_LIMIT_S:
+                raise MeasurementError(f'no fused LCTs within {START_LIMIT_S:.0f} s')
+            time.sleep(0.05)
+        graph_up_s = time.monotonic() - start_s
+        time.sleep(WARM_UP_S)
+        measured = pids()
+        usage, power = UsageMeter(measured), PowerMeter()
+        start_ns = time.time_ns()
+        while time.time_ns() - start_ns < duration_s * 1e9:
+            time.sleep(0.1)
+            if dict(pids()) != dict(measured):
+                raise MeasurementError('a process of the graph was restarted')
+        window = Window(start_ns, time.time_ns())
+        processes, watts = usage.read(), power.read()
+        time.sleep(ARRIVAL_S)
+        diagnostics = listener.diagnostics()
+    pss = [use.pss_mb for use in processes.values()]
+    return {
+        'cameras': len(cameras),
+        'rate_hz': rate_hz,
+        'duration_s': round(window.seconds, 1),
+        'graph_up_s': round(graph_up_s, 1),
+        **_figures(listener, window, rate_hz),
+        'cpu_percent': round(sum(use.cpu_percent for use in processes.values()), 1),
+        'pss_mb': round(sum(filter(None, pss)), 1) if None not in pss else None,
+        'rss_mb': round(sum(use.rss_mb for use in processes.values()), 1),
+        'power': watts,
+        'processes': {
+            name: {
+                'cpu_percent': use.cpu_percent,
+                'pss_mb': use.pss_mb,
+                'rss_mb': use.rss_mb,
+            }
+            for name, use in processes.items()
+        },
+        'nodes': _nodes(diagnostics),
+    }
+
+
+def _figures(listener: Listener, window: Window, rate_hz: float) -> dict[str, Any]:
+    cameras = list(listener.published)
+    latency = [figures.latencies_ms(listener.encoded[camera], window) for camera in cameras]
+    arrivals = [pair for camera in cameras for pair in listener.encoded[camera]]
+    every = np.concatenate(latency)
+    pairs = [(listener.published[camera], listener.encoded[camera]) for camera in cameras]
+    nominal = rate_hz * window.seconds * len(cameras)
+    encoded = sum(len(values) for values in latency)
+    jitters = [figures.jitter_ms(done, window) for _, done in pairs]
+    fused = figures.latencies_ms(listener.fused, window)
+    return {
+        'fps': round(encoded / window.seconds / len(cameras), 2),
+        'attended': round(min(figures.attended(*pair, window) for pair in pairs), 4),
+        'loss': round(max(0.0, 1 - encoded / nominal), 4),
+        'max_drop': max(figures.max_drop(*pair, window) for pair in pairs),
+        'p50_ms': figures.percentile(every, 50),
+        'p95_ms': figures.percentile(every, 95),
+        'fused_p95_ms': figures.percentile(fused, 95),
+        'jitter_ms': max((j for j in jitters if j is not None), default=None),
+        'growth': figures.growth(arrivals, window),
+        'mosaic_hz': round(len(window.select(listener.mosaics)) / window.seconds, 2),
+    }
+
+
+def _nodes(diagnostics: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, float]]:
+    """Return the durations and CPU that each node reports in its diagnostics."""
+    found: dict[str, dict[str, float]] = {}
+    for name, values in diagnostics.items():
+        node = name.partition(': ')[0]
+        for key, text in values.items():
+            if key.endswith(('_p50_ms', '_p95_ms', 'cpu_percent')) and 'age' not in key:
+                try:
+                    found.setdefault(node, {})[key] = float(text)
+                except ValueError:
+                    continue
+    return dict(sorted(found.items()))
+
+
+def free_domain() -> int:
+    """Return the ROS domain of the environment, or a random one that robots rarely use."""
+    given = os.environ.get('ROS_DOMAIN_ID', '')
+    return int(given) if given.isdecimal() else random.randrange(60, 100)
