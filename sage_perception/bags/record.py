@@ -28,7 +28,7 @@ from sage_perception.bags.disk_writer import DiskWriter
 from sage_perception.bags.files import BagError
 from sage_perception.bags.profiles import request_for
 from sage_perception.bags.writer import BagWriter
-from sage_perception.core.progress import Progress
+from sage_perception.core.progress import StatusLine
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -87,7 +87,7 @@ def record(path: Path | str, options: RecordOptions, stop: threading.Event, log:
     recorder = Recorder(bag, options, log)
     executor = SingleThreadedExecutor()
     executor.add_node(recorder.node)
-    progress = Progress()
+    progress = StatusLine()
     begin = time.monotonic()
     end = begin + (options.duration_s or float('inf'))
     try:

@@ -32,7 +32,7 @@ from sage_perception.bags.files import BagError
 from sage_perception.bags.legacy import current_name
 from sage_perception.bags.profiles import from_recorded, is_latched, offer_for
 from sage_perception.bags.reader import Bag, BagTopic
-from sage_perception.core.progress import Progress
+from sage_perception.core.progress import StatusLine
 
 # Time in which publishers and subscribers on one host discover each other.
 DISCOVERY_S = 1.0
@@ -171,7 +171,7 @@ class Player:
         )
         self._bag, self._begin_ns, self._end_ns, self._stop = bag, begin_ns, end_ns, stop
         self._options = options
-        self._progress = Progress()
+        self._progress = StatusLine()
         self._count = 0
         self._started_s = self._next_tick_s = 0.0
         self._offers: dict[str, QoSProfile] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
+from sage_perception.core.progress import progress
 from sage_perception.models import load_crop_codec
 from sage_perception.trust.compatibility.estimator import (
     CompatibilityEstimator,
@@ -83,9 +84,8 @@ def text(result: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-@report_errors('sage align')
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage align`; return the exit code."""
+def parser() -> Parser:
+    """Return the parser of `sage align`."""
     parser = Parser(
         prog='sage align',
         description='Measure how well model RECEIVER can use latents of model SENDER, before and '
@@ -103,11 +103,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar='FOLDER',
         help='folder of the stored maps (default: %(default)s)',
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@report_errors('sage align')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage align`; return the exit code."""
+    args = parser().parse_args(argv)
     receiver, sender = load_crop_codec(args.receiver), load_crop_codec(args.sender)
-    result = CompatibilityEstimator(receiver, args.cache).evaluate(
-        probe_latents(sender), sender.id
-    )
+    with progress('measuring the compatibility'):
+        result = CompatibilityEstimator(receiver, args.cache).evaluate(
+            probe_latents(sender), sender.id
+        )
     path = latent_map_path(args.cache, sender.id.fingerprint, receiver.id.fingerprint)
     stored = result.latent_map.significant and path.is_file()
     described = describe(result, str(receiver.id), path if stored else None)

@@ -8,17 +8,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from sage_perception.cli.terminal import Parser, examples, report_errors
-from sage_perception.models import load_crop_codec
-from sage_perception.training.config import read_config
-from sage_perception.training.trust.calibrate import calibrate_trust
 
 
-@report_errors('sage calibrate-trust')
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage calibrate-trust`; return the exit code."""
+def parser() -> Parser:
+    """Return the parser of `sage calibrate-trust`."""
     parser = Parser(
         prog='sage calibrate-trust',
         description='Fit the trust estimates of a model and write them to trust.json in its '
@@ -29,7 +23,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         'config', type=Path, metavar='CONFIG', help='training configuration of the model'
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@report_errors('sage calibrate-trust')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage calibrate-trust`; return the exit code."""
+    args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    import cv2
+
+    from sage_perception.models import load_crop_codec
+    from sage_perception.training.config import read_config
+    from sage_perception.training.trust.calibrate import calibrate_trust
+
     cv2.setNumThreads(1)
     data = read_config(args.config).data
     codec = load_crop_codec(args.model)

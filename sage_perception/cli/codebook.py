@@ -11,12 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.cli.terminal import Parser, examples, report_errors
-from sage_perception.evaluation.codebook import evaluate_codebook
-from sage_perception.models import load_crop_codec
-from sage_perception.reports.codebook import codebook_table
-from sage_perception.training.codebook import CODES, train_for_model
-from sage_perception.training.config import read_config
+from sage_perception.cli.terminal import Parser, examples, positive_int, report_errors
 
 DESCRIPTION = (
     'Train the codebook that quantizes the latents of a model to tokens, and write it to the '
@@ -40,9 +35,8 @@ def named_latents(text: str) -> tuple[str, np.ndarray]:
     return name, z.astype(np.float32)
 
 
-@report_errors('sage codebook')
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage codebook`; return the exit code."""
+def parser() -> Parser:
+    """Return the parser of `sage codebook`."""
     parser = Parser(
         prog='sage codebook',
         description=DESCRIPTION,
@@ -52,14 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('config', type=Path, help='training configuration of the model')
     parser.add_argument(
         '--levels',
-        type=int,
+        type=positive_int,
         default=8,
         metavar='N',
         help='maximum number of tokens per latent (default: 8)',
     )
     parser.add_argument(
         '--crops',
-        type=int,
+        type=positive_int,
         default=96_000,
         metavar='N',
         help='number of training crops (default: 96000)',
@@ -73,11 +67,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='also train on latents of another modality in the same space, float32 [N, D]',
     )
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
-    args = parser.parse_args(argv)
-    if args.levels < 1:
-        parser.error(f'--levels is {args.levels}; at least 1 is required')
+    return parser
+
+
+@report_errors('sage codebook')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage codebook`; return the exit code."""
+    args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.evaluation.codebook import evaluate_codebook
+    from sage_perception.models import load_crop_codec
+    from sage_perception.reports.codebook import codebook_table
+    from sage_perception.training.codebook import CODES, train_for_model
+    from sage_perception.training.config import read_config
+
     if args.crops < CODES and not args.latents:
-        parser.error(f'--crops is {args.crops}; at least {CODES} are required, one for each code')
+        raise ValueError(
+            f'--crops is {args.crops}; at least {CODES} are required, one for each code'
+        )
     data = read_config(args.config).data
     codec = load_crop_codec(args.model)
     trained = train_for_model(codec, data, args.levels, args.crops, dict(args.latents))

@@ -14,17 +14,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
-from sage_perception.core.progress import Progress
-from sage_perception.training.config import read_config
-from sage_perception.training.contexts.dataset import joined
-from sage_perception.training.contexts.plan import files_of, load_encoder, plan, record, recorded
-from sage_perception.training.data.files import file_filter
 
 
 @report_errors('sage context')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage context`; return the exit code."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.training.config import read_config
+    from sage_perception.training.contexts.dataset import joined
+    from sage_perception.training.contexts.plan import (
+        files_of,
+        load_encoder,
+        plan,
+        record,
+        recorded,
+    )
+    from sage_perception.training.data.files import file_filter
+
     config = args.training_files or args.held_out
     wanted = file_filter(read_config(config).data, bool(args.held_out)) if config else None
     clips, images = files_of(args.places, wanted)
@@ -32,14 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError('--montages needs images: add a folder with images')
     runs = plan(clips, images, args.runs, args.montages)
     codec = load_encoder(args.model)
-    contexts = joined(recorded(runs, lambda run: record(run, codec, args.seed), Progress()))
+    contexts = joined(recorded(runs, lambda run: record(run, codec, args.seed)))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     contexts.write(args.output)
     print(f'{len(contexts)} contexts of {len(runs)} runs written to {args.output}')
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage context`."""
     epilog = examples('sage context record clips -o contexts.npz --runs 4')
     parser = Parser(prog='sage context', description='Record 4096-D H contexts.', epilog=epilog)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')

@@ -18,7 +18,7 @@ from sage_perception.vision.image_file import write_image
 @report_errors('sage decode')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage decode`; return the exit code."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     encoded = EncodedImages.read(args.latents)
     if not args.model and encoded.model.name not in available():
         raise ModelError(
@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage decode`."""
     parser = Parser(
         prog='sage decode',
         description='Decode the latents of `sage encode` and write all images on one sheet.',

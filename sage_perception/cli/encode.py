@@ -13,6 +13,7 @@ import numpy as np
 from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.codecs.encoded_images import EncodedImages
 from sage_perception.codecs.images import encode_images
+from sage_perception.core.progress import progress, track
 from sage_perception.models import load_codec
 from sage_perception.vision.image_file import read_bgr
 
@@ -20,13 +21,14 @@ from sage_perception.vision.image_file import read_bgr
 @report_errors('sage encode')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage encode`; return the exit code."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
     if not (args.print or args.output):
-        parser.error('no output: use --print, -o FILE.npz, or both')
+        own.error('no output: use --print, -o FILE.npz, or both')
     codec = load_codec(args.model)
-    images = [read_bgr(path) for path in args.images]
-    encoded = encode_images(codec, [p.name for p in args.images], images, args.tiles)
+    images = [read_bgr(path) for path in track(args.images, 'reading images')]
+    with progress('encoding'):
+        encoded = encode_images(codec, [p.name for p in args.images], images, args.tiles)
     if args.output:
         encoded.save(args.output)
     if args.print:
@@ -37,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage encode`."""
     parser = Parser(
         prog='sage encode',
         description='Encode image files to latents of a model, and print them or write them to a '

@@ -10,10 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sage_perception.cli.terminal import Parser, examples, positive_int, report_errors
-from sage_perception.evaluation.evaluate import evaluate_models, load_models
-from sage_perception.reports import rate_distortion
-from sage_perception.reports.tables import evaluation_tables
-from sage_perception.training.losses import perceptual
 
 DESCRIPTION = (
     'Evaluate models on crops of images and clips, and compare them with principal '
@@ -85,6 +81,12 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage eval`; return the exit code."""
     args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.evaluation.evaluate import evaluate_models, load_models
+    from sage_perception.reports import rate_distortion
+    from sage_perception.reports.tables import evaluation_tables
+    from sage_perception.training.losses import perceptual
+
     if not perceptual.installed():
         print(
             f'sage eval: without the perceptual distance, which requires: {perceptual.FIX}',

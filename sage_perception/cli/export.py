@@ -8,11 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
-from sage_perception.models import artifact
-from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.export.export import DERIVED_FILES, export
-from sage_perception.training.export.tensorrt import build_engines, find_trtexec
-from sage_perception.training.tasks import task_for
+from sage_perception.core.progress import progress
 
 DESCRIPTION = (
     'Export a training run as a model folder: weights, ONNX graphs, principal components and '
@@ -20,9 +16,8 @@ DESCRIPTION = (
 )
 
 
-@report_errors('sage export')
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage export`; return the exit code."""
+def parser() -> Parser:
+    """Return the parser of `sage export`."""
     parser = Parser(
         prog='sage export',
         description=DESCRIPTION,
@@ -42,7 +37,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         action='store_true',
         help='also build TensorRT engines for this device with trtexec',
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@report_errors('sage export')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage export`; return the exit code."""
+    args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.models import artifact
+    from sage_perception.training.config import ConfigError, read_config
+    from sage_perception.training.export.export import DERIVED_FILES, export
+    from sage_perception.training.export.tensorrt import build_engines, find_trtexec
+    from sage_perception.training.tasks import task_for
+
     config = read_config(args.config)
     if args.tensorrt:  # an export takes minutes: check first
         find_trtexec()
@@ -50,10 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(
                 f'--tensorrt: engines are for models of images, {config.name} compresses contexts'
             )
-    stale = export(config, args.run, args.to)
+    with progress('exporting'):
+        stale = export(config, args.run, args.to)
     print(f'exported: {artifact.read(args.to).id} in {args.to}')
     for file in stale:
         print(f'removed {file} of the previous model; to make it again: {DERIVED_FILES[file]}')
     if args.tensorrt:
-        print(*build_engines(args.to), sep='\n')
+        with progress('building TensorRT engines'):
+            engines = build_engines(args.to)
+        print(*engines, sep='\n')
     return 0

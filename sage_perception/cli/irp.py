@@ -15,12 +15,17 @@ entry point of the group {GROUP}; see docs/irp.md.
 """
 
 
+def parser() -> Parser:
+    """Return the parser of `sage irp`."""
+    parser = Parser(prog='sage irp', description=DESCRIPTION, epilog=examples('sage irp list'))
+    parser.add_argument('action', choices=['list'], help='list the installed plugins')
+    return parser
+
+
 @report_errors('sage irp')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage irp`; return the exit code."""
-    parser = Parser(prog='sage irp', description=DESCRIPTION, epilog=examples('sage irp list'))
-    parser.add_argument('action', choices=['list'], help='list the installed plugins')
-    parser.parse_args(argv)
+    parser().parse_args(argv)
     for name, point in available().items():
         package = f'{point.dist.name} {point.dist.version}' if point.dist else ''
         print(f'{name:<16} {point.value}  {package}')

@@ -1,5 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
+# PYTHON_ARGCOMPLETE_OK
 """The `sage` command: dispatch to the subcommands."""
 
 from __future__ import annotations
@@ -11,15 +12,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sage_perception import __version__
-from sage_perception.cli.terminal import EXIT_USAGE
+from sage_perception.cli.terminal import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    Parser,
+    describe,
+    did_you_mean,
+    replace_unencodable,
+)
 
 
 class Command(NamedTuple):
     """A subcommand: its group in the help text and one line of help.
 
     The subcommand `a-b` is the function `main` of the module `sage_perception.cli.a_b`, which
-    takes the arguments and returns the exit code. The module is imported only when its command
-    runs, so that `sage --help` starts fast and works while packages are missing.
+    takes the arguments and returns the exit code; its function `parser` returns the parser. The
+    module is imported only when its command runs, so that `sage --help` starts fast and works
+    while packages are missing. It must not import torch or ROS before `main` runs, so that shells
+    complete its options fast.
     """
 
     group: str
@@ -55,6 +65,10 @@ COMMANDS = {
 }
 
 
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells use it. `up`, `record` and `replay` end with 0."""
+
+
 def usage() -> str:
     """Return the help text: the commands by group, each with one line."""
     groups = dict.fromkeys(command.group for command in COMMANDS.values())
@@ -65,18 +79,56 @@ def usage() -> str:
         lines.append('')
     lines.append('Run "sage COMMAND --help" for the options of a command and an example.')
     lines.append('Run "sage --version" for the version.')
+    lines.append('To complete commands and options with Tab, add this line to ~/.bashrc:')
+    lines.append('  eval "$(register-python-argcomplete sage)"')
     return '\n'.join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code; `EXIT_INTERRUPTED` after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        replace_unencodable(stream)
+    if '_ARGCOMPLETE' in os.environ:
+        complete()
     try:
         code = _run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader closed the pipe early, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as error:  # commands report their own: this is the output
+        _discard_output()
+        print(f'sage: {describe(error)}', file=sys.stderr)
+        return EXIT_FAILED
     return code
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complete() -> None:
+    """Print the completions of the command line that argcomplete passes, and exit."""
+    import argcomplete
+
+    line, point = os.environ['COMP_LINE'], int(os.environ['COMP_POINT'])
+    _, _, _, words, _ = argcomplete.lexers.split_line(line, point)
+    first = int(os.environ['_ARGCOMPLETE'])
+    name = words[first] if len(words) > first else ''
+    if name in COMMANDS:
+        os.environ['_ARGCOMPLETE'] = str(first + 1)  # the command takes the place of the program
+        module = importlib.import_module(_module(name))
+        argcomplete.autocomplete(module.parser())
+    top = Parser(prog='sage')
+    top.add_argument('--version', action='store_true')
+    top.add_argument('command', choices=list(COMMANDS))
+    argcomplete.autocomplete(top, always_complete_options=False)
+
+
+def _module(name: str) -> str:
+    return f'sage_perception.cli.{name.replace("-", "_")}'
 
 
 def _run(arguments: list[str]) -> int:
@@ -88,13 +140,14 @@ def _run(arguments: list[str]) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        print(f'sage: unknown command {name!r}\n\n{usage()}', file=sys.stderr)
+        hint = did_you_mean(name, COMMANDS) or ' (see sage --help)'
+        print(f'sage: unknown command {name!r}{hint}', file=sys.stderr)
         return EXIT_USAGE
     sys.argv[0] = f'sage {name}'
     try:
-        module = importlib.import_module(f'sage_perception.cli.{name.replace("-", "_")}')
+        module = importlib.import_module(_module(name))
     except ModuleNotFoundError as error:
-        print(f'sage {name}: {error}; run "sage doctor" for the fix', file=sys.stderr)
+        print(f'sage {name}: {describe(error)}', file=sys.stderr)
         return EXIT_USAGE
     return module.main(arguments[1:]) or 0
 

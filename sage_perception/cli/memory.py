@@ -197,7 +197,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def build_parser() -> Parser:
+def parser() -> Parser:
     """Return the parser of `sage memory`."""
     parser = Parser(prog='sage memory', description=DESCRIPTION, epilog=EXAMPLES)
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
@@ -222,6 +222,6 @@ def build_parser() -> Parser:
 @report_errors('sage memory')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage memory`; return the exit code."""
-    args = build_parser().parse_args(argv)
+    args = parser().parse_args(argv)
     args.run(args)
     return 0

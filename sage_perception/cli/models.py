@@ -52,9 +52,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-@report_errors('sage models')
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage models`; return the exit code."""
+def parser() -> Parser:
+    """Return the parser of `sage models`."""
     parser = Parser(
         prog='sage models',
         description='List the models of this package, or show the card of one.',
@@ -62,7 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('model', nargs='?', help='name or folder of a model (default: list all)')
     parser.add_argument('--json', action='store_true', help='print a JSON list')
-    args = parser.parse_args(argv)
+    return parser
+
+
+@report_errors('sage models')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage models`; return the exit code."""
+    args = parser().parse_args(argv)
     folders = [resolve(args.model)] if args.model else list(available().values())
     models = [artifact.read(folder) for folder in folders]
     rows = [summary(model) for model in models]

@@ -17,6 +17,7 @@ from sage_perception.codecs.images import (
     squares,
 )
 from sage_perception.core.metrics import psnr, ssim
+from sage_perception.core.progress import track
 from sage_perception.models import load_codec
 from sage_perception.vision.grid import grid
 from sage_perception.vision.image_file import read_bgr, write_image
@@ -25,10 +26,10 @@ from sage_perception.vision.image_file import read_bgr, write_image
 @report_errors('sage reconstruct')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage reconstruct`; return the exit code."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     columns, captions = [], []
     codec = load_codec(args.model)
-    images = [read_bgr(path) for path in args.images]
+    images = [read_bgr(path) for path in track(args.images, 'reading images')]
     names = [path.name for path in args.images]
     encoded = encode_images(codec, names, images, args.tiles)
     x = crops_of(images, squares(names, images, codec.input_size, args.tiles), codec)
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage reconstruct`."""
     parser = Parser(
         prog='sage reconstruct',
         description='Encode and decode images, print PSNR and SSIM, and write a sheet of the '

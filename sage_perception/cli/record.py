@@ -9,13 +9,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import rclpy
-from rclpy.signals import SignalHandlerOptions
-
-from sage_perception.bags.record import BagWriteError, Recording, RecordOptions, record
-from sage_perception.bags.repair import repair
-from sage_perception.bags.writer import COMPRESSIONS
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
@@ -26,20 +21,35 @@ from sage_perception.cli.terminal import (
     report_errors,
     stop_requested,
 )
+from sage_perception.core.progress import progress
+
+if TYPE_CHECKING:
+    from sage_perception.bags.record import Recording
+
+COMPRESSIONS = ('none', 'lz4', 'zstd')
+"""The keys of `bags.writer.COMPRESSIONS`, whose module imports ROS."""
 
 
 @report_errors('sage record')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage record`; return 0 after a signal, 1 if writing failed, 2 for invalid usage."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from sage_perception.bags.record import BagWriteError, Recording, RecordOptions, record
+    from sage_perception.bags.repair import repair
+
     if args.repair:
-        bag = repair(args.repair)
+        with progress(f'repairing {args.repair}'):
+            bag = repair(args.repair)
         print(f'{args.repair} is repaired')
         _print_summary(Recording(bag))
         return 0
     if not (args.topics or args.all or args.regex):
-        parser.error('nothing to record: name topics, or use --all or --regex')
+        own.error('nothing to record: name topics, or use --all or --regex')
     path = args.output or Path(time.strftime('bag_%Y_%m_%d-%H_%M_%S'))
     options = RecordOptions(
         topics=tuple(args.topics),
@@ -63,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage record`."""
     parser = Parser(
         prog='sage record',
         description='Record topics of any type into an MCAP bag that `ros2 bag` reads, until '

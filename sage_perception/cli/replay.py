@@ -10,13 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import rclpy
-from rclpy.exceptions import InvalidTopicNameException
-from rclpy.signals import SignalHandlerOptions
-from rclpy.validate_full_topic_name import validate_full_topic_name
-
-from sage_perception.bags.reader import open_bag
-from sage_perception.bags.replay import ReplayOptions, replay
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import (
     Parser,
@@ -34,7 +27,14 @@ DEFAULT_CLOCK_HZ = 40.0
 @report_errors('sage replay')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage replay`; return 0 at the end or after a signal, 2 for invalid usage."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from sage_perception.bags.reader import open_bag
+    from sage_perception.bags.replay import ReplayOptions, replay
+
     options = ReplayOptions(
         rate=args.rate,
         loop=args.loop,
@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage replay`."""
     parser = Parser(
         prog='sage replay',
         description='Publish the messages of a bag with the timing and the QoS of the recording. '
@@ -130,6 +131,9 @@ def _remapping(text: str) -> tuple[str, str]:
     old, separator, new = text.partition(':=')
     if not (separator and old and new):
         raise argparse.ArgumentTypeError(f'{text!r} is not OLD:=NEW')
+    from rclpy.exceptions import InvalidTopicNameException
+    from rclpy.validate_full_topic_name import validate_full_topic_name
+
     try:
         validate_full_topic_name(_absolute(new))
     except InvalidTopicNameException as error:

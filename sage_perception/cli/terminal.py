@@ -5,16 +5,22 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import errno
 import functools
+import io
 import math
 import re
 import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn, TextIO
+
+from sage_perception.core.text import one_line
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -33,14 +39,45 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports an error in one line."""
+    """An argument parser that reports an error in one line, and suggests what was meant."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{'formatter_class': HelpFormatter, **options})
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the parsed arguments; exit with `EXIT_USAGE` for unknown ones."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            option = unknown[0].partition('=')[0]
+            hint = did_you_mean(option, _options(self)) if option.startswith('-') else ''
+            self.error(f'unrecognized arguments: {" ".join(unknown)}{hint}')
+        return parsed
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        hint = did_you_mean(str(value), choices) or f' (choose from {", ".join(choices)})'
+        raise argparse.ArgumentError(action, f'invalid choice: {value!r}{hint}')
+
     def error(self, message: str) -> NoReturn:
         """Print `message` and exit with `EXIT_USAGE`."""
         self.exit(EXIT_USAGE, f'{self.prog}: {message} (see {self.prog} --help)\n')
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the options of a parser and of its subcommands."""
+    found = list(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [option for each in action.choices.values() for option in _options(each)]
+    return found
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a suggestion such as ': did you mean up?', '' if no choice is similar."""
+    near = get_close_matches(name, list(choices), n=3, cutoff=0.7)
+    return f': did you mean {" or ".join(dict.fromkeys(near))}?' if near else ''
 
 
 def examples(*lines: str) -> str:
@@ -69,7 +106,7 @@ def report_errors(command: str) -> Callable[[Main], Main]:
 
     It catches the errors that a user can cause: `OSError`, `ValueError` (the base class of the
     package's own errors) and `ModuleNotFoundError`. The message goes to stderr in place of a
-    traceback, and the function returns `EXIT_USAGE`.
+    traceback, and the function returns `EXIT_USAGE`. The message of an `OSError` names its file.
     """
 
     def decorate(main: Main) -> Main:
@@ -80,12 +117,44 @@ def report_errors(command: str) -> Callable[[Main], Main]:
             except BrokenPipeError:  # the reader of our output closed the pipe: not an error
                 raise
             except (OSError, ValueError, ModuleNotFoundError) as error:
-                print(f'{command}: {error}', file=sys.stderr)
+                print(f'{command}: {describe(error)}', file=sys.stderr)
                 return EXIT_USAGE
 
         return run
 
     return decorate
+
+
+def describe(error: Exception) -> str:
+    """Return the message of an error on one line, with the file of an `OSError`."""
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(n) for n in (error.filename, error.filename2) if n is not None]
+        # Writers of files add the name (`core.files.replacing`); writes to stdout have none.
+        of_output = not names and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        return ': '.join([*(['standard output'] if of_output else names), error.strerror])
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f'{error}; run "sage doctor" for the fix'
+    return one_line(error)
+
+
+# What ASCII text uses for the characters in the texts of this package.
+_ASCII = {'…': '...', '×': 'x', '–': '-', '→': '->', '²': '2', 'µ': 'u', '±': '+/-', '·': '*'}
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return ''.join(_ASCII.get(character, '?') for character in text), error.end
+
+
+codecs.register_error('sage', _replace)
+
+
+def replace_unencodable(stream: TextIO) -> None:
+    """Replace the characters that the encoding of a terminal or file lacks, such as ASCII."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == 'strict':
+        stream.reconfigure(errors='sage')
 
 
 def positive_int(text: str) -> int:

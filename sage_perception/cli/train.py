@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
-from sage_perception.training.config import read_config
 
 DESCRIPTION = (
     'Train a model. A run that was interrupted resumes from its last checkpoint; the result '
@@ -19,9 +18,8 @@ DESCRIPTION = (
 )
 
 
-@report_errors('sage train')
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage train`; return the exit code."""
+def parser() -> Parser:
+    """Return the parser of `sage train`."""
     parser = Parser(
         prog='sage train',
         description=DESCRIPTION,
@@ -34,9 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--out', type=Path, metavar='FOLDER', help='run folder (default: out/train/NAME)'
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@report_errors('sage train')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage train`; return the exit code."""
+    args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.training.config import read_config
+
     config = read_config(args.config)
-    # Lightning takes seconds to import: an invalid configuration is rejected before.
+    # And so does that of Lightning: an invalid configuration is rejected before.
     from sage_perception.training.train import train
 
     out = args.out or Path('out/train') / config.name

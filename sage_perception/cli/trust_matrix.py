@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
-from sage_perception.models import load_crop_codec
+from sage_perception.core.progress import progress, track
 from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
 from sage_perception.trust.compatibility.model import Model
 from sage_perception.trust.compatibility.probe_set import probe_latents
@@ -26,20 +26,24 @@ COLORS = {
 
 def measure(models: Sequence[Model]) -> tuple[np.ndarray, np.ndarray]:
     """Return the compression trust as sent and after alignment, both `[receiver, sender]`."""
-    sent = [probe_latents(model) for model in models]
+    sent = [probe_latents(model) for model in track(models, 'encoding the probe images')]
     before, after = np.zeros((2, len(models), len(models)))
-    for row, receiver in enumerate(models):
-        estimator = CompatibilityEstimator(receiver)
-        for column, sender in enumerate(models):
-            result = estimator.evaluate(sent[column], sender.id)
-            before[row, column] = result.before.compression_trust
-            after[row, column] = result.trust.compression_trust
+    with progress('evaluating pairs of models', len(models) ** 2) as bar:
+        for row, receiver in enumerate(models):
+            estimator = CompatibilityEstimator(receiver)
+            for column, sender in enumerate(models):
+                result = estimator.evaluate(sent[column], sender.id)
+                before[row, column] = result.before.compression_trust
+                after[row, column] = result.trust.compression_trust
+                bar.advance()
     return before, after
 
 
 def draw(names: Sequence[str], before: np.ndarray, after: np.ndarray, path: Path) -> None:
     """Write the matrices as an image file, one cell per pair, colored by level."""
     import matplotlib
+
+    from sage_perception.reports.figures import write_figure
 
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
@@ -70,13 +74,12 @@ def draw(names: Sequence[str], before: np.ndarray, after: np.ndarray, path: Path
     ]
     figure.suptitle('Compression trust: receivers in rows, senders in columns')
     figure.legend(handles=patches, loc='outside lower center', ncols=2, fontsize=8, frameon=False)
-    figure.savefig(path, dpi=150)
+    write_figure(figure, path)
     plt.close(figure)
 
 
-@report_errors('sage trust-matrix')
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage trust-matrix`; return the exit code."""
+def parser() -> Parser:
+    """Return the parser of `sage trust-matrix`."""
     parser = Parser(
         prog='sage trust-matrix',
         description='Measure the compression trust of every pair of models, as sent and after '
@@ -89,8 +92,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '-o', '--output', type=Path, required=True, metavar='FILE', help='image file to write'
     )
-    args = parser.parse_args(argv)
-    before, after = measure([load_crop_codec(model) for model in args.models])
+    return parser
+
+
+@report_errors('sage trust-matrix')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage trust-matrix`; return the exit code."""
+    args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.models import load_crop_codec
+    from sage_perception.reports.figures import check_figure_file
+
+    codecs = [load_crop_codec(model) for model in args.models]
+    check_figure_file('--output', args.output)
+    before, after = measure(codecs)
     draw([Path(model).name for model in args.models], before, after, args.output)
     lowest = float(after.min())
     print(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import shlex
 import signal
@@ -37,6 +38,7 @@ from sage_perception.bringup.respawn import describe_exit
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
     Parser,
+    did_you_mean,
     examples,
     positive,
     report_errors,
@@ -72,7 +74,7 @@ _EXPONENT = re.compile(r'[-+]?\d+[eE][-+]?\d+')
 @report_errors('sage up')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage up`; return 0 after a stop request, 1 if a node failed, 2 for bad usage."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     specs = _build(options)
     params_file = _params_file(options)
     if options.dry_run:
@@ -89,12 +91,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(options, specs, params_file)
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage up`."""
     parser = Parser(
         prog='sage up',
         description='Start a node graph as processes, restart nodes that exit, and show a table '
         'of their states. Ctrl-C stops the graph.',
         epilog=examples(
+            'sage up single_camera --source v4l2:///dev/video0',
             'sage up dual_camera --source0 v4l2:///dev/video0 --source1 v4l2:///dev/video2',
             'sage up single_camera --image0 /camera/color/image_raw --memory',
             'sage up dual_camera --composed',
@@ -105,6 +109,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add('graph', metavar='GRAPH', choices=GRAPHS, help=', '.join(GRAPHS))
     add = parser.add_argument_group('cameras').add_argument
+    add('--source', metavar='URI', help='source of the camera of single_camera')
     for n in (0, 1):
         add(f'--source{n}', metavar='URI', help=f'source of camera {n}, such as csi://{n}')
         add(
@@ -166,6 +171,14 @@ def _build(options: argparse.Namespace) -> list[NodeSpec]:
     for name in ('source1', 'image1', 'camera1'):
         if count < 2 and getattr(options, name) is not None:
             raise ValueError(f'--{name}: {options.graph} has one camera; use --{name[:-1]}0')
+    if options.source is not None:
+        if count > 1:
+            raise ValueError(
+                f'--source: {options.graph} has two cameras; use --source0 and --source1'
+            )
+        if options.source0 is not None:
+            raise ValueError('--source and --source0 are the same option; give only one')
+        options.source0 = options.source
     if options.robots and options.graph != 'fleet':
         raise ValueError(f'--robots: {options.graph} has one robot; use the graph fleet')
     cameras = [
@@ -203,8 +216,15 @@ def _assign(specs: list[NodeSpec], assignment: str) -> list[NodeSpec]:
         raise ValueError(f'{shown}: use the form NODE.PARAMETER=VALUE')
     chosen = [spec for spec in specs if f'/{spec.path}'.endswith(f'/{node.strip("/")}')]
     if not chosen:
-        paths = ', '.join(spec.path for spec in specs)
-        raise ValueError(f'{shown}: unknown node {node!r}; the graph has {paths}')
+        paths = [spec.path for spec in specs]
+        hint = did_you_mean(node, {*paths, *(spec.name for spec in specs)})
+        hint = hint or f'; the graph has {", ".join(paths)}'
+        raise ValueError(f'{shown}: unknown node {node!r}{hint}')
+    for spec in chosen:
+        names = _parameter_names(spec)
+        if names and parameter not in names and not parameter.startswith('qos_overrides.'):
+            hint = did_you_mean(parameter, names) or f'; it has {", ".join(sorted(names))}'
+            raise ValueError(f'{shown}: {spec.name} has no parameter {parameter!r}{hint}')
     try:
         value = _value(text)
     except ValueError as error:
@@ -213,6 +233,19 @@ def _assign(specs: list[NodeSpec], assignment: str) -> list[NodeSpec]:
         replace(spec, parameters={**spec.parameters, parameter: value}) if spec in chosen else spec
         for spec in specs
     ]
+
+
+def _parameter_names(spec: NodeSpec) -> set[str]:
+    """Return the parameters of a node; empty if its module cannot be imported here.
+
+    The import takes a second, which only the users of `--set` wait for.
+    """
+    try:
+        module = importlib.import_module(f'{spec.package}.nodes.{spec.executable}')
+    except ImportError:
+        return set()
+    node = getattr(module, f'{spec.executable.title().replace("_", "")}')
+    return {parameter.name for parameter in node.PARAMETERS} | {'use_sim_time'}
 
 
 def _shown(value: object) -> object:

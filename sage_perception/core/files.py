@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -33,25 +34,47 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` when the block ends without an exception.
 
     A reader sees either the old file or the complete new one, also after a power failure. The
-    temporary file is in the same folder, which must exist, and is readable by its owner only until
-    the block ends; then it gets the permissions `mode`. If the block raises, it is deleted and
-    `path` is unchanged.
+    temporary file is in the same folder, which is created if missing, and is readable by its owner
+    only until the block ends; then it gets the permissions `mode`. If the block raises, it is
+    deleted and `path` is unchanged.
 
-    Raises `OSError`.
+    Raises `OSError`, whose `filename` is `path` unless it is another file of the block.
     """
     path = Path(path)
-    # mkstemp creates the file with mode 0600.
-    number, name = tempfile.mkstemp(prefix=f'.{path.name[:MAX_PREFIX]}.', dir=path.parent)
-    os.close(number)
-    part = Path(name)
+    with _named(path):
+        make_folder(path.parent)
+        # mkstemp creates the file with mode 0600.
+        number, name = tempfile.mkstemp(prefix=f'.{path.name[:MAX_PREFIX]}.', dir=path.parent)
+        os.close(number)
+        part = Path(name)
+        try:
+            yield part
+            with part.open('rb+') as file:
+                os.fsync(file.fileno())
+            part.chmod(mode)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents if they are missing; raise `OSError`, which names it."""
     try:
-        yield part
-        with part.open('rb+') as file:
-            os.fsync(file.fileno())
-        part.chmod(mode)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name `path` in the errors about it and its temporary file, such as a full disk."""
+    try:
+        yield
+    except OSError as error:
+        name = Path(os.fsdecode(error.filename)) if error.filename else None
+        if name is None or (name.parent == path.parent and name.name.startswith('.')):
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from sage_perception.core.progress import track
 from sage_perception.evaluation.baselines import read_components
 from sage_perception.evaluation.comparison import Comparison
 from sage_perception.evaluation.linear_probe import labeled_images, probe
@@ -136,7 +136,7 @@ def evaluate(
         scores[kind] = concatenated(
             [
                 comparison.measure(images[start : start + BATCH])
-                for start in tqdm(batches, f'{codec.id.name} on {kind}', disable=None)
+                for start in track(batches, f'{codec.id.name} on {kind}')
             ]
         )
         active[kind] = active_dims(comparison.latents[first:])

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from sage_perception.core.progress import track
 from sage_perception.evaluation.baselines import Components
 from sage_perception.models import Codec
 from sage_perception.training.data.files import IMAGE_SUFFIXES, find_files
@@ -88,7 +88,7 @@ def probe(codec: Codec, components: Components | None, root: Path) -> dict[str, 
         raise ModuleNotFoundError('--probe requires scikit-learn: pip install scikit-learn')
     files, labels, names = labeled_images(root)
     latents, coefficients = [], []
-    for start in tqdm(range(0, len(files), BATCH), 'probe', disable=None):
+    for start in track(range(0, len(files), BATCH), 'encoding the classes'):
         crops = [center_square(file, codec.input_size) for file in files[start : start + BATCH]]
         x = to_model(np.stack(crops), codec.input_channels)
         z = codec.encode(x)

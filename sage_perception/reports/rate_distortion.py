@@ -13,9 +13,9 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from sage_perception.models import Codec, ModelError
+from sage_perception.reports.figures import check_figure_file, write_figure
 
 Report = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ MODELS = ('tab:red', 'tab:purple', 'tab:brown', 'tab:pink', 'tab:olive', 'tab:cy
 def check_plot(codecs: Sequence[Codec], path: Path) -> None:
     """Check that models can share one figure and that it can be written to `path`.
 
-    Raises `ModelError`, `FileNotFoundError` or `ValueError`.
+    A missing folder is created. Raises `ModelError`, `OSError` or `ValueError`.
     """
     if len(codecs) > len(MODELS):
         raise ModelError(f'--plot: {len(codecs)} models are too many: plot at most {len(MODELS)}')
@@ -39,13 +39,7 @@ def check_plot(codecs: Sequence[Codec], path: Path) -> None:
             raise ModelError(
                 f'--plot: the models take crops of different {name}: plot them separately'
             )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f'--plot {path}: the folder {path.parent} does not exist: create it first'
-        )
-    formats = FigureCanvasAgg.get_supported_filetypes()
-    if path.suffix.lower().removeprefix('.') not in formats or path.is_dir():
-        raise ValueError(f'--plot {path} is not a file name that Matplotlib can write: use .png')
+    check_figure_file('--plot', path)
 
 
 def plot(reports: Sequence[Report], path: Path) -> None:
@@ -76,7 +70,7 @@ def plot(reports: Sequence[Report], path: Path) -> None:
     title = f'{first["crops"]} {first["protocol"]} crops of {size}×{size} pixels'
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    write_figure(figure, path)
     plt.close(figure)
 
 

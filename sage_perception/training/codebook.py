@@ -17,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from tqdm import trange
 from vector_quantize_pytorch import ResidualVQ
 
 from sage_perception.codecs.codebook import Codebook, write
+from sage_perception.core.progress import track
 from sage_perception.models import Codec
 from sage_perception.training.config import DataConfig
 from sage_perception.training.data.mixture import Mixture, mixture
@@ -76,7 +76,7 @@ def train_for_model(
         count = max(round(HELD_OUT_SHARE * len(shuffled)), 1)
         sources[name], held_out[name] = shuffled[count:], shuffled[:count]
     sources = {'vision': training_latents(codec, data, crops, seed=1), **sources}
-    codebook = train(sources, codec.id.fingerprint, levels, steps=STEPS, progress=True)
+    codebook = train(sources, codec.id.fingerprint, levels, steps=STEPS)
     path = write(codec.artifact.path, codebook)
     return CodebookTraining(codebook, path, sources, held_out_images, held_out)
 
@@ -88,7 +88,6 @@ def train(
     codes: int = CODES,
     steps: int = STEPS,
     seed: int = 0,
-    progress: bool = False,
 ) -> Codebook:
     """Train one codebook on latents from one or more sources, each float32 `[N, D]`.
 
@@ -125,7 +124,7 @@ def train(
         )
         quantizer.train()
         quantizer(draw(KMEANS_LATENTS))
-        for _ in trange(steps, desc='codebook', disable=None if progress else True):
+        for _ in track(range(steps), 'training the codebook'):
             quantizer(draw(BATCH))
         return Codebook(quantizer.codebooks.float().contiguous().numpy(), fingerprint)
 
@@ -150,7 +149,7 @@ def training_latents(codec: Codec, data: DataConfig, count: int, seed: int) -> n
     stream = CropStream(mixture(data, codec.input_size), codec.input_channels, seed, 0, count)
     parts = [
         codec.encode(np.stack([stream[i] for i in range(start, min(start + 64, count))]))
-        for start in trange(0, count, 64, desc='crops', disable=None)
+        for start in track(range(0, count, 64), 'encoding crops')
     ]
     return np.concatenate(parts)
 

@@ -9,6 +9,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -18,11 +19,11 @@ from lightning.pytorch.callbacks import (
     EMAWeightAveraging,
     ModelCheckpoint,
     Timer,
-    TQDMProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from sage_perception.core.files import write_atomically
+from sage_perception.core.progress import Bar
 from sage_perception.training.config import RunConfig, write_config
 from sage_perception.training.module import TrainingModule
 from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, require_current_names
@@ -58,13 +59,13 @@ def run_loop(
             ModelCheckpoint(out, Path(CHECKPOINT).stem, enable_version_counter=False),
             timer,
             *early_stopping(module),
-            *([TQDMProgressBar(refresh_rate=10)] if progress else []),
+            *([TrainingBar()] if progress else []),
         ],
         logger=[CSVLogger(out, 'csv'), TensorBoardLogger(out, 'tensorboard', '')],
         log_every_n_steps=min(25, config.training.epoch),
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         enable_model_summary=False,
     )
     if trainer.is_global_zero:
@@ -77,6 +78,43 @@ def run_loop(
     elif trainer.is_global_zero:
         write_metrics(config, module, figures, timer.time_elapsed('train'), out)
     return module
+
+
+class TrainingBar(Callback):
+    """Shows the steps of a run and its last validation figure."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Show the bar, in the first process only."""
+        if trainer.is_global_zero and isinstance(pl_module, TrainingModule):
+            self._bar = Bar('training', pl_module.config.steps)
+            self._bar.advance(trainer.global_step)
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count one step."""
+        if self._bar is not None and isinstance(pl_module, TrainingModule):
+            value = trainer.callback_metrics.get(pl_module.MONITOR)
+            figure = '' if value is None else f', {pl_module.MONITOR} {float(value):.3f}'
+            self._bar.advance(trainer.global_step - self._bar.completed, f'training{figure}')
+
+    def teardown(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
+    ) -> None:
+        """Remove the bar, also after an error."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 def write_metrics(

@@ -30,7 +30,7 @@ class Task(ABC, Generic[DataT]):
         self.config = config
 
     @abstractmethod
-    def data(self, progress: bool = True) -> DataT:
+    def data(self) -> DataT:
         """Read the training and the validation data. Raises `ConfigError` or `ValueError`."""
 
     def resolved_config(self, data: DataT) -> RunConfig:

@@ -24,7 +24,7 @@ def train(config: RunConfig, out: Path, progress: bool = True) -> TrainingModule
     Raises `ConfigError`, `ModelError`, and `ValueError` for data that cannot be used.
     """
     task = task_for(config)
-    return fit(task, task.data(progress), out, progress)
+    return fit(task, task.data(), out, progress)
 
 
 def fit(task: Task[DataT], data: DataT, out: Path, progress: bool = True) -> TrainingModule:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from sage_perception.core.files import write_atomically
 from sage_perception.core.text import one_line
 from sage_perception.vision.encodings import Data
 from sage_perception.vision.intensity_range import IntensityRange
@@ -93,12 +94,12 @@ def to_bgr(pixels: np.ndarray, intensity: IntensityRange | None = None) -> np.nd
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write uint8 RGB `[H, W, 3]` in the format of the file extension.
 
-    Raises `ValueError` for an unknown extension.
+    Missing folders are created. Raises `ValueError` for an unknown extension, and `OSError`.
     """
     if not cv2.haveImageWriter(str(path)):
         raise ValueError(f'{path}: unknown image format, use .png, .jpg or .webp')
     _, data = cv2.imencode(path.suffix, image[..., ::-1])
-    path.write_bytes(data.tobytes())
+    write_atomically(path, data.tobytes())
 
 
 def _decode(buffer: np.ndarray) -> np.ndarray | None:

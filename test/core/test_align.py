@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import cv2
-import pytest
 
 from sage_perception.cli import align, trust_matrix
 
@@ -26,9 +25,14 @@ def test_align_names_an_unknown_model(tmp_path, capsys):
     assert "'unknown'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(('folder', 'code'), [('.', 0), ('missing', 2)])
-def test_trust_matrix_writes_an_image(tmp_path, folder, code):
-    path = tmp_path / folder / 'matrix.png'
-    assert trust_matrix.main(['tinyvae', '-o', str(path)]) == code
-    if code == 0:
-        assert min(cv2.imread(str(path)).shape[:2]) > 200
+def test_trust_matrix_writes_an_image_to_a_new_folder(tmp_path):
+    path = tmp_path / 'missing' / 'matrix.png'
+    assert trust_matrix.main(['tinyvae', '-o', str(path)]) == 0
+    assert min(cv2.imread(str(path)).shape[:2]) > 200
+
+
+def test_trust_matrix_checks_the_name_of_its_output_after_the_models(tmp_path, capsys):
+    assert trust_matrix.main(['unknown', '-o', str(tmp_path / 'matrix.xyz')]) == 2
+    assert "'unknown' is neither" in capsys.readouterr().err
+    assert trust_matrix.main(['tinyvae', '-o', str(tmp_path / 'matrix.xyz')]) == 2
+    assert 'is not a file name that Matplotlib can write' in capsys.readouterr().err

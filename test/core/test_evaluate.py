@@ -386,7 +386,6 @@ def test_rejects_invalid_arguments_in_one_line(data, capsys, options, message):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (('--plot', '{data}/no/x.png'), 'the folder {data}/no does not exist'),
         (
             ('--plot', '{data}/x.rates'),
             '--plot {data}/x.rates is not a file name that Matplotlib can write',

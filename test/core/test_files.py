@@ -50,9 +50,25 @@ def test_accepts_the_longest_file_name(tmp_path):
     write_atomically(tmp_path / ('a' * 255), b'')
 
 
-def test_missing_folder_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_atomically(tmp_path / 'missing' / 'file', b'')
+def test_missing_folders_are_created(tmp_path):
+    write_atomically(tmp_path / 'missing' / 'too' / 'file', b'x')
+    assert (tmp_path / 'missing' / 'too' / 'file').read_bytes() == b'x'
+
+
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(NotADirectoryError) as error:
+        write_atomically(tmp_path / 'file' / 'below', b'')
+    assert error.value.filename == str(tmp_path / 'file')
+    with pytest.raises(OSError, match='No space') as error, replacing(tmp_path / 'full'):
+        raise OSError(28, 'No space left on device')
+    assert error.value.filename == str(tmp_path / 'full')
+    with pytest.raises(FileNotFoundError) as error, replacing(tmp_path / 'copy'):
+        (tmp_path / 'source').read_bytes()
+    assert error.value.filename == str(tmp_path / 'source')
+    with pytest.raises(IsADirectoryError) as error:
+        write_atomically(tmp_path, b'')
+    assert error.value.filename == str(tmp_path)
 
 
 def test_cache_folder_follows_xdg(monkeypatch, tmp_path):

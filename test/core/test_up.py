@@ -138,12 +138,16 @@ def test_reports_invalid_arguments_in_one_line(arguments, message, capsys, tmp_p
 
 
 def test_set_assigns_typed_values_to_the_named_nodes(capsys):
-    assignments = ['attention.max_crops=4', 'cam1/attention.decay=1e-3', 'viewer.cameras=[a, b]']
+    assignments = [
+        'attention.max_crops=4',
+        'cam1/attention.inhibition=1e-3',
+        'viewer.cameras=[a, b]',
+    ]
     options = [word for text in assignments for word in ('--set', text)]
     assert up.main(['dual_camera', '--dry-run', *options]) == 0
     words = capsys.readouterr().out.split('\n')
     assert words.count('    max_crops: 4') == 2
-    assert words.count('    decay: 0.001') == 1
+    assert words.count('    inhibition: 0.001') == 1
     assert words.count("    cameras: ['a', 'b']") == 1
 
 

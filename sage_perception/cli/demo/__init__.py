@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sage demo`: run the two-camera graph on a video, record it, replay it and measure it."""
 
-from sage_perception.cli.demo.command import main
+from sage_perception.cli.demo.command import main, parser
 
-__all__ = ['main']
+__all__ = ['main', 'parser']

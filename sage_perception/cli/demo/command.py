@@ -10,14 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from sage_perception.cli.demo.footage import DemoError, find_video
-from sage_perception.cli.demo.run import run_demo
 from sage_perception.cli.terminal import EXIT_FAILED, Parser, examples, positive, report_errors
 
 
-@report_errors('sage demo')
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `sage demo`; return 0, or 1 if the demo failed."""
+def parser() -> Parser:
+    """Return the parser of `sage demo`."""
     parser = Parser(
         prog='sage demo',
         description='Run the two-camera graph on a video: cam0 plays it, and cam1 plays a '
@@ -47,7 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar='SECONDS',
         help='duration of the recording (default: 20)',
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@report_errors('sage demo')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage demo`; return 0, or 1 if the demo failed."""
+    args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.cli.demo.footage import DemoError, find_video
+    from sage_perception.cli.demo.run import run_demo
+
     console = Console()
     try:
         summary = run_demo(find_video(args.footage), args.out, args.duration, console)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from sage_perception.context.layout import LATENT_DIM
-from sage_perception.core.progress import Progress
+from sage_perception.core.progress import progress
 from sage_perception.memory import EpisodicMemory, Space, open_store
 from sage_perception.memory.feed import MIN_NOVELTY, THRESHOLD
 from sage_perception.models import Codec, ModelError, load_crop_codec
@@ -114,15 +114,14 @@ def load_encoder(name: str) -> Codec:
 
 
 def recorded(
-    runs: Sequence[Run], make: Callable[[Run], Contexts | None], progress: Progress
+    runs: Sequence[Run], make: Callable[[Run], Contexts | None]
 ) -> Iterator[Contexts | None]:
     """Yield the contexts that `make` returns for each run, and show the progress."""
     cv2.setNumThreads(1)
-    for number, run in enumerate(runs):
-        if progress.due:
-            progress.show(f'{number} of {len(runs)} runs recorded: {run.name}')
-        yield make(run)
-    progress.end()
+    with progress('recording contexts', len(runs)) as bar:
+        for run in runs:
+            yield make(run)
+            bar.advance()
 
 
 def files_of(

@@ -31,7 +31,7 @@ from sage_perception.training.tasks.vae_module import VaeModule
 class VaeTask(Task[CropDataModule]):
     """Train on crops of images, clips and bags."""
 
-    def data(self, progress: bool = True) -> CropDataModule:
+    def data(self) -> CropDataModule:
         """Read the training and the held-out files. Raises `ConfigError`."""
         return CropDataModule.of(self.config)
 

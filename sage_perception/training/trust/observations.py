@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sage_perception.core.progress import track
 from sage_perception.models import Codec
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.training.data.clips import clip_frames
@@ -79,7 +80,7 @@ def observe_stills(codec: Codec, stills: Stills, count: int, seed: int) -> Obser
     rng = np.random.default_rng(seed)
     low, high = np.log(NOISE)
     parts = []
-    for some in np.array_split(crops, -(-count // BATCH)):
+    for some in track(np.array_split(crops, -(-count // BATCH)), 'observing images'):
         x = to_model(some, codec.input_channels)
         sigma = np.exp(rng.uniform(low, high, len(x))) * (rng.random(len(x)) < NOISY)
         noise = rng.standard_normal(x.shape) * sigma[:, None, None, None]
@@ -106,5 +107,5 @@ def observe_clip(codec: Codec, path: Path) -> Iterator[Observations]:
 
 def observe_clips(codec: Codec, paths: Sequence[Path]) -> list[Observations]:
     """Return the observations of each clip in which something moves."""
-    clips = (list(observe_clip(codec, path)) for path in paths)
+    clips = (list(observe_clip(codec, path)) for path in track(paths, 'observing clips'))
     return [Observations.concatenate(frames) for frames in clips if frames]

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from sage_perception.context.layout import LAYOUT
-from sage_perception.core.progress import Progress
 from sage_perception.models import Codec, artifact
 from sage_perception.models.compressor import SPACE_MEAN, SPACE_STD
 from sage_perception.models.networks.h_to_l import HToLCompressor
@@ -55,14 +54,12 @@ class HToLTask(Task[ContextDataModule]):
 
     encodes_images = False
 
-    def data(self, progress: bool = True) -> ContextDataModule:
+    def data(self) -> ContextDataModule:
         """Record the contexts of the training and the held-out files, or read them from the cache.
 
         Raises `ConfigError`, `ModelError`, and `ValueError` if nothing moves in the clips.
         """
-        train, held_out = (
-            load_contexts(self.config, held_out, progress) for held_out in (False, True)
-        )
+        train, held_out = (load_contexts(self.config, held_out) for held_out in (False, True))
         return ContextDataModule(train, held_out, self.config.training)
 
     def resolved_config(self, data: ContextDataModule) -> RunConfig:
@@ -104,7 +101,7 @@ def load_compressor_run(config: RunConfig, run: Path) -> HToLCompressor:
     return network
 
 
-def load_contexts(config: RunConfig, held_out: bool = False, progress: bool = True) -> Contexts:
+def load_contexts(config: RunConfig, held_out: bool = False) -> Contexts:
     """Return the contexts of the files of a configuration, or of its held-out files.
 
     Runs that `CACHE` holds are not recorded again. Raises `ConfigError`, `ModelError`, or
@@ -129,8 +126,7 @@ def load_contexts(config: RunConfig, held_out: bool = False, progress: bool = Tr
             contexts.write(path)
         return Contexts.read(path)
 
-    shown = Progress(1.0 if progress else float('inf'))
-    return joined(recorded(plan(clips, images, runs, montages), cached, shown))
+    return joined(recorded(plan(clips, images, runs, montages), cached))
 
 
 def trust_settings(codec: Codec) -> dict[str, Any] | None:
