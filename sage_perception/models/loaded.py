@@ -20,6 +20,8 @@ class LoadedModel(ABC):
         Name, version and fingerprint of the latent space.
     backend, device, precision : str
         Backend, its device, and its arithmetic: `'fp32'` or `'fp16'`.
+    threads : int
+        Threads of one inference on ONNX Runtime; set it before the first one.
 
     """
 
@@ -30,6 +32,7 @@ class LoadedModel(ABC):
         self.id: ModelId = artifact.id
         self.device = device
         self.precision = precision
+        self.threads = 1
 
     def __repr__(self) -> str:
         return f'<{self.id} on {self.backend}, {self.device}, {self.precision}>'

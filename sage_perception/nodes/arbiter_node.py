@@ -131,7 +131,13 @@ class ArbiterNode(Node):
         self._reports = self.publisher('trust_report')
         for camera in parameters.cameras:
             receive = partial(self._receive, camera)
-            self.subscribe('{camera}/lcts', receive, camera, guard=self._lct_guards[camera])
+            self.subscribe(
+                '{camera}/lcts',
+                receive,
+                camera,
+                max_age_s=parameters.max_age_s,
+                guard=self._lct_guards[camera],
+            )
         self.add_timer(parameters.sync_timeout_s / 2 or 0.01, self._expire)
         self.add_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+import cv2
 from sage_msgs.msg import CropArray
 from sensor_msgs.msg import Image
 
@@ -17,7 +18,7 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.images import bgr_from_msg
-from sage_perception.ros.node_parameters import ATTENTION
+from sage_perception.ros.node_parameters import ATTENTION, attention_config
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 from sage_perception.vision.attention import MotionAttention
@@ -50,13 +51,16 @@ class AttentionNode(Node):
         self._intensity = IntensityRange()
         self._durations = Durations()
         self._crops = self.publisher('crops')
-        self._images = self.subscribe('image_raw', self._attend)
+        cv2.setNumThreads(self.parameters.threads)
+        self._images = self.subscribe(
+            'image_raw', self._attend, max_age_s=self.parameters.max_age_s
+        )
         self.diagnostics.add('attention', self._report)
 
     def check_parameters(self, values: dict[str, Any]) -> None:
         """Raise `ValueError` for parameters that attention rejects."""
         try:
-            AttentionConfig(**values)
+            attention_config(values)
         except ValueError as error:
             raise ValueError(f'parameter {error}') from None
 
@@ -65,7 +69,7 @@ class AttentionNode(Node):
         self._attention.reset(self._config())
 
     def _config(self) -> AttentionConfig:
-        return AttentionConfig(**self.parameters.values)
+        return attention_config(self.parameters.values)
 
     def _attend(self, message: Image) -> None:
         start_s = time.perf_counter()

@@ -103,7 +103,7 @@ class EncoderNode(LifecycleNode):
         self._budget = self.publisher('budget')
         self._residuals = self.publisher('residuals')
         self._worker = Worker(self, 'probes')
-        self._crops = self.subscribe('crops', self._receive)
+        self._crops = self.subscribe('crops', self._receive, max_age_s=self.parameters.max_age_s)
         self.serve('~/encode_image', self._serve_encode)
         self.serve('~/decode_latent', self._serve_decode)
         self.diagnostics.add('model', self._report)
@@ -119,6 +119,7 @@ class EncoderNode(LifecycleNode):
                 device=parameters.device,
                 precision=parameters.precision,
             )
+            codec.threads = parameters.threads
             encoder = CropEncoder(
                 codec, encoding=self._encoding, measure_every=parameters.measure_every
             )

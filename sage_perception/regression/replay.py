@@ -43,6 +43,7 @@ from sage_perception.regression.sources import (
 from sage_perception.regression.summarize import Summarizer
 from sage_perception.regression.summary import Summary
 from sage_perception.ros.conversions.announcements import model_info_from_msg, probe_set_from_msg
+from sage_perception.ros.node_parameters import attention_config
 from sage_perception.ros.parameter_file import ParameterFile
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.security.announcements import (
@@ -51,7 +52,6 @@ from sage_perception.trust.security.announcements import (
     sign_announcement,
 )
 from sage_perception.trust.security.identity import Identity, find_key
-from sage_perception.vision.attention_config import AttentionConfig
 
 MAX_PENDING = 24
 """Maximum number of messages that are read ahead of the arbiter."""
@@ -338,7 +338,7 @@ class _Replay:
         self._announce_encoder(name, encoder.codec, identity)
         if camera.stage is Stage.CROPS:
             return CropInput(encoder, identity)
-        config = AttentionConfig(**self._settings.of('attention', name))
+        config = attention_config(self._settings.of('attention', name))
         return ImageInput(CameraPipeline(encoder, identity, config))
 
     def _announce_encoder(self, camera: str, codec: models.Codec, identity: Identity) -> None:

@@ -15,7 +15,7 @@ from sage_perception.ros.parameter_file import ParameterFile
 from sage_perception.ros.parameters import Parameter, values_by_camera
 
 # Parameters that cannot change the result of an offline replay.
-_WITHOUT_EFFECT = ('autostart', 'output', 'store', 'cameras')
+_WITHOUT_EFFECT = ('autostart', 'output', 'store', 'cameras', 'max_age_s', 'threads')
 
 
 @dataclass(frozen=True)

@@ -27,3 +27,25 @@ CAMERA_ENTITIES = Parameter(
     'a camera are rejected.',
     read_only=True,
 )
+
+MAX_AGE = Parameter(
+    'max_age_s',
+    0.5,
+    'Messages that have waited longer for this node are dropped and counted as late in '
+    'diagnostics, seconds; 0: none are dropped.',
+    minimum=0.0,
+    maximum=60.0,
+    read_only=True,
+)
+
+
+def threads(library: str) -> Parameter:
+    """Return the parameter that bounds the threads of a library in the process of a node."""
+    return Parameter(
+        'threads',
+        1,
+        f'Threads of {library}. The nodes of a graph already share the cores.',
+        minimum=1,
+        maximum=64,
+        read_only=True,
+    )

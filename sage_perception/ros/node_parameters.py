@@ -8,17 +8,27 @@ meaning and one validation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
 from sage_perception.codecs.packing import Encoding
 from sage_perception.memory.opening import CAPACITY, ENVIRONMENT
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY
-from sage_perception.ros.common_parameters import AUTOSTART, CAMERA_ENTITIES, CAMERAS
+from sage_perception.ros.common_parameters import (
+    AUTOSTART,
+    CAMERA_ENTITIES,
+    CAMERAS,
+    MAX_AGE,
+    threads,
+)
 from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter, parameters_of
 from sage_perception.vision.attention_config import AttentionConfig
 
 MAX_RESULTS = 64  # bound of the sequence in QueryMemory
 
-ATTENTION = parameters_of(AttentionConfig)
+ATTENTION = (*parameters_of(AttentionConfig), MAX_AGE, threads('OpenCV'))
 
 ENCODER = (
     AUTOSTART,
@@ -36,6 +46,8 @@ ENCODER = (
         read_only=True,
     ),
     Parameter('device', 'auto', 'auto, cpu or cuda.', read_only=True),
+    threads('ONNX Runtime'),
+    MAX_AGE,
     Parameter(
         'precision',
         'fp32',
@@ -120,6 +132,7 @@ ARBITER = (
         maximum=10.0,
         read_only=True,
     ),
+    MAX_AGE,
     REQUIRE_SIGNATURES,
     CAMERA_ENTITIES,
     Parameter(
@@ -252,3 +265,12 @@ COMPRESSOR = (
     KEYS,
     KEY,
 )
+
+
+def attention_config(values: Mapping[str, Any]) -> AttentionConfig:
+    """Return the settings of attention among the parameters of its node.
+
+    Raises:
+        ValueError: the settings are not valid in combination.
+    """
+    return AttentionConfig(**{field.name: values[field.name] for field in fields(AttentionConfig)})

@@ -15,6 +15,7 @@ from sage_perception.trust.fitted import FittedTrust, telemetry_trust_of
 from sage_perception.trust.quality import (
     QualityMap,
     TelemetryTrust,
+    image_variance,
     latent_distance,
     telemetry_trust,
 )
@@ -146,3 +147,13 @@ def test_a_model_without_a_map_uses_the_specification(codec, crops):
     error, kl = np.array([0.0, 0.02, np.nan]), np.array([0.0, 1.0, 1.0])
     trust = TelemetryTrust(None, codec.latent_mean, codec.latent_std)(error, kl, z, crops[:3])
     assert trust.tolist() == [telemetry_trust(*pair) for pair in zip(error, kl, strict=True)]
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_image_variance_is_that_of_numpy(channels):
+    images = np.random.default_rng(1).random((5, channels, 32, 32), np.float32)
+    images[0] = 0.5
+    expected = images.astype(np.float64).var((2, 3)).mean(1)
+    assert image_variance(images) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    images[1, 0, 0, 0] = np.nan
+    assert np.isnan(image_variance(images)).tolist() == [False, True, False, False, False]

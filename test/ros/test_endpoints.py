@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishers and subscriptions from the tables of a node."""
 
+import time
+
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
+from std_msgs.msg import Int64
 
 from sage_perception.ros import qos
 from sage_perception.ros.common_parameters import CAMERA_ENTITIES, CAMERAS
@@ -51,3 +54,33 @@ def test_camera_entity_is_its_namespace_unless_given(ros):
         '/other/right': 'other/right',
         'back': 'fleet/7',
     }
+
+
+def test_messages_that_waited_too_long_are_dropped_and_counted(ros):
+    class Slow(Node):
+        SUBSCRIBES = (Topic('numbers', Int64, qos.DEFAULT, ''),)
+
+        def __init__(self, **options):
+            super().__init__('slow', **options)
+            self.numbers = []
+            self.monitor = self.subscribe('numbers', self.take, timeout_s=0, max_age_s=0.2)
+
+        def take(self, message):
+            self.numbers.append(message.data)
+            time.sleep(0.5)
+
+    node = ros.make(Slow)
+    publisher = ros.node.create_publisher(Int64, 'numbers', 10)
+    ros.wait_for(publisher.get_subscription_count, 'the subscription')
+    for number in range(6):
+        publisher.publish(Int64(data=number))
+
+    def values():
+        _, (_, _, values) = node.monitor.report()
+        return values
+
+    ros.wait_for(lambda: values()['received'] == 6, 'all messages')
+    assert node.numbers == [0], 'the others waited for 0.5 s'
+    assert values()['late'] == 5
+    publisher.publish(Int64(data=6))
+    ros.wait_for(lambda: node.numbers == [0, 6], 'a message that did not wait')

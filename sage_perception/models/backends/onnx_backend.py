@@ -19,7 +19,7 @@ MAX_BATCH = 64  # images per call, which bounds the memory of the runtime
 
 
 class OnnxModel(LoadedModel):
-    """A model on ONNX Runtime, on one thread; encoder and decoder are loaded on first use."""
+    """A model on ONNX Runtime; encoder and decoder are loaded on first use."""
 
     backend = 'onnxruntime'
 
@@ -39,7 +39,7 @@ class OnnxModel(LoadedModel):
         if not path.is_file():
             raise ModelError(f"{path} is missing: export the model, or use backend='torch'")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         providers = [PROVIDERS[self.device]]
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
