@@ -1,7 +1,8 @@
 # From a fresh clone: `make demo` and `make test`.
 #
 #   ROS_DISTRO=kilted make test   use the wheels of another distribution (default: jazzy)
-#   PYTHON=python3.12 make test   use another Python (3.10 to 3.12)
+#   PYTHON=python3.12 make test   use another Python (3.10 to 3.14)
+#   make test VENV=../venv        use another folder for the environment
 #
 # If an installed ROS is sourced (/opt/ros/...), it is used instead of the wheels.
 
@@ -10,6 +11,7 @@ PYTHON ?= python3
 ROS_DISTRO ?= jazzy
 INSTALLED_ROS := $(findstring /opt/ros/,$(AMENT_PREFIX_PATH))
 VENV := $(CURDIR)/.venv$(if $(filter-out jazzy,$(ROS_DISTRO)),-$(ROS_DISTRO))
+override VENV := $(abspath $(VENV))
 RUN := $(VENV)/bin/python
 
 # The environment is also an ament prefix.
@@ -19,7 +21,7 @@ ifneq ($(INSTALLED_ROS),)
 export LD_LIBRARY_PATH := $(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
-.PHONY: help build demo test lint format docs bench clean
+.PHONY: help build demo test lint format docs bench lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -52,6 +54,9 @@ BENCHES := attention compressor encodings flood irp latents lightweight memory p
 bench: build  ## Run the benchmarks; results in out/bench
 	@$(RUN) tools/fetch_images.py && $(RUN) tools/fetch_footage.py --dest out/data/footage
 	@for name in $(BENCHES); do echo "-- $$name" && $(RUN) bench/$$name.py || exit 1; done
+
+lock:  ## Resolve the requirements to exact versions with hashes; LOCK=--upgrade for the newest
+	@$(PYTHON) tools/lock.py $(LOCK)
 
 clean:  ## Remove everything that was built
 	rm -rf .venv .venv-* build install log out *.egg-info

@@ -22,6 +22,7 @@ setup(
         f'{PACKAGE}.reports.html': ['assets/*'],
     },
     data_files=[
+        ('bin', ['scripts/sage']),
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
         (f'share/{PACKAGE}/launch', glob('launch/*.launch.py')),

@@ -40,6 +40,7 @@ LAYERS = (
     'reports',
     'benchmark',
     'nodes',
+    'installation',
     'cli',
 )
 ROS = {
@@ -50,8 +51,8 @@ ROS = {
     'rclpy',
     'rosidl_runtime_py',
 }
-# launch_description is the only module that needs `launch`; `doctor`, `record`, `replay` and
-# `demo` are the commands that talk to a running graph.
+# launch_description is the only module that needs `launch`; `record`, `replay` and `demo`
+# are the commands that talk to a running graph.
 MAY_IMPORT_ROS = (
     'ros',
     'nodes',
@@ -59,13 +60,13 @@ MAY_IMPORT_ROS = (
     'regression',
     'benchmark',
     'bringup.launch_description',
-    'cli.doctor',
+    'installation',
     'cli.record',
     'cli.replay',
     'cli.demo',
 )
-# `doctor` only reports the version of torch; the training commands exist to call torch.
-MAY_IMPORT_TORCH = ('models', 'training', 'evaluation', 'cli.doctor')
+# `installation` only looks for a GPU; the training commands exist to call torch.
+MAY_IMPORT_TORCH = ('models', 'training', 'evaluation', 'installation')
 MAX_LINES = 400
 
 

@@ -212,6 +212,22 @@ def test_colcon_builds_and_installs_both_packages(workspace, setup_py, tmp_path)
     assert model.startswith('tinyvae@')
 
 
+def test_the_command_is_on_the_path_of_a_workspace(workspace, tmp_path):
+    done = sourced(workspace, 'command -v sage && sage --version', tmp_path)
+    command = workspace / 'install' / 'sage_perception' / 'bin' / 'sage'
+    assert done.stdout.splitlines() == [str(command), f'sage {sage_perception.__version__}']
+    # Without the setup file.
+    unset = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    done = subprocess.run(
+        [sys.executable, '-S', command], env=unset, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "sage: No module named 'sage_perception'; source install/setup.bash of the colcon "
+        'workspace first\n'
+    )
+
+
 def test_installed_node_runs(workspace, tmp_path):
     node = workspace / 'install' / 'sage_perception' / 'lib' / 'sage_perception' / 'arbiter_node'
     done = sourced(workspace, f'{node} --ros-args -p cameras:=[a,a]', tmp_path)

@@ -4,8 +4,8 @@
 
 Each step is skipped while its inputs are unchanged:
 
-1. a virtual environment with the pinned requirements, including ROS 2 wheels unless an installed
-   ROS is sourced (AMENT_PREFIX_PATH);
+1. a virtual environment with the packages of requirements/lock/, including ROS 2 wheels unless an
+   installed ROS is sourced (AMENT_PREFIX_PATH);
 2. the interface package `sage_msgs`, built by colcon and rosidl into the environment;
 3. `sage_perception`, installed in editable mode: code changes need no rebuild.
 
@@ -25,7 +25,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEEL_DISTROS = ('jazzy', 'kilted')
-PYTHONS = ((3, 10), (3, 12))
+PYTHONS = ((3, 10), (3, 14))
+REQUIREMENTS = ROOT / 'requirements'
 
 
 def fail(message: str):
@@ -96,10 +97,17 @@ class Environment:
                 f'{made.stdout}{made.stderr}'
             )
 
-    def install(self, requirements: list[Path]) -> None:
-        """Install the pinned requirements with one resolver run."""
-        files = [part for file in requirements for part in ('-r', file)]
-        run([self.python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', *files])
+    def install(self, locks: list[Path], torch: Path) -> None:
+        """Install the locked packages, whose files pip compares with their hashes, and torch.
+
+        The locks are complete, so that pip need not resolve anything. Python compiles a module
+        when it is first imported; most modules of these packages never are.
+        """
+        pip = [self.python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check']
+        pip += ['--no-compile']
+        files = [part for file in locks for part in ('-r', file)]
+        run([*pip, '--require-hashes', '--no-deps', *files])
+        run([*pip, '-r', torch])
 
     def point_cmake_at_this_python(self) -> None:
         """Rewrite the CMake exports of the ROS wheels: they name the Python of their build."""
@@ -176,11 +184,12 @@ def main() -> None:
 
     version = sys.version_info[:2]
     if not PYTHONS[0] <= version <= PYTHONS[1]:
-        fail(f'Python {version[0]}.{version[1]} is not supported: use 3.10 to 3.12, as PYTHON=...')
+        fail(f'Python {version[0]}.{version[1]} is not supported: use 3.10 to 3.14, as PYTHON=...')
     if sys.platform != 'linux':
         fail(f'ROS 2 wheels are for Linux, not {sys.platform}')
-    requirements = [ROOT / 'requirements' / name for name in ('base.txt', 'dev.txt')]
-    if not args.installed_ros:
+    if args.installed_ros:
+        locks = [REQUIREMENTS / 'lock' / 'installed-ros.txt']
+    else:
         if args.distro not in WHEEL_DISTROS:
             fail(
                 f'no wheels for ROS_DISTRO={args.distro}: use one of {", ".join(WHEEL_DISTROS)}, '
@@ -188,7 +197,8 @@ def main() -> None:
             )
         if os.uname().machine != 'x86_64':
             fail(f'no ROS wheels for {os.uname().machine}: install ROS 2 with apt and source it')
-        requirements.append(ROOT / 'requirements' / f'ros-{args.distro}.txt')
+        names = ('common', f'ros-{args.distro}')
+        locks = [REQUIREMENTS / 'lock' / f'{name}.txt' for name in names]
     for tool in ('gcc', 'g++', 'make'):
         if not shutil.which(tool):
             fail(f'{tool} is missing: apt install build-essential')
@@ -196,9 +206,11 @@ def main() -> None:
     env = Environment(args.venv.resolve(), args.distro, args.installed_ros)
     base = f'{sys.version} {args.installed_ros} {env.folder}'
     env.step('environment', digest([], base), env.create)
-    env.step('requirements', digest(requirements, base), lambda: env.install(requirements))
+    torch = REQUIREMENTS / 'torch.txt'
+    packages = digest([*locks, torch], base)
+    env.step('requirements', packages, lambda: env.install(locks, torch))
     if not args.installed_ros:
-        env.step('cmake-paths', digest(requirements, base), env.point_cmake_at_this_python)
+        env.step('cmake-paths', packages, env.point_cmake_at_this_python)
     ros = os.environ.get('AMENT_PREFIX_PATH', '') if args.installed_ros else args.distro
     env.step('sage_msgs', digest([ROOT / 'sage_msgs'], base, ros), env.build_messages)
     package = [

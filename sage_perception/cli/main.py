@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sage_perception import __version__
+from sage_perception.bringup.prefix import complete_environment, restart
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -86,6 +87,8 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `EXIT_INTERRUPTED` after Ctrl-C."""
+    if complete_environment() and argv is None:
+        restart()
     for stream in (sys.stdout, sys.stderr):
         replace_unencodable(stream)
     if '_ARGCOMPLETE' in os.environ:

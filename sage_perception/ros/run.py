@@ -16,6 +16,7 @@ import rclpy
 from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 
+from sage_perception.bringup.prefix import complete_environment
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.text import one_line
 from sage_perception.ros.endpoints import Endpoints
@@ -39,6 +40,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     # SIGINT can also shut the context down while rclpy creates the node.
     warnings.filterwarnings('ignore', 'Failed to fini .* is invalid', RuntimeWarning)
+    complete_environment()
     # The processes of a graph already share the cores.
     cv2.setNumThreads(1)
     try:
