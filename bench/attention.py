@@ -18,7 +18,7 @@ import numpy as np
 
 from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import Roi
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -39,7 +39,7 @@ class Stopwatch:
     """Attention with the wall time and the CPU time of each frame, milliseconds."""
 
     def __init__(self, config: AttentionConfig):
-        self.attention = MotionAttention(config)
+        self.attention = Attention(config)
         self.wall, self.thread = [], []
 
     def attend(self, image: np.ndarray, stamp_s: float) -> list[Crop]:

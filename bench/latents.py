@@ -30,7 +30,7 @@ from sage_perception.training.data.crops import CropConfig
 from sage_perception.training.data.images import to_model
 from sage_perception.training.data.mixture import Mixture, mixture
 from sage_perception.training.latents import encode_crops
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 from sage_perception.vision.crops import crop_image, square_roi
 
 GAPS = (1, 3, 5)  # frames from the middle to either end
@@ -46,7 +46,7 @@ def sequences(path: Path, frames: int, size: int) -> dict[str, np.ndarray]:
     """Return crops of moving objects in a video, uint8 `[M, LENGTH, size, size, 3]`, by kind."""
     capture = cv2.VideoCapture(str(path))
     fps = capture.get(cv2.CAP_PROP_FPS) or 25.0
-    attention = MotionAttention()
+    attention = Attention()
     tracks = defaultdict(list)
     recent = deque(maxlen=LENGTH)  # frames and the regions of motion in them
     fixed = []

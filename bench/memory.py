@@ -43,7 +43,7 @@ from sage_perception.memory import (
     open_store,
 )
 from sage_perception.models import Codec, load
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.sources import EndOfStream, open_source
 
@@ -69,7 +69,7 @@ def encode(codec: Codec, crops: list[np.ndarray]) -> np.ndarray:
 
 def tracked(video: Path) -> Iterator[tuple[int, int, np.ndarray, Roi]]:
     """Yield frame, track, crop and region of the tracks of our attention in a video."""
-    attention = MotionAttention()
+    attention = Attention()
     with open_source(f'file://{video.resolve()}?pace=fast&loop=false') as source:
         for number in range(10**6):
             try:

@@ -28,7 +28,7 @@ from sage_perception.models import Codec
 from sage_perception.training.data.clips import clip_frames
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion.matching import center, cosine_matrix
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 from sage_perception.vision.crops import crop_image, square_roi
 
 FILES = (
@@ -151,7 +151,7 @@ def pair(first: Path, second: Path, how) -> list[Group]:
 def window_of(clip: Path) -> list[Group]:
     """Return the regions that attention finds in a clip and in a brighter, larger window of it."""
     width, height, left, top, zoom = 640, 480, 45, 24, 0.9
-    ours, theirs = MotionAttention(), MotionAttention()
+    ours, theirs = Attention(), Attention()
     groups = []
     for number, (image, stamp_s) in enumerate(clip_frames(clip)):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

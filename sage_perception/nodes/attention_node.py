@@ -9,8 +9,10 @@ import time
 from typing import Any
 
 import cv2
+import numpy as np
+from nav_msgs.msg import Odometry
 from sage_msgs.msg import CropArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.crops import crop_to_msg
@@ -18,20 +20,36 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.images import bgr_from_msg
+from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.node_parameters import ATTENTION, attention_config
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.camera_health import CameraHealth, Fault
 from sage_perception.vision.intensity_range import IntensityRange
+from sage_perception.vision.odometry import OdometryRotation
 
 
 class AttentionNode(Node):
     """Also detects camera faults, such as a covered or frozen camera."""
 
     PARAMETERS = ATTENTION
-    SUBSCRIBES = (Topic('image_raw', Image, qos.SENSOR_DATA, 'Images, any common encoding.'),)
+    SUBSCRIBES = (
+        Topic('image_raw', Image, qos.SENSOR_DATA, 'Images, any common encoding.'),
+        Topic(
+            'odom',
+            Odometry,
+            qos.SENSOR_DATA,
+            'Orientation of a robot whose camera looks forward; optional, see `ego_motion`.',
+        ),
+        Topic(
+            'camera_info',
+            CameraInfo,
+            qos.SENSOR_DATA,
+            'Calibration; subscribed when the first odometry arrives.',
+        ),
+    )
     PUBLISHES = (
         Topic(
             'crops',
@@ -46,7 +64,7 @@ class AttentionNode(Node):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        self._attention = MotionAttention(self._config())
+        self._attention = Attention(self._config())
         self._health = CameraHealth()
         self._intensity = IntensityRange()
         self._durations = Durations()
@@ -55,6 +73,11 @@ class AttentionNode(Node):
         self._images = self.subscribe(
             'image_raw', self._attend, max_age_s=self.parameters.max_age_s
         )
+        self._rotation = OdometryRotation()
+        self._intrinsics: np.ndarray | None = None
+        self._last_stamp_s = 0.0
+        self._odometry = self.subscribe('odom', self._receive_odometry, timeout_s=0)
+        self._infos: InputMonitor | None = None
         self.diagnostics.add('attention', self._report)
 
     def check_parameters(self, values: dict[str, Any]) -> None:
@@ -76,10 +99,17 @@ class AttentionNode(Node):
         try:
             image = bgr_from_msg(message, self._intensity)
             stamp_s = stamp_from_msg(message.header.stamp) * 1e-9
-            crops = self._attention.attend(image, stamp_s)
+            odd = self._attention.odd_stamps
+            crops = self._attention.attend(image, stamp_s, self._camera_motion(stamp_s))
         except ValueError as error:
             self._images.reject(str(error))
             return
+        if self._attention.odd_stamps > odd:
+            self.get_logger().warning(
+                f'{self._images.name}: stamp {stamp_s:.3f} s does not follow the stamp before; '
+                'check the clock of the camera driver',
+                throttle_duration_sec=10.0,
+            )
         fault = self._health.update(image, stamp_s, self.get_clock().now().nanoseconds * 1e-9)
         array = CropArray(header=message.header, fault=int(fault))
         array.source_width, array.source_height = message.width, message.height
@@ -87,9 +117,37 @@ class AttentionNode(Node):
         self._crops.publish(array)
         self._durations.add(time.perf_counter() - start_s)
 
+    def _receive_odometry(self, message: Odometry) -> None:
+        if self._infos is None:
+            # Most cameras have no odometry: only then take a second message per image.
+            self._infos = self.subscribe('camera_info', self._receive_info, timeout_s=0)
+        q = message.pose.pose.orientation
+        try:
+            self._rotation.add(stamp_from_msg(message.header.stamp) * 1e-9, (q.x, q.y, q.z, q.w))
+        except ValueError as error:
+            self._odometry.reject(str(error))
+
+    def _receive_info(self, message: CameraInfo) -> None:
+        matrix = np.reshape(message.k, (3, 3))
+        # K is 0 for an uncalibrated camera (sensor_msgs/CameraInfo).
+        calibrated = np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0
+        self._intrinsics = matrix if calibrated else None
+
+    def _camera_motion(self, stamp_s: float) -> np.ndarray | None:
+        """Return the homography of the rotation since the last image, if it is known."""
+        previous_s, self._last_stamp_s = self._last_stamp_s, stamp_s
+        if self._intrinsics is None:
+            return None
+        return self._rotation.homography(previous_s, stamp_s, self._intrinsics)
+
     def _report(self) -> Status:
         fault = self._health.fault
+        motion = self._attention.camera_motion
         values = {
+            'odd_stamps': self._attention.odd_stamps,
+            'ego_motion': self._attention.ego_motion,
+            'ego_motion_px': round(self._attention.camera_speed_px, 2),
+            'ego_motion_inliers': round(motion.inliers, 3) if motion else '',
             'camera_fault': fault.name.lower(),
             'attend_p50_ms': self._durations.percentile_ms(50),
             'attend_p95_ms': self._durations.percentile_ms(95),

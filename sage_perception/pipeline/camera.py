@@ -18,7 +18,7 @@ from sage_perception.core.frame import Crop
 from sage_perception.core.lct import LCT
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops
 from sage_perception.trust.security.identity import Identity
-from sage_perception.vision.attention import AttentionConfig, MotionAttention
+from sage_perception.vision.attention import Attention, AttentionConfig
 from sage_perception.vision.camera_health import CameraHealth, Fault
 
 
@@ -55,7 +55,7 @@ class CameraPipeline:
         attention: AttentionConfig | None = None,
     ):
         self.encoder, self.identity = encoder, identity
-        self.attention = MotionAttention(attention)
+        self.attention = Attention(attention)
         self.health = CameraHealth()
 
     def process(self, image: np.ndarray, stamp_ns: int, now_ns: int | None = None) -> CameraFrame:

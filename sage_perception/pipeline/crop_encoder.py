@@ -3,7 +3,7 @@
 """Encoding of the crops of one camera into latents and LCTs.
 
 >>> encoder = CropEncoder(load_crop_codec('tinyvae'))
->>> frame = encoder.encode_crops(MotionAttention().attend(image, stamp_s))
+>>> frame = encoder.encode_crops(Attention().attend(image, stamp_s))
 >>> lcts = encoder.lcts(frame.latents, stamp_ns, Identity('cam0'))
 """
 

@@ -1,12 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Motion attention: choose the regions of each frame to encode."""
+"""Attention: choose the regions of each frame to encode."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,89 +13,58 @@ import numpy as np
 from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import Roi
 from sage_perception.vision.attention_config import AttentionConfig
+from sage_perception.vision.boxes import Box
 from sage_perception.vision.crops import crop_image, square_roi
-from sage_perception.vision.motion import Motion, MotionDetector
+from sage_perception.vision.ego_motion import CameraMotion, EgoMotion, mean_motion
+from sage_perception.vision.frame_times import FrameTimes
+from sage_perception.vision.regions import Candidate, suppress
 from sage_perception.vision.saliency import (
     InhibitionOfReturn,
-    SalientRegion,
     StillAttention,
     blob_saliency,
 )
-from sage_perception.vision.tracking import COAST_S, Detection, Tracker
+from sage_perception.vision.scene_motion import SceneMotion, SceneMotionDetector, flow_image
+from sage_perception.vision.thumbnails import thumbnail
+from sage_perception.vision.tracking import Detection, Tracker, View
 
 MIN_FRAME_SIDE = 16
 """Minimum width and height of a frame, pixels."""
 WORKING_PIXELS = 40_000
 """Maximum number of pixels at the working resolution; larger frames are halved repeatedly."""
-MAX_GAP_S = 2.0
-"""Time without frames after which a new scene starts, seconds."""
 MIN_ACTIVITY = 0.1
 """Activity below which a track gets no crop."""
-MAX_IOU = 0.5
-"""Intersection over union above which the weaker of two regions is suppressed."""
-MAX_CONTAINED = 0.85
-"""Fraction of a region inside another above which the smaller one is redundant."""
 SALIENCY_PERIOD_S = 0.2
 """Time between two computations of the saliency, seconds."""
 MARGIN = 1.2
 """Side of a region relative to the longer side of the object in it."""
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A region that competes for a crop."""
-
-    roi: Roi
-    score: float
-    source: CropSource
-    track_id: int
-
-
-@dataclass(frozen=True)
-class _Transform:
-    """Maps between the frame and the background, which is `scale` times smaller and shifted."""
-
-    scale: int
-    shift: tuple[float, float]
-
-    def to_frame(self, x: float, y: float) -> tuple[float, float]:
-        """Return the position in the frame of a position in the background."""
-        return (x + self.shift[0]) * self.scale, (y + self.shift[1]) * self.scale
-
-    def to_background(self, roi: Roi) -> tuple[float, float, float]:
-        """Return center x, y and side of `roi` in the background."""
-        x, y = roi.center
-        return (
-            x / self.scale - self.shift[0],
-            y / self.scale - self.shift[1],
-            roi.width / self.scale,
-        )
-
-
-class MotionAttention:
-    """Chooses crops from the frames of one camera.
+class Attention:
+    """Chooses crops from the frames of one camera, which may stand or move.
 
     Moving objects come first. Each is tracked and keeps its `track_id`; its score fades over
-    seconds when it stops. If `saliency_weight` is not 0, salient still regions fill the crops that
-    are left. All times come from the stamps of the frames, so that the result does not depend on
-    the frame rate.
+    seconds when it stops. If `saliency_weight` is not 0, salient still regions fill crops that are
+    left. All times come from the stamps of the frames, so that the result does not depend on the
+    frame rate.
     """
 
     _shape: tuple[int, ...]
-    _stamp_s: float
-    _detector: MotionDetector
+    _times: FrameTimes
+    _scene: SceneMotionDetector
     _tracker: Tracker
     _still: StillAttention
     _inhibition: InhibitionOfReturn
+    _camera: CameraMotion | None
+    _speed_px: float
     _map: np.ndarray
     _still_map: np.ndarray
-    _regions: list[SalientRegion]
-    _saliency_s: float
+    _saliency_age_s: float
     _crops: list[Crop]
 
     def __init__(self, config: AttentionConfig | None = None) -> None:
         self._ids = _track_ids()
         self._config = config or AttentionConfig()
+        self._times = FrameTimes()
         self._start((), (1, 1))
 
     @property
@@ -104,46 +72,80 @@ class MotionAttention:
         """Return the settings in use."""
         return self._config
 
+    @property
+    def camera_motion(self) -> CameraMotion | None:
+        """Return the motion of the camera in the latest frame, in pixels of the working image.
+
+        None if it was not estimated: the camera stands, or `ego_motion` is 'off'.
+        """
+        return self._camera
+
+    @property
+    def camera_speed_px(self) -> float:
+        """Return the mean motion of the image in the latest frame, pixels of the frame."""
+        return self._speed_px
+
+    @property
+    def ego_motion(self) -> str:
+        """Return how the latest frame was analyzed: 'standing', 'moving' or 'learning'."""
+        return self._scene.state
+
+    @property
+    def odd_stamps(self) -> int:
+        """Return the number of frames whose stamp did not follow the stamp before."""
+        return self._times.odd
+
     def reset(self, config: AttentionConfig | None = None) -> None:
         """Forget the scene and, if given, use another `config`; track ids are not reused."""
         self._config = config or self._config
+        self._times = FrameTimes()
         self._start((), (1, 1))
 
-    def attend(self, image: np.ndarray, stamp_s: float) -> list[Crop]:
+    def attend(
+        self, image: np.ndarray, stamp_s: float, camera_motion: np.ndarray | None = None
+    ) -> list[Crop]:
         """Return the crops of a frame, highest score first.
 
-        The list is empty while the background of a new scene is learned. A new scene starts when
-        the image shape changes, when a stamp precedes the last one, and after a gap of more than
-        2 s.
+        A new scene starts when the image shape changes, and when the stamps jump: back, or by more
+        than 2 s. The first frame of a jump has no crops; a single odd stamp is left out.
 
         Args:
             image: uint8, `[H, W, 3]` in BGR order or `[H, W]` gray, at least 16×16 pixels.
             stamp_s: time of capture, seconds on any clock.
+            camera_motion: homography `[3, 3]` from this frame to the last one, pixels of the
+                frame, for example of `ego_motion.rotation_homography`; used if `ego_motion` is
+                'odometry' or 'auto'.
 
         Raises:
             ValueError: `image` has another shape or dtype, or `stamp_s` is not finite.
         """
         _check(image, stamp_s)
-        dt = stamp_s - self._stamp_s
-        if image.shape != self._shape or not 0 <= dt <= MAX_GAP_S:
+        step = self._times.advance(stamp_s)
+        if step.skip:
+            self._crops = []
+            return []
+        if step.new or image.shape != self._shape:
             self._start(image.shape, (1, 1))
-            dt = 0.0
-        self._stamp_s = stamp_s
-
         small, scale = _halve(image)
-        motion = self._detector.update(small, dt)
-        if motion.new:
+        motion = self._scene.update(
+            small, flow_image(image, small), step.dt, self._hint(camera_motion, scale)
+        )
+        self._camera = motion.camera
+        self._speed_px = scale * mean_motion(motion.matrix, small.shape[:2])
+        if motion.new or self._map.shape != small.shape[:2]:
             self._forget(small.shape[:2])
-        transform = _Transform(scale, motion.shift)
-        factor = self._inhibition.factor
+        self._inhibition.move(motion.matrix)
+        self._still.move(motion.matrix)
         count = self._config.max_crops
-        chosen = _suppress(self._moving(motion, transform, factor, dt), count)
+        chosen = suppress(self._moving(motion, small, scale, step.dt), count)
         self._map = motion.evidence
-        if motion.ready and self._config.saliency_weight and len(chosen) < count:
-            chosen = _suppress(chosen + self._still_regions(transform, factor), count)
-            salient = self._config.saliency_weight * self._still_map * factor
+        if self._config.saliency_weight and len(chosen) < count:
+            chosen = suppress(chosen + self._still_regions(small, scale, step.dt), count)
+            salient = self._config.saliency_weight * self._still_map * self._inhibition.factor
             self._map = np.maximum(motion.evidence, salient)
-        self._inhibition.attend([transform.to_background(c.roi) for c in chosen], dt)
+        self._inhibition.attend(
+            [(*(v / scale for v in c.roi.center), c.roi.width / scale) for c in chosen], step.dt
+        )
         self._crops = [
             Crop(
                 crop_image(image, c.roi, self._config.crop_size, self._config.color),
@@ -171,74 +173,88 @@ class MotionAttention:
         """Start a new scene with frames of `image_shape`."""
         config = self._config
         self._shape = image_shape
-        self._stamp_s = -math.inf
-        self._detector = MotionDetector(config.threshold, config.background_time_s)
+        ego = EgoMotion(fit=config.ego_motion != 'odometry')
+        self._scene = SceneMotionDetector(
+            config.threshold,
+            config.background_time_s,
+            None if config.ego_motion == 'off' else ego,
+        )
         self._tracker = Tracker(self._ids)
         self._still = StillAttention(self._ids)
         self._inhibition = InhibitionOfReturn(config.inhibition, config.inhibition_s)
+        self._camera, self._speed_px = None, 0.0
         self._map = np.zeros(map_shape, np.float32)
         self._crops = []
         self._forget(map_shape)
 
     def _forget(self, shape: tuple[int, int]) -> None:
-        """Drop the state that refers to an earlier background; maps have `shape` from now on."""
+        """Drop the state that refers to an earlier scene; maps have `shape` from now on."""
         self._tracker.clear()
         self._still.clear()
         self._inhibition.reset(shape)
         self._still_map = np.zeros(shape, np.float32)
-        self._regions = []
-        self._saliency_s = -math.inf
+        self._saliency_age_s = math.inf
+
+    def _hint(self, matrix: np.ndarray | None, scale: int) -> np.ndarray | None:
+        """Return the homography of another source in working pixels, if it shall be used."""
+        if matrix is None or self._config.ego_motion not in ('auto', 'odometry'):
+            return None
+        return _scaled(np.asarray(matrix, float), 1 / scale)
 
     def _moving(
-        self, motion: Motion, transform: _Transform, factor: np.ndarray, dt: float
-    ) -> list[_Candidate]:
+        self, motion: SceneMotion, small: np.ndarray, scale: int, dt: float
+    ) -> list[Candidate]:
         """Update the tracks and return a candidate for each active one."""
-        scale = transform.scale
         min_area = (self._config.min_object_px / scale) ** 2
-        # Tracks use the coordinates of the background, which do not shake with the camera.
-        detections = []
-        for blob in motion.blobs:
-            if blob.area >= min_area:
-                left, top, right, bottom = (scale * v for v in blob.box)
-                detections.append(
-                    Detection((left, top, right, bottom), blob.contrast, blob.activity)
-                )
+        detections = [
+            Detection(_times(blob.box, scale), blob.contrast, blob.activity)
+            for blob in motion.blobs
+            if blob.area >= min_area
+        ]
+        camera = motion.camera if self._scene.by_flow else None
+
+        def displace(box: Box) -> Box | None:
+            moved = self._scene.displace(_times(box, 1 / scale), camera) if camera else None
+            return _times(moved, scale) if moved else None
+
+        view = View(
+            _scaled(motion.matrix, scale),
+            displace if camera else None,
+            lambda box: thumbnail(small, _times(box, 1 / scale)),
+        )
+        factor = self._inhibition.factor
         found = []
-        for track in self._tracker.update(detections, dt):
+        for track in self._tracker.update(detections, dt, view):
             if not track.confirmed or track.activity < MIN_ACTIVITY:
                 continue
-            roi = self._roi(
-                transform.to_frame(track.x / scale, track.y / scale),
-                MARGIN * max(track.width, track.height),
-            )
-            x, y, _ = transform.to_background(roi)
-            row = min(max(int(y), 0), factor.shape[0] - 1)
-            column = min(max(int(x), 0), factor.shape[1] - 1)
+            row = min(max(int(track.y / scale), 0), factor.shape[0] - 1)
+            column = min(max(int(track.x / scale), 0), factor.shape[1] - 1)
             # Inhibition applies to resting objects, not to moving ones; blend in between.
             inhibited = track.activity + (1 - track.activity) * float(factor[row, column])
-            certainty = 1 - track.missed_s / (2 * COAST_S)
+            certainty = 1 - track.missed_s / (2 * track.coast_s)
             score = track.activity * track.contrast * inhibited * certainty
-            found.append(_Candidate(roi, score, CropSource.MOTION, track.id))
+            roi = self._roi((track.x, track.y), MARGIN * max(track.width, track.height))
+            found.append(Candidate(roi, score, CropSource.MOTION, track.id))
         return found
 
-    def _still_regions(self, transform: _Transform, factor: np.ndarray) -> list[_Candidate]:
+    def _still_regions(self, small: np.ndarray, scale: int, dt: float) -> list[Candidate]:
         """Return candidates for the salient still regions, updated every `SALIENCY_PERIOD_S`."""
-        if self._stamp_s - self._saliency_s >= SALIENCY_PERIOD_S:
-            self._saliency_s = self._stamp_s
-            maps = blob_saliency(self._detector.background)
-            self._regions = self._still.select(maps, factor, self._config.max_crops)
+        self._saliency_age_s += dt
+        factor = self._inhibition.factor
+        if self._saliency_age_s >= SALIENCY_PERIOD_S:
+            self._saliency_age_s = 0.0
+            maps = blob_saliency(np.array(cv2.split(small), np.float32))
+            self._still.select(maps, factor, self._config.max_crops)
             self._still_map = maps.max(axis=0)
+        weight = self._config.saliency_weight
         return [
-            _Candidate(
-                self._roi(
-                    transform.to_frame(region.x + 0.5, region.y + 0.5),
-                    MARGIN * region.side * transform.scale,
-                ),
-                self._config.saliency_weight * region.saliency,
+            Candidate(
+                self._roi((region.x * scale, region.y * scale), region.side * scale),
+                weight * region.saliency,
                 CropSource.SALIENCY,
                 region.id,
             )
-            for region in self._regions
+            for region in self._still.regions
         ]
 
     def _roi(self, center: tuple[float, float], side: float) -> Roi:
@@ -251,6 +267,17 @@ def _track_ids() -> Iterator[int]:
     """Yield 1, 2, … as uint32; 0 means no track."""
     while True:
         yield from range(1, 2**32)
+
+
+def _times(box: Box, scale: float) -> Box:
+    left, top, right, bottom = box
+    return scale * left, scale * top, scale * right, scale * bottom
+
+
+def _scaled(matrix: np.ndarray, scale: float) -> np.ndarray:
+    """Return a homography `[3, 3]` in pixels that are `scale` times smaller."""
+    zoom = np.diag([scale, scale, 1.0])
+    return np.asarray(zoom @ matrix @ np.linalg.inv(zoom), float)
 
 
 def _check(image: np.ndarray, stamp_s: float) -> None:
@@ -283,26 +310,3 @@ def _halve(image: np.ndarray) -> tuple[np.ndarray, int]:
         image = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
         scale *= 2
     return image, scale
-
-
-def _suppress(candidates: list[_Candidate], count: int) -> list[_Candidate]:
-    """Return the `count` best candidates without redundant ones, moving objects first.
-
-    Of two regions that overlap by more than `MAX_IOU` the weaker is dropped. Of two regions of
-    which one contains the other the smaller is dropped, unless the larger is much weaker.
-    """
-    kept: list[_Candidate] = []
-    for c in sorted(candidates, key=lambda c: (c.source != CropSource.MOTION, -c.score)):
-        if any(
-            k.roi.iou(c.roi) > MAX_IOU or c.roi.fraction_inside(k.roi) > MAX_CONTAINED
-            for k in kept
-        ):
-            continue
-        if c.source == CropSource.MOTION:
-            kept = [
-                k
-                for k in kept
-                if k.roi.fraction_inside(c.roi) <= MAX_CONTAINED or c.score < k.score / 2
-            ]
-        kept.append(c)
-    return kept[:count]

@@ -18,7 +18,7 @@ def _setting(default: T, description: str) -> T:
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """Settings of `MotionAttention`.
+    """Settings of `Attention`.
 
     The annotation of a field is its type and range, its metadata holds a `description`. Raises
     `ValueError` that names the field and the allowed range for a value out of range.
@@ -40,6 +40,12 @@ class AttentionConfig:
     )
     max_roi_px: Annotated[int, Interval(8, 4096)] = _setting(
         480, 'Maximum side length of a region, pixels of the frame.'
+    )
+    ego_motion: Literal['auto', 'image', 'odometry', 'off'] = _setting(
+        'auto',
+        "Source of the camera's motion: 'image' estimates it by optical flow, 'odometry' takes "
+        "the rotation from topic odom, 'auto' takes what fits the image better, 'off' requires "
+        'a camera that stands.',
     )
     background_time_s: Annotated[float, Interval(0.1, 600.0)] = _setting(
         3.0, 'Time after which a resting object becomes part of the background, seconds.'

@@ -23,6 +23,7 @@ from sage_perception.vision.background import (
     Comparison,
     gray,
 )
+from sage_perception.vision.boxes import Box
 
 WARMUP_S = 0.5
 """Time a scene is observed before motion is reported, seconds."""
@@ -54,7 +55,7 @@ class Blob:
             [0, 1].
     """
 
-    box: tuple[int, int, int, int]
+    box: Box
     area: int
     contrast: float
     activity: float
@@ -70,6 +71,7 @@ class Motion:
         shift: (x, y) from a position in the background to that in the frame.
         ready: whether the background is known; without it there are no blobs.
         new: whether the frame starts a new background.
+        mismatch: fraction of the image's details that differ from the background, in [0, 1].
     """
 
     evidence: np.ndarray
@@ -77,6 +79,7 @@ class Motion:
     shift: tuple[float, float]
     ready: bool
     new: bool = False
+    mismatch: float = 0.0
 
 
 @dataclass(eq=False)
@@ -88,12 +91,13 @@ class _Scene:
     age_s: float = 0.0
     lost_s: float = 0.0
 
-    def without_motion(self, new: bool = False) -> Motion:
+    def without_motion(self, new: bool = False, mismatch: float = 0.0) -> Motion:
         """Return the result for a frame without motion."""
         background = self.background
         evidence = np.zeros(background.shape, np.float32)
         x, y = background.shift.tolist()
-        return Motion(evidence, [], (x, y), not new and self.age_s >= WARMUP_S, new)
+        ready = not new and self.age_s >= WARMUP_S
+        return Motion(evidence, [], (x, y), ready, new, mismatch)
 
 
 class MotionDetector:
@@ -107,16 +111,6 @@ class MotionDetector:
         self._threshold = threshold
         self._background_time_s = background_time_s
         self._scene: _Scene | None = None
-
-    @property
-    def background(self) -> np.ndarray:
-        """Return the background, float32 `[C, h, w]`, gray levels.
-
-        Raises `ValueError` before the first frame.
-        """
-        if self._scene is None:
-            raise ValueError('there is no background before the first frame')
-        return self._scene.background.mean
 
     def update(self, image: np.ndarray, dt: float) -> Motion:
         """Return the motion in `image` and update the background.
@@ -139,7 +133,7 @@ class MotionDetector:
         if scene.lost_s > LOST_S or (moved and not scene.lost_s):
             return self._start(frame)
         if scene.lost_s:
-            return scene.without_motion()
+            return scene.without_motion(mismatch=result.mismatch)
 
         background.shift = result.shift
         foreground = _persistent(result.differs, scene.differed)
@@ -151,9 +145,9 @@ class MotionDetector:
         background.replace(relit, result.aligned)
         background.follow_exposure(result, dt)
         if scene.age_s < WARMUP_S:
-            return scene.without_motion()
+            return scene.without_motion(mismatch=result.mismatch)
         x, y = result.shift.tolist()
-        return Motion(strength * foreground, blobs, (x, y), ready=True)
+        return Motion(strength * foreground, blobs, (x, y), ready=True, mismatch=result.mismatch)
 
     def _start(self, frame: np.ndarray) -> Motion:
         """Start a new scene with `frame`, float32 `[C, h, w]`."""

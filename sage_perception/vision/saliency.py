@@ -10,10 +10,12 @@ and Niebur, "A model of saliency-based visual attention", 1998).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+
+from sage_perception.vision.ego_motion import mean_motion, transform_point
 
 SCALES = (1 / 12, 1 / 8, 1 / 5)
 """Sides of the regions, as fractions of the image's shorter side."""
@@ -23,6 +25,8 @@ MIN_CONTRAST = 8.0
 """Blob strength below which no region of the image is salient, gray levels."""
 MIN_SALIENCY = 0.2
 """Saliency below which a region is not selected."""
+MIN_MOVE = 1.0
+"""Motion of the camera below which the map of inhibition is not moved, pixels."""
 PERSISTENCE = 1.3
 """Factor on the saliency of selected regions, so that attention does not flicker."""
 
@@ -96,11 +100,21 @@ class InhibitionOfReturn:
     def reset(self, shape: tuple[int, int]) -> None:
         """Remove all inhibition and set the `shape` (h, w) of the map."""
         self._map = np.zeros(shape, np.float32)
+        self._pending = np.eye(3)
 
     @property
     def factor(self) -> np.ndarray:
         """Return the factor to multiply scores with, float32 `[h, w]` in [0, 1]."""
         return 1 - self._strength * self._map
+
+    def move(self, matrix: np.ndarray) -> None:
+        """Move the map with the camera; `matrix` `[3, 3]` takes the last frame to this one."""
+        self._pending = matrix @ self._pending
+        shape = self._map.shape
+        # Warping blurs: a camera that shakes comes back without it.
+        if mean_motion(self._pending, shape) > MIN_MOVE:
+            self._map = cv2.warpPerspective(self._map, self._pending, shape[::-1])
+            self._pending = np.eye(3)
 
     def attend(self, squares: list[tuple[float, float, float]], dt: float) -> None:
         """Record that attention rested on `squares` (x, y, side) for `dt` seconds."""
@@ -119,9 +133,22 @@ class StillAttention:
         self._ids = ids
         self._regions: list[SalientRegion] = []
 
+    @property
+    def regions(self) -> list[SalientRegion]:
+        """Return the regions selected last, where the camera has moved them."""
+        return self._regions
+
     def clear(self) -> None:
         """Drop all regions."""
         self._regions = []
+
+    def move(self, matrix: np.ndarray) -> None:
+        """Move the regions with the camera; `matrix` `[3, 3]` takes the last frame to this one."""
+        self._regions = [
+            replace(r, x=x, y=y)
+            for r in self._regions
+            for x, y in [transform_point(matrix, r.x, r.y)]
+        ]
 
     def select(self, maps: np.ndarray, factor: np.ndarray, count: int) -> list[SalientRegion]:
         """Return up to `count` regions, the most salient first.

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from sage_perception.core.latent import Roi
+from sage_perception.vision.sprites import NoiseBank, Sprite, make_background, make_sprite
 
 Rng = np.random.Generator
 
@@ -32,8 +33,6 @@ PLACEMENT_ATTEMPTS = 10
 """Maximum number of placements."""
 MIN_SPEED = 0.5
 """Minimum speed of an object, as a multiple of the frame's shorter side per period."""
-NOISE_SHIFT = 64
-"""Pixels by which the noise bank exceeds the frame in each direction."""
 MAX_FRAME_SIDE = 4096
 
 
@@ -72,14 +71,6 @@ class _Path:
         """Return the velocity `[..., 2]`, pixels per period, at `turn` `[...]`, in periods."""
         rate = 2 * np.pi * self.turns
         return self.amplitude * rate * np.cos(rate * np.asarray(turn)[..., None] + self.phase)
-
-
-@dataclass(frozen=True)
-class _Sprite:
-    """The appearance of an object: uint8 `[h, w, 3]`, and its opacity, float32 `[h, w]`."""
-
-    image: np.ndarray
-    opacity: np.ndarray
 
 
 class SyntheticWorld:
@@ -129,10 +120,10 @@ class SyntheticWorld:
         self.period_s = period_s
         self.flicker = flicker
         rng = np.random.default_rng(seed)
-        self._background = _background(rng, width, height, background)
+        self._background = make_background(rng, width, height, background)
         sizes, self._paths = _place(rng, np.array([width, height], float), objects)
-        self._sprites = [_sprite(rng, size, number) for number, size in enumerate(sizes)]
-        self._noise = _noise_bank(rng, width, height, noise) if noise else None
+        self._sprites = [make_sprite(rng, size, number) for number, size in enumerate(sizes)]
+        self._noise = NoiseBank(rng, width, height, noise) if noise else None
 
     def render(self, t: float, frame_noise_seed: int | None = None) -> np.ndarray:
         """Return the image at `t` seconds, uint8 `[H, W, 3]` in BGR order.
@@ -152,7 +143,8 @@ class SyntheticWorld:
         if frame_noise_seed is not None:
             rng = np.random.default_rng((self.seed, frame_noise_seed))
             self._rain(image, rng)
-            self._add_noise(image, rng)
+            if self._noise:
+                self._noise.add(image, rng)
         return image
 
     def truth(self, t: float) -> list[TrackedObject]:
@@ -179,14 +171,6 @@ class SyntheticWorld:
             x, y = int(rng.integers(self.width)), int(rng.integers(self.height))
             length, gray = int(rng.integers(5, 14)), int(rng.integers(170, 250))
             cv2.line(image, (x, y), (x + length // 4, y + length), (gray, gray, gray), 1)
-
-    def _add_noise(self, image: np.ndarray, rng: Rng) -> None:
-        if self._noise is None:
-            return
-        x, y = rng.integers(0, NOISE_SHIFT, 2)
-        above, below = (part[y : y + self.height, x : x + self.width] for part in self._noise)
-        cv2.add(image, above, image)
-        cv2.subtract(image, below, image)
 
 
 def _check(ok: bool, name: str, value: object, allowed: str) -> None:
@@ -252,44 +236,7 @@ def _is_clear(
     )
 
 
-def _clouds(rng: Rng, width: int, height: int, cell: int) -> np.ndarray:
-    """Return smooth random values, float32 `[height, width]`, about ±1."""
-    coarse = rng.standard_normal((height // cell + 2, width // cell + 2)).astype(np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def _background(rng: Rng, width: int, height: int, kind: str) -> np.ndarray:
-    if kind == 'plain':
-        return np.full((height, width, 3), 128, np.uint8)
-    relief = np.sum(
-        [_clouds(rng, width, height, cell) * cell**0.5 for cell in (4, 16, 64)], axis=0
-    )
-    tint = rng.uniform(0.8, 1.2, 3) * (100 + 3.0 * relief)[..., None]
-    return np.clip(tint, 10, 245).astype(np.uint8)
-
-
-def _sprite(rng: Rng, size: np.ndarray, number: int) -> _Sprite:
-    width, height = (int(side) for side in size)
-    # Hues a golden angle apart: successive objects differ most.
-    hue = int((number * 0.618 + rng.uniform(0, 0.1)) % 1 * 180)
-    colors = [hue, 200, 235], [(hue + 30) % 180, 160, 70]
-    first, second = (
-        cv2.cvtColor(np.array([[c]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
-        for c in colors
-    )
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    angle, pitch = rng.uniform(0, np.pi), rng.uniform(8, 20)
-    stripes = np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / pitch)
-    mix = np.clip(0.5 + 0.4 * stripes + 0.25 * _clouds(rng, width, height, 6), 0, 1)[..., None]
-    image = np.clip(first * mix + second * (1 - mix), 0, 255).astype(np.uint8)
-    opacity = np.ones((height, width), np.float32)
-    if number % 3 != 1:  # an ellipse or disk; every third object is a rectangle
-        radius = np.hypot((x + 0.5) / width - 0.5, (y + 0.5) / height - 0.5) * 2
-        opacity = np.clip((1 - radius) * min(width, height) / 2 + 0.5, 0, 1)
-    return _Sprite(image, opacity.astype(np.float32))
-
-
-def _blend(image: np.ndarray, sprite: _Sprite, center: np.ndarray) -> None:
+def _blend(image: np.ndarray, sprite: Sprite, center: np.ndarray) -> None:
     """Draw `sprite` at `center` (x, y) with subpixel accuracy, clipped at the frame."""
     height, width = sprite.opacity.shape
     corner = center - (width / 2, height / 2)
@@ -304,16 +251,3 @@ def _blend(image: np.ndarray, sprite: _Sprite, center: np.ndarray) -> None:
     inside = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
     under = image[y0:y1, x0:x1]
     image[y0:y1, x0:x1] = cv2.blendLinear(look[inside], under, cover[inside], 1 - cover[inside])
-
-
-def _noise_bank(
-    rng: Rng, width: int, height: int, deviation: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positive and the negative part of the noise, uint8 `[H + 64, W + 64, 3]` each.
-
-    Each frame uses a random window of this bank, because a million normal numbers per frame would
-    take longer than the rest of the rendering.
-    """
-    shape = (height + NOISE_SHIFT, width + NOISE_SHIFT, 3)
-    values = np.round(deviation * rng.standard_normal(shape, np.float32))
-    return np.maximum(values, 0).astype(np.uint8), np.maximum(-values, 0).astype(np.uint8)

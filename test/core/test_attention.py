@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sage_perception.core.frame import CropSource
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -60,7 +60,7 @@ def shake_image(image, rng, pixels):
 
 def evaluate(scene, images):
     """Return recall, precision and the rate of id switches after the first second."""
-    attention = MotionAttention()
+    attention = Attention()
     things = found = chosen = right = switches = 0
     ids = {}
     for image, t in images:
@@ -112,7 +112,7 @@ def test_finds_moving_objects_despite(fps, options, shake):
 @pytest.mark.parametrize('background', ['textured', 'plain'])
 @pytest.mark.parametrize('seed', [0, 1])
 def test_noise_flicker_rain_and_gain_steps_are_not_motion(seed, background):
-    attention = MotionAttention()
+    attention = Attention()
     scene = SyntheticWorld(seed, objects=0, background=background, noise=3.0, flicker=0.3)
     for image, t in frames(scene, 3):
         image = cv2.convertScaleAbs(image, alpha=(1.0, 1.3, 0.8)[int(t)])
@@ -122,7 +122,7 @@ def test_noise_flicker_rain_and_gain_steps_are_not_motion(seed, background):
 @pytest.mark.parametrize('pixels', [2, 4])
 def test_camera_shake_is_not_motion(pixels):
     rng = np.random.default_rng(pixels)
-    attention = MotionAttention()
+    attention = Attention()
     for image, t in frames(SyntheticWorld(0, objects=0), 3):
         assert moving(attention.attend(shake_image(image, rng, pixels), t)) == []
 
@@ -130,7 +130,7 @@ def test_camera_shake_is_not_motion(pixels):
 def test_finds_moving_objects_within_a_second_after_a_light_change():
     scene = world(3, objects=3)
     light = np.linspace(0.7, 1.5, 640)[None, :, None]
-    attention = MotionAttention()
+    attention = Attention()
     for image, t in frames(scene, 4):
         lit = np.clip(image * light, 0, 255).astype(np.uint8) if t >= 2 else image
         crops = moving(attention.attend(lit, t))
@@ -139,9 +139,22 @@ def test_finds_moving_objects_within_a_second_after_a_light_change():
             assert all(any(covers(crop.roi, thing.roi) for crop in crops) for thing in truth)
 
 
-def test_returns_no_crops_while_the_background_is_learnt():
+def test_finds_moving_objects_before_the_background_is_learnt():
     scene = world(0, objects=3)
-    attention = MotionAttention()
+    attention = Attention()
+    shown = [moving(attention.attend(image, t)) for image, t in frames(scene, 0.5)]
+    assert not shown[0]
+    assert any(shown)
+    assert all(
+        any(covers(crop.roi, thing.roi) for thing in scene.truth(index / FPS))
+        for index, crops in enumerate(shown)
+        for crop in crops
+    )
+
+
+def test_waits_for_the_background_without_ego_motion():
+    scene = world(0, objects=3)
+    attention = Attention(AttentionConfig(ego_motion='off'))
     for image, t in frames(scene, 0.5):
         assert attention.attend(image, t) == []
         assert attention.get_latest_crop() is None
@@ -152,7 +165,7 @@ def scores_of_an_object_that_stops_after_three_seconds(seconds, **options):
     wall = SyntheticWorld(5, objects=0)
     board = np.random.default_rng(0).integers(0, 255, (12, 12, 3), np.uint8)
     board = cv2.resize(board, (72, 72), interpolation=cv2.INTER_NEAREST)
-    attention = MotionAttention(AttentionConfig(**options))
+    attention = Attention(AttentionConfig(**options))
     scores = []
     for index in range(seconds * FPS):
         t = index / FPS
@@ -185,7 +198,7 @@ def test_inhibition_affects_stopped_objects_only():
 
 def test_new_scene_ends_all_tracks():
     first, second = world(0, objects=3), SyntheticWorld(1, objects=0)
-    attention = MotionAttention()
+    attention = Attention()
     assert attended(attention, first)
     for image, t in frames(second, 2):
         crops = attention.attend(image, 1.5 + t)
@@ -195,7 +208,7 @@ def test_new_scene_ends_all_tracks():
 
 def test_regions_do_not_jitter():
     scene = world(2, objects=2)
-    attention = MotionAttention()
+    attention = Attention()
     steps, before = [], {}
     for image, t in frames(scene, 4):
         now = {}
@@ -213,7 +226,7 @@ def test_regions_do_not_jitter():
 
 
 def test_best_crop_is_first_and_the_latest_crop():
-    attention = MotionAttention(AttentionConfig(max_crops=2))
+    attention = Attention(AttentionConfig(max_crops=2))
     scene = world(5, objects=5)
     for image, t in frames(scene, 1.5):
         crops = attention.attend(image, t)
@@ -226,7 +239,7 @@ def test_best_crop_is_first_and_the_latest_crop():
 
 def test_is_deterministic():
     scene = world(4, objects=4, flicker=0.1)
-    first, second = MotionAttention(), MotionAttention()
+    first, second = Attention(), Attention()
     for image, t in frames(scene, 1.5):
         for a, b in zip(first.attend(image, t), second.attend(image, t), strict=True):
             assert (a.roi, a.score, a.track_id) == (b.roi, b.score, b.track_id)
@@ -235,7 +248,7 @@ def test_is_deterministic():
 
 def test_depends_only_on_differences_of_stamps():
     scene = world(4, objects=4)
-    early, late = MotionAttention(), MotionAttention()
+    early, late = Attention(), Attention()
     for image, t in frames(scene, 1.5):
         a, b = early.attend(image, t), late.attend(image, 2.0**20 + t)
         assert [(c.roi, c.track_id) for c in a] == [(c.roi, c.track_id) for c in b]
@@ -256,7 +269,7 @@ def attended(attention, scene, seconds=1.5, start=0.0, scale=1.0):
     ids=['back in time', 'long gap', 'other size'],
 )
 def test_new_scene_is_learnt_from_scratch_with_new_ids(stamp, scale):
-    scene, attention = world(0, objects=3), MotionAttention()
+    scene, attention = world(0, objects=3), Attention()
     used = {crop.track_id for crop in attended(attention, scene)}
     assert used
     image = cv2.resize(scene.render(1.5), None, fx=scale, fy=scale)
@@ -267,7 +280,7 @@ def test_new_scene_is_learnt_from_scratch_with_new_ids(stamp, scale):
 
 
 def test_reset_clears_the_scene_and_its_crops():
-    scene, attention = world(0, objects=3), MotionAttention()
+    scene, attention = world(0, objects=3), Attention()
     assert attended(attention, scene)
     attention.reset()
     assert attention.get_latest_crop() is None
@@ -275,7 +288,7 @@ def test_reset_clears_the_scene_and_its_crops():
 
 
 def test_new_configuration_does_not_reuse_ids():
-    scene, attention = world(0, objects=3), MotionAttention()
+    scene, attention = world(0, objects=3), Attention()
     used = {crop.track_id for crop in attended(attention, scene)}
     attention.reset(AttentionConfig(crop_size=32))
     crops = attended(attention, scene)
@@ -304,7 +317,7 @@ def test_accepts_late_and_repeated_frames():
 def test_regions_are_inside_frames_of_any_size(height, width, gray, color, seed):
     rng = np.random.default_rng(seed)
     config = AttentionConfig(color=color, crop_size=16, saliency_weight=0.5, min_roi_px=8)
-    attention = MotionAttention(config)
+    attention = Attention(config)
     scene = cv2.resize(rng.integers(0, 255, (6, 6), np.uint8), (width, height))
     for index in range(24):
         image = np.clip(scene + rng.normal(0, 2, scene.shape), 0, 255).astype(np.uint8)
@@ -333,7 +346,7 @@ def test_regions_are_inside_frames_of_any_size(height, width, gray, color, seed)
 )
 def test_rejects_invalid_frame_in_one_line(image, stamp, named):
     with pytest.raises(ValueError, match=named) as error:
-        MotionAttention().attend(image, stamp)
+        Attention().attend(image, stamp)
     assert '\n' not in str(error.value)
 
 
@@ -359,12 +372,12 @@ def disk_of(roi):
 
 
 def test_still_scene_has_no_crops_by_default():
-    attention = MotionAttention()
+    attention = Attention()
     assert [crop for i in range(45) for crop in attention.attend(wall(i), i / FPS)] == []
 
 
 def test_attends_salient_regions_in_turn():
-    attention = MotionAttention(AttentionConfig(saliency_weight=0.5, max_crops=2))
+    attention = Attention(AttentionConfig(saliency_weight=0.5, max_crops=2))
     seen, dwell = [], {}
     for index in range(12 * FPS):
         for crop in attention.attend(wall(index), index / FPS):
@@ -378,14 +391,14 @@ def test_attends_salient_regions_in_turn():
 
 def test_attention_stays_without_inhibition():
     config = AttentionConfig(saliency_weight=0.5, max_crops=2, inhibition=0.0)
-    attention = MotionAttention(config)
+    attention = Attention(config)
     ids = {c.track_id for i in range(6 * FPS) for c in attention.attend(wall(i), i / FPS)}
     assert len(ids) == 2
 
 
 def test_moving_objects_precede_still_regions_and_are_not_inhibited():
     config = AttentionConfig(saliency_weight=1.0, max_crops=3, inhibition=1.0, inhibition_s=0.5)
-    attention = MotionAttention(config)
+    attention = Attention(config)
     for index in range(6 * FPS):
         image = wall(index)
         # Oscillate at the same place for seconds.
@@ -398,7 +411,7 @@ def test_moving_objects_precede_still_regions_and_are_not_inhibited():
 
 
 def test_saliency_map_shows_attended_regions():
-    attention = MotionAttention(AttentionConfig(saliency_weight=0.5))
+    attention = Attention(AttentionConfig(saliency_weight=0.5))
     for index in range(FPS):
         attention.attend(wall(index), index / FPS)
     still = attention.saliency_map()
@@ -417,7 +430,7 @@ def test_saliency_map_shows_attended_regions():
 
 def side_of_moving_square(**options):
     """Return the side of the region around a moving square of 60 pixels, or None."""
-    attention = MotionAttention(AttentionConfig(**options))
+    attention = Attention(AttentionConfig(**options))
     for index in range(2 * FPS):
         image = wall(index)
         x = 200 + 4 * index
@@ -435,7 +448,7 @@ def test_size_settings_take_effect():
 
 def test_higher_threshold_is_less_sensitive():
     def faint(threshold):
-        attention = MotionAttention(AttentionConfig(threshold=threshold))
+        attention = Attention(AttentionConfig(threshold=threshold))
         for index in range(45):
             image = wall(index)
             x = 200 + 4 * index

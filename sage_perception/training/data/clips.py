@@ -14,7 +14,7 @@ import numpy as np
 
 from sage_perception.training.data import bags
 from sage_perception.training.data.images import ImagePyramid
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 
 MAX_FRAMES = 150
 """Maximum number of frames kept of a clip."""
@@ -69,7 +69,7 @@ def attended_frames(read: Callable[[], StampedImages]) -> list[RegionFrame]:
     `read` starts the clip from its beginning. The clip is played twice: attention learns the
     scene during the first pass, and frames are kept during the second.
     """
-    attention = MotionAttention()
+    attention = Attention()
 
     def selected() -> Iterator[tuple[np.ndarray, list[tuple[int, int, int]]]]:
         for image, stamp_s, first_pass in two_passes(read):

@@ -25,7 +25,7 @@ from sage_perception.training.data.mixture import Mixture
 from sage_perception.training.latents import BATCH
 from sage_perception.training.losses import images as losses
 from sage_perception.trust.quality import TelemetryTrust, image_variance, latent_distance
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 
 MAX_FRAMES = 400
 """Maximum number of frames read of a clip."""
@@ -92,7 +92,7 @@ def observe_stills(codec: Codec, stills: Stills, count: int, seed: int) -> Obser
 
 def observe_clip(codec: Codec, path: Path) -> Iterator[Observations]:
     """Yield the observations of the crops that attention cuts out of a clip, frame by frame."""
-    attention = MotionAttention()
+    attention = Attention()
     # The trust itself is not used: calibration must not depend on an earlier one.
     untrained = TelemetryTrust(None, codec.latent_mean, codec.latent_std)
     encoder = CropEncoder(codec, telemetry_trust=untrained)

@@ -1,0 +1,58 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Geometry of axis-aligned boxes (left, top, right, bottom), pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, pixels."""
+
+
+def center(box: Box) -> tuple[float, float]:
+    """Return the center (x, y)."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def size(box: Box) -> tuple[float, float]:
+    """Return width and height."""
+    return box[2] - box[0], box[3] - box[1]
+
+
+def area(box: Box) -> float:
+    """Return the area; 0 for an empty box."""
+    return max(box[2] - box[0], 0) * max(box[3] - box[1], 0)
+
+
+def intersection(a: Box, b: Box) -> float:
+    """Return the area of the intersection of two boxes."""
+    return area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return intersection over union of boxes `[..., 4]`, broadcast against each other."""
+    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=-1)
+    areas = [np.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
+    return shared / (areas[0] + areas[1] - shared)
+
+
+def union(boxes: Sequence[Box]) -> Box:
+    """Return the smallest box around all `boxes`."""
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
+
+
+def contains(box: Box, x: float, y: float) -> bool:
+    """Return whether (x, y) lies in the box."""
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+def clamp(center: float, low: float, high: float, side: float) -> float:
+    """Return the center nearest to `center` at which `side` fits between `low` and `high`."""
+    if high - low <= side:
+        return (low + high) / 2
+    return min(max(center, low + side / 2), high - side / 2)
