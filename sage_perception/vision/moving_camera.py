@@ -110,8 +110,8 @@ class MovingCameraWorld:
         self._motion, self._px = motion, px
         rng = np.random.default_rng(seed)
         self._tile = make_background(rng, *TILE, wrap=True)
-        self._movers = [
-            _mover(rng, cell, number, MIDDLE if motion == 'drive' else 1.0)
+        self._moving = [
+            _moving_body(rng, cell, number, MIDDLE if motion == 'drive' else 1.0)
             for number, cell in enumerate(rng.permutation(cells)[:objects])
         ]
         self._still = _still(rng) if motion == 'drive' else []
@@ -127,7 +127,7 @@ class MovingCameraWorld:
         image = cv2.warpAffine(
             self._tile, matrix, (self.width, self.height), borderMode=cv2.BORDER_WRAP
         )
-        for body in sorted([*self._still, *self._movers], key=lambda body: body.proximity):
+        for body in sorted([*self._still, *self._moving], key=lambda body: body.proximity):
             place = self._place(body, index)
             if place:
                 window, look, cover = place
@@ -150,7 +150,7 @@ class MovingCameraWorld:
             if place:
                 hidden[place[0]] |= place[2] > 0.5
         found = []
-        for number, body in enumerate(self._movers, 1):
+        for number, body in enumerate(self._moving, 1):
             place = self._place(body, index)
             if not place:
                 continue
@@ -216,7 +216,7 @@ class MovingCameraWorld:
         return window, look, cover
 
 
-def _mover(rng: np.random.Generator, cell: int, number: int, proximity: float) -> _Body:
+def _moving_body(rng: np.random.Generator, cell: int, number: int, proximity: float) -> _Body:
     """Return an object that circles inside of cell number `cell`."""
     side = np.array(TILE) / CELLS
     size = rng.uniform(*SIDES_PX) * np.array([1.0, rng.uniform(0.6, 1.0)])

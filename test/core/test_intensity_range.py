@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.vision.attention import MotionAttention
+from sage_perception.vision.attention import Attention
 from sage_perception.vision.intensity_range import (
     GLIDE,
     LOOSE_IMAGES,
@@ -42,7 +42,7 @@ def is_attended(item, crops):
 
 def test_an_image_of_twelve_bits_is_attended_like_one_of_eight():
     world = SyntheticWorld(seed=3)
-    plain, deep = MotionAttention(), MotionAttention()
+    plain, deep = Attention(), Attention()
     intensity = IntensityRange()
     rng = np.random.default_rng(0)
     found = []
