@@ -27,6 +27,8 @@ from rosbags.typesys import (
 )
 from rosbags.typesys.store import Typestore
 
+from sage_perception.core.text import one_line
+
 try:
     from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
@@ -66,6 +68,12 @@ class Definition:
         Raises:
             TypesysError: the library cannot parse the text.
         """
+        try:
+            return self._parsed()
+        except Exception as error:  # of any kind, for a damaged text
+            raise TypesysError(one_line(error) or type(error).__name__) from error
+
+    def _parsed(self) -> Typestore:
         if self.encoding == 'ros2msg':
             types = get_types_from_msg(self.text, self.type_name)
         else:
@@ -88,7 +96,7 @@ class Definition:
             return ''
         try:
             return self.store.hash_rihs01(self.type_name)
-        except TypesysError:
+        except (TypesysError, LookupError):  # the text can lack the type or one of its fields
             return ''
 
     @cached_property
@@ -171,9 +179,12 @@ def decode(data: bytes, type_name: str, recorded: Definition | None) -> Any:
     try:
         store = recorded.store if recorded is not None and recorded.text else _store_of(type_name)
         return store.deserialize_cdr(data, type_name)
-    except (SerdeError, TypesysError) as error:
+    except UnreadableType:
+        raise
+    except Exception as error:  # noqa: BLE001 (of any kind, for damaged bytes)
         raise UnreadableType(
-            f'a message does not fit the definition of {type_name}: {error}'
+            f'a message does not fit the definition of {type_name}: '
+            f'{one_line(error) or type(error).__name__}'
         ) from None
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 METADATA = 'metadata.yaml'
 MCAP_MAGIC = b'\x89MCAP0\r\n'
-_STORAGE = re.compile(r'.*\.(mcap|db3)(\.zstd)?')
+COMPRESSED_SUFFIXES = ('.zstd', '.zst', '.lz4')
+_STORAGE = re.compile(rf'.*\.(mcap|db3)({"|".join(map(re.escape, COMPRESSED_SUFFIXES))})?')
+_FORMATS = 'a bag directory, an .mcap or a .db3 file'
 
 
 class BagError(ValueError):
@@ -18,9 +20,40 @@ class BagError(ValueError):
 
 
 def storage_files(path: Path) -> list[Path]:
-    """Return the storage files of a bag directory, sorted, or the file itself."""
-    files = [path] if path.is_file() else sorted(path.iterdir())
-    return [file for file in files if _STORAGE.fullmatch(file.name)]
+    """Return the storage files of a bag directory in natural order, or the file itself.
+
+    `ros2 bag play` decompresses a file beside the compressed one, which is then left out.
+
+    Raises:
+        BagError: there is no bag at `path`.
+    """
+    if not path.exists():
+        raise BagError(f'bag {path} does not exist')
+    try:
+        files = [path] if path.is_file() else [*path.iterdir()]
+    except OSError as error:
+        raise BagError(f'{path} cannot be read: {error.strerror}') from None
+    found = {file for file in files if is_storage_file(file)}
+    found = {file for file in found if not (is_compressed(file) and file.with_suffix('') in found)}
+    if found:
+        return sorted(found, key=_natural)
+    if path.suffix == '.bag':
+        raise BagError(
+            f'{path} is a bag of ROS 1: convert it with "pip install rosbags" and '
+            f'"rosbags-convert --src {path} --dst {path.with_suffix("")}"'
+        )
+    raise BagError(f'{path} is not a bag: pass {_FORMATS}')
+
+
+def is_storage_file(path: Path) -> bool:
+    """Return whether a path is a file with the name of a storage file, such as bag_0.mcap.zstd."""
+    hidden = path.name.startswith('.')  # macOS stores attributes in ._bag_0.mcap
+    return not hidden and bool(_STORAGE.fullmatch(path.name)) and path.is_file()
+
+
+def is_compressed(file: Path) -> bool:
+    """Return whether a storage file was compressed as a whole."""
+    return file.suffix in COMPRESSED_SUFFIXES
 
 
 def is_closed(file: Path) -> bool:
@@ -31,23 +64,31 @@ def is_closed(file: Path) -> bool:
         return size > len(MCAP_MAGIC) and stream.read() == MCAP_MAGIC
 
 
-def closed_bag(path: Path) -> Path:
-    """Return the path from which to read a bag.
+def readable_files(path: Path) -> list[Path]:
+    """Return the storage files from which to read a bag.
 
     Raises:
-        BagError: there is no bag at `path`, or it was not closed.
+        BagError: there is no bag at `path`, or a file is empty or was not closed.
     """
-    if not path.exists():
-        raise BagError(f'bag {path} does not exist')
     files = storage_files(path)
-    if not files:
-        raise BagError(f'{path} is not a bag: pass a bag directory, an .mcap or a .db3 file')
-    closed = path.is_file() or (path / METADATA).exists()
-    if not closed and len(files) == 1:
-        path, closed = files[0], True
-    if not closed or any(file.suffix == '.mcap' and not is_closed(file) for file in files):
+    try:
+        empty = [file for file in files if not file.stat().st_size]
+        unclosed = [file for file in files if file.suffix == '.mcap' and not is_closed(file)]
+    except OSError as error:
+        raise BagError(f'{error.filename} cannot be read: {error.strerror}') from None
+    if empty:
         raise BagError(
-            f'{path} was not closed because its recorder was killed: '
+            f'{empty[0]} is empty because its recorder was killed before it wrote data: remove it'
+        )
+    if unclosed:
+        raise BagError(
+            f'{unclosed[0]} was not closed because its recorder was killed: '
             f'run "sage record --repair {path}"'
         )
-    return path
+    return files
+
+
+def _natural(file: Path) -> list[tuple[int, int, str]]:
+    """Return a key that sorts bag_2 before bag_10."""
+    parts = re.findall(r'(\d+)|(\D+)', file.name)
+    return [(1, int(number), '') if number else (0, 0, text) for number, text in parts]

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads bags: directories with metadata, or single MCAP and SQLite files."""
+"""Reads bags: directories of MCAP or SQLite files, or single files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat, Qos
-from rosbags.rosbag2 import Reader
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos
 
 from sage_perception.bags.definitions import (
     Definition,
@@ -23,7 +22,10 @@ from sage_perception.bags.definitions import (
     installed_definition,
     message_class,
 )
-from sage_perception.bags.files import BagError, closed_bag
+from sage_perception.bags.files import BagError, storage_files
+from sage_perception.bags.metadata import metadata_notes
+from sage_perception.bags.storage import Storage
+from sage_perception.core.text import one_line
 
 try:
     from rclpy.serialization import deserialize_message
@@ -76,24 +78,35 @@ class Bag:
         topics: the topics by name.
         count: the number of messages.
         start_ns, end_ns: the log times of the first and the last message; 0 for an empty bag.
+        notes: sentences about parts that are missing, damaged or skipped.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the bag at `path`; raises as `open_bag` does."""
         self.path = path
-        file = closed_bag(path)
-        with self._explain('cannot be read as a bag'):
-            self._reader = Reader(file)
-            self._reader.open()
-        reader = self._reader
-        self.count = reader.message_count
-        self.start_ns = reader.start_time if self.count else 0
-        self.end_ns = reader.end_time - 1 if self.count else 0
+        self._storage = Storage(path)
+        storage = self._storage
+        self.count, self.start_ns, self.end_ns = storage.count, storage.start_ns, storage.end_ns
+        self.notes = metadata_notes(path, storage_files(path), self.count)
         self._checked: set[str] = set()
         self.topics: dict[str, BagTopic] = {}
-        for connection in reader.connections:
-            before = self.topics.get(connection.topic)
-            self.topics[connection.topic] = _topic(connection, before.count if before else 0)
+        for connection in storage.connections:
+            self._add(connection)
+
+    def _add(self, connection: Connection) -> None:
+        """Add the topic of a connection, or note why it is not read."""
+        name, extension = connection.topic, connection.ext
+        before = self.topics.get(name)
+        serialization = getattr(extension, 'serialization_format', 'cdr')
+        if serialization != 'cdr':
+            self.notes.append(f'{name} is skipped: its messages are in {serialization!r}, not CDR')
+        elif before is not None and before.type_name != connection.msgtype:
+            self.notes.append(
+                f'{name} has messages of {connection.msgtype}, which are skipped, and of '
+                f'{before.type_name}'
+            )
+        else:
+            self.topics[name] = _topic(connection, before)
 
     @property
     def duration_s(self) -> float:
@@ -116,12 +129,12 @@ class Bag:
         Raises:
             BagError: the bag is damaged.
         """
-        wanted = [c for c in self._reader.connections if topics is None or c.topic in topics]
-        if not wanted:
-            return
+        wanted = self.topics.keys() if topics is None else self.topics.keys() & {*topics}
+        records = self._storage.messages(wanted, start_ns, stop_ns)
         with self._explain('is damaged'):
-            for connection, log_time, data in self._reader.messages(wanted, start_ns, stop_ns):
-                yield BagMessage(connection.topic, connection.msgtype, log_time, bytes(data))
+            for connection, log_time, data in records:
+                if connection.msgtype == self.topics[connection.topic].type_name:
+                    yield BagMessage(connection.topic, connection.msgtype, log_time, data)
 
     def __iter__(self) -> Iterator[BagMessage]:
         return self.messages()
@@ -131,8 +144,14 @@ class Bag:
         """Raise `BagError` for any exception: damaged files cause many kinds of them."""
         try:
             yield
+        except BagError:
+            raise
         except Exception as error:
-            raise BagError(f'{self.path} {fault}: {str(error) or type(error).__name__}') from error
+            fix = ''
+            if any('.mcap' in file.name for file in storage_files(self.path)):
+                fix = f'; run "sage record --repair {self.path}" to keep what is readable'
+            reason = one_line(error) or type(error).__name__
+            raise BagError(f'{self.path} {fault}: {reason}{fix}') from error
 
     def check(self, topic: str) -> str:
         """Return harmless differences between the recorded and the installed type of a topic.
@@ -179,8 +198,7 @@ class Bag:
 
     def close(self) -> None:
         """Close the files."""
-        if self._reader.is_open:
-            self._reader.close()
+        self._storage.close()
 
     def __enter__(self) -> Bag:
         return self
@@ -189,14 +207,20 @@ class Bag:
         self.close()
 
 
-def _topic(connection: Connection, count_before: int) -> BagTopic:
+def _topic(connection: Connection, before: BagTopic | None) -> BagTopic:
+    """Return the topic of a connection; `before` is the same topic in the files before."""
     encoding = _ENCODINGS.get(connection.msgdef.format)
-    text = connection.msgdef.data
-    offered = getattr(connection.ext, 'offered_qos_profiles', ())
+    definition = None
+    if encoding:
+        definition = Definition(connection.msgtype, encoding, connection.msgdef.data)
+    offered: list[Qos] = []
+    if isinstance(connection.ext, ConnectionExtRosbag2):
+        offered = [*connection.ext.offered_qos_profiles]
+    known = before.profiles if before else ()
     return BagTopic(
         name=connection.topic,
         type_name=connection.msgtype,
-        count=count_before + connection.msgcount,
-        profiles=tuple(offered),
-        definition=Definition(connection.msgtype, encoding, text) if encoding else None,
+        count=connection.msgcount + (before.count if before else 0),
+        profiles=known + tuple(qos for qos in offered if qos not in known),
+        definition=(before.definition if before else None) or definition,
     )

@@ -1,93 +1,164 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Repairs MCAP bags whose recorder was killed."""
+"""Repairs bags: MCAP files that were cut or damaged, and missing or wrong metadata.
+
+A repaired file is a new one; the original is kept beside it.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from io import BytesIO
+from dataclasses import dataclass
 from pathlib import Path
 
-from mcap.exceptions import EndOfFile
-from mcap.records import Channel, McapRecord, Message, Schema
-from mcap.stream_reader import CRCValidationError, StreamReader
-from zstandard import ZstdError
+from mcap.exceptions import McapError
+from mcap.reader import make_reader
+from mcap.records import Channel, Message, Schema
+from rosbags.rosbag2.metadata import dump_qos_v8
 
 from sage_perception.bags.definitions import Definition
-from sage_perception.bags.files import MCAP_MAGIC, METADATA, BagError, is_closed, storage_files
+from sage_perception.bags.files import MCAP_MAGIC, BagError, is_closed, storage_files
+from sage_perception.bags.metadata import (
+    FileMetadata,
+    TopicMetadata,
+    information,
+    metadata_notes,
+    write_metadata,
+)
+from sage_perception.bags.reader import Bag, open_bag
+from sage_perception.bags.salvage import Salvage
 from sage_perception.bags.writer import BagWriter
 
+ORIGINAL_SUFFIX = '.original'
+"""Suffix of the files that were replaced by repaired ones."""
 
-def repair(path: Path | str) -> BagWriter:
-    """Add the missing index and metadata to a bag; return its closed writer.
 
-    All messages before the end of the readable part are kept. The repair needs disk space for a
-    second copy of the messages; the result is not compressed.
+@dataclass(frozen=True)
+class Repair:
+    """The result of `repair`.
+
+    Attributes:
+        originals: the replaced files under their new names.
+        damaged: number of incomplete or damaged records that are left out; a chunk is one record.
+    """
+
+    originals: tuple[Path, ...]
+    damaged: int
+
+
+def repair(path: Path | str) -> Repair:
+    """Make a bag readable: rewrite damaged MCAP files, and write the metadata of a directory.
+
+    All intact messages are kept (`bags.salvage`), and the original file under its name with
+    `ORIGINAL_SUFFIX`. The repair needs disk space for a second copy of the messages; repaired
+    files are not compressed. Without a message to keep, nothing is changed.
 
     Raises:
-        BagError: the bag needs no repair, or it is not an MCAP bag with one file.
+        BagError: the bag needs no repair, or cannot be repaired.
     """
     path = Path(path)
-    files = storage_files(path) if path.exists() else []
-    if len(files) != 1 or files[0].suffix != '.mcap':
-        raise BagError(f'cannot repair {path}: it does not hold exactly one .mcap file')
-    file = files[0]
+    originals, damaged = [], 0
+    for file in storage_files(path):
+        if file.suffix == '.mcap' and _needs_repair(file):
+            try:
+                damaged += _rewrite(file)
+            except OSError as error:
+                raise BagError(
+                    f'cannot repair {file}: {error.strerror}; the repair needs as much free '
+                    'space as the file, and permission to write beside it'
+                ) from error
+            originals.append(file.with_name(file.name + ORIGINAL_SUFFIX))
+    with open_bag(path) as bag:
+        if not originals and not metadata_notes(path, storage_files(path), bag.count):
+            raise BagError(f'{path} is complete: there is nothing to repair')
+        if path.is_dir():
+            _write_metadata(path, bag)
+    return Repair(tuple(originals), damaged)
+
+
+def _needs_repair(file: Path) -> bool:
+    """Return whether a file was not closed, has no index, or is damaged, by reading all of it."""
     with file.open('rb') as stream:
         if stream.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
             raise BagError(f'cannot repair {file}: it is not an MCAP file')
-    if is_closed(file) and (path.is_file() or (path / METADATA).exists()):
-        raise BagError(f'{path} is complete: there is nothing to repair')
+        if not is_closed(file):
+            return True
+        stream.seek(0)
+        try:
+            reader = make_reader(stream)
+            if reader.get_summary() is None or reader.get_header().profile != 'ros2':
+                return True
+        except (McapError, ValueError, LookupError, OSError, MemoryError):
+            return True
+    salvage = Salvage(file)
+    for _ in salvage.records():
+        pass
+    return salvage.damaged > 0
+
+
+def _rewrite(file: Path) -> int:
+    """Replace a file by one with its intact messages; return the number of damaged records."""
     work = file.parent / f'.repaired_{os.getpid()}'
     try:
         with BagWriter(work) as bag:
-            bag.file = bag.file.rename(work / file.name)
-            _copy(file, bag)
-        bag.path, bag.file = path, bag.file.replace(file)
-        if path.is_dir():
-            (work / METADATA).replace(path / METADATA)
+            salvage = Salvage(file)
+            _copy(salvage, bag)
+        if not bag.count:
+            raise BagError(f'cannot repair {file}: it has no intact message')
+        original = file.with_name(file.name + ORIGINAL_SUFFIX)
+        if original.exists():
+            raise BagError(f'cannot repair {file}: {original} exists; move it away')
+        file.rename(original)
+        bag.file.rename(file)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return bag
+    return salvage.damaged
 
 
-def _copy(file: Path, bag: BagWriter) -> None:
-    """Write all complete records of a truncated file to `bag`."""
+def _copy(salvage: Salvage, bag: BagWriter) -> None:
+    """Write all intact messages of ROS 2 to `bag`."""
     schemas: dict[int, Schema] = {}
     topics: dict[int, str] = {}
-    for record in _complete_records(file):
+    for record in salvage.records():
         if isinstance(record, Schema):
             schemas[record.id] = record
-        elif isinstance(record, Channel) and record.id not in topics:
+        elif isinstance(record, Message):
+            if record.channel_id in topics:
+                topic = topics[record.channel_id]
+                bag.write(topic, record.data, record.log_time, record.publish_time)
+        elif _is_new(record, schemas, topics):
             schema = schemas[record.schema_id]
             topics[record.id] = record.topic
-            bag.add_recorded_topic(
-                record.topic,
-                Definition(schema.name, schema.encoding, schema.data.decode()),
-                record.metadata.get('offered_qos_profiles', ''),
-            )
-        elif isinstance(record, Message):
-            topic = topics[record.channel_id]
-            bag.write(topic, record.data, record.log_time, record.publish_time)
+            if record.topic not in bag.topics:
+                text = schema.data.decode(errors='replace')
+                bag.add_recorded_topic(
+                    record.topic,
+                    Definition(schema.name, schema.encoding, text),
+                    record.metadata.get('offered_qos_profiles', ''),
+                )
 
 
-def _complete_records(file: Path) -> Iterator[McapRecord]:
-    """Yield the records of an MCAP file, also those in chunks, up to the first incomplete one."""
-    with file.open('rb') as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(len(MCAP_MAGIC))
-        while True:
-            # A record is one byte of kind, eight bytes of length, and the content.
-            head = stream.read(9)
-            length = int.from_bytes(head[1:], 'little')
-            if len(head) < 9 or length > size - stream.tell():
-                return
-            record = BytesIO(head + stream.read(length))
-            try:
-                yield from StreamReader(record, skip_magic=True, validate_crcs=True).records
-            except EndOfFile:
-                continue
-            # After a power failure a chunk can have its full length and wrong content.
-            except (CRCValidationError, ZstdError, RuntimeError):
-                return
+def _is_new(channel: Channel, schemas: dict[int, Schema], topics: dict[int, str]) -> bool:
+    """Return whether a channel has messages of ROS 2 and is not known yet."""
+    is_ros = channel.message_encoding == 'cdr' and channel.schema_id in schemas
+    return is_ros and channel.id not in topics
+
+
+def _write_metadata(path: Path, bag: Bag) -> None:
+    files = []
+    for file in storage_files(path):
+        with open_bag(file) as part:
+            files.append(FileMetadata(file.name, part.count, part.start_ns, part.end_ns))
+    storage = 'sqlite3' if any('.db3' in file.name for file in files) else 'mcap'
+    topics = [
+        TopicMetadata(
+            topic.name,
+            topic.type_name,
+            topic.count,
+            dump_qos_v8([*topic.profiles]),
+            topic.definition.type_hash if topic.definition else '',
+        )
+        for topic in bag.topics.values()
+    ]
+    write_metadata(path, information(storage, files, topics))

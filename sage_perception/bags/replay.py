@@ -73,11 +73,13 @@ def replay(bag: Bag, options: ReplayOptions, stop: threading.Event, log: Log) ->
     """Publish the messages of a bag until its end or until `stop` is set; return their number.
 
     `rclpy` must be initialized. `log` is called with a line for each topic that is renamed,
-    skipped or has an altered type.
+    skipped or has an altered type, and for each part of the bag that is missing or damaged.
 
     Raises:
         BagError: the options select nothing, or name a topic that the bag does not have.
     """
+    for note in bag.notes:
+        log(f'warning: {note}')
     begin_ns, end_ns = played_span(bag, options)
     player = Player(bag, published_names(bag, options, log), begin_ns, end_ns, options, stop)
     try:

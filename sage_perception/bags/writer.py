@@ -1,19 +1,13 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes bags: one MCAP file and the metadata of `ros2 bag`.
-
-The metadata has version 8. The reader of Humble (version 5) ignores the fields that it does not
-have, and Jazzy and later releases (version 9) still read QoS profiles as numbers.
-"""
+"""Writes bags: one MCAP file and the metadata of `ros2 bag`."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from mcap.writer import CompressionType
@@ -21,7 +15,13 @@ from mcap.writer import Writer as McapWriter
 from rclpy.qos import QoSProfile
 
 from sage_perception.bags.definitions import Definition, UnreadableType, installed_definition
-from sage_perception.bags.files import METADATA, BagError
+from sage_perception.bags.files import BagError
+from sage_perception.bags.metadata import (
+    FileMetadata,
+    TopicMetadata,
+    information,
+    write_metadata,
+)
 from sage_perception.bags.profiles import to_yaml
 
 COMPRESSIONS = {
@@ -29,7 +29,6 @@ COMPRESSIONS = {
     'lz4': CompressionType.LZ4,
     'zstd': CompressionType.ZSTD,
 }
-METADATA_VERSION = 8
 
 
 @dataclass
@@ -148,12 +147,17 @@ class BagWriter:
 
     def close(self) -> None:
         """Write the index and the metadata, which readers need."""
-        metadata = self._metadata()
+        first_ns = self._first_ns if self.count else 0
+        file = FileMetadata(self.file.name, self.count, first_ns, self._last_ns)
+        topics = [
+            TopicMetadata(name, t.type_name, t.count, t.profiles, t.type_hash)
+            for name, t in self.topics.items()
+        ]
+        metadata = information('mcap', [file], topics)
         self._mcap.add_metadata('rosbag2', {'serialized_metadata': yaml.safe_dump(metadata)})
         self._mcap.finish()
         self._stream.close()
-        text = yaml.safe_dump({'rosbag2_bagfile_information': metadata}, sort_keys=False)
-        (self.path / METADATA).write_text(text, encoding='utf-8')
+        write_metadata(self.path, metadata)
 
     def abandon(self) -> None:
         """Close the file without index and metadata, after a failed write."""
@@ -164,38 +168,3 @@ class BagWriter:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _span(self) -> dict[str, Any]:
-        first = self._first_ns if self.count else 0
-        return {
-            'duration': {'nanoseconds': self._last_ns - first},
-            'starting_time': {'nanoseconds_since_epoch': first},
-            'message_count': self.count,
-        }
-
-    def _metadata(self) -> dict[str, Any]:
-        return {
-            'version': METADATA_VERSION,
-            'storage_identifier': 'mcap',
-            **self._span(),
-            'topics_with_message_count': [
-                {
-                    'topic_metadata': {
-                        'name': name,
-                        'type': topic.type_name,
-                        'serialization_format': 'cdr',
-                        'offered_qos_profiles': topic.profiles,
-                        'type_description_hash': topic.type_hash,
-                    },
-                    'message_count': topic.count,
-                }
-                for name, topic in self.topics.items()
-            ],
-            # These are about whole files and messages; MCAP itself compresses the chunks.
-            'compression_format': '',
-            'compression_mode': '',
-            'relative_file_paths': [self.file.name],
-            'files': [{'path': self.file.name, **self._span()}],
-            'custom_data': None,
-            'ros_distro': os.environ.get('ROS_DISTRO', ''),
-        }

@@ -35,19 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage record`; return 0 after a signal, 1 if writing failed, 2 for invalid usage."""
     own = parser()
     args = own.parse_args(argv)
+    if args.repair:
+        return _repair(args.repair)
     # These imports take seconds: the arguments are checked before.
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from sage_perception.bags.record import BagWriteError, Recording, RecordOptions, record
-    from sage_perception.bags.repair import repair
+    from sage_perception.bags.record import BagWriteError, RecordOptions, record
 
-    if args.repair:
-        with progress(f'repairing {args.repair}'):
-            bag = repair(args.repair)
-        print(f'{args.repair} is repaired')
-        _print_summary(Recording(bag))
-        return 0
     if not (args.topics or args.all or args.regex):
         own.error('nothing to record: name topics, or use --all or --regex')
     path = args.output or Path(time.strftime('bag_%Y_%m_%d-%H_%M_%S'))
@@ -121,9 +116,27 @@ def parser() -> Parser:
         '--repair',
         metavar='BAG',
         type=Path,
-        help='add the missing index and metadata to a bag whose recorder was killed, and exit',
+        help='rewrite the damaged files of a bag and its metadata, keep the originals, and exit',
     )
     return parser
+
+
+def _repair(path: Path) -> int:
+    from sage_perception.bags.reader import open_bag
+    from sage_perception.bags.repair import repair
+
+    with progress(f'repairing {path}'):
+        result = repair(path)
+    print(f'{path} is repaired')
+    if result.damaged:
+        print(f'{result.damaged} incomplete or damaged records are left out')
+    for original in result.originals:
+        print(f'the original is kept as {original}')
+    with open_bag(path) as bag:
+        print(f'{path}: {bag.count} messages, {bag.duration_s:.1f} s')
+        for name, topic in sorted(bag.topics.items()):
+            print(f'  {name} ({topic.type_name}): {topic.count}')
+    return 0
 
 
 def _log(text: str) -> None:

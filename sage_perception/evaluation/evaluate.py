@@ -21,7 +21,7 @@ from sage_perception.evaluation.linear_probe import labeled_images, probe
 from sage_perception.evaluation.scores import Scores, concatenated, means
 from sage_perception.models import Codec, ModelError, load_codec
 from sage_perception.training.config import ConfigError, read_config
-from sage_perception.training.data.bags import BAG_SUFFIXES
+from sage_perception.training.data.bags import is_bag
 from sage_perception.training.data.crops import Clips, CropConfig, CropSource, Stills
 from sage_perception.training.data.files import (
     CLIP_SUFFIXES,
@@ -106,9 +106,10 @@ def sources_at(data: Path, selected: FileFilter = any_file) -> dict[str, CropSou
     if not data.is_file():
         return crop_sources(data, selected)
     suffix = data.suffix.lower()
-    known = IMAGE_SUFFIXES | CLIP_SUFFIXES | BAG_SUFFIXES
-    if suffix not in known:
-        raise ValueError(f'{data} is not an image, a clip or a bag: {", ".join(sorted(known))}')
+    known = IMAGE_SUFFIXES | CLIP_SUFFIXES
+    if suffix not in known and not is_bag(data):
+        suffixes = ', '.join(sorted(known | {'.db3', '.mcap'}))
+        raise ValueError(f'{data} is not an image, a clip or a bag: {suffixes}')
     if not selected(data):
         raise ConfigError(f'{data} is excluded')
     return {'stills': Stills([data])} if suffix in IMAGE_SUFFIXES else {'motion': Clips([data])}

@@ -42,6 +42,7 @@ PACKAGES = (
     Package('onnxruntime', 'onnxruntime', '', 'models on a CPU (torch is the alternative)'),
     Package('torch', 'torch', '', 'models on a GPU, refinement, training'),
     Package('mcap', 'mcap', '', BAGS),
+    Package('lz4', 'lz4', 'python3-lz4', BAGS),
     Package('zstandard', 'zstandard', 'python3-zstandard', BAGS),
     Package('rosbags', 'rosbags', '', BAGS),
     Package('rosbags.image', 'rosbags-image', '', 'training on bags'),

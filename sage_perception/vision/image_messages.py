@@ -32,9 +32,12 @@ def to_bgr(message: Any, intensity: IntensityRange | None = None) -> np.ndarray:
     Raises:
         ValueError: the message is malformed, or its encoding or format is not supported.
     """
-    if is_compressed(message):
-        return bgr_from_compressed(message.format, message.data, intensity)
-    return bgr_image(*raw_fields(message), intensity)
+    try:
+        if is_compressed(message):
+            return bgr_from_compressed(message.format, message.data, intensity)
+        return bgr_image(*raw_fields(message), intensity)
+    except (AttributeError, TypeError) as error:  # a bag can have another definition
+        raise ValueError(f'the message has other fields than an image: {error}') from None
 
 
 def is_compressed(message: Any) -> bool:

@@ -167,5 +167,5 @@ def test_bags_are_selected_like_clips(recorded, tmp_path):
 def test_rejects_a_truncated_bag_with_the_fix(recorded, tmp_path):
     whole = (recorded / 'drive' / 'drive.mcap').read_bytes()
     (tmp_path / 'cut.mcap').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ConfigError, match=r'cut\.mcap cannot be read: .*sage record --repair'):
+    with pytest.raises(ConfigError, match=r'cut\.mcap was not closed .*sage record --repair'):
         mixture(DataConfig(str(tmp_path)), 64)

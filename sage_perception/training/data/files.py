@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from sage_perception.training.config import ConfigError, DataConfig
 from sage_perception.training.data import bags
 
+LOG = logging.getLogger(__name__)
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 CLIP_SUFFIXES = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
 FETCHED = Path('out/data/images')
@@ -40,6 +42,8 @@ def find_files(
 ) -> list[Path]:
     """Return the selected files under `root` that have one of `suffixes`, sorted.
 
+    Hidden files are left out, with a warning: macOS stores attributes in files such as `._a.jpg`.
+
     Raises `FileNotFoundError` if `root` is not a folder.
     """
     if not root.is_dir():
@@ -49,8 +53,11 @@ def find_files(
             else 'create it, or choose another folder'
         )
         raise FileNotFoundError(f'{root} is not a folder: {fix}')
-    found = (p for p in root.rglob('*') if p.suffix.lower() in suffixes and p.is_file())
-    return sorted(filter(selected, found))
+    found = [p for p in root.rglob('*') if p.suffix.lower() in suffixes and p.is_file()]
+    hidden = [p for p in found if p.name.startswith('.')]
+    if hidden:
+        LOG.warning('%s: %d hidden files such as %s are left out', root, len(hidden), hidden[0])
+    return sorted(p for p in found if not p.name.startswith('.') and selected(p))
 
 
 def training_files(data: DataConfig, suffixes: Collection[str], held_out: bool) -> list[Path]:
