@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sage_perception.bags.files import closed_bag
+from sage_perception.bags.files import readable_files
 from sage_perception.regression.baseline import (
     Baseline,
     baseline_path,
@@ -93,7 +93,7 @@ def regress(
     Raises `NothingToJudge` if there is neither a baseline nor a timeline, `BaselineError`, and as
     `replay_bag` does.
     """
-    closed_bag(bag)
+    readable_files(bag)
     path = baseline or baseline_path(bag)
     expected = read_baseline(path) if baseline is not None or path.exists() else None
     chosen = find_timelines(bag) if timelines is None else timelines
