@@ -47,6 +47,7 @@ COMMANDS = {
     'record': Command(BAGS, 'Record topics to an MCAP bag'),
     'replay': Command(BAGS, 'Publish the messages of a bag'),
     'regress': Command(BAGS, 'Compare the offline replay of a bag with its baseline'),
+    'view': Command(BAGS, 'Show a bag or a running graph with Rerun'),
     'encode': Command(IMAGES, 'Encode image files to latents'),
     'decode': Command(IMAGES, 'Decode latents to images'),
     'reconstruct': Command(IMAGES, 'Show images beside their reconstructions'),

@@ -1,0 +1,143 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unpack, decode and project the latents of any number of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sage_perception.codecs.packing import Encoding, Packer
+from sage_perception.models import Codec, ModelError, available, load_crop_codec
+from sage_perception.vision.crops import to_pixels
+
+FIT_COUNT = 256
+"""Number of latents on which a projection is fitted."""
+MAX_WAITING = 4096
+"""Maximum number of latents that wait for the fit."""
+
+
+class LatentDecoder:
+    """Unpacks latents, and decodes those of the models that are installed.
+
+    `models` are names or folders of models to use in addition to those of the package.
+    """
+
+    def __init__(self, models: Sequence[str] = ()) -> None:
+        self._given = {codec.id.fingerprint: codec for codec in map(load_crop_codec, models)}
+        self._codecs: dict[bytes, Codec | None] = {}
+        self._packers: dict[bytes, Packer] = {}
+
+    def add_model_info(self, message: Any) -> None:
+        """Use the statistics of a `sage_msgs/ModelInfo` to unpack latents of its model.
+
+        Raises `ValueError` for invalid statistics.
+        """
+        fingerprint = bytes(message.model.fingerprint)
+        if fingerprint not in self._packers and self._codec(message.model) is None:
+            mean, std = (
+                np.asarray(v, np.float32) for v in (message.latent_mean, message.latent_std)
+            )
+            self._packers[fingerprint] = Packer(mean, std)
+
+    def values(self, latent: Any) -> np.ndarray | None:
+        """Return a `sage_msgs/Latent` as float32 `[D]`; None if it cannot be unpacked.
+
+        Raises `ValueError` for a malformed latent.
+        """
+        encoding = Encoding(int(latent.encoding))
+        if encoding == Encoding.FLOAT32:
+            values = np.asarray(latent.mean, np.float32)
+        else:
+            packer = self._packer(latent.model)
+            if packer is None:
+                return None
+            values = packer.unpack(bytes(np.asarray(latent.payload, np.uint8)), encoding)
+        if not values.size or not np.isfinite(values).all():
+            raise ValueError('a latent is empty or not finite')
+        return values
+
+    def standardized(self, model: Any, values: np.ndarray) -> np.ndarray:
+        """Return latents `[N, D]` in standard deviations of the model, if it is installed."""
+        codec = self._codec(model)
+        if codec is None or codec.latent_dim != values.shape[1]:
+            return values
+        return (values - codec.latent_mean.ravel()) / codec.latent_std.ravel()
+
+    def decode(self, model: Any, values: np.ndarray) -> list[np.ndarray] | None:
+        """Return the images of latents `[N, D]`, uint8 RGB; None if the model is not installed."""
+        codec = self._codec(model)
+        if codec is None or codec.latent_dim != values.shape[1]:
+            return None
+        images = to_pixels(codec.decode(np.ascontiguousarray(values, np.float32)))
+        return [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
+
+    def _packer(self, model: Any) -> Packer | None:
+        fingerprint = bytes(model.fingerprint)
+        codec = self._codec(model)
+        if codec is not None and fingerprint not in self._packers:
+            self._packers[fingerprint] = Packer.of(codec)
+        return self._packers.get(fingerprint)
+
+    def _codec(self, model: Any) -> Codec | None:
+        fingerprint, name = bytes(model.fingerprint), str(model.name)
+        if fingerprint in self._given:
+            return self._given[fingerprint]
+        if fingerprint not in self._codecs:
+            found = None
+            if name in available():
+                try:
+                    found = load_crop_codec(name)
+                except ModelError:
+                    found = None
+            matches = found is not None and found.id.fingerprint == fingerprint
+            self._codecs[fingerprint] = found if matches else None
+        return self._codecs[fingerprint]
+
+
+class Projection:
+    """The first two principal components of latents, fitted once on the first ones.
+
+    >>> projection = Projection()
+    >>> projection.add(latents, tag)  # [] until `FIT_COUNT` latents were added
+    """
+
+    def __init__(self, count: int = FIT_COUNT) -> None:
+        self._count = count
+        self._waiting: list[tuple[np.ndarray, Any]] = []
+        self._mean: np.ndarray | None = None
+        self._axes: np.ndarray | None = None
+
+    def add(self, values: np.ndarray, tag: Any) -> list[tuple[np.ndarray, Any]]:
+        """Add latents `[N, D]`; return those that can be projected now, `[N, 2]`, with their tags.
+
+        Before the fit latents wait. Latents of another dimension than the first are ignored.
+        """
+        if self._mean is not None and self._axes is not None:
+            if values.shape[1] != len(self._mean):
+                return []
+            return [((values - self._mean) @ self._axes, tag)]
+        if self._waiting and values.shape[1] != self._waiting[0][0].shape[1]:
+            return []
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append((values, tag))
+        if sum(len(each) for each, _ in self._waiting) < self._count:
+            return []
+        return self.finish()
+
+    def finish(self) -> list[tuple[np.ndarray, Any]]:
+        """Fit on the latents that wait, and return them projected; [] if there are none."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        values = np.concatenate([each for each, _ in waiting]).astype(np.float64)
+        self._mean = values.mean(0)
+        axes = np.linalg.svd(values - self._mean, full_matrices=False)[2][:2]
+        if len(axes) < 2 or values.shape[1] < 2:
+            axes = np.vstack([axes, np.zeros((2 - len(axes), values.shape[1]))])
+        # The sign of a component is arbitrary: its largest weight becomes positive.
+        largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1)
+        self._axes = (axes * np.where(largest < 0, -1.0, 1.0)).T
+        return [((each - self._mean) @ self._axes, tag) for each, tag in waiting]
