@@ -30,7 +30,7 @@ setup(
         (f'share/{PACKAGE}/config/train', glob('config/train/*.yaml')),
     ],
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest']},
+    extras_require={'test': ['pytest'], 'view': ['rerun-sdk']},
     zip_safe=True,
     entry_points={
         'sage.irp_plugins': [

@@ -26,6 +26,7 @@ from sage_perception.viewing.latents import LatentDecoder, Projection
 from sage_perception.viewing.messages import rgb_of, roi_of, stamp_ns
 from sage_perception.viewing.sheets import composed_frame, sheet
 from sage_perception.vision.camera_health import Fault
+from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.mosaic import track_color
 
 KEPT_FRAMES = 64
@@ -47,6 +48,7 @@ class CameraScene:
         path: the namespace of the camera as a path.
         has_images: whether an image topic of the camera was seen; otherwise frames are composed
             from crops.
+        intensity: the range of its images, for pixels of more than 8 bits.
         latest: the newest crop of each track, uint8 RGB.
     """
 
@@ -55,6 +57,7 @@ class CameraScene:
     ) -> None:
         self.path = path
         self.has_images = False
+        self.intensity = IntensityRange()
         self.latest: OrderedDict[int, np.ndarray] = OrderedDict()
         self._decoder, self._projection, self._period_ns = decoder, projection, period_ns
         self._crops: OrderedDict[int, list[CropView]] = OrderedDict()

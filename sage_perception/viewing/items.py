@@ -18,10 +18,10 @@ Color: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class ImageItem:
-    """An image: uint8 RGB `[H, W, 3]`, or encoded as JPEG or PNG."""
+    """An image, uint8 RGB `[H, W, 3]`."""
 
     path: Path
-    content: np.ndarray | bytes
+    image: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,8 @@ import cv2
 import numpy as np
 
 from sage_perception.core.latent import Roi
-from sage_perception.vision.encodings import bgr_image
-
-JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
-"""The first bytes of image files."""
+from sage_perception.vision.image_messages import to_bgr
+from sage_perception.vision.intensity_range import IntensityRange
 
 
 def stamp_ns(message: Any) -> int:
@@ -29,36 +27,9 @@ def roi_of(message: Any) -> Roi:
     )
 
 
-def rgb_of(message: Any) -> np.ndarray:
-    """Return a `sensor_msgs/Image` as uint8 RGB `[H, W, 3]`; raises `ValueError`."""
-    bgr = bgr_image(
-        str(message.encoding),
-        int(message.height),
-        int(message.width),
-        int(message.step),
-        bool(message.is_bigendian),
-        np.asarray(message.data, np.uint8),
-    )
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+def rgb_of(message: Any, intensity: IntensityRange | None = None) -> np.ndarray:
+    """Return an Image or a CompressedImage as uint8 RGB `[H, W, 3]`; raises `ValueError`.
 
-
-def compressed_content(message: Any) -> np.ndarray | bytes:
-    """Return the content of a `sensor_msgs/CompressedImage`.
-
-    JPEG and PNG files are returned as they are, other images as uint8 RGB `[H, W, 3]`. Raises
-    `ValueError` for bytes that are not an image.
+    `intensity` is the range of the stream, for pixels of more than 8 bits.
     """
-    data = np.asarray(message.data, np.uint8)
-    content = bytes(data)
-    if content.startswith((JPEG, PNG)):
-        return content
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if content else None
-    if image is None:
-        text = str(message.format)
-        raise ValueError(f'{len(content)} bytes of format {text!r} are not an image')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def camera_path(topic: str) -> tuple[str, ...]:
-    """Return the namespace of a topic as a path: '/robot1/cam0/crops' is of robot1, cam0."""
-    return tuple(topic.strip('/').split('/')[:-1])
+    return cv2.cvtColor(to_bgr(message, intensity), cv2.COLOR_BGR2RGB)

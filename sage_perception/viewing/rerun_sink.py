@@ -26,7 +26,6 @@ from sage_perception.viewing.items import (
     Timed,
 )
 from sage_perception.viewing.items import Path as ItemPath
-from sage_perception.viewing.messages import PNG
 
 INSTALL = (
     'rerun-sdk is not installed: create an environment for it, python3 -m venv view, and run '
@@ -99,7 +98,7 @@ class RerunSink:
 def _archetypes(item: Item) -> list[Any]:
     """Return what to log for an item; a value that is not finite is left out."""
     if isinstance(item, ImageItem):
-        return [_image(item.content)]
+        return [_image(item.image)]
     if isinstance(item, Boxes):
         array = np.array([[r.x, r.y, r.width, r.height] for r in item.rois], float).reshape(-1, 4)
         return [
@@ -134,10 +133,8 @@ def _archetypes(item: Item) -> list[Any]:
     raise TypeError(f'{type(item).__name__} is not an item')
 
 
-def _image(content: np.ndarray | bytes) -> Any:
-    """Return an image, encoded as JPEG unless it is encoded already."""
-    if isinstance(content, np.ndarray):
-        bgr = cv2.cvtColor(content, cv2.COLOR_RGB2BGR)
-        content = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-    media_type = 'image/png' if content.startswith(PNG) else 'image/jpeg'
-    return rr.EncodedImage(contents=content, media_type=media_type)
+def _image(image: np.ndarray) -> Any:
+    """Return an image, encoded as JPEG."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    jpeg = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    return rr.EncodedImage(contents=jpeg.tobytes(), media_type='image/jpeg')

@@ -19,8 +19,9 @@ from sage_perception.core.text import one_line
 from sage_perception.viewing.camera import CameraScene, points_of
 from sage_perception.viewing.items import Color, Graph, ImageItem, Item, Path, Scalar, Text, Timed
 from sage_perception.viewing.latents import LatentDecoder, Projection
-from sage_perception.viewing.messages import camera_path, compressed_content, rgb_of, stamp_ns
+from sage_perception.viewing.messages import rgb_of, stamp_ns
 from sage_perception.viewing.sheets import sheet
+from sage_perception.vision.image_messages import COMPRESSED_TYPE, IMAGE_TYPE
 from sage_perception.vision.mosaic import track_color
 
 HIGH = 2
@@ -48,8 +49,8 @@ class Scene:
         self._decoder, self._period_ns = decoder, round(1e9 / rate_hz)
         self._projection = Projection()
         self._handlers: dict[str, Handler] = {
-            'sensor_msgs/msg/Image': self._image,
-            'sensor_msgs/msg/CompressedImage': self._compressed,
+            IMAGE_TYPE: self._image,
+            COMPRESSED_TYPE: self._image,
             'sage_msgs/msg/CropArray': self._crops,
             'sage_msgs/msg/LCTArray': self._lcts,
             'sage_msgs/msg/ModelInfo': self._model_info,
@@ -76,8 +77,9 @@ class Scene:
         at = log_time_ns
         try:
             at = stamp_ns(message) or log_time_ns
-            path = camera_path(topic)
-            path = (*path, topic.rpartition('/')[2]) if handler != self._compressed else path
+            # The last part of a compressed topic is its transport.
+            path = tuple(topic.strip('/').split('/'))
+            path = path[:-1] if type_name == COMPRESSED_TYPE and len(path) > 1 else path
             for item in handler(path, message):
                 yield Timed(at, item)
             if type_name == 'sage_msgs/msg/LCTArray' and path[-1] == 'lcts':
@@ -115,17 +117,7 @@ class Scene:
         camera = self.camera(tuple(namespace))
         camera.has_images = True
         if camera.frame_due(stamp_ns(message)):
-            yield ImageItem((*camera.path, 'image'), rgb_of(message))
-
-    def _compressed(self, path: Path, message: Any) -> Iterator[Item]:
-        *namespace, last = path or ('image',)
-        if not last.startswith('image'):
-            yield ImageItem(('images', *path), compressed_content(message))
-            return
-        camera = self.camera(tuple(namespace))
-        camera.has_images = True
-        if camera.frame_due(stamp_ns(message)):
-            yield ImageItem((*camera.path, 'image'), compressed_content(message))
+            yield ImageItem((*camera.path, 'image'), rgb_of(message, camera.intensity))
 
     # Cameras
 
