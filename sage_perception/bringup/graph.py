@@ -201,6 +201,7 @@ def fleet(
 
     See `perception` for the options; raises `ValueError` if the robots do not have distinct names.
     """
+    robots = [robot.strip('/') for robot in robots]
     if not robots or len(set(robots)) != len(robots):
         raise ValueError(f'a fleet requires robots with distinct names; got {list(robots)}')
     base = options.get('namespace', '').strip('/')

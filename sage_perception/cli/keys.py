@@ -17,6 +17,7 @@ from sage_perception.trust.security.keys import (
     DEFAULT_FOLDER,
     ENVIRONMENT,
     PREFIX,
+    KeyFault,
     key_folder,
     key_path,
     key_text,
@@ -71,11 +72,17 @@ def create(folder: Path, args: argparse.Namespace) -> None:
 
 def show(folder: Path, args: argparse.Namespace) -> None:
     """Print one line for each key."""
-    store = TrustStore(folder)
+    store = TrustStore(folder, inspect=True)
+    if store.fault:
+        print(f'warning: nodes do not use these keys: {store.fault}')
     if not store.entities:
         print(f'no keys in {folder}: run sage keys create ENTITY')
     for entity, keys in sorted(store.entities.items()):
-        own = _own_key(folder, entity)
+        try:
+            own = None if store.fault else _own_key(folder, entity)
+        except KeyFault as error:
+            print(f'warning: nodes do not use the key of {entity}: {error}')
+            own = None
         for key in keys:
             state = f'revoked {key.revoked}' if key.revoked else f'trusted since {key.added}'
             print(f'{entity}  {key}  {state}{", signs here" if key.public == own else ""}')

@@ -60,8 +60,9 @@ class CameraNode(LifecycleNode):
         Parameter(
             'camera_info_url',
             '',
-            'Calibration file, as file:///camera.yaml or a path. If empty, or if the calibration '
-            'is for another image size, camera_info is uncalibrated.',
+            'Calibration file: a path, file:///camera.yaml or package://PACKAGE/camera.yaml, with '
+            '${NAME} for the name of the camera and ${ROS_HOME} for that folder. If empty, or if '
+            'the calibration is for another image size, camera_info is uncalibrated.',
             read_only=True,
         ),
         Parameter(
@@ -97,8 +98,8 @@ class CameraNode(LifecycleNode):
         self._missed = 0
         self._info = CameraInfo()
         self._mismatch = ''
-        name = self.get_namespace().rstrip('/').rpartition('/')[2] or self.get_name()
-        self._frame_id = self.parameters.frame_id or f'{name}_optical_frame'
+        self._camera_name = self.get_namespace().rstrip('/').rpartition('/')[2] or self.get_name()
+        self._frame_id = self.parameters.frame_id or f'{self._camera_name}_optical_frame'
         self._images = self.publisher('image_raw')
         self._compressed = self.publisher('image_raw/compressed')
         self._infos = self.publisher('camera_info')
@@ -108,7 +109,8 @@ class CameraNode(LifecycleNode):
 
     def configure(self) -> None:
         """Read the calibration and open the source."""
-        self._info, self._mismatch = load_camera_info(self.parameters.camera_info_url), ''
+        self._info = load_camera_info(self.parameters.camera_info_url, self._camera_name)
+        self._mismatch = ''
         try:
             self._source = ReconnectingSource(self.parameters.source, on_state=self._on_state)
         except SourceError as error:

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote
 
+from ament_index_python.packages import get_package_share_directory
 from sensor_msgs.msg import CameraInfo
 
 from sage_perception.core.yaml_file import read_mapping
@@ -23,32 +26,73 @@ _MATRICES = {
 }
 
 
-def load_camera_info(url: str) -> CameraInfo:
+def load_camera_info(url: str, camera: str = 'camera') -> CameraInfo:
     """Return the calibration in a file.
 
     Args:
-        url: a `file://` URL or a path; empty for an uncalibrated camera.
+        url: a path, or a URL as camera_info_manager takes it (see `path_of`); empty for an
+            uncalibrated camera.
+        camera: name of the camera.
 
     Raises:
         ConfigurationError: the file cannot be read, or is not a calibration.
     """
     if not url:
         return CameraInfo()
-    parsed = urlparse(url)
-    if parsed.scheme not in ('', 'file'):
-        raise ConfigurationError(
-            f"parameter 'camera_info_url': {url!r} is neither a file:// URL nor a path"
-        )
-    path = unquote(parsed.path) if parsed.scheme else url
+    try:
+        path = path_of(url, camera)
+    except ValueError as error:
+        raise ConfigurationError(f"parameter 'camera_info_url': {error}") from None
     try:
         return _camera_info(read_mapping(Path(path)))
     except OSError as error:
-        raise ConfigurationError(f"parameter 'camera_info_url': {error}") from None
+        raise ConfigurationError(
+            f"parameter 'camera_info_url': {path}: {error.strerror}"
+        ) from None
     except ValueError as error:
         reason = str(error).removeprefix(path).lstrip(':, ')
         raise ConfigurationError(
             f"parameter 'camera_info_url': {path} is not a calibration: {reason}"
         ) from None
+
+
+def path_of(url: str, camera: str) -> str:
+    """Return the path that a URL of a calibration names.
+
+    Substitutes `${NAME}` by the name of the camera and `${ROS_HOME}` by that folder (default:
+    ~/.ros), as camera_info_manager does, and other variables by those of the environment.
+    `package://PACKAGE/FILE` is in the share folder of a ROS package. `~` is the home folder.
+
+    Raises:
+        ValueError: the URL is invalid, or a variable or package does not exist.
+    """
+    known = {'ROS_HOME': str(Path.home() / '.ros'), **os.environ, 'NAME': camera}
+
+    def substitute(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise ValueError(f'{url!r}: there is no environment variable {match[1]}')
+        return known[match[1]]
+
+    text = re.sub(r'\$\{(\w+)\}', substitute, url)
+    scheme, separator, rest = text.partition('://')
+    if not separator:
+        return os.path.expanduser(text)
+    if scheme == 'package':
+        return _path_in_package(url, unquote(rest))
+    if scheme != 'file':
+        raise ValueError(f'{url!r} is neither a file:// or package:// URL nor a path')
+    path = os.path.expanduser(unquote(rest).removeprefix('localhost'))
+    if not path.startswith('/'):
+        raise ValueError(f'{url!r} has no absolute path: write file:///{path}')
+    return path
+
+
+def _path_in_package(url: str, place: str) -> str:
+    package, _, file = place.partition('/')
+    try:
+        return str(Path(get_package_share_directory(package), file))
+    except (LookupError, ValueError):  # PackageNotFoundError is a KeyError
+        raise ValueError(f'{url!r}: there is no ROS package {package!r}') from None
 
 
 def _camera_info(data: Mapping[Any, Any]) -> CameraInfo:

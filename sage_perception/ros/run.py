@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import re
 import signal
 import sys
 import warnings
@@ -64,7 +65,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
         of_rcl = node is None and type(error).__name__.startswith(('RCL', 'UnknownROSArgs'))
         if not of_rcl and not isinstance(error, (ConfigurationError, NameValidationException)):
             raise
-        rejected = one_line(error)
+        rejected = _explained(one_line(error))
     finally:
         if node is not None:
             node.close()
@@ -83,3 +84,11 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
         print(f'error: {rejected}', file=sys.stderr)
         return CONFIGURATION_ERROR
     return 0
+
+
+def _explained(text: str) -> str:
+    """Return the text of an error without places in the sources of rcl, with the known fixes."""
+    text = re.sub(r', at /[^ ]+:\d+', '', text)
+    if 'log directory' in text:
+        return f'{text}; set ROS_LOG_DIR to a folder that can be written'
+    return text

@@ -43,10 +43,11 @@ def explain_silence(node: Node, topic: str, expected: str) -> str:
 
 
 def _advice(node: Node, topic: str, expected: str) -> str:
+    own = dict(node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace()))
     names = [
         name
         for name, types in node.get_topic_names_and_types()
-        if expected in types and node.count_publishers(name)
+        if expected in types and name not in own and node.count_publishers(name)
     ]
     if not names:
         return f'no other topic has the type {expected}: start the publisher'

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from sage_perception.trust.security.announcements import (
     verify_announcement,
 )
 from sage_perception.trust.security.rejection import RejectionReason
-from sage_perception.trust.security.replay import ReplayGuard
+from sage_perception.trust.security.replay import ReplayGuard, is_ahead
 from sage_perception.trust.security.trust_store import TrustStore
 
 # Smallest mean telemetry trust of a frame that is fully good evidence.
@@ -90,6 +91,7 @@ class CameraState:
             return fault
         # Anyone can write the sequence of an unsigned announcement: it excludes no later one.
         comparable = last.signature and last.entity_id == announcement.entity_id
+        comparable = comparable and not is_ahead(last.sequence, time.time_ns())
         if comparable and announcement.sequence < last.sequence:
             return RejectionReason.REPLAYED
         return None

@@ -15,7 +15,7 @@ from sage_perception.trust.security.admission import AdmissionFilter, Expected, 
 from sage_perception.trust.security.canonical import PLAIN, Wire
 from sage_perception.trust.security.keys import public_bytes
 from sage_perception.trust.security.rejection import RejectionReason
-from sage_perception.trust.security.replay import ReplayGuard
+from sage_perception.trust.security.replay import CLOCK_MARGIN_NS, ReplayGuard
 
 WIRE = Wire(3, b'packed')
 
@@ -115,12 +115,34 @@ def test_unsigned_lct_that_no_message_can_hold_is_malformed():
 
 def test_sequence_must_increase():
     admission = AdmissionFilter()
-    order = [5, 5, 4, 6, 2**64 - 1, 7]
+    order = [5, 5, 4, 6, 10**18, 7]
     replayed = RejectionReason.REPLAYED
     reasons = reasons_of(admission, *(an_lct(sequence=n) for n in order))
     assert reasons == [None, replayed, replayed, None, None, replayed]
     assert (admission.accepted, admission.rejected) == (3, 3)
     assert admission.reasons == {replayed: 3}
+
+
+def test_an_entity_goes_on_after_the_clock_was_set_back():
+    hour = 3600 * 10**9
+    now = [1_000 * hour]
+    guard = ReplayGuard(lambda: now[0])
+    admission = AdmissionFilter(a_store(), replay_guard=guard)
+    before = [signed(sequence=now[0] - 10**9 + n) for n in range(3)]
+    assert reasons_of(admission, *before) == [None] * 3
+    now[0] -= hour
+    after = [signed(sequence=now[0] + n) for n in range(3)]  # the entity was started again
+    assert reasons_of(admission, *after) == [None] * 3
+    assert set(reasons_of(admission, *after, *before)) == {RejectionReason.REPLAYED}
+    assert admission.admit(signed(sequence=now[0] + 1)).reason is RejectionReason.REPLAYED
+
+
+def test_a_sequence_near_the_time_is_a_bound():
+    now = 10**18
+    guard = ReplayGuard(lambda: now)
+    admission = AdmissionFilter(a_store(), replay_guard=guard)
+    assert admission.admit(signed(sequence=now + CLOCK_MARGIN_NS)).reason is None
+    assert admission.admit(signed(sequence=now)).reason is RejectionReason.REPLAYED
 
 
 def test_entities_have_separate_sequences():

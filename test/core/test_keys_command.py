@@ -86,6 +86,25 @@ def test_key_that_cannot_be_saved_is_not_trusted(keys, monkeypatch):
     assert not list(keys.folder.glob('*.key'))
 
 
+def test_keys_that_other_users_may_write_are_listed_and_marked(keys):
+    keys('create', 'cam0')
+    keys.folder.chmod(0o777)
+    code, out, error = keys('list')
+    assert (code, error) == (0, '')
+    warning, key = out.splitlines()
+    assert warning == (
+        f'warning: nodes do not use these keys: other users may write {keys.folder}: check that '
+        f'sage keys list shows only keys you know, then run chmod go-w {keys.folder}'
+    )
+    assert key.startswith('cam0  ed25519:')
+    assert keys('create', 'cam1')[0] == 2, 'other commands refuse'
+    keys.folder.chmod(0o700)
+    (keys.folder / 'cam0.key').chmod(0o666)
+    code, out, _ = keys('list')
+    assert code == 0
+    assert out.startswith('warning: nodes do not use the key of cam0: other users may ')
+
+
 def test_all_keys_of_an_entity_are_revoked(keys):
     keys('create', 'cam0')
     code, out, _ = keys('revoke', 'cam0')

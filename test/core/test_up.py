@@ -100,6 +100,15 @@ def test_signal_to_the_process_group_reaches_each_node_once(stub_graph, number):
         (['single_camera', '--params-file', '.'], '.: Is a directory'),
         (['single_camera', '--params-file', 'broken.yaml'], 'broken.yaml, line 1: '),
         (['single_camera', '--source1', 'csi://1'], '--source1: single_camera has one camera'),
+        (['dual_camera', '--source', 'csi://0'], 'use --source0 and --source1'),
+        (['single_camera', '--source', 'a', '--source0', 'b'], 'are the same option'),
+        (['singel_camera'], 'did you mean single_camera?'),
+        (['single_camera', '--sorce', 'x'], 'did you mean --source'),
+        (['dual_camera', '--set', 'atention.max_crops=4'], 'did you mean attention'),
+        (
+            ['dual_camera', '--set', 'attention.max_crop=4'],
+            "attention has no parameter 'max_crop': did you mean max_crops",
+        ),
         (['dual_camera', '--camera1', 'cam0'], 'cameras with distinct names'),
         (['single_camera', '--camera1', 'back'], '--camera1: single_camera has one camera'),
         (['dual_camera', '--image0', 'front/image'], "'front/image' of cam0 must be absolute"),
@@ -176,3 +185,11 @@ def test_dry_run_of_a_fleet_lists_every_robot(capsys):
     for namespace in ('/r1/cam0', '/r1/cam1', '/r2/cam0', '/r2/cam1', '/r1', '/r2'):
         assert f'__ns:={namespace} ' in output
     assert output.count("source: 'csi://0'") == 2
+    assert up.main(['fleet', '--robots', '/r1', 'r2/', '--dry-run', '--source0', 'csi://0']) == 0
+    assert capsys.readouterr().out == output
+    assert "frame_id: 'r1/cam0_optical_frame'" in output
+
+
+def test_source_is_that_of_the_only_camera(capsys):
+    assert up.main(['single_camera', '--dry-run', '--source', 'csi://0']) == 0
+    assert "source: 'csi://0'" in capsys.readouterr().out

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibration files of cameras, and the camera_info that a camera publishes with them."""
 
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -9,7 +12,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 
 from sage_perception.nodes.camera_node import CameraNode
-from sage_perception.ros.camera_info import load_camera_info
+from sage_perception.ros.camera_info import load_camera_info, path_of
 from sage_perception.ros.errors import ConfigurationError
 
 # The format of camera_calibration.
@@ -122,7 +125,42 @@ def test_file_without_calibration_is_rejected(tmp_path, text):
 
 def test_missing_file_and_unsupported_url_are_rejected(tmp_path):
     missing = tmp_path / 'none.yaml'
-    with pytest.raises(ConfigurationError, match=f'No such file or directory.*{missing}'):
+    with pytest.raises(ConfigurationError, match=f'{missing}: No such file or directory'):
         load_camera_info(str(missing))
-    with pytest.raises(ConfigurationError, match=r"'package://a/b\.yaml' is neither a file://"):
-        load_camera_info('package://a/b.yaml')
+    for url, reason in (
+        ('package://absent/b.yaml', "'package://absent/b.yaml': there is no ROS package 'absent'"),
+        ('https://x/b.yaml', 'is neither a file:// or package:// URL nor a path'),
+        ('file://${ABSENT}/b.yaml', 'there is no environment variable ABSENT'),
+        ('file://b/c.yaml', 'has no absolute path: write file:///b/c.yaml'),
+        ('file://', 'has no absolute path'),
+    ):
+        with pytest.raises(ConfigurationError, match=re.escape(reason)):
+            load_camera_info(url)
+
+
+def test_urls_are_those_of_camera_info_manager(tmp_path, monkeypatch):
+    home, share = tmp_path / 'home', tmp_path / 'share' / 'robot' / 'calibration'
+    index = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'robot'
+    for folder in (home / '.ros' / 'camera_info', share, index.parent):
+        folder.mkdir(parents=True)
+    index.touch()
+    written = {
+        write(home / '.ros' / 'camera_info' / 'cam0.yaml'),
+        write(share / 'front left.yaml'),
+    }
+    monkeypatch.setenv('HOME', str(home))
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    monkeypatch.delenv('ROS_HOME', raising=False)
+    urls = {
+        'file://${ROS_HOME}/camera_info/${NAME}.yaml',
+        'file://${HOME}/.ros/camera_info/cam0.yaml',
+        'file://localhost${HOME}/.ros/camera_info/cam0.yaml',
+        '~/.ros/camera_info/${NAME}.yaml',
+        'file://~/.ros/camera_info/${NAME}.yaml',
+        'package://robot/calibration/front%20left.yaml',
+    }
+    assert {Path(path_of(url, 'cam0')) for url in urls} == written
+    for url in urls:
+        assert load_camera_info(url, 'cam0').width == 640
+    monkeypatch.setenv('ROS_HOME', str(tmp_path / 'share' / 'robot'))
+    assert load_camera_info('${ROS_HOME}/calibration/front left.yaml').width == 640

@@ -154,8 +154,8 @@ def check_unwritable(path: Path, mode: int) -> None:
     """Raise `KeyFault` if `mode` lets other users write to a key file or folder."""
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise KeyFault(
-            f'other users may write {path}: check the output of sage keys list, then run '
-            f'chmod go-w {path}'
+            f'other users may write {path}: check that sage keys list shows only keys you know, '
+            f'then run chmod go-w {path}'
         )
 
 

@@ -45,7 +45,8 @@ FIXES = {
     'for a recording, set use_sim_time on all nodes',
     RejectionReason.WRONG_MODEL: 'the latent is of a model other than the one announced on '
     'model_info, or other than the one of this node',
-    RejectionReason.REPLAYED: 'it was received before, or two nodes use the same entity id',
+    RejectionReason.REPLAYED: 'it was received before, two nodes use the same entity id, or the '
+    'clock of its machine was set back: it is accepted again when the clocks agree',
     RejectionReason.UNKNOWN_KEY: 'if you know the owner of the key, run: '
     'sage keys trust {entity} KEY',
     RejectionReason.REVOKED_KEY: 'make a new key on the machine of the entity with '

@@ -4,9 +4,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from sage_perception.core.lct import LCT
+
+CLOCK_MARGIN_NS = 10_000_000_000
+"""Difference of clocks up to which a sequence is not ahead of the time, nanoseconds; above the
+tolerance of time stamps, so that an LCT of a clock that far ahead is rejected by its stamp."""
+
+
+def is_ahead(sequence: int, now_ns: int) -> bool:
+    """Return whether a clock was set back since an entity used `sequence`.
+
+    Sequences start at the time in nanoseconds and count LCTs, so that they stay below the time. A
+    sequence ahead of it says nothing about the order of the LCTs that follow.
+    """
+    return sequence > now_ns + CLOCK_MARGIN_NS
 
 
 class ReplayGuard:
@@ -15,12 +30,17 @@ class ReplayGuard:
     One guard may serve the topics of several cameras: an LCT accepted on one topic is then
     rejected on the others. Memory is bounded: entities with a key are bounded by the trust store,
     and of entities without a key only the last `MAX_UNSIGNED` are remembered.
+
+    After the clock was set back, an entity that starts again uses lower sequences. They are
+    accepted, see `is_ahead`; the time stamps then exclude LCTs of the time before. `clock` returns
+    the time in nanoseconds.
     """
 
     MAX_IDS = 4096
     MAX_UNSIGNED = 256
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
         self._signed: dict[str, int] = {}
         self._unsigned: OrderedDict[str, int] = OrderedDict()
         self._ids: OrderedDict[bytes, None] = OrderedDict()
@@ -32,7 +52,9 @@ class ReplayGuard:
         sequence of an entity that signs.
         """
         last = (self._signed if signed else self._unsigned).get(lct.entity_id, -1)
-        return lct.sequence <= last or lct.id in self._ids
+        if lct.id in self._ids:
+            return True
+        return lct.sequence <= last and not is_ahead(last, self._clock())
 
     def note(self, lct: LCT, signed: bool) -> None:
         """Remember an accepted LCT; `signed` as for `is_replay`."""

@@ -70,10 +70,13 @@ class TrustStore:
 
     With a `folder`, the keys are those in its `trusted.json`, and each change is written to the
     file immediately and atomically. Without one, they are kept in memory only. Raises `KeyFault`
-    for an invalid file, or for one that other users may write.
+    for an invalid file, or for one that other users may write unless `inspect` is set, which is
+    for showing the keys only: `fault` is then the reason not to use them, '' if there is none.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, inspect: bool = False) -> None:
+        self.fault = ''
+        self._inspect = inspect
         self.path = None if folder is None else Path(folder) / FILE
         self._keys: dict[str, tuple[TrustedKey, ...]] = {}
         self._version: tuple[int, ...] | None = None  # of the file, as of the last read
@@ -141,8 +144,7 @@ class TrustStore:
                 version = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode)
                 if version == self._version:
                     return False
-                check_unwritable(self.path, found.st_mode)
-                check_unwritable(self.path.parent, self.path.parent.stat().st_mode)
+                self._check_unwritable(found.st_mode)
                 keys = _parse(file.read(), self.path)
         except FileNotFoundError:
             version, keys = None, {}
@@ -152,6 +154,16 @@ class TrustStore:
             raise KeyFault(f'{self.path} cannot be read: {error.strerror}') from error
         self._keys, self._version = keys, version
         return True
+
+    def _check_unwritable(self, mode: int) -> None:
+        assert self.path is not None
+        try:
+            check_unwritable(self.path, mode)
+            check_unwritable(self.path.parent, self.path.parent.stat().st_mode)
+        except KeyFault as error:
+            if not self._inspect:
+                raise
+            self.fault = str(error)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
