@@ -102,7 +102,8 @@ def test_keys_that_other_users_may_write_are_listed_and_marked(keys):
     (keys.folder / 'cam0.key').chmod(0o666)
     code, out, _ = keys('list')
     assert code == 0
-    assert out.startswith('warning: nodes do not use the key of cam0: other users may ')
+    assert out.startswith('warning: nodes do not use the key of cam0: ')
+    assert 'chmod 600' in out
 
 
 def test_all_keys_of_an_entity_are_revoked(keys):
