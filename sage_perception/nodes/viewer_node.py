@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from functools import partial
 from typing import Any
 
-import numpy as np
-from rclpy.publisher import Publisher
 from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -24,16 +24,23 @@ from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
-from sage_perception.ros.on_demand import OnDemandGroup
+from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Rate
-from sage_perception.ros.viewer_input import TileDecoder, ViewerInput, rgb_or_none
-from sage_perception.vision.mosaic import CameraView, PairView, mosaic
+from sage_perception.ros.viewer_input import MomentCollector, TileDecoder, rgb_or_none
+from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic
+
+PATIENCE_S = 0.5
+"""Time to wait for the messages of a moment before it is drawn without them, seconds."""
 
 
 class ViewerNode(Node):
-    """Decodes reconstructions from the received latents. Draws only outputs with subscribers."""
+    """Decodes reconstructions from the received latents. Draws only outputs with subscribers.
+
+    A mosaic shows one moment: the regions, crops, latents and matches are those of its frames. The
+    stamp of each frame is drawn above it.
+    """
 
     PARAMETERS = (
         CAMERAS,
@@ -96,62 +103,80 @@ class ViewerNode(Node):
             self._decoder = TileDecoder(models.load_crop_codec(self.parameters.model))
         except ValueError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-        self._cameras = {camera: ViewerInput() for camera in self.parameters.cameras}
-        self._agreement: AgreementArray | None = None
+        cameras = self.parameters.cameras
+        self._moment = MomentCollector(cameras)
+        self._requested_s = -math.inf
         self._rate = Rate()
+        self._incomplete = 0
         self._mosaic = self.publisher('mosaic')
         self._compressed = self.publisher('mosaic/compressed')
-        self._crop_images: dict[str, Publisher] = {}
-        self._reconstructions: dict[str, Publisher] = {}
-        self._markers: dict[str, Publisher] = {}
-        for name, camera in self._cameras.items():
+        self._crop_images: dict[str, TopicPublisher] = {}
+        self._reconstructions: dict[str, TopicPublisher] = {}
+        self._markers: dict[str, TopicPublisher] = {}
+        moment = self._moment
+        for name in cameras:
             self._crop_images[name] = self.publisher('{camera}/crop_image', name)
             self._reconstructions[name] = self.publisher('{camera}/reconstruction', name)
             self._markers[name] = self.publisher('{camera}/markers', name)
             subscribe = partial(self.subscribe, camera=name, timeout_s=0)
-            subscribe('{camera}/image_raw', camera.add_frame, group=camera.frame_gate)
-            subscribe('{camera}/camera_info', camera.add_info, group=camera.frame_gate)
-            subscribe('{camera}/crops', partial(self._add_crops, camera), group=camera.crops_gate)
-        self._trusted_gate, self._agreement_gate = OnDemandGroup(), OnDemandGroup()
-        self.subscribe('trusted', self._add_trusted, timeout_s=0, group=self._trusted_gate)
-        if len(self._cameras) > 1:
+            frames, crops = moment.frame_gates[name], moment.crops_gates[name]
+            subscribe('{camera}/image_raw', partial(moment.add_frame, name), group=frames)
+            subscribe('{camera}/camera_info', partial(moment.add_info, name), group=frames)
+            subscribe('{camera}/crops', partial(moment.add_crops, name), group=crops)
+        self.subscribe('trusted', moment.add_lcts, timeout_s=0, group=moment.trusted_gate)
+        if len(cameras) > 1:
             self.subscribe(
-                'agreement', self._add_agreement, timeout_s=0, group=self._agreement_gate
+                'agreement', moment.add_agreement, timeout_s=0, group=moment.agreement_gate
             )
         self.add_timer(1 / self.parameters.rate, self._draw)
         self.diagnostics.add('viewer', self._report)
 
-    def _add_crops(self, camera: ViewerInput, message: CropArray) -> None:
-        camera.add_crops(message)
-        self._trusted_gate.is_open = True
-
-    def _add_trusted(self, message: LCTArray) -> None:
-        for camera in self._cameras.values():
-            camera.add_lcts(message)
-        self._trusted_gate.is_open = any(camera.pending for camera in self._cameras.values())
-
-    def _add_agreement(self, message: AgreementArray) -> None:
-        self._agreement = message
-        self._agreement_gate.is_open = False
+    def _outputs(self, camera: str) -> tuple[TopicPublisher, ...]:
+        return self._crop_images[camera], self._reconstructions[camera], self._markers[camera]
 
     def _draw(self) -> None:
-        """Draw the outputs that have subscribers, and request the next frame of each camera."""
-        mosaic_wanted = _has_subscribers(self._mosaic, self._compressed)
-        for name, camera in self._cameras.items():
-            outputs = (self._crop_images[name], self._reconstructions[name], self._markers[name])
-            if mosaic_wanted or _has_subscribers(*outputs):
-                self._draw_camera(name, camera)
-            camera.request_frame()
-        if mosaic_wanted:
-            self._draw_mosaic()
-        self._agreement_gate.is_open = True
+        """Draw the outputs that have subscribers, and request the next moment.
 
-    def _draw_camera(self, name: str, camera: ViewerInput) -> None:
-        header = camera.update_tiles(self._decoder)
-        if header is None or camera.lcts is None:
+        The drawing waits up to `PATIENCE_S` until all messages of the moment have arrived.
+        """
+        mosaic_wanted = _has_subscribers(self._mosaic, self._compressed)
+        wanted = [
+            name for name in self.parameters.cameras if _has_subscribers(*self._outputs(name))
+        ]
+        if not mosaic_wanted and not wanted:
+            self._moment.close()
+            self._requested_s = -math.inf
             return
-        if camera.tiles:
-            best = camera.tiles[0]
+        now_s = time.monotonic()
+        if self._requested_s == -math.inf:
+            self._moment.request()
+            self._requested_s = now_s
+            return
+        if not self._moment.is_complete:
+            if now_s - self._requested_s < PATIENCE_S:
+                return
+            self._incomplete += 1
+        tiles = {name: self._tiles(name) for name in self.parameters.cameras}
+        for name in wanted:
+            self._draw_camera(name, tiles[name])
+        if mosaic_wanted:
+            self._draw_mosaic(tiles)
+        self._moment.request()
+        self._requested_s = now_s
+
+    def _tiles(self, name: str) -> list[Tile]:
+        moment = self._moment.moments.get(name)
+        if moment is None or moment.crops is None:
+            return []
+        return self._decoder.tiles(moment.crops, moment.lcts)
+
+    def _draw_camera(self, name: str, tiles: list[Tile]) -> None:
+        moment = self._moment.moments.get(name)
+        if moment is None or moment.crops is None:
+            return
+        header = moment.frame.header
+        if tiles:
+            best = tiles[0]
             self._crop_images[name].publish(image_to_msg(best.crop, 'rgb8', header))
             if best.reconstruction is not None:
                 encoding = 'rgb8' if best.reconstruction.ndim == 3 else 'mono8'
@@ -159,52 +184,47 @@ class ViewerNode(Node):
                     image_to_msg(best.reconstruction, encoding, header)
                 )
         if _has_subscribers(self._markers[name]):
-            regions = [(tile.roi, tile.track_id) for tile in camera.tiles if tile.roi is not None]
-            size = camera.lcts.source_width, camera.lcts.source_height
-            self._markers[name].publish(regions_to_markers(header, regions, size, camera.info))
+            regions = [(tile.roi, tile.track_id) for tile in tiles if tile.roi is not None]
+            size = moment.crops.source_width, moment.crops.source_height
+            info = self._moment.infos.get(name)
+            self._markers[name].publish(regions_to_markers(header, regions, size, info))
 
-    def _draw_mosaic(self) -> None:
+    def _draw_mosaic(self, tiles: dict[str, list[Tile]]) -> None:
         views: list[CameraView] = []
         header = Header(stamp=self.get_clock().now().to_msg())
-        for name, camera in self._cameras.items():
-            frame: np.ndarray | None = None
-            if camera.frame is not None:
-                frame = rgb_or_none(camera.frame)
-                header = camera.frame.header if not views else header
-            views.append(CameraView(name, frame, camera.tiles))
-        image = mosaic(views, self._pairs())
+        for name in reversed(self.parameters.cameras):
+            moment = self._moment.moments.get(name)
+            if moment is None:
+                views.insert(0, CameraView(name, None))
+                continue
+            header = moment.frame.header  # at last that of the primary camera
+            view = CameraView(name, rgb_or_none(moment.frame), tiles[name], moment.stamp_ns)
+            views.insert(0, view)
+        image = mosaic(views, self._pairs(tiles))
         if _has_subscribers(self._mosaic):
             self._mosaic.publish(image_to_msg(image, 'rgb8', header))
         if _has_subscribers(self._compressed):
             self._compressed.publish(jpeg_to_msg(image[..., ::-1], header))
         self._rate.tick()
 
-    def _pairs(self) -> list[PairView]:
-        """Return the last matches whose crops are drawn."""
-        if self._agreement is None:
-            return []
-        cameras = self._cameras
-        a, b = (
-            {tile.track_id: tile for tile in cameras[name].tiles} if name in cameras else {}
-            for name in (self._agreement.entity_a, self._agreement.entity_b)
-        )
-        return [
-            PairView(
-                a[match.track_a],
-                b[match.track_b],
-                match.similarity,
-                match.level == Agreement.LEVEL_HIGH,
-            )
-            for match in self._agreement.agreements
-            if match.track_a in a and match.track_b in b
-        ]
+    def _pairs(self, tiles: dict[str, list[Tile]]) -> list[PairView]:
+        """Return the matches of this moment whose crops are drawn, by the ids of their LCTs."""
+        drawn = {tile.id: tile for found in tiles.values() for tile in found if tile.id}
+        pairs = []
+        for array in self._moment.agreements():
+            for match in array.agreements:
+                a, b = drawn.get(match.lct_a.tobytes()), drawn.get(match.lct_b.tobytes())
+                if a is not None and b is not None:
+                    high = match.level == Agreement.LEVEL_HIGH
+                    pairs.append(PairView(a, b, match.similarity, high))
+        return pairs
 
     def _report(self) -> Status:
         message = 'drawing' if self._rate.hz else 'no subscribers'
-        return OK, message, {'rate_hz': self._rate.hz}
+        return OK, message, {'rate_hz': self._rate.hz, 'incomplete': self._incomplete}
 
 
-def _has_subscribers(*publishers: Publisher) -> bool:
+def _has_subscribers(*publishers: TopicPublisher) -> bool:
     return any(publisher.get_subscription_count() for publisher in publishers)
 
 

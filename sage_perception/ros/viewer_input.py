@@ -1,14 +1,17 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The input of the viewer: the frame, crops and LCTs of one camera, matched by their headers."""
+"""The input of the viewer: the messages of one moment, matched by headers, regions and ids."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-from sage_msgs.msg import CropArray, LCTArray
+from sage_msgs.msg import LCT as LCTMessage
+from sage_msgs.msg import AgreementArray, CropArray, LCTArray
 from sage_msgs.msg import Latent as LatentMessage
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 
 from sage_perception.codecs.packing import Packer
 from sage_perception.models import Codec
@@ -21,71 +24,131 @@ from sage_perception.ros.on_demand import OnDemandGroup
 from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.mosaic import Tile
 
-# Track id and top left corner of a region, which identify a crop in a frame.
-Key = tuple[int, int, int]
+# A region in a frame, which identifies a crop and its latent.
+Region = tuple[int, int, int, int]
+
+MAX_SKEW_NS = 20_000_000
+"""Maximum difference between the stamps of the frames of one moment, nanoseconds."""
+MAX_RETRIES = 8
+"""Number of frames that a request replaces because their crops or counterparts were missed."""
 
 
-class ViewerInput:
-    """The latest matching messages of one camera.
+@dataclass
+class CameraMoment:
+    """The messages of one frame of a camera; each has the header of `frame`."""
 
-    For each request, the gates admit one frame, then the crops of that frame or of a later one, so
-    that the viewer deserializes only the messages it draws.
+    frame: Image
+    crops: CropArray | None = None
+    lcts: LCTArray | None = None
+
+    @property
+    def stamp_ns(self) -> int:
+        """Return the stamp of the frame, nanoseconds."""
+        return stamp_from_msg(self.frame.header.stamp)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the crops, and their LCTs if there are crops, have arrived."""
+        # The arbiter may publish no LCTs for a frame without crops.
+        return self.crops is not None and (self.lcts is not None or not self.crops.crops)
+
+
+class MomentCollector:
+    """Collects the messages of one moment of all cameras: frames, crops, LCTs and agreements.
+
+    For each request, the gates admit one frame of each camera, then the messages with the header
+    of that frame, so that the viewer deserializes only the messages it draws. A frame is replaced
+    if its crops were missed, or if the frame of another camera is newer by more than
+    `MAX_SKEW_NS`.
 
     Attributes:
-        frame: the latest frame.
-        info: the latest calibration.
-        crops: the latest crops.
-        lcts: the LCTs of the latest crops that have any.
-        pending: the header of the crops whose LCTs are missing, else None.
-        tiles: the latest tiles, see `update_tiles`.
+        frame_gates, crops_gates: callback groups of the subscriptions by camera.
+        trusted_gate, agreement_gate: callback groups of the results of the arbiter.
+        infos: the latest calibration of each camera.
     """
 
-    def __init__(self) -> None:
-        self.frame_gate, self.crops_gate = OnDemandGroup(), OnDemandGroup()
-        self.frame: Image | None = None
-        self.info: CameraInfo | None = None
-        self.crops: CropArray | None = None
-        self.lcts: LCTArray | None = None
-        self.pending: Header | None = None
-        self.tiles: list[Tile] = []
+    def __init__(self, cameras: Sequence[str]) -> None:
+        self.frame_gates = {camera: OnDemandGroup() for camera in cameras}
+        self.crops_gates = {camera: OnDemandGroup() for camera in cameras}
+        self.trusted_gate, self.agreement_gate = OnDemandGroup(), OnDemandGroup()
+        self.infos: dict[str, CameraInfo] = {}
+        self.moments: dict[str, CameraMoment] = {}
+        self._agreements: list[AgreementArray] = []
+        self._retries = 0
+        self.close()
 
-    def request_frame(self) -> None:
-        """Admit the next frame."""
-        self.frame_gate.is_open = True
+    def close(self) -> None:
+        """Receive nothing until the next request."""
+        groups = (*self.frame_gates.values(), *self.crops_gates.values())
+        for gate in (*groups, self.trusted_gate, self.agreement_gate):
+            gate.is_open = False
 
-    def add_info(self, message: CameraInfo) -> None:
-        """Store the calibration."""
-        self.info = message
+    def request(self) -> None:
+        """Forget the last moment and receive another one."""
+        self.close()
+        self.moments, self._agreements, self._retries = {}, [], 0
+        for gate in self.frame_gates.values():
+            gate.is_open = True
 
-    def add_frame(self, message: Image) -> None:
-        """Store the frame and admit crops."""
-        self.frame = message
-        self.frame_gate.is_open = False
-        self.crops_gate.is_open = True
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the messages of all cameras have arrived."""
+        return len(self.moments) == len(self.frame_gates) and all(
+            moment.is_complete for moment in self.moments.values()
+        )
 
-    def add_crops(self, message: CropArray) -> None:
-        """Store the crops; if they are not older than the frame, wait for their LCTs."""
-        self.crops = message
-        if self.frame is None:
+    def agreements(self) -> list[AgreementArray]:
+        """Return the agreements between the frames of this moment."""
+        headers = [moment.frame.header for moment in self.moments.values()]
+        return [array for array in self._agreements if array.header in headers]
+
+    def add_info(self, camera: str, message: CameraInfo) -> None:
+        """Store the calibration of a camera."""
+        self.infos[camera] = message
+
+    def add_frame(self, camera: str, message: Image) -> None:
+        """Store a frame, and admit its crops, LCTs and agreements."""
+        self.moments[camera] = CameraMoment(message)
+        self.frame_gates[camera].is_open = False
+        self.crops_gates[camera].is_open = True
+        self.trusted_gate.is_open = self.agreement_gate.is_open = True
+        if len(self.moments) == len(self.frame_gates):
+            oldest = min(self.moments, key=lambda name: self.moments[name].stamp_ns)
+            newest = max(moment.stamp_ns for moment in self.moments.values())
+            if newest - self.moments[oldest].stamp_ns > MAX_SKEW_NS:
+                self._replace(oldest)
+
+    def add_crops(self, camera: str, message: CropArray) -> None:
+        """Store the crops of the frame; later ones show that its crops were missed."""
+        moment = self.moments.get(camera)
+        if moment is None:
             return
-        if stamp_from_msg(message.header.stamp) >= stamp_from_msg(self.frame.header.stamp):
-            self.crops_gate.is_open = False
-            self.pending = message.header
-            if not message.crops:  # the arbiter may publish no LCTs for an empty frame
-                self.add_lcts(LCTArray(header=message.header))
+        if message.header == moment.frame.header:
+            moment.crops = message
+            self.crops_gates[camera].is_open = False
+        elif stamp_from_msg(message.header.stamp) > moment.stamp_ns:
+            self._replace(camera)
 
     def add_lcts(self, message: LCTArray) -> None:
-        """Store the LCTs if they belong to the pending crops."""
-        if message.header == self.pending:
-            self.lcts, self.pending = message, None
+        """Store the LCTs if they belong to a frame of this moment."""
+        for moment in self.moments.values():
+            if message.header == moment.frame.header:
+                moment.lcts = message
+        self.trusted_gate.is_open = not self.is_complete
 
-    def update_tiles(self, decoder: TileDecoder) -> Header | None:
-        """Update the tiles and return their header; None before there are crops and LCTs."""
-        if self.crops is None or self.lcts is None:
-            return None
-        if self.crops.header.stamp == self.lcts.header.stamp:
-            self.tiles = decoder.tiles(self.crops, self.lcts)
-        return self.lcts.header
+    def add_agreement(self, message: AgreementArray) -> None:
+        """Store the matches of two cameras; `agreements` selects those of this moment."""
+        self._agreements.append(message)
+        del self._agreements[:-MAX_RETRIES]
+        self.agreement_gate.is_open = len(self.agreements()) < len(self.frame_gates) - 1
+
+    def _replace(self, camera: str) -> None:
+        """Admit another frame of a camera."""
+        if self._retries < MAX_RETRIES:
+            self._retries += 1
+            del self.moments[camera]
+            self.crops_gates[camera].is_open = False
+            self.frame_gates[camera].is_open = True
 
 
 class TileDecoder:
@@ -95,30 +158,39 @@ class TileDecoder:
         self._codec = codec
         self._packers = {codec.id.fingerprint: Packer.of(codec)}
 
-    def tiles(self, crops: CropArray, lcts: LCTArray) -> list[Tile]:
-        """Return a tile for each crop, with the reconstruction from its latent if there is one.
+    def tiles(self, crops: CropArray, lcts: LCTArray | None) -> list[Tile]:
+        """Return a tile for each crop of a frame, with the reconstruction from its latent if any.
 
         Malformed images are skipped; attention and encoder report them.
         """
-        trusts: dict[Key, float] = {}
-        latents: dict[Key, np.ndarray] = {}
-        for lct in lcts.lcts:
+        found: dict[Region, LCTMessage] = {}
+        latents: dict[Region, np.ndarray] = {}
+        for lct in lcts.lcts if lcts is not None else ():
             mean = self._mean(lct.latent)
             if mean is not None:
-                key = (lct.latent.track_id, lct.latent.roi.x_offset, lct.latent.roi.y_offset)
-                trusts[key], latents[key] = lct.trust, mean
-        decoded: dict[Key, np.ndarray] = {}
+                region = _region(lct.latent.roi)
+                found[region], latents[region] = lct, mean
+        decoded: dict[Region, np.ndarray] = {}
         if latents:
             images = to_pixels(self._codec.decode(np.stack(list(latents.values()))))
             decoded = {k: np.squeeze(image) for k, image in zip(latents, images, strict=True)}
         tiles = []
         for crop in crops.crops:
             image = rgb_or_none(crop.image)
-            if image is not None:
-                key = (crop.track_id, crop.roi.x_offset, crop.roi.y_offset)
-                roi = roi_from_msg(crop.roi)
-                tile = Tile(roi, crop.track_id, image, decoded.get(key), trusts.get(key))
-                tiles.append(tile)
+            if image is None:
+                continue
+            region = _region(crop.roi)
+            match = found.get(region)
+            tiles.append(
+                Tile(
+                    roi_from_msg(crop.roi),
+                    match.latent.track_id if match is not None else crop.track_id,
+                    image,
+                    decoded.get(region),
+                    match.trust if match is not None else None,
+                    match.id.tobytes() if match is not None else b'',
+                )
+            )
         return tiles
 
     def _mean(self, latent: LatentMessage) -> np.ndarray | None:
@@ -138,3 +210,7 @@ def rgb_or_none(message: Image) -> np.ndarray | None:
         return rgb_from_msg(message)
     except ValueError:
         return None
+
+
+def _region(roi: RegionOfInterest) -> Region:
+    return roi.x_offset, roi.y_offset, roi.width, roi.height

@@ -25,22 +25,30 @@ AGREE, DIFFER = (90, 200, 90), (235, 150, 60)
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A crop and the reconstruction from its latent, uint8 RGB or gray; `trust` in [0, 1]."""
+    """A crop and the reconstruction from its latent, uint8 RGB or gray; `trust` in [0, 1].
+
+    `id` identifies the LCT of the latent; empty if there is none.
+    """
 
     roi: Roi | None
     track_id: int
     crop: np.ndarray
     reconstruction: np.ndarray | None = None
     trust: float | None = None
+    id: bytes = b''
 
 
 @dataclass(frozen=True, eq=False)
 class CameraView:
-    """A camera's name, its newest frame (uint8 RGB, None before the first one) and its tiles."""
+    """A camera's name, a frame (uint8 RGB, None before the first one) and its tiles.
+
+    `stamp_ns` is the stamp of the frame, nanoseconds, which the mosaic shows; None: none.
+    """
 
     name: str
     frame: np.ndarray | None
     tiles: Sequence[Tile] = field(default_factory=tuple)
+    stamp_ns: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +99,10 @@ def _camera_row(camera: CameraView) -> np.ndarray:
     per_line = TILES // 2
     line = 2 * TILE + GAP + 16
     row = _blank(BAR + FRAME_HEIGHT + GAP, width + (per_line + 1) * GAP + per_line * TILE)
-    _text(row, camera.name, GAP, BAR - 6, FOREGROUND, 0.5)
+    label = camera.name
+    if camera.stamp_ns is not None:
+        label += f'  {camera.stamp_ns // 1_000_000_000}.{camera.stamp_ns // 1_000_000 % 1000:03} s'
+    _text(row, label, GAP, BAR - 6, FOREGROUND, 0.5)
     _text(row, 'crop / decoded from its latent', width + GAP, BAR - 6, DIM, 0.42)
     if camera.frame is None:
         _text(row, 'no frame yet', GAP * 2, BAR + 30, DIFFER, 0.6)

@@ -132,3 +132,12 @@ def test_track_colors_are_stable_and_distinct():
     near = [np.abs(np.subtract(a, b)).max() for a, b in itertools.pairwise(colors)]
     assert min(near) > 60
     assert all(0 <= part <= 255 for part in track_color(2**32 - 1))
+
+
+def test_the_stamp_of_the_frame_is_drawn():
+    views = [CameraView('cam0', frame(), stamp_ns=stamp) for stamp in (None, 10**9, 10**9 + 10**6)]
+    images = [mosaic([view]) for view in views]
+    for a, b in itertools.combinations(images, 2):
+        changed = np.flatnonzero((a != b).any(axis=(1, 2)))
+        assert len(changed)
+        assert changed.max() < 25, 'only in the bar above the frame'
