@@ -44,8 +44,8 @@ lint: build  ## Check the style and types
 format: build  ## Fix style
 	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
 
-docs: build  ## Regenerate docs/reference.md
-	@$(RUN) tools/make_docs.py
+docs: build  ## Build the documentation site; result in out/docs
+	@$(RUN) tools/make_docs.py && $(RUN) tools/build_site.py
 
 # Benchmarks of the shipped models. The others in bench/ need a model trained first, or are run by
 # trust.py.

@@ -1,0 +1,45 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of the documentation site; `make docs` builds it."""
+
+from __future__ import annotations
+
+import sage_perception
+
+project = 'sage'
+author = 'The sage authors'
+copyright = f'2026 {author}'
+version = release = sage_perception.__version__
+
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
+exclude_patterns = ['_static']
+
+myst_heading_anchors = 4
+myst_links_external_new_tab = False
+# Without this, quotes and the -- of options become typographic characters.
+smartquotes = False
+
+# Docstrings mark code with single backticks.
+default_role = 'code'
+autodoc_member_order = 'bysource'
+autodoc_typehints_format = 'short'
+autodoc_default_options = {'members': True, 'undoc-members': False, 'show-inheritance': True}
+# Fields of several classes have the same name; a link in an annotation may take either.
+suppress_warnings = ['ref.python']
+
+html_title = f'sage {release}'
+html_theme = 'pydata_sphinx_theme'
+html_static_path = ['_static']
+html_css_files = ['site.css']
+html_favicon = '_static/sage.svg'
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    'logo': {'text': 'sage', 'image_light': '_static/sage.svg', 'image_dark': '_static/sage.svg'},
+    'navbar_align': 'left',
+    'header_links_before_dropdown': 6,
+    'show_toc_level': 2,
+    'navigation_with_keys': False,
+    'footer_start': ['copyright'],
+    'footer_end': ['theme-version'],
+}
