@@ -21,6 +21,7 @@ smartquotes = False
 
 # Docstrings mark code with single backticks.
 default_role = 'code'
+napoleon_use_ivar = True
 autodoc_member_order = 'bysource'
 autodoc_typehints_format = 'short'
 autodoc_default_options = {'members': True, 'undoc-members': False, 'show-inheritance': True}

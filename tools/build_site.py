@@ -17,7 +17,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
-from site_links import external_links, faults
+from site_links import external_links, faults, pages
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / '.venv-docs'
@@ -65,7 +65,7 @@ def main() -> int:
     if broken:
         return fail('\n  '.join(['broken links:', *broken]))
     (SITE / 'external_links.txt').write_text('\n'.join(external_links(SITE)) + '\n')
-    print(f'{len(list(SITE.rglob("*.html")))} pages: {SITE / "index.html"}')
+    print(f'{len(pages(SITE))} pages: {SITE / "index.html"}')
     return 0
 
 

@@ -47,7 +47,7 @@ class PackingError(ValueError):
 
 
 class Encoding(enum.IntEnum):
-    """Encodings of a latent; the values of the ENCODING_ constants of `sage_msgs/Latent`."""
+    """Encodings of a latent; the values of the `ENCODING_*` constants of `sage_msgs/Latent`."""
 
     FLOAT32 = 0
     FLOAT16 = 1

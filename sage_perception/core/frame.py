@@ -27,7 +27,7 @@ class Frame:
 
 
 class CropSource(enum.IntEnum):
-    """The origin of a crop; the values of the SOURCE_ constants of `sage_msgs/Crop`."""
+    """The origin of a crop; the values of the `SOURCE_*` constants of `sage_msgs/Crop`."""
 
     UNKNOWN = 0
     MOTION = 1

@@ -66,7 +66,7 @@ class ModelId:
 
 
 class LatentKind(enum.IntEnum):
-    """The content of a latent; the values of the KIND_ constants of `sage_msgs/Latent`."""
+    """The content of a latent; the values of the `KIND_*` constants of `sage_msgs/Latent`."""
 
     UNKNOWN = 0
     VISION = 1
@@ -79,7 +79,7 @@ class LatentKind(enum.IntEnum):
 
 
 class HaltReason(enum.IntEnum):
-    """The reason for the end of a refinement; the HALT_ constants of `sage_msgs/IrpTelemetry`."""
+    """The reason for the end of a refinement; the `HALT_*` constants of `IrpTelemetry`."""
 
     UNKNOWN = 0
     SINGLE_SHOT = 1

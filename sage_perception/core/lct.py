@@ -16,7 +16,7 @@ NO_PARENT = bytes(16)
 
 
 class Operation(enum.IntEnum):
-    """The operation of one step; the values of `sage_msgs/Provenance`'s OPERATION_ constants."""
+    """The operation of one step; the `OPERATION_*` constants of `sage_msgs/Provenance`."""
 
     UNKNOWN = 0
     ENCODE = 1

@@ -54,7 +54,7 @@ MIN_CHROMA = 1.5
 
 
 class Fault(enum.IntEnum):
-    """A fault of a camera; the values of `sage_msgs/CropArray`'s FAULT_ constants."""
+    """A fault of a camera; the values of `sage_msgs/CropArray`'s `FAULT_*` constants."""
 
     UNKNOWN = 0  # not examined
     NONE = 1

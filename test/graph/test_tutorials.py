@@ -5,8 +5,8 @@
 A block ```` ```sh {test} ```` is run and must succeed; with `background` or `background=NAME` it
 keeps running until `<!-- test: stop -->` or `<!-- test: stop NAME -->`, which is Ctrl-C. A block
 with `file=NAME` is written to that file. A block ```` ```text {output} ```` has lines of the
-output of the last command, in which … stands for anything; for a command in the background the test
-waits for these lines, as a reader would.
+output of the last command, in which … stands for anything; for a command in the background the
+test waits for these lines, as a reader would.
 """
 
 import os
