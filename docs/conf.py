@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sage_perception
 
 project = 'sage'
@@ -23,8 +25,12 @@ smartquotes = False
 default_role = 'code'
 napoleon_use_ivar = True
 autodoc_member_order = 'bysource'
+autodoc_preserve_defaults = True
 autodoc_typehints_format = 'short'
-autodoc_default_options = {'members': True, 'undoc-members': False, 'show-inheritance': True}
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
+add_module_names = False
+autodoc_default_options = {'members': True}
 # Fields of several classes have the same name; a link in an annotation may take either.
 suppress_warnings = ['ref.python']
 
@@ -33,6 +39,7 @@ html_theme = 'pydata_sphinx_theme'
 html_static_path = ['_static']
 html_css_files = ['site.css']
 html_favicon = '_static/sage.svg'
+html_context = {'default_mode': 'auto'}
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -44,3 +51,25 @@ html_theme_options = {
     'footer_start': ['copyright'],
     'footer_end': ['theme-version'],
 }
+
+
+def parsable(
+    app: Any,
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Return a signature of autodoc in a form that Sphinx can parse and wrap.
+
+    Defaults of dataclass fields that a factory makes are shown as `<factory>`, which is no
+    expression.
+    """
+    return signature and signature.replace('<factory>', '...'), returns
+
+
+def setup(app: Any) -> None:
+    """Connect the hooks of this file."""
+    app.connect('autodoc-process-signature', parsable)

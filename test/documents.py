@@ -3,6 +3,7 @@
 """The Markdown documents of the repository: their code blocks, links and headings."""
 
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -86,3 +87,35 @@ def shell_lines(block):
     joined = block.text.replace('\\\n', ' ')
     lines = (re.sub(r'(^|\s+)#.*', '', line).strip() for line in joined.splitlines())
     return [line for line in lines if line]
+
+
+def shell_text(path):
+    """Return the commands of all shell blocks of a document."""
+    return [line for each in blocks(path) if each.language in SHELLS for line in shell_lines(each)]
+
+
+def code_in_text(path):
+    """Return the code in the running text of a document."""
+    return [token.content for token in inline(path) if token.type == 'code_inline']
+
+
+def split(line):
+    """Return the words of each command in a line of shell, without variables before a command."""
+    try:
+        words = shlex.split(line)
+    except ValueError:  # text with an apostrophe, not a command
+        return
+    command = []
+    for word in [*words, ';']:
+        if re.fullmatch(r'[|&;<>]+', word):
+            if command:
+                yield command
+            command = []
+        elif command or not re.fullmatch(r'\w+=.*', word):
+            command.append(word)
+
+
+def shell_commands(path):
+    """Return the commands in shell blocks and in code of the text, as lists of words."""
+    lines = shell_text(path) + code_in_text(path)
+    return [words for line in lines for words in split(line)]

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The canonical form: unambiguous, stable, and equal to the golden vectors in docs/lct.md."""
+"""The canonical form: unambiguous, stable, and equal to the golden vectors of the documents."""
 
 import json
 import math
@@ -75,7 +75,7 @@ def lcts(draw):
 
 
 class Reader:
-    """Reads bytes in the layout of docs/lct.md."""
+    """Reads bytes in the layout of docs/reference/lct_format.md."""
 
     def __init__(self, data):
         self.data, self.position = data, 0
@@ -157,7 +157,7 @@ def test_latent_form_contains_every_field(lct):
 
 
 def golden_vectors():
-    document = (ROOT / 'docs' / 'lct.md').read_text()
+    document = (ROOT / 'docs' / 'reference' / 'lct_format.md').read_text()
     return json.loads(re.search(r'```json\n(\[.*?\])\n```', document, re.DOTALL)[1])
 
 
