@@ -110,7 +110,7 @@ def test_parameters_exist(path):
     for node, parameter, _ in assignments(path):
         assert parameter in parameters()[node], f'{node} has no parameter {parameter}'
     for words in shell_commands(path):
-        if words[:3] == ['ros2', 'param', 'set']:
+        if words[:3] == ['ros2', 'param', 'set'] and len(words) > 4:
             assert words[4] in parameters()[words[3].rpartition('/')[2]]
         for option, text in pairwise(words):
             if words[:2] == ['ros2', 'run'] and option == '-p':
