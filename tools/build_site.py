@@ -21,7 +21,7 @@ from site_links import external_links, faults, pages
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / '.venv-docs'
-REQUIREMENTS = ROOT / 'requirements' / 'docs.txt'
+REQUIREMENTS = ROOT / 'requirements' / 'lock' / 'docs.txt'
 SITE = ROOT / 'out' / 'docs'
 MIN_PYTHON = (3, 11)  # required by the theme
 

@@ -49,6 +49,6 @@ def test_every_parameter_has_a_description_and_a_valid_default(name):
 def test_help_lists_every_command_once():
     lines = usage().splitlines()
     for name, command in COMMANDS.items():
-        assert [line for line in lines if line.split()[:1] == [name]] == [
+        assert [line for line in lines if line.startswith(f'  {name:<16} ')] == [
             f'  {name:<16} {command.help}'
         ]

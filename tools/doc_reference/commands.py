@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -57,7 +58,15 @@ def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the page, with the defaults of a user without settings in the environment."""
+    own = [name for name in os.environ if name.startswith(('SAGE_', 'XDG_'))]
+    with patch.dict(os.environ):
+        for name in own:
+            del os.environ[name]
+        return _page()
+
+
+def _page() -> str:
     overview = table(
         ('command', 'description'),
         [(f'[`sage {name}`](#sage-{name})', escape(c.help)) for name, c in COMMANDS.items()],
