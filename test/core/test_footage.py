@@ -10,7 +10,7 @@ import pytest
 from footage import LENGTH, NS, VIDEO_FPS, FakeClock, number_in, numbered, read_all, write_video
 
 from sage_perception.vision.sources import Connection, ReconnectingSource, open_source
-from sage_perception.vision.sources.footage import SEEK_DISTANCE
+from sage_perception.vision.sources.video_file import SEEK_DISTANCE
 from sage_perception.vision.synthetic import SyntheticWorld
 
 
@@ -100,6 +100,40 @@ def test_skips_undecodable_file_with_one_warning(broken, tmp_path, caplog):
     expected = [next((n for n in intact if n >= i), intact[0] + 8) % 4 for i in range(8)]
     assert [number_in(frame.image) for frame in frames] == expected
     assert [frame.index for frame in frames] == list(range(8))
-    assert sorted(record.args for record in caplog.records) == [
-        (str(tmp_path / f'{number}.png'),) for number in broken
+    assert sorted(record.args[0] for record in caplog.records) == [
+        str(tmp_path / f'{number}.png') for number in broken
     ]
+
+
+def test_images_of_other_sizes_are_letterboxed(tmp_path, caplog):
+    cv2.imwrite(str(tmp_path / '0.png'), np.full((60, 80, 3), 200, np.uint8))
+    cv2.imwrite(str(tmp_path / '1.png'), np.full((100, 50, 3), 200, np.uint8))
+    cv2.imwrite(str(tmp_path / '2.png'), np.full((30, 120, 3), 200, np.uint8))
+    with open_source(f'images://{tmp_path}?pace=fast') as source:
+        first, tall, wide = (source.read(1.0).image for _ in range(3))
+    assert first.shape == tall.shape == wide.shape == (60, 80, 3)
+    columns, rows = np.flatnonzero(tall[30, :, 0]), np.flatnonzero(wide[:, 40, 0])
+    assert (columns[0], columns[-1]) == (25, 54)  # 30 of 80 columns, as 50 of 100
+    assert (rows[0], rows[-1]) == (20, 39)
+    assert len(caplog.records) == 1
+
+
+def test_deep_and_transparent_images_of_a_folder(tmp_path):
+    bright = np.full((20, 20), 4000, np.uint16)
+    bright[0] = 40
+    cv2.imwrite(str(tmp_path / '0.png'), bright)
+    cv2.imwrite(str(tmp_path / '1.png'), bright // 10)
+    hidden = np.zeros((20, 20, 4), np.uint8)
+    hidden[..., 2] = 255  # red, but transparent
+    cv2.imwrite(str(tmp_path / '2.png'), hidden)
+    with open_source(f'images://{tmp_path}?pace=fast') as source:
+        levels = [source.read(1.0).image[10, 10].tolist() for _ in range(3)]
+    assert levels == [[249] * 3, [25] * 3, [128] * 3]
+
+
+def test_hidden_files_of_a_folder_are_left_out(tmp_path, caplog):
+    cv2.imwrite(str(tmp_path / 'p0.jpg'), numbered(7))
+    (tmp_path / '._p0.jpg').write_bytes(b'\0\5\x16\7\0\2\0\0Mac OS X')
+    with open_source(f'images://{tmp_path}?pace=fast') as source:
+        assert [number_in(source.read(1.0).image) for _ in range(3)] == [7, 7, 7]
+    assert [record.args for record in caplog.records] == [(str(tmp_path), 1)]

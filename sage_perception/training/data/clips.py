@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,14 @@ import numpy as np
 from sage_perception.training.data import bags
 from sage_perception.training.data.images import ImagePyramid
 from sage_perception.vision.attention import Attention
+from sage_perception.vision.sources import SourceLost
+from sage_perception.vision.sources.pacing import EndOfFootage
+from sage_perception.vision.sources.video_file import VideoFile
 
 MAX_FRAMES = 150
 """Maximum number of frames kept of a clip."""
 MAX_CROPS = 3000
 """Maximum number of crops kept of a topic of crops."""
-DEFAULT_FPS = 25.0
-"""Frame rate, Hz, of a clip whose container does not specify one."""
 
 RegionFrame = tuple[ImagePyramid, list[tuple[int, int, int]]]
 """A frame and the regions (x, y, side) in it, pixels."""
@@ -45,22 +47,18 @@ def read_clips(path: Path) -> list[list[RegionFrame]]:
 
 
 def clip_frames(path: Path) -> StampedImages:
-    """Yield the frames of a clip, uint8 BGR `[H, W, 3]`, with stamps in seconds.
+    """Yield the frames of a clip, uint8 BGR `[H, W, 3]`, with the stamps of the file in seconds.
 
     Raises `ValueError` if OpenCV reads no frame.
     """
-    capture = cv2.VideoCapture(str(path))
-    rate = capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
-    index = 0
-    while True:
-        ok, image = capture.read()
-        if not ok:
-            break
-        index += 1
-        yield image, index / rate
-    capture.release()
-    if not index:
-        raise ValueError(f'{path} is not a video that OpenCV can read')
+    try:
+        video = VideoFile(str(path))
+        for index in itertools.count():
+            yield video.image(index), video.time_s(index)
+    except SourceLost as error:
+        raise ValueError(f'{error}: it is not a video that OpenCV can read') from None
+    except EndOfFootage:
+        return
 
 
 def attended_frames(read: Callable[[], StampedImages]) -> list[RegionFrame]:

@@ -14,11 +14,13 @@
                                wbmode=0…9, mode (of the sensor).
 `rtsp://host/stream`           A network camera. Option: transport=tcp|udp. Unknown options
                                are passed to the camera.
-`file:///data/video.avi`       A video file; also a bare path. Options: fps (default: that of
-                               the file), loop=true|false, pace=realtime|fast, lock=wall.
+`file:///data/video.avi`       A video file; also a bare path. Options: fps (default: each
+                               frame at the time that the file gives it), loop=true|false,
+                               pace=realtime|fast, lock=wall. Frames that cannot be decoded
+                               are passed over.
 `images:///data/folder`        The images of a folder in natural order (img2 before img10).
-                               The first one sets the size. Options: fps=10, loop, pace,
-                               lock.
+                               The first one sets the size; others are scaled to fit, with
+                               black bars. Options: fps=10, loop, pace, lock.
 `synthetic://`                 Seeded moving shapes (`vision/synthetic.py`). Options: seed=0,
                                objects=3, width=640, height=480, fps=30, flicker=0, pace,
                                lock.

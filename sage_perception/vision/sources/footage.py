@@ -11,15 +11,20 @@ import re
 import cv2
 import numpy as np
 
+from sage_perception.vision.image_file import decode_pixels, to_bgr
+from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.sources.base import SourceLost
-from sage_perception.vision.sources.decoder import open_decoder
-from sage_perception.vision.sources.pacing import EndOfFootage, PacedSource, SystemClock
+from sage_perception.vision.sources.pacing import (
+    EndOfFootage,
+    FileTimeline,
+    PacedSource,
+    SystemClock,
+)
 from sage_perception.vision.sources.uri import SourceUri
+from sage_perception.vision.sources.video_file import VideoFile
 from sage_perception.vision.synthetic import SyntheticWorld
 
 LOG = logging.getLogger(__name__)
-SEEK_DISTANCE = 300
-"""Distance above which a video is seeked, images; below it, decoding is as fast, and exact."""
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
 
@@ -39,8 +44,10 @@ def open_file(uri: SourceUri, clock: SystemClock) -> PacedSource:
     if 'lock' in uri.options:
         # The wall clock is past any end: without a length the whole file would be decoded first.
         video.use_announced_length()
-    fps = uri.options.get('fps', video.fps)
-    return PacedSource(uri, video, fps, f'file://{path}', clock)
+    identity = f'file://{path}'
+    if 'fps' in uri.options:
+        return PacedSource(uri, video, uri.options['fps'], identity, clock)
+    return PacedSource(uri, video, video.fps, identity, clock, FileTimeline(video, clock))
 
 
 def open_images(uri: SourceUri, clock: SystemClock) -> PacedSource:
@@ -71,89 +78,31 @@ def open_synthetic(uri: SourceUri, clock: SystemClock) -> PacedSource:
     return PacedSource(uri, SyntheticFootage(world, fps), fps, identity, clock)
 
 
-class VideoFile:
-    """Decodes a video file in ascending order; an earlier position restarts at the beginning.
-
-    Raises `SourceLost`, on opening and later, if the file is missing or cannot be decoded.
-    """
-
-    _image: np.ndarray | None
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._rewind()
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS)
-        if not 0.01 <= self.fps <= 1000:
-            self.fps = 30.0
-        self.length: int | None = None
-        self.height, self.width = self.image(0).shape[:2]
-
-    def image(self, position: int) -> np.ndarray:
-        """Return the image at `position`, uint8 `[H, W, 3]` BGR."""
-        if not os.path.exists(self._path):
-            raise SourceLost(f'{self._path} no longer exists')
-        if position < self._position:
-            self._rewind()
-        if position - self._position > SEEK_DISTANCE:
-            self._seek(position)
-        while self._position < position:
-            skip = self._position + 1 < position
-            ok, image = (self._capture.grab(), None) if skip else self._capture.read()
-            if not ok and self._position < 0:
-                raise SourceLost(f'{self._path} contains no image')
-            if not ok:
-                self.length = self._position + 1
-                raise EndOfFootage
-            self._position += 1
-            self._image = image
-        if self._image is None:  # the image was skipped
-            self._rewind()
-            return self.image(position)
-        return self._image
-
-    def use_announced_length(self) -> None:
-        """Set `length` to the frame count of the header if that is correct.
-
-        The header may hold an estimate; then the first playback to the end determines the length.
-        """
-        announced = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if announced > 0 and self._seek(announced - 1) and not self._capture.grab():
-            self.length = announced
-        self._rewind()
-
-    def _rewind(self) -> None:
-        self._capture = open_decoder(self._path)
-        if not self._capture.isOpened():
-            raise SourceLost(f'{self._path} cannot be decoded')
-        self._position = -1
-        self._image = None
-
-    def _seek(self, position: int) -> bool:
-        """Seek to `position` and return whether that succeeded; otherwise rewind."""
-        self._capture.set(cv2.CAP_PROP_POS_FRAMES, position)
-        arrived = round(self._capture.get(cv2.CAP_PROP_POS_FRAMES)) == position
-        ok, image = self._capture.read()
-        if arrived and ok:
-            self._position, self._image = position, image
-        else:
-            self._rewind()
-        return arrived and ok
-
-
 class ImageFolder:
     """The images of a folder in natural order (img2 before img10); the first one sets the size.
 
-    A file that cannot be decoded is replaced by the next one. Raises `OSError` if the folder is
-    not readable, `SourceLost` if a file is not readable or no file is an image.
+    Images of another size are scaled to fit, with black bars at two sides. Hidden files are left
+    out: macOS stores attributes in files such as `._a.jpg`. A file that cannot be decoded is
+    replaced by the next one. Pixels of more than 8 bits are scaled by the range of the folder.
+    Raises `OSError` if the folder is not readable, `SourceLost` if a file is not readable or no
+    file is an image.
     """
 
     def __init__(self, folder: str) -> None:
-        names = (name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES))
-        self._paths = [os.path.join(folder, name) for name in sorted(names, key=_natural)]
+        names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
+        hidden = [name for name in names if name.startswith('.')]
+        if hidden:
+            LOG.warning('%s: %d hidden files are left out', folder, len(hidden))
+        self._paths = [
+            os.path.join(folder, name) for name in sorted({*names} - {*hidden}, key=_natural)
+        ]
         if not self._paths:
             raise SourceLost(f'{folder} contains no images ({" ".join(IMAGE_SUFFIXES)})')
         self.length = len(self._paths)
+        self.height = self.width = 0
         self._broken: set[str] = set()
+        self._intensity = IntensityRange()
+        self._other_sizes = 0
         self.height, self.width = self.image(0).shape[:2]
 
     def image(self, position: int) -> np.ndarray:
@@ -165,13 +114,39 @@ class ImageFolder:
                 data = np.fromfile(path, np.uint8)
             except OSError as error:
                 raise SourceLost(f'{path} is not readable: {error.strerror}') from None
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-            if image is not None:
-                return image
-            if path not in self._broken:
-                self._broken.add(path)
-                LOG.warning('%s cannot be decoded as an image; using the next one instead', path)
+            try:
+                return self._fitted(to_bgr(decode_pixels(data), self._intensity), path)
+            except ValueError as error:
+                if path not in self._broken:
+                    self._broken.add(path)
+                    LOG.warning('%s %s; using the next one instead', path, error)
         raise SourceLost(f'{path} cannot be decoded as an image, nor can any other file there')
+
+    def _fitted(self, image: np.ndarray, path: str) -> np.ndarray:
+        """Return an image in the size of the first one."""
+        height, width = image.shape[:2]
+        if (height, width) == (self.height, self.width) or not self.height:
+            return image
+        if not self._other_sizes:
+            LOG.warning(
+                '%s has %d x %d pixels, the first image %d x %d: such images are scaled to fit',
+                *(path, width, height, self.width, self.height),
+            )
+        self._other_sizes += 1
+        return letterboxed(image, self.width, self.height)
+
+
+def letterboxed(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return an image scaled to fit into `width` x `height` pixels, centered on black."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner_width = min(max(round(image.shape[1] * scale), 1), width)
+    inner_height = min(max(round(image.shape[0] * scale), 1), height)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    inner = cv2.resize(image, (inner_width, inner_height), interpolation=interpolation)
+    result = np.zeros((height, width, 3), np.uint8)
+    x, y = (width - inner_width) // 2, (height - inner_height) // 2
+    result[y : y + inner_height, x : x + inner_width] = inner
+    return result
 
 
 def _natural(name: str) -> list[int | str]:

@@ -17,6 +17,8 @@ from sage_perception.vision.sources.uri import SourceUri
 from sage_perception.vision.sources.view import View
 
 NS = 1_000_000_000
+MAX_SKIPPED = 100
+"""Maximum number of frames of a file that are skipped in a row."""
 
 
 class SystemClock:
@@ -95,6 +97,63 @@ class Timeline:
         return self._clock.time_ns() if self._locked else self._clock.monotonic_ns()
 
 
+class TimedFootage(Footage, Protocol):
+    """Images by position, each with its own time."""
+
+    @property
+    def duration_s(self) -> float:
+        """Return the time from the first image to the end of the last one; valid with `length`."""
+
+    def time_s(self, position: int) -> float:
+        """Return the time of an image after the first one, seconds; raises as `image` does."""
+
+
+class FileTimeline:
+    """The times of a file, for variable frame rates; tick 0 is due at the first `next_tick`.
+
+    A frame is skipped if it is late by the time between it and the frame before. After
+    `MAX_SKIPPED` frames in a row the times are shifted, because decoding is slower than playback.
+    """
+
+    def __init__(self, footage: TimedFootage, clock: SystemClock) -> None:
+        self._footage, self._clock = footage, clock
+        self._start_ns: int | None = None
+        self._tick = -1
+        self._due_ns = self._interval_ns = 0
+
+    def next_tick(self, last: int | None) -> int:
+        """Return the tick after `last`, or a later one if that is late."""
+        first = tick = 0 if last is None else last + 1
+        self.due_ns(tick)
+        while (late_ns := self._clock.monotonic_ns() - self._due_ns) >= max(self._interval_ns, 1):
+            if tick - first >= MAX_SKIPPED and self._start_ns is not None:
+                self._start_ns += late_ns
+                self._due_ns += late_ns
+                break
+            tick += 1
+            self.due_ns(tick)
+        return tick
+
+    def due_ns(self, tick: int) -> int:
+        """Return the time at which `tick` is due, monotonic ns."""
+        if self._start_ns is None:
+            self._start_ns = self._due_ns = self._clock.monotonic_ns()
+        if tick != self._tick:
+            due_ns = self._start_ns + round(self._time_s(tick) * NS)
+            self._interval_ns = due_ns - self._due_ns
+            self._tick, self._due_ns = tick, due_ns
+        return self._due_ns
+
+    def _time_s(self, tick: int) -> float:
+        footage = self._footage
+        while True:
+            lap, position = divmod(tick, footage.length) if footage.length else (0, tick)
+            try:
+                return lap * footage.duration_s + footage.time_s(position)
+            except EndOfFootage:
+                continue  # the length is known now, so that the position differs
+
+
 class FastForward:
     """The timeline of `pace=fast`: every tick is due immediately."""
 
@@ -114,16 +173,27 @@ class PacedSource(FrameSource):
     """Plays footage like a live camera: a slow reader skips frames."""
 
     def __init__(
-        self, uri: SourceUri, footage: Footage, fps: float, identity: str, clock: SystemClock
+        self,
+        uri: SourceUri,
+        footage: Footage,
+        fps: float,
+        identity: str,
+        clock: SystemClock,
+        timeline: FileTimeline | None = None,
     ) -> None:
+        """Play `footage` at `fps`, or at the times of `timeline` unless the URI sets a pace."""
         self.identity = identity
         self.uri = uri.text
         self._view = View(uri, footage.width, footage.height)
         self.width, self.height, self.fps = self._view.width, self._view.height, fps
         self._loop = uri.options.get('loop', True)
         self._clock = clock
-        self._timeline: Timeline | FastForward = FastForward(clock)
-        if uri.options.get('pace') != 'fast':
+        self._timeline: Timeline | FileTimeline | FastForward = FastForward(clock)
+        if uri.options.get('pace') == 'fast':
+            pass
+        elif timeline is not None and 'lock' not in uri.options:
+            self._timeline = timeline
+        else:
             rate = Fraction(fps).limit_denominator(1001)
             self._timeline = Timeline(rate, clock, locked='lock' in uri.options)
         self._footage: Footage | None = footage
