@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -17,12 +18,16 @@ from sage_perception.cli.terminal import (
     report_errors,
     stop_requested,
 )
-from sage_perception.core.progress import Progress
+from sage_perception.codecs.latent_decoder import LatentDecoder
+from sage_perception.core.progress import StatusLine
 from sage_perception.regression.baseline import baseline_path, read_baseline
 from sage_perception.regression.compare import worst
+from sage_perception.regression.events import Observer
 from sage_perception.regression.regress import Regression, regress, update_baseline
-from sage_perception.regression.replay import replay_bag
+from sage_perception.regression.replay import ReplayResult, replay_bag
 from sage_perception.regression.sources import Stage
+from sage_perception.reports.html.render import write_report
+from sage_perception.reports.regression import regression_moments, regression_report
 from sage_perception.ros.parameter_file import ParameterFile
 
 
@@ -30,7 +35,7 @@ from sage_perception.ros.parameter_file import ParameterFile
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage regress`; return 0 for a pass, 1 for a difference, 2 if it cannot judge."""
     args = _parser().parse_args(argv)
-    progress = Progress()
+    progress = StatusLine()
 
     def show(share: float, frames: int) -> None:
         if progress.due:
@@ -61,8 +66,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = update_baseline(found, args.baseline)
         print(f'{path}: baseline of {_extent(found)}')
         return 0
+    if args.html is not None:
+        _write_html(found, args)
     print(json.dumps(found.as_dict(), indent=2) if args.json else _text(found))
     return 0 if found.passed else EXIT_FAILED
+
+
+def _write_html(found: Regression, args: argparse.Namespace) -> None:
+    """Write the report; the bag is replayed again for the images of the differences."""
+
+    def replay(observers: Sequence[Observer]) -> ReplayResult:
+        return replay_bag(
+            args.bag,
+            model=args.model,
+            parameters=ParameterFile(args.params),
+            stage=None if args.stage is None else Stage(args.stage),
+            observers=observers,
+            codes=False,
+        )
+
+    decoder = LatentDecoder([args.model] if args.model else [])
+    moments = regression_moments(found, replay, decoder)
+    write_report(regression_report(found, moments), args.html)
+    print(f'sage regress: report: {args.html}', file=sys.stderr)
 
 
 def _extent(found: Regression) -> str:
@@ -106,6 +132,7 @@ def _parser() -> Parser:
             'sage regress bag --update',
             'sage regress bag',
             'sage regress bag --model tinyvae_128 --json',
+            'sage regress bag --html report.html',
             'sage regress bag --params config/dual_camera.yaml --timeline walk.timeline.yaml',
         ),
     )
@@ -133,4 +160,10 @@ def _parser() -> Parser:
         help='timeline; may be repeated (default: BAG*.timeline.yaml beside the bag)',
     )
     add('--json', action='store_true', help='print the verdict as JSON')
+    add(
+        '--html',
+        metavar='FILE.html',
+        type=Path,
+        help='write a report with plots, and images around the differences',
+    )
     return parser

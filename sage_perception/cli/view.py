@@ -21,8 +21,7 @@ from sage_perception.cli.terminal import (
     report_errors,
     stop_requested,
 )
-from sage_perception.core.progress import Progress
-from sage_perception.viewing.latents import LatentDecoder
+from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.viewing.recorded import draw_bag
 from sage_perception.viewing.rerun_sink import GRPC_PORT, WEB_PORT, RerunSink, ViewError
 from sage_perception.viewing.scene import DEFAULT_RATE_HZ, Scene
@@ -121,16 +120,8 @@ def _parser() -> Parser:
 
 
 def _draw(path: Path, scene: Scene, sink: RerunSink, stop: threading.Event) -> int:
-    progress = Progress()
-
-    def show(share: float) -> None:
-        if progress.due:
-            progress.show(f'{path}: {share:.0%}')
-
     with open_bag(path) as bag:
-        count = draw_bag(bag, scene, sink, stop, show)
-    progress.end()
-    return count
+        return draw_bag(bag, scene, sink, stop)
 
 
 def _draw_graph(scene: Scene, sink: RerunSink, stop: threading.Event) -> int:

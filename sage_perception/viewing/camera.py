@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.latent import Roi
 from sage_perception.viewing.items import (
     Boxes,
@@ -22,10 +23,11 @@ from sage_perception.viewing.items import (
     Scalar,
     Text,
 )
-from sage_perception.viewing.latents import LatentDecoder, Projection
 from sage_perception.viewing.messages import rgb_of, roi_of, stamp_ns
-from sage_perception.viewing.sheets import composed_frame, sheet
+from sage_perception.viewing.projection import Projection
+from sage_perception.viewing.sheets import sheet
 from sage_perception.vision.camera_health import Fault
+from sage_perception.vision.composed_frame import composed_frame
 from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.mosaic import track_color
 

@@ -5,28 +5,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from sage_perception.bags.definitions import UnreadableType
 from sage_perception.bags.files import BagError
 from sage_perception.bags.reader import Bag
+from sage_perception.core.progress import track
 from sage_perception.viewing.items import Text, Timed
 from sage_perception.viewing.rerun_sink import RerunSink
 from sage_perception.viewing.scene import Scene
 
-Progress = Callable[[float], None]
 
-
-def draw_bag(
-    bag: Bag,
-    scene: Scene,
-    sink: RerunSink,
-    stop: threading.Event,
-    progress: Progress | None = None,
-) -> int:
-    """Draw all messages of a bag until `stop` is set; return their number.
-
-    `progress` is called with the fraction that is done.
+def draw_bag(bag: Bag, scene: Scene, sink: RerunSink, stop: threading.Event) -> int:
+    """Draw all messages of a bag until `stop` is set; return their number. Shows the progress.
 
     Raises:
         BagError: the bag has nothing that can be drawn, or is damaged.
@@ -42,7 +32,8 @@ def draw_bag(
             f'{", ".join(bag.topics) or "none"}'
         )
     count, unreadable = 0, set()
-    for message in bag.messages(drawable):
+    total = sum(bag.topics[name].count for name in drawable)
+    for message in track(bag.messages(drawable), f'drawing {bag.path}', total):
         if stop.is_set():
             break
         try:
@@ -58,8 +49,6 @@ def draw_bag(
             sink.write(timed, message.log_time_ns)
         sink.arrange(scene.cameras)
         count += 1
-        if progress is not None and bag.end_ns > bag.start_ns:
-            progress((message.log_time_ns - bag.start_ns) / (bag.end_ns - bag.start_ns))
     for timed in scene.finish():
         sink.write(timed, bag.end_ns)
     return count

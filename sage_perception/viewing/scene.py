@@ -15,11 +15,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.text import one_line
 from sage_perception.viewing.camera import CameraScene, points_of
 from sage_perception.viewing.items import Color, Graph, ImageItem, Item, Path, Scalar, Text, Timed
-from sage_perception.viewing.latents import LatentDecoder, Projection
 from sage_perception.viewing.messages import rgb_of, stamp_ns
+from sage_perception.viewing.projection import Projection
 from sage_perception.viewing.sheets import sheet
 from sage_perception.vision.image_messages import COMPRESSED_TYPE, IMAGE_TYPE
 from sage_perception.vision.mosaic import track_color

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sage_perception.bags.reader import open_bag
+from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.latent import Roi
 from sage_perception.viewing.items import (
     Boxes,
@@ -24,9 +25,10 @@ from sage_perception.viewing.items import (
     Scalar,
     Text,
 )
-from sage_perception.viewing.latents import LatentDecoder, Projection
+from sage_perception.viewing.projection import Projection
 from sage_perception.viewing.scene import Scene
-from sage_perception.viewing.sheets import MAX_SIDE, composed_frame, sheet
+from sage_perception.viewing.sheets import sheet
+from sage_perception.vision.composed_frame import MAX_SIDE, composed_frame
 
 BAG = Path(__file__).parents[1] / 'data' / 'bags' / 'sage_msgs_0_1'
 CROPS = 'sage_msgs/msg/CropArray'
