@@ -19,8 +19,9 @@ def parser() -> Parser:
         prog='sage demo',
         description='Run the two-camera graph on a video: cam0 plays it, and cam1 plays a '
         'shifted, scaled and brighter part of it synchronously. The demo records all topics '
-        'except the raw images, replays the crops to new encoders, and writes figures, images '
-        'and the bag to the output folder.',
+        'except the raw images, replays the crops to new encoders, compares the graph in one '
+        'process with one process per node, and writes figures, images and the bag to the output '
+        'folder.',
         epilog=examples('sage demo --footage people.avi --out out/demo'),
     )
     parser.add_argument(
@@ -78,6 +79,12 @@ def _show(summary: dict[str, Any], out: Path, console: Console) -> None:
         console.print(
             f'      replay: {replay["identical"]} of {replay["latents_recorded"]} latents '
             'identical'
+        )
+    for name, figures in summary['composition'].items():
+        console.print(
+            f'{name} (without recorder): {figures["attended"]:.1%} of the frames encoded, p95 '
+            f'{figures["p95_ms"]} ms, {figures["cpu_percent"]} % of a core, '
+            f'{figures["pss_mb"]} MB'
         )
     agreements = summary['agreements']
     console.print(f'agreements: {agreements["high"]} HIGH, {agreements["low"]} LOW')

@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sage_perception.benchmark.measure import MeasurementError, measure
+from sage_perception.bringup.composition import compose
 from sage_perception.bringup.environment import config_path, dds_environment
-from sage_perception.bringup.graph import dual_camera
+from sage_perception.bringup.graph import Camera, dual_camera
 from sage_perception.bringup.processes import GraphRunner
 from sage_perception.cli.demo.footage import FPS, GAIN, SIZE, WINDOW, DemoError, cameras_of
 from sage_perception.cli.demo.measure import Run, compare, read, summarize
@@ -50,7 +52,8 @@ PARAMS_FILE = 'dual_camera.yaml'
 
 def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dict[str, Any]:
     """Run the demo; return the summary, which is also written to `out/summary.json`."""
-    specs = dual_camera(cameras_of(video))
+    cameras = cameras_of(video)
+    specs = compose(dual_camera(cameras), 'graph')
     prepare_folder(out)
     env = isolated_environment()
 
@@ -89,6 +92,7 @@ def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dic
             for camera in CAMERAS
         },
     }
+    figures['composition'] = compare_compositions(cameras, duration_s / 2, console)
     images = write_images(run, out)
     summary = {
         'footage': {
@@ -109,6 +113,22 @@ def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dic
     }
     (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     return summary
+
+
+def compare_compositions(
+    cameras: Sequence[Camera], duration_s: float, console: Console
+) -> dict[str, dict[str, Any]]:
+    """Return figures of the graph in one process ('composed') and in one per node ('separate')."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, mode in (('composed', 'graph'), ('separate', 'none')):
+        with console.status(f'measuring the graph, {name} ...'):
+            try:
+                run = measure(cameras, mode, duration_s, FPS)
+            except MeasurementError as error:
+                raise DemoError(f'the {name} graph cannot be measured: {error}') from error
+        keys = ('attended', 'p50_ms', 'p95_ms', 'fused_p95_ms', 'cpu_percent', 'pss_mb')
+        found[name] = {key: run[key] for key in keys}
+    return found
 
 
 def prepare_folder(out: Path) -> None:
