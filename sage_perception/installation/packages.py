@@ -64,7 +64,9 @@ PACKAGES = (
 def check_package(package: Package) -> Finding:
     """Check a package: import it if the nodes require it, else only locate it."""
     apt = f', or apt install {package.apt}' if package.apt else ''
-    fix = f'pip install "{package.pip}"{apt}'
+    # Packages of apt and of ROS that are built with numpy 1 cannot load numpy 2.
+    bound = '"numpy<2" ' if distribution_version('numpy').startswith('1.') else ''
+    fix = f'pip install {bound}"{package.pip}"{apt}'
     try:
         if package.purpose:
             found = find_spec(package.module) is not None

@@ -24,7 +24,9 @@ from sage_perception.installation import (
     OPTIONAL,
     PACKAGES,
     Finding,
+    Package,
     host,
+    packages,
     ros,
     run_check,
 )
@@ -106,6 +108,13 @@ def test_missing_package_of_models_is_reported(package):
     missing = {name for name, finding in findings.items() if finding['state'] == 'missing'}
     elsewhere = {'/dev/shm', 'ROS', 'middleware', 'disk', 'folders'}
     assert {package, 'model'} <= missing <= {package, 'model'} | elsewhere
+
+
+@pytest.mark.parametrize(('numpy', 'bound'), [('1.21.5', '"numpy<2" '), ('2.2.6', '')])
+def test_a_fix_keeps_numpy_1(numpy, bound, monkeypatch):
+    monkeypatch.setattr(packages, 'distribution_version', lambda name: numpy)
+    finding = packages.check_package(Package('absent_module', 'absent', '', 'nothing'))
+    assert finding.fix == f'pip install {bound}"absent"'
 
 
 def test_text_shows_the_fix_below_the_problem():
