@@ -45,7 +45,8 @@ class DataConfig:
     whole : bool
         Scale images instead of cutting them.
     exclude, held_out : tuple of str
-        Glob patterns of files to leave out, and of files to validate on.
+        Glob patterns of files to leave out, and of files to validate on (default: every tenth
+        file of each kind).
 
     """
 

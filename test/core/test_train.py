@@ -209,7 +209,7 @@ def test_training_starts_at_principal_components(config_file):
         ),
         ({'data': {'root': 'out/data/images'}}, 'folder: run tools/fetch_images.py'),
         ({'data': {'exclude': ['*']}}, 'no matching image, clip or bag'),
-        ({'data': {'held_out': []}}, 'data.held_out matches no file'),
+        ({'data': {'held_out': ['none']}}, 'data.held_out matches no file'),
         (
             {'data': {'exclude': ['*.avi'], 'stills_share': 0}},
             'data.stills_share is 0, but {data} has only images',

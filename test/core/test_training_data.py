@@ -11,7 +11,13 @@ from scenes import scene, write_scenes
 
 from sage_perception.training.config import ConfigError, DataConfig
 from sage_perception.training.data.crops import Clips, CropConfig, Stills
-from sage_perception.training.data.files import find_files, matches
+from sage_perception.training.data.files import (
+    file_filter,
+    files_by_kind,
+    find_files,
+    matches,
+    training_files,
+)
 from sage_perception.training.data.images import ImagePyramid, read_rgb, to_model
 from sage_perception.training.data.mixture import Mixture, mixture
 from sage_perception.training.data.stream import CropStream, augment
@@ -103,3 +109,27 @@ def test_augmentation_varies_and_keeps_shape_and_type():
 def test_one_channel_is_luma():
     colors = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]])
     np.testing.assert_allclose(to_model(colors, 1)[0, 0], [0.299, 0.587, 0.114, 1], atol=1e-6)
+
+
+def test_every_tenth_file_of_each_kind_is_held_out_by_default(tmp_path):
+    images = [tmp_path / f'{number:02}.png' for number in range(25)]
+    clips = [tmp_path / f'{name}.avi' for name in 'ab']
+    for path in (*images, *clips, tmp_path / 'a_single.txt'):
+        path.touch()
+    data = DataConfig(str(tmp_path))
+    held_out = {'stills': [images[9], images[19]], 'motion': [clips[1]]}
+    assert files_by_kind(tmp_path, file_filter(data, held_out=True)) == held_out
+    trained_on = files_by_kind(tmp_path, file_filter(data, held_out=False))
+    assert trained_on == {
+        'stills': [path for path in images if path not in held_out['stills']],
+        'motion': clips[:1],
+    }
+    excluding = DataConfig(str(tmp_path), exclude=('b.avi', '0*.png'))
+    assert training_files(excluding, {'.png'}, held_out=True) == [images[19]]
+    assert training_files(excluding, {'.avi'}, held_out=True) == []
+
+
+def test_a_single_file_is_not_held_out(tmp_path):
+    cv2.imwrite(str(tmp_path / 'one.png'), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ConfigError, match='add a second file of its kind or set'):
+        mixture(DataConfig(str(tmp_path)), 32, held_out=True)

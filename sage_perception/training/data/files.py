@@ -17,6 +17,8 @@ CLIP_SUFFIXES = {'.avi', '.mp4', '.mkv', '.mov', '.webm'}
 FETCHED = Path('out/data/images')
 """Folder that `tools/fetch_images.py` fills by default."""
 
+HELD_OUT_EVERY = 10
+
 FileFilter = Callable[[Path], bool]
 
 
@@ -26,10 +28,33 @@ def any_file(path: Path) -> bool:
 
 
 def file_filter(data: DataConfig, held_out: bool) -> FileFilter:
-    """Return a predicate for the files to train on, or for the held-out files."""
-    return lambda path: (
-        not matches(path, data.exclude) and matches(path, data.held_out) == held_out
+    """Return a predicate for the files to train on, or for the held-out files.
+
+    Without `data.held_out`, these are the ones of `default_held_out`.
+    """
+    held = None if data.held_out else default_held_out(data)
+
+    def is_held_out(path: Path) -> bool:
+        return matches(path, data.held_out) if held is None else path.resolve() in held
+
+    return lambda path: not matches(path, data.exclude) and is_held_out(path) == held_out
+
+
+def default_held_out(data: DataConfig) -> frozenset[Path]:
+    """Return every tenth file of each kind in `data.root`, at least one of several."""
+    root = Path(data.root)
+    if not root.is_dir():
+        return frozenset()
+    found = (
+        find_files(root, IMAGE_SUFFIXES),
+        [*find_files(root, CLIP_SUFFIXES), *bags.find_bags(root)],
     )
+    held: set[Path] = set()
+    for paths in found:
+        used = [path.resolve() for path in paths if not matches(path, data.exclude)]
+        if len(used) > 1:
+            held.update(used[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] or used[-1:])
+    return frozenset(held)
 
 
 def matches(path: Path, patterns: Sequence[str]) -> bool:

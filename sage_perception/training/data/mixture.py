@@ -60,7 +60,10 @@ def mixture(data: DataConfig, size: int, held_out: bool = False) -> Mixture:
         raise ConfigError(f'data.root: {error}') from None
     except ConfigError as error:
         if held_out:
-            raise ConfigError(f'{error}: data.held_out matches no file') from None
+            reason = 'data.held_out matches no file'
+            if not data.held_out:
+                reason = 'to hold one out, add a second file of its kind or set data.held_out'
+            raise ConfigError(f'{error}: {reason}') from None
         raise
     shares = {'stills': data.stills_share, 'motion': 1 - data.stills_share}
     weights = {kind: shares[kind] for kind in found if shares[kind]}
