@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 from nav_msgs.msg import Odometry
 from sage_msgs.msg import CropArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import bgr_from_msg
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.node_parameters import ATTENTION, attention_config
@@ -36,7 +37,7 @@ class AttentionNode(Node):
 
     PARAMETERS = ATTENTION
     SUBSCRIBES = (
-        Topic('image_raw', Image, qos.SENSOR_DATA, 'Images, any common encoding.'),
+        *image_topics('image_raw', 'Images in the encodings of sensor_msgs and OpenCV.'),
         Topic(
             'odom',
             Odometry,
@@ -70,8 +71,8 @@ class AttentionNode(Node):
         self._durations = Durations()
         self._crops = self.publisher('crops')
         cv2.setNumThreads(self.parameters.threads)
-        self._images = self.subscribe(
-            'image_raw', self._attend, max_age_s=self.parameters.max_age_s
+        self._images = ImageInput(
+            self, 'image_raw', self._attend, max_age_s=self.parameters.max_age_s
         )
         self._rotation = OdometryRotation()
         self._intrinsics: np.ndarray | None = None
@@ -94,7 +95,7 @@ class AttentionNode(Node):
     def _config(self) -> AttentionConfig:
         return attention_config(self.parameters.values)
 
-    def _attend(self, message: Image) -> None:
+    def _attend(self, message: Image | CompressedImage) -> None:
         start_s = time.perf_counter()
         try:
             image = bgr_from_msg(message, self._intensity)
@@ -112,7 +113,7 @@ class AttentionNode(Node):
             )
         fault = self._health.update(image, stamp_s, self.get_clock().now().nanoseconds * 1e-9)
         array = CropArray(header=message.header, fault=int(fault))
-        array.source_width, array.source_height = message.width, message.height
+        array.source_height, array.source_width = image.shape[:2]
         array.crops = [crop_to_msg(crop, message.header) for crop in crops]
         self._crops.publish(array)
         self._durations.add(time.perf_counter() - start_s)

@@ -18,17 +18,19 @@ from visualization_msgs.msg import MarkerArray
 
 from sage_perception import models
 from sage_perception.ros import qos
-from sage_perception.ros.common_parameters import CAMERAS
+from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT
 from sage_perception.ros.conversions.markers import regions_to_markers
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
 from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Rate
 from sage_perception.ros.viewer_input import MomentCollector, TileDecoder, rgb_or_none
+from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic
 
 PATIENCE_S = 0.5
@@ -44,6 +46,7 @@ class ViewerNode(Node):
 
     PARAMETERS = (
         CAMERAS,
+        IMAGE_TRANSPORT,
         Parameter(
             'rate', 5.0, 'Rate of the images, Hz.', minimum=0.1, maximum=30.0, read_only=True
         ),
@@ -55,7 +58,7 @@ class ViewerNode(Node):
         ),
     )
     SUBSCRIBES = (
-        Topic('{camera}/image_raw', Image, qos.SENSOR_DATA, 'Images of each camera.'),
+        *image_topics('{camera}/image_raw', 'Images of each camera.'),
         Topic('{camera}/camera_info', CameraInfo, qos.SENSOR_DATA, 'Calibration of each camera.'),
         Topic('{camera}/crops', CropArray, qos.SENSOR_DATA, 'Crops of each camera.'),
         Topic(
@@ -113,6 +116,7 @@ class ViewerNode(Node):
         self._crop_images: dict[str, TopicPublisher] = {}
         self._reconstructions: dict[str, TopicPublisher] = {}
         self._markers: dict[str, TopicPublisher] = {}
+        self._intensities: dict[str, IntensityRange] = {}
         moment = self._moment
         for name in cameras:
             self._crop_images[name] = self.publisher('{camera}/crop_image', name)
@@ -120,7 +124,9 @@ class ViewerNode(Node):
             self._markers[name] = self.publisher('{camera}/markers', name)
             subscribe = partial(self.subscribe, camera=name, timeout_s=0)
             frames, crops = moment.frame_gates[name], moment.crops_gates[name]
-            subscribe('{camera}/image_raw', partial(moment.add_frame, name), group=frames)
+            add_frame = partial(moment.add_frame, name)
+            ImageInput(self, '{camera}/image_raw', add_frame, name, timeout_s=0, group=frames)
+            self._intensities[name] = IntensityRange()
             subscribe('{camera}/camera_info', partial(moment.add_info, name), group=frames)
             subscribe('{camera}/crops', partial(moment.add_crops, name), group=crops)
         self.subscribe('trusted', moment.add_lcts, timeout_s=0, group=moment.trusted_gate)
@@ -198,13 +204,14 @@ class ViewerNode(Node):
                 views.insert(0, CameraView(name, None))
                 continue
             header = moment.frame.header  # at last that of the primary camera
-            view = CameraView(name, rgb_or_none(moment.frame), tiles[name], moment.stamp_ns)
+            image = rgb_or_none(moment.frame, self._intensities[name])
+            view = CameraView(name, image, tiles[name], moment.stamp_ns)
             views.insert(0, view)
-        image = mosaic(views, self._pairs(tiles))
+        drawn = mosaic(views, self._pairs(tiles))
         if _has_subscribers(self._mosaic):
-            self._mosaic.publish(image_to_msg(image, 'rgb8', header))
+            self._mosaic.publish(image_to_msg(drawn, 'rgb8', header))
         if _has_subscribers(self._compressed):
-            self._compressed.publish(jpeg_to_msg(image[..., ::-1], header))
+            self._compressed.publish(jpeg_to_msg(drawn[..., ::-1], header))
         self._rate.tick()
 
     def _pairs(self, tiles: dict[str, list[Tile]]) -> list[PairView]:

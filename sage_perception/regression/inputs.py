@@ -23,7 +23,6 @@ from sage_perception.core.lct import LCT
 from sage_perception.core.text import one_line
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.ros.compressed_images import compressed_from_msg
 from sage_perception.ros.conversions.crops import crop_from_msg
 from sage_perception.ros.conversions.lcts import packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
@@ -70,12 +69,7 @@ class ImageInput:
             return Processed(message.log_time_ns, rejected=parsed)
         stamp_ns = stamp_from_msg(parsed.header.stamp) or message.log_time_ns
         try:
-            compressed = message.type_name.endswith('CompressedImage')
-            image = (
-                compressed_from_msg(parsed)
-                if compressed
-                else bgr_from_msg(parsed, self._intensity)
-            )
+            image = bgr_from_msg(parsed, self._intensity)
             decoded_s = time.perf_counter()
             frame = self._pipeline.process(image, stamp_ns)
         except ValueError as error:

@@ -28,6 +28,16 @@ CAMERA_ENTITIES = Parameter(
     read_only=True,
 )
 
+IMAGE_TRANSPORT = Parameter(
+    'image_transport',
+    'auto',
+    'Transport of the images: raw; compressed: CompressedImage on the topic of the images with '
+    '/compressed appended, as in image_transport; auto: raw, but compressed if only compressed '
+    'images are published.',
+    choices=('auto', 'raw', 'compressed'),
+    read_only=True,
+)
+
 MAX_AGE = Parameter(
     'max_age_s',
     0.5,

@@ -150,6 +150,7 @@ class Endpoints(RosNode):
         max_age_s: float = 0.0,
         group: CallbackGroup | None = None,
         guard: Guard | None = None,
+        topic: str = '',
     ) -> InputMonitor:
         """Create the subscription of an entry of `SUBSCRIBES`; return its monitor.
 
@@ -163,14 +164,15 @@ class Endpoints(RosNode):
                 counted; 0: none.
             group: callback group; None for the default group of the node.
             guard: decides which messages are deserialized; None deserializes all.
+            topic: name of the topic; empty: that of the table.
 
         Raises:
             ConfigurationError: a `qos_overrides` parameter is invalid.
         """
-        topic = _find(self.SUBSCRIBES, name)
-        profile = copy.copy(topic.qos)  # rclpy writes overrides into it
-        full_name = topic.name.format(camera=camera)
-        monitor = InputMonitor(self, full_name, topic.type, profile, timeout_s, max_age_s)
+        row = _find(self.SUBSCRIBES, name)
+        profile = copy.copy(row.qos)  # rclpy writes overrides into it
+        full_name = topic or row.name.format(camera=camera)
+        monitor = InputMonitor(self, full_name, row.type, profile, timeout_s, max_age_s)
 
         def receive(message: Any, info: dict[str, Any] | None) -> None:
             monitor.received(message, info)
@@ -189,10 +191,10 @@ class Endpoints(RosNode):
                     if not guard.admits(publisher):
                         return
                     try:
-                        message = deserialize_message(message, topic.type)
+                        message = deserialize_message(message, row.type)
                     except (RuntimeError, ValueError) as error:
                         guard.note_malformed(publisher)
-                        monitor.reject(f'not a valid {topic.type.__name__}: {str(error)[:80]}')
+                        monitor.reject(f'not a valid {row.type.__name__}: {str(error)[:80]}')
                         return
                 receive(message, info)
 
@@ -213,7 +215,7 @@ class Endpoints(RosNode):
 
         with _explain_overrides(full_name):
             monitor.subscription = self.create_subscription(
-                topic.type,
+                row.type,
                 full_name,
                 receive_remote if has_info else receive_without_info,
                 profile,
@@ -232,7 +234,7 @@ class Endpoints(RosNode):
             local = LocalSubscription(
                 profile, self.inbox, receive_local, is_open, note_incompatible
             )
-            self._bus.subscribe(monitor.name, topic.type, local)
+            self._bus.subscribe(monitor.name, row.type, local)
         self.diagnostics.add_input(monitor.report)
         self._inputs.append(monitor)
         return monitor

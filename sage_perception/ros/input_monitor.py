@@ -88,6 +88,18 @@ class InputMonitor:
             now_ns = self._node.get_clock().now().nanoseconds
             self._age.add((now_ns - stamp_from_msg(message.header.stamp)) * 1e-9)
 
+    def retire(self) -> None:
+        """End the subscription, which was replaced; diagnostics keep its counters."""
+        self._topic, self._timeout_s = self.name, 0.0
+        if self.subscription is not None:
+            self._node.destroy_subscription(self.subscription)
+            self.subscription = None
+
+    @property
+    def has_received(self) -> bool:
+        """Return whether a message has arrived."""
+        return self._rate.count > 0
+
     def reject(self, reason: str) -> None:
         """Count a message that cannot be used, and log the reason at most every five seconds."""
         self._rejected += 1

@@ -19,6 +19,7 @@ from sage_perception.ros.common_parameters import (
     AUTOSTART,
     CAMERA_ENTITIES,
     CAMERAS,
+    IMAGE_TRANSPORT,
     MAX_AGE,
     threads,
 )
@@ -28,7 +29,7 @@ from sage_perception.vision.attention_config import AttentionConfig
 
 MAX_RESULTS = 64  # bound of the sequence in QueryMemory
 
-ATTENTION = (*parameters_of(AttentionConfig), MAX_AGE, threads('OpenCV'))
+ATTENTION = (*parameters_of(AttentionConfig), IMAGE_TRANSPORT, MAX_AGE, threads('OpenCV'))
 
 ENCODER = (
     AUTOSTART,

@@ -36,7 +36,7 @@ def explain_silence(node: Node, topic: str, expected: str) -> str:
     fix = 'remap the topic'
     if expected == _IMAGE and types == [_COMPRESSED]:
         raw = topic.removesuffix('/compressed')
-        fix = 'decompress it with "ros2 run image_transport republish"'
+        fix = 'set image_transport to auto'
         if raw != topic and node.count_publishers(raw):
             fix = f'use {raw}'
     return f'its publisher has the type {", ".join(types)}, not {expected}; {fix}'

@@ -11,7 +11,7 @@ import numpy as np
 from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import AgreementArray, CropArray, LCTArray
 from sage_msgs.msg import Latent as LatentMessage
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 
 from sage_perception.codecs.packing import Packer
 from sage_perception.models import Codec
@@ -22,6 +22,7 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.images import rgb_from_msg
 from sage_perception.ros.on_demand import OnDemandGroup
 from sage_perception.vision.crops import to_pixels
+from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.mosaic import Tile
 
 # A region in a frame, which identifies a crop and its latent.
@@ -37,7 +38,7 @@ MAX_RETRIES = 8
 class CameraMoment:
     """The messages of one frame of a camera; each has the header of `frame`."""
 
-    frame: Image
+    frame: Image | CompressedImage
     crops: CropArray | None = None
     lcts: LCTArray | None = None
 
@@ -106,7 +107,7 @@ class MomentCollector:
         """Store the calibration of a camera."""
         self.infos[camera] = message
 
-    def add_frame(self, camera: str, message: Image) -> None:
+    def add_frame(self, camera: str, message: Image | CompressedImage) -> None:
         """Store a frame, and admit its crops, LCTs and agreements."""
         self.moments[camera] = CameraMoment(message)
         self.frame_gates[camera].is_open = False
@@ -204,10 +205,12 @@ class TileDecoder:
         return mean if mean.size == self._codec.latent_dim else None
 
 
-def rgb_or_none(message: Image) -> np.ndarray | None:
+def rgb_or_none(
+    message: Image | CompressedImage, intensity: IntensityRange | None = None
+) -> np.ndarray | None:
     """Return an image as uint8 `[H, W, 3]` RGB, or None if it is malformed."""
     try:
-        return rgb_from_msg(message)
+        return rgb_from_msg(message, intensity)
     except ValueError:
         return None
 

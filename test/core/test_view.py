@@ -48,7 +48,7 @@ def test_rejects_roi_outside_the_image(video):
 
 def test_scales_images_to_the_size_of_the_first(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), numbered(21))
-    cv2.imwrite(str(tmp_path / 'b.png'), cv2.resize(numbered(42), (200, 90)))
+    cv2.imwrite(str(tmp_path / 'b.png'), cv2.resize(numbered(42), (200, 150)))
     cv2.imwrite(str(tmp_path / 'c.png'), numbered(7)[..., 0])  # gray
     with open_source(f'images://{tmp_path}?pace=fast&loop=false') as source:
         frames = [source.read(1.0).image for _ in range(3)]
