@@ -47,6 +47,7 @@ COMMANDS = {
     'record': Command(BAGS, 'Record topics to an MCAP bag'),
     'replay': Command(BAGS, 'Publish the messages of a bag'),
     'regress': Command(BAGS, 'Compare the offline replay of a bag with its baseline'),
+    'compare': Command(BAGS, 'Replay bags with several models or parameters, side by side'),
     'view': Command(BAGS, 'Show a bag or a running graph with Rerun'),
     'encode': Command(IMAGES, 'Encode image files to latents'),
     'decode': Command(IMAGES, 'Decode latents to images'),

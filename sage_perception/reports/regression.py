@@ -132,8 +132,8 @@ def _tables(found: Regression) -> list[Table]:
         tables.append(Table('Changed inputs', ('change',), tuple((c,) for c in found.changes)))
     if found.outcomes:
         words = {True: 'pass', False: 'FAIL', None: 'not judged offline'}
-        rows = tuple((words[o.passed], str(o.expectation), o.detail) for o in found.outcomes)
-        tables.append(Table('Expectations', ('result', 'expectation', 'detail'), rows))
+        judged = tuple((words[o.passed], str(o.expectation), o.detail) for o in found.outcomes)
+        tables.append(Table('Expectations', ('result', 'expectation', 'detail'), judged))
     stages = tuple(found.result.stages_ms.items())
     tables.append(
         Table(
