@@ -32,11 +32,6 @@ def parser() -> Parser:
     parser.add_argument(
         '--to', type=Path, required=True, metavar='FOLDER', help='model folder to write'
     )
-    parser.add_argument(
-        '--tensorrt',
-        action='store_true',
-        help='also build TensorRT engines for this device with trtexec',
-    )
     return parser
 
 
@@ -46,25 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     # These imports take seconds: the arguments are checked before.
     from sage_perception.models import artifact
-    from sage_perception.training.config import ConfigError, read_config
+    from sage_perception.training.config import read_config
     from sage_perception.training.export.export import DERIVED_FILES, export
-    from sage_perception.training.export.tensorrt import build_engines, find_trtexec
-    from sage_perception.training.tasks import task_for
 
     config = read_config(args.config)
-    if args.tensorrt:  # an export takes minutes: check first
-        find_trtexec()
-        if not task_for(config).encodes_images:
-            raise ConfigError(
-                f'--tensorrt: engines are for models of images, {config.name} compresses contexts'
-            )
     with progress('exporting'):
         stale = export(config, args.run, args.to)
     print(f'exported: {artifact.read(args.to).id} in {args.to}')
     for file in stale:
         print(f'removed {file} of the previous model; to make it again: {DERIVED_FILES[file]}')
-    if args.tensorrt:
-        with progress('building TensorRT engines'):
-            engines = build_engines(args.to)
-        print(*engines, sep='\n')
     return 0

@@ -19,11 +19,12 @@ from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 
 ZOO = Path(__file__).with_name('zoo')
-BACKENDS = ('auto', 'torch', 'onnxruntime')
+BACKENDS = ('auto', 'torch', 'onnxruntime', 'tensorrt')
 DEVICES = ('auto', 'cpu', 'cuda')
 PRECISIONS = ('fp32', 'fp16')
 _CODECS = {
     'onnxruntime': 'sage_perception.models.backends.onnx_backend:OnnxCodec',
+    'tensorrt': 'sage_perception.models.backends.tensorrt_backend:TensorRtCodec',
     'torch': 'sage_perception.models.backends.torch_backend:TorchCodec',
 }
 _COMPRESSORS = {
@@ -55,7 +56,8 @@ def load(
     name_or_path : str or Path
         Name of a model of this package, or a model folder.
     backend : str
-        `'auto'`, `'torch'` or `'onnxruntime'`. `'auto'` selects ONNX Runtime on the CPU if it is
+        `'auto'`, `'torch'`, `'onnxruntime'` or `'tensorrt'` (the TensorRT provider of ONNX
+        Runtime, for models of images). `'auto'` selects ONNX Runtime on the CPU if it is
         installed, and torch for GPUs and fp16. torch is imported only by its own backend.
     device : str
         `'auto'`, `'cpu'` or `'cuda'`.
@@ -80,12 +82,18 @@ def load(
     if backend == 'auto':
         cpu = device != 'cuda' and precision == 'fp32'
         backend = 'onnxruntime' if cpu and installed('onnxruntime') else 'torch'
-    if not installed(backend):
-        raise ModelError(f'backend {backend} is not installed: pip install {backend}')
+    package = 'onnxruntime' if backend == 'tensorrt' else backend
+    if not installed(package):
+        raise ModelError(f'backend {backend} is not installed: pip install {package}')
     model = artifact.read(path)
     if model.family not in LOADED:
         raise ModelError(
             f'{path} is of family {model.family!r}; it must be one of {", ".join(LOADED)}'
+        )
+    if backend not in LOADED[model.family]:
+        raise ModelError(
+            f'backend {backend} does not run {model.id.name}, a model of family {model.family}; '
+            f'use one of {", ".join(LOADED[model.family])}'
         )
     loaded: type[Codec | Compressor] = pkgutil.resolve_name(LOADED[model.family][backend])
     return loaded(model, device, precision)

@@ -42,8 +42,9 @@ ENCODER = (
     Parameter(
         'backend',
         'auto',
-        'Inference backend; auto: ONNX Runtime if it is installed and device is the CPU.',
-        choices=('auto', 'torch', 'onnxruntime'),
+        'Inference backend; auto: ONNX Runtime if it is installed and device is the CPU; '
+        'tensorrt: the TensorRT provider of ONNX Runtime, whose engines are cached.',
+        choices=('auto', 'torch', 'onnxruntime', 'tensorrt'),
         read_only=True,
     ),
     Parameter('device', 'auto', 'auto, cpu or cuda.', read_only=True),

@@ -23,9 +23,6 @@ class Task(ABC, Generic[DataT]):
     and are the same for all families.
     """
 
-    encodes_images = True
-    """Whether the model takes images, for which TensorRT engines can be built."""
-
     def __init__(self, config: RunConfig):
         self.config = config
 

@@ -17,8 +17,6 @@ from sage_perception.cli import export as command
 from sage_perception.cli import train as train_command
 from sage_perception.codecs.codebook import CODEBOOK
 from sage_perception.models import load
-from sage_perception.models.registry import resolve
-from sage_perception.training.export.tensorrt import build_engines
 from sage_perception.trust.fitted import FILE as TRUST
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -158,41 +156,3 @@ def test_larger_decoder_shares_the_latent_space(config_file, run, tmp_path):
     assert np.array_equal(z, receiver.encode(x))
     assert not np.array_equal(sender.decode(z), receiver.decode(z))
     np.testing.assert_allclose(receiver.latent_mean, sender.latent_mean)
-
-
-@pytest.fixture
-def trtexec(tmp_path, monkeypatch):
-    """Install a program in place of trtexec that writes its arguments to the engine file."""
-    program = tmp_path / 'bin' / 'trtexec'
-    program.parent.mkdir()
-    program.write_text(
-        '#!/bin/sh\nfor a in "$@"; do case $a in --saveEngine=*) out=${a#*=};; esac; done\n'
-        'echo "$@" > "$out"\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv('PATH', f'{program.parent}:/usr/bin:/bin')
-    return program
-
-
-@pytest.mark.usefixtures('trtexec')
-def test_engines_are_built_for_a_range_of_batch_sizes(tmp_path):
-    for file in ('encoder.onnx', 'decoder.onnx'):
-        shutil.copy(resolve('tinyvae') / file, tmp_path)
-    encoder, decoder = build_engines(tmp_path)
-    assert encoder.name == 'encoder.engine'
-    assert '--minShapes=x:1x3x64x64 ' in encoder.read_text()
-    assert '--maxShapes=z:24x64' in decoder.read_text()
-
-
-@pytest.mark.usefixtures('trtexec')
-def test_rejects_engines_for_models_of_contexts(tmp_path, capsys):
-    arguments = [str(CONTEXTS_CONFIG), '--run', str(tmp_path), '--to', str(tmp_path)]
-    assert command.main([*arguments, '--tensorrt']) == 2
-    assert 'engines are for models of images' in capsys.readouterr().err
-
-
-def test_rejects_engines_without_trtexec(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv('PATH', '/bin')
-    arguments = [str(CONTEXTS_CONFIG), '--run', str(tmp_path), '--to', str(tmp_path)]
-    assert command.main([*arguments, '--tensorrt']) == 2
-    assert 'trtexec is neither on PATH' in capsys.readouterr().err

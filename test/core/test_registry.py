@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import yaml
@@ -29,8 +30,10 @@ from sage_perception.models import (
     load_codec,
     load_compressor,
 )
+from sage_perception.models.backends.onnx_backend import MAX_BATCH
+from sage_perception.models.backends.tensorrt_backend import provider_options
 from sage_perception.models.networks.families import FAMILIES
-from sage_perception.models.registry import LOADED, ZOO
+from sage_perception.models.registry import LOADED, ZOO, resolve
 from sage_perception.training.data.crops import CropConfig, Stills
 from sage_perception.training.data.images import ImagePyramid, to_model
 from sage_perception.training.data.mixture import Mixture
@@ -432,3 +435,33 @@ def test_fingerprint_covers_every_weight(index, value):
     same = weights.tobytes() == TENSORS['encoder.b'].tobytes()
     other = artifact.fingerprint('tinyvae', SHAPE, TENSORS | {'encoder.b': weights})
     assert (other == artifact.fingerprint('tinyvae', SHAPE, TENSORS)) == same
+
+
+@pytest.mark.skipif(
+    'TensorrtExecutionProvider' in onnxruntime.get_available_providers(),
+    reason='this ONNX Runtime has TensorRT',
+)
+def test_tensorrt_is_rejected_where_onnx_runtime_does_not_have_it():
+    with pytest.raises(ModelError, match='backend tensorrt is not available: install TensorRT'):
+        load('tinyvae', backend='tensorrt')
+    with pytest.raises(ModelError, match=r'does not run h_to_l_hybrid.*onnxruntime, torch'):
+        load('h_to_l_hybrid', backend='tensorrt')
+
+
+def test_tensorrt_engines_are_cached_by_model_and_graph_for_all_batch_sizes(monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    encoder = provider_options(b'\1\2', 'encoder.onnx', (3, 64, 64), 'fp16')
+    decoder = provider_options(b'\1\2', 'decoder.onnx', (64,), 'fp32')
+    assert encoder['trt_engine_cache_path'] == str(tmp_path / 'sage' / 'tensorrt' / '0102')
+    assert encoder['trt_engine_cache_prefix'] != decoder['trt_engine_cache_prefix']
+    assert (encoder['trt_fp16_enable'], decoder['trt_fp16_enable']) == ('True', 'False')
+    assert encoder['trt_profile_min_shapes'] == 'x:1x3x64x64'
+    assert decoder['trt_profile_max_shapes'] == f'z:{MAX_BATCH}x64'
+    for file, options in (('encoder.onnx', encoder), ('decoder.onnx', decoder)):
+        session = onnxruntime.InferenceSession(
+            resolve('tinyvae') / file, providers=['CPUExecutionProvider']
+        )
+        name, _, shape = options['trt_profile_opt_shapes'].partition(':')
+        [graph_input] = session.get_inputs()
+        assert graph_input.name == name
+        assert [str(side) for side in graph_input.shape[1:]] == shape.split('x')[1:]

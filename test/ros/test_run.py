@@ -46,7 +46,11 @@ def start_error(capfd, kind, *arguments):
         (ArbiterNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of images']),
         (ViewerNode, f'model:={COMPRESSOR}', ["parameter 'model'", 'a model of images']),
         (CompressorNode, 'model:=tinyvae', ["parameter 'model'", 'use a compressor of contexts']),
-        (EncoderNode, 'backend:=tpu', ["'backend': 'tpu' is not one of auto, torch, onnxruntime"]),
+        (
+            EncoderNode,
+            'backend:=tpu',
+            ["'backend': 'tpu' is not one of auto, torch, onnxruntime, tensorrt"],
+        ),
         (EncoderNode, 'precision:=int8', ["'precision': 'int8' is not one of fp32, fp16"]),
         (EncoderNode, 'device:=abacus', ['abacus']),
         (EncoderNode, f'entity_id:={"r" * 65}', ['is not a valid entity id: give 1 to 64 bytes']),

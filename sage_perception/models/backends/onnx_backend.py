@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -41,8 +42,12 @@ class OnnxModel(LoadedModel):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        providers = [PROVIDERS[self.device]]
+        providers = self._providers(path)
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
+
+    def _providers(self, path: Path) -> list[str | tuple[str, dict[str, str]]]:
+        """Return the execution providers for the graph `path`, the preferred one first."""
+        return [PROVIDERS[self.device]]
 
 
 class OnnxCodec(OnnxModel, Codec):

@@ -52,8 +52,6 @@ MIN_HELD_OUT_RUNS = 8
 class HToLTask(Task[ContextDataModule]):
     """Train on contexts recorded from clips and images."""
 
-    encodes_images = False
-
     def data(self) -> ContextDataModule:
         """Record the contexts of the training and the held-out files, or read them from the cache.
 
