@@ -266,7 +266,7 @@ def test_a_publisher_of_another_type_is_logged_with_the_fix(ros, capfd, monkeypa
     context.shutdown()
     assert line.endswith(
         'no messages on /image: its publisher has the type sensor_msgs/msg/CompressedImage, not '
-        'sensor_msgs/msg/Image; decompress it with "ros2 run image_transport republish"'
+        'sensor_msgs/msg/Image; set image_transport to auto'
     )
 
 

@@ -41,6 +41,8 @@ class VideoFile:
         undecodable: number of frames that were passed over, in the longest playback.
     """
 
+    _image: np.ndarray | None
+
     def __init__(self, path: str) -> None:
         """Open the file at `path`."""
         self._path = path
@@ -147,7 +149,7 @@ class VideoFile:
         if not self._capture.isOpened():
             raise SourceLost(f'{self._path} cannot be decoded')
         self._position = -1
-        self._image: np.ndarray | None = None
+        self._image = None
         self._time_s = self._first_s = 0.0
         self._interval_s = 1 / self.fps
         self._passed_over = 0
