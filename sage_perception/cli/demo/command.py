@@ -20,8 +20,8 @@ def parser() -> Parser:
         description='Run the two-camera graph on a video: cam0 plays it, and cam1 plays a '
         'shifted, scaled and brighter part of it synchronously. The demo records all topics '
         'except the raw images, replays the crops to new encoders, compares the graph in one '
-        'process with one process per node, and writes figures, images and the bag to the output '
-        'folder.',
+        'process with one process per node, and writes an HTML report, figures, images '
+        'and the bag to the output folder.',
         epilog=examples('sage demo --footage people.avi --out out/demo'),
     )
     parser.add_argument(
@@ -90,4 +90,5 @@ def _show(summary: dict[str, Any], out: Path, console: Console) -> None:
     console.print(f'agreements: {agreements["high"]} HIGH, {agreements["low"]} LOW')
     for image in summary['images']:
         console.print(f'image: {image}')
+    console.print(f'report: {summary["report"]}')
     console.print(f'all figures: {out}/summary.json')

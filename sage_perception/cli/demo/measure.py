@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sage_msgs.msg import Agreement
 
+from sage_perception.ros.conversions.latents import latent_size_bytes
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 
 # The bytes of latents by stamp (ns) and index in the frame.
@@ -29,6 +30,8 @@ class CameraRun:
         latents: number of latents.
         latency: stamps of frames, and seconds from the stamp to the receipt of the latents.
         values: the latents.
+        trust: stamps of frames, and the mean trust of their LCTs.
+        size_bytes: stamps of frames, and the bytes of their latents.
     """
 
     published: set[int] = field(default_factory=set)
@@ -37,6 +40,8 @@ class CameraRun:
     latents: int = 0
     latency: list[tuple[int, float]] = field(default_factory=list)
     values: Latents = field(default_factory=dict)
+    trust: list[tuple[int, float]] = field(default_factory=list)
+    size_bytes: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -48,16 +53,20 @@ class Run:
         high: stamp and similarity of each pair of crops that agrees.
         low: stamp and similarity of each pair of crops that does not.
         fused: number of frames with fused LCTs.
+        reputation: stamp and reputation of each camera's entity in the reports of the arbiter.
         reports: numbers of LCTs per camera at the last report of the arbiter.
         mosaic: JPEG of the mosaic with the most pairs.
+        mosaic_ns: its stamp.
     """
 
     cameras: dict[str, CameraRun]
     high: list[tuple[int, float]] = field(default_factory=list)
     low: list[tuple[int, float]] = field(default_factory=list)
     fused: int = 0
+    reputation: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     reports: dict[str, dict[str, int]] = field(default_factory=dict)
     mosaic: bytes = b''
+    mosaic_ns: int = 0
 
 
 def read(
@@ -82,6 +91,8 @@ def read(
         elif name == 'fused':
             run.fused += 1
         elif name == 'trust_report':
+            reputation = run.reputation.setdefault(message.entity_b, [])
+            reputation.append((stamp, message.reputation))
             run.reports[message.entity_b] = {
                 'published': run.cameras[message.entity_b].latents,
                 'accepted': message.accepted,
@@ -89,6 +100,7 @@ def read(
             }
         elif topic.endswith('mosaic/compressed') and pairs >= max_pairs:
             run.mosaic, max_pairs = message.data.tobytes(), pairs
+            run.mosaic_ns = stamp
     return run
 
 
@@ -101,6 +113,10 @@ def _read_camera(run: CameraRun, name: str, message: Any, stamp: int, received_n
     elif name == 'lcts':
         run.latents += len(message.lcts)
         run.latency.append((stamp, (received_ns - stamp) * 1e-9))
+        sizes = [latent_size_bytes(lct.latent) for lct in message.lcts]
+        run.size_bytes.append((stamp, sum(sizes)))
+        if message.lcts:
+            run.trust.append((stamp, float(np.mean([lct.trust for lct in message.lcts]))))
         for index, lct in enumerate(message.lcts):
             run.values[stamp, index] = lct.latent.mean.tobytes()
 

@@ -34,6 +34,8 @@ from sage_perception.cli.demo.recording import (
     start_waiting_for_fused,
     wait_for_encoders,
 )
+from sage_perception.cli.demo.report import Strips, demo_report
+from sage_perception.reports.html.render import write_report
 
 CAMERAS = ['cam0', 'cam1']
 TARGET_MS = 40.0
@@ -79,7 +81,8 @@ def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dic
         if code:
             console.print(f'[yellow]{path} ended with exit code {code}; see {out}/{LOG}[/]')
 
-    run = read(messages_of(out / 'bag'), CAMERAS, since_ns)
+    strips = Strips(CAMERAS, since_ns, duration_s)
+    run = read(strips.observe(messages_of(out / 'bag')), CAMERAS, since_ns)
     recorded = read(messages_of(out / 'bag'), CAMERAS)
     figures = summarize(run, duration_s)
     for camera in CAMERAS:
@@ -110,7 +113,9 @@ def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dic
         'exit_codes': exits,
         'bag': str(out / 'bag'),
         'images': images,
+        'report': str(out / 'report.html'),
     }
+    write_report(demo_report(run, summary, strips.moments(), TARGET_MS), out / 'report.html')
     (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     return summary
 

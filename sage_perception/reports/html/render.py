@@ -24,6 +24,8 @@ from sage_perception.reports.html.report import Cell, CropImage, FrameImage, Mom
 
 MAX_FRAME_WIDTH = 480
 """Maximum width of a frame in a report, pixels."""
+MAX_WIDE_WIDTH = 1200
+"""Maximum width of a wide image in a report, pixels."""
 MAX_CROP_WIDTH = 256
 """Maximum width of a crop in a report, pixels."""
 TEXT_SHARE = 24
@@ -100,7 +102,8 @@ def _frame(frame: FrameImage) -> dict[str, Any]:
         'width': width,
         'height': height,
         'text_px': max(8, height // TEXT_SHARE),
-        'uri': data_uri(frame.image, MAX_FRAME_WIDTH),
+        'wide': frame.wide,
+        'uri': data_uri(frame.image, MAX_WIDE_WIDTH if frame.wide else MAX_FRAME_WIDTH),
     }
 
 

@@ -91,11 +91,15 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class FrameImage:
-    """A frame of a camera, uint8 RGB `[H, W, 3]` or gray `[H, W]`, with regions in its pixels."""
+    """A frame of a camera, uint8 RGB `[H, W, 3]` or gray `[H, W]`, with regions in its pixels.
+
+    A `wide` image has the width of the page.
+    """
 
     label: str
     image: np.ndarray
     regions: tuple[Region, ...] = ()
+    wide: bool = False
 
 
 @dataclass(frozen=True, eq=False)
