@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.cli.terminal import Parser, examples, positive_int, report_errors
+from sage_perception.cli.terminal import Parser, describe, examples, positive_int, report_errors
 
 DESCRIPTION = (
     'Train the codebook that quantizes the latents of a model to tokens, and write it to the '
@@ -27,8 +27,10 @@ def named_latents(text: str) -> tuple[str, np.ndarray]:
         raise argparse.ArgumentTypeError(f'{text!r} is not NAME=FILE.npy')
     try:
         z = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise argparse.ArgumentTypeError(f'{file}: {error}') from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(describe(error)) from None
+    except (ValueError, EOFError):
+        raise argparse.ArgumentTypeError(f'{file} is not an .npy file of numbers') from None
     if not isinstance(z, np.ndarray) or z.ndim != 2 or z.dtype.kind != 'f' or len(z) < 2:
         shape = f'{z.dtype} {list(z.shape)}' if isinstance(z, np.ndarray) else 'several arrays'
         raise argparse.ArgumentTypeError(f'{file} holds {shape}; latents are float32 [N, D]')

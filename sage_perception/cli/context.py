@@ -13,7 +13,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sage_perception.cli.terminal import Parser, examples, report_errors
+from sage_perception.cli.terminal import (
+    Parser,
+    examples,
+    positive_int,
+    report_errors,
+    whole_number,
+)
 
 
 @report_errors('sage context')
@@ -37,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     clips, images = files_of(args.places, wanted)
     if args.montages and not images:
         raise ValueError('--montages needs images: add a folder with images')
+    if not clips and not args.montages:
+        places = ', '.join(map(str, args.places))
+        raise ValueError(f'{places}: no clip to record; add one, or images and --montages N')
     runs = plan(clips, images, args.runs, args.montages)
     codec = load_encoder(args.model)
     contexts = joined(recorded(runs, lambda run: record(run, codec, args.seed)))
@@ -61,8 +70,14 @@ def parser() -> Parser:
     add = command.add_argument
     add('places', nargs='+', type=Path, metavar='PATH', help='clips, or folders with clips')
     add('-o', '--output', required=True, type=Path, metavar='FILE', help='output file, .npz')
-    add('--runs', type=int, default=8, metavar='N', help='runs of each clip (default: 8)')
-    add('--montages', type=int, default=0, metavar='N', help='runs of montages (default: 0)')
+    add('--runs', type=positive_int, default=8, metavar='N', help='runs of each clip (default: 8)')
+    add(
+        '--montages',
+        type=whole_number,
+        default=0,
+        metavar='N',
+        help='runs of montages (default: 0)',
+    )
     files = command.add_mutually_exclusive_group()
     files.add_argument(
         '--training-files',
@@ -77,5 +92,11 @@ def parser() -> Parser:
         help='use only the held-out files of a training configuration',
     )
     add('--model', default='tinyvae', help='encoder (default: tinyvae)')
-    add('--seed', type=int, default=0, metavar='N', help='seed of the random views (default: 0)')
+    add(
+        '--seed',
+        type=whole_number,
+        default=0,
+        metavar='N',
+        help='seed of the random views (default: 0)',
+    )
     return parser

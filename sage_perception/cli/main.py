@@ -18,9 +18,9 @@ from sage_perception.cli.terminal import (
     EXIT_USAGE,
     Parser,
     describe,
-    did_you_mean,
     replace_unencodable,
 )
+from sage_perception.core.text import did_you_mean
 
 
 class Command(NamedTuple):

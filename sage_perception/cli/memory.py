@@ -16,7 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.cli.terminal import Parser, add_command, examples, report_errors
+from sage_perception.cli.terminal import (
+    Parser,
+    add_command,
+    examples,
+    positive_int,
+    report_errors,
+)
 from sage_perception.codecs.images import encode_images
 from sage_perception.memory import (
     Hit,
@@ -175,7 +181,11 @@ def local_time(stamp_ns: int) -> str:
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the options of `list` and `search`."""
     parser.add_argument(
-        '-n', '--count', type=int, default=10, help='maximum number of records (default: 10)'
+        '-n',
+        '--count',
+        type=positive_int,
+        default=10,
+        help='maximum number of records (default: 10)',
     )
     parser.add_argument(
         '--since',

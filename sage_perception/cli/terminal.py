@@ -15,12 +15,11 @@ import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any, NoReturn, TextIO
 
-from sage_perception.core.text import one_line
+from sage_perception.core.text import did_you_mean, one_line
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -72,12 +71,6 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
         if isinstance(action, argparse._SubParsersAction):
             found += [option for each in action.choices.values() for option in _options(each)]
     return found
-
-
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return a suggestion such as ': did you mean up?', '' if no choice is similar."""
-    near = get_close_matches(name, list(choices), n=3, cutoff=0.7)
-    return f': did you mean {" or ".join(dict.fromkeys(near))}?' if near else ''
 
 
 def examples(*lines: str) -> str:
@@ -161,6 +154,13 @@ def positive_int(text: str) -> int:
     """Return an argument as an integer of at least 1, for the `type` of an option."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of 1 or more')
+    return int(text)
+
+
+def whole_number(text: str) -> int:
+    """Return an argument as an integer of at least 0, for the `type` of an option."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of 0 or more')
     return int(text)
 
 

@@ -38,13 +38,13 @@ from sage_perception.bringup.respawn import describe_exit
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
     Parser,
-    did_you_mean,
     examples,
     positive,
     report_errors,
     stop_requested,
 )
 from sage_perception.core.redact import without_secrets
+from sage_perception.core.text import did_you_mean
 from sage_perception.core.yaml_file import parse_yaml, read_mapping
 
 

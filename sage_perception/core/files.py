@@ -73,7 +73,7 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         name = Path(os.fsdecode(error.filename)) if error.filename else None
-        if name is None or (name.parent == path.parent and name.name.startswith('.')):
+        if name is None or name.name.startswith(f'.{path.name[:MAX_PREFIX]}.'):
             error.filename, error.filename2 = str(path), None
         raise
 

@@ -4,7 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 def one_line(value: object) -> str:
     """Return `value` as text on one line: runs of white space become single spaces."""
     return ' '.join(str(value).split())
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a suggestion such as ': did you mean up?', '' if no choice is similar."""
+    near = get_close_matches(name, list(choices), n=3, cutoff=0.7)
+    return f': did you mean {" or ".join(dict.fromkeys(near))}?' if near else ''

@@ -58,7 +58,7 @@ class SqliteStore(MemoryStore):
     ) -> None:
         super().__init__(space, capacity, half_life_s)
         self._path = path
-        if not create and not path.is_file():
+        if not create and not (path.is_file() and path.stat().st_size):
             raise StoreError(f'{path}: there is no memory; memory_node creates one')
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

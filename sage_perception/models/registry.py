@@ -13,6 +13,7 @@ import importlib.util
 import pkgutil
 from pathlib import Path
 
+from sage_perception.core.text import did_you_mean
 from sage_perception.models import artifact
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
@@ -161,6 +162,7 @@ def resolve(name_or_path: str | Path) -> Path:
     known = ', '.join(models) or 'none'
     raise ModelError(
         f'{str(name_or_path)!r} is neither a model of this package ({known}) nor a folder'
+        f'{did_you_mean(str(name_or_path), models)}'
     )
 
 

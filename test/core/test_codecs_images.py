@@ -181,12 +181,12 @@ def test_sheet_wraps_to_new_rows():
             'small.png has 90x40 pixels, smaller than a tile of 64',
         ),
         ('encode {tmp}/image0.png --print --model nothing', "'nothing' is neither a model"),
-        ('encode {tmp}/image0.png -o {tmp}/no/where.npz', 'where.npz'),
+        ('encode {tmp}/image0.png -o {tmp}/text.png/where.npz', 'text.png: Not a directory'),
         ('decode {tmp}/none.npz -o {tmp}/g.png', 'none.npz'),
         ('decode {tmp}/text.png -o {tmp}/g.png', 'not a file of sage encode'),
         ('decode {tmp}/other.npz -o {tmp}/g.png', 'not a file of sage encode'),
         ('reconstruct {tmp}/image0.png -o {tmp}/g.xyz', 'unknown image format'),
-        ('reconstruct {tmp}/image0.png -o {tmp}/no/where.png', 'where.png'),
+        ('reconstruct {tmp}/image0.png -o {tmp}/text.png/where.png', 'text.png: Not a directory'),
     ],
 )
 def test_reports_errors_in_one_line(files, tmp_path, capsys, command, message):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary = run_demo(find_video(args.footage), args.out, args.duration, console)
     except DemoError as error:
-        console.print(f'[red]sage demo:[/] {error}')
+        print(f'sage demo: {error}', file=sys.stderr)
         return EXIT_FAILED
     _show(summary, args.out, console)
     return 0
