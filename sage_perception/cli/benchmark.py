@@ -26,7 +26,7 @@ from sage_perception.cli.terminal import (
 @report_errors('sage benchmark')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage benchmark`; return 0, or 1 if a configuration could not be measured."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if options.footage is not None and not options.footage.is_file():
         raise ValueError(f'--footage {options.footage}: no such file; give a video')
     if options.params_file is not None and not options.params_file.is_file():
@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_FAILED if any('error' in run for run in report['runs']) else 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage benchmark`."""
     parser = Parser(
         prog='sage benchmark',
         description='Run the graph on a video and measure this machine: encoded frames per '

@@ -34,7 +34,7 @@ from sage_perception.ros.parameter_file import ParameterFile
 @report_errors('sage regress')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage regress`; return 0 for a pass, 1 for a difference, 2 if it cannot judge."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     progress = StatusLine()
 
     def show(share: float, frames: int) -> None:
@@ -118,7 +118,8 @@ def _text(found: Regression) -> str:
     return '\n'.join(lines)
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage regress`."""
     parser = Parser(
         prog='sage regress',
         description='Replay a bag through the pipeline of the nodes, offline and as fast as the '

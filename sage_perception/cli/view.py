@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage view`."""
     parser = Parser(
         prog='sage view',
         description='Show a bag or a running graph with Rerun: frames with regions and tracks, '
