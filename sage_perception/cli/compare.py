@@ -35,7 +35,7 @@ SHOWN = (0.25, 0.5, 0.75)
 @report_errors('sage compare')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage compare`; return 0, or 2 for invalid usage and after an interrupt."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     compared = variants(args.models or (), args.params or ())
     strips = _Strips(args.bags) if args.html else None
     line = StatusLine()
@@ -96,7 +96,8 @@ class _Strips:
         return [moment for _, _, moment in found]
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of `sage compare`."""
     parser = Parser(
         prog='sage compare',
         description='Replay bags offline with several models, several parameter files, or all '

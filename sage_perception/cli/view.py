@@ -30,10 +30,10 @@ from sage_perception.viewing.scene import DEFAULT_RATE_HZ, Scene
 @report_errors('sage view')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage view`; return 0 at the end or after a signal, 2 for invalid usage."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    own = parser()
+    args = own.parse_args(argv)
     if (args.bag is None) != args.live:
-        parser.error('pass either a bag or --live')
+        own.error('pass either a bag or --live')
     with stop_requested() as stop:
         sink = RerunSink('live' if args.live else args.bag.name)
         if args.save:
