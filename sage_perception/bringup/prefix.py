@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -24,13 +23,9 @@ MESSAGE_LIBRARY = 'libsage_msgs__rosidl_typesupport_c.so'
 def own_prefix(package: str = 'sage_perception') -> Path | None:
     """Return the ament prefix of this Python process that contains `package`, or None.
 
-    It is the environment of the interpreter, or the folder that colcon installed this file to.
+    It is the folder that colcon installed this file to, or else that of the interpreter.
     """
-    purelib = Path(sysconfig.get_path('purelib')).relative_to(sys.prefix)
-    places = [Path(sys.prefix)]
-    site_packages = Path(__file__).resolve().parents[2]
-    if site_packages.parts[-len(purelib.parts) :] == purelib.parts:
-        places.append(site_packages.parents[len(purelib.parts) - 1])
+    places = [*Path(__file__).resolve().parents, Path(sys.prefix)]
     return next((place for place in places if (place / MARKER / package).is_file()), None)
 
 

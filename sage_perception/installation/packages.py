@@ -49,6 +49,7 @@ PACKAGES = (
     Package('psycopg', 'psycopg[binary]', 'python3-psycopg', 'a memory in PostgreSQL'),
     Package('matplotlib', 'matplotlib', 'python3-matplotlib', 'sage demo, trust-matrix and eval'),
     Package('PIL', 'pillow', 'python3-pil', 'sage encode, decode, reconstruct and eval'),
+    Package('rerun', 'rerun-sdk', '', 'sage view'),
     Package('argcomplete', 'argcomplete', 'python3-argcomplete', 'completion of sage in shells'),
     Package('jinja2', 'Jinja2', 'python3-jinja2', 'HTML reports'),
     Package('sklearn', 'scikit-learn', 'python3-sklearn', SCORES),

@@ -22,6 +22,7 @@ ROS_PACKAGES = (
     'diagnostic_msgs',
     'geometry_msgs',
     'lifecycle_msgs',
+    'nav_msgs',
     'rcl_interfaces',
     'rclpy',
     'rosgraph_msgs',
