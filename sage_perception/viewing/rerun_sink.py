@@ -29,7 +29,7 @@ from sage_perception.viewing.items import Path as ItemPath
 
 INSTALL = (
     'rerun-sdk is not installed: create an environment for it, python3 -m venv view, and run '
-    'view/bin/pip install -r requirements/view.txt (docs/how-to/view.md); it needs Python 3.11 '
+    'view/bin/pip install -r requirements/view.txt (docs/howto/view.md); it needs Python 3.11 '
     'and numpy 2'
 )
 STAMP, RECEIVED = 'stamp', 'received'
