@@ -86,12 +86,13 @@ class Bag:
         self.path = path
         self._storage = Storage(path)
         storage = self._storage
-        self.count, self.start_ns, self.end_ns = storage.count, storage.start_ns, storage.end_ns
-        self.notes = metadata_notes(path, storage_files(path), self.count)
+        self.start_ns, self.end_ns = storage.start_ns, storage.end_ns
+        self.notes = metadata_notes(path, storage_files(path), storage.count)
         self._checked: set[str] = set()
         self.topics: dict[str, BagTopic] = {}
         for connection in storage.connections:
-            self._add(connection)
+            self._add(connection._replace(msgtype=_full_name(connection.msgtype)))
+        self.count = sum(topic.count for topic in self.topics.values())
 
     def _add(self, connection: Connection) -> None:
         """Add the topic of a connection, or note why it is not read."""
@@ -133,8 +134,9 @@ class Bag:
         records = self._storage.messages(wanted, start_ns, stop_ns)
         with self._explain('is damaged'):
             for connection, log_time, data in records:
-                if connection.msgtype == self.topics[connection.topic].type_name:
-                    yield BagMessage(connection.topic, connection.msgtype, log_time, data)
+                type_name = _full_name(connection.msgtype)
+                if type_name == self.topics[connection.topic].type_name:
+                    yield BagMessage(connection.topic, type_name, log_time, data)
 
     def __iter__(self) -> Iterator[BagMessage]:
         return self.messages()
@@ -205,6 +207,12 @@ class Bag:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _full_name(type_name: str) -> str:
+    """Return a type name with its namespace, which early bags omit: std_msgs/Header."""
+    package, _, rest = type_name.partition('/')
+    return type_name if '/' in rest or not rest else f'{package}/msg/{rest}'
 
 
 def _topic(connection: Connection, before: BagTopic | None) -> BagTopic:

@@ -15,6 +15,7 @@ from pathlib import Path
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap.records import Channel, Message, Schema
+from mcap.summary import Summary
 from rosbags.rosbag2.metadata import dump_qos_v8
 
 from sage_perception.bags.definitions import Definition
@@ -87,7 +88,7 @@ def _needs_repair(file: Path) -> bool:
         stream.seek(0)
         try:
             reader = make_reader(stream)
-            if reader.get_summary() is None or reader.get_header().profile != 'ros2':
+            if not _is_indexed(reader.get_summary()) or reader.get_header().profile != 'ros2':
                 return True
         except (McapError, ValueError, LookupError, OSError, MemoryError):
             return True
@@ -95,6 +96,16 @@ def _needs_repair(file: Path) -> bool:
     for _ in salvage.records():
         pass
     return salvage.damaged > 0
+
+
+def _is_indexed(summary: Summary | None) -> bool:
+    """Return whether all messages of a file can be found by their time."""
+    if summary is None or summary.statistics is None:
+        return False
+    if not summary.statistics.message_count:
+        return True
+    chunks = summary.chunk_indexes
+    return bool(chunks) and all(chunk.message_index_offsets for chunk in chunks)
 
 
 def _rewrite(file: Path) -> int:

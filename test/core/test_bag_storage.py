@@ -125,17 +125,39 @@ def test_reads_mcap_files_of_any_layout(tmp_path, compression, chunked, index):
     assert_whole(path)
 
 
-def write_mcap(path, indices, compression=CompressionType.NONE, profile='ros2', **options):
+def write_mcap(
+    path,
+    indices,
+    compression=CompressionType.NONE,
+    profile='ros2',
+    encoding='cdr',
+    name=IMAGE,
+    **options,
+):
     """Write an MCAP file with its own library, a chunk for each five images."""
     writer = mcap.writer.Writer(str(path), compression=compression, chunk_size=700, **options)
     writer.start(profile)
     definition = STORE.generate_msgdef(IMAGE, ros_version=2)[0].encode()
-    schema = writer.register_schema(IMAGE, 'ros2msg', definition)
-    channel = writer.register_channel('/cam0/image_raw', 'cdr', schema)
+    schema = writer.register_schema(name, 'ros2msg', definition)
+    channel = writer.register_channel('/cam0/image_raw', encoding, schema)
     for index in indices:
         time_ns = START + index * STEP
         writer.add_message(channel, time_ns, bytes(image(index)), time_ns)
     writer.finish()
+
+
+def test_type_names_without_namespace(tmp_path):
+    write_mcap(tmp_path / 'any.mcap', range(COUNT), name='sensor_msgs/Image')
+    assert_whole(tmp_path / 'any.mcap')
+    with open_bag(tmp_path / 'any.mcap') as bag:
+        assert {message.type_name for message in bag} == {IMAGE}
+
+
+def test_messages_in_another_serialization_are_skipped_with_a_note(tmp_path):
+    write_mcap(tmp_path / 'any.mcap', range(COUNT), encoding='json')
+    with open_bag(tmp_path / 'any.mcap') as bag:
+        assert (bag.count, list(bag), bag.topics) == (0, [], {})
+        assert bag.notes == ["/cam0/image_raw is skipped: its messages are in 'json', not CDR"]
 
 
 def test_unindexed_file_out_of_order_is_repaired(tmp_path):
@@ -144,6 +166,8 @@ def test_unindexed_file_out_of_order_is_repaired(tmp_path):
     write_mcap(path, order, use_chunking=False, index_types=IndexType.NONE)
     with pytest.raises(BagError, match=rf'not in timestamp order.*sage record --repair {path}'):
         numbers(path)
+    repair(path)
+    assert_whole(path)
 
 
 def test_file_of_another_profile_is_refused_and_repaired(tmp_path):

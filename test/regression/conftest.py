@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sage_perception.bags.profiles import from_recorded
 from sage_perception.bags.reader import open_bag
 from sage_perception.bags.writer import BagWriter
 
@@ -46,7 +47,8 @@ def filtered(tmp_path):
         with open_bag(bag) as source, BagWriter(path) as copied:
             kept = [t for t in source.topics.values() if not any(w in t.name for w in without)]
             for topic in kept:
-                copied.add_topic(topic.name, topic.type_name, topic.profiles)
+                profiles = [*map(from_recorded, topic.profiles)]
+                copied.add_topic(topic.name, topic.type_name, profiles)
             stop_ns = source.start_ns + round(seconds * 1e9)
             for message in source.messages([topic.name for topic in kept], stop_ns=stop_ns):
                 copied.write(message.topic, message.data, message.log_time_ns)
