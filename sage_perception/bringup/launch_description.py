@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -116,6 +118,14 @@ def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
         _argument('use_compressor', 'false', 'Start the compressor node', _BOOLEANS),
         _argument('use_rviz', 'false', 'Start RViz', _BOOLEANS),
         _argument('rviz_config', str(config_path('sage.rviz')), 'Configuration file of RViz'),
+        _argument(
+            'use_foxglove',
+            'false',
+            'Start foxglove_bridge, to which Foxglove connects; config/foxglove_layout.json is a '
+            'layout for it',
+            _BOOLEANS,
+        ),
+        _argument('foxglove_port', '8765', 'Port of foxglove_bridge'),
     ]
 
 
@@ -198,7 +208,31 @@ def _nodes(
                 output='screen',
             )
         )
+    if _flag(given['use_foxglove']):
+        actions.append(_foxglove_bridge(given['foxglove_port'], use_sim_time or False))
     return GroupAction(actions)
+
+
+def _foxglove_bridge(port: str, use_sim_time: bool) -> Node:
+    """Return the bridge, or raise an error that names the fix."""
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f'foxglove_port: {port!r} is not a port, 1 to 65535')
+    package = 'foxglove_bridge'
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        distro = os.environ.get('ROS_DISTRO', 'jazzy')
+        raise FileNotFoundError(
+            f'use_foxglove: {package} is not installed: '
+            f'sudo apt install ros-{distro}-foxglove-bridge'
+        ) from None
+    return Node(
+        package=package,
+        executable=package,
+        name=package,
+        parameters=[{'port': int(port), 'use_sim_time': use_sim_time}],
+        output='screen',
+    )
 
 
 def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:

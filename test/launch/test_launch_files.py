@@ -44,6 +44,8 @@ GRAPH_ARGUMENTS = {
     'use_compressor': 'false',
     'use_rviz': 'false',
     'rviz_config': str(ROOT / 'config' / 'sage.rviz'),
+    'use_foxglove': 'false',
+    'foxglove_port': '8765',
 }
 ARGUMENTS = {
     'single_camera': {'camera': 'cam0', 'source': '', 'image': ''},
@@ -116,12 +118,14 @@ def launch(tmp_path, monkeypatch):
             *('viewer', 'memory', 'compressor'),
         ),
         'rviz2': ('rviz2',),
+        'foxglove_bridge': ('foxglove_bridge',),
     }.items():
         marker = tmp_path / 'share/ament_index/resource_index/packages' / package
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
         for kind in executables:
-            path = tmp_path / 'lib' / package / (kind if kind == 'rviz2' else f'{kind}_node')
+            name = f'{kind}_node' if package == 'sage_perception' else kind
+            path = tmp_path / 'lib' / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(STUB).strip().format(python=sys.executable))
             path.chmod(0o755)
@@ -234,6 +238,25 @@ def test_arguments_override_the_parameter_file(launch):
         assert record['words'][1:3] == ['--log-level', 'debug']
 
 
+def test_foxglove_bridge_is_started_with_its_port(launch):
+    _, records, _ = launch(
+        'single_camera', 6, namespace='robot1', use_foxglove='true', foxglove_port='9000'
+    )
+    records = {full_name(record): record for record in records}
+    bridge = records['/robot1/foxglove_bridge']
+    (content,) = [yaml.safe_load(text) for text in bridge['files']]
+    (parameters,) = content.values()
+    assert parameters['ros__parameters'] == {'port': 9000, 'use_sim_time': False}
+
+
+def test_foxglove_bridge_that_is_not_installed_is_reported(launch, tmp_path, caplog):
+    for marker in tmp_path.glob('share/ament_index/resource_index/packages/foxglove_bridge'):
+        marker.unlink()
+    code, records, _ = launch('single_camera', None, use_foxglove='true')
+    assert (code, records) == (1, [])
+    assert 'use_foxglove: foxglove_bridge is not installed: sudo apt install ros-' in caplog.text
+
+
 def test_image_topic_replaces_the_camera_node(launch):
     _, records, _ = launch('jetson_dual_csi', 7, image1='/front/image', composition='false')
     records = {full_name(record): record for record in records}
@@ -271,6 +294,10 @@ def test_failed_node_ends_the_graph(launch, monkeypatch, exit_code, use_respawn,
     ('arguments', 'message'),
     [
         ({'params_file': 'absent.yaml'}, 'params_file: absent.yaml does not exist'),
+        (
+            {'use_foxglove': 'true', 'foxglove_port': '99999'},
+            "foxglove_port: '99999' is not a port, 1 to 65535",
+        ),
         ({'respawn_delay': 'soon'}, "respawn_delay: 'soon' is not a number"),
         ({'image': 'front/image'}, "image topic 'front/image' of cam0 must be absolute"),
         ({'log_level': 'loud'}, '"loud" is not valid'),
