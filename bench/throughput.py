@@ -48,12 +48,17 @@ def measure_other(checkout: Path, video: Path, duration_s: float, rate_hz: float
     if python.exists():
         env['AMENT_PREFIX_PATH'] = str(venv)
         env['PATH'] = f'{venv / "bin"}{os.pathsep}{env["PATH"]}'
-        env['LD_LIBRARY_PATH'] = str(venv / 'lib')
+        # Otherwise the wheels of ROS do not add their libraries to the path.
+        env.pop('_ROS_WHEELS_BOOTSTRAP_COMPLETE', None)
+        libraries = env.get('LD_LIBRARY_PATH', '').split(os.pathsep)
+        others = [path for path in libraries if not path.startswith(sys.prefix)]
+        env['LD_LIBRARY_PATH'] = os.pathsep.join([*others, str(venv / 'lib')])
     sources = [camera.source for camera in cameras_of(video, 2, rate_hz)]
     command = [str(python) if python.exists() else sys.executable]
-    command += [str(Path(__file__).with_name('other_graph.py')), *map(str, sources)]
+    command += [str(Path(__file__).resolve().with_name('other_graph.py')), *map(str, sources)]
     with subprocess.Popen(
         command,
+        cwd=checkout,  # `python -m` imports from the working directory first
         env={**env, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
