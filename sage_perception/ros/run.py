@@ -20,6 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sage_perception.bringup.prefix import complete_environment
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.text import one_line
+from sage_perception.ros.allocator import keep_image_memory
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 
@@ -44,6 +45,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     complete_environment()
     # The processes of a graph already share the cores.
     cv2.setNumThreads(1)
+    keep_image_memory()
     try:
         rclpy.init(args=args)
         initialized = True
