@@ -119,6 +119,16 @@ def test_numpy_of_a_robot_has_the_abi_of_its_ros(python, numpy):
     assert all(bound.contains(numpy) for bound in bounds) or python == '3.10'
 
 
+def test_packages_of_ubuntu_22_04_that_are_too_old_are_replaced():
+    bounds = {
+        requirement.name: requirement.specifier
+        for requirement in required(REQUIREMENTS / 'robot.txt')
+        if requirement.marker is None or requirement.marker.evaluate(environment('3.10'))
+    }
+    for name, version in (('numpy', '1.21.5'), ('scipy', '1.8.0'), ('rich', '11.2.0')):
+        assert not bounds[name].contains(version)
+
+
 def test_torch_is_the_version_that_the_lock_was_resolved_with():
     (torch,) = required(REQUIREMENTS / 'torch.txt')
     settings = (REQUIREMENTS / 'uv.toml').read_text()
