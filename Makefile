@@ -47,6 +47,9 @@ format: build  ## Fix style
 docs: build  ## Build the documentation site; result in out/docs
 	@$(RUN) tools/make_docs.py && $(RUN) tools/build_site.py
 
+baselines: build  ## Write the baselines of the golden bags again, and print the differences
+	@$(RUN) tools/make_golden_bags.py --baselines
+
 # Benchmarks of the shipped models. The others in bench/ need a model trained first, or are run by
 # trust.py.
 BENCHES := attention compressor encodings flood irp latents lightweight memory precision tinyvae trust

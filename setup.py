@@ -37,6 +37,7 @@ setup(
             f'tinyvae = {PACKAGE}.irp.tinyvae:TinyVAEIRP',
             f'adaptive_vae = {PACKAGE}.irp.adaptive:AdaptiveVAE',
         ],
+        'pytest11': [f'sage = {PACKAGE}.regression.pytest_plugin'],
         'console_scripts': [
             'sage = sage_perception.cli.main:main',
             *(

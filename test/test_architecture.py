@@ -65,6 +65,7 @@ MAY_IMPORT_ROS = (
     'installation',
     'cli.record',
     'cli.replay',
+    'cli.watch',
     'cli.demo',
 )
 # `installation` only looks for a GPU; the training commands exist to call torch.

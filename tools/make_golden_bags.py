@@ -7,6 +7,7 @@ at 10 Hz, as `compressed_image_transport` publishes them.
 
     python tools/make_golden_bags.py out/bags          # all bags
     python tools/make_golden_bags.py out/bags dual     # one of them
+    python tools/make_golden_bags.py --baselines       # write their baselines in test/data again
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +35,10 @@ from sage_perception.bags.writer import BagWriter
 from sage_perception.core.lct import LCT
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
+from sage_perception.regression.baseline import read_baseline
+from sage_perception.regression.compare import compare, worst
+from sage_perception.regression.regress import Regression, update_baseline
+from sage_perception.regression.replay import replay_bag
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
@@ -46,6 +52,7 @@ from sage_perception.trust.security.trust_store import TrustStore
 from sage_perception.vision.synthetic import SyntheticWorld
 
 ROOT = Path(__file__).resolve().parents[1]
+BASELINES = ROOT / 'test' / 'data' / 'bags' / 'golden'
 SECOND = 10**9
 START_NS = 1_700_000_000 * SECOND
 RATE_HZ = 10
@@ -345,12 +352,47 @@ BAGS: dict[str, Callable[[Path], None]] = {
 }
 
 
+def parameters_of(bag: Path) -> dict[str, dict[str, Any]]:
+    """Return the parameters with which a golden bag is replayed, by kind of node."""
+    keys = keys_folder(bag)
+    if not keys.exists():
+        return {}
+    return {'arbiter': {'keys': str(keys), 'require_signatures': True}}
+
+
+def write_baselines() -> None:
+    """Write the baselines of all golden bags, and print what changes."""
+    BASELINES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, make in BAGS.items():
+            bag = Path(folder, name)
+            make(bag)
+            found = Regression(bag, replay_bag(bag, overrides=parameters_of(bag)))
+            path = BASELINES / f'{name}.baseline.json'
+            # The folder of the keys is not the same on every machine.
+            found.result.summary.settings.clear()
+            if path.exists():
+                found.baseline = read_baseline(path)
+                before = found.baseline.summary
+                found.differences = compare(found.result.summary, before)
+            print(f'{name}: {len(found.differences)} differences')
+            for each in worst(found.differences):
+                print(f'  {each}')
+            update_baseline(found, path)
+
+
 def main() -> int:
     """Make the bags."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('folder', type=Path, help='folder to write the bags to')
+    parser.add_argument('folder', type=Path, nargs='?', help='folder to write the bags to')
     parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(BAGS))
+    parser.add_argument('--baselines', action='store_true', help=f'write {BASELINES} again')
     args = parser.parse_args()
+    if args.baselines:
+        write_baselines()
+        return 0
+    if args.folder is None:
+        parser.error('give a folder')
     if unknown := [name for name in args.names if name not in BAGS]:
         parser.error(f'{unknown[0]} is not one of {", ".join(BAGS)}')
     args.folder.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,7 @@ COMMANDS = {
     'regress': Command(BAGS, 'Compare the offline replay of a bag with its baseline'),
     'compare': Command(BAGS, 'Replay bags with several models or parameters, side by side'),
     'view': Command(BAGS, 'Show a bag or a running graph with Rerun'),
+    'watch': Command(BAGS, 'Judge the timeline of a recording on a running graph'),
     'encode': Command(IMAGES, 'Encode image files to latents'),
     'decode': Command(IMAGES, 'Decode latents to images'),
     'reconstruct': Command(IMAGES, 'Show images beside their reconstructions'),

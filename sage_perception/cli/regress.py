@@ -21,7 +21,6 @@ from sage_perception.cli.terminal import (
 from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.progress import StatusLine
 from sage_perception.regression.baseline import baseline_path, read_baseline
-from sage_perception.regression.compare import worst
 from sage_perception.regression.events import Observer
 from sage_perception.regression.regress import Regression, regress, update_baseline
 from sage_perception.regression.replay import ReplayResult, replay_bag
@@ -64,11 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'sage regress: {note}', file=sys.stderr)
     if args.update:
         path = update_baseline(found, args.baseline)
-        print(f'{path}: baseline of {_extent(found)}')
+        print(f'{path}: baseline of {found.extent}')
         return 0
     if args.html is not None:
         _write_html(found, args)
-    print(json.dumps(found.as_dict(), indent=2) if args.json else _text(found))
+    print(json.dumps(found.as_dict(), indent=2) if args.json else found.report)
     return 0 if found.passed else EXIT_FAILED
 
 
@@ -89,33 +88,6 @@ def _write_html(found: Regression, args: argparse.Namespace) -> None:
     moments = regression_moments(found, replay, decoder)
     write_report(regression_report(found, moments), args.html)
     print(f'sage regress: report: {args.html}', file=sys.stderr)
-
-
-def _extent(found: Regression) -> str:
-    result = found.result
-    cameras = ', '.join(f'{name} ({stage})' for name, stage in result.stages.items())
-    return f'{result.frames} frames of {cameras}, {result.duration_s:.1f} s'
-
-
-def _text(found: Regression) -> str:
-    """Return the verdict for people."""
-    result = found.result
-    stages = ', '.join(f'{name} {ms:.1f}' for name, ms in result.stages_ms.items())
-    lines = [
-        f'{found.bag}: {_extent(found)} in {result.wall_s:.1f} s, '
-        f'{result.realtime_factor:.1f}x real time',
-        f'milliseconds per frame: {stages}',
-        *map(str, found.outcomes),
-        *(f'changed: {change}' for change in found.changes),
-    ]
-    listed = worst(found.differences)
-    if found.differences:
-        lines.append(f'{len(found.differences)} differences from the baseline, the worst:')
-        lines += [f'  {each}' for each in listed]
-    elif found.baseline is not None:
-        lines.append('no difference from the baseline')
-    lines.append('PASS' if found.passed else 'FAIL')
-    return '\n'.join(lines)
 
 
 def parser() -> Parser:

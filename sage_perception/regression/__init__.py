@@ -6,6 +6,6 @@
 >>> differences = compare(result.summary, read_baseline(baseline_path('bag')).summary)
 
 `replay_bag` runs the classes that the nodes run, with header stamps as the clock. It emits events
-(`events`), from which `summary` and `timeline` are computed; `nodes/watch_node.py` derives the
+(`events`), from which `summary` and `timeline` are computed; `watch` derives the
 same events from a running graph.
 """

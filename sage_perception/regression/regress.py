@@ -17,7 +17,7 @@ from sage_perception.regression.baseline import (
     read_baseline,
     write_baseline,
 )
-from sage_perception.regression.compare import Difference, compare
+from sage_perception.regression.compare import Difference, compare, worst
 from sage_perception.regression.events import Observer
 from sage_perception.regression.judge import Judge, Outcome
 from sage_perception.regression.replay import Progress, ReplayResult, replay_bag
@@ -55,6 +55,33 @@ class Regression:
         """Return whether there are no differences and no failed expectations."""
         return not self.differences and all(each.passed is not False for each in self.outcomes)
 
+    @property
+    def extent(self) -> str:
+        """Return the number of frames, the cameras and the duration in words."""
+        result = self.result
+        cameras = ', '.join(f'{name} ({stage})' for name, stage in result.stages.items())
+        return f'{result.frames} frames of {cameras}, {result.duration_s:.1f} s'
+
+    @property
+    def report(self) -> str:
+        """Return the verdict for people, several lines."""
+        result = self.result
+        stages = ', '.join(f'{name} {ms:.1f}' for name, ms in result.stages_ms.items())
+        lines = [
+            f'{self.bag}: {self.extent} in {result.wall_s:.1f} s, '
+            f'{result.realtime_factor:.1f}x real time',
+            f'milliseconds per frame: {stages}',
+            *map(str, self.outcomes),
+            *(f'changed: {change}' for change in self.changes),
+        ]
+        if self.differences:
+            lines.append(f'{len(self.differences)} differences from the baseline, the worst:')
+            lines += [f'  {each}' for each in worst(self.differences)]
+        elif self.baseline is not None:
+            lines.append('no difference from the baseline')
+        lines.append('PASS' if self.passed else 'FAIL')
+        return '\n'.join(lines)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict for JSON."""
         return {
@@ -72,7 +99,28 @@ class Regression:
         }
 
 
-def regress(
+def regress(bag: Path, **options: Any) -> Regression:
+    """Replay a bag and judge it; the options are those of `replay_and_judge`.
+
+    Raises `NothingToJudge` if there is neither a baseline nor a timeline that can be judged
+    offline, and as `replay_and_judge` does.
+    """
+    baseline, timelines = options.get('baseline'), options.get('timelines')
+    readable_files(bag)
+    path = baseline or baseline_path(bag)
+    chosen = find_timelines(bag) if timelines is None else timelines
+    if baseline is None and not path.exists() and not chosen:
+        raise NothingToJudge(
+            f'{bag} has no baseline {path.name} and no timeline: write a baseline with '
+            f'"sage regress --update {bag}"'
+        )
+    found = replay_and_judge(bag, **options)
+    if found.baseline is None and all(outcome.passed is None for outcome in found.outcomes):
+        raise NothingToJudge(f'{chosen[0]}: none of its expectations can be judged offline')
+    return found
+
+
+def replay_and_judge(
     bag: Path,
     *,
     model: str | None = None,
@@ -85,24 +133,16 @@ def regress(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Regression:
-    """Replay a bag and judge it.
+    """Replay a bag, compare it with its baseline, and judge its timelines, if there are any.
 
     `baseline` and `timelines` default to the files beside the bag. See `replay_bag` for the other
-    arguments.
-
-    Raises `NothingToJudge` if there is neither a baseline nor a timeline, `BaselineError`, and as
-    `replay_bag` does.
+    arguments. Raises `BaselineError`, and as `replay_bag` and `read_timeline` do.
     """
     readable_files(bag)
     path = baseline or baseline_path(bag)
     expected = read_baseline(path) if baseline is not None or path.exists() else None
     chosen = find_timelines(bag) if timelines is None else timelines
     read = [read_timeline(each) for each in chosen]
-    if expected is None and not read:
-        raise NothingToJudge(
-            f'{bag} has no baseline {path.name} and no timeline: write a baseline with '
-            f'"sage regress --update {bag}"'
-        )
     judges = [Judge(each) for each in read]
     result = replay_bag(
         bag,
@@ -116,8 +156,6 @@ def regress(
     )
     found = Regression(bag, result, expected)
     found.outcomes = [outcome for judge in judges for outcome in judge.outcomes()]
-    if expected is None and all(outcome.passed is None for outcome in found.outcomes):
-        raise NothingToJudge(f'{read[0].path}: none of its expectations can be judged offline')
     if expected is not None:
         found.differences = compare(result.summary, expected.summary, expected.tolerances)
         found.changes = changes(result.summary, expected.summary)

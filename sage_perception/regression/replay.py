@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from rclpy.serialization import deserialize_message
 
@@ -53,6 +54,8 @@ from sage_perception.trust.security.announcements import (
 )
 from sage_perception.trust.security.identity import Identity, find_key
 
+OPENCV_THREADS = 1
+"""Threads of OpenCV, as in the nodes: the cameras already share the cores."""
 MAX_PENDING = 24
 """Maximum number of messages that are read ahead of the arbiter."""
 
@@ -218,6 +221,8 @@ class _Replay:
             self._announce(camera, announcement)
         begun_s = time.perf_counter()
         with ExitStack() as stack:
+            stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+            cv2.setNumThreads(OPENCV_THREADS)
             pools = {
                 camera: stack.enter_context(ThreadPoolExecutor(1, f'replay {camera}'))
                 for camera in self._inputs

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The offline replay of golden bags: what each of them was made to show."""
 
-import make_golden_bags
 import numpy as np
 import pytest
+from golden import make_golden_bags
 
 from sage_perception.bags.files import BagError
 from sage_perception.models import load_crop_codec
@@ -189,14 +189,8 @@ def test_cameras_run_in_threads_with_the_result_of_one_thread(golden, monkeypatc
 
 
 def test_other_thread_counts_are_within_the_tolerances(golden, monkeypatch):
-    import cv2
-
-    before = cv2.getNumThreads()
     summaries: list[Summary] = []
-    try:
-        for threads in (1, 4):
-            cv2.setNumThreads(threads)
-            summaries.append(replay_bag(golden('moving_camera'), codes=False).summary)
-    finally:
-        cv2.setNumThreads(before)
+    for threads in (1, 4):
+        monkeypatch.setattr(replay_module, 'OPENCV_THREADS', threads)
+        summaries.append(replay_bag(golden('moving_camera'), codes=False).summary)
     assert compare(*summaries) == []
