@@ -23,8 +23,8 @@ from launch.actions import (
     SetEnvironmentVariable,
     Shutdown,
 )
-from launch.event_handlers import OnShutdown
-from launch.events.process import ProcessExited
+from launch.event_handlers import OnProcessIO, OnShutdown
+from launch.events.process import ProcessExited, ProcessIO
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
@@ -34,6 +34,7 @@ from sage_perception.bringup.command import write_nodes
 from sage_perception.bringup.composition import compose, describe_crash
 from sage_perception.bringup.environment import config_path, dds_environment
 from sage_perception.bringup.graph import Camera, NodeSpec
+from sage_perception.bringup.processes import error_in
 from sage_perception.bringup.respawn import RespawnPolicy
 
 _BOOLEANS = ['true', 'false', 'True', 'False']
@@ -192,11 +193,14 @@ def _nodes(
     outer = make_namespace_absolute(
         prefix_namespace(context.launch_configurations.get('ros_namespace'), given['namespace'])
     )
+    causes = _Causes()
+    output = OnProcessIO(on_stdout=causes.remember, on_stderr=causes.remember)
+    actions.append(RegisterEventHandler(output))
     for spec in compose(specs, _COMPOSITION[given['composition']]):
         if spec.nodes:
-            actions += _container(spec, outer, given['params_file'], given['log_level'])
+            actions += _container(spec, outer, given['params_file'], given['log_level'], causes)
         else:
-            actions.append(_node(spec, given['params_file'], given['log_level']))
+            actions.append(_node(spec, given['params_file'], given['log_level'], causes))
     if _flag(given['use_rviz']):
         actions.append(
             Node(
@@ -235,7 +239,25 @@ def _foxglove_bridge(port: str, use_sim_time: bool) -> Node:
     )
 
 
-def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
+class _Causes:
+    """The last error that each process printed, by process id."""
+
+    def __init__(self) -> None:
+        self._errors: dict[int, str] = {}
+
+    def remember(self, event: ProcessIO) -> None:
+        """Note the errors in the output of a process."""
+        for line in event.text.decode(errors='replace').splitlines():
+            if cause := error_in(line):
+                self._errors[event.pid] = cause
+
+    def explain(self, reason: str, pid: int) -> str:
+        """Return the reason why a process is not restarted, with its last error."""
+        cause = self._errors.pop(pid, '')
+        return f'{reason}: {cause}' if cause else reason
+
+
+def _node(spec: NodeSpec, params_file: str, log_level: str, causes: _Causes) -> Node:
     return Node(
         package=spec.package,
         executable=spec.executable,
@@ -245,12 +267,12 @@ def _node(spec: NodeSpec, params_file: str, log_level: str) -> Node:
         # over the wildcards of the parameter file.
         parameters=[params_file] + ([dict(spec.parameters)] if spec.parameters else []),
         remappings=list(spec.remappings),
-        **_execution(spec, log_level),
+        **_execution(spec, log_level, causes),
     )
 
 
 def _container(
-    spec: NodeSpec, outer: str | None, params_file: str, log_level: str
+    spec: NodeSpec, outer: str | None, params_file: str, log_level: str, causes: _Causes
 ) -> list[Node | RegisterEventHandler]:
     """Return the process of composed nodes, whose namespaces are in the namespace `outer`."""
     folder = Path(tempfile.mkdtemp(prefix='launch_sage_'))
@@ -267,13 +289,15 @@ def _container(
         name=spec.name,
         namespace=spec.namespace,
         arguments=['--nodes', str(nodes)],
-        **_execution(spec, log_level, nodes),
+        **_execution(spec, log_level, causes, nodes),
     )
     clean = OnShutdown(on_shutdown=lambda *_: shutil.rmtree(folder, ignore_errors=True))
     return [process, RegisterEventHandler(clean)]
 
 
-def _execution(spec: NodeSpec, log_level: str, nodes: Path | None = None) -> dict[str, Any]:
+def _execution(
+    spec: NodeSpec, log_level: str, causes: _Causes, nodes: Path | None = None
+) -> dict[str, Any]:
     """Return the arguments of the action `Node` about output, restarts and exits of a process."""
     respawn = RespawnPolicy(spec.respawn)
 
@@ -286,6 +310,7 @@ def _execution(spec: NodeSpec, log_level: str, nodes: Path | None = None) -> dic
         reason = respawn.record_exit(event.returncode, time.monotonic())
         if reason is None:
             return []
+        reason = causes.explain(reason, event.pid)
         logger.error(f'{spec.path}: {reason}')
         return [Shutdown(reason=f'{spec.path}: {reason}')]
 

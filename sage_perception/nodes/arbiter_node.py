@@ -151,10 +151,11 @@ class ArbiterNode(Node):
             raise ConfigurationError(f"parameter 'model': {error}") from error
 
     def _load_geometry(self) -> dict[str, CameraGeometry]:
+        paths = self.parameters.by_camera('camera_geometry')
         try:
             return {
                 camera: CameraGeometry.read(Path(path).expanduser())
-                for camera, path in self.parameters.by_camera('camera_geometry').items()
+                for camera, path in paths.items()
             }
         except ValueError as error:
             raise ConfigurationError(f"parameter 'camera_geometry': {error}") from error
