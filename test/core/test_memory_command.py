@@ -132,7 +132,6 @@ def other_model_path(tmp_path):
         (('search', '{image}', '--store', '{store}', '--model', 'nothing'), "'nothing'"),
         (('search', '{image}', '--store', '{other}'), 'has no latents of tinyvae'),
         (('list', '--store', '{other}', '-o', '{tmp}/x.png'), 'use --model'),
-        (('list', '--store', '{store}', '-n', '0'), 'count is 0'),
         (('list', '--store', '{store}', '--until', '2999-01-01'), 'between 1970 and 2262'),
         (('list', '--store', '{store}', '--track', '-1'), 'track is -1'),
         (('info', '--store', 'mysql://me:secret@host/db'), 'use postgresql:// or a file path'),
