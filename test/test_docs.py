@@ -4,6 +4,8 @@
 
 import importlib
 import re
+from functools import cache
+from pathlib import Path
 
 import pytest
 from documents import (
@@ -92,3 +94,27 @@ def test_python_blocks_compile_and_import_what_exists(path):
         compile(block.text, f'{name(path)}:{block.line}', 'exec')
         for line in re.findall(r'^(?:from|import) .*', block.text, re.MULTILINE):
             exec(line, {})
+
+
+@cache
+def known_words():
+    """Return the words of the code: of modules, messages, settings, scripts and tests."""
+    words = set()
+    for folder in ('sage_perception', 'sage_msgs', 'config', 'launch', 'bench', 'tools', 'test'):
+        for path in (ROOT / folder).rglob('*'):
+            if path.suffix in {'.py', '.msg', '.srv', '.yaml', '.md'} and 'docs' not in path.name:
+                words |= set(re.findall(r'\w+', path.read_text()))
+                words.add(path.stem)
+            elif path.is_dir():
+                words.add(path.name)
+    return words
+
+
+@pytest.mark.parametrize('path', WRITTEN)
+def test_names_in_the_text_are_those_of_the_code(path):
+    """Parameters, topics, fields, functions and files: names with an underscore."""
+    own = {Path(block.flags.get('file', '')).stem for block in blocks(path)}
+    for text in code_in_text(path):
+        for word in re.findall(r'(?<![\w/.-])[a-z]+(?:_[a-z0-9]+)+(?![\w-])', text):
+            base = re.sub(r'_\d+$', '', word)
+            assert {word, base} & (known_words() | own), f'{name(path)}: {word} is not in the code'
