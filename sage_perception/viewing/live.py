@@ -35,11 +35,12 @@ class GraphDrawer:
 
     def discover(self) -> None:
         """Subscribe to new topics."""
-        for topic, types in self._node.get_topic_names_and_types():
+        found = dict(self._node.get_topic_names_and_types())
+        for topic, types in found.items():
+            if f'{topic}/compressed' in found:
+                continue  # the same images, smaller
             for type_name in types:
-                # The mosaic is drawn from its compressed form.
-                raw_mosaic = topic.endswith('mosaic')
-                if type_name in self._scene.types and not raw_mosaic:
+                if self._scene.draws(topic, type_name):
                     self._subscribe(topic, type_name)
 
     def _subscribe(self, topic: str, type_name: str) -> None:

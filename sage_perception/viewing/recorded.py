@@ -24,7 +24,7 @@ def draw_bag(bag: Bag, scene: Scene, sink: RerunSink, stop: threading.Event) -> 
     drawable = {
         name
         for name, topic in bag.topics.items()
-        if topic.type_name in scene.types and topic.count
+        if topic.count and scene.draws(name, topic.type_name)
     }
     if not drawable:
         raise BagError(

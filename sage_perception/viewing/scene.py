@@ -32,6 +32,12 @@ AGREE, DIFFER = (90, 200, 90), (235, 150, 60)
 _LEVELS = {0: 'INFO', 1: 'WARN', 2: 'ERROR', 3: 'ERROR'}
 _READ_ERRORS = (ValueError, TypeError, AttributeError, LookupError, OverflowError, cv2.error)
 
+# Topics of other names have the same type: residuals, trusted LCTs, and codes.
+_NAMES = {
+    'sage_msgs/msg/CropArray': ('crops',),
+    'sage_msgs/msg/LCTArray': ('lcts', 'fused', 'recall'),
+}
+
 Handler = Callable[[Path, Any], Iterator[Item]]
 
 
@@ -61,10 +67,10 @@ class Scene:
             'diagnostic_msgs/msg/DiagnosticArray': self._diagnostics,
         }
 
-    @property
-    def types(self) -> frozenset[str]:
-        """Return the message types that can be drawn."""
-        return frozenset(self._handlers)
+    def draws(self, topic: str, type_name: str) -> bool:
+        """Return whether the messages of a topic are drawn."""
+        last = topic.rpartition('/')[2]
+        return type_name in self._handlers and last in _NAMES.get(type_name, (last,))
 
     def add(self, topic: str, type_name: str, message: Any, log_time_ns: int) -> Iterator[Timed]:
         """Yield the items of a message that was received at `log_time_ns`.
@@ -72,9 +78,9 @@ class Scene:
         A message that cannot be read is counted in `skipped`, and the first one of a topic gives a
         line of the log.
         """
-        handler = self._handlers.get(type_name)
-        if handler is None:
+        if not self.draws(topic, type_name):
             return
+        handler = self._handlers[type_name]
         at = log_time_ns
         try:
             at = stamp_ns(message) or log_time_ns
@@ -123,8 +129,7 @@ class Scene:
     # Cameras
 
     def _crops(self, path: Path, message: Any) -> Iterator[Item]:
-        if path[-1] == 'crops':  # residuals have the same type
-            yield from self.camera(path[:-1]).add_crops(message)
+        yield from self.camera(path[:-1]).add_crops(message)
 
     def _lcts(self, path: Path, message: Any) -> Iterator[Item]:
         kind = path[-1]

@@ -46,7 +46,7 @@ def recording(tmp_path_factory):
         [*VIEW, str(BAG), '--save', str(path)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f'89 messages drawn to {path}\n'
+    assert done.stdout == f'70 messages drawn to {path}\n'
     assert 'WARN' not in done.stderr
     return path
 
@@ -74,7 +74,7 @@ def test_web_viewer_draws_the_bag(browser):
         assert process.stdout is not None
         word, url = process.stdout.readline().split()
         assert word == 'open'
-        assert process.stdout.readline() == '89 messages drawn\n'
+        assert process.stdout.readline() == '70 messages drawn\n'
         assert process.stdout.readline() == 'press Ctrl-C to end\n'
         page = browser.new_page(viewport={'width': 1280, 'height': 800})
         errors: list[str] = []
