@@ -15,7 +15,7 @@ import numpy as np
 
 from sage_perception.benchmark import figures
 from sage_perception.benchmark.figures import Window
-from sage_perception.benchmark.listener import Listener
+from sage_perception.benchmark.receiver import Receiver
 from sage_perception.benchmark.usage import PowerMeter, UsageMeter
 from sage_perception.bringup.composition import compose
 from sage_perception.bringup.environment import config_path, dds_environment
@@ -93,8 +93,8 @@ def observe(
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(dds_environment(os.environ))
     start_s = time.monotonic()
-    with Listener(cameras, domain) as listener:
-        while not (listener.fused and all(listener.encoded.values())):
+    with Receiver(cameras, domain) as receiver:
+        while not (receiver.fused and all(receiver.encoded.values())):
             pids()
             if time.monotonic() - start_s > START_LIMIT_S:
                 raise MeasurementError(f'no fused LCTs within {START_LIMIT_S:.0f} s')
@@ -111,14 +111,14 @@ def observe(
         window = Window(start_ns, time.time_ns())
         processes, watts = usage.read(), power.read()
         time.sleep(ARRIVAL_S)
-        diagnostics = listener.diagnostics()
+        diagnostics = receiver.diagnostics()
     pss = [use.pss_mb for use in processes.values()]
     return {
         'cameras': len(cameras),
         'rate_hz': rate_hz,
         'duration_s': round(window.seconds, 1),
         'graph_up_s': round(graph_up_s, 1),
-        **_figures(listener, window, rate_hz),
+        **_figures(receiver, window, rate_hz),
         'cpu_percent': round(sum(use.cpu_percent for use in processes.values()), 1),
         'pss_mb': round(sum(filter(None, pss)), 1) if None not in pss else None,
         'rss_mb': round(sum(use.rss_mb for use in processes.values()), 1),
@@ -135,16 +135,16 @@ def observe(
     }
 
 
-def _figures(listener: Listener, window: Window, rate_hz: float) -> dict[str, Any]:
-    cameras = list(listener.published)
-    latency = [figures.latencies_ms(listener.encoded[camera], window) for camera in cameras]
-    arrivals = [pair for camera in cameras for pair in listener.encoded[camera]]
+def _figures(receiver: Receiver, window: Window, rate_hz: float) -> dict[str, Any]:
+    cameras = list(receiver.published)
+    latency = [figures.latencies_ms(receiver.encoded[camera], window) for camera in cameras]
+    arrivals = [pair for camera in cameras for pair in receiver.encoded[camera]]
     every = np.concatenate(latency)
-    pairs = [(listener.published[camera], listener.encoded[camera]) for camera in cameras]
+    pairs = [(receiver.published[camera], receiver.encoded[camera]) for camera in cameras]
     nominal = rate_hz * window.seconds * len(cameras)
     encoded = sum(len(values) for values in latency)
     jitters = [figures.jitter_ms(done, window) for _, done in pairs]
-    fused = figures.latencies_ms(listener.fused, window)
+    fused = figures.latencies_ms(receiver.fused, window)
     return {
         'fps': round(encoded / window.seconds / len(cameras), 2),
         'attended': round(min(figures.attended(*pair, window) for pair in pairs), 4),
@@ -155,7 +155,7 @@ def _figures(listener: Listener, window: Window, rate_hz: float) -> dict[str, An
         'fused_p95_ms': figures.percentile(fused, 95),
         'jitter_ms': max((j for j in jitters if j is not None), default=None),
         'growth': figures.growth(arrivals, window),
-        'mosaic_hz': round(len(window.select(listener.mosaics)) / window.seconds, 2),
+        'mosaic_hz': round(len(window.select(receiver.mosaics)) / window.seconds, 2),
     }
 
 

@@ -66,7 +66,7 @@ def test_lost_camera_is_reported_and_reconnected(run_graph, video, tmp_path):
 
     status = graph.wait_for(input_warning, 'the missing input in the diagnostics')
     assert status.message.startswith('no messages on /film/cam0/image_raw for ')
-    assert status.message.endswith('1 publisher(s)')
+    assert ': 1 publisher' in status.message
 
     hidden.rename(video)
     graph.wait_for(lambda: level(OK), 'status OK')

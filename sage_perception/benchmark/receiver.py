@@ -24,7 +24,7 @@ Arrivals = list[tuple[int, int]]
 """The stamp of each message and the time it was received, nanoseconds."""
 
 
-class Listener:
+class Receiver:
     """Subscribes to the results of a graph in this process; a context manager.
 
     The subscription to the mosaic makes the viewer draw, as in a graph that is watched.
@@ -55,7 +55,7 @@ class Listener:
         self._subscribe(CompressedImage, 'mosaic/compressed', self.mosaics)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._read, 100)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name='listener', daemon=True)
+        self._thread = threading.Thread(target=self._spin, name='receiver', daemon=True)
         self._thread.start()
 
     def diagnostics(self) -> dict[str, dict[str, str]]:
@@ -63,7 +63,7 @@ class Listener:
         with self._lock:
             return dict(self._diagnostics)
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Receiver:
         return self
 
     def __exit__(
