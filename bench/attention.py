@@ -1,10 +1,15 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure motion attention on one thread: `python bench/attention.py [VIDEO]`.
+"""Measure attention on one thread: `python bench/attention.py [--shared FOLDER] [VIDEO]`.
 
-On synthetic worlds with ground truth: time per frame, recall and precision of moving objects,
-changes of track ids, and the false motion crops of still scenes. On a video: time and crops per
-frame.
+`moving`: the clips with masks in FOLDER/video_masks_davis, whose camera moves; every frame counts,
+the first one too. An object is found if a region of source MOTION holds its center and is at most
+nine times its square, or overlaps its square by IoU ≥ .3. A region is false if it shows neither an
+object nor a part of it; other objects that really move are listed in attention_others.json.
+`saliency`: the same with regions of source SALIENCY. `motion`: synthetic camera motions by pixels
+per frame. `standing`: synthetic worlds and FOLDER/video_masks_pumavos_chair, after one second.
+`still`: motion crops of still scenes whose gain steps up and down. The baselines see the same
+frames. Prints a JSON object and writes out/bench/attention.json.
 """
 
 from __future__ import annotations
@@ -12,162 +17,156 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
+from attention_scenes import (
+    SYNTHETIC_FPS,
+    Score,
+    attention,
+    center_square,
+    evaluate,
+    frame_difference,
+    masked_clips,
+    mog2,
+    moving_camera,
+    standing_camera,
+)
 
-from sage_perception.core.frame import Crop, CropSource
-from sage_perception.core.latent import Roi
-from sage_perception.vision.attention import Attention
-from sage_perception.vision.attention_config import AttentionConfig
+from sage_perception.core.files import write_atomically
+from sage_perception.core.frame import CropSource
+from sage_perception.vision import Attention
 from sage_perception.vision.synthetic import SyntheticWorld
 
-FPS = 30
-WARMUP_S = 1.0
+OUT = Path('out/bench/attention.json')
+MOTIONS = ('pan', 'tilt', 'roll', 'zoom', 'drive')
+STANDING = ({}, {'flicker': 0.2}, {'shake': 4.0}, {'background': 'plain'})
+BASELINES = {'mog2': mog2, 'framediff': frame_difference, 'centre': center_square}
 
 
-def covers(region: Roi, item: Roi) -> bool:
-    """Return whether `region` contains the center and at least 60 % of `item`."""
-    across = min(region.x + region.width, item.x + item.width) - max(region.x, item.x)
-    down = min(region.y + region.height, item.y + item.height) - max(region.y, item.y)
-    x, y = item.center
-    central = 0 <= x - region.x <= region.width and 0 <= y - region.y <= region.height
-    return central and max(across, 0) * max(down, 0) >= 0.6 * item.area
+def total(scores: list[Score]) -> dict:
+    return sum(scores, Score()).summary()
 
 
-class Stopwatch:
-    """Attention with the wall time and the CPU time of each frame, milliseconds."""
-
-    def __init__(self, config: AttentionConfig):
-        self.attention = Attention(config)
-        self.wall, self.thread = [], []
-
-    def attend(self, image: np.ndarray, stamp_s: float) -> list[Crop]:
-        """Return the motion crops of a frame."""
-        wall, thread = time.perf_counter(), time.thread_time()
-        crops = self.attention.attend(image, stamp_s)
-        self.wall.append(1e3 * (time.perf_counter() - wall))
-        self.thread.append(1e3 * (time.thread_time() - thread))
-        return [crop for crop in crops if crop.source == CropSource.MOTION]
-
-
-def milliseconds(watches: list[Stopwatch]) -> dict:
-    wall = np.concatenate([watch.wall for watch in watches])
-    thread = np.concatenate([watch.thread for watch in watches])
+def moving(folder: Path) -> dict:
+    """Return the scores of the clips with a moving camera, and those of the baselines."""
+    clips = masked_clips(folder)
+    scores = {name: evaluate(clip, attention()) for name, clip in clips.items()}
+    salient = [evaluate(clip, attention(CropSource.SALIENCY)) for clip in clips.values()]
     return {
-        name: {f'p{p}': round(float(np.percentile(times, p)), 2) for p in (50, 95)}
-        for name, times in (('wall', wall), ('thread', thread))
+        'moving': {
+            **total(list(scores.values())),
+            'clips': {name: score.summary() for name, score in scores.items()},
+        },
+        'saliency': total(salient),
+        'baselines': {
+            name: total([evaluate(clip, make()) for clip in clips.values()])
+            for name, make in BASELINES.items()
+        },
     }
 
 
-def world(seed: int, objects: int, **settings) -> SyntheticWorld:
-    """Return a world with as many of the objects as fit."""
-    while True:
-        try:
-            return SyntheticWorld(seed, objects=objects, **settings)
-        except ValueError:
-            objects -= 1
-            if objects < 1:
-                raise
+def synthetic_motion(pixels: list[float], seeds: range, frames: int) -> dict:
+    """Return recall and false regions per frame by motion and pixels per frame."""
+    result: dict = {}
+    for motion in MOTIONS:
+        for px in pixels:
+            scores = [
+                evaluate(moving_camera(motion, px, seed, frames), attention(), warmup=6)
+                for seed in seeds
+            ]
+            summary = total(scores)
+            summary['false'] = summary.pop('false_per_frame')
+            result.setdefault(motion, {})[f'{px:g}'] = summary
+    return result
 
 
-def shake_image(image: np.ndarray, rng: np.random.Generator, pixels: float = 4.0) -> np.ndarray:
-    x, y = rng.uniform(-pixels, pixels, 2)
-    matrix = np.float32([[1, 0, x], [0, 1, y]])
-    return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
+def standing(shared: Path | None, seeds: range, frames: int) -> dict:
+    """Return the scores of standing cameras after the first second."""
+    synthetic = [
+        evaluate(standing_camera(seed, frames, **settings), attention(), SYNTHETIC_FPS)
+        for settings in STANDING
+        for seed in seeds
+    ]
+    parts = {'synthetic': total(synthetic)}
+    clips = []
+    if shared:
+        for name, clip in masked_clips(shared / 'video_masks_pumavos_chair').items():
+            clips.append(evaluate(clip, attention(), warmup=24))
+            parts[name] = clips[-1].summary()
+    return {**total(synthetic + clips), 'parts': parts}
 
 
-def moving_objects(seeds: range, seconds: float, shake: bool = False, **settings) -> dict:
-    objects = found = crops = correct = switches = 0
-    watches = []
+def still(seeds: range, frames: int) -> dict:
+    """Return the motion crops of still scenes with flicker, rain and gain steps."""
+    crops = 0
     for seed in seeds:
-        scene, rng = world(seed, 1 + seed % 6, **settings), np.random.default_rng(seed)
-        watches.append(Stopwatch(AttentionConfig()))
-        ids = {}
-        for index in range(int(seconds * FPS)):
-            t = index / FPS
-            image = scene.render(t, index)
-            chosen = watches[-1].attend(shake_image(image, rng) if shake else image, t)
-            if t < WARMUP_S:
-                continue
-            items = [item for item in scene.truth(t) if item.visible >= 0.5]
-            crops += len(chosen)
-            correct += sum(any(covers(c.roi, item.roi) for item in items) for c in chosen)
-            for item in items:
-                objects += 1
-                shown = [c for c in chosen if covers(c.roi, item.roi)]
-                if shown:
-                    found += 1
-                    best = max(shown, key=lambda c: c.roi.iou(item.roi)).track_id
-                    switches += ids.get(item.id, best) != best
-                    ids[item.id] = best
-    return {
-        'recall': round(found / objects, 4),
-        'precision': round(correct / crops, 4),
-        'id_switches_per_object_frame': round(switches / objects, 5),
-        'objects_evaluated': objects,
-        'ms_per_frame': milliseconds(watches),
-    }
-
-
-def still(seeds: range, seconds: float, shake: bool = False, **settings) -> dict:
-    """Return the motion crops of still scenes in which the gain steps up and down."""
-    crops, watches = 0, []
-    for seed in seeds:
-        scene, rng = SyntheticWorld(seed, objects=0, **settings), np.random.default_rng(seed)
-        watches.append(Stopwatch(AttentionConfig()))
-        for index in range(int(seconds * FPS)):
-            image = scene.render(index / FPS, index)
+        scene, chooser = SyntheticWorld(seed, objects=0, flicker=0.3), attention()
+        for index in range(frames):
+            image = scene.render(index / SYNTHETIC_FPS, index)
             image = cv2.convertScaleAbs(image, alpha=(1.0, 1.3, 0.8)[index // 60 % 3])
-            crops += len(
-                watches[-1].attend(shake_image(image, rng) if shake else image, index / FPS)
-            )
-    frames = sum(len(watch.wall) for watch in watches)
-    return {'motion_crops': crops, 'frames': frames, 'ms_per_frame': milliseconds(watches)}
+            crops += len(chooser(image, index / SYNTHETIC_FPS))
+    return {'motion_crops': crops, 'frames': frames * len(seeds)}
 
 
-def video(path: str, frames: int = 300) -> dict:
-    capture = cv2.VideoCapture(path)
-    watch, crops = Stopwatch(AttentionConfig()), 0
-    for index in range(frames):
-        read, image = capture.read()
-        if not read:
-            break
-        crops += len(watch.attend(cv2.resize(image, (640, 480)), index / FPS))
-    if not watch.wall:
-        raise SystemExit(f'{path} is not a readable video')
+def milliseconds(frames: int, video: str | None) -> dict:
+    """Return the time per frame of a standing and a moving camera, and of a video."""
+    result = {}
+    for name, scene in (
+        ('standing', standing_camera(3, frames)),
+        ('moving', moving_camera('pan', 8, 0, frames)),
+    ):
+        result[name] = _times([(s.image, s.stamp_s) for s in scene()])
+    if video:
+        capture, images = cv2.VideoCapture(video), []
+        while len(images) < frames and (read := capture.read())[0]:
+            images.append((cv2.resize(read[1], (640, 480)), len(images) / SYNTHETIC_FPS))
+        if not images:
+            raise SystemExit(f'{video} is not a readable video')
+        result['video'] = _times(images)
+    return result
+
+
+def _times(frames: list[tuple[np.ndarray, float]]) -> dict:
+    chooser, wall, thread = Attention(), [], []
+    for image, stamp_s in frames:
+        begin = time.perf_counter(), time.thread_time()
+        chooser.attend(image, stamp_s)
+        wall.append(1e3 * (time.perf_counter() - begin[0]))
+        thread.append(1e3 * (time.thread_time() - begin[1]))
     return {
-        'frames': len(watch.wall),
-        'crops_per_frame': round(crops / len(watch.wall), 2),
-        'ms_per_frame': milliseconds([watch]),
+        name: {f'p{p}': round(float(np.percentile(times[30:], p)), 2) for p in (50, 95)}
+        for name, times in (('wall', wall), ('thread', thread))
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('video', nargs='?', help='measure a video, too')
-    parser.add_argument(
-        '--seeds', type=int, default=6, help='number of worlds of each kind (default: 6)'
-    )
-    parser.add_argument(
-        '--seconds', type=float, default=5.0, help='duration of each world, seconds (default: 5)'
-    )
+    parser.add_argument('video', nargs='?', help='measure the time on a video, too')
+    parser.add_argument('--shared', type=Path, help='folder of the clips with masks')
+    parser.add_argument('--seeds', type=int, default=3, help='worlds of each kind (default: 3)')
+    parser.add_argument('--frames', type=int, default=120, help='frames per world (default: 120)')
+    parser.add_argument('--pixels', default='0,1,2,4,8,16', help='motion, pixels per frame')
+    parser.add_argument('--json', type=Path, default=OUT, help=f'default: {OUT}')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     seeds = range(args.seeds)
-    result = {
-        'frame': '640x480',
-        'moving_objects': moving_objects(seeds, args.seconds),
-        'moving_objects_flicker': moving_objects(seeds, args.seconds, flicker=0.2),
-        'moving_objects_shake': moving_objects(seeds, args.seconds, shake=True),
-        'moving_objects_plain': moving_objects(seeds, args.seconds, background='plain'),
-        'still': still(seeds, args.seconds),
-        'still_flicker': still(seeds, args.seconds, flicker=0.3),
-        'still_shake': still(seeds, args.seconds, shake=True),
-    }
-    if args.video:
-        result['video'] = video(args.video)
-    print(json.dumps(result))
+    result = {'frame': '640x480'}
+    if args.shared:
+        result |= moving(args.shared / 'video_masks_davis')
+    pixels = [float(px) for px in args.pixels.split(',')]
+    result['motion'] = synthetic_motion(pixels, seeds, args.frames)
+    result['standing'] = standing(args.shared, seeds, args.frames)
+    result['still'] = still(seeds, args.frames)
+    times = milliseconds(args.frames, args.video)
+    result['ms_per_frame'] = times['moving']['thread']['p50']
+    result['ms_standing'] = times['standing']['thread']['p50']
+    result['times'] = times
+    text = json.dumps(result)
+    print(text)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(args.json, text + '\n')
 
 
 if __name__ == '__main__':

@@ -207,7 +207,7 @@ class Attention:
         """Update the tracks and return a candidate for each active one."""
         min_area = (self._config.min_object_px / scale) ** 2
         detections = [
-            Detection(_times(blob.box, scale), blob.contrast, blob.activity)
+            Detection(_times(blob.box, scale), blob.contrast, blob.activity, blob.starts)
             for blob in motion.blobs
             if blob.area >= min_area
         ]

@@ -53,12 +53,14 @@ class Blob:
         contrast: strength of the difference, in [0, 1].
         activity: fraction of the area that changed in the last quarter of a second, scaled to
             [0, 1].
+        starts: whether the evidence suffices for a new object, not only for a known one.
     """
 
     box: Box
     area: int
     contrast: float
     activity: float
+    starts: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -189,7 +189,8 @@ class MovingCameraWorld:
             scale = _bounce(way / half)
         else:
             offset[0] += proximity * way
-            scale = _bounce(0.3 * proximity * way / half)
+            # All layers turn at the same time: the near ones are enlarged more.
+            scale = _bounce(0.3 * way / half) ** proximity
         return offset, spin, scale
 
     def _place(

@@ -15,6 +15,7 @@ import numpy as np
 from sage_perception.vision.background import SQUARE3
 from sage_perception.vision.ego_motion import CameraMotion
 from sage_perception.vision.motion import Blob
+from sage_perception.vision.parallax import Parallax
 
 UNIT = 0.06
 """Residual that counts as evidence 1 in an image without noise, pixels per frame."""
@@ -22,16 +23,16 @@ NOISE_UNITS = 3.0
 """Multiple of the noise of the flow that is added to `UNIT`."""
 MAX_EVIDENCE = 20.0
 """Evidence beyond which a residual no longer counts more."""
-MIN_GAIN = 1.0
+MIN_GAIN = 0.5
 """Gray levels by which the flow must explain a pixel better than the camera's motion."""
-GAIN = (4.0, 0.15)
+GAIN = (3.0, 0.08)
 """Further gray levels for full evidence: constant, and fraction of the local contrast."""
 MISMATCH = (6.0, 0.5)
 """Gray levels at which the flow itself is doubtful: constant, and fraction of the contrast."""
 AVERAGING_S = 0.08
 """Time constant of the average over frames, seconds."""
-MIN_EVIDENCE = 1.0
-"""Evidence below which no object is reported."""
+START_EVIDENCE, KEEP_EVIDENCE = 1.0, 0.5
+"""Evidence from which a new object is reported, and one that is tracked already."""
 MIN_OF_STRONGEST = 0.2
 """Evidence relative to the strongest in the image below which no object is reported."""
 MIN_OF_PEAK = 0.35
@@ -42,6 +43,10 @@ MIN_AREA = 9
 """Minimum number of pixels of an object."""
 MAX_FRACTION = 0.85
 """Fraction of the image above which a residual is not an object."""
+MIN_HISTORY = 0.3
+"""Weight of the evidence so far where the flow is doubtful."""
+FILL = 0.7
+"""Limit of the weight that replaces the evidence so far where there is none."""
 MIN_SEEN = 0.3
 """Fraction of a box inside of the image below which its object has left."""
 WINDOW = (5, 5)
@@ -54,15 +59,14 @@ class ResidualMotion:
     def __init__(self) -> None:
         self._previous: np.ndarray | None = None
         self.evidence = np.zeros((1, 1), np.float32)
-
-    def clear(self) -> None:
-        """Forget the previous image and all evidence."""
-        self._previous = None
+        self._fresh = True
+        self._parallax = Parallax()
 
     def remember(self, image: np.ndarray) -> None:
         """Keep `image` as the previous one without an estimate; evidence starts from 0."""
         self._previous = image
         self.evidence = np.zeros(image.shape[:2], np.float32)
+        self._fresh = True
 
     def update(self, image: np.ndarray, camera: CameraMotion, dt: float) -> list[Blob]:
         """Return the moving areas of `image`, uint8 `[h, w, 3]` or `[h, w]`.
@@ -78,17 +82,26 @@ class ResidualMotion:
         contrast = _local_contrast(image)
         by_flow, inside = _mismatch(image, previous, flow)
         certain = inside / (1 + (by_flow / (MISMATCH[0] + MISMATCH[1] * contrast)) ** 2)
-        kept = _sample(self.evidence, flow) * (0.3 + 0.7 * certain)
+        kept = _sample(self.evidence, flow)
         rate = np.float32(1 - np.exp(-dt / AVERAGING_S))
+        history = (1 - rate) * (MIN_HISTORY + (1 - MIN_HISTORY) * certain)
+        if self._fresh:
+            history *= 0
         if not camera.valid:
-            self.evidence = (1 - rate) * kept
+            self.evidence = history * kept
             return []
+        self._fresh = False
         by_camera, _ = _mismatch(image, previous, background)
         gain = (by_camera - by_flow - MIN_GAIN) / (GAIN[0] + GAIN[1] * contrast)
-        residual = np.linalg.norm(flow - background, axis=2)
+        gain = np.clip(gain, 0, 1)
         unit = UNIT + NOISE_UNITS * camera.noise
-        evidence = np.minimum(residual / unit, MAX_EVIDENCE) * np.clip(gain, 0, 1)
-        self.evidence = (1 - rate) * kept + rate * cv2.blur(evidence, WINDOW)
+        residual = flow - background
+        self._parallax.update(residual, gain * np.linalg.norm(residual, axis=2) / unit, dt)
+        length = self._parallax.remove(residual)
+        evidence = np.minimum(length / unit, MAX_EVIDENCE) * gain
+        evidence = cv2.blur(evidence, WINDOW)
+        # Where the flow leads to nothing known, the present evidence counts more.
+        self.evidence = (history * kept + rate * evidence) / np.maximum(history + rate, FILL)
         return _blobs(self.evidence)
 
     def displace(
@@ -129,7 +142,7 @@ class ResidualMotion:
 
 def _blobs(evidence: np.ndarray) -> list[Blob]:
     """Return the connected areas of high evidence, each down to a fraction of its own peak."""
-    limit = max(MIN_EVIDENCE, MIN_OF_STRONGEST * float(evidence.max()))
+    limit = max(KEEP_EVIDENCE, MIN_OF_STRONGEST * float(evidence.max()))
     _, labels, stats, _ = cv2.connectedComponentsWithStats((evidence > limit).astype(np.uint8))
     blobs = []
     for label in range(1, len(stats)):
@@ -146,7 +159,8 @@ def _blobs(evidence: np.ndarray) -> list[Blob]:
             if part < max(MIN_AREA, MIN_PART * area) or w * h > MAX_FRACTION * evidence.size:
                 continue
             box = (x + left, y + top, x + left + w, y + top + h)
-            blobs.append(Blob(box, part, 1 - float(np.exp(-peak / 2)), 1.0))
+            contrast = 1 - float(np.exp(-peak / 2))
+            blobs.append(Blob(box, part, contrast, 1.0, peak > START_EVIDENCE))
     return sorted(blobs, key=lambda blob: -blob.area)
 
 

@@ -20,8 +20,10 @@ from sage_perception.vision.ego_motion import transform_point
 
 CONFIRM_HITS = 3
 """Minimum number of detections of a confirmed track."""
-CONFIRM_S = 0.08
+CONFIRM_S = 0.06
 """Minimum age of a confirmed track, seconds."""
+SURE_CONTRAST, SURE_HITS = 0.9, 2
+"""Contrast from which fewer detections confirm a track that the optical flow carries."""
 COAST_S = 0.5
 """Maximum time a confirmed track continues without a detection, seconds."""
 FLOW_COAST_S = (0.2, 1.5)
@@ -85,6 +87,8 @@ class Track:
     @property
     def confirmed(self) -> bool:
         """Return whether the track has enough detections over a long enough time."""
+        if self.carried and self.contrast >= SURE_CONTRAST:
+            return self.hits >= SURE_HITS
         return self.hits >= CONFIRM_HITS and self.age_s >= CONFIRM_S
 
     @property

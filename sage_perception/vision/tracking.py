@@ -58,11 +58,15 @@ REENTRY_SIZE = 1.7
 
 @dataclass(frozen=True)
 class Detection:
-    """A blob: its box, pixels, and its contrast and activity in [0, 1]."""
+    """A blob: its box, pixels, and its contrast and activity in [0, 1].
+
+    `starts` is whether it may start a track.
+    """
 
     box: Box
     contrast: float = 1.0
     activity: float = 1.0
+    starts: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +131,7 @@ class Tracker:
             if owner.confirmed and not was_confirmed:
                 self._recognize(owner)
         self._end_tracks(view)
-        for blob in new:
+        for blob in (d for d in new if d.starts):
             track = Track(
                 next(self._ids), *center(blob.box), *size(blob.box), blob.contrast, blob.activity
             )

@@ -1,0 +1,142 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parallax: still objects nearer than the plane that the homography of the camera follows.
+
+What the homography leaves over of their flow points away from one point of the image, the epipole,
+or has one direction everywhere (Irani and Anandan, "A unified approach to moving object detection
+in 2D and 3D scenes", 1998). Several scattered areas that agree on an epipole are still objects;
+their component along the epipolar lines is no evidence of motion.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import cv2
+import numpy as np
+
+MIN_RESIDUAL = 1.5
+"""Evidence of an area that takes part in the search of the epipole."""
+MIN_AREA = 12
+"""Minimum number of pixels of such an area."""
+MAX_AREAS = 10
+"""Maximum number of areas in the search, the largest ones."""
+MIN_COSINE = 0.97
+"""Cosine between a residual and its epipolar line from which they agree."""
+MIN_AGREEING = 3
+"""Number of areas that must agree on an epipole."""
+MAX_FILL = 0.4
+"""Fraction of their convex hull that the areas may fill: parts of one object fill more."""
+CONFIRMATIONS = 3
+"""Number of frames in which an epipole must be found before it is used."""
+MEMORY_S = 1.0
+"""Time for which an epipole is used without being found again, seconds."""
+
+
+class Parallax:
+    """Finds the epipole of a camera that translates."""
+
+    def __init__(self) -> None:
+        self._epipole: np.ndarray | None = None
+        self._confirmations = 0
+        self._age_s = 0.0
+
+    @property
+    def epipole(self) -> np.ndarray | None:
+        """Return the epipole `[3]`, homogeneous, in pixels; None without parallax.
+
+        The residual of a near still object at (x, y) points along (e0 - e2 x, e1 - e2 y).
+        """
+        return self._epipole if self._confirmations >= CONFIRMATIONS else None
+
+    def update(self, residual: np.ndarray, evidence: np.ndarray, dt: float) -> None:
+        """Search the epipole in a frame.
+
+        `residual` `[h, w, 2]` is the flow that the camera leaves over, pixels, `evidence` `[h, w]`
+        its significance, `dt` the time since the last frame, seconds.
+        """
+        self._age_s += dt
+        centers, vectors, areas = _areas(residual, evidence)
+        found = None
+        if len(centers) >= 2:
+            found = self._search(centers, vectors, areas)
+        if found is not None:
+            self._epipole, self._age_s = found, 0.0
+            self._confirmations += 1
+        elif self._age_s > (MEMORY_S if self._confirmations >= CONFIRMATIONS else 0.0):
+            self._epipole, self._confirmations = None, 0
+
+    def remove(self, residual: np.ndarray) -> np.ndarray:
+        """Return the length of the residual without parallax, `[h, w]`, pixels."""
+        epipole = self.epipole
+        if epipole is None:
+            return np.linalg.norm(residual, axis=2)
+        height, width = residual.shape[:2]
+        x = epipole[0] - epipole[2] * np.arange(width, dtype=np.float32)
+        y = epipole[1] - epipole[2] * np.arange(height, dtype=np.float32)[:, None]
+        length = np.maximum(np.hypot(x, y), 1e-6)
+        x, y = x / length, y / length
+        along = residual[..., 0] * x + residual[..., 1] * y
+        across = residual[..., 0] * y - residual[..., 1] * x
+        return np.hypot(across, np.minimum(along, 0))
+
+    def _search(
+        self, centers: np.ndarray, vectors: np.ndarray, areas: list[np.ndarray]
+    ) -> np.ndarray | None:
+        """Return the epipole that most areas agree on, if they are enough and scattered."""
+        lines = np.cross(_homogeneous(centers), _homogeneous(centers + vectors))
+        candidates = [
+            np.cross(lines[i], lines[j]) for i, j in itertools.combinations(range(len(lines)), 2)
+        ]
+        known = self._confirmations >= CONFIRMATIONS
+        if self._epipole is not None:
+            candidates.insert(0, self._epipole)
+        best, most = None, 1 if known else MIN_AGREEING - 1
+        for number, candidate in enumerate(candidates):
+            norm = float(np.linalg.norm(candidate))
+            if norm < 1e-9:
+                continue
+            cosines = _cosines(candidate / norm, centers, vectors)
+            for sign in (1, -1):
+                agreeing = sign * cosines > MIN_COSINE
+                enough = agreeing.sum() > (most if number == 0 and known else max(most, 2))
+                if enough and ((number == 0 and known) or _fill(areas, agreeing) < MAX_FILL):
+                    best, most = sign * candidate / norm, int(agreeing.sum())
+        return best
+
+
+def _areas(
+    residual: np.ndarray, evidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return center `[N, 2]`, mean residual `[N, 2]` and pixels of the areas with evidence."""
+    mask = (evidence > MIN_RESIDUAL).astype(np.uint8)
+    _, labels, stats, centers = cv2.connectedComponentsWithStats(mask)
+    order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind='stable')
+    places, vectors, areas = [], [], []
+    for label in order[:MAX_AREAS]:
+        x, y, width, height, area = stats[label]
+        if area < MIN_AREA:
+            break
+        own = labels[y : y + height, x : x + width] == label
+        places.append(centers[label])
+        vectors.append(np.median(residual[y : y + height, x : x + width][own], axis=0))
+        areas.append(np.argwhere(own)[:, ::-1] + (x, y))
+    return np.array(places).reshape(-1, 2), np.array(vectors).reshape(-1, 2), areas
+
+
+def _homogeneous(points: np.ndarray) -> np.ndarray:
+    return np.column_stack([points, np.ones(len(points))])
+
+
+def _cosines(epipole: np.ndarray, centers: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return the cosine `[N]` between each residual and the direction to the epipole."""
+    directions = epipole[:2] - epipole[2] * centers
+    lengths = np.linalg.norm(directions, axis=1) * np.linalg.norm(vectors, axis=1)
+    return np.einsum('ij,ij->i', directions, vectors) / np.maximum(lengths, 1e-9)
+
+
+def _fill(areas: list[np.ndarray], chosen: np.ndarray) -> float:
+    """Return the fraction of their convex hull that the chosen areas fill."""
+    pixels = np.concatenate([area for area, own in zip(areas, chosen, strict=True) if own])
+    hull = cv2.contourArea(cv2.convexHull(pixels.astype(np.int32)))
+    return len(pixels) / max(hull, 1.0)
