@@ -221,6 +221,7 @@ class Attention:
             _scaled(motion.matrix, scale),
             displace if camera else None,
             lambda box: thumbnail(small, _times(box, 1 / scale)),
+            blind=camera is not None and not camera.valid,
         )
         factor = self._inhibition.factor
         found = []

@@ -23,9 +23,19 @@ MAX_AREAS = 10
 """Maximum number of areas in the search, the largest ones."""
 MIN_COSINE = 0.97
 """Cosine between a residual and its epipolar line from which they agree."""
+TOLERANCE = 0.15
+"""Tangent of the angle to its epipolar line up to which a residual is parallax."""
+MEMORY = 0.8
+"""Weight of the epipolar lines of the frames so far in the fit."""
+UNIT = 100.0
+"""Length that balances positions and directions in the fit, pixels."""
 MIN_AGREEING = 3
 """Number of areas that must agree on an epipole."""
-MAX_FILL = 0.4
+MIN_HULL = 0.25
+"""Minimum area of their convex hull, fractions of the image."""
+MAX_SHARE = 0.65
+"""Fraction of all their pixels that the largest area may have: an object with small parts."""
+MAX_FILL = 0.35
 """Fraction of their convex hull that the areas may fill: parts of one object fill more."""
 CONFIRMATIONS = 3
 """Number of frames in which an epipole must be found before it is used."""
@@ -40,6 +50,8 @@ class Parallax:
         self._epipole: np.ndarray | None = None
         self._confirmations = 0
         self._age_s = 0.0
+        self._lines = np.zeros((3, 3))
+        self._pixels = 1
 
     @property
     def epipole(self) -> np.ndarray | None:
@@ -56,15 +68,17 @@ class Parallax:
         its significance, `dt` the time since the last frame, seconds.
         """
         self._age_s += dt
+        self._pixels = evidence.size
         centers, vectors, areas = _areas(residual, evidence)
         found = None
         if len(centers) >= 2:
             found = self._search(centers, vectors, areas)
         if found is not None:
-            self._epipole, self._age_s = found, 0.0
+            self._epipole, self._age_s = self._refine(found, centers, vectors, areas), 0.0
             self._confirmations += 1
         elif self._age_s > (MEMORY_S if self._confirmations >= CONFIRMATIONS else 0.0):
             self._epipole, self._confirmations = None, 0
+            self._lines[:] = 0
 
     def remove(self, residual: np.ndarray) -> np.ndarray:
         """Return the length of the residual without parallax, `[h, w]`, pixels."""
@@ -78,7 +92,29 @@ class Parallax:
         x, y = x / length, y / length
         along = residual[..., 0] * x + residual[..., 1] * y
         across = residual[..., 0] * y - residual[..., 1] * x
+        across = np.maximum(np.abs(across) - TOLERANCE * np.maximum(along, 0), 0)
         return np.hypot(across, np.minimum(along, 0))
+
+    def _refine(
+        self,
+        epipole: np.ndarray,
+        centers: np.ndarray,
+        vectors: np.ndarray,
+        areas: list[np.ndarray],
+    ) -> np.ndarray:
+        """Return the epipole that fits all agreeing areas of the last frames best."""
+        agreeing = _cosines(epipole, centers, vectors) > MIN_COSINE
+        lines = np.cross(_homogeneous(centers), _homogeneous(centers + vectors))[agreeing]
+        lines /= np.linalg.norm(lines[:, :2], axis=1, keepdims=True) + 1e-9
+        weights = np.array([len(area) for area in areas])[agreeing]
+        # Distances in units of the image: the third coordinate of a line is in pixels.
+        unit = np.diag([1, 1, 1 / UNIT])
+        lines = lines @ unit
+        self._lines = MEMORY * self._lines + (weights[:, None] * lines).T @ lines
+        best = unit @ np.linalg.eigh(self._lines)[1][:, 0]
+        best /= np.linalg.norm(best)
+        sign = np.sign(np.sum(weights * _cosines(best, centers, vectors)[agreeing]))
+        return best * (sign or 1.0)
 
     def _search(
         self, centers: np.ndarray, vectors: np.ndarray, areas: list[np.ndarray]
@@ -88,21 +124,28 @@ class Parallax:
         candidates = [
             np.cross(lines[i], lines[j]) for i, j in itertools.combinations(range(len(lines)), 2)
         ]
-        known = self._confirmations >= CONFIRMATIONS
         if self._epipole is not None:
             candidates.insert(0, self._epipole)
-        best, most = None, 1 if known else MIN_AGREEING - 1
-        for number, candidate in enumerate(candidates):
+        best, most = None, MIN_AGREEING - 1
+        for candidate in candidates:
             norm = float(np.linalg.norm(candidate))
             if norm < 1e-9:
                 continue
             cosines = _cosines(candidate / norm, centers, vectors)
             for sign in (1, -1):
                 agreeing = sign * cosines > MIN_COSINE
-                enough = agreeing.sum() > (most if number == 0 and known else max(most, 2))
-                if enough and ((number == 0 and known) or _fill(areas, agreeing) < MAX_FILL):
+                if agreeing.sum() > most and self._scattered(areas, agreeing):
                     best, most = sign * candidate / norm, int(agreeing.sum())
         return best
+
+    def _scattered(self, areas: list[np.ndarray], chosen: np.ndarray) -> bool:
+        """Return whether the chosen areas lie far apart, as parts of one object do not."""
+        own = [area for area, agrees in zip(areas, chosen, strict=True) if agrees]
+        pixels = np.concatenate(own)
+        if max(map(len, own)) > MAX_SHARE * len(pixels):
+            return False
+        hull = cv2.contourArea(cv2.convexHull(pixels.astype(np.int32)))
+        return hull > MIN_HULL * self._pixels and len(pixels) < MAX_FILL * hull
 
 
 def _areas(
@@ -133,10 +176,3 @@ def _cosines(epipole: np.ndarray, centers: np.ndarray, vectors: np.ndarray) -> n
     directions = epipole[:2] - epipole[2] * centers
     lengths = np.linalg.norm(directions, axis=1) * np.linalg.norm(vectors, axis=1)
     return np.einsum('ij,ij->i', directions, vectors) / np.maximum(lengths, 1e-9)
-
-
-def _fill(areas: list[np.ndarray], chosen: np.ndarray) -> float:
-    """Return the fraction of their convex hull that the chosen areas fill."""
-    pixels = np.concatenate([area for area, own in zip(areas, chosen, strict=True) if own])
-    hull = cv2.contourArea(cv2.convexHull(pixels.astype(np.int32)))
-    return len(pixels) / max(hull, 1.0)

@@ -26,9 +26,9 @@ SURE_CONTRAST, SURE_HITS = 0.9, 2
 """Contrast from which fewer detections confirm a track that the optical flow carries."""
 COAST_S = 0.5
 """Maximum time a confirmed track continues without a detection, seconds."""
-FLOW_COAST_S = (0.2, 1.5)
+FLOW_COAST_S = (0.1, 1.5)
 """The same where the optical flow carries the track: it grows with the age of the track."""
-FLOW_COAST = 0.7
+FLOW_COAST = 0.5
 """Time without a detection relative to the age of a track that the optical flow carries."""
 FADE_S = 2.0
 """Time constant with which the activity of a track that stopped fades, seconds."""

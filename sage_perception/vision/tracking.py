@@ -46,6 +46,8 @@ MIN_PART_FILL = 0.5
 """Minimum fraction of their common box that two parts of one object fill."""
 MIN_SIMILARITY = 0.5
 """Correlation with its thumbnail below which a track without a detection ends."""
+BLIND_S = 1.0
+"""Time for which tracks wait while nothing can be seen, seconds."""
 REENTRY_S = 3.0
 """Time within which an object that comes back gets its id again, seconds."""
 REENTRY_SIMILARITY = 0.8
@@ -79,11 +81,13 @@ class View:
             of the image; None without optical flow.
         look: returns the thumbnail of a box, float32 with norm 1, None outside of the image; None
             without an image.
+        blind: whether the frame is so blurred or full that nothing can be told from it.
     """
 
     matrix: np.ndarray = field(default_factory=lambda: np.eye(3))
     displace: Callable[[Box], Box | None] | None = None
     look: Callable[[Box], np.ndarray | None] | None = None
+    blind: bool = False
 
 
 STILL = View()
@@ -97,6 +101,7 @@ class Tracker:
         self._ids = ids
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
+        self._blind_s = 0.0
 
     def clear(self) -> None:
         """Drop all tracks."""
@@ -107,6 +112,9 @@ class Tracker:
         self, detections: Sequence[Detection], dt: float, view: View = STILL
     ) -> list[Track]:
         """Process the blobs of a frame `dt` seconds after the last one; return all tracks."""
+        self._blind_s = self._blind_s + dt if view.blind else 0.0
+        if view.blind and self._blind_s <= BLIND_S:
+            return self._tracks
         self._predict(dt, view)
         owners = self._assign(detections)
         unassigned = [track for track in self._tracks if track not in owners.values()]
