@@ -21,7 +21,7 @@ from sage_perception.vision.regions import Candidate, suppress
 from sage_perception.vision.saliency import (
     InhibitionOfReturn,
     StillAttention,
-    blob_saliency,
+    signature_saliency,
 )
 from sage_perception.vision.scene_motion import SceneMotion, SceneMotionDetector, flow_image
 from sage_perception.vision.thumbnails import thumbnail
@@ -33,8 +33,6 @@ WORKING_PIXELS = 40_000
 """Maximum number of pixels at the working resolution; larger frames are halved repeatedly."""
 MIN_ACTIVITY = 0.1
 """Activity below which a track gets no crop."""
-SALIENCY_PERIOD_S = 0.2
-"""Time between two computations of the saliency, seconds."""
 MARGIN = 1.2
 """Side of a region relative to the longer side of the object in it."""
 
@@ -43,9 +41,9 @@ class Attention:
     """Chooses crops from the frames of one camera, which may stand or move.
 
     Moving objects come first. Each is tracked and keeps its `track_id`; its score fades over
-    seconds when it stops. If `saliency_weight` is not 0, salient still regions fill crops that are
-    left. All times come from the stamps of the frames, so that the result does not depend on the
-    frame rate.
+    seconds when it stops. Every `saliency_period_s`, salient still regions fill crops that are
+    left, one after the other (inhibition of return). All times come from the stamps of the frames,
+    so that the result does not depend on the frame rate.
     """
 
     _shape: tuple[int, ...]
@@ -138,14 +136,21 @@ class Attention:
         self._still.move(motion.matrix)
         count = self._config.max_crops
         chosen = suppress(self._moving(motion, small, scale, step.dt), count)
-        self._map = motion.evidence
-        if self._config.saliency_weight and len(chosen) < count:
-            chosen = suppress(chosen + self._still_regions(small, scale, step.dt), count)
-            salient = self._config.saliency_weight * self._still_map * self._inhibition.factor
-            self._map = np.maximum(motion.evidence, salient)
-        self._inhibition.attend(
-            [(*(v / scale for v in c.roi.center), c.roi.width / scale) for c in chosen], step.dt
-        )
+        self._saliency_age_s += step.dt
+        if self._config.saliency_weight and self._saliency_age_s >= self._config.saliency_period_s:
+            self._saliency_age_s = 0.0
+            room = min(self._config.max_salient, count - len(chosen))
+            chosen = suppress(chosen + self._still_regions(small, scale, room), count)
+        salient = self._config.saliency_weight * self._still_map * self._inhibition.factor
+        self._map = np.maximum(motion.evidence, salient)
+        squares = [
+            (c.roi.center[0] / scale, c.roi.center[1] / scale, c.roi.width / scale)
+            for c in chosen
+            if c.source == CropSource.MOTION
+        ]
+        # The surroundings of a region are salient, too: inhibit them with it.
+        squares += [(r.x, r.y, 2 * r.side) for r in self._still.regions]
+        self._inhibition.attend(squares, step.dt)
         self._crops = [
             Crop(
                 crop_image(image, c.roi, self._config.crop_size, self._config.color),
@@ -238,15 +243,10 @@ class Attention:
             found.append(Candidate(roi, score, CropSource.MOTION, track.id))
         return found
 
-    def _still_regions(self, small: np.ndarray, scale: int, dt: float) -> list[Candidate]:
-        """Return candidates for the salient still regions, updated every `SALIENCY_PERIOD_S`."""
-        self._saliency_age_s += dt
-        factor = self._inhibition.factor
-        if self._saliency_age_s >= SALIENCY_PERIOD_S:
-            self._saliency_age_s = 0.0
-            maps = blob_saliency(np.array(cv2.split(small), np.float32))
-            self._still.select(maps, factor, self._config.max_crops)
-            self._still_map = maps.max(axis=0)
+    def _still_regions(self, small: np.ndarray, scale: int, count: int) -> list[Candidate]:
+        """Return candidates for the `count` most salient still regions."""
+        maps = signature_saliency(small)
+        self._still_map = maps.max(axis=0)
         weight = self._config.saliency_weight
         return [
             Candidate(
@@ -255,7 +255,7 @@ class Attention:
                 CropSource.SALIENCY,
                 region.id,
             )
-            for region in self._still.regions
+            for region in self._still.select(maps, self._inhibition.factor, count)
         ]
 
     def _roi(self, center: tuple[float, float], side: float) -> Roi:

@@ -51,12 +51,18 @@ class AttentionConfig:
         3.0, 'Time after which a resting object becomes part of the background, seconds.'
     )
     saliency_weight: Annotated[float, Interval(0.0, 1.0)] = _setting(
-        0.0,
+        0.5,
         'Maximum score of a salient still region; such regions fill the crops that moving objects '
         'leave free. 0 disables them.',
     )
+    saliency_period_s: Annotated[float, Interval(0.0, 60.0)] = _setting(
+        0.5, 'Time between two images with crops of salient still regions, seconds.'
+    )
+    max_salient: Annotated[int, Interval(1, 24)] = _setting(
+        2, 'Maximum number of salient still regions in such an image.'
+    )
     inhibition: Annotated[float, Interval(0.0, 1.0)] = _setting(
-        0.7,
+        0.9,
         'Inhibition of return: fraction of its score that a still region loses while it is '
         'attended.',
     )

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention to still scenes: saliency and inhibition of return.
 
-Saliency is the strength of blobs in scale space (Lindeberg, "Feature detection with automatic
-scale selection", 1998). Inhibition of return moves attention from region to region (Itti, Koch
-and Niebur, "A model of saliency-based visual attention", 1998).
+Saliency is the image signature (Hou, Harel and Koch, "Image signature: highlighting sparse salient
+regions", 2012), averaged over squares of several sizes. Inhibition of return moves attention from
+region to region (Itti, Koch and Niebur, "A model of saliency-based visual attention", 1998).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,13 +18,17 @@ import numpy as np
 
 from sage_perception.vision.ego_motion import mean_motion, transform_point
 
-SCALES = (1 / 12, 1 / 8, 1 / 5)
+SCALES = (1 / 8, 1 / 5, 1 / 3)
 """Sides of the regions, as fractions of the image's shorter side."""
 CENTER_WIDTH = 0.5
 """Standard deviation of the preference for the center, as a fraction of the image's sides."""
-MIN_CONTRAST = 8.0
-"""Blob strength below which no region of the image is salient, gray levels."""
-MIN_SALIENCY = 0.2
+MIN_CONTRAST = 4.0
+"""Standard deviation of an image below which its saliency is reduced, gray levels."""
+SIGNATURE_SIZE = (64, 48)
+"""Size of the image whose signature is computed, pixels."""
+SMOOTHING = 2.0
+"""Standard deviation of the smoothing of the signature, pixels of `SIGNATURE_SIZE`."""
+MIN_SALIENCY = 0.25
 """Saliency below which a region is not selected."""
 MIN_MOVE = 1.0
 """Motion of the camera below which the map of inhibition is not moved, pixels."""
@@ -42,46 +47,40 @@ class SalientRegion:
     saliency: float
 
 
-def blob_saliency(image: np.ndarray) -> np.ndarray:
+def signature_saliency(image: np.ndarray) -> np.ndarray:
     """Return the saliency of the square around each pixel, for each of `SCALES`.
 
-    The measure is the square root of the determinant of the Hessian at the scale of the square,
-    the maximum over the channels. It is high for blobs and low for straight edges of any contrast.
-    The center of the image is preferred.
+    The signs of an image's cosine transform keep the places of what is small against its
+    background and suppress the background itself. The center of the image is preferred.
 
     Args:
-        image: float32 `[C, h, w]`, gray levels.
+        image: uint8 `[h, w, 3]` in BGR order or `[h, w]` gray.
 
     Returns:
         float32 `[len(SCALES), h, w]` in [0, 1]. The maximum is 1 unless the whole image has less
         contrast than `MIN_CONTRAST`.
     """
-    height, width = image.shape[1:]
-    maps = np.zeros((len(SCALES), height, width), np.float32)
+    height, width = image.shape[:2]
+    small = cv2.resize(image, SIGNATURE_SIZE, interpolation=cv2.INTER_AREA)
+    if small.ndim == 3:
+        small = cv2.cvtColor(small, cv2.COLOR_BGR2LAB)
+    channels = [np.asarray(channel, np.float32) for channel in cv2.split(small)]
+    signature = np.zeros(channels[0].shape, np.float32)
+    for channel in channels:
+        signature += cv2.idct(np.sign(cv2.dct(channel))) ** 2
+    signature = cv2.resize(cv2.GaussianBlur(signature, (0, 0), SMOOTHING), (width, height))
+    maps = np.empty((len(SCALES), height, width), np.float32)
     for scale, found in zip(SCALES, maps, strict=True):
-        step = max(round(scale * min(height, width) / 2), 1)
-        for channel in image:
-            smooth = cv2.blur(cv2.blur(channel, (step, step)), (step, step))
-            np.maximum(found, _blob_strength(smooth, step), out=found)
+        side = max(round(scale * min(height, width)) | 1, 3)
+        # The sum over the square divided by the root of its area: neither the smallest nor the
+        # largest square always wins.
+        found[:] = cv2.blur(signature, (side, side)) * math.sqrt(side)
     y = np.linspace(-0.5, 0.5, height)[:, None] / CENTER_WIDTH
     x = np.linspace(-0.5, 0.5, width) / CENTER_WIDTH
-    found = maps * np.exp(-(x**2 + y**2) / 2).astype(np.float32)
-    return found / max(float(found.max()), MIN_CONTRAST)
-
-
-def _blob_strength(smooth: np.ndarray, step: int) -> np.ndarray:
-    """Return the root of the Hessian's determinant, by differences over `step` pixels."""
-    height, width = smooth.shape
-    padded = cv2.copyMakeBorder(smooth, step, step, step, step, cv2.BORDER_REPLICATE)
-
-    def at(y: int, x: int) -> np.ndarray:
-        top, left = (1 + y) * step, (1 + x) * step
-        return padded[top : top + height, left : left + width]
-
-    xx = at(0, 1) + at(0, -1) - 2 * smooth
-    yy = at(1, 0) + at(-1, 0) - 2 * smooth
-    xy = (at(1, 1) + at(-1, -1) - at(1, -1) - at(-1, 1)) / 4
-    return np.sqrt(np.maximum(xx * yy - xy**2, 0))
+    maps *= np.exp(-(x**2 + y**2) / 2).astype(np.float32)
+    contrast = min(max(float(channel.std()) for channel in channels) / MIN_CONTRAST, 1.0)
+    # The root brings the places closer to each other, so that inhibition can exchange them.
+    return np.sqrt(maps / max(float(maps.max()), 1e-9)) * np.float32(contrast)
 
 
 class InhibitionOfReturn:
@@ -153,8 +152,8 @@ class StillAttention:
     def select(self, maps: np.ndarray, factor: np.ndarray, count: int) -> list[SalientRegion]:
         """Return up to `count` regions, the most salient first.
 
-        `maps` is the result of `blob_saliency`, `factor` `[h, w]` the factor of the inhibition.
-        A region that was selected before keeps its id and its square.
+        `maps` is the result of `signature_saliency`, `factor` `[h, w]` that of the inhibition. A
+        region that was selected before keeps its id and its square.
         """
         shortest = min(maps.shape[1:])
         remaining = maps * factor

@@ -154,7 +154,7 @@ def test_finds_moving_objects_before_the_background_is_learnt():
 
 def test_waits_for_the_background_without_ego_motion():
     scene = world(0, objects=3)
-    attention = Attention(AttentionConfig(ego_motion='off'))
+    attention = Attention(AttentionConfig(ego_motion='off', saliency_weight=0.0))
     for image, t in frames(scene, 0.5):
         assert attention.attend(image, t) == []
         assert attention.get_latest_crop() is None
@@ -203,7 +203,7 @@ def test_new_scene_ends_all_tracks():
     for image, t in frames(second, 2):
         crops = attention.attend(image, 1.5 + t)
         if t > 0.3:
-            assert crops == []
+            assert moving(crops) == []
 
 
 def test_regions_do_not_jitter():
@@ -270,12 +270,12 @@ def attended(attention, scene, seconds=1.5, start=0.0, scale=1.0):
 )
 def test_new_scene_is_learnt_from_scratch_with_new_ids(stamp, scale):
     scene, attention = world(0, objects=3), Attention()
-    used = {crop.track_id for crop in attended(attention, scene)}
+    used = {crop.track_id for crop in moving(attended(attention, scene))}
     assert used
     image = cv2.resize(scene.render(1.5), None, fx=scale, fy=scale)
-    assert attention.attend(image, stamp) == []
+    assert moving(attention.attend(image, stamp)) == []
     crops = attended(attention, scene, start=stamp + 0.1, scale=scale)
-    assert crops
+    assert moving(crops)
     assert used.isdisjoint(crop.track_id for crop in crops)
 
 
@@ -284,7 +284,7 @@ def test_reset_clears_the_scene_and_its_crops():
     assert attended(attention, scene)
     attention.reset()
     assert attention.get_latest_crop() is None
-    assert attention.attend(scene.render(1.5), 1.5) == []
+    assert moving(attention.attend(scene.render(1.5), 1.5)) == []
 
 
 def test_new_configuration_does_not_reuse_ids():
@@ -371,13 +371,23 @@ def disk_of(roi):
     return shown[0] if shown else None
 
 
-def test_still_scene_has_no_crops_by_default():
-    attention = Attention()
+def test_still_scene_has_no_crops_without_saliency():
+    attention = Attention(AttentionConfig(saliency_weight=0.0))
     assert [crop for i in range(45) for crop in attention.attend(wall(i), i / FPS)] == []
 
 
+def test_still_scene_has_salient_crops_at_a_low_rate_by_default():
+    attention = Attention()
+    shown = [attention.attend(wall(i), i / FPS) for i in range(3 * FPS)]
+    assert all(crop.source == CropSource.SALIENCY for crops in shown for crop in crops)
+    assert shown[0]  # at once, not after the background is learned
+    counts = [len(crops) for crops in shown if crops]
+    assert max(counts) <= 2
+    assert 5 <= len(counts) <= 7
+
+
 def test_attends_salient_regions_in_turn():
-    attention = Attention(AttentionConfig(saliency_weight=0.5, max_crops=2))
+    attention = Attention(AttentionConfig(saliency_period_s=0.0, saliency_weight=0.5, max_crops=2))
     seen, dwell = [], {}
     for index in range(12 * FPS):
         for crop in attention.attend(wall(index), index / FPS):
@@ -390,14 +400,18 @@ def test_attends_salient_regions_in_turn():
 
 
 def test_attention_stays_without_inhibition():
-    config = AttentionConfig(saliency_weight=0.5, max_crops=2, inhibition=0.0)
+    config = AttentionConfig(
+        saliency_period_s=0.0, saliency_weight=0.5, max_crops=2, inhibition=0.0
+    )
     attention = Attention(config)
     ids = {c.track_id for i in range(6 * FPS) for c in attention.attend(wall(i), i / FPS)}
     assert len(ids) == 2
 
 
 def test_moving_objects_precede_still_regions_and_are_not_inhibited():
-    config = AttentionConfig(saliency_weight=1.0, max_crops=3, inhibition=1.0, inhibition_s=0.5)
+    config = AttentionConfig(
+        saliency_weight=1.0, saliency_period_s=0.0, max_crops=3, inhibition=1.0, inhibition_s=0.5
+    )
     attention = Attention(config)
     for index in range(6 * FPS):
         image = wall(index)
