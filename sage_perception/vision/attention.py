@@ -13,7 +13,7 @@ import numpy as np
 from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import Roi
 from sage_perception.vision.attention_config import AttentionConfig
-from sage_perception.vision.boxes import Box
+from sage_perception.vision.boxes import Box, center, clip, size
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.ego_motion import CameraMotion, EgoMotion, mean_motion
 from sage_perception.vision.frame_times import FrameTimes
@@ -239,7 +239,8 @@ class Attention:
             inhibited = track.activity + (1 - track.activity) * float(factor[row, column])
             certainty = 1 - track.missed_s / (2 * track.coast_s)
             score = track.activity * track.contrast * inhibited * certainty
-            roi = self._roi((track.x, track.y), MARGIN * max(track.width, track.height))
+            seen = clip(track.box, self._shape[1], self._shape[0])
+            roi = self._roi(center(seen), MARGIN * max(size(seen)))
             found.append(Candidate(roi, score, CropSource.MOTION, track.id))
         return found
 

@@ -40,6 +40,16 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / (areas[0] + areas[1] - shared)
 
 
+def clip(box: Box, width: float, height: float) -> Box:
+    """Return the part of the box inside of a frame; of a box outside, the nearest edge."""
+    return (
+        min(max(box[0], 0), width),
+        min(max(box[1], 0), height),
+        min(max(box[2], 0), width),
+        min(max(box[3], 0), height),
+    )
+
+
 def union(boxes: Sequence[Box]) -> Box:
     """Return the smallest box around all `boxes`."""
     left, top, right, bottom = zip(*boxes, strict=True)

@@ -31,7 +31,7 @@ MISMATCH = (6.0, 0.5)
 """Gray levels at which the flow itself is doubtful: constant, and fraction of the contrast."""
 AVERAGING_S = 0.08
 """Time constant of the average over frames, seconds."""
-START_EVIDENCE, KEEP_EVIDENCE = 1.2, 0.5
+START_EVIDENCE, KEEP_EVIDENCE = 1.0, 0.5
 """Evidence from which a new object is reported, and one that is tracked already."""
 MIN_OF_STRONGEST = 0.2
 """Evidence relative to the strongest in the image below which no object is reported."""

@@ -7,14 +7,16 @@ import pytest
 
 from sage_perception.core.frame import CropSource
 from sage_perception.vision import Attention
+from sage_perception.vision.crops import square_roi
 from sage_perception.vision.moving_camera import MovingCameraWorld
 
 MOTIONS = ('pan', 'tilt', 'roll', 'zoom', 'drive')
 
 
 def shares(roi, other):
-    """Return whether two regions overlap by 30 %."""
-    return roi.iou(other) >= 0.3
+    """Return whether a region, a square, overlaps the square of an object by 30 %."""
+    side = max(other.width, other.height)
+    return roi.iou(square_roi(other.center, side, 640, 480)) >= 0.3
 
 
 @pytest.mark.parametrize('motion', MOTIONS)
