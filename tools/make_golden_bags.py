@@ -26,7 +26,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rclpy.serialization import deserialize_message, serialize_message
-from sage_msgs.msg import LCTArray
+from sage_msgs.msg import CropArray, LCTArray
 from std_msgs.msg import Header
 
 from sage_perception import models
@@ -41,6 +41,7 @@ from sage_perception.regression.regress import Regression, update_baseline
 from sage_perception.regression.replay import replay_bag
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
+from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import jpeg_to_msg
@@ -203,9 +204,13 @@ class Encoder:
     def lcts(self, shot: Shot) -> list[LCT]:
         """Return the LCTs of an image."""
         frame = self.pipeline.process(shot.image, START_NS + round(shot.stamp_s * SECOND))
+        return self.identified(frame.lcts)
+
+    def identified(self, lcts: Iterable[LCT]) -> list[LCT]:
+        """Return LCTs with ids from the seed, and without variance."""
         return [
             replace(lct, id=self._rng.bytes(16), latent=replace(lct.latent, log_var=None))
-            for lct in frame.lcts
+            for lct in lcts
         ]
 
     def array(self, shot: Shot, lcts: Iterable[LCT]) -> LCTArray:
@@ -264,6 +269,32 @@ def signed(folder: Path) -> None:
     write_rows(folder, rows())
 
 
+def released(folder: Path) -> None:
+    """Record the crops and LCTs of two cameras that sign, with the message types of this release.
+
+    `test/data/bags/sage_msgs_VERSION` is such a bag of each release; it is never made again.
+    """
+    keys = {camera: key_of(camera) for camera in ('cam0', 'cam1')}
+    write_keys(keys_folder(folder), keys)
+    encoders = {camera: Encoder(camera, key=key) for camera, key in keys.items()}
+
+    def rows() -> Iterator[Row]:
+        for kept in encoders['cam0'].announcements(0.0):
+            yield 0.0, *kept
+        for number, shot in enumerate(views(9, 1.6, encoders)):
+            encoder = encoders[shot.camera]
+            frame = encoder.pipeline.process(shot.image, START_NS + round(shot.t * SECOND))
+            array = encoder.array(shot, encoder.identified(frame.lcts))
+            if number % 5 == 0 and frame.crops:
+                crops = CropArray(header=array.header, fault=int(frame.fault))
+                crops.source_width, crops.source_height = frame.size
+                crops.crops = [crop_to_msg(crop, array.header) for crop in frame.crops]
+                yield shot.t + 0.01, f'/{shot.camera}/crops', 'sage_msgs/msg/CropArray', crops
+            yield shot.t + 0.02, f'/{shot.camera}/lcts', 'sage_msgs/msg/LCTArray', array
+
+    write_rows(folder, rows())
+
+
 def restart(folder: Path) -> None:
     """Record an encoder that restarts after 2.5 s: track ids begin with 1 again."""
     before, after = Encoder('cam0'), Encoder('cam0', start=10**6)
@@ -294,7 +325,7 @@ def rows_of(encoders: dict[str, Encoder], shots: Iterable[Shot]) -> Iterator[Row
 
 def write_rows(folder: Path, rows: Iterable[Row]) -> None:
     """Write messages to a bag."""
-    profiles = {'lcts': qos.DEFAULT}
+    profiles = {'lcts': qos.DEFAULT, 'crops': qos.CROPS}
     with BagWriter(folder, 'zstd') as bag:
         for t, topic, kind, message in rows:
             if topic not in bag.topics:

@@ -73,9 +73,10 @@ def compare(
         ours, theirs = (dict(each.lines(stream)) for each in (summary, baseline))
         if not ours or not theirs:
             second = min(ours or theirs)
-            sides = (None, float(len(theirs))) if theirs else (float(len(ours)), None)
+            value = float(len(ours)) if ours else None
+            expected = float(len(theirs)) if theirs else None
             severity = MISSING_SEVERITY * len(ours or theirs)
-            found.append(Difference(stream, '', second, 'stream', *sides, severity))
+            found.append(Difference(stream, '', second, 'stream', value, expected, severity))
             continue
         for second in sorted({*ours, *theirs}):
             if ours.get(second) != theirs.get(second):
@@ -104,8 +105,10 @@ def _compare_second(
         if track and (mine is None or other is None):
             frames = _frames(mine or other or {})
             if frames > limits.brief_frames:
-                sides = (None, frames) if mine is None else (frames, None)
-                yield Difference(stream, track, second, 'track', *sides, frames / _unit(limits))
+                value = None if mine is None else frames
+                expected = None if other is None else frames
+                severity = frames / _unit(limits)
+                yield Difference(stream, track, second, 'track', value, expected, severity)
             continue
         mine, other = mine or {}, other or {}
         brief = max(_frames(mine), _frames(other)) <= limits.brief_frames

@@ -8,6 +8,7 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from sage_perception import models
@@ -15,6 +16,7 @@ from sage_perception.codecs import codebook
 from sage_perception.codecs.packing import Packer
 from sage_perception.context.builder import AgreementPair
 from sage_perception.core.lct import LCT
+from sage_perception.core.text import one_line
 from sage_perception.memory import EpisodicMemory, Space
 from sage_perception.memory.feed import MemoryFeed, Schedule
 from sage_perception.memory.opening import open_store
@@ -97,7 +99,10 @@ class Graph:
         if isinstance(announcement, ProbeSet):
             fault = self.arbiter.submit_probes(camera, announcement)
             if fault is None:
-                self.arbiter.evaluate(camera)
+                try:
+                    self.arbiter.evaluate(camera)
+                except ValueError as error:
+                    return one_line(error)
         else:
             fault = self.arbiter.register_model(camera, announcement)
             if fault is None:
@@ -125,8 +130,8 @@ class Graph:
         if done.rejected:
             if not attended:
                 self.arbiter.reject(camera, RejectionReason.MALFORMED, done.rejected)
-                rejected = {RejectionReason.MALFORMED.value: 1}
-                self._observe(LctEvent(camera, done.stamp_ns, [], rejected))
+                malformed = {RejectionReason.MALFORMED.value: 1}
+                self._observe(LctEvent(camera, done.stamp_ns, [], malformed))
             return
         rejected: Counter[str] = Counter()
         accepted = list(self._admitted(camera, done.lcts, now_ns, rejected))
@@ -151,7 +156,7 @@ class Graph:
                     camera,
                     lct,
                     wire,
-                    lambda latent, wire=wire: unpack(latent, wire, self._packers[camera]),
+                    partial(unpack, wire=wire, packers=self._packers[camera]),
                     now_ns,
                 )
             if verdict.reason is not None:

@@ -27,6 +27,7 @@ from sage_perception import models
 from sage_perception.bags.definitions import UnreadableType, message_class
 from sage_perception.bags.files import BagError, storage_files
 from sage_perception.bags.reader import Bag, BagMessage, open_bag
+from sage_perception.core.text import one_line
 from sage_perception.models.compressor import Compressor
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.regression.events import Event, Observer
@@ -204,7 +205,7 @@ class _Replay:
         )
         self._stages_s: dict[str, float] = {}
         self._summarizer = Summarizer(self.result.summary)
-        self._observers = (self._summarizer, *observers)
+        self._observers: tuple[Observer, ...] = (self._summarizer, *observers)
         compressor = self._load_compressor(codec) if codes else None
         self._graph = Graph(settings, codec, compressor, self._emit)
         self._announced: list[tuple[str, ModelAnnouncement | ProbeSet]] = []
@@ -257,9 +258,9 @@ class _Replay:
             pending.append((kept, future))
             if len(pending) > MAX_PENDING:
                 first, ready = pending.popleft()
-                yield first, ready and ready.result()
+                yield first, None if ready is None else ready.result()
         for first, ready in pending:
-            yield first, ready and ready.result()
+            yield first, None if ready is None else ready.result()
 
     def _receive(self, message: BagMessage, done: Processed | None, clock: _Clock) -> None:
         if done is None:
@@ -279,10 +280,13 @@ class _Replay:
         camera = self._announces[message.topic]
         try:
             parsed = deserialize_message(message.data, message_class(message.type_name))
-            is_model = message.type_name.endswith('ModelInfo')
-            announcement = model_info_from_msg(parsed) if is_model else probe_set_from_msg(parsed)
+            announcement: ModelAnnouncement | ProbeSet
+            if message.type_name.endswith('ModelInfo'):
+                announcement = model_info_from_msg(parsed)
+            else:
+                announcement = probe_set_from_msg(parsed)
         except Exception as error:  # noqa: BLE001 (the kind depends on the middleware)
-            self._note(f'{message.topic} has a message that cannot be read: {error}')
+            self._note(f'{message.topic} has a message that cannot be read: {one_line(error)}')
             return
         self._announce(camera, announcement)
 
@@ -304,14 +308,14 @@ class _Replay:
 
     def _topics(self) -> tuple[dict[str, str], dict[str, str]]:
         """Return the cameras by input topic and by announcement topic; checks their types."""
-        inputs, announcements = {}, {}
+        inputs: dict[str, str] = {}
+        announcements: dict[str, str] = {}
         for name, camera in self._cameras.items():
-            for source, table in (
-                (camera.input, inputs),
-                *((each, announcements) for each in camera.announcements),
-            ):
+            self._check(camera.input)
+            inputs[camera.input.topic] = name
+            for source in camera.announcements:
                 self._check(source)
-                table[source.topic] = name
+                announcements[source.topic] = name
         return inputs, announcements
 
     def _check(self, source: Source) -> None:
@@ -353,14 +357,12 @@ class _Replay:
             for values in (codec.latent_mean, codec.latent_std)
         )
         entity = identity.entity_id
-        announcements: tuple[ModelAnnouncement | ProbeSet, ...] = (
-            ModelAnnouncement(entity, identity.next_sequence(), codec.id, mean, std),
-            ProbeSet(entity, identity.next_sequence(), codec.id, probe_latents(codec)),
-        )
-        for each in announcements:
-            if identity.key is not None:
-                each = sign_announcement(each, identity.key)
-            self._announced.append((camera, each))
+        model = ModelAnnouncement(entity, identity.next_sequence(), codec.id, mean, std)
+        probes = ProbeSet(entity, identity.next_sequence(), codec.id, probe_latents(codec))
+        if identity.key is not None:
+            model = sign_announcement(model, identity.key)
+            probes = sign_announcement(probes, identity.key)
+        self._announced += [(camera, model), (camera, probes)]
 
 
 class _Clock:

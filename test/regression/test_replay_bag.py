@@ -2,17 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The offline replay of golden bags: what each of them was made to show."""
 
+import shutil
+
 import numpy as np
 import pytest
 from golden import make_golden_bags
 
 from sage_perception.bags.files import BagError
+from sage_perception.bags.reader import open_bag
 from sage_perception.models import load_crop_codec
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.regression import replay as replay_module
 from sage_perception.regression.compare import compare
-from sage_perception.regression.events import FrameEvent, FusedEvent, LctEvent, MemoryEvent
+from sage_perception.regression.events import (
+    AgreementEvent,
+    FrameEvent,
+    FusedEvent,
+    LctEvent,
+    MemoryEvent,
+)
 from sage_perception.regression.replay import replay_bag
 from sage_perception.regression.sources import Stage
 from sage_perception.regression.summary import Summary
@@ -21,6 +30,7 @@ from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.vision.camera_health import Fault
 
 BAGS = list(make_golden_bags.BAGS)
+DATA = make_golden_bags.ROOT / 'test' / 'data' / 'bags'
 
 
 @pytest.mark.parametrize('name', BAGS)
@@ -146,6 +156,25 @@ def test_released_bag_is_replayed_from_each_recorded_stage():
     assert crops.summary.total('cam1/lcts', 'lcts') == 9
     with pytest.raises(BagError, match='has no images of a camera'):
         replay_bag(bag, stage=Stage.IMAGES)
+
+
+@pytest.mark.parametrize('version', ['0_1', '0_2'])
+def test_signed_lcts_of_every_release_are_accepted(version, tmp_path):
+    bag = DATA / f'sage_msgs_{version}'
+    keys = tmp_path / 'keys'
+    keys.mkdir(mode=0o700)
+    shutil.copy(DATA / f'sage_msgs_{version}_trusted.json', keys / 'trusted.json')
+    with open_bag(bag) as opened:
+        assert [opened.check(topic) for topic in opened.topics if opened.check(topic)] == []
+    overrides = {'arbiter': {'keys': str(keys), 'require_signatures': True}}
+    events = []
+    replay_bag(bag, stage=Stage.LCTS, overrides=overrides, codes=False, observers=[events.append])
+    judged = [event for event in events if isinstance(event, LctEvent)]
+    assert all(not event.rejected for event in judged)
+    assert sum(len(event.accepted) for event in judged) > 20
+    assert sum(sum(p.agrees for p in e.pairs) for e in events if isinstance(e, AgreementEvent)) > 5
+    crops = replay_bag(bag, codes=False)
+    assert set(crops.stages.values()) == {'crops'}
 
 
 def test_other_parameters_and_cameras_are_resolved_as_nodes_do(golden, tmp_path):
