@@ -46,6 +46,7 @@ LAYERS = (
 )
 ROS = {
     'builtin_interfaces',
+    'cv_bridge',
     'launch',
     'launch_ros',
     'rcl_interfaces',

@@ -31,7 +31,7 @@ MANIFESTS = {
 }
 LICENSE = 'SPDX-License-Identifier: Apache-2.0'
 # The names of ROS packages.
-ROS_PACKAGES = re.compile(r'.*_msgs|.*_interfaces|rclpy|launch|launch_ros|ament_\w+')
+ROS_PACKAGES = re.compile(r'.*_msgs|.*_interfaces|rclpy|launch|launch_ros|cv_bridge|ament_\w+')
 
 
 @pytest.fixture(scope='module')

@@ -134,14 +134,15 @@ def launch() -> Finding:
 
 
 def bridge() -> Finding:
-    """Check that numpy can load the cv_bridge of this ROS, which other nodes use."""
+    """Check that numpy can load the cv_bridge of this ROS, which converts images."""
     if find_spec('cv_bridge') is None:
-        return Finding('cv_bridge', OK, 'not installed; sage does not use it')
-    failure, _ = _try('import cv_bridge; cv_bridge.CvBridge()')
+        fix = f'apt install ros-{distribution_name()}-cv-bridge'
+        return Finding('cv_bridge', OPTIONAL, 'not installed; OpenCV converts images', fix)
+    failure, _ = _try('import cv_bridge.boost.cv_bridge_boost')
     if not failure:
-        return Finding('cv_bridge', OK, 'can be loaded; sage does not use it')
+        return Finding('cv_bridge', OK, 'converts images')
     numpy = distribution_version('numpy')
-    detail = f'cannot be loaded with numpy {numpy}: {failure}; sage does not use it, but nodes do'
+    detail = f'cannot be loaded with numpy {numpy}: {failure}; OpenCV converts images'
     fix = f'apt install --reinstall ros-{distribution_name()}-cv-bridge'
     if int(numpy.partition('.')[0]) >= 2:
         fix = 'pip install "numpy<2", the version that this cv_bridge was built with'

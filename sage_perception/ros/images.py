@@ -2,29 +2,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversions between `sensor_msgs` images and numpy arrays.
 
-`vision.image_messages` decodes them. A malformed message raises a `ValueError` that names the
-fault.
+`cv_bridge` converts the encodings that all of its releases support, where it is installed and can
+be loaded; `vision.image_messages` decodes everything else, with the same results. A malformed
+message raises a `ValueError` that names the fault.
 """
 
 from __future__ import annotations
 
 from array import array
+from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sage_perception.vision.encodings import PACKED, bgr_image, gray_image
+from sage_perception.vision.encodings import PACKED, bgr_image, checked_layout, gray_image
 from sage_perception.vision.image_messages import raw_fields, to_bgr
 from sage_perception.vision.intensity_range import IntensityRange
+
+BRIDGED = ('bgr8', 'rgb8', 'bgra8', 'rgba8', 'mono8') + tuple(
+    f'bayer_{pattern}8' for pattern in ('rggb', 'bggr', 'gbrg', 'grbg')
+)
+"""Encodings that `cv_bridge` converts."""
 
 
 def bgr_from_msg(
     message: Image | CompressedImage, intensity: IntensityRange | None = None
 ) -> np.ndarray:
     """Return an image as uint8 `[H, W, 3]` in BGR order; like `vision.image_messages.to_bgr`."""
+    if getattr(message, 'encoding', '') in BRIDGED and cv_bridge() is not None:
+        checked_layout(*raw_fields(message)[:4], message.data)
+        # The Python part of cv_bridge skews images whose step is not a whole number of pixels, and
+        # requires the padding of the last row, which some drivers omit.
+        row = message.width * PACKED[message.encoding].pixel_bytes
+        if message.step == row and len(message.data) == row * message.height:
+            return cv_bridge().imgmsg_to_cv2(message, desired_encoding='bgr8')
     return to_bgr(message, intensity)
+
+
+@cache
+def cv_bridge() -> Any:
+    """Return a `CvBridge`, or None if it is not installed or cannot be loaded.
+
+    A `cv_bridge` that was built with numpy 1 fails with numpy 2, but only when it converts an
+    image; `sage doctor` reports it.
+    """
+    try:
+        from cv_bridge import CvBridge
+
+        bridge = CvBridge()
+        pixel = Image(height=1, width=1, encoding='rgb8', step=3, data=[1, 2, 3])
+        image = bridge.imgmsg_to_cv2(pixel, desired_encoding='bgr8')
+    except (ImportError, AttributeError, RuntimeError, SystemError):  # built with another numpy
+        return None
+    return bridge if np.array_equal(image, [[[3, 2, 1]]]) else None
 
 
 def mono_from_msg(message: Image) -> np.ndarray:
