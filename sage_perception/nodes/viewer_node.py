@@ -29,7 +29,7 @@ from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Rate
-from sage_perception.ros.viewer_input import MomentCollector, TileDecoder, rgb_or_none
+from sage_perception.ros.viewer_input import Moment, MomentCollector, TileDecoder, rgb_or_none
 from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic
 
@@ -107,7 +107,7 @@ class ViewerNode(Node):
         except ValueError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         cameras = self.parameters.cameras
-        self._moment = MomentCollector(cameras)
+        self._moment, self._shown = MomentCollector(cameras), Moment()
         self._requested_s = -math.inf
         self._rate = Rate()
         self._incomplete = 0
@@ -162,22 +162,24 @@ class ViewerNode(Node):
             if now_s - self._requested_s < PATIENCE_S:
                 return
             self._incomplete += 1
+        taken = self._moment.take()
+        self._requested_s = now_s
+        if taken.cameras:  # else the last moment is drawn again
+            self._shown = taken
         tiles = {name: self._tiles(name) for name in self.parameters.cameras}
         for name in wanted:
             self._draw_camera(name, tiles[name])
         if mosaic_wanted:
             self._draw_mosaic(tiles)
-        self._moment.request()
-        self._requested_s = now_s
 
     def _tiles(self, name: str) -> list[Tile]:
-        moment = self._moment.moments.get(name)
+        moment = self._shown.cameras.get(name)
         if moment is None or moment.crops is None:
             return []
         return self._decoder.tiles(moment.crops, moment.lcts)
 
     def _draw_camera(self, name: str, tiles: list[Tile]) -> None:
-        moment = self._moment.moments.get(name)
+        moment = self._shown.cameras.get(name)
         if moment is None or moment.crops is None:
             return
         header = moment.frame.header
@@ -199,7 +201,7 @@ class ViewerNode(Node):
         views: list[CameraView] = []
         header = Header(stamp=self.get_clock().now().to_msg())
         for name in reversed(self.parameters.cameras):
-            moment = self._moment.moments.get(name)
+            moment = self._shown.cameras.get(name)
             if moment is None:
                 views.insert(0, CameraView(name, None))
                 continue
@@ -218,7 +220,7 @@ class ViewerNode(Node):
         """Return the matches of this moment whose crops are drawn, by the ids of their LCTs."""
         drawn = {tile.id: tile for found in tiles.values() for tile in found if tile.id}
         pairs = []
-        for array in self._moment.agreements():
+        for array in self._shown.agreements:
             for match in array.agreements:
                 a, b = drawn.get(match.lct_a.tobytes()), drawn.get(match.lct_b.tobytes())
                 if a is not None and b is not None:

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from sage_msgs.msg import LCT as LCTMessage
@@ -52,6 +52,14 @@ class CameraMoment:
         """Return whether the crops, and their LCTs if there are crops, have arrived."""
         # The arbiter may publish no LCTs for a frame without crops.
         return self.crops is not None and (self.lcts is not None or not self.crops.crops)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The messages of one moment: those of the frame of each camera, and their agreements."""
+
+    cameras: Mapping[str, CameraMoment] = field(default_factory=dict)
+    agreements: Sequence[AgreementArray] = ()
 
 
 class MomentCollector:
@@ -102,6 +110,12 @@ class MomentCollector:
         """Return the agreements between the frames of this moment."""
         headers = [moment.frame.header for moment in self.moments.values()]
         return [array for array in self._agreements if array.header in headers]
+
+    def take(self) -> Moment:
+        """Return the messages that have arrived, and receive another moment."""
+        taken = Moment(self.moments, self.agreements())
+        self.request()
+        return taken
 
     def add_info(self, camera: str, message: CameraInfo) -> None:
         """Store the calibration of a camera."""
