@@ -37,8 +37,8 @@ def explain_silence(node: Node, topic: str, expected: str) -> str:
     if expected == _IMAGE and types == [_COMPRESSED]:
         raw = topic.removesuffix('/compressed')
         fix = 'set image_transport to auto'
-        if raw != topic and node.count_publishers(raw):
-            fix = f'use {raw}'
+        if raw != topic:  # a transport appends its name to the topic
+            fix = f'use {raw}' if node.count_publishers(raw) else f'use {raw}, and {fix}'
     return f'its publisher has the type {", ".join(types)}, not {expected}; {fix}'
 
 
