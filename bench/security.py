@@ -29,6 +29,7 @@ from sage_perception.trust.security.admission import AdmissionFilter, Expected
 from sage_perception.trust.security.canonical import PLAIN, Wire
 from sage_perception.trust.security.keys import public_bytes
 from sage_perception.trust.security.rejection import RejectionReason
+from sage_perception.trust.security.replay import ReplayGuard
 
 DIM = 64
 NOW = 1_800_000_000 * 10**9
@@ -356,7 +357,7 @@ def reason_for(admission: AdmissionFilter, lct: LCT, wire: Wire = PLAIN) -> Reje
 def attack(mutations: int, seed: int, honest: int = 100) -> dict:
     """Return the verdicts on forged LCTs, and on honest ones before and after them."""
     world = World(seed)
-    admission = AdmissionFilter(world.store)
+    admission = AdmissionFilter(world.store, replay_guard=ReplayGuard(lambda: NOW))
     verdicts: dict[str, Counter] = {}
     accepted = crashes = 0
     world.recorded = [world.fused() for _ in range(honest)]
@@ -407,7 +408,7 @@ def measure(mutations: int, seed: int) -> dict:
     chains = [world.fused() for _ in range(1000)]
     forged = [sign(lct, world.attacker) for lct in honest]
     unknown = [replace(lct, entity_id=f'robot{n}') for n, lct in enumerate(honest)]
-    admission = AdmissionFilter(world.store)
+    admission = AdmissionFilter(world.store, replay_guard=ReplayGuard(lambda: NOW))
     return result | {
         'unknown_per_s': rate(unknown, admission, RejectionReason.UNKNOWN_KEY),
         'forged_per_s': rate(forged, admission, RejectionReason.BAD_SIGNATURE),

@@ -19,7 +19,7 @@ def is_ahead(sequence: int, now_ns: int) -> bool:
     """Return whether a clock was set back since an entity used `sequence`.
 
     Sequences start at the time in nanoseconds and count LCTs, so that they stay below the time. A
-    sequence ahead of it says nothing about the order of the LCTs that follow.
+    sequence ahead of it does not order the LCTs that follow.
     """
     return sequence > now_ns + CLOCK_MARGIN_NS
 
@@ -32,8 +32,8 @@ class ReplayGuard:
     and of entities without a key only the last `MAX_UNSIGNED` are remembered.
 
     After the clock was set back, an entity that starts again uses lower sequences. They are
-    accepted, see `is_ahead`; the time stamps then exclude LCTs of the time before. `clock` returns
-    the time in nanoseconds.
+    accepted, see `is_ahead`; until the time reaches the old sequence, only the time stamps and the
+    last ids exclude recorded LCTs. `clock` returns the time of the system in nanoseconds.
     """
 
     MAX_IDS = 4096
