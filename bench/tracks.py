@@ -138,17 +138,15 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     metrics, frames = load_metrics(), int(args.seconds * SYNTHETIC_FPS)
-    standing = [
-        Recording(standing_camera(seed, frames), SYNTHETIC_FPS) for seed in range(args.seeds)
-    ]
+    still = [Recording(standing_camera(seed, frames), SYNTHETIC_FPS) for seed in range(args.seeds)]
     moving = [
         Recording(moving_camera(motion, px, seed, frames), SYNTHETIC_FPS)
         for motion, px in (('pan', 2.0), ('roll', 4.0), ('zoom', 2.0))
         for seed in range(args.seeds)
     ]
     result = {
-        **summary(standing + moving, metrics),
-        'standing': summary(standing, metrics),
+        **summary(still + moving, metrics),
+        'still_camera': summary(still, metrics),
         'moving': summary(moving, metrics),
     }
     if args.shared:

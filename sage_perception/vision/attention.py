@@ -231,7 +231,7 @@ class Attention:
         factor = self._inhibition.factor
         found = []
         for track in self._tracker.update(detections, dt, view):
-            if not track.confirmed or track.activity < MIN_ACTIVITY:
+            if not track.shown or track.activity < MIN_ACTIVITY:
                 continue
             row = min(max(int(track.y / scale), 0), factor.shape[0] - 1)
             column = min(max(int(track.x / scale), 0), factor.shape[1] - 1)

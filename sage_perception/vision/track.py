@@ -30,6 +30,10 @@ FLOW_COAST_S = (0.1, 1.5)
 """The same where the optical flow carries the track: it grows with the age of the track."""
 FLOW_COAST = 0.5
 """Time without a detection relative to the age of a track that the optical flow carries."""
+FLOW_HITS = 8
+"""Detections of a track that the flow carries from which it is shown without a detection."""
+SMALL_PX, SMALL_HITS = 40.0, 6
+"""Side below which such a track needs more detections, pixels, and their number."""
 FADE_S = 2.0
 """Time constant with which the activity of a track that stopped fades, seconds."""
 POSITION = (3.0, 0.03)
@@ -90,6 +94,18 @@ class Track:
         if self.carried and self.contrast >= SURE_CONTRAST:
             return self.hits >= SURE_HITS
         return self.hits >= CONFIRM_HITS and self.age_s >= CONFIRM_S
+
+    @property
+    def shown(self) -> bool:
+        """Return whether the track is certain enough for a crop.
+
+        Short gaps of young tracks and small areas are mostly errors of the optical flow.
+        """
+        if not self.carried:
+            return self.confirmed
+        small = max(self.width, self.height) < SMALL_PX
+        certain = self.missed_s == 0 or self.hits >= FLOW_HITS
+        return self.confirmed and certain and (not small or self.hits >= SMALL_HITS)
 
     @property
     def coast_s(self) -> float:
