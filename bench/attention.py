@@ -82,7 +82,7 @@ def synthetic_motion(pixels: list[float], seeds: range, frames: int) -> dict:
     return result
 
 
-def standing(shared: Path | None, seeds: range, frames: int) -> dict:
+def still_camera(shared: Path | None, seeds: range, frames: int) -> dict:
     """Return the scores of standing cameras after the first second."""
     synthetic = [
         evaluate(standing_camera(seed, frames, **settings), attention(), SYNTHETIC_FPS)
@@ -157,7 +157,7 @@ def main() -> None:
         result |= moving(args.shared / 'video_masks_davis')
     pixels = [float(px) for px in args.pixels.split(',')]
     result['motion'] = synthetic_motion(pixels, seeds, args.frames)
-    result['standing'] = standing(args.shared, seeds, args.frames)
+    result['standing'] = still_camera(args.shared, seeds, args.frames)
     result['still'] = still(seeds, args.frames)
     times = milliseconds(args.frames, args.video)
     result['ms_per_frame'] = times['moving']['thread']['p50']

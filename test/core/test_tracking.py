@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.vision.tracking import Detection, Tracker
+from sage_perception.vision.tracking import Detection, Tracker, View
 
 
 def box(x, y, width=40, height=60):
@@ -161,3 +161,44 @@ def test_activity_rises_immediately_and_fades_over_seconds():
     assert all(later < earlier for earlier, later in itertools.pairwise(levels))
     assert levels[9] > 0.5
     assert levels[-1] < 0.1
+
+
+def test_camera_motion_does_not_lose_a_fast_camera_s_objects():
+    pan = np.array([[1, 0, -90], [0, 1, 0], [0, 0, 1.0]])
+    follower = tracker()
+    for index in range(12):
+        (track,) = follower.update([box(1200 - 90 * index + 3 * index, 200)], 1 / 30, View(pan))
+    assert track.id == 1
+    assert (track.vx, track.vy) == pytest.approx((90, 0), abs=20)
+
+
+def looks(pattern):
+    """Return a view in which every box has the thumbnail `pattern`."""
+    values = np.random.default_rng(pattern).normal(size=64).astype(np.float32)
+    values = (values - values.mean()) / np.linalg.norm(values - values.mean())
+    return View(look=lambda _: values)
+
+
+@pytest.mark.parametrize(('pattern', 'same'), [(0, True), (1, False)])
+def test_object_that_comes_back_within_three_seconds_keeps_its_id(pattern, same):
+    follower = tracker()
+    for _ in range(30):
+        (track,) = follower.update([box(300, 200)], 1 / 30, looks(0))
+    identity = track.id
+    for _ in range(45):
+        follower.update([], 1 / 30, looks(0))
+    for _ in range(5):
+        (track,) = follower.update([box(330, 210)], 1 / 30, looks(pattern))
+    assert (track.id == identity) == same
+
+
+def test_tracks_wait_through_blurred_frames():
+    follower = tracker()
+    for _ in range(10):
+        (track,) = follower.update([box(300, 200)], 1 / 30)
+    for _ in range(20):
+        (waiting,) = follower.update([], 1 / 30, View(blind=True))
+        assert waiting.id == track.id
+    for _ in range(60):
+        tracks = follower.update([], 1 / 30, View(blind=True))
+    assert tracks == []
