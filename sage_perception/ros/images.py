@@ -70,6 +70,7 @@ def rgb_from_msg(
 ) -> np.ndarray:
     """Return an image as uint8 `[H, W, 3]` in RGB order; like `bgr_from_msg` otherwise."""
     if getattr(message, 'encoding', '') == 'rgb8':  # read as BGR, its channels stay in their order
+        checked_layout(*raw_fields(message)[:4], message.data)  # an error names this encoding
         return bgr_image('bgr8', *raw_fields(message)[1:])
     return cv2.cvtColor(bgr_from_msg(message, intensity), cv2.COLOR_BGR2RGB)
 
