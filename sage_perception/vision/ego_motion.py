@@ -95,7 +95,8 @@ class EgoMotion:
         """
         height, width = shape
         scale = np.array([width / image.shape[1], height / image.shape[0]], np.float32)
-        flow = self._flow.calc(image, previous, None)
+        # The stub lacks None, which stands for no initial flow.
+        flow: np.ndarray = self._flow.calc(image, previous, None)  # type: ignore[call-overload]
         if flow.shape[:2] != shape:
             flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) * scale
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

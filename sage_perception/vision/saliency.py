@@ -67,8 +67,9 @@ def signature_saliency(image: np.ndarray) -> np.ndarray:
     channels = [np.asarray(channel, np.float32) for channel in cv2.split(small)]
     signature = np.zeros(channels[0].shape, np.float32)
     for channel in channels:
-        signature += cv2.idct(np.sign(cv2.dct(channel))) ** 2
-    signature = cv2.resize(cv2.GaussianBlur(signature, (0, 0), SMOOTHING), (width, height))
+        signature += np.square(cv2.idct(np.sign(cv2.dct(channel))))
+    smooth = cv2.GaussianBlur(signature, (0, 0), SMOOTHING)
+    signature = np.asarray(cv2.resize(smooth, (width, height)), np.float32)
     maps = np.empty((len(SCALES), height, width), np.float32)
     for scale, found in zip(SCALES, maps, strict=True):
         side = max(round(scale * min(height, width)) | 1, 3)
@@ -112,7 +113,8 @@ class InhibitionOfReturn:
         shape = self._map.shape
         # Warping blurs: a camera that shakes comes back without it.
         if mean_motion(self._pending, shape) > MIN_MOVE:
-            self._map = cv2.warpPerspective(self._map, self._pending, shape[::-1])
+            moved = cv2.warpPerspective(self._map, self._pending, shape[::-1])
+            self._map = np.asarray(moved, np.float32)
             self._pending = np.eye(3)
 
     def attend(self, squares: list[tuple[float, float, float]], dt: float) -> None:

@@ -31,7 +31,7 @@ def clouds(rng: Rng, width: int, height: int, cell: int, wrap: bool = False) -> 
     if wrap:
         coarse = rng.standard_normal((height // cell, width // cell)).astype(np.float32)
         margin = 2  # cells; the cubic interpolation reaches two cells far
-        around = cv2.copyMakeBorder(coarse, *[margin] * 4, cv2.BORDER_WRAP)
+        around = np.pad(coarse, margin, mode='wrap')
         size = ((width // cell + 2 * margin) * cell, (height // cell + 2 * margin) * cell)
         fine = cv2.resize(around, size, interpolation=cv2.INTER_CUBIC)
         first = margin * cell

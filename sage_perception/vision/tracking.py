@@ -166,7 +166,7 @@ class Tracker:
 
     def _end_tracks(self, view: View) -> None:
         """Drop the tracks without detections and those that do not look like their object."""
-        kept = []
+        kept: list[Track] = []
         for track in sorted(self._tracks, key=lambda t: t.id):
             ends = track.missed_s > track.coast_s or track.shared_s > MERGED_S
             if track.carried and track.missed_s and view.look:
