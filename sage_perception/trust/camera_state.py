@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from sage_perception.trust.security.announcements import (
     verify_announcement,
 )
 from sage_perception.trust.security.rejection import RejectionReason
-from sage_perception.trust.security.replay import ReplayGuard, is_ahead
+from sage_perception.trust.security.replay import ReplayGuard
 from sage_perception.trust.security.trust_store import TrustStore
 
 # Smallest mean telemetry trust of a frame that is fully good evidence.
@@ -56,7 +55,7 @@ class CameraState:
         self.probes: ProbeSet | None = None
         self.compatibility: CompatibilityResult | None = None
         self.withheld = 0
-        self._store = store
+        self._store, self._replay_guard = store, replay_guard
         self._model, self._dim = model, dim
         self._penalized = -1  # the last sequence that lowered the reputation
 
@@ -91,8 +90,7 @@ class CameraState:
             return fault
         # Anyone can write the sequence of an unsigned announcement: it excludes no later one.
         comparable = last.signature and last.entity_id == announcement.entity_id
-        comparable = comparable and not is_ahead(last.sequence, time.time_ns())
-        if comparable and announcement.sequence < last.sequence:
+        if comparable and self._replay_guard.is_older(announcement.sequence, last.sequence):
             return RejectionReason.REPLAYED
         return None
 

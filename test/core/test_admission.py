@@ -137,6 +137,34 @@ def test_an_entity_goes_on_after_the_clock_was_set_back():
     assert admission.admit(signed(sequence=now[0] + 1)).reason is RejectionReason.REPLAYED
 
 
+def test_lcts_of_before_stay_rejected_after_the_clock_was_set_back():
+    hour = 3600 * 10**9
+    now = [1_000 * hour]
+    guard = ReplayGuard(lambda: now[0])
+    store = a_store()
+    start = now[0] - 10 * hour
+    recorded = [signed(sequence=start + n) for n in range(4)]
+    assert AdmissionFilter(store, replay_guard=guard).admit(recorded[3]).reason is None
+    guard.MAX_IDS = 0
+    newest = signed(sequence=now[0])
+    assert AdmissionFilter(store, replay_guard=guard).admit(newest).reason is None
+    now[0] -= hour  # their stamps are valid again
+    admission = AdmissionFilter(store, replay_guard=guard)
+    assert set(reasons_of(admission, *recorded[:3])) == {RejectionReason.REPLAYED}
+    now[0] += hour // 2  # the entity was started right after the change and sends its first LCT
+    late = signed(sequence=now[0] - hour // 2)
+    assert reasons_of(admission, recorded[0], late) == [RejectionReason.REPLAYED, None]
+
+
+def test_an_unsigned_lct_does_not_lock_out_an_entity():
+    start = 10**18
+    admission = AdmissionFilter(replay_guard=ReplayGuard(lambda: start + 10**13))
+    order = [start, 2**64 - 1, start + 1, start + 1]
+    replayed = RejectionReason.REPLAYED
+    reasons = reasons_of(admission, *(an_lct(sequence=n) for n in order))
+    assert reasons == [None, None, None, replayed]
+
+
 def test_a_sequence_near_the_time_is_a_bound():
     now = 10**18
     guard = ReplayGuard(lambda: now)

@@ -13,15 +13,8 @@ from sage_perception.core.lct import LCT
 CLOCK_MARGIN_NS = 10_000_000_000
 """Difference of clocks up to which a sequence is not ahead of the time, nanoseconds; above the
 tolerance of time stamps, so that an LCT of a clock that far ahead is rejected by its stamp."""
-
-
-def is_ahead(sequence: int, now_ns: int) -> bool:
-    """Return whether a clock was set back since an entity used `sequence`.
-
-    Sequences start at the time in nanoseconds and count LCTs, so that they stay below the time. A
-    sequence ahead of it does not order the LCTs that follow.
-    """
-    return sequence > now_ns + CLOCK_MARGIN_NS
+START_LIMIT_NS = 60_000_000_000
+"""Longest time from the start of an entity, the time of its first sequence, to its first LCT."""
 
 
 class ReplayGuard:
@@ -31,9 +24,11 @@ class ReplayGuard:
     rejected on the others. Memory is bounded: entities with a key are bounded by the trust store,
     and of entities without a key only the last `MAX_UNSIGNED` are remembered.
 
-    After the clock was set back, an entity that starts again uses lower sequences. They are
-    accepted, see `is_ahead`; until the time reaches the old sequence, only the time stamps and the
-    last ids exclude recorded LCTs. `clock` returns the time of the system in nanoseconds.
+    Sequences start at the time in nanoseconds and count LCTs, so that they stay below the time. A
+    remembered sequence ahead of it shows that the clock was set back; then an entity that starts
+    again uses lower sequences. They are accepted from the lowest time since then, so that LCTs
+    recorded before stay rejected, except those of an entity that started within the time that is
+    repeated. `clock` returns the time of the system in nanoseconds.
     """
 
     MAX_IDS = 4096
@@ -41,6 +36,8 @@ class ReplayGuard:
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
+        # The latest time, and the lowest one since: the same unless the clock was set back.
+        self._latest_ns = self._lowest_ns = clock()
         self._signed: dict[str, int] = {}
         self._unsigned: OrderedDict[str, int] = OrderedDict()
         self._ids: OrderedDict[bytes, None] = OrderedDict()
@@ -51,10 +48,23 @@ class ReplayGuard:
         `signed` is whether the entity has a trusted key: unsigned LCTs cannot advance the
         sequence of an entity that signs.
         """
-        last = (self._signed if signed else self._unsigned).get(lct.entity_id, -1)
         if lct.id in self._ids:
             return True
-        return lct.sequence <= last and not is_ahead(last, self._clock())
+        if not signed:
+            # Anyone can write the sequence of an unsigned LCT: one ahead of the time is no bound.
+            last = self._unsigned.get(lct.entity_id, -1)
+            return lct.sequence <= last <= self._clock() + CLOCK_MARGIN_NS
+        last = self._signed.get(lct.entity_id, -1)
+        return lct.sequence == last or self.is_older(lct.sequence, last)
+
+    def is_older(self, sequence: int, last: int) -> bool:
+        """Return whether an entity that has used the sequence `last` no longer uses `sequence`."""
+        now_ns = self._clock()
+        if now_ns >= self._latest_ns:
+            self._latest_ns = self._lowest_ns = now_ns
+        self._lowest_ns = min(self._lowest_ns, now_ns)
+        set_back = last > now_ns + CLOCK_MARGIN_NS
+        return sequence < last and not (set_back and sequence >= self._lowest_ns - START_LIMIT_NS)
 
     def note(self, lct: LCT, signed: bool) -> None:
         """Remember an accepted LCT; `signed` as for `is_replay`."""
