@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sage_perception.benchmark.footage import render_video
-from sage_perception.benchmark.machine import benchmark, markdown
 from sage_perception.bringup.composition import MODES
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
@@ -31,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f'--footage {options.footage}: no such file; give a video')
     if options.params_file is not None and not options.params_file.is_file():
         raise ValueError(f'--params-file {options.params_file}: no such file')
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.benchmark.footage import render_video
+    from sage_perception.benchmark.machine import benchmark, markdown
+
     video = options.footage or render_video(options.out.parent / 'benchmark.avi')
     report = benchmark(
         video,

@@ -7,10 +7,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sage_perception.bags.reader import open_bag
 from sage_perception.cli.terminal import (
     EXIT_USAGE,
     Parser,
@@ -18,26 +17,25 @@ from sage_perception.cli.terminal import (
     report_errors,
     stop_requested,
 )
-from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.progress import StatusLine
-from sage_perception.regression.events import Observer
-from sage_perception.regression.sources import find_cameras, split_namespace
-from sage_perception.regression.variants import Variant, compare_variants, variants
-from sage_perception.reports.html.render import write_report
-from sage_perception.reports.html.report import Moment
-from sage_perception.reports.moments import MomentCollector, Wanted
-from sage_perception.reports.variants import plot_variants, variants_report, variants_table
 
-SHOWN = (0.25, 0.5, 0.75)
-"""Times of the images in the report, as fractions of each bag."""
+if TYPE_CHECKING:
+    from sage_perception.regression.variants import Variant
 
 
 @report_errors('sage compare')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage compare`; return 0, or 2 for invalid usage and after an interrupt."""
     args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.codecs.latent_decoder import LatentDecoder
+    from sage_perception.regression.variants import compare_variants, variants
+    from sage_perception.reports.html.render import write_report
+    from sage_perception.reports.variant_moments import VariantMoments
+    from sage_perception.reports.variants import plot_variants, variants_report, variants_table
+
     compared = variants(args.models or (), args.params or ())
-    strips = _Strips(args.bags) if args.html else None
+    images = VariantMoments(args.bags) if args.html else None
     line = StatusLine()
 
     def show(bag: Path, variant: Variant, share: float) -> None:
@@ -45,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             line.show(f'replaying {bag} with {variant.name}: {share:.0%}')
 
     with stop_requested() as stop:
-        observe = (lambda bag, variant: ()) if strips is None else strips.observers
+        observe = (lambda bag, variant: ()) if images is None else images.observers
         results = compare_variants(args.bags, compared, observe, show, stop)
         line.end()
         if stop.is_set():
@@ -55,45 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'sage compare: {note}', file=sys.stderr)
     if args.plot:
         plot_variants(results, args.plot)
-    if strips is not None:
+    if images is not None:
         decoder = LatentDecoder(args.models or ())
-        write_report(variants_report(results, strips.moments(decoder)), args.html)
+        write_report(variants_report(results, images.moments(decoder)), args.html)
         print(f'sage compare: report: {args.html}', file=sys.stderr)
     if args.json:
         print(json.dumps([result.as_dict() for result in results], indent=2))
     else:
         print(variants_table(results))
     return 0
-
-
-class _Strips:
-    """The images of the report: the same times of each bag with each variant."""
-
-    def __init__(self, bags: Sequence[Path]) -> None:
-        self._collectors: list[tuple[Path, Variant, MomentCollector]] = []
-        self._wanted = {bag: self._times(bag) for bag in bags}
-
-    @staticmethod
-    def _times(path: Path) -> list[Wanted]:
-        with open_bag(path) as bag:
-            cameras = tuple(split_namespace(list(find_cameras(bag)))[1].values())
-            return [Wanted(path.name, share * bag.duration_s, cameras) for share in SHOWN]
-
-    def observers(self, bag: Path, variant: Variant) -> Sequence[Observer]:
-        """Return the observer of a replay."""
-        collector = MomentCollector(self._wanted[bag])
-        self._collectors.append((bag, variant, collector))
-        return [collector]
-
-    def moments(self, decoder: LatentDecoder) -> list[Moment]:
-        """Return the moments of all replays, those of one time and bag after each other."""
-        found = []
-        for bag, variant, collector in self._collectors:
-            for index, moment in enumerate(collector.moments(decoder)):
-                named = replace(moment, title=f'{bag.name}, {variant.name}')
-                found.append((str(bag), index, named))
-        found.sort(key=lambda each: each[:2])
-        return [moment for _, _, moment in found]
 
 
 def parser() -> Parser:

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
@@ -18,22 +19,28 @@ from sage_perception.cli.terminal import (
     report_errors,
     stop_requested,
 )
-from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.progress import StatusLine
-from sage_perception.regression.baseline import baseline_path, read_baseline
-from sage_perception.regression.events import Observer
-from sage_perception.regression.regress import Regression, regress, update_baseline
-from sage_perception.regression.replay import ReplayResult, replay_bag
-from sage_perception.regression.sources import Stage
-from sage_perception.reports.html.render import write_report
-from sage_perception.reports.regression import regression_moments, regression_report
-from sage_perception.ros.parameter_file import ParameterFile
+
+if TYPE_CHECKING:
+    from sage_perception.regression.events import Observer
+    from sage_perception.regression.regress import Regression
+    from sage_perception.regression.replay import ReplayResult
+
+STAGES = ('images', 'crops', 'lcts')
+"""The values of `regression.sources.Stage`, whose module imports ROS."""
 
 
 @report_errors('sage regress')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage regress`; return 0 for a pass, 1 for a difference, 2 if it cannot judge."""
     args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.regression.baseline import baseline_path, read_baseline
+    from sage_perception.regression.regress import Regression, regress, update_baseline
+    from sage_perception.regression.replay import replay_bag
+    from sage_perception.regression.sources import Stage
+    from sage_perception.ros.parameter_file import ParameterFile
+
     progress = StatusLine()
 
     def show(share: float, frames: int) -> None:
@@ -73,6 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _write_html(found: Regression, args: argparse.Namespace) -> None:
     """Write the report; the bag is replayed again for the images of the differences."""
+    from sage_perception.codecs.latent_decoder import LatentDecoder
+    from sage_perception.regression.replay import replay_bag
+    from sage_perception.regression.sources import Stage
+    from sage_perception.reports.html.render import write_report
+    from sage_perception.reports.regression import regression_moments, regression_report
+    from sage_perception.ros.parameter_file import ParameterFile
 
     def replay(observers: Sequence[Observer]) -> ReplayResult:
         return replay_bag(
@@ -115,7 +128,7 @@ def parser() -> Parser:
     add('--params', metavar='FILE', type=Path, help='parameter file of the nodes')
     add(
         '--stage',
-        choices=[stage.value for stage in Stage],
+        choices=STAGES,
         help='replay all cameras from this recorded stage (default: the earliest of each)',
     )
     add(

@@ -10,8 +10,8 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sage_perception.bags.reader import open_bag
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import (
     Parser,
@@ -21,10 +21,11 @@ from sage_perception.cli.terminal import (
     report_errors,
     stop_requested,
 )
-from sage_perception.codecs.latent_decoder import LatentDecoder
-from sage_perception.viewing.recorded import draw_bag
-from sage_perception.viewing.rerun_sink import GRPC_PORT, WEB_PORT, RerunSink, ViewError
-from sage_perception.viewing.scene import DEFAULT_RATE_HZ, Scene
+from sage_perception.viewing import DEFAULT_RATE_HZ, GRPC_PORT, WEB_PORT
+
+if TYPE_CHECKING:
+    from sage_perception.viewing.rerun_sink import RerunSink
+    from sage_perception.viewing.scene import Scene
 
 
 @report_errors('sage view')
@@ -34,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = own.parse_args(argv)
     if (args.bag is None) != args.live:
         own.error('pass either a bag or --live')
+    # These imports take seconds: the arguments are checked before.
+    from sage_perception.codecs.latent_decoder import LatentDecoder
+    from sage_perception.viewing.rerun_sink import RerunSink
+    from sage_perception.viewing.scene import Scene
+
     with stop_requested() as stop:
         sink = RerunSink('live' if args.live else args.bag.name)
         if args.save:
@@ -121,11 +127,16 @@ def parser() -> Parser:
 
 
 def _draw(path: Path, scene: Scene, sink: RerunSink, stop: threading.Event) -> int:
+    from sage_perception.bags.reader import open_bag
+    from sage_perception.viewing.recorded import draw_bag
+
     with open_bag(path) as bag:
         return draw_bag(bag, scene, sink, stop)
 
 
 def _draw_graph(scene: Scene, sink: RerunSink, stop: threading.Event) -> int:
+    from sage_perception.viewing.rerun_sink import ViewError
+
     os.environ.update(dds_environment(os.environ))
     try:
         # Imported on demand, because a bag can be shown where ROS is not installed.

@@ -10,10 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import rclpy
-from rclpy.exceptions import InvalidNamespaceException
-from rclpy.signals import SignalHandlerOptions
-
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import (
     EXIT_FAILED,
@@ -24,14 +20,20 @@ from sage_perception.cli.terminal import (
     report_errors,
     stop_requested,
 )
-from sage_perception.regression.timeline import read_timeline
-from sage_perception.regression.watch import watch
 
 
 @report_errors('sage watch')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage watch`; return 0 if all expectations are met, 1 if not, 2 if it cannot judge."""
     args = parser().parse_args(argv)
+    # These imports take seconds: the arguments are checked before.
+    import rclpy
+    from rclpy.exceptions import InvalidNamespaceException
+    from rclpy.signals import SignalHandlerOptions
+
+    from sage_perception.regression.timeline import read_timeline
+    from sage_perception.regression.watch import watch
+
     timeline = read_timeline(args.timeline)
     os.environ.update(dds_environment(os.environ))
     with stop_requested() as stop:

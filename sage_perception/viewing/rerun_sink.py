@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from sage_perception.core.files import replacing
+from sage_perception.viewing import GRPC_PORT, WEB_PORT
 from sage_perception.viewing.blueprint import blueprint
 from sage_perception.viewing.items import (
     Boxes,
@@ -35,7 +36,6 @@ INSTALL = (
 STAMP, RECEIVED = 'stamp', 'received'
 """Names of the timelines: header stamps, and times at which messages were received."""
 JPEG_QUALITY = 85
-GRPC_PORT, WEB_PORT = 9876, 9090
 
 try:
     import rerun as rr

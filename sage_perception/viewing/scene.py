@@ -17,6 +17,7 @@ import numpy as np
 
 from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.text import one_line
+from sage_perception.viewing import DEFAULT_RATE_HZ
 from sage_perception.viewing.camera import CameraScene, points_of
 from sage_perception.viewing.items import Color, Graph, ImageItem, Item, Path, Scalar, Text, Timed
 from sage_perception.viewing.messages import rgb_of, stamp_ns
@@ -27,7 +28,6 @@ from sage_perception.vision.mosaic import track_color
 
 HIGH = 2
 """LEVEL_HIGH of `sage_msgs/Agreement`."""
-DEFAULT_RATE_HZ = 10.0
 AGREE, DIFFER = (90, 200, 90), (235, 150, 60)
 _LEVELS = {0: 'INFO', 1: 'WARN', 2: 'ERROR', 3: 'ERROR'}
 _READ_ERRORS = (ValueError, TypeError, AttributeError, LookupError, OverflowError, cv2.error)

@@ -284,14 +284,8 @@ def test_last_line_with_ros(inputs, arguments, line, capsys, tmp_path, monkeypat
     test_last_line(inputs, arguments, line, capsys, tmp_path, monkeypatch)
 
 
-IMPORT_ROS = {'benchmark', 'compare', 'regress', 'view'}
-"""Commands that import ROS with their modules, so that their options are completed slowly."""
-
-
 @pytest.mark.parametrize('name', sage.COMMANDS)
 def test_help_has_an_example_and_fits_an_ascii_terminal(name):
-    if name in IMPORT_ROS:
-        pytest.importorskip('rclpy')
     code = f"""
 import os, sys
 from sage_perception.cli.main import main
@@ -312,7 +306,7 @@ finally:
     assert f'\n  sage {name}' in done.stdout
     assert done.stdout.isascii()
     assert 'torch' not in done.stderr
-    assert name in IMPORT_ROS or 'rclpy' not in done.stderr
+    assert 'rclpy' not in done.stderr
 
 
 def test_a_full_disk_is_named():
@@ -370,6 +364,14 @@ def test_recorder_offers_the_compressions_of_the_writer():
     from sage_perception.cli import record
 
     assert tuple(COMPRESSIONS) == record.COMPRESSIONS
+
+
+def test_regress_offers_the_stages_of_the_replay():
+    pytest.importorskip('rclpy')
+    from sage_perception.cli import regress
+    from sage_perception.regression.sources import Stage
+
+    assert tuple(stage.value for stage in Stage) == regress.STAGES
 
 
 def test_interrupted_command_ends_quietly(monkeypatch, capsys):
