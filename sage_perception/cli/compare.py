@@ -30,11 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # These imports take seconds: the arguments are checked before.
     from sage_perception.codecs.latent_decoder import LatentDecoder
     from sage_perception.regression.variants import compare_variants, variants
-    from sage_perception.reports.html.render import write_report
+    from sage_perception.reports.figures import check_figure_file
+    from sage_perception.reports.html.render import check_report_file, write_report
     from sage_perception.reports.variant_moments import VariantMoments
     from sage_perception.reports.variants import plot_variants, variants_report, variants_table
 
     compared = variants(args.models or (), args.params or ())
+    if args.html is not None:
+        check_report_file('--html', args.html)
+    if args.plot is not None:
+        check_figure_file('--plot', args.plot)
     images = VariantMoments(args.bags) if args.html else None
     line = StatusLine()
 

@@ -22,6 +22,7 @@ from sage_perception.cli.terminal import (
     stop_requested,
 )
 from sage_perception.core.progress import progress
+from sage_perception.core.text import counted
 
 if TYPE_CHECKING:
     from sage_perception.bags.record import Recording
@@ -129,7 +130,8 @@ def _repair(path: Path) -> int:
         result = repair(path)
     print(f'{path} is repaired')
     if result.damaged:
-        print(f'{result.damaged} incomplete or damaged records are left out')
+        verb = 'is' if result.damaged == 1 else 'are'
+        print(f'{counted(result.damaged, "incomplete or damaged record")} {verb} left out')
     for original in result.originals:
         print(f'the original is kept as {original}')
     with open_bag(path) as bag:

@@ -39,8 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sage_perception.regression.regress import Regression, regress, update_baseline
     from sage_perception.regression.replay import replay_bag
     from sage_perception.regression.sources import Stage
+    from sage_perception.reports.html.render import check_report_file
     from sage_perception.ros.parameter_file import ParameterFile
 
+    if args.html is not None:
+        check_report_file('--html', args.html)
     progress = StatusLine()
 
     def show(share: float, frames: int) -> None:

@@ -13,6 +13,11 @@ def one_line(value: object) -> str:
     return ' '.join(str(value).split())
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun with a regular plural, such as '1 frame' or '2 frames'."""
+    return f'{number} {noun}{"" if number == 1 else "s"}'
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return a suggestion such as ': did you mean up?', '' if no choice is similar."""
     near = get_close_matches(name, list(choices), n=3, cutoff=0.7)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,14 @@ def read_baseline(path: Path) -> Baseline:
     except OSError as error:
         reason = error.strerror or one_line(error)
         raise BaselineError(f'{path} cannot be read: {reason}') from None
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise BaselineError(f'{path} is damaged ({one_line(error)}): {FIX}') from None
 
 
@@ -119,4 +127,6 @@ def _value(value: Any) -> Any:
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise ValueError(f'{number!r} is not a number')
+        if not math.isfinite(number):  # raises OverflowError for an integer of any length
+            raise ValueError(f'{number!r} is not finite')
     return value

@@ -125,7 +125,7 @@ def _compare_second(
 def _frames(cell: Cell) -> float:
     """Return the number of frames, matches or observations of a cell."""
     numbers = [cell.get(what, 0) for what in ('frames', 'matches', 'observed')]
-    return max(number for number in numbers if not isinstance(number, list))
+    return max((number for number in numbers if not isinstance(number, list)), default=0)
 
 
 def _unit(limits: Tolerances) -> float:
@@ -140,12 +140,12 @@ def _severity(what: str, value: Value | None, baseline: Value | None, limits: To
         return MISSING_SEVERITY
     name = 'count' if is_count(what) else _FIELDS.get(what, 'relative')
     tolerance = getattr(limits, name)
-    ours, theirs = np.atleast_1d(value), np.atleast_1d(baseline)
+    ours, theirs = (np.atleast_1d(np.asarray(each, float)) for each in (value, baseline))
     if ours.shape != theirs.shape:
         return MISSING_SEVERITY
-    difference = float(np.linalg.norm(ours - theirs))
+    difference = math.dist(ours, theirs)
     if name in ('relative', 'latent'):
-        tolerance *= float(np.linalg.norm(theirs))
+        tolerance *= math.hypot(*theirs)
     if difference <= tolerance or not difference:
         return 0.0
     return min(difference / tolerance, MISSING_SEVERITY) if tolerance else MISSING_SEVERITY

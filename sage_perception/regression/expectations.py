@@ -23,6 +23,8 @@ FAULTS = tuple(fault.name.lower() for fault in Fault if fault > Fault.NONE)
 Share = Annotated[float, Interval(0, 1)]
 UNLIMITED_LOW, UNLIMITED_HIGH = -1.0, 1e6
 """Limits that no value reaches."""
+CAMERA_STREAMS, GRAPH_STREAMS = ('crops', 'lcts'), ('agreement', 'fused')
+"""Streams of a camera, such as `cam0/crops`, and of the whole graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +134,13 @@ class Agreement(_Window):
     def __str__(self) -> str:
         tracks = f' on tracks {self.tracks[0]} and {self.tracks[1]}' if self.tracks else ''
         cameras = ' and '.join(self.cameras)
-        return f'{cameras} agree{tracks} at least {self.at_least} times {self.when}'
+        times = 'once' if self.at_least == 1 else f'{self.at_least} times'
+        return f'{cameras} agree{tracks} at least {times} {self.when}'
 
 
 @dataclass(frozen=True, kw_only=True)
 class NotRejected(_Window):
-    """At most `at_most` LCTs of a camera are rejected."""
+    """The arbiter judges LCTs of a camera, and rejects at most `at_most` of them."""
 
     camera: str
     at_most: NonNegativeInt = 0
@@ -158,6 +161,7 @@ class Rate(_Window):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_stream(self.stream)
         if (self.at_least, self.at_most) == (0.0, UNLIMITED_HIGH):
             raise ValueError('at_least or at_most is missing')
         if self.at_least > self.at_most:
@@ -181,8 +185,20 @@ class Latency(_Window):
     stream: str
     below: Annotated[float, Interval(0, open_low=True)]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_stream(self.stream)
+
     def __str__(self) -> str:
         return f'the latency of {self.stream} is below {self.below:g} s {self.when}'
+
+
+def _check_stream(stream: str) -> None:
+    camera, _, kind = stream.rpartition('/')
+    if kind not in (CAMERA_STREAMS if camera else GRAPH_STREAMS):
+        raise ValueError(
+            f'stream is {stream!r}; it must be CAMERA/crops, CAMERA/lcts, agreement or fused'
+        )
 
 
 Expectation: TypeAlias = Attended | FaultRaised | Trust | Agreement | NotRejected | Rate | Latency

@@ -36,6 +36,7 @@ from sage_perception.regression.events import (
 )
 from sage_perception.regression.inputs import Processed
 from sage_perception.regression.settings import GraphSettings
+from sage_perception.regression.timebase import MAX_REORDER_S
 from sage_perception.ros.conversions.latents import Packers, unpack
 from sage_perception.ros.parameters import values_by_camera
 from sage_perception.trust.arbiter import Arbiter
@@ -50,7 +51,6 @@ from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.trust.security.trust_store import TrustStore
 
 REPORT_PERIOD_S = 1.0
-MAX_REORDER_S = 0.5
 
 
 class Graph:

@@ -153,6 +153,8 @@ class _FaultCheck(_Check):
     def observe(self, event: Event, time_s: float) -> None:
         if not isinstance(event, FrameEvent) or not self._is_of_camera(event):
             return
+        if event.rejected:  # its fault is unknown
+            return
         expected = Fault[self.expectation.kind.upper()]
         if event.fault == expected and self._last != expected:
             self._raised_s.append(time_s)
@@ -215,14 +217,18 @@ class _NotRejectedCheck(_Check):
         super().__init__(expectation, running)
         self._judged = self._reported = 0
         self._before: int | None = None
+        self._seen = False
         self._reasons: set[str] = set()
 
     def observe(self, event: Event, time_s: float) -> None:
-        if isinstance(event, LctEvent) and self._is_of_camera(event):
+        if not isinstance(event, (LctEvent, TrustEvent)) or not self._is_of_camera(event):
+            return
+        self._seen = self._seen or time_s in self.expectation
+        if isinstance(event, LctEvent):
             if time_s in self.expectation:
                 self._judged += sum(event.rejected.values())
                 self._reasons |= event.rejected.keys()
-        elif isinstance(event, TrustEvent) and self._is_of_camera(event):
+        else:
             # A running graph publishes the number of rejected LCTs since its start.
             if time_s < self.expectation.start or self._before is None:
                 self._before = event.rejected
@@ -230,6 +236,8 @@ class _NotRejectedCheck(_Check):
                 self._reported = event.rejected - self._before
 
     def outcome(self) -> Outcome:
+        if not self._seen:  # a camera of another name has no rejected LCTs either
+            return Outcome(self.expectation, False, 'no LCTs and no report in that time')
         count = max(self._judged, self._reported)
         reasons = f': {", ".join(sorted(self._reasons))}' if self._reasons else ''
         passed = count <= self.expectation.at_most

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_perception.bags.files import readable_files
+from sage_perception.core.text import counted
 from sage_perception.regression.baseline import (
     Baseline,
     baseline_path,
@@ -75,7 +76,8 @@ class Regression:
             *(f'changed: {change}' for change in self.changes),
         ]
         if self.differences:
-            lines.append(f'{len(self.differences)} differences from the baseline, the worst:')
+            number = counted(len(self.differences), 'difference')
+            lines.append(f'{number} from the baseline, the worst:')
             lines += [f'  {each}' for each in worst(self.differences)]
         elif self.baseline is not None:
             lines.append('no difference from the baseline')

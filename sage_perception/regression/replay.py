@@ -201,7 +201,7 @@ class _Replay:
             ),
             duration_s=bag.duration_s,
             stages={name: camera.stage.value for name, camera in cameras.items()},
-            notes=list(settings.notes),
+            notes=[*bag.notes, *settings.notes],
         )
         self._stages_s: dict[str, float] = {}
         self._summarizer = Summarizer(self.result.summary)

@@ -23,7 +23,7 @@ class GraphSettings:
     """The checked parameters of a graph in `namespace`, by the full names of its nodes.
 
     `cameras` are relative to the namespace; the first one is the primary camera. `notes` name
-    unknown parameters.
+    unknown parameters, and a parameter file without parameters of any of the nodes.
     """
 
     namespace: str
@@ -104,6 +104,8 @@ def resolve_settings(
         node = _name(namespace, kind, camera)
         nodes[node], unknown = file.resolve(node, _table(kind), given.get(kind))
         notes += unknown
+    if file.path is not None and not any(file.of(node) for node in nodes):
+        notes.append(f'{file.path} has no parameters of {", ".join(nodes)}: the defaults are used')
     return GraphSettings(namespace, tuple(cameras), nodes, tuple(notes))
 
 

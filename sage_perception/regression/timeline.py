@@ -18,11 +18,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from sage_perception.core.settings import build
+from sage_perception.core.text import did_you_mean
 from sage_perception.core.yaml_file import read_mapping
 from sage_perception.regression.expectations import KINDS, Expectation
 
@@ -83,7 +83,6 @@ def _expectation(number: int, item: Any) -> Expectation:
         raise ValueError(f'{where} must be one of {", ".join(KINDS)} with its fields')
     [(kind, fields)] = item.items()
     if kind not in KINDS:
-        close = get_close_matches(str(kind), KINDS, n=1)
-        hint = f'did you mean {close[0]}?' if close else f'expected one of {", ".join(KINDS)}'
-        raise ValueError(f'{where}: {kind} is unknown: {hint}')
+        hint = did_you_mean(str(kind), KINDS) or f': expected one of {", ".join(KINDS)}'
+        raise ValueError(f'{where}: {kind} is unknown{hint}')
     return build(KINDS[kind], fields, f'{where}, {kind}.')

@@ -75,7 +75,7 @@ def watch(
     timeline, and ends after the last expectation, or `IDLE_S` seconds after the last frame.
     `use_sim_time` selects /clock for latencies. `log` is called when the subscriptions exist.
 
-    Raises `WatchFault` if no frame arrives.
+    Raises `WatchFault` if no frame arrives, or the timeline names no camera.
     """
     judge = Judge(timeline, running=True)
     node = rclpy.create_node(
@@ -109,7 +109,10 @@ def watch(
 
 
 def streams_of(timeline: Timeline) -> list[str]:
-    """Return the topics that a timeline needs, relative to the graph, cameras first."""
+    """Return the topics that a timeline needs, relative to the graph, cameras first.
+
+    Raises `WatchFault` if the timeline names no camera.
+    """
     found: dict[str, None] = {}
     cameras: dict[str, None] = {}
     for each in timeline.expectations:
@@ -121,15 +124,14 @@ def streams_of(timeline: Timeline) -> list[str]:
         if isinstance(each, (Trust, NotRejected)):
             found['trust_report'] = None
         if isinstance(each, (Rate, Latency)):
-            camera, _, kind = each.stream.rpartition('/')
-            if kind not in _KINDS or bool(camera) != (kind in ('crops', 'lcts')):
-                raise ValueError(
-                    f'stream is {each.stream!r}; it must be CAMERA/crops, CAMERA/lcts, '
-                    'agreement or fused'
-                )
-            if camera:
+            if camera := each.stream.rpartition('/')[0]:
                 cameras[camera] = None
             found[each.stream] = None
+    if not cameras:
+        raise WatchFault(
+            f'{timeline.path} names no camera, but the first frame of a camera is time 0: add an '
+            'expectation for a camera, such as a rate of cam0/crops'
+        )
     # The crops of a camera have one message per frame, which is the clock of the timeline.
     return list(dict.fromkeys([*(f'{camera}/crops' for camera in cameras), *found]))
 

@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from sage_perception.codecs.latent_decoder import LatentDecoder
+from sage_perception.core.latent import Roi
 from sage_perception.core.lct import LCT
 from sage_perception.core.metrics import psnr
 from sage_perception.regression.events import Event, FrameEvent, LctEvent
 from sage_perception.regression.timebase import Timebase
+from sage_perception.reports.html.render import MAX_FRAME_WIDTH
 from sage_perception.reports.html.report import CropImage, FrameImage, Moment, Region
 from sage_perception.vision.composed_frame import composed_frame
 from sage_perception.vision.crops import to_pixels
@@ -77,7 +79,9 @@ class MomentCollector:
             if not 0 <= after_s < OFFSETS_S[-1] + LATEST_S:
                 continue
             slot = max(i for i, offset_s in enumerate(OFFSETS_S) if offset_s <= after_s)
-            self._kept.setdefault((index, event.camera, slot), _Kept(time_s, event))
+            key = index, event.camera, slot
+            if key not in self._kept:
+                self._kept[key] = _Kept(time_s, _reduced(event))
 
     def moments(self, decoder: LatentDecoder) -> tuple[Moment, ...]:
         """Return the moments; `decoder` decodes the reconstructions."""
@@ -96,6 +100,21 @@ class MomentCollector:
             for each in (showing or fullest)[:1]:
                 crops += _crops(each, decoder)
         return Moment(wanted.title, wanted.second, wanted.detail, tuple(frames), tuple(crops))
+
+
+def _reduced(event: FrameEvent) -> FrameEvent:
+    """Return a frame with its image and regions in the size of a report."""
+    if event.image is None or event.image.shape[1] <= MAX_FRAME_WIDTH:
+        return event
+    height, width = event.image.shape[:2]
+    scale = MAX_FRAME_WIDTH / width
+    size = MAX_FRAME_WIDTH, max(1, round(height * scale))
+    regions = []
+    for each in event.regions:
+        edges = (each.roi.x, each.roi.y, each.roi.width, each.roi.height)
+        regions.append(each._replace(roi=Roi(*(round(edge * scale) for edge in edges))))
+    image = cv2.resize(event.image, size, interpolation=cv2.INTER_AREA)
+    return replace(event, image=image, size=size, regions=regions)
 
 
 def _frame(kept: _Kept, track: int | None) -> FrameImage:

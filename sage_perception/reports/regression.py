@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sage_perception.codecs.latent_decoder import LatentDecoder
+from sage_perception.core.text import counted
 from sage_perception.regression.compare import Difference, worst
 from sage_perception.regression.events import Observer
 from sage_perception.regression.regress import Regression
@@ -15,6 +16,8 @@ from sage_perception.reports.html.report import Moment, Report, Table, Verdict
 from sage_perception.reports.moments import MomentCollector, Wanted
 from sage_perception.reports.summary_charts import summary_charts
 
+MAX_MOMENTS = 20
+"""Maximum number of moments with images."""
 MAX_ROWS = 100
 """Maximum number of differences in the table."""
 
@@ -39,7 +42,7 @@ def regression_moments(
 
 
 def wanted_moments(found: Regression) -> list[Wanted]:
-    """Return the moments to show for a verdict."""
+    """Return at most `MAX_MOMENTS` moments to show for a verdict, those of differences first."""
     cameras = tuple(found.result.stages)
     wanted = [_wanted(each, cameras) for each in worst(found.differences)]
     for outcome in found.outcomes:
@@ -52,7 +55,7 @@ def wanted_moments(found: Regression) -> list[Wanted]:
             wanted.append(
                 Wanted(str(outcome.expectation), float(second), shown, detail=outcome.detail)
             )
-    return wanted
+    return wanted[:MAX_MOMENTS]
 
 
 def _wanted(difference: Difference, cameras: tuple[str, ...]) -> Wanted:
@@ -102,7 +105,9 @@ def _sentence(found: Regression) -> str:
     if found.baseline is not None:
         number = len(found.differences)
         parts.append(
-            f'{number} differences from the baseline' if number else 'equal to the baseline'
+            f'{counted(number, "difference")} from the baseline'
+            if number
+            else 'equal to the baseline'
         )
     failed = sum(outcome.passed is False for outcome in found.outcomes)
     if found.outcomes:

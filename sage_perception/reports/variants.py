@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 
 from sage_perception.regression.variants import VariantResult
 from sage_perception.reports.environment import environment
+from sage_perception.reports.figures import write_figure
 from sage_perception.reports.html.report import Cell, Chart, Moment, Report, Table
 from sage_perception.reports.summary_charts import summary_charts
 
@@ -62,7 +63,6 @@ def _rows(results: Sequence[VariantResult]) -> list[list[str]]:
 
 def plot_variants(results: Sequence[VariantResult], path: Path) -> None:
     """Write a figure of PSNR over bytes per LCT, and of time per frame. Raises `OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure, (quality, times) = plt.subplots(1, 2, figsize=(11, 4.2))
     names = list(dict.fromkeys(result.variant.name for result in results))
     bags = list(dict.fromkeys(result.bag.name for result in results))
@@ -88,7 +88,7 @@ def plot_variants(results: Sequence[VariantResult], path: Path) -> None:
     for axes in (quality, times):
         axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    write_figure(figure, path)
     plt.close(figure)
 
 

@@ -158,12 +158,6 @@ def gray_image(
     return pixels if layout.to_gray is None else cv2.cvtColor(pixels, layout.to_gray)
 
 
-def is_deep(encoding: str) -> bool:
-    """Return whether the pixels of an encoding have more than 8 bits, so that they are scaled."""
-    layout = _LAYOUTS.get(encoding)
-    return isinstance(layout, Packed) and layout.dtype != 'u1'
-
-
 def checked_layout(
     encoding: str, height: int, width: int, step: int, data: Data
 ) -> Packed | Planar:

@@ -132,6 +132,16 @@ def test_command_updates_passes_and_fails(bag, capsys):
     assert all(re.match(r'  [^,]+(, track [\d+]+)?, second \d+: .+ is ', w) for w in worst_lines)
 
 
+def test_warnings_about_the_bag_and_the_parameter_file_are_printed(bag, tmp_path, capsys):
+    (bag / 'metadata.yaml').unlink()
+    params = tmp_path / 'params.yaml'
+    params.write_text('/arbitr:\n  ros__parameters:\n    agreement_threshold: 0.9\n')
+    code, _, err = run(capsys, bag, '--update', '--params', params)
+    assert code == 0
+    assert f'{bag} has no metadata.yaml; its files are read without it' in err
+    assert f'{params} has no parameters of /cam0/attention, /cam0/encoder, /arbiter' in err
+
+
 def test_json_is_deterministic_but_for_the_speed(bag, capsys):
     run(capsys, bag, '--update')
     before = baseline_path(bag).read_bytes()
@@ -194,7 +204,7 @@ def test_timeline_beside_the_bag_is_judged_without_a_baseline(bag, capsys):
 
 def test_timeline_that_cannot_be_judged_offline(bag, capsys):
     path = bag.with_name('walk.timeline.yaml')
-    path.write_text('version: 1\nexpectations: [latency: {stream: a, below: 1.0, end: 1.0}]\n')
+    path.write_text('version: 1\nexpectations: [latency: {stream: fused, below: 1.0, end: 1.0}]\n')
     code, _, err = run(capsys, bag)
     assert code == 2
     assert 'none of its expectations can be judged offline' in err

@@ -13,8 +13,13 @@ import pytest
 from sage_perception.cli.regress import main
 from sage_perception.core.latent import Roi
 from sage_perception.regression.events import FrameEvent, LctEvent, Region
+from sage_perception.regression.expectations import FaultRaised
+from sage_perception.regression.judge import Outcome
+from sage_perception.regression.regress import Regression
+from sage_perception.regression.replay import ReplayResult
 from sage_perception.regression.summary import Summary
 from sage_perception.reports.moments import MomentCollector, Wanted
+from sage_perception.reports.regression import MAX_MOMENTS, wanted_moments
 from sage_perception.reports.summary_charts import summary_charts
 from sage_perception.vision.camera_health import Fault
 
@@ -114,3 +119,26 @@ def test_moments_of_other_cameras_are_not_kept():
     collector = MomentCollector([Wanted('a', 0.0, ('cam1',))])
     collector(frame(0, [1]))
     assert collector.moments(decoder=None)[0].frames == ()
+
+
+def test_large_frames_are_kept_in_the_size_of_a_report():
+    collector = MomentCollector([Wanted('a', 0.0, ('cam0',))])
+    collector(frame(0, [3], np.zeros((1080, 1920, 3), np.uint8)))
+    (moment,) = collector.moments(decoder=None)
+    (shown,) = moment.frames
+    assert shown.image.shape == (270, 480, 3)
+    assert [region.roi for region in shown.regions] == [Roi(8, 0, 2, 2)]
+
+
+def test_number_of_moments_is_bounded():
+    summary = Summary()
+    expected = FaultRaised(camera='cam0', kind='covered', at=1.0)
+    outcomes = [Outcome(expected, False, 'never raised')] * 1000
+    found = Regression(Path('bag'), ReplayResult(summary, stages={'cam0': 'images'}))
+    found.outcomes = outcomes
+    assert len(wanted_moments(found)) == MAX_MOMENTS
+
+
+def test_folder_as_report_is_an_error_before_the_replay(tmp_path, capsys):
+    assert main([str(tmp_path / 'absent'), '--html', str(tmp_path)]) == 2
+    assert f'--html {tmp_path} is a folder: name a file' in capsys.readouterr().err

@@ -20,7 +20,7 @@ from sage_perception.regression.events import (
 from sage_perception.regression.expectations import KINDS
 from sage_perception.regression.judge import Judge
 from sage_perception.regression.timeline import find_timelines, read_timeline
-from sage_perception.regression.watch import streams_of
+from sage_perception.regression.watch import WatchFault, streams_of
 from sage_perception.vision.camera_health import Fault
 
 START_NS = 1_700_000_000 * 10**9
@@ -89,6 +89,13 @@ def test_fault(tmp_path, raised_s, kind, passed):
     assert judged(tmp_path, expectation, events) is passed
 
 
+def test_a_rejected_frame_does_not_end_a_fault(tmp_path):
+    expectation = 'fault: {camera: cam0, kind: covered, at: 2.0, within: 0.35}'
+    covered = frames(1, 3, fault=Fault.COVERED)
+    broken = FrameEvent('cam0', ns(2.0), (0, 0), Fault.UNKNOWN, [], rejected='not an image')
+    assert judged(tmp_path, expectation, [*covered[:10], broken, *covered[10:]]) is False
+
+
 @pytest.mark.parametrize(
     ('values', 'passed'),
     [((0.5, 0.6), True), ((0.5, 0.9), False), ((0.3, 0.5), False), ((), False)],
@@ -121,9 +128,18 @@ def test_not_rejected_counts_verdicts_offline_and_reports_online(tmp_path):
     once = LctEvent('cam0', ns(1.5), [], {'replayed': 1})
     assert judged(tmp_path, expectation, [once])
     assert not judged(tmp_path, expectation, [once, once])
-    assert judged(tmp_path, expectation, [LctEvent('cam0', ns(0.5), [], {'replayed': 9})])
+    early, inside = LctEvent('cam0', ns(0.5), [], {'replayed': 9}), LctEvent('cam0', ns(1.5), [])
+    assert judged(tmp_path, expectation, [early, inside])
     assert judged(tmp_path, expectation, [report(0.5, 1, 5), report(1.5, 1, 6)])
     assert not judged(tmp_path, expectation, [report(0.5, 1, 5), report(1.5, 1, 7)])
+
+
+def test_not_rejected_needs_lcts_or_a_report_of_the_camera_in_the_window(tmp_path):
+    expectation = 'not_rejected: {camera: cam0, start: 1.0, end: 2.0}'
+    other = LctEvent('cam1', ns(1.5), [])
+    assert judged(tmp_path, expectation, [other, LctEvent('cam0', ns(0.5), [])]) is False
+    assert judged(tmp_path, expectation, [other, LctEvent('cam0', ns(1.5), [])]) is True
+    assert judged(tmp_path, expectation, [other, report(1.5, 1.0)]) is True
 
 
 @pytest.mark.parametrize(('count', 'passed'), [(9, False), (10, True), (12, True), (13, False)])
@@ -164,10 +180,8 @@ def test_topics_of_a_timeline(tmp_path):
     assert streams_of(timeline) == [
         *('cam1/crops', 'cam0/crops', 'trust_report', 'agreement', 'cam0/lcts')
     ]
-    with pytest.raises(ValueError, match=r"stream is 'cam0/image_raw'; it must be CAMERA/crops"):
-        streams_of(
-            timeline_of(tmp_path, 'rate: {stream: cam0/image_raw, at_least: 1.0, end: 1.0}')
-        )
+    with pytest.raises(WatchFault, match=r'names no camera, but the first frame .* is time 0'):
+        streams_of(timeline_of(tmp_path, 'rate: {stream: fused, at_least: 1.0, end: 1.0}'))
 
 
 def test_every_kind_is_documented_in_words(tmp_path):
@@ -184,6 +198,7 @@ def test_every_kind_is_documented_in_words(tmp_path):
     assert [type(each) for each in timeline.expectations] == list(KINDS.values())
     texts = [str(each) for each in timeline.expectations]
     assert texts[1] == 'cam0 raises noise at 1 s ± 0.5 s'
+    assert texts[3] == 'a and b agree at least once from 0 to 1 s'
     assert texts[4] == 'no LCT of cam0 is rejected from 0 to 1 s'
     assert texts[6] == 'the latency of fused is below 1 s from 0 to 1 s'
 
@@ -204,7 +219,7 @@ def test_every_kind_is_documented_in_words(tmp_path):
             'end is 0.0; it must be later than start, 0.0',
         ),
         (
-            'version: 1\nexpectations: [{rate: {stream: a, end: 1.0}}]',
+            'version: 1\nexpectations: [{rate: {stream: fused, end: 1.0}}]',
             'at_least or at_most is missing',
         ),
         (
@@ -228,6 +243,14 @@ def test_every_kind_is_documented_in_words(tmp_path):
             "cameras is ['a']; it must be two cameras",
         ),
         ('version: 1\nexpectations: [{latency: {stream: a, end: 1.0, below: 0.0}}]', 'below is'),
+        (
+            'version: 1\nexpectations: [{latency: {stream: cam0/fused, end: 1.0, below: 0.1}}]',
+            "stream is 'cam0/fused'; it must be CAMERA/crops, CAMERA/lcts, agreement or fused",
+        ),
+        (
+            'version: 1\nexpectations: [{rate: {stream: cam0/image_raw, end: 1.0, at_most: 9.0}}]',
+            "stream is 'cam0/image_raw'; it must be CAMERA/crops",
+        ),
         ('a: &a [*a]', 'alias'),
     ],
 )

@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 
 from sage_perception import __version__
-from sage_perception.core.files import write_atomically
+from sage_perception.core.files import make_folder, write_atomically
 from sage_perception.reports.html.images import data_uri
 from sage_perception.reports.html.plot_data import chart_data, statistics
 from sage_perception.reports.html.report import Cell, CropImage, FrameImage, Moment, Report, Table
@@ -32,9 +32,20 @@ TEXT_SHARE = 24
 """Height of a frame divided by the height of the labels in it."""
 
 
+def check_report_file(option: str, path: Path) -> None:
+    """Check that a report can be written to `path`, before the work for it begins.
+
+    `option` names the file in the message. Raises `ValueError` for a folder, and `OSError`.
+    """
+    if path.is_dir():
+        raise ValueError(
+            f'{option} {path} is a folder: name a file, such as {path / "report.html"}'
+        )
+    make_folder(path.parent)
+
+
 def write_report(report: Report, path: Path) -> None:
     """Write a report to `path`, whose folder is created if it is missing; raises `OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, render(report))
 
 
