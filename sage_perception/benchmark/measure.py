@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from sage_perception.benchmark import figures
 from sage_perception.benchmark.figures import Window
 from sage_perception.benchmark.receiver import Receiver
-from sage_perception.benchmark.usage import PowerMeter, UsageMeter
+from sage_perception.benchmark.usage import PowerMeter, Usage, UsageMeter
 from sage_perception.bringup.composition import compose
 from sage_perception.bringup.environment import config_path, dds_environment
 from sage_perception.bringup.graph import Camera, perception
@@ -101,15 +102,7 @@ def observe(
             time.sleep(0.05)
         graph_up_s = time.monotonic() - start_s
         time.sleep(WARM_UP_S)
-        measured = pids()
-        usage, power = UsageMeter(measured), PowerMeter()
-        start_ns = time.time_ns()
-        while time.time_ns() - start_ns < duration_s * 1e9:
-            time.sleep(0.1)
-            if dict(pids()) != dict(measured):
-                raise MeasurementError('a process of the graph was restarted')
-        window = Window(start_ns, time.time_ns())
-        processes, watts = usage.read(), power.read()
+        window, processes, watts = _use(pids, duration_s)
         time.sleep(ARRIVAL_S)
         diagnostics = receiver.diagnostics()
     pss = [use.pss_mb for use in processes.values()]
@@ -133,6 +126,24 @@ def observe(
         },
         'nodes': _nodes(diagnostics),
     }
+
+
+def _use(
+    pids: Callable[[], Mapping[str, int]], duration_s: float
+) -> tuple[Window, dict[str, Usage], dict[str, float | str]]:
+    """Return the time that was measured, the use of each process, and the power."""
+    measured = dict(pids())
+    try:
+        usage = UsageMeter(measured)
+        with PowerMeter() as power:
+            start_ns = time.time_ns()
+            while time.time_ns() - start_ns < duration_s * 1e9:
+                time.sleep(0.1)
+                if dict(pids()) != measured:
+                    raise MeasurementError('a process of the graph was restarted')
+            return Window(start_ns, time.time_ns()), usage.read(), power.read()
+    except psutil.NoSuchProcess as error:
+        raise MeasurementError(f'a process of the graph ended: {error}') from None
 
 
 def _figures(receiver: Receiver, window: Window, rate_hz: float) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _pss_mb(process: psutil.Process) -> float | None:
 
 
 class PowerMeter:
-    """Measures the mean power of the machine from its creation until `read`.
+    """Measures the mean power of the machine from its creation until `read`; a context manager.
 
     The source is `tegrastats` on a Jetson, else the RAPL counters of the packages.
     """
@@ -81,6 +81,14 @@ class PowerMeter:
             )
             threading.Thread(target=self._follow, name='tegrastats', daemon=True).start()
 
+    def __enter__(self) -> PowerMeter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
     def _follow(self) -> None:
         if self._process is not None and self._process.stdout is not None:
             for line in self._process.stdout:
@@ -89,9 +97,6 @@ class PowerMeter:
     def read(self) -> dict[str, float | str]:
         """Return the mean power in W and its source; the text 'not readable' if there is none."""
         elapsed_s = time.monotonic() - self._start_s
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
         if self._milliwatts:
             mean = sum(self._milliwatts) / len(self._milliwatts)
             return {'watts': round(mean / 1e3, 2), 'source': 'tegrastats'}

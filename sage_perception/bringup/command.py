@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,10 @@ from pathlib import Path
 import yaml
 
 from sage_perception.bringup.graph import NodeSpec
+from sage_perception.core.files import write_atomically
+
+PRIVATE = 0o600
+"""Permissions of a file that only the user can read."""
 
 
 def command(
@@ -46,10 +49,12 @@ def write_overrides(spec: NodeSpec, folder: Path) -> Path:
     """Write the parameters of a node to a file in `folder` and return its path.
 
     The key is the full name of the node, which takes precedence over the wildcards of the user's
-    parameter file; `-p name:=value` and the key `/**` do not.
+    parameter file; `-p name:=value` and the key `/**` do not. Only the user can read the file,
+    because URIs of cameras may contain passwords.
     """
     path = folder / (spec.path.replace('/', '.') + '.yaml')
-    path.write_text(yaml.safe_dump({f'/{spec.path}': {'ros__parameters': {**spec.parameters}}}))
+    content = {f'/{spec.path}': {'ros__parameters': {**spec.parameters}}}
+    write_atomically(path, yaml.safe_dump(content), PRIVATE)
     return path
 
 
@@ -61,8 +66,7 @@ def nodes_file(spec: NodeSpec, folder: Path) -> Path:
 def write_nodes(spec: NodeSpec, params_files: Sequence[Path | str], folder: Path) -> Path:
     """Write the file of a composed process, and the parameters of its nodes, to `folder`.
 
-    Only the user can read the file, because URIs of cameras may contain passwords. The result is
-    the path of the file.
+    The result is the path of the file.
     """
     content = []
     for node in spec.nodes:
@@ -70,6 +74,5 @@ def write_nodes(spec: NodeSpec, params_files: Sequence[Path | str], folder: Path
         words = ros_arguments(node, [*params_files, *overrides])
         content.append({'path': node.path, 'executable': node.executable, 'arguments': words})
     path = nodes_file(spec, folder)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w') as file:
-        json.dump(content, file, indent=1)
+    write_atomically(path, json.dumps(content, indent=1), PRIVATE)
     return path

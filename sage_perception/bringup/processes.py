@@ -249,7 +249,7 @@ class GraphRunner:
 
     def _command(self, spec: NodeSpec, folder: Path) -> list[str]:
         """Write the files of a process to `folder`, and return its command line."""
-        folder.mkdir(exist_ok=True)  # the system may have cleaned up the temporary folder
+        folder.mkdir(0o700, exist_ok=True)  # the system may have cleaned up the temporary folder
         if spec.nodes:
             path = write_nodes(spec, self._params_files, folder)
             return command(spec, [], self._log_level, path)

@@ -19,6 +19,7 @@ from sage_perception.cli.terminal import (
     positive_int,
     report_errors,
 )
+from sage_perception.core.files import write_atomically
 
 
 @report_errors('sage benchmark')
@@ -43,10 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.params_file,
         _show,
     )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=2) + '\n')
+    write_atomically(options.out, json.dumps(report, indent=2) + '\n')
     table = options.out.with_suffix('.md')
-    table.write_text(markdown(report) + '\n')
+    write_atomically(table, markdown(report) + '\n')
     print(markdown(report))
     print(f'\n{options.out} has all figures, {table} this table')
     return EXIT_FAILED if any('error' in run for run in report['runs']) else 0

@@ -39,6 +39,10 @@ class Diagnostics:
         """Publish the name and the status of an input, before those of all parts."""
         self._inputs.append(report)
 
+    def remove_input(self, report: Callable[[], tuple[str, Status]]) -> None:
+        """Remove an input that `add_input` added."""
+        self._inputs.remove(report)
+
     def publish(self) -> None:
         """Publish the status of all parts now."""
         array = DiagnosticArray()

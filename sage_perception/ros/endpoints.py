@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar
 
@@ -235,9 +236,18 @@ class Endpoints(RosNode):
                 profile, self.inbox, receive_local, is_open, note_incompatible
             )
             self._bus.subscribe(monitor.name, row.type, local)
+            monitor.disconnect = partial(self._bus.unsubscribe, monitor.name, row.type, local)
         self.diagnostics.add_input(monitor.report)
         self._inputs.append(monitor)
         return monitor
+
+    def unsubscribe(self, monitor: InputMonitor) -> None:
+        """End a subscription that `subscribe` created, and drop it from diagnostics."""
+        self._inputs.remove(monitor)
+        self.diagnostics.remove_input(monitor.report)
+        monitor.disconnect()
+        if monitor.subscription is not None:
+            self.destroy_subscription(monitor.subscription)
 
     def serve(self, name: str, callback: Callable, group: CallbackGroup | None = None) -> None:
         """Create the service of an entry of `SERVES`.

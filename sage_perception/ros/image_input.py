@@ -101,6 +101,13 @@ class ImageInput:
             except RuntimeError:
                 # A topic has one type per process, and the executor or another node of this
                 # process still has a subscription of raw images.
+                self._node.get_logger().warning(
+                    f'{self._found} cannot be subscribed as compressed images while a node of '
+                    'this process subscribes to it as raw images: set image_transport of that '
+                    'node to auto',
+                    throttle_duration_sec=10.0,
+                    skip_first=True,
+                )
                 return
             self._found = ''
         if not self._is_open:
@@ -114,7 +121,7 @@ class ImageInput:
             return
         self._is_open = False
         self._node.get_logger().info(f'{found} has compressed images, which are used')
-        self._monitor.retire()
+        self._node.unsubscribe(self._monitor)
         self._found = found
 
     def _compressed_topic(self) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
@@ -27,6 +28,10 @@ class InputMonitor:
     The status is a warning after `timeout_s` seconds without a message; 0 disables the warning.
     Messages that have waited longer than `max_age_s` seconds are late; 0: none are.
     `kind` is the message type of the subscription.
+
+    Attributes:
+        subscription: the subscription, set after it is created.
+        disconnect: ends the deliveries within the process.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class InputMonitor:
         max_age_s: float = 0.0,
     ):
         self.subscription: Subscription | None = None
+        self.disconnect: Callable[[], None] = lambda: None
         self._node = node
         self._topic = topic
         self._type = type_text(kind)
@@ -87,13 +93,6 @@ class InputMonitor:
             # In integers: `rclpy.time.Time` rejects negative stamps, which messages can hold.
             now_ns = self._node.get_clock().now().nanoseconds
             self._age.add((now_ns - stamp_from_msg(message.header.stamp)) * 1e-9)
-
-    def retire(self) -> None:
-        """End the subscription, which was replaced; diagnostics keep its counters."""
-        self._topic, self._timeout_s = self.name, 0.0
-        if self.subscription is not None:
-            self._node.destroy_subscription(self.subscription)
-            self.subscription = None
 
     @property
     def has_received(self) -> bool:

@@ -74,7 +74,8 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release all resources, from any state."""
-        self.close()
+        with self.lock:
+            self.close()
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:

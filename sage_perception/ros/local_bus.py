@@ -60,6 +60,9 @@ class Inbox:
         while (subscription := self._ready.get()) is not None and not self._closed:
             with self.lock:
                 subscription.deliver_oldest()
+            # Python's locks are not fair: without a pause, a thread that always has a message
+            # takes the lock again before the timers and services that wait for it.
+            time.sleep(0)
 
 
 class LocalSubscription:

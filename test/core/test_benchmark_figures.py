@@ -3,6 +3,9 @@
 """Figures of a measurement: latency, drops, jitter, growth, power and tables."""
 
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -67,6 +70,14 @@ def test_usage_of_this_process_is_measured():
     assert found.pss_mb is None or 50 < found.pss_mb <= found.rss_mb
 
 
+def test_a_process_that_ended_is_a_failed_measurement():
+    measure = pytest.importorskip('sage_perception.benchmark.measure')
+    ended = subprocess.Popen([sys.executable, '-c', ''])
+    ended.wait()
+    with pytest.raises(measure.MeasurementError, match='a process of the graph ended'):
+        measure._use(lambda: {'cam0/camera': ended.pid}, 0.1)
+
+
 @pytest.mark.parametrize(
     ('line', 'expected'),
     [
@@ -96,6 +107,20 @@ def test_rapl_counts_packages_but_not_their_parts(tmp_path, monkeypatch):
     assert found['watts'] > 0
     (tmp_path / 'intel-rapl:0' / 'energy_uj').unlink()
     assert PowerMeter().read() == {'watts': 'not readable', 'source': 'not readable'}
+
+
+def test_tegrastats_is_read_and_ends_with_the_measurement(tmp_path, monkeypatch):
+    program = tmp_path / 'tegrastats'
+    program.write_text('#!/bin/sh\necho VDD_IN 4000mW/4000mW\nexec sleep 60\n')
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    with PowerMeter() as meter:
+        for _ in range(500):
+            if meter.read()['source'] == 'tegrastats':
+                break
+            time.sleep(0.01)
+        assert meter.read() == {'watts': 4.0, 'source': 'tegrastats'}
+    assert meter._process.returncode is not None
 
 
 def test_the_video_is_rendered_once_and_hashed(tmp_path):

@@ -67,7 +67,9 @@ def test_nodes_get_the_same_arguments_as_in_processes_of_their_own(tmp_path):
         own = alone[alone.index('--ros-args') + 1 : alone.index('--log-level')]
         words = entry['arguments']
         assert words[: len(own)] == own
-        given = [yaml.safe_load(Path(f).read_text()) for f in words[len(own) + 1 :: 2]]
+        files = [Path(name) for name in words[len(own) + 1 :: 2]]
+        assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
+        given = [yaml.safe_load(file.read_text()) for file in files]
         expected = {f'/{node.path}': {'ros__parameters': dict(node.parameters)}}
         assert given == ([expected] if node.parameters else [])
 

@@ -2,17 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention and viewer with raw and with compressed images."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 from sage_msgs.msg import CropArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from sage_perception.nodes.attention_node import AttentionNode
+from sage_perception.ros import qos
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
+from sage_perception.ros.local_bus import LocalBus
 
 QOS = QoSProfile(depth=10)
 
@@ -66,6 +71,21 @@ def test_compressed_images_are_used_if_there_are_no_others(ros, elsewhere, topic
     array = publish_until_received(ros, publisher, lambda: jpeg('jpeg', ros), crops)
     assert array.header.frame_id == 'jpeg'
     assert (array.source_width, array.source_height) == (160, 120)
+
+
+def test_the_subscription_of_raw_images_is_replaced(ros, elsewhere):
+    crops, bus = ros.collect(CropArray, 'crops', 10), LocalBus()
+    node = ros.make(partial(AttentionNode, bus=bus), '-r', 'image_raw:=front/image')
+    raw_images = bus.publisher('/front/image', Image, qos.CAMERA)
+    assert raw_images.matched == 1
+    publisher = elsewhere.create_publisher(CompressedImage, 'front/image/compressed', QOS)
+    publish_until_received(ros, publisher, lambda: jpeg('jpeg', ros), crops)
+    assert raw_images.matched == 0
+    assert node.count_subscribers('/front/image') == 0
+    reports = ros.collect(DiagnosticArray, '/diagnostics')
+    array = ros.wait_for(lambda: reports and reports[-1], 'diagnostics')
+    parts = [status.name.partition(': input ')[2] for status in array.status]
+    assert [part for part in parts if 'image' in part] == ['/front/image/compressed']
 
 
 def test_raw_images_are_preferred(ros):

@@ -35,6 +35,7 @@ from sage_perception.cli.demo.recording import (
     wait_for_encoders,
 )
 from sage_perception.cli.demo.report import Strips, demo_report
+from sage_perception.core.files import write_atomically
 from sage_perception.reports.html.render import write_report
 
 CAMERAS = ['cam0', 'cam1']
@@ -75,7 +76,10 @@ def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dic
             graph_up_s = time.monotonic() - start_s
             time.sleep(WARM_UP_S)
             since_ns = time.time_ns()
-            processes = watch(runner, duration_s, out, console)
+            try:
+                processes = watch(runner, duration_s, out, console)
+            except psutil.NoSuchProcess as error:
+                raise DemoError(f'a node ended: {error}; see {out}/{LOG}') from None
         exits = {path: node.exit_code for path, node in runner.processes.items()}
     for path, code in exits.items():
         if code:
@@ -116,7 +120,7 @@ def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dic
         'report': str(out / 'report.html'),
     }
     write_report(demo_report(run, summary, strips.moments(), TARGET_MS), out / 'report.html')
-    (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    write_atomically(out / 'summary.json', json.dumps(summary, indent=2) + '\n')
     return summary
 
 
