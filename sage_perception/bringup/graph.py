@@ -78,6 +78,14 @@ class Camera:
         if self.topic is not None and self.source is not None:
             raise ValueError(f'{self.name} has a source and an image topic; give only one')
 
+    @property
+    def remappings(self) -> list[tuple[str, str]]:
+        """Return the topics of an external driver in place of those of the camera node."""
+        if self.topic is None:
+            return []
+        info = self.topic.rpartition('/')[0] + '/camera_info'
+        return [('image_raw', self.topic), ('camera_info', info)]
+
 
 CAM0, CAM1 = Camera('cam0'), Camera('cam1')
 
@@ -148,7 +156,6 @@ def perception(
 
     graph = []
     for camera in cameras:
-        images = [('image_raw', camera.topic)] if camera.topic else []
         if not camera.topic:
             frame_id = f'{frame_prefix}{camera.name}_optical_frame' if frame_prefix else None
             graph.append(
@@ -160,7 +167,7 @@ def perception(
                     autostart=autostart,
                 )
             )
-        graph.append(node('attention', camera, images))
+        graph.append(node('attention', camera, camera.remappings))
         graph.append(node('encoder', camera, device=device, autostart=autostart))
     graph.append(node('arbiter', cameras=names))
     if memory:
@@ -168,12 +175,11 @@ def perception(
     if compressor:
         graph.append(node('compressor', cameras=names, autostart=autostart))
     if viewer:
-        topics = []
-        for camera in cameras:
-            if camera.topic:
-                info = camera.topic.rpartition('/')[0] + '/camera_info'
-                topics.append((f'{camera.name}/image_raw', camera.topic))
-                topics.append((f'{camera.name}/camera_info', info))
+        topics = [
+            (f'{camera.name}/{name}', topic)
+            for camera in cameras
+            for name, topic in camera.remappings
+        ]
         graph.append(node('viewer', None, topics, cameras=names))
     return graph
 

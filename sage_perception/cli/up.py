@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sage_perception.bringup.command import command
-from sage_perception.bringup.composition import compose
+from sage_perception.bringup.composition import MODES, compose
 from sage_perception.bringup.environment import config_path
 from sage_perception.bringup.graph import (
     Camera,
@@ -153,7 +153,7 @@ def parser() -> Parser:
         metavar='MODE',
         nargs='?',
         const='graph',
-        choices=('graph', 'camera', 'none'),
+        choices=MODES,
         help='run the nodes of the whole graph (MODE graph, the default) or of each camera (MODE '
         'camera) in one process; none: each node in its own process. Default without the option: '
         'graph for jetson_dual_csi, none for the other graphs',

@@ -85,6 +85,7 @@ class MemoryFeed:
         if now_s < self._now_s - MAX_REORDER_S:
             self._next_observe_s = self._next_recall_s = now_s
             self._waiting.clear()
+            self._agreements.clear()
         self._now_s = now_s
         observe_s, recall_s = 1 / self._schedule.observe_rate, 1 / self._schedule.recall_rate
         if now_s >= self._next_observe_s:
@@ -98,15 +99,17 @@ class MemoryFeed:
     def _observe(self, now_s: float) -> list[Scores]:
         """Score the newest frame of each camera among those that have waited long enough."""
         until_ns = round((now_s - AGREEMENT_WAIT_S) * 1e9)
-        newest = {f.camera: f for f in self._waiting if f.stamp_ns <= until_ns}
+        ready = [f for f in self._waiting if f.stamp_ns <= until_ns]
+        newest = {f.camera: f for f in ready}
         self._waiting = [f for f in self._waiting if f.stamp_ns > until_ns]
         found = []
         for camera, frame in newest.items():
             observed = self._memory.observe(frame.lcts, self._agreements)
-            for lct in frame.lcts:
-                self._agreements.pop(lct.id, None)
             self._present[camera] = frame
             found.append(Scores(camera, frame.stamp_ns, observed))
+        for frame in ready:  # also those that a newer one replaced, or the table would grow
+            for lct in frame.lcts:
+                self._agreements.pop(lct.id, None)
         return found
 
     def _recall(self) -> list[list[Latent]]:

@@ -170,7 +170,8 @@ class Composition:
         """Log the exception that ended a node, and end the process."""
         trace = ''.join(traceback.format_exception(error))
         print(f'exception in {path}:\n{trace}', file=sys.stderr)
-        self._error = f'{path}: {type(error).__name__}: {one_line(error)}'
+        # The first one is the cause: other nodes may fail until the process ends.
+        self._error = self._error or f'{path}: {type(error).__name__}: {one_line(error)}'
 
     def _list_threads(self, crash: Any) -> None:
         """Write the names of new threads to the crash file, whose stacks have only numbers."""

@@ -68,7 +68,10 @@ def test_image_topic_replaces_the_camera_node():
     specs = by_path(dual_camera([Camera('cam0', topic='/front/image_raw'), Camera('cam1')]))
     assert 'cam0/camera' not in specs
     assert 'cam1/camera' in specs
-    assert specs['cam0/attention'].remappings == (('image_raw', '/front/image_raw'),)
+    assert specs['cam0/attention'].remappings == (
+        ('image_raw', '/front/image_raw'),
+        ('camera_info', '/front/camera_info'),
+    )
     assert specs['viewer'].remappings == (
         ('cam0/image_raw', '/front/image_raw'),
         ('cam0/camera_info', '/front/camera_info'),
