@@ -150,7 +150,7 @@ class Bag:
             raise
         except Exception as error:
             fix = ''
-            if any('.mcap' in file.name for file in storage_files(self.path)):
+            if any(file.suffix == '.mcap' for file in storage_files(self.path)):
                 fix = f'; run "sage record --repair {self.path}" to keep what is readable'
             reason = one_line(error) or type(error).__name__
             raise BagError(f'{self.path} {fault}: {reason}{fix}') from error

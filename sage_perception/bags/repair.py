@@ -95,7 +95,16 @@ def _needs_repair(file: Path) -> bool:
     salvage = Salvage(file)
     for _ in salvage.records():
         pass
-    return salvage.damaged > 0
+    return salvage.damaged > 0 or not _opens(file)
+
+
+def _opens(file: Path) -> bool:
+    """Return whether a file can be opened for reading: its index can be damaged by itself."""
+    try:
+        open_bag(file).close()
+    except BagError:
+        return False
+    return True
 
 
 def _is_indexed(summary: Summary | None) -> bool:

@@ -202,6 +202,8 @@ def _reason(file: Path, error: Exception) -> str:
                 f'"sage record --repair {file}"'
             )
     reason = one_line(error) or type(error).__name__
+    if file.suffix == '.mcap':
+        reason += f'; run "sage record --repair {file}" to keep what is readable'
     if 'malformed' in reason:
         reason += f'; recover what is left with: sqlite3 {file} .recover | sqlite3 NEW.db3'
     return reason

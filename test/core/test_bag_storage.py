@@ -361,6 +361,18 @@ def test_repair_of_a_split_bag_rewrites_what_is_damaged(tmp_path):
         repair(tmp_path / 'bag')
 
 
+def test_repair_writes_a_damaged_index_again(tmp_path):
+    path = tmp_path / 'any.mcap'
+    write_mcap(path, range(COUNT))
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b'string encoding')] = 0xFF  # the definition in the index is not UTF-8
+    path.write_bytes(data)
+    with pytest.raises(BagError, match=rf'cannot be read as a bag: .*sage record --repair {path}'):
+        open_bag(path)
+    assert repair(path).damaged == 0
+    assert_whole(path)
+
+
 def test_repair_without_an_intact_message_changes_nothing(tmp_path):
     path = tmp_path / 'any.mcap'
     write_mcap(path, range(COUNT))
