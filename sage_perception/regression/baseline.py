@@ -19,7 +19,7 @@ from typing import Any
 from sage_perception.core.files import write_atomically
 from sage_perception.core.settings import build
 from sage_perception.core.text import one_line
-from sage_perception.regression.summary import Summary
+from sage_perception.regression.summary import VECTORS, Summary
 from sage_perception.regression.tolerances import Tolerances
 
 FORMAT, VERSION = 'sage baseline', 1
@@ -115,16 +115,17 @@ def _summary(tree: dict[str, Any]) -> Summary:
     for stream, seconds in tree['streams'].items():
         for second, cells in seconds.items():
             checked = {
-                track: {what: _value(value) for what, value in cell.items()}
+                track: {what: _value(what, value) for what, value in cell.items()}
                 for track, cell in cells.items()
             }
             summary.set_second(stream, int(second), checked)
     return summary
 
 
-def _value(value: Any) -> Any:
-    numbers = value if isinstance(value, list) else [value]
-    for number in numbers:
+def _value(what: str, value: Any) -> Any:
+    if isinstance(value, list) != (what in VECTORS):
+        raise ValueError(f'{what} must be a {"list" if what in VECTORS else "number"}')
+    for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise ValueError(f'{number!r} is not a number')
         if not math.isfinite(number):  # raises OverflowError for an integer of any length

@@ -125,7 +125,7 @@ def _compare_second(
 def _frames(cell: Cell) -> float:
     """Return the number of frames, matches or observations of a cell."""
     numbers = [cell.get(what, 0) for what in ('frames', 'matches', 'observed')]
-    return max((number for number in numbers if not isinstance(number, list)), default=0)
+    return max(number for number in numbers if not isinstance(number, list))
 
 
 def _unit(limits: Tolerances) -> float:

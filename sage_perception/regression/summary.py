@@ -37,6 +37,8 @@ Cell: TypeAlias = dict[str, Value]
 COUNTS = frozenset(
     ('frames', 'rejected_frames', 'lcts', 'matches', 'agreements', 'observed', 'stored')
 )
+VECTORS = frozenset(('latent', 'code'))
+"""Values that are lists of projections; all others are numbers."""
 
 
 def is_count(what: str) -> bool:

@@ -74,7 +74,8 @@ def _mean_of_tracks(what: str) -> Callable[[Summary, str], Curve]:
         seconds, means = [], []
         for second, cells in summary.seconds(stream):
             found = [
-                (float(cell[what]), float(cell.get('frames', 1)))  # type: ignore[arg-type]
+                # The counts of an edited baseline can be 0, or negative.
+                (float(cell[what]), max(float(cell.get('frames', 1)), 1.0))  # type: ignore[arg-type]
                 for track, cell in cells.items()
                 if track and what in cell
             ]

@@ -64,7 +64,7 @@ class IntensityRange:
                 0, as missing depth does.
         """
         if pixels.dtype not in (np.uint16, np.int16, np.int8):
-            with np.errstate(over='ignore'):
+            with np.errstate(over='ignore', invalid='ignore'):
                 floats = pixels.astype(np.float32).clip(-MAX_FLOAT, MAX_FLOAT)
         else:
             floats = None

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The range of streams with more than 8 bits per pixel."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -152,3 +154,12 @@ def test_any_floats_become_gray_levels_in_their_order(values, repeats):
     assert gray.dtype == np.uint8
     order = np.argsort(image[0][~np.isnan(image[0])], kind='stable')
     assert (np.diff(gray[0][~np.isnan(image[0])][order].astype(int)) >= 0).all()
+
+
+def test_signaling_nan_is_missing_depth_without_a_warning():
+    image = np.full((4, 5), 2.0)
+    image.view(np.uint64)[0, 0] = 0x7FF0000000000001
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        gray = IntensityRange().rescale(image)
+    assert gray[0, 0] == 0 < gray[1, 1]

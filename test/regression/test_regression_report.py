@@ -81,6 +81,14 @@ def test_charts_have_the_values_of_the_summary():
     assert list(charts['Bytes of the latents'].series[0].values) == [3000.0] * 3
 
 
+@pytest.mark.parametrize('frames', [0, -5])
+def test_charts_of_an_edited_baseline_with_impossible_counts(frames):
+    summary = Summary()
+    summary.set_second('cam0/lcts', 0, {'1': {'frames': frames, 'trust': 0.5}})
+    [chart] = summary_charts({'': summary})
+    assert list(chart.series[0].values) == [0.5]
+
+
 def frame(time_s, tracks, image=None):
     regions = [Region(track, Roi(10 * track, 0, 8, 8), 0.5) for track in tracks]
     inputs = np.full((len(tracks), 3, 16, 16), 0.5, np.float32) if tracks else None
