@@ -36,6 +36,15 @@ def render_video(path: Path) -> Path:
     return part.rename(path)
 
 
+def check_video(path: Path) -> None:
+    """Raise `ValueError` for a file that is not a video, which a camera node would wait for."""
+    capture = cv2.VideoCapture(str(path))
+    readable, _ = capture.read()
+    capture.release()
+    if not readable:
+        raise ValueError(f'{path} is not a readable video')
+
+
 def cameras_of(video: Path, count: int, rate_hz: float) -> list[Camera]:
     """Return `count` cameras that play `video` in step at `rate_hz`; every second one is brighter.
 

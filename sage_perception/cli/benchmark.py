@@ -31,9 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.params_file is not None and not options.params_file.is_file():
         raise ValueError(f'--params-file {options.params_file}: no such file')
     # These imports take seconds: the arguments are checked before.
-    from sage_perception.benchmark.footage import render_video
+    from sage_perception.benchmark.footage import check_video, render_video
     from sage_perception.benchmark.machine import benchmark, markdown
 
+    if options.footage is not None:
+        check_video(options.footage)
     video = options.footage or render_video(options.out.parent / 'benchmark.avi')
     report = benchmark(
         video,

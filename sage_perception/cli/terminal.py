@@ -164,6 +164,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """Return an argument as the number of a TCP port, for the `type` of an option."""
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a port, 1 to 65535')
+    return int(text)
+
+
 def positive(text: str) -> float:
     """Return an argument as a finite number above 0, for the `type` of an option."""
     value = _number(text)

@@ -16,8 +16,8 @@ from sage_perception.bringup.environment import dds_environment
 from sage_perception.cli.terminal import (
     Parser,
     examples,
+    port,
     positive,
-    positive_int,
     report_errors,
     stop_requested,
 )
@@ -112,14 +112,14 @@ def parser() -> Parser:
     add(
         '--web-port',
         metavar='PORT',
-        type=positive_int,
+        type=port,
         default=WEB_PORT,
         help=f'port of the web viewer (default: {WEB_PORT})',
     )
     add(
         '--grpc-port',
         metavar='PORT',
-        type=positive_int,
+        type=port,
         default=GRPC_PORT,
         help=f'port from which the web viewer reads the recording (default: {GRPC_PORT})',
     )

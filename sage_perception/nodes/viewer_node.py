@@ -205,7 +205,7 @@ class ViewerNode(Node):
             if moment is None:
                 views.insert(0, CameraView(name, None))
                 continue
-            header = moment.frame.header  # at last that of the primary camera
+            header = moment.frame.header  # finally that of the primary camera
             image = rgb_or_none(moment.frame, self._intensities[name])
             view = CameraView(name, image, tiles[name], moment.stamp_ns)
             views.insert(0, view)

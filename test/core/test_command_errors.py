@@ -104,6 +104,10 @@ TABLE = [
         'sage encode: no output: use --print, -o FILE.npz, or both (see sage encode --help)',
     ),
     ('models tinyvae_12', f"sage models: 'tinyvae_12' {NEITHER}: did you mean tinyvae_128"),
+    (
+        'view {tmp}/bag --web --web-port 65536',
+        "sage view: argument --web-port: '65536' is not a port, 1 to 65535 (see sage view --help)",
+    ),
     # images
     ('encode {tmp}/none.png -o /proc/x.npz', 'sage encode: {tmp}/none.png: no such image'),
     ('encode {tmp}/dir --print', 'sage encode: {tmp}/dir is a folder: pass image files'),
@@ -238,6 +242,10 @@ WITH_ROS = [
     (
         'record --repair {tmp}/noise.mcap',
         'sage record: cannot repair {tmp}/noise.mcap: it is not an MCAP file',
+    ),
+    (
+        'benchmark --footage {tmp}/noise.bin',
+        'sage benchmark: {tmp}/noise.bin is not a readable video',
     ),
     (
         'up dual_camera --set atention.max_crops=4',
