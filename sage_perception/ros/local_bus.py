@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import queue
+import secrets
 import threading
 import time
 from collections import deque
@@ -108,10 +109,12 @@ class LocalSubscription:
 class LocalPublisher:
     """The part of a publisher that serves the subscriptions of the same process."""
 
-    def __init__(self, qos: QoSProfile, number: int) -> None:
+    def __init__(self, qos: QoSProfile) -> None:
         self.qos = qos
         self._lock = threading.Lock()
-        self._gid = {'data': b'sage' + number.to_bytes(12, 'big')}
+        # Random, so that no publisher of another machine can take the same one: guards limit the
+        # messages of each.
+        self._gid = {'data': secrets.token_bytes(16)}
         self._sequence = itertools.count(1)
         self._targets: list[LocalSubscription] = []
         latched = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
@@ -159,12 +162,11 @@ class LocalBus:
         self._lock = threading.Lock()
         self._publishers: dict[tuple[str, type], list[LocalPublisher]] = {}
         self._subscriptions: dict[tuple[str, type], list[LocalSubscription]] = {}
-        self._numbers = itertools.count(1)
 
     def publisher(self, topic: str, kind: type, qos: QoSProfile) -> LocalPublisher:
         """Add a publisher of messages of type `kind` on the resolved name `topic`."""
         with self._lock:
-            publisher = LocalPublisher(qos, next(self._numbers))
+            publisher = LocalPublisher(qos)
             self._publishers.setdefault((topic, kind), []).append(publisher)
             for subscription in self._subscriptions.get((topic, kind), []):
                 publisher.match(subscription)
