@@ -75,7 +75,7 @@ class LocalSubscription:
         qos: the requested QoS.
         inbox: the inbox of the node.
         deliver: called with each message and its info.
-        is_open: messages that arrive while it returns False are dropped.
+        is_open: messages that arrive, or are due, while it returns False are dropped.
         on_mismatch: called when a publisher with an incompatible QoS is found.
     """
 
@@ -103,7 +103,8 @@ class LocalSubscription:
             message, info = self._queue.popleft()
         except IndexError:  # newer messages have displaced it
             return
-        self._deliver(message, info)
+        if self._is_open():  # a message before this one may have closed it
+            self._deliver(message, info)
 
 
 class LocalPublisher:

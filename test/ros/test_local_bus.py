@@ -142,6 +142,17 @@ def test_closed_and_removed_subscriptions_receive_nothing(inbox):
     assert receiver.numbers == [2]
 
 
+def test_a_message_that_waits_while_its_subscription_closes_is_dropped(inbox):
+    bus = LocalBus()
+    publisher = bus.publisher('/x', Int64, qos.DEFAULT)
+    receiver, witness = Receiver(bus, inbox, qos.DEFAULT), Receiver(bus, inbox, qos.DEFAULT)
+    publisher.publish(Int64(data=1))
+    receiver.open = False
+    inbox.start()
+    wait_for(lambda: witness.numbers == [1])
+    assert not receiver.received
+
+
 def test_messages_wait_for_the_lock(inbox):
     bus = LocalBus()
     receiver = Receiver(bus, inbox, qos.DEFAULT)
