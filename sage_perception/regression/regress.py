@@ -95,6 +95,7 @@ class Regression:
                 for o in self.outcomes
             ],
             'changes': self.changes,
+            'notes': self.result.notes,
             'frames': self.result.frames,
             'realtime_factor': round(self.result.realtime_factor, 3),
             'hashes': self.result.summary.hashes,

@@ -138,8 +138,12 @@ def test_warnings_about_the_bag_and_the_parameter_file_are_printed(bag, tmp_path
     params.write_text('/arbitr:\n  ros__parameters:\n    agreement_threshold: 0.9\n')
     code, _, err = run(capsys, bag, '--update', '--params', params)
     assert code == 0
-    assert f'{bag} has no metadata.yaml; its files are read without it' in err
+    note = f'{bag} has no metadata.yaml; its files are read without it'
+    assert note in err
     assert f'{params} has no parameters of /cam0/attention, /cam0/encoder, /arbiter' in err
+    code, out, _ = run(capsys, bag, '--json')
+    assert code == 0
+    assert json.loads(out)['notes'] == [note]
 
 
 def test_json_is_deterministic_but_for_the_speed(bag, capsys):
