@@ -59,6 +59,19 @@ os.environ['XDG_CACHE_HOME'] = str(Path(tempfile.gettempdir(), f'sage_test_cache
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 
 
+@pytest.fixture(autouse=True)
+def restored_dds_profile():
+    """Undo the choice of a DDS profile by a command that ran in the process of the tests."""
+    names = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+    before = {name: os.environ.get(name) for name in names}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 TIMEOUT_S = 30.0
 """Time that a test waits for a condition, seconds."""
 CLOSE_TIMEOUT_S = 20.0

@@ -16,7 +16,6 @@ from bags import RELIABLE, write_bag
 from diagnostic_msgs.msg import DiagnosticArray
 from sage_msgs.msg import AgreementArray, CropArray, LCTArray, ProbeSet, TrustReport
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from sage_perception.bags.legacy import current_name
 from sage_perception.bags.reader import open_bag
@@ -152,10 +151,15 @@ def test_nodes_of_today_accept_the_replay(ros, keys, recorded, capfd):
     arguments = ['-p', 'use_sim_time:=true', '-p', f'keys:={keys}']
     arguments += ['-p', 'require_signatures:=true']
     ros.make(ArbiterNode, *arguments, name='arbiter')
-    # The viewer shows crops for each frame that it receives, and the bag has no frames.
+    # The viewer shows the crops and latents of a frame, and the bag has no frames.
     frames = ros.node.create_publisher(Image, 'cam0/image_raw', qos.CAMERA)
-    frame = image_to_msg(np.zeros((480, 640, 3), np.uint8), 'bgr8', Header())
-    ros.node.create_timer(0.02, lambda: frames.publish(frame))
+    frame = np.zeros((480, 640, 3), np.uint8)
+    ros.node.create_subscription(
+        CropArray,
+        'cam0/crops',
+        lambda crops: frames.publish(image_to_msg(frame, 'bgr8', crops.header)),
+        10,
+    )
     ros.make(ViewerNode, '-p', 'use_sim_time:=true', '-p', 'rate:=30.0', name='viewer')
     trusted = ros.collect(LCTArray, 'trusted')
     fused = ros.collect(LCTArray, 'fused')

@@ -90,7 +90,8 @@ SCRIPT = """
 
 
 def run(mode, *arguments, **variables):
-    environment = {**os.environ, **dds_environment(os.environ), **variables}
+    environment = {**os.environ, **variables}
+    environment |= dds_environment(environment)
     command = [sys.executable, '-c', textwrap.dedent(SCRIPT), mode, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 

@@ -123,6 +123,9 @@ class FileTimeline:
 
     def next_tick(self, last: int | None) -> int:
         """Return the tick after `last`, or a later one if that is late."""
+        if last is None and self._start_ns is None:
+            self.due_ns(0)  # the clock starts with the first frame, which is not late
+            return 0
         first = tick = 0 if last is None else last + 1
         self.due_ns(tick)
         while (late_ns := self._clock.monotonic_ns() - self._due_ns) >= max(self._interval_ns, 1):
