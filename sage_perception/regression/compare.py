@@ -21,7 +21,8 @@ _FIELDS = {
     **dict.fromkeys(('trust', 'reputation', 'compression_trust'), 'trust'),
     **dict.fromkeys(('similarity',), 'similarity'),
     **dict.fromkeys(('error', 'norm', 'bytes'), 'relative'),
-    **dict.fromkeys(('latent', 'code'), 'latent'),
+    'latent': 'latent',
+    'code': 'code',
 }
 MISSING_SEVERITY = 100.0
 """Severity of a stream that is missing, in multiples of its tolerance and seconds."""
@@ -144,7 +145,7 @@ def _severity(what: str, value: Value | None, baseline: Value | None, limits: To
     if ours.shape != theirs.shape:
         return MISSING_SEVERITY
     difference = math.dist(ours, theirs)
-    if name in ('relative', 'latent'):
+    if name in ('relative', 'latent', 'code'):
         tolerance *= math.hypot(*theirs)
     if difference <= tolerance or not difference:
         return 0.0

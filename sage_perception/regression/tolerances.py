@@ -41,7 +41,11 @@ class Tolerances:
         0.05, 'Reconstruction error, latent norm and bytes, as a fraction of the baseline.'
     )
     latent: Annotated[float, Interval(0)] = _tolerance(
-        0.02, 'Distance of two mean latents or codes, as a fraction of the length of the baseline.'
+        0.02, 'Distance of two mean latents, as a fraction of the length of the baseline.'
+    )
+    code: Annotated[float, Interval(0)] = _tolerance(
+        0.2,
+        'Distance of two mean codes, likewise: an object more or less in a context changes it.',
     )
     brief_frames: Annotated[float, Interval(0)] = _tolerance(
         2.0, 'A track with at most this number of frames in a second may be missing.'
