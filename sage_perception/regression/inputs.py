@@ -64,19 +64,19 @@ class ImageInput:
     def process(self, message: BagMessage) -> Processed:
         """Return the crops and LCTs of an image."""
         begun_s = time.perf_counter()
-        parsed = _deserialize(message)
-        if isinstance(parsed, str):
-            return Processed(message.log_time_ns, rejected=parsed)
-        stamp_ns = stamp_from_msg(parsed.header.stamp) or message.log_time_ns
+        parsed, done = _parse(message)
+        if parsed is None:
+            return done
         try:
             image = bgr_from_msg(parsed, self._intensity)
             decoded_s = time.perf_counter()
-            frame = self._pipeline.process(image, stamp_ns)
+            frame = self._pipeline.process(image, done.stamp_ns)
         except ValueError as error:
-            return Processed(stamp_ns, rejected=one_line(error))
+            done.rejected = one_line(error)
+            return done
         encoder, identity = self._pipeline.encoder, self._pipeline.identity
         return Processed(
-            stamp_ns,
+            done.stamp_ns,
             frame.size,
             frame.fault,
             frame.crops,
@@ -101,11 +101,10 @@ class CropInput:
     def process(self, message: BagMessage) -> Processed:
         """Return the LCTs of the crops of a frame."""
         begun_s = time.perf_counter()
-        array = _deserialize(message)
-        if isinstance(array, str):
-            return Processed(message.log_time_ns, rejected=array)
-        stamp_ns = stamp_from_msg(array.header.stamp) or message.log_time_ns
-        done = Processed(stamp_ns, (array.source_width, array.source_height))
+        array, done = _parse(message)
+        if array is None:
+            return done
+        done.size = array.source_width, array.source_height
         try:
             done.fault = Fault(array.fault)
             done.crops = [crop_from_msg(crop) for crop in array.crops]
@@ -115,7 +114,7 @@ class CropInput:
         decoded_s = time.perf_counter()
         if done.crops:
             encoded = self._encoder.encode_crops(done.crops, TRUST[done.fault])
-            lcts = self._encoder.lcts(encoded.latents, stamp_ns, self._identity)
+            lcts = self._encoder.lcts(encoded.latents, done.stamp_ns, self._identity)
             received = [self._encoder.received(lct) for lct in lcts]
             done.lcts = [(self._identity.sign(lct), PLAIN) for lct in received]
             done.inputs = encoded.inputs
@@ -131,11 +130,10 @@ class LctInput:
     def process(self, message: BagMessage) -> Processed:
         """Return the LCTs of an array."""
         begun_s = time.perf_counter()
-        array = _deserialize(message)
-        if isinstance(array, str):
-            return Processed(message.log_time_ns, rejected=array)
-        stamp_ns = stamp_from_msg(array.header.stamp) or message.log_time_ns
-        done = Processed(stamp_ns, (array.source_width, array.source_height))
+        array, done = _parse(message)
+        if array is None:
+            return done
+        done.size = array.source_width, array.source_height
         for each in array.lcts:
             done.size_bytes += 4 * (len(each.latent.mean) + len(each.latent.log_var))
             done.size_bytes += len(each.latent.payload)
@@ -154,9 +152,11 @@ def _size_bytes(lcts: Sequence[LCT], encoder: CropEncoder) -> int:
     return sum(len(encoder.packer.pack(lct.latent.mean, encoder.encoding)) for lct in lcts)
 
 
-def _deserialize(message: BagMessage) -> Any:
-    """Return the ROS message, or the reason in words why the bytes are not one."""
+def _parse(message: BagMessage) -> tuple[Any, Processed]:
+    """Return the ROS message and an empty result with its time, or None and a rejected result."""
     try:
-        return deserialize_message(message.data, message_class(message.type_name))
+        parsed = deserialize_message(message.data, message_class(message.type_name))
     except Exception as error:  # noqa: BLE001 (the kind depends on the middleware)
-        return f'not a {message.type_name}: {one_line(error)}'
+        reason = f'not a {message.type_name}: {one_line(error)}'
+        return None, Processed(message.log_time_ns, rejected=reason)
+    return parsed, Processed(stamp_from_msg(parsed.header.stamp) or message.log_time_ns)

@@ -11,6 +11,7 @@ import mcap.writer
 import numpy as np
 import pytest
 import yaml
+from damage import damaged
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, IndexType
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -392,12 +393,7 @@ def test_mutated_files_are_read_or_a_bag_error(tmp_path, plugin, mode):
     whole = file.read_bytes()
     until, seed = time.monotonic() + 2, 0
     while time.monotonic() < until:
-        rng = np.random.default_rng(seed)
-        data = bytearray(whole)
-        for _ in range(rng.integers(1, 12)):
-            data[rng.integers(len(data))] = rng.integers(256)
-        file.write_bytes(data[: rng.integers(len(data))] if rng.random() < 0.2 else data)
-        text = ''
+        file.write_bytes(damaged(whole, seed, cut=0.2))
         text = ''
         try:
             with open_bag(tmp_path / 'bag') as bag:

@@ -8,6 +8,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from damage import damaged
 from footage import LENGTH, NS, VIDEO_FPS, FakeClock, number_in, write_video
 
 from sage_perception.training.data.clips import clip_frames
@@ -211,11 +212,7 @@ def test_mutated_files_play_or_are_lost(tmp_path, suffix, fourcc):
     whole = path.read_bytes()
     until, seed = time.monotonic() + 2, 0
     while time.monotonic() < until:
-        rng = np.random.default_rng(seed)
-        data = bytearray(whole)
-        for _ in range(rng.integers(1, 12)):
-            data[rng.integers(len(data))] = rng.integers(256)
-        path.write_bytes(data[: rng.integers(len(data))] if rng.random() < 0.3 else data)
+        path.write_bytes(damaged(whole, seed, cut=0.3))
         last_s = -1.0
         try:
             video = VideoFile(str(path))

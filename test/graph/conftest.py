@@ -88,6 +88,17 @@ class Graph:
         """Return the newest diagnostics of each part by name, collected since the first call."""
         return {s.name: s for array in self.diagnostics[since:] for s in array.status}
 
+    def wait_until_healthy(self) -> None:
+        """Wait for diagnostics without a problem from all parts."""
+
+        def problems():
+            count = len(self.diagnostics)
+            self.wait_for(lambda: len(self.diagnostics) > count + 10, 'new diagnostics')
+            found = self.health(count)
+            return {n: s.message for n, s in found.items() if s.level != b'\0'} if found else None
+
+        self.wait_for(lambda: problems() == {}, 'diagnostics without problems')
+
     @cached_property
     def diagnostics(self) -> list[DiagnosticArray]:
         """Return the list of the diagnostics since the first access."""

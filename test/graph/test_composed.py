@@ -134,13 +134,7 @@ def test_latents_are_those_of_the_crops(graph):
 
 
 def test_diagnostics_have_no_problem_and_no_message_arrives_twice(graph):
-    def problems():
-        count = len(graph.diagnostics)
-        graph.wait_for(lambda: len(graph.diagnostics) > count + 10, 'new diagnostics')
-        found = graph.health(count)
-        return {n: s.message for n, s in found.items() if s.level != b'\0'} if found else None
-
-    graph.wait_for(lambda: problems() == {}, 'diagnostics without problems')
+    graph.wait_until_healthy()
     assert {f'/{name.rpartition(":")[0]}' for name in graph.health()} == NODES
     # A second copy of an LCT would be rejected as a replay.
     report = graph.wait_for(

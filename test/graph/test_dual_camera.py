@@ -262,13 +262,7 @@ def test_nodes_stay_in_their_namespace(graph):
 
 
 def test_diagnostics_become_ok(graph):
-    def problems():
-        count = len(graph.diagnostics)
-        graph.wait_for(lambda: len(graph.diagnostics) > count + 10, 'new diagnostics')
-        found = graph.health(count)
-        return {n: s.message for n, s in found.items() if s.level != b'\0'} if found else None
-
-    graph.wait_for(lambda: problems() == {}, 'diagnostics without problems')
+    graph.wait_until_healthy()
     nodes = {name.rpartition(':')[0] for name in graph.health()}
     assert nodes == set(graph.runner.processes)
 
