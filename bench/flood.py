@@ -23,6 +23,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from sage_perception.bringup.prefix import prepare_ros
+
+prepare_ros()
+
 import numpy as np
 import rclpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

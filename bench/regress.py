@@ -1,27 +1,38 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Offline replay: speed by stage, repeatability, and memory over a long bag.
+"""Replay tests: speed by stage, repeatability offline and online, and memory over a long bag.
 
-python bench/regress.py                  # speed with two 640x480 cameras at 30 Hz
-python bench/regress.py --runs 20        # an unchanged replay must pass every time
-python bench/regress.py --hours 1        # memory over an hour of frames
+python bench/regress.py                          # speed with two 640x480 cameras at 30 Hz
+python bench/regress.py --runs 20 --online 20    # an unchanged replay must pass every time
+python bench/regress.py --seconds 0 --hours 1    # memory over an hour of frames
+
+Results: `out/bench/regress.json`; a measurement that was not asked for keeps its figures there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from sage_perception.bringup.prefix import prepare_ros
+
+prepare_ros()
 
 import numpy as np
+import psutil
 from rclpy.serialization import serialize_message
+from regress_online import measure_online
 from std_msgs.msg import Header
 
 from sage_perception.bags.writer import BagWriter
+from sage_perception.cli.terminal import non_negative, positive, report_errors, whole_number
+from sage_perception.core.files import make_folder, write_atomically
+from sage_perception.core.progress import track
 from sage_perception.regression.regress import Regression, regress, update_baseline
 from sage_perception.regression.replay import ReplayResult, replay_bag
 from sage_perception.ros import qos
@@ -30,11 +41,15 @@ from sage_perception.ros.images import jpeg_to_msg
 from sage_perception.vision.synthetic import SyntheticWorld
 
 SECOND, START_NS = 10**9, 1_700_000_000 * 10**9
-RATE_HZ, LOOP_S = 30, 20
+SPEED_HZ, LOOP_S = 30.0, 20
 SHIFT_PX = 80
+SAMPLES = 60
+"""Samples of the memory over the long bag."""
+SETTLED = 0.1
+"""Part of the long bag after which the memory is expected to be flat."""
 
 
-def write_bag(folder: Path, seconds: float, size: tuple[int, int]) -> Path:
+def write_bag(folder: Path, seconds: float, size: tuple[int, int], rate_hz: float) -> Path:
     """Write JPEG images of two cameras; the scene repeats after `LOOP_S` seconds."""
     width, height = size
     world = SyntheticWorld(1, width + SHIFT_PX, height, period_s=LOOP_S)
@@ -43,9 +58,9 @@ def write_bag(folder: Path, seconds: float, size: tuple[int, int]) -> Path:
         topics = [f'/cam{number}/image_raw/compressed' for number in range(2)]
         for topic in topics:
             bag.add_topic(topic, 'sensor_msgs/msg/CompressedImage', [qos.CAMERA])
-        for index in range(round(seconds * RATE_HZ)):
-            if len(loop) < LOOP_S * RATE_HZ:
-                image = world.render(index / RATE_HZ, index)
+        for index in track(range(round(seconds * rate_hz)), f'writing {folder.name}'):
+            if len(loop) < round(LOOP_S * rate_hz):
+                image = world.render(index / rate_hz, index)
                 views = (image[:, shift : shift + width] for shift in (0, SHIFT_PX))
                 loop.append(
                     tuple(
@@ -53,7 +68,7 @@ def write_bag(folder: Path, seconds: float, size: tuple[int, int]) -> Path:
                         for view in views
                     )
                 )
-            stamp_ns = START_NS + index * SECOND // RATE_HZ
+            stamp_ns = START_NS + round(index * SECOND / rate_hz)
             for topic, data in zip(topics, loop[index % len(loop)], strict=True):
                 message = jpeg_to_msg(np.zeros((8, 8, 3), np.uint8), Header())
                 message.header.stamp = stamp_to_msg(stamp_ns)
@@ -62,13 +77,7 @@ def write_bag(folder: Path, seconds: float, size: tuple[int, int]) -> Path:
     return folder
 
 
-def resident_mb() -> float:
-    """Return the memory of this process, megabytes."""
-    pages = int(Path('/proc/self/statm').read_text().split()[1])
-    return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
-
-
-def report(result: ReplayResult) -> dict:
+def report(result: ReplayResult) -> dict[str, Any]:
     """Return the speed of a replay."""
     return {
         'frames': result.frames,
@@ -77,54 +86,84 @@ def report(result: ReplayResult) -> dict:
     }
 
 
-def measure_speed(folder: Path, seconds: float) -> dict:
+def measure_speed(folder: Path, seconds: float) -> dict[str, Any]:
     """Return the speed with two 640x480 cameras at 30 Hz."""
-    bag = write_bag(folder / 'speed', seconds, (640, 480))
+    bag = write_bag(folder / 'speed', seconds, (640, 480), SPEED_HZ)
     return report(replay_bag(bag))
 
 
-def measure_repeatability(folder: Path, runs: int, seconds: float) -> dict:
-    """Return how many of `runs` unchanged replays pass."""
-    bag = write_bag(folder / 'same', seconds, (320, 240))
+def measure_offline(folder: Path, runs: int, seconds: float) -> dict[str, Any]:
+    """Return how many of `runs` unchanged replays pass, and have the same summary."""
+    bag = write_bag(folder / 'same', seconds, (320, 240), SPEED_HZ)
     first = Regression(bag, replay_bag(bag))
     update_baseline(first)
-    passed = same = 0
-    for _ in range(runs):
+    passed = identical = 0
+    for _ in track(range(runs), 'offline replays'):
         found = regress(bag)
         passed += found.passed
-        same += found.result.summary == first.result.summary
-    return {'runs': runs, 'passed': passed, 'identical': same}
+        identical += found.result.summary == first.result.summary
+    return {'runs': runs, 'passed': passed, 'identical': identical}
 
 
-def measure_memory(folder: Path, hours: float) -> dict:
-    """Return the memory at each tenth of a long bag, megabytes."""
-    bag = write_bag(folder / 'long', 3600 * hours, (160, 120))
-    samples: list[float] = []
+def measure_memory(folder: Path, hours: float, rate_hz: float) -> dict[str, Any]:
+    """Return the resident memory of this process while it replays a long bag.
 
-    def sample(share: float, _frames: int) -> None:
-        if share * 10 >= len(samples):
-            samples.append(round(resident_mb(), 1))
+    The bag has two cameras of 160x120 pixels at `rate_hz`. `mb_per_hour` is the slope of a line
+    fitted to the samples after the first tenth of the bag; it includes the summary, which has an
+    entry for each second.
+    """
+    bag = write_bag(folder / 'long', 3600 * hours, (160, 120), rate_hz)
+    process = psutil.Process()
+    samples: list[tuple[float, float]] = []
+
+    def sample(share: float, frames: int) -> None:
+        if share * SAMPLES >= len(samples):
+            samples.append((round(share * hours, 4), round(process.memory_info().rss / 1e6, 1)))
+            print(f'  {share:4.0%}, {frames} frames: {samples[-1][1]} MB', file=sys.stderr)
 
     result = replay_bag(bag, progress=sample)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    size_mb = sum(file.stat().st_size for file in bag.iterdir()) / 1e6
-    return report(result) | {'bag_mb': round(size_mb), 'memory_mb': samples, 'peak_mb': peak_mb}
+    settled = np.array([each for each in samples if each[0] >= SETTLED * hours])
+    slope = np.polyfit(settled[:, 0], settled[:, 1], 1)[0] if len(settled) > 1 else np.nan
+    return {
+        **report(result),
+        'hours': hours,
+        'rate_hz': rate_hz,
+        'bag_mb': round(sum(file.stat().st_size for file in bag.iterdir()) / 1e6),
+        'hour_and_rss_mb': samples,
+        'first_mb': samples[0][1],
+        'settled_mb': float(settled[0, 1]) if len(settled) else None,
+        'last_mb': samples[-1][1],
+        'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1),
+        'mb_per_hour': round(float(slope), 2),
+    }
 
 
-def main() -> int:
+@report_errors('bench/regress.py')
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seconds', type=float, default=20.0, help='length of the speed bag')
-    parser.add_argument('--runs', type=int, default=0, help='number of unchanged replays')
-    parser.add_argument('--hours', type=float, default=0.0, help='length of the memory bag')
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        found = {'speed': measure_speed(folder, args.seconds)}
-        if args.runs:
-            found['repeatability'] = measure_repeatability(folder, args.runs, 5.0)
-        if args.hours:
-            found['memory'] = measure_memory(folder, args.hours)
-    print(json.dumps(found, indent=2))
+    add = parser.add_argument
+    add('--seconds', type=non_negative, default=20.0, help='length of the speed bag (default: 20)')
+    add('--runs', type=whole_number, default=0, help='number of unchanged replays, offline')
+    add('--online', type=whole_number, default=0, help='number of unchanged replays to a graph')
+    add('--hours', type=non_negative, default=0.0, help='length of the memory bag')
+    add('--rate', type=positive, default=5.0, help='frames per second of that bag (default: 5)')
+    add('--out', type=Path, default=Path('out/bench/regress.json'), help='file of the results')
+    args = parser.parse_args(argv)
+    make_folder(args.out.parent)
+    found = json.loads(args.out.read_text()) if args.out.exists() else {}
+    measurements = {
+        'speed': (args.seconds, lambda folder: measure_speed(folder, args.seconds)),
+        'offline': (args.runs, lambda folder: measure_offline(folder, args.runs, 5.0)),
+        'online': (args.online, lambda folder: measure_online(folder, args.online)),
+        'memory': (args.hours, lambda folder: measure_memory(folder, args.hours, args.rate)),
+    }
+    with tempfile.TemporaryDirectory(prefix='sage_regress_') as name:
+        for title, (asked, measure) in measurements.items():
+            if asked:
+                found[title] = measure(Path(name))
+                print(f'{title}: {json.dumps(found[title])}', flush=True)
+                write_atomically(args.out, json.dumps(found, indent=2) + '\n')
+    print(f'all figures: {args.out}')
     return 0
 
 

@@ -23,6 +23,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sage_perception.bringup.prefix import prepare_ros
+
+prepare_ros()
+
 from sage_perception.benchmark.footage import cameras_of, describe, render_video
 from sage_perception.benchmark.machine import machine
 from sage_perception.benchmark.measure import MeasurementError, free_domain, measure, observe

@@ -50,6 +50,21 @@ def complete_environment(environment: MutableMapping[str, str] = os.environ) -> 
     return _prepend(environment, 'LD_LIBRARY_PATH', prefix / 'lib')
 
 
+def prepare_ros(package: str = 'sage_msgs') -> None:
+    """Complete the environment of a script before it imports ROS.
+
+    The script starts again if the dynamic linker must know the libraries. It exits with one line
+    that names the fix if no prefix contains `package`.
+    """
+    if complete_environment():
+        restart()
+    if not is_indexed(package):
+        sys.exit(
+            f'{Path(sys.argv[0]).name}: AMENT_PREFIX_PATH names no prefix with {package}: '
+            'run "make build" and use .venv/bin/python, or source the setup file of the workspace'
+        )
+
+
 def restart() -> None:
     """Replace this process by a new one with the same command line and the current environment."""
     sys.stdout.flush()

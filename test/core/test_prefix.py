@@ -86,3 +86,31 @@ def test_a_command_finds_messages_and_middleware_in_an_empty_environment(tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(Path(sys.prefix, 'share', 'sage_msgs'))
+
+
+def test_script_without_ros_ends_in_one_line(tmp_path):
+    script = tmp_path / 'measure.py'
+    script.write_text(
+        'from sage_perception.bringup.prefix import prepare_ros\nprepare_ros("no_msgs")'
+    )
+    environment = {'PATH': os.environ['PATH'], 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith('measure.py: AMENT_PREFIX_PATH names no prefix with')
+    assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.skipif(not INSTALLED, reason='sage is not installed in this environment')
+def test_script_finds_the_messages_without_the_variables(tmp_path):
+    script = tmp_path / 'measure.py'
+    script.write_text(
+        'from sage_perception.bringup.prefix import prepare_ros\n'
+        'prepare_ros()\nfrom sage_msgs.msg import LCT\nprint(LCT().entity_id == "")\n'
+    )
+    environment = {'PATH': os.environ['PATH'], 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True
+    )
+    assert (done.stdout, done.returncode) == ('True\n', 0), done.stderr
