@@ -14,7 +14,6 @@ from pathlib import Path
 from sage_perception import models
 from sage_perception.codecs import codebook
 from sage_perception.codecs.packing import Packer
-from sage_perception.context.builder import AgreementPair
 from sage_perception.core.lct import LCT
 from sage_perception.core.text import one_line
 from sage_perception.memory import EpisodicMemory, Space
@@ -22,6 +21,7 @@ from sage_perception.memory.feed import MemoryFeed, Schedule
 from sage_perception.memory.opening import open_store
 from sage_perception.models.compressor import Compressor
 from sage_perception.pipeline.context_encoder import ContextEncoder
+from sage_perception.pipeline.fusion_pipeline import FusionPipeline
 from sage_perception.regression.events import (
     AgreementEvent,
     CodeEvent,
@@ -42,7 +42,7 @@ from sage_perception.ros.parameters import values_by_camera
 from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion.geometry import CameraGeometry
-from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
+from sage_perception.trust.fusion.moments import Moment
 from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
 from sage_perception.trust.security.canonical import Wire
 from sage_perception.trust.security.identity import Identity, find_key
@@ -74,17 +74,23 @@ class Graph:
         self._packers: dict[str, Packers] = {camera: {} for camera in settings.cameras}
         self.arbiter = self._new_arbiter(codec)
         self._folder = tempfile.TemporaryDirectory(prefix='sage_regress_')
-        self._memory, self._feed = self._new_memory()
+        self._memory, feed = self._new_memory()
         self._contexts: ContextEncoder | None = None
         if compressor is not None:
             values = settings.of('compressor')
             entities = list(settings.entities.values())
             self._contexts = ContextEncoder(compressor, entities, values['window_s'])
+        self._fusion = FusionPipeline(
+            self.arbiter,
+            feed,
+            None if self._contexts is None else self._contexts.builder,
+            entities=settings.entities,
+            require_signatures=self._required,
+        )
         self._compressor = Identity('compressor', start=1)
         self._now_s = -math.inf
         self._due_s = dict.fromkeys(('report', 'commit', 'code'), -math.inf)
-        self._newest_ns: dict[str, int] = {}
-        self._has_new_frame = False
+        self._encoded_frames = 0
 
     def close(self) -> None:
         """Delete the memory."""
@@ -172,47 +178,24 @@ class Graph:
         if not frames and not self._required:
             frames[done.stamp_ns] = []
         for stamp_ns, lcts in sorted(frames.items()):
-            forwarded = lcts if self.arbiter.may_forward(camera, len(lcts)) else []
-            if forwarded or not self._required:
-                self._relay(camera, stamp_ns, done.size, forwarded)
-            for moment in self.arbiter.add_frame(camera, AcceptedFrame(stamp_ns, lcts)):
-                self._agree(moment)
+            self._emit(self._fusion.add_frame(camera, stamp_ns, done.size, lcts))
 
-    def _relay(self, camera: str, stamp_ns: int, size: tuple[int, int], lcts: list[LCT]) -> None:
-        """Pass trusted LCTs to memory and to the contexts."""
-        self._feed.add_frame(camera, stamp_ns, lcts)
-        if self._contexts is not None and min(size) > 0:
-            entity = self._settings.entities[camera]
-            self._contexts.builder.add_frame(entity, stamp_ns * 1e-9, size, lcts)
-            self._newest_ns[camera] = stamp_ns
-            self._has_new_frame = True
-
-    def _agree(self, moment: Moment) -> None:
-        ours, stamp_ns = moment.frame, moment.frame.stamp_ns
-        for pairing in moment.pairings:
-            theirs = pairing.frame
-            found = list(zip(pairing.matches, pairing.agree, strict=True))
-            pairs = [
-                Pair(
-                    ours.lcts[match.a].latent.track_id,
-                    theirs.lcts[match.b].latent.track_id,
-                    match.similarity,
-                    agrees,
-                )
-                for match, agrees in found
-            ]
-            primary = self._settings.cameras[0]
-            self._observe(AgreementEvent(primary, pairing.camera, stamp_ns, pairs))
-            ids = [
-                AgreementPair(ours.lcts[m.a].id, theirs.lcts[m.b].id, m.similarity)
-                for m, _ in found
-            ]
-            for pair in ids:
-                for lct_id in (pair.lct_a, pair.lct_b):
-                    self._feed.add_agreement(lct_id, pair.similarity)
-            if self._contexts is not None:
-                self._contexts.builder.add_agreement(stamp_ns * 1e-9, ids)
-        self._observe(FusedEvent(stamp_ns, moment.fused))
+    def _emit(self, moments: Iterable[Moment]) -> None:
+        primary = self._settings.cameras[0]
+        for moment in moments:
+            ours, stamp_ns = moment.frame, moment.frame.stamp_ns
+            for pairing in moment.pairings:
+                pairs = [
+                    Pair(
+                        ours.lcts[match.a].latent.track_id,
+                        pairing.frame.lcts[match.b].latent.track_id,
+                        match.similarity,
+                        agrees,
+                    )
+                    for match, agrees in zip(pairing.matches, pairing.agree, strict=True)
+                ]
+                self._observe(AgreementEvent(primary, pairing.camera, stamp_ns, pairs))
+            self._observe(FusedEvent(stamp_ns, moment.fused))
 
     # Timers
 
@@ -222,18 +205,10 @@ class Graph:
         if now_s < self._now_s - MAX_REORDER_S:
             self._due_s = dict.fromkeys(self._due_s, now_s)
         self._now_s = now_s
-        for moment in self.arbiter.expire(now_ns):
-            self._agree(moment)
-        scores, recalls = self._feed.step(now_s)
+        moments, scores = self._fusion.step(now_ns)
+        self._emit(moments)
         for each in scores:
             self._observe(MemoryEvent(each.camera, each.stamp_ns, each.observations))
-        if self._contexts is not None:
-            builder = self._contexts.builder
-            for each in scores:
-                entity = self._settings.entities[each.camera]
-                builder.add_scores(entity, each.stamp_ns * 1e-9, each.by_track)
-            for latents in recalls:
-                builder.set_recall(latents)
         if self._is_due('report', REPORT_PERIOD_S):
             self._report(now_ns)
         if self._is_due('commit', REPORT_PERIOD_S):
@@ -263,10 +238,11 @@ class Graph:
             )
 
     def _encode_context(self) -> None:
-        if self._contexts is None or not self._has_new_frame:
+        fusion = self._fusion
+        if self._contexts is None or self._encoded_frames == fusion.context_frames:
             return
-        self._has_new_frame = False
-        encoded = self._contexts.encode(max(self._newest_ns.values()), self._compressor)
+        self._encoded_frames = fusion.context_frames
+        encoded = self._contexts.encode(max(fusion.newest_ns.values()), self._compressor)
         if encoded.lct is not None:
             self._observe(
                 CodeEvent(

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record the contexts of one run: virtual cameras view a scene.
 
-A run passes through the same objects as on a robot: `CameraPipeline` for each camera, `Arbiter`,
-`EpisodicMemory`, and `ContextBuilder`, all with the default parameters of their nodes. The
+A run passes through the same objects as on a robot: `CameraPipeline` for each camera, and
+`FusionPipeline` with arbiter, memory and contexts, with the default parameters of their nodes. The
 contexts are therefore those that `compressor_node` would publish.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sage_perception.codecs.packing import Encoding
-from sage_perception.context.builder import AgreementPair, ContextBuilder
+from sage_perception.context.builder import ContextBuilder
 from sage_perception.context.context import HContext
 from sage_perception.context.space import LatentSpace
 from sage_perception.core.lct import LCT
@@ -26,11 +26,11 @@ from sage_perception.memory.feed import MemoryFeed
 from sage_perception.models import Codec
 from sage_perception.pipeline.camera import CameraFrame, CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
+from sage_perception.pipeline.fusion_pipeline import FusionPipeline
 from sage_perception.training.contexts.scenes import RATE_HZ, Scene
 from sage_perception.training.contexts.virtual_camera import LabeledRegions, VirtualCamera
 from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.fitted import similarity_weights
-from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.security.identity import Identity
 
 PERIOD_S = 0.2
@@ -94,10 +94,13 @@ class Recording:
             )
             for name in names
         }
-        self._arbiter = Arbiter(names, codec, weights=similarity_weights(codec))
         space = LatentSpace.of(codec.id, codec.latent_mean, codec.latent_std)
         self._builder = ContextBuilder(space, names)
-        self._memory = None if memory is None else MemoryFeed(memory)
+        self._fusion = FusionPipeline(
+            Arbiter(names, codec, weights=similarity_weights(codec)),
+            None if memory is None else MemoryFeed(memory),
+            self._builder,
+        )
         self._start_s, self._visit_s = start_s, visit_s
         self._labels: dict[bytes, int] = {}
 
@@ -135,12 +138,7 @@ class Recording:
                 x, y = crop.roi.center
                 places[name, crop.track_id] = (2 * x / width - 1, 2 * y / height - 1)
             self._receive(name, frame)
-        if self._memory is not None:
-            scores, recalls = self._memory.step(stamp_ns * 1e-9)
-            for each in scores:
-                self._builder.add_scores(each.camera, each.stamp_ns * 1e-9, each.by_track)
-            for latents in recalls:
-                self._builder.set_recall(latents)
+        self._fusion.step(stamp_ns)
         return places
 
     def newest(self, camera: str, track: int) -> LCT:
@@ -149,28 +147,10 @@ class Recording:
 
     def _receive(self, camera: str, frame: CameraFrame) -> None:
         """Pass a frame through the arbiter to the context and to memory."""
-        stamp_ns = frame.stamp_ns
-        verdicts = [self._arbiter.admit(camera, lct, now_ns=stamp_ns) for lct in frame.lcts]
+        stamp_ns, arbiter = frame.stamp_ns, self._fusion.arbiter
+        verdicts = [arbiter.admit(camera, lct, now_ns=stamp_ns) for lct in frame.lcts]
         accepted = [verdict.accepted for verdict in verdicts if verdict.accepted is not None]
-        trusted = accepted if self._arbiter.may_forward(camera, len(accepted)) else []
-        self._builder.add_frame(camera, stamp_ns * 1e-9, frame.size, trusted)
-        if self._memory is not None:
-            self._memory.add_frame(camera, stamp_ns, trusted)
-        for moment in self._arbiter.add_frame(camera, AcceptedFrame(stamp_ns, accepted)):
-            self._agree(moment)
-
-    def _agree(self, moment: Moment) -> None:
-        """Add the matched crops of one moment to the context and to memory."""
-        for pairing in moment.pairings:
-            pairs = [
-                AgreementPair(moment.frame.lcts[m.a].id, pairing.frame.lcts[m.b].id, m.similarity)
-                for m in pairing.matches
-            ]
-            self._builder.add_agreement(moment.frame.stamp_ns * 1e-9, pairs)
-            if self._memory is not None:
-                for pair in pairs:
-                    for lct_id in (pair.lct_a, pair.lct_b):
-                        self._memory.add_agreement(lct_id, pair.similarity)
+        self._fusion.add_frame(camera, stamp_ns, frame.size, accepted)
 
     def _label(self, frame: CameraFrame, regions: LabeledRegions) -> None:
         """Store the label of the object that each crop of a frame shows, −1 for none."""
