@@ -25,6 +25,7 @@ LAYERS = (
     'core',
     'bringup',
     'vision',
+    'zspace',
     'models',
     'codecs',
     'trust',
