@@ -54,6 +54,11 @@ def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
         identity.key = find_key(node.parameters.key, identity.entity_id)
     except KeyFault as error:
         raise ConfigurationError(f"parameter 'key': {error}") from error
+    if identity.key is not None:
+        identity.persist(node.parameters.key)
+        identity.next_sequence()  # writes the file, so that a fault shows at the start
+        if identity.sequence_fault:
+            node.get_logger().warning(identity.sequence_fault)
     return identity
 
 

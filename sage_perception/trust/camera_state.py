@@ -22,6 +22,7 @@ from sage_perception.trust.security.announcements import (
 from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.trust.security.replay import ReplayGuard
 from sage_perception.trust.security.trust_store import TrustStore
+from sage_perception.trust.security.verification import SignatureCheck
 
 # Smallest mean telemetry trust of a frame that is fully good evidence.
 EXPECTED_TRUST = 0.5
@@ -63,36 +64,35 @@ class CameraState:
 
     def register_model(self, announcement: ModelAnnouncement) -> RejectionReason | None:
         """Replace the announced model; return the reason if it is rejected."""
-        fault = self._announcement_fault(announcement, self.announcement)
+        fault, key = self._verify(announcement)
         if fault is None and self._is_own(announcement.model) and announcement.dim != self._dim:
             fault = RejectionReason.DIMENSION
         if fault is None:
             self.announcement = announcement
+            self._note(announcement, key)
         return fault
 
     def submit_probes(self, probe_set: ProbeSet) -> RejectionReason | None:
         """Replace the probe latents; return the reason if they are rejected."""
-        fault = self._announcement_fault(probe_set, self.probes)
+        fault, key = self._verify(probe_set)
         if fault is None:
             self.probes = probe_set
+            self._note(probe_set, key)
         return fault
 
-    def _announcement_fault(
-        self,
-        announcement: ModelAnnouncement | ProbeSet,
-        last: ModelAnnouncement | ProbeSet | None,
-    ) -> RejectionReason | None:
+    def _verify(self, announcement: ModelAnnouncement | ProbeSet) -> SignatureCheck:
         required = self.admission.require_signatures
         if required and announcement.entity_id != self.entity:
-            return RejectionReason.WRONG_ENTITY
-        fault = verify_announcement(announcement, self._store, require_signature=required)
-        if fault is not None or last is None:
-            return fault
+            return SignatureCheck(RejectionReason.WRONG_ENTITY)
+        found = verify_announcement(announcement, self._store, require_signature=required)
         # Anyone can write the sequence of an unsigned announcement: it excludes no later one.
-        comparable = last.signature and last.entity_id == announcement.entity_id
-        if comparable and self._replay_guard.is_older(announcement.sequence, last.sequence):
-            return RejectionReason.REPLAYED
-        return None
+        if found.key and self._replay_guard.is_older(*_place(announcement), found.key):
+            return SignatureCheck(RejectionReason.REPLAYED)
+        return found
+
+    def _note(self, announcement: ModelAnnouncement | ProbeSet, key: bytes) -> None:
+        if key:
+            self._replay_guard.note_sequence(*_place(announcement), key)
 
     def expected(self, received: ModelId) -> Expected:
         """Return the expected properties of a latent that claims to be of the model `received`.
@@ -203,3 +203,8 @@ class CameraState:
             refused=self.admission.rejected,
             reputation=self.reputation.value,
         )
+
+
+def _place(announcement: ModelAnnouncement | ProbeSet) -> tuple[int, str, str]:
+    """Return the sequence, the stream and the entity of an announcement, for a replay guard."""
+    return announcement.sequence, announcement.TAG.decode(), announcement.entity_id

@@ -35,7 +35,7 @@ BOTH = pytest.mark.parametrize('announcement', [STATISTICS, PROBES], ids=['model
 
 
 def reason_for(announcement, **options):
-    return verify_announcement(announcement, STORE, **options)
+    return verify_announcement(announcement, STORE, **options).fault
 
 
 def changed(array, value):

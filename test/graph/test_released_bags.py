@@ -91,8 +91,8 @@ def test_announcements_verify_and_packed_latents_decode(camera, recorded, keys):
     [(_, info)] = recorded[f'/{camera}/model_info']
     [(_, probes)] = recorded[f'/{camera}/probes']
     model = model_info_from_msg(info)
-    assert verify_announcement(model, store) is None
-    assert verify_announcement(probe_set_from_msg(probes), store) is None
+    assert verify_announcement(model, store).fault is None
+    assert verify_announcement(probe_set_from_msg(probes), store).fault is None
     packers = {model.model.fingerprint: Packer(model.mean, model.std)}
     encodings = Counter()
     for _, array in recorded[f'/{camera}/lcts']:

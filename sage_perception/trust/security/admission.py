@@ -52,6 +52,8 @@ class Verdict(NamedTuple):
         The result of the signature check.
     attributable : bool
         Whether the fault is the entity's own and may lower its reputation.
+    key : bytes
+        The public key that verifies the signature; empty if none does.
 
     """
 
@@ -61,6 +63,7 @@ class Verdict(NamedTuple):
     detail: str = ''
     signature: SignatureStatus = SignatureStatus.UNCHECKED
     attributable: bool = False
+    key: bytes = b''
 
     def rejected(self, reason: RejectionReason, detail: str = '') -> Verdict:
         """Return this verdict with the LCT rejected instead."""
@@ -142,13 +145,15 @@ class AdmissionFilter:
     ) -> Verdict:
         """Return the verdict on `lct`; changes nothing.
 
-        Replay, then `verification.check`, then the entities in the provenance, then unpacking: no
-        decoder sees a payload that is not signed. `unpack` returns a latent with the elements of
-        its payload, or raises `ValueError`; without it a packed latent stays packed.
+        Replay, then `verification.check`, then replay for the key that signed, then the entities
+        in the provenance, then unpacking: no decoder sees a payload that is not signed. `unpack`
+        returns a latent with the elements of its payload, or raises `ValueError`; without it a
+        packed latent stays packed.
         """
-        if self._replay_guard.is_replay(lct, self._has_key(lct.entity_id)):
+        keys = self._store.valid_keys_of(lct.entity_id)
+        if self._replay_guard.is_replay(lct, keys):
             return Verdict.rejection(lct, RejectionReason.REPLAYED)
-        reason, signature = check(
+        reason, signature, key = check(
             lct,
             self._store,
             dim=expected.dim,
@@ -160,7 +165,10 @@ class AdmissionFilter:
         )
         if reason is not None:
             return Verdict.rejection(lct, reason, signature=signature)
-        verdict = Verdict(lct, lct, signature=signature)
+        # With several keys, it is known only now which one counts.
+        if len(keys) > 1 and self._replay_guard.is_replay(lct, (key,)):
+            return Verdict.rejection(lct, RejectionReason.REPLAYED, signature=signature)
+        verdict = Verdict(lct, lct, signature=signature, key=key)
         if self.require_signatures and not self._trusts_provenance(lct):
             return verdict.rejected(RejectionReason.UNKNOWN_STEP)
         if not wire.packed or unpack is None:
@@ -181,8 +189,7 @@ class AdmissionFilter:
             return
         self.accepted += 1
         if verdict.received is not None:
-            signed = verdict.signature is SignatureStatus.VALID
-            self._replay_guard.note(verdict.received, signed)
+            self._replay_guard.note(verdict.received, verdict.key)
 
     def admit(
         self,

@@ -19,7 +19,7 @@ from sage_perception.trust.security.canonical import announcement_form
 from sage_perception.trust.security.limits import MAX_ABS
 from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.trust.security.trust_store import TrustStore
-from sage_perception.trust.security.verification import find_signature_fault
+from sage_perception.trust.security.verification import SignatureCheck, verify_form
 
 IMAGES = bytes.fromhex(probes.SHA256)
 # The bound of `sage_msgs/ProbeSet`.
@@ -119,8 +119,8 @@ def verify_announcement(
     store: TrustStore,
     *,
     require_signature: bool = True,
-) -> RejectionReason | None:
-    """Return the reason for rejecting an announcement, or None.
+) -> SignatureCheck:
+    """Return the reason for rejecting an announcement, or None, and the key that verifies it.
 
     With `require_signature` off, an entity without a key in `store` need not sign. An entity with
     a key must always sign.
@@ -128,10 +128,10 @@ def verify_announcement(
     keys = store.keys_of(announcement.entity_id)
     if not keys and require_signature:
         known = bool(announcement.entity_id)
-        return RejectionReason.UNKNOWN_KEY if known else RejectionReason.NO_ENTITY
+        return SignatureCheck(RejectionReason.UNKNOWN_KEY if known else RejectionReason.NO_ENTITY)
     if announcement.model.fingerprint == UNKNOWN_FINGERPRINT:
-        return RejectionReason.UNKNOWN_MODEL
+        return SignatureCheck(RejectionReason.UNKNOWN_MODEL)
     fault = announcement.find_fault()
     if fault or not keys:
-        return fault
-    return find_signature_fault(announcement.signature, announcement.form, keys)
+        return SignatureCheck(fault)
+    return verify_form(announcement.signature, announcement.form, keys)

@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import itertools
-import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,14 +25,17 @@ from sage_perception.trust.security.keys import (
     load_key,
     public_bytes,
 )
+from sage_perception.trust.security.sequence import Counting, SequenceCounter, sequence_path
 from sage_perception.trust.security.signing import sign
 
 
 class Identity:
     """An entity of this process; signs if it has a `key`.
 
-    All LCTs and announcements of the entity take their sequences from one identity, from `start`
-    on. Methods may be called from several threads. Raises `KeyFault` for an invalid `entity_id`.
+    All LCTs and announcements of the entity take their sequences from one identity: from `start`
+    on if it is given, for recordings, else those of a `SequenceCounter`, which `persist` makes
+    durable. Methods may be called from several threads. Raises `KeyFault` for an invalid
+    `entity_id`.
     """
 
     def __init__(
@@ -42,9 +43,21 @@ class Identity:
     ) -> None:
         self.entity_id = check_entity(entity_id)
         self.key = key
-        # The clock is later than any sequence of a previous run, so that receivers do not reject
-        # the LCTs after a restart as replays.
-        self._sequences = itertools.count(time.time_ns() if start is None else start)
+        self._sequences: Counting | SequenceCounter = (
+            SequenceCounter() if start is None else Counting(start)
+        )
+
+    def persist(self, location: str) -> None:
+        """Continue above the sequences of earlier processes of the entity.
+
+        `location` is that of `find_key`; the sequence file is beside the key.
+        """
+        self._sequences = SequenceCounter(sequence_path(_folder(location), self.entity_id))
+
+    @property
+    def sequence_fault(self) -> str:
+        """Return why sequences are not durable, with the fix; '' if they are, or need not be."""
+        return self._sequences.fault
 
     @property
     def public_key(self) -> str:
@@ -53,7 +66,7 @@ class Identity:
 
     def next_sequence(self) -> int:
         """Return the sequence for the next LCT or announcement."""
-        return next(self._sequences)
+        return self._sequences.next()
 
     def sign(self, lct: LCT, wire: Wire = PLAIN) -> LCT:
         """Return `lct` signed for the encoding `wire`, or `lct` itself if the entity has no key.
@@ -72,8 +85,7 @@ def find_key(location: str, entity_id: str) -> Ed25519PrivateKey | None:
     """
     if not location:
         return None
-    path = Path(location).expanduser()
-    folder = path if path.is_dir() else path.parent
+    path, folder = Path(location).expanduser(), _folder(location)
     expected = key_path(folder, entity_id)
     if path not in (folder, expected):
         raise KeyFault(
@@ -81,3 +93,8 @@ def find_key(location: str, entity_id: str) -> Ed25519PrivateKey | None:
             'set the folder of the keys instead'
         )
     return load_key(folder, entity_id)
+
+
+def _folder(location: str) -> Path:
+    path = Path(location).expanduser()
+    return path if path.is_dir() else path.parent

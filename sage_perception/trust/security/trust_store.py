@@ -91,6 +91,10 @@ class TrustStore:
         """Return all keys of an entity, revoked ones included, oldest first."""
         return self._keys.get(entity, ())
 
+    def valid_keys_of(self, entity: str) -> tuple[bytes, ...]:
+        """Return the public keys of an entity that are not revoked, oldest first."""
+        return tuple(key.public for key in self.keys_of(entity) if not key.revoked)
+
     def trust(self, entity: str, public: bytes) -> TrustedKey:
         """Add a key to the keys of an entity.
 

@@ -61,10 +61,21 @@ class SignatureStatus(enum.Enum):
 
 
 class Verification(NamedTuple):
-    """The result of verifying an LCT; `reason` is None for an LCT that passes."""
+    """The result of verifying an LCT; `reason` is None for an LCT that passes.
+
+    `key` is the public key that verifies the signature, empty if none does.
+    """
 
     reason: RejectionReason | None
     signature: SignatureStatus
+    key: bytes = b''
+
+
+class SignatureCheck(NamedTuple):
+    """The result of a signature check: the fault, or the public key that verifies it."""
+
+    fault: RejectionReason | None
+    key: bytes = b''
 
 
 def verify(
@@ -137,9 +148,9 @@ def check(
     )
     if fault is not None and fault not in ATTRIBUTABLE:
         return Verification(fault, SignatureStatus.UNCHECKED)
-    signature, signature_fault = check_signature(lct, keys, wire)
+    signature, (signature_fault, key) = check_signature(lct, keys, wire)
     fault = fault or signature_fault or find_proof_fault(lct, store, wire)
-    return Verification(fault, signature)
+    return Verification(fault, signature, key)
 
 
 def find_size_fault(lct: LCT, wire: Wire) -> RejectionReason | None:
@@ -162,7 +173,7 @@ def find_context_fault(
 
 def check_signature(
     lct: LCT, keys: Sequence[TrustedKey], wire: Wire = PLAIN
-) -> tuple[SignatureStatus, RejectionReason | None]:
+) -> tuple[SignatureStatus, SignatureCheck]:
     """Check the signature of `lct` against the keys of its entity.
 
     An LCT that no message can hold is `MALFORMED`, also without any key.
@@ -171,15 +182,15 @@ def check_signature(
         try:
             canonical_form(lct, wire)
         except ValueError:
-            return SignatureStatus.NO_KEY, RejectionReason.MALFORMED
-        return SignatureStatus.NO_KEY, None
-    fault = find_signature_fault(lct.signature, partial(canonical_form, lct, wire), keys)
-    return (SignatureStatus.INVALID if fault else SignatureStatus.VALID), fault
+            return SignatureStatus.NO_KEY, SignatureCheck(RejectionReason.MALFORMED)
+        return SignatureStatus.NO_KEY, SignatureCheck(None)
+    found = verify_form(lct.signature, partial(canonical_form, lct, wire), keys)
+    return (SignatureStatus.INVALID if found.fault else SignatureStatus.VALID), found
 
 
-def find_signature_fault(
+def verify_form(
     signature: bytes, form: Callable[[], bytes], keys: Sequence[TrustedKey]
-) -> RejectionReason | None:
+) -> SignatureCheck:
     """Check a signature over the bytes that `form` returns against the keys of an entity.
 
     `form` may raise `ValueError` for a value that no message can hold. The newest valid key is
@@ -187,20 +198,21 @@ def find_signature_fault(
     """
     valid = [key for key in keys if not key.revoked]
     if not valid:
-        return RejectionReason.REVOKED_KEY
+        return SignatureCheck(RejectionReason.REVOKED_KEY)
     if not signature:
-        return RejectionReason.UNSIGNED
+        return SignatureCheck(RejectionReason.UNSIGNED)
     try:
         data = form()
     except ValueError:
-        return RejectionReason.MALFORMED
-    if any(key.verifies(signature, data) for key in reversed(valid)):
-        return None
+        return SignatureCheck(RejectionReason.MALFORMED)
+    for key in reversed(valid):
+        if key.verifies(signature, data):
+            return SignatureCheck(None, key.public)
     # Only the last revoked key is tried: each one makes a forgery more expensive to reject.
     revoked = sorted((key for key in keys if key.revoked), key=lambda key: key.revoked or '')
     if any(key.verifies(signature, data) for key in revoked[-1:]):
-        return RejectionReason.REVOKED_KEY
-    return RejectionReason.BAD_SIGNATURE
+        return SignatureCheck(RejectionReason.REVOKED_KEY)
+    return SignatureCheck(RejectionReason.BAD_SIGNATURE)
 
 
 def find_proof_fault(lct: LCT, store: TrustStore, wire: Wire = PLAIN) -> RejectionReason | None:
@@ -233,7 +245,7 @@ def find_proof_fault(lct: LCT, store: TrustStore, wire: Wire = PLAIN) -> Rejecti
         if not proof:
             return RejectionReason.MISSING_PROOF
         form = partial(proven_form, step.parent_id, before.entity_id, steps[:n], proof)
-        fault = find_signature_fault(proof.signature, form, keys)
+        fault = verify_form(proof.signature, form, keys).fault
         if fault:
             return fault if fault is RejectionReason.REVOKED_KEY else RejectionReason.BAD_PROOF
         if Operation.COMPRESS not in since and proof.stamp_ns != stamp_ns:
