@@ -28,7 +28,7 @@ from sage_perception.bags.metadata import (
     write_metadata,
 )
 from sage_perception.bags.reader import Bag, open_bag
-from sage_perception.bags.salvage import Salvage
+from sage_perception.bags.salvage import Salvage, summary_is_intact
 from sage_perception.bags.writer import BagWriter
 
 ORIGINAL_SUFFIX = '.original'
@@ -83,7 +83,7 @@ def _needs_repair(file: Path) -> bool:
     with file.open('rb') as stream:
         if stream.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
             raise BagError(f'cannot repair {file}: it is not an MCAP file')
-        if not is_closed(file):
+        if not is_closed(file) or not summary_is_intact(file):
             return True
         stream.seek(0)
         try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -29,11 +30,15 @@ from sage_perception.bags.files import MCAP_MAGIC
 Record = Schema | Channel | Message
 # A record is one byte of kind, eight bytes of length, and the content.
 _HEAD = struct.Struct('<BQ')
+# The end of a file: the footer, with the start of the summary section, the start of its offsets
+# and the checksum, and the magic.
+_FOOTER = struct.Struct('<BQQQI')
 # The content of a chunk begins with the times of its first and last message, the size and the
 # checksum of the decompressed records, and the length of the name of the compression.
 _CHUNK = struct.Struct('<QQQII')
 _KINDS = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE, Opcode.CHUNK)
 _PIECE = 1 << 12
+_READ = 1 << 20
 # Exceptions of the libraries for damaged records.
 _DAMAGED = (
     McapError,
@@ -88,6 +93,32 @@ class Salvage:
         except _DAMAGED:
             self.damaged += 1
             return []
+
+
+def summary_is_intact(file: Path) -> bool:
+    """Return whether the summary of a closed MCAP file has its checksum, or has none to check.
+
+    The checksum is the CRC-32 of the bytes from the start of the summary to the checksum itself.
+    """
+    with file.open('rb') as stream:
+        size = stream.seek(0, os.SEEK_END)
+        end = size - len(MCAP_MAGIC)
+        if end < _FOOTER.size:
+            return False
+        stream.seek(end - _FOOTER.size)
+        kind, length, start, _, checksum = _FOOTER.unpack(stream.read(_FOOTER.size))
+        if kind != Opcode.FOOTER or length != _FOOTER.size - _HEAD.size:
+            return False
+        if not checksum:
+            return True
+        left, found = end - 4 - (start or end - _FOOTER.size), 0
+        if left < 0:
+            return False
+        stream.seek(end - 4 - left)
+        while left:
+            piece = stream.read(min(left, _READ))
+            found, left = zlib.crc32(piece, found), left - len(piece)
+        return found == checksum
 
 
 def _parse(kind: int, content: bytes) -> list[Record]:

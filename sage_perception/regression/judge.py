@@ -248,15 +248,19 @@ class _RateCheck(_Check):
     def __init__(self, expectation: Rate, running: bool) -> None:
         super().__init__(expectation, running)
         self._count = 0
+        self._seen = False
 
     def observe(self, event: Event, time_s: float) -> None:
         if isinstance(event, (ArrivalEvent, TrustEvent)):
             return
-        if _stream(event) == self.expectation.stream and time_s in self.expectation:
-            self._count += 1
+        if _stream(event) == self.expectation.stream:
+            self._seen = True
+            self._count += time_s in self.expectation
 
     def outcome(self) -> Outcome:
         expected = self.expectation
+        if not self._seen:  # a stream of another name has a rate of 0 too
+            return Outcome(expected, False, 'no message at any time')
         rate = self._count / (expected.end - expected.start)
         passed = expected.at_least <= rate <= expected.at_most
         return Outcome(expected, passed, f'{rate:.2f} Hz')

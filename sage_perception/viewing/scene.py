@@ -29,6 +29,8 @@ from sage_perception.vision.mosaic import track_color
 HIGH = 2
 """LEVEL_HIGH of `sage_msgs/Agreement`."""
 AGREE, DIFFER = (90, 200, 90), (235, 150, 60)
+MAX_ENTITIES = 64
+"""Maximum number of cameras, and of entities in reports; messages of further ones are skipped."""
 _LEVELS = {0: 'INFO', 1: 'WARN', 2: 'ERROR', 3: 'ERROR'}
 _READ_ERRORS = (ValueError, TypeError, AttributeError, LookupError, OverflowError, cv2.error)
 
@@ -53,6 +55,7 @@ class Scene:
         """Draw images, crops and latents of each camera at most `rate_hz` times a second."""
         self.cameras: dict[Path, CameraScene] = {}
         self.skipped: Counter[str] = Counter()
+        self._entities: set[str] = set()
         self._decoder, self._period_ns = decoder, round(1e9 / rate_hz)
         self._projection = Projection()
         self._handlers: dict[str, Handler] = {
@@ -106,9 +109,14 @@ class Scene:
             yield Timed(stamp, points)
 
     def camera(self, path: Path) -> CameraScene:
-        """Return the camera of a namespace; that without a namespace is named camera."""
+        """Return the camera of a namespace; that without a namespace is named camera.
+
+        Raises `ValueError` for more than `MAX_ENTITIES` cameras: the names are those of messages.
+        """
         path = path or ('camera',)
         if path not in self.cameras:
+            if len(self.cameras) >= MAX_ENTITIES:
+                raise ValueError(f'more than {MAX_ENTITIES} cameras')
             self.cameras[path] = CameraScene(
                 path, self._decoder, self._projection, self._period_ns
             )
@@ -207,8 +215,16 @@ class Scene:
         same = [each for each in self.cameras if each and each[-1] == path[-1]]
         return self.camera(same[0] if len(same) == 1 else path)
 
+    def _entity(self, name: Any) -> str:
+        """Return the name of an entity; raise `ValueError` for more than `MAX_ENTITIES` names."""
+        entity = str(name)
+        if entity not in self._entities and len(self._entities) >= MAX_ENTITIES:
+            raise ValueError(f'more than {MAX_ENTITIES} entities')
+        self._entities.add(entity)
+        return entity
+
     def _trust_report(self, path: Path, message: Any) -> Iterator[Item]:
-        entity = str(message.entity_b)
+        entity = self._entity(message.entity_b)
         for name, value in (
             ('reputation', message.reputation),
             ('compression trust', message.compression_trust),
@@ -221,7 +237,7 @@ class Scene:
 
     def _snarc(self, path: Path, message: Any) -> Iterator[Item]:
         if len(message.scores):
-            camera = str(message.camera) or 'camera'
+            camera = self._entity(message.camera) or 'camera'
             salience = max(float(score.salience) for score in message.scores)
             yield Scalar(('salience', camera), salience)
             stored = sum(bool(score.stored) for score in message.scores)

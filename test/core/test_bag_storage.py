@@ -374,6 +374,32 @@ def test_repair_writes_a_damaged_index_again(tmp_path):
     assert_whole(path)
 
 
+def test_repair_checks_the_checksum_of_the_index(tmp_path):
+    """A wrong count in the index is valid MCAP: only the checksum shows it."""
+    path = tmp_path / 'any.mcap'
+    write_mcap(path, range(COUNT))
+    with pytest.raises(BagError, match='is complete: there is nothing to repair'):
+        repair(path)
+    data = bytearray(path.read_bytes())
+    with path.open('rb') as stream:
+        count = make_reader(stream).get_summary().statistics.message_count
+    where = data.rindex(count.to_bytes(8, 'little'))
+    data[where : where + 8] = (count + 1).to_bytes(8, 'little')
+    path.write_bytes(data)
+    assert repair(path).damaged == 0
+    assert_whole(path)
+
+
+def test_index_without_a_checksum_is_accepted(tmp_path):
+    path = tmp_path / 'any.mcap'
+    write_mcap(path, range(COUNT))
+    data = bytearray(path.read_bytes())
+    data[-12:-8] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(BagError, match='is complete: there is nothing to repair'):
+        repair(path)
+
+
 def test_repair_without_an_intact_message_changes_nothing(tmp_path):
     path = tmp_path / 'any.mcap'
     write_mcap(path, range(COUNT))

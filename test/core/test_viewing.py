@@ -26,7 +26,7 @@ from sage_perception.viewing.items import (
     Text,
 )
 from sage_perception.viewing.projection import Projection
-from sage_perception.viewing.scene import Scene
+from sage_perception.viewing.scene import MAX_ENTITIES, Scene
 from sage_perception.viewing.sheets import sheet
 from sage_perception.vision.composed_frame import MAX_SIDE, composed_frame
 
@@ -147,6 +147,30 @@ def test_malformed_messages_are_counted_and_logged_once(type_name, broken):
     assert scene.skipped == {topic: 3}
     assert [text.level for text in texts] == ['WARN']
     assert topic in texts[0].text
+
+
+def test_names_in_messages_are_bounded():
+    scene = Scene(LatentDecoder())
+    stamp = SimpleNamespace(sec=1, nanosec=0)
+    header = SimpleNamespace(stamp=stamp)
+    paths = set()
+    for number in range(3 * MAX_ENTITIES):
+        names = {'entity_a': f'a{number}', 'entity_b': f'b{number}', 'header': header}
+        agreements = SimpleNamespace(**names, agreements=[])
+        report = SimpleNamespace(
+            **names, reputation=1.0, compression_trust=1.0, refused=0, accepted=0
+        )
+        for topic, kind, message in (
+            ('/agreement', 'AgreementArray', agreements),
+            ('/trust_report', 'TrustReport', report),
+        ):
+            for timed in scene.add(topic, f'sage_msgs/msg/{kind}', message, 1):
+                paths.add(timed.item.path)
+    assert len(scene.cameras) == MAX_ENTITIES
+    assert len({path[1] for path in paths if path[0] == 'reports'}) == MAX_ENTITIES
+    assert len(paths) < 10 * MAX_ENTITIES
+    assert scene.skipped['/trust_report'] == 2 * MAX_ENTITIES
+    assert scene.skipped['/agreement'] > 2 * MAX_ENTITIES
 
 
 def test_other_topics_are_ignored():

@@ -149,6 +149,12 @@ def test_rate(tmp_path, count, passed):
     assert judged(tmp_path, expectation, events) is passed
 
 
+@pytest.mark.parametrize(('stream', 'passed'), [('cam0/crops', True), ('cam1/crops', False)])
+def test_low_rate_needs_a_stream_that_exists(tmp_path, stream, passed):
+    expectation = f'rate: {{stream: {stream}, at_most: 5.0, start: 1.0, end: 2.0}}'
+    assert judged(tmp_path, expectation, frames(0, 1)) is passed
+
+
 def test_latency_is_judged_in_a_running_graph_only(tmp_path):
     expectation = 'latency: {stream: cam0/crops, below: 0.5, end: 2.0}'
     early, late = (ArrivalEvent('cam0/crops', ns(1.0), latency_s) for latency_s in (0.4, 0.6))
