@@ -28,6 +28,9 @@ def command(
 
     A composed process reads its nodes and their parameter files from the file `nodes`.
     """
+    if Path(spec.executable).is_absolute():
+        words = ros_arguments(spec, params_files)
+        return [spec.executable, '--ros-args', *words, '--log-level', log_level]
     module = f'{spec.package}.nodes.{spec.executable}'
     line = [sys.executable, '-m', 'sage_perception.bringup.start', module]
     if spec.nodes:

@@ -21,7 +21,7 @@ class NodeSpec:
 
     Attributes:
         package: package of the executable.
-        executable: name of the executable.
+        executable: name of the executable, or the absolute path of a program that is not of sage.
         name: name of the node.
         namespace: relative to the namespace of the graph; '' for that namespace itself.
         parameters: values that override the parameter file.

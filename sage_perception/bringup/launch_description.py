@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -13,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -33,6 +31,7 @@ from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 from sage_perception.bringup.command import write_nodes
 from sage_perception.bringup.composition import compose, describe_crash
 from sage_perception.bringup.environment import config_path, dds_environment
+from sage_perception.bringup.foxglove import PORT, foxglove_bridge
 from sage_perception.bringup.graph import Camera, NodeSpec
 from sage_perception.bringup.processes import error_in
 from sage_perception.bringup.respawn import RespawnPolicy
@@ -126,7 +125,7 @@ def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
             'layout for it',
             _BOOLEANS,
         ),
-        _argument('foxglove_port', '8765', 'Port of foxglove_bridge'),
+        _argument('foxglove_port', str(PORT), 'Port of foxglove_bridge'),
     ]
 
 
@@ -218,23 +217,15 @@ def _nodes(
 
 
 def _foxglove_bridge(port: str, use_sim_time: bool) -> Node:
-    """Return the bridge, or raise an error that names the fix."""
+    """Return the action that starts the bridge."""
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f'foxglove_port: {port!r} is not a port, 1 to 65535')
-    package = 'foxglove_bridge'
-    try:
-        get_package_prefix(package)
-    except PackageNotFoundError:
-        distro = os.environ.get('ROS_DISTRO', 'jazzy')
-        raise FileNotFoundError(
-            f'use_foxglove: {package} is not installed: '
-            f'sudo apt install ros-{distro}-foxglove-bridge'
-        ) from None
+    spec = foxglove_bridge('use_foxglove', int(port), use_sim_time=use_sim_time)
     return Node(
-        package=package,
-        executable=package,
-        name=package,
-        parameters=[{'port': int(port), 'use_sim_time': use_sim_time}],
+        package=spec.package,
+        executable=Path(spec.executable).name,
+        name=spec.name,
+        parameters=[dict(spec.parameters)],
         output='screen',
     )
 

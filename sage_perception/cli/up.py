@@ -26,6 +26,7 @@ from rich.text import Text
 from sage_perception.bringup.command import command
 from sage_perception.bringup.composition import MODES, compose
 from sage_perception.bringup.environment import config_path
+from sage_perception.bringup.foxglove import PORT, foxglove_bridge
 from sage_perception.bringup.graph import (
     Camera,
     NodeSpec,
@@ -39,6 +40,7 @@ from sage_perception.cli.terminal import (
     EXIT_FAILED,
     Parser,
     examples,
+    port,
     positive,
     report_errors,
     stop_requested,
@@ -102,6 +104,7 @@ def parser() -> Parser:
             'sage up dual_camera --source0 v4l2:///dev/video0 --source1 v4l2:///dev/video2',
             'sage up single_camera --image0 /camera/color/image_raw --memory',
             'sage up dual_camera --composed',
+            'sage up dual_camera --foxglove',
             'sage up fleet --robots robot1 robot2 --set attention.max_crops=4',
         ),
         allow_abbrev=False,
@@ -129,6 +132,14 @@ def parser() -> Parser:
     add('--memory', action='store_true', help='add a memory node')
     add('--compressor', action='store_true', help='add a compressor node')
     add('--no-viewer', action='store_true', help='omit the viewer node')
+    add(
+        '--foxglove',
+        metavar='PORT',
+        nargs='?',
+        type=port,
+        const=PORT,
+        help=f'add foxglove_bridge, to which Foxglove connects (default port: {PORT})',
+    )
     add = parser.add_argument_group('parameters').add_argument
     add('--params-file', metavar='FILE', help='parameter file (default: the file of the graph)')
     add('--device', metavar='D', help='device of the encoders: auto, cpu or cuda')
@@ -204,7 +215,11 @@ def _build(options: argparse.Namespace) -> list[NodeSpec]:
         specs = (single_camera if count == 1 else dual_camera)(cameras, **given)
     for assignment in options.set:
         specs = _assign(specs, assignment)
-    return compose(specs, options.composed or GRAPHS[options.graph].composition)
+    processes = compose(specs, options.composed or GRAPHS[options.graph].composition)
+    if options.foxglove is not None:
+        bridge = {'namespace': options.namespace, 'use_sim_time': options.use_sim_time}
+        processes.append(foxglove_bridge('--foxglove', options.foxglove, **bridge))
+    return processes
 
 
 def _assign(specs: list[NodeSpec], assignment: str) -> list[NodeSpec]:

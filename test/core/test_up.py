@@ -193,3 +193,23 @@ def test_dry_run_of_a_fleet_lists_every_robot(capsys):
 def test_source_is_that_of_the_only_camera(capsys):
     assert up.main(['single_camera', '--dry-run', '--source', 'csi://0']) == 0
     assert "source: 'csi://0'" in capsys.readouterr().out
+
+
+def test_foxglove_bridge_is_a_process_with_its_port(tmp_path, monkeypatch, capsys):
+    marker = tmp_path / 'share/ament_index/resource_index/packages/foxglove_bridge'
+    program = tmp_path / 'lib/foxglove_bridge/foxglove_bridge'
+    for path in (marker, program):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path}')
+    words = ['single_camera', '--dry-run', '--namespace', 'robot1', '--use-sim-time']
+    assert up.main([*words, '--foxglove']) == 2  # the program cannot be executed
+    error = capsys.readouterr().err
+    assert error.startswith('sage up: --foxglove: foxglove_bridge is not installed: sudo apt inst')
+    assert error.count('\n') == 1
+    program.chmod(0o755)
+    assert up.main([*words, '--foxglove', '9000']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (number,) = [n for n, line in enumerate(lines) if line.startswith(str(program))]
+    assert '__ns:=/robot1' in lines[number]
+    assert lines[number + 1 : number + 3] == ['    port: 9000', '    use_sim_time: True']
