@@ -29,6 +29,7 @@ LAYERS = (
     'models',
     'codecs',
     'trust',
+    'slots',
     'irp',
     'memory',
     'context',

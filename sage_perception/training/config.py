@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from sage_perception.core.settings import (
 from sage_perception.core.text import one_line
 from sage_perception.core.yaml_file import read_mapping
 from sage_perception.models.networks.families import FAMILIES
+from sage_perception.training.data.objects.pool import SceneSet
 
 
 class ConfigError(ValueError):
@@ -188,6 +189,42 @@ class ContextsConfig:
 
 
 @dataclass(frozen=True)
+class ScenesConfig:
+    """Which generated scenes a slot model learns from, and the weights of its losses.
+
+    Attributes
+    ----------
+    set : str
+        Key of `GENERATORS`.
+    count, held_out : int
+        Scenes of training, and those of validation.
+    frames : int
+        Successive frames of a video in one step; 1 for images.
+    orthogonality, mask_entropy, coverage, appearance : float
+        Weights of the auxiliary losses against the squared error; 0, as in the specification,
+        disables a loss.
+    losses_from : float
+        Share of the run after which the auxiliary losses start to rise.
+
+    """
+
+    set: SceneSet
+    count: PositiveInt = 20_000
+    held_out: PositiveInt = 320
+    frames: Annotated[int, Interval(1, 24)] = 1
+    orthogonality: NonNegativeFloat = 0.0
+    mask_entropy: NonNegativeFloat = 0.0
+    coverage: NonNegativeFloat = 0.0
+    appearance: NonNegativeFloat = 0.0
+    losses_from: UnitInterval = 0.3
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.frames > 1 and not self.set.startswith('moving'):
+            raise ValueError(f'frames is {self.frames}; it must be 1 for the images of {self.set}')
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """The content of a configuration file.
 
@@ -205,6 +242,9 @@ class RunConfig:
     contexts : ContextsConfig, optional
         Required for the family `h_to_l`, which compresses contexts, and not allowed for others.
         Excludes `encoder` and `distillation`.
+    scenes : ScenesConfig, optional
+        Required for the family `slots`, which learns from generated scenes instead of `data`, and
+        not allowed for others. Excludes `encoder` and `distillation`.
 
     """
 
@@ -212,23 +252,37 @@ class RunConfig:
     version: str
     family: str
     model: Any
-    data: DataConfig
     training: TrainingConfig
+    data: DataConfig = field(default_factory=lambda: DataConfig(root=''))
     encoder: str = ''
     distillation: DistillationConfig | None = None
     contexts: ContextsConfig | None = None
+    scenes: ScenesConfig | None = None
 
     def __post_init__(self) -> None:
         check(self)
+        if self.family == 'slots':
+            if self.scenes is None:
+                raise ValueError('scenes is missing: family slots learns from generated scenes')
+        elif self.scenes is not None:
+            raise ValueError(f'scenes is for family slots, not {self.family}: remove it')
+        elif not self.data.root:
+            raise ValueError('data is missing')
+        if self.scenes is not None:
+            self._require_unset('scenes')
         compresses = self.family == 'h_to_l'
         if compresses and self.contexts is None:
             raise ValueError('contexts is missing: family h_to_l learns from contexts')
         if self.contexts is not None:
             if not compresses:
                 raise ValueError(f'contexts is for family h_to_l, not {self.family}: remove it')
-            for name in ('encoder', 'distillation'):
-                if getattr(self, name):
-                    raise ValueError(f'{name} cannot be combined with contexts: remove it')
+            self._require_unset('contexts')
+
+    def _require_unset(self, section: str) -> None:
+        """Raise `ValueError` for a field that cannot be combined with a section."""
+        for name in ('encoder', 'distillation'):
+            if getattr(self, name):
+                raise ValueError(f'{name} cannot be combined with {section}: remove it')
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -271,6 +325,7 @@ def read_config(path: Path) -> RunConfig:
             'training': TrainingConfig,
             'distillation': DistillationConfig,
             'contexts': ContextsConfig,
+            'scenes': ScenesConfig,
         }
         if 'data' in tree:
             tree['data'] = data_section(tree, path)

@@ -11,6 +11,7 @@ from torch import nn
 
 from sage_perception.models.networks.h_to_l import HToLCompressor, HToLConfig
 from sage_perception.models.networks.lightweight import LightweightVAE, LightweightVAEConfig
+from sage_perception.models.networks.slots import SlotModel, SlotsConfig
 from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
 
 
@@ -69,4 +70,5 @@ FAMILIES = {
             'encoder.add.': 'encoder.out_proj.',
         },
     ),
+    'slots': Family(SlotsConfig, SlotModel),
 }

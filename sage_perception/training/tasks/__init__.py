@@ -10,12 +10,14 @@ from sage_perception.training.config import RunConfig
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.distillation import DistillationTask
 from sage_perception.training.tasks.h_to_l.task import HToLTask
+from sage_perception.training.tasks.slots.task import SlotsTask
 from sage_perception.training.tasks.vae import VaeTask
 
 TASKS: dict[str, type[Task[Any]]] = {
     'tinyvae': VaeTask,
     'lightweight': VaeTask,
     'h_to_l': HToLTask,
+    'slots': SlotsTask,
 }
 """Task of each model family of `sage_perception.models.networks.families`."""
 

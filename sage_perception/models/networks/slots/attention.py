@@ -1,0 +1,100 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Slot Attention (Locatello et al., 2020; specification 003, §2B)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from sage_perception.models.networks.slots.config import SlotsConfig
+
+EPSILON = 1e-8
+
+
+class SlotAttention(nn.Module):
+    """Slots compete for the tokens of an image.
+
+    In each round, slots are queries and tokens are keys and values. The softmax is over the slots,
+    so each token is shared out among them. A slot is updated by a GRU with the weighted mean of
+    its tokens, then by a residual MLP.
+    """
+
+    def __init__(self, config: SlotsConfig) -> None:
+        super().__init__()
+        dim, tokens = config.slot_dim, config.encoder_channels[-1]
+        self.implicit = config.implicit
+        self.scale = dim**-0.5
+        self.norm_tokens = nn.LayerNorm(tokens)
+        self.norm_slots = nn.LayerNorm(dim)
+        self.norm_mlp = nn.LayerNorm(dim)
+        self.q_proj = nn.Linear(dim, dim, bias=False)
+        self.k_proj = nn.Linear(tokens, dim, bias=False)
+        self.v_proj = nn.Linear(tokens, dim, bias=False)
+        self.gru = nn.GRUCell(dim, dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, tokens: Tensor, slots: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+        """Refine slots on the tokens of an image.
+
+        Args:
+            tokens: float `[B, N, C]`.
+            slots: the start, float `[B, K, D]`.
+            iterations: rounds, at least 1.
+
+        Returns:
+            The slots `[B, K, D]`, and the attention of the last round `[B, K, N]`, which sums to
+            1 over the slots.
+
+        """
+        tokens = self.norm_tokens(tokens)
+        keys, values = self.k_proj(tokens), self.v_proj(tokens)
+        start = slots
+        # One-step approximation of the gradient of a fixed point (Chang et al., 2022).
+        with torch.no_grad() if self.implicit else nullcontext():
+            for _ in range(iterations - 1):
+                slots, _ = self.step(keys, values, slots)
+        if self.implicit and iterations > 1:
+            # The start gets the gradient of the result (straight-through; Jia et al., 2023).
+            slots = slots.detach() + start - start.detach()
+        return self.step(keys, values, slots)
+
+    def step(self, keys: Tensor, values: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the slots and the attention after one round."""
+        queries = self.q_proj(self.norm_slots(slots)) * self.scale
+        attention = (queries @ keys.transpose(1, 2)).softmax(1)
+        weights = attention + EPSILON
+        updates = (weights / weights.sum(-1, keepdim=True)) @ values
+        shape = slots.shape
+        new = self.gru(updates.reshape(-1, shape[-1]), slots.reshape(-1, shape[-1])).view(shape)
+        return new + self.mlp(self.norm_mlp(new)), attention
+
+
+class SlotStart(nn.Module):
+    """The slots before the first round: `[B, K, D]`.
+
+    A random start draws each slot from one learned Gaussian, so slots have no fixed roles; its
+    deviation starts high, which keeps slots from becoming equal. A learned start has one vector
+    per slot, and small noise while it is trained.
+    """
+
+    NOISE = 0.1
+
+    def __init__(self, config: SlotsConfig) -> None:
+        super().__init__()
+        self.random = config.init == 'random'
+        self.slots, dim = config.slots, config.slot_dim
+        self.mean = nn.Parameter(torch.randn(1, 1 if self.random else self.slots, dim) * dim**-0.5)
+        self.log_std = nn.Parameter(torch.zeros(1, 1, dim)) if self.random else None
+
+    def forward(self, batch: int) -> Tensor:
+        """Return the start of the slots of `batch` images.
+
+        Random starts are drawn from torch's generator, also in evaluation.
+        """
+        mean = self.mean.expand(batch, self.slots, -1)
+        if self.log_std is not None:
+            return mean + self.log_std.exp() * torch.randn_like(mean)
+        return mean + self.NOISE * torch.randn_like(mean) if self.training else mean

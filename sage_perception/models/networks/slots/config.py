@@ -1,0 +1,88 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of the slot models, family `slots`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from sage_perception.core.settings import Interval, PositiveInt, check
+
+Initialization = Literal['random', 'learned']
+Norm = Literal['group', 'batch']
+Masks = Literal['decoder', 'attention']
+
+
+@dataclass(frozen=True)
+class SlotsConfig:
+    """How a slot model is built (specification 003; Locatello et al., 2020).
+
+    Attributes
+    ----------
+    img_size : int
+        Side S of an image, pixels.
+    input_channels : int
+        Channels of an image.
+    slots : int
+        K, the number of slots: the most objects in an image, plus one for the background.
+    slot_dim : int
+        D, the dimensions of a slot.
+    iterations : int
+        Rounds of attention on a single image, or on the first frame of a video.
+    video_iterations : int
+        Rounds on each later frame, whose slots start from those of the previous one.
+    init : str
+        `'random'`: slots are drawn from one learned Gaussian, as in the specification;
+        `'learned'`: each slot has a learned start (Jia et al., 2023).
+    implicit : bool
+        Compute gradients through the last round only (Chang et al., 2022).
+    encoder_channels : tuple of int
+        Channels of the four convolutions of the encoder; the specification has 384 in the last.
+    stride : int
+        Pixels per token in each direction, a power of two up to 16; the specification has 16.
+    norm : str
+        `'group'` or, as in the specification, `'batch'`.
+    decoder_channels : int
+        Channels of the pixel decoder.
+    decoder_grid : int
+        Side of the grid that slots are broadcast to. The decoder doubles it until it covers the
+        image.
+    masks : str
+        `'decoder'`: the pixel decoder predicts the masks; `'attention'`: the masks of the
+        attention compose the image, as in the specification.
+
+    """
+
+    img_size: Annotated[int, Interval(16, 512)] = 64
+    input_channels: Annotated[int, Interval(1, 3)] = 3
+    slots: Annotated[int, Interval(2, 32)] = 7
+    slot_dim: Annotated[int, Interval(8, 512)] = 64
+    iterations: Annotated[int, Interval(1, 16)] = 3
+    video_iterations: Annotated[int, Interval(1, 16)] = 1
+    init: Initialization = 'random'
+    implicit: bool = False
+    encoder_channels: tuple[PositiveInt, ...] = (32, 32, 32, 64)
+    stride: Annotated[int, Interval(1, 16)] = 4
+    norm: Norm = 'group'
+    decoder_channels: PositiveInt = 32
+    decoder_grid: Annotated[int, Interval(4, 128)] = 8
+    masks: Masks = 'decoder'
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.stride & (self.stride - 1):
+            raise ValueError(f'stride is {self.stride}; it must be a power of two')
+        if len(self.encoder_channels) != 4:
+            raise ValueError(
+                f'encoder_channels has {len(self.encoder_channels)} numbers; it must have 4'
+            )
+        if self.decoder_grid > self.img_size:
+            raise ValueError(
+                f'decoder_grid is {self.decoder_grid}; it must be at most img_size {self.img_size}'
+            )
+
+    @property
+    def token_grid(self) -> int:
+        """Return the side of the grid of tokens."""
+        return -(-self.img_size // self.stride)

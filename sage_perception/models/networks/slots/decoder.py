@@ -1,0 +1,84 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The spatial broadcast decoder (Watters et al., 2019; specification 003, §2C)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sage_perception.models.networks.slots.config import SlotsConfig
+from sage_perception.models.networks.slots.positions import PositionEmbedding
+
+
+class Decoded(NamedTuple):
+    """A composed image.
+
+    Attributes:
+        image: float `[B, C, S, S]`, the sum of the slot images weighted by the masks.
+        images: float `[B, K, C, S, S]`, the image of each slot.
+        masks: float `[B, K, S, S]`, which sum to 1 over the slots.
+
+    """
+
+    image: Tensor
+    images: Tensor
+    masks: Tensor
+
+
+class BroadcastDecoder(nn.Module):
+    """Decodes each slot to an image and a mask, and composes them.
+
+    A slot is repeated over a grid, positions are added, and a small convolutional network, equal
+    for all slots, computes color and mask of each pixel.
+    """
+
+    def __init__(self, config: SlotsConfig) -> None:
+        super().__init__()
+        self.size, self.channels = config.img_size, config.input_channels
+        self.attention_masks = config.masks == 'attention'
+        self.grid = config.decoder_grid
+        self.position = PositionEmbedding(self.grid, config.slot_dim)
+        hidden, outputs = config.decoder_channels, self.channels + 1
+        layers: list[nn.Module] = [
+            nn.Conv2d(config.slot_dim, hidden, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=1),
+            nn.ReLU(),
+        ]
+        doublings = math.ceil(math.log2(self.size / self.grid))
+        for _ in range(doublings - 1):
+            layers += [
+                nn.Conv2d(hidden, 4 * hidden, 3, padding=1),
+                nn.PixelShuffle(2),
+                nn.ReLU(),
+                nn.Conv2d(hidden, hidden, 3, padding=1),
+                nn.ReLU(),
+            ]
+        # The last doubling computes four pixels per position, which is cheapest.
+        layers.append(nn.Conv2d(hidden, outputs * (4 if doublings else 1), 3, padding=1))
+        if doublings:
+            layers.append(nn.PixelShuffle(2))
+        self.pixels = nn.Sequential(*layers)
+
+    def forward(self, slots: Tensor, attention: Tensor) -> Decoded:
+        """Compose the image of slots `[B, K, D]` with the attention `[B, K, N]` of the tokens."""
+        batch, count, dim = slots.shape
+        grid = self.position(slots.reshape(-1, 1, dim).expand(-1, self.grid**2, -1))
+        maps = grid.transpose(1, 2).reshape(-1, dim, self.grid, self.grid)
+        pixels = self.pixels(maps)[..., : self.size, : self.size]
+        pixels = pixels.reshape(batch, count, -1, self.size, self.size)
+        images, logits = pixels[:, :, :-1], pixels[:, :, -1]
+        masks = self.upsampled(attention) if self.attention_masks else logits.softmax(1)
+        return Decoded((masks[:, :, None] * images).sum(1), images, masks)
+
+    def upsampled(self, attention: Tensor) -> Tensor:
+        """Return the attention `[B, K, N]` as masks `[B, K, S, S]` that sum to 1."""
+        side = round(attention.shape[-1] ** 0.5)
+        maps = attention.unflatten(-1, (side, side))
+        size = (self.size, self.size)
+        masks = nn.functional.interpolate(maps, size, mode='bilinear', align_corners=False)
+        return masks / masks.sum(1, keepdim=True).clamp_min(torch.finfo(masks.dtype).tiny)

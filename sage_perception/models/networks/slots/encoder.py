@@ -1,0 +1,46 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The convolutional encoder: an image to a row of tokens (specification 003, §2A)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from sage_perception.models.networks.layers import group_norm
+from sage_perception.models.networks.slots.config import SlotsConfig
+from sage_perception.models.networks.slots.positions import PositionEmbedding
+
+KERNEL = 5
+
+
+class TokenEncoder(nn.Module):
+    """Four blocks of convolution, normalization and ReLU, then positions and an MLP.
+
+    Each of the first log2(stride) blocks halves the image.
+    """
+
+    def __init__(self, config: SlotsConfig) -> None:
+        super().__init__()
+        halvings = int(math.log2(config.stride))
+        layers: list[nn.Module] = []
+        inputs = config.input_channels
+        for block, outputs in enumerate(config.encoder_channels):
+            stride = 2 if block < halvings else 1
+            layers.append(nn.Conv2d(inputs, outputs, KERNEL, stride, KERNEL // 2))
+            layers.append(
+                group_norm(outputs) if config.norm == 'group' else nn.BatchNorm2d(outputs)
+            )
+            layers.append(nn.ReLU())
+            inputs = outputs
+        self.convolutions = nn.Sequential(*layers)
+        self.position = PositionEmbedding(config.token_grid, inputs)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(inputs), nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, inputs)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens `[B, N, C]` of images, float `[B, channels, S, S]` in [0, 1]."""
+        maps = self.convolutions(2 * x - 1)
+        return self.mlp(self.position(maps.flatten(2).transpose(1, 2)))

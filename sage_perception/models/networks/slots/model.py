@@ -1,0 +1,87 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The slot model: encoder, Slot Attention and decoder, for images and videos."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sage_perception.models.networks.slots.attention import SlotAttention, SlotStart
+from sage_perception.models.networks.slots.config import SlotsConfig
+from sage_perception.models.networks.slots.decoder import BroadcastDecoder
+from sage_perception.models.networks.slots.encoder import TokenEncoder
+from sage_perception.models.networks.slots.temporal import SlotPredictor
+
+
+class SlotsOutput(NamedTuple):
+    """The slots of images and what they decode to.
+
+    Attributes:
+        slots: float `[B, K, D]`.
+        attention: float `[B, K, N]`, the share of each token that a slot holds.
+        image, images, masks: as of `Decoded`.
+
+    """
+
+    slots: Tensor
+    attention: Tensor
+    image: Tensor
+    images: Tensor
+    masks: Tensor
+
+
+class SlotModel(nn.Module):
+    """Decomposes images into slots, and composes images from slots (specification 003)."""
+
+    def __init__(self, config: SlotsConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = nn.ModuleDict(
+            {
+                'tokens': TokenEncoder(config),
+                'start': SlotStart(config),
+                'attention': SlotAttention(config),
+                'predictor': SlotPredictor(config.slot_dim),
+            }
+        )
+        self.decoder = BroadcastDecoder(config)
+
+    def attend(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return slots `[B, K, D]` and attention `[B, K, N]` of images `[B, C, S, S]`.
+
+        `previous` are the slots of the previous frames, from which those of these frames are
+        predicted; without them the slots start from scratch.
+        """
+        tokens = self.encoder['tokens'](x)
+        if previous is None:
+            start, rounds = self.encoder['start'](len(x)), self.config.iterations
+        else:
+            start = self.encoder['predictor'](previous)
+            rounds = self.config.video_iterations
+        slots, attention = self.encoder['attention'](tokens, start, rounds)
+        return slots, attention
+
+    def forward(self, x: Tensor, previous: Tensor | None = None) -> SlotsOutput:
+        """Decompose and compose images, float `[B, C, S, S]` in [0, 1]; see `attend`."""
+        slots, attention = self.attend(x, previous)
+        return SlotsOutput(slots, attention, *self.decoder(slots, attention))
+
+    def frames(self, video: Tensor, carry: bool = True) -> list[SlotsOutput]:
+        """Decompose the frames of videos, float `[B, T, C, S, S]`, one after another.
+
+        With `carry`, the slots of a frame start from those of the previous one, without its
+        gradient; otherwise each frame starts from scratch.
+        """
+        outputs: list[SlotsOutput] = []
+        for x in video.unbind(1):
+            previous = outputs[-1].slots.detach() if carry and outputs else None
+            outputs.append(self(x, previous))
+        return outputs
+
+
+def segment(masks: Tensor) -> Tensor:
+    """Return the slot with the largest mask at each pixel: masks `[..., K, S, S]` to int64."""
+    return torch.argmax(masks, -3)

@@ -1,0 +1,65 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sets of generated scenes, kept in a cache file."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from sage_perception.core.files import replacing
+from sage_perception.core.progress import Bar
+from sage_perception.training.data.objects import moving, rendered, scene, sprites, tetrominoes
+from sage_perception.training.data.objects.scene import Rng, Scene
+
+CACHE = Path('out/data/objects')
+
+SceneSet = Literal['tetrominoes', 'sprites', 'solids', 'moving_sprites', 'moving_solids']
+
+GENERATORS: dict[str, Callable[[Rng], Scene]] = {
+    'tetrominoes': tetrominoes.tetrominoes,
+    'sprites': sprites.sprites,
+    'solids': rendered.solids,
+    'moving_sprites': moving.moving_sprites,
+    'moving_solids': moving.moving_solids,
+}
+"""The function that generates a scene of each set."""
+
+
+def scenes(name: SceneSet, count: int, seed: int, progress: bool = True) -> Scene:
+    """Return `count` scenes of a set, stacked: images `[N, …]` and labels `[N, …]`.
+
+    A scene depends only on the set, `seed` and its number. Scenes are generated once and kept in
+    `CACHE`; a change of the code of the generators generates them again.
+    """
+    path = CACHE / f'{name}_{count}_{seed}_{_version()}.npz'
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            assert isinstance(stored, NpzFile)
+            return Scene(stored['image'], stored['labels'])
+    bar = Bar(f'scenes {name}', count) if progress else None
+    found = []
+    for number in range(count):
+        found.append(GENERATORS[name](np.random.default_rng((seed, number))))
+        if bar is not None:
+            bar.advance(1)
+    if bar is not None:
+        bar.close()
+    images, labels = (np.stack(part) for part in zip(*found, strict=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part, part.open('wb') as file:
+        np.savez(file, image=images, labels=labels)
+    return Scene(images, labels)
+
+
+def _version() -> str:
+    """Return a short hash of the source of the generators."""
+    modules = (scene, tetrominoes, sprites, rendered, moving)
+    source = ''.join(inspect.getsource(module) for module in modules)
+    return hashlib.sha256(source.encode()).hexdigest()[:12]

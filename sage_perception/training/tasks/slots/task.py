@@ -1,0 +1,83 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The task of slot models, family `slots`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sage_perception.models import artifact
+from sage_perception.models.networks.memory_format import with_memory_format
+from sage_perception.models.networks.slots import SlotModel, SlotsConfig
+from sage_perception.training.config import ConfigError, RunConfig, ScenesConfig
+from sage_perception.training.export.folder import finalize, round_weights, save_tensors
+from sage_perception.training.runs import CHECKPOINT, load_run
+from sage_perception.training.task import Task
+from sage_perception.training.tasks.slots.data import SceneDataModule, to_model
+from sage_perception.training.tasks.slots.module import SlotsModule
+
+
+class SlotsTask(Task[SceneDataModule]):
+    """Train on generated scenes."""
+
+    def data(self) -> SceneDataModule:
+        """Generate the scenes, or read them from the cache. Raises `ConfigError`."""
+        data = SceneDataModule(scenes_section(self.config), self.config.training)
+        if data.size != self.config.model.img_size:
+            raise ConfigError(
+                f'model.img_size is {self.config.model.img_size}, but the scenes '
+                f'{data.config.set} have {data.size}: set it to {data.size}'
+            )
+        return data
+
+    def module(self, data: SceneDataModule, run: Path) -> SlotsModule:
+        """Return a new module, or that of the checkpoint."""
+        if (run / CHECKPOINT).exists():
+            model = load_slots_run(self.config, run)
+        else:
+            model = SlotModel(self.config.model)
+        return SlotsModule(model, self.config.training, data.config)
+
+    def export(self, run: Path, folder: Path) -> None:
+        """Write the model folder of a run, without its card. Raises `ConfigError`."""
+        model = load_slots_run(self.config, run)
+        folder.mkdir(parents=True, exist_ok=True)
+        model = with_memory_format(model.float().eval(), torch.contiguous_format)
+        tensors = round_weights(model) | slot_statistics(model, self.data())
+        save_tensors(tensors, folder / artifact.WEIGHTS)
+        finalize(folder, self.config, asdict(model.config), tensors, [artifact.WEIGHTS])
+
+
+def scenes_section(config: RunConfig) -> ScenesConfig:
+    """Return the section `scenes`. Raises `ConfigError` if there is none."""
+    if config.scenes is None:
+        raise ConfigError(f'scenes is missing in the configuration of {config.name}')
+    return config.scenes
+
+
+def load_slots_run(config: RunConfig, run: Path) -> SlotModel:
+    """Return the network of the last checkpoint of a run. Raises as `load_run` does."""
+    network = load_run(config, run)
+    assert isinstance(network, SlotModel)  # the network of the family
+    return network
+
+
+def slot_statistics(model: SlotModel, data: SceneDataModule) -> dict[str, np.ndarray]:
+    """Return mean and standard deviation `[D]` of the slots of held-out scenes."""
+    assert isinstance(model.config, SlotsConfig)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        slots = torch.cat(
+            [
+                model.attend(part)[0].flatten(0, 1)
+                for part in to_model(data.validation.image[:, 0]).split(64)
+            ]
+        )
+    return {
+        artifact.LATENT_MEAN: slots.mean(0).numpy().copy(),
+        artifact.LATENT_STD: slots.std(0).clamp_min(1e-6).numpy().copy(),
+    }

@@ -1,0 +1,180 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Slot models: competition, equivariance, starts, carry-over, the temporal transformer, losses."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sage_perception.models.networks.slots import (
+    SlotModel,
+    SlotsConfig,
+    TemporalTransformer,
+    segment,
+)
+from sage_perception.models.networks.slots.temporal import last_visible
+from sage_perception.training.losses import slots as losses
+
+SMALL = {
+    'img_size': 20,
+    'slots': 3,
+    'slot_dim': 16,
+    'stride': 2,
+    'encoder_channels': (8, 8, 8, 16),
+    'decoder_channels': 8,
+    'decoder_grid': 5,
+}
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+
+def slot_model(**change):
+    torch.manual_seed(0)
+    return SlotModel(SlotsConfig(**{**SMALL, **change})).eval()
+
+
+@pytest.fixture
+def x():
+    return torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {},
+        {'stride': 1},
+        {'stride': 16, 'norm': 'batch', 'masks': 'attention'},
+        {'init': 'learned', 'implicit': True},
+        {'decoder_grid': 20},
+        {'img_size': 35, 'decoder_grid': 9},
+        {'input_channels': 1},
+    ],
+    ids=lambda change: ', '.join(change) or 'default',
+)
+def test_composes_an_image_of_masks_that_sum_to_one(change):
+    model = slot_model(**change)
+    size, channels = model.config.img_size, model.config.input_channels
+    output = model(torch.rand(2, channels, size, size))
+    assert output.image.shape == (2, channels, size, size)
+    assert output.images.shape == (2, 3, channels, size, size)
+    assert torch.allclose(output.masks.sum(1), torch.ones(2, size, size), atol=1e-5)
+    assert torch.allclose(output.attention.sum(1), torch.ones_like(output.attention[:, 0]))
+    assert output.slots.shape == (2, 3, 16)
+    assert segment(output.masks).max() <= 2
+
+
+def test_permuted_starts_give_permuted_slots(x):
+    model = slot_model()
+    tokens, start = model.encoder['tokens'](x), model.encoder['start'](2)
+    order = [2, 0, 1]
+    slots, attention = model.encoder['attention'](tokens, start, 3)
+    moved, moved_attention = model.encoder['attention'](tokens, start[:, order], 3)
+    assert torch.allclose(moved, slots[:, order], atol=1e-5)
+    assert torch.allclose(moved_attention, attention[:, order], atol=1e-5)
+    assert torch.allclose(
+        model.decoder(moved, moved_attention).image,
+        model.decoder(slots, attention).image,
+        atol=1e-5,
+    )
+
+
+def test_a_learned_start_is_the_same_each_time_and_a_random_one_is_not(x):
+    learned, random = slot_model(init='learned'), slot_model()
+    assert torch.equal(learned.attend(x)[0], learned.attend(x)[0])
+    assert not torch.equal(random.attend(x)[0], random.attend(x)[0])
+
+
+@pytest.mark.parametrize('implicit', [False, True])
+def test_the_start_and_the_encoder_get_a_gradient(x, implicit):
+    model = slot_model(init='learned', implicit=implicit).train()
+    (model(x).image - x).square().mean().backward()
+    assert model.encoder['start'].mean.grad.abs().sum() > 0
+    assert model.encoder['tokens'].convolutions[0].weight.grad.abs().sum() > 0
+
+
+def test_an_untrained_predictor_carries_slots_over_unchanged(x):
+    model = slot_model(init='learned')
+    slots = model.attend(x)[0]
+    assert torch.equal(model.encoder['predictor'](slots), slots)
+    carried = model.frames(torch.stack((x, x), 1))
+    restarted = model.frames(torch.stack((x, x), 1), carry=False)
+    assert torch.equal(restarted[1].slots, restarted[0].slots)
+    assert not torch.equal(carried[1].slots, restarted[1].slots)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'stride': 3}, 'stride is 3; it must be a power of two'),
+        ({'encoder_channels': (8, 8)}, 'encoder_channels has 2 numbers; it must have 4'),
+        ({'decoder_grid': 40}, 'decoder_grid is 40; it must be at most img_size 20'),
+        ({'masks': 'none'}, 'masks is'),
+    ],
+)
+def test_rejects_impossible_configurations(change, message):
+    with pytest.raises(ValueError, match=message):
+        SlotsConfig(**{**SMALL, **change})
+
+
+def test_an_untrained_transformer_predicts_the_last_visible_slot():
+    torch.manual_seed(0)
+    model = TemporalTransformer(16).eval()
+    slots = torch.randn(2, 5, 3, 16)
+    hidden = torch.zeros(2, 5, 3, dtype=torch.bool)
+    hidden[0, 2:, 1] = True
+    predicted = model(slots, hidden)
+    assert torch.equal(predicted[0, 2:, 1], slots[0, 1, 1].expand(3, 16))
+    assert torch.equal(predicted[~hidden], slots[~hidden])
+
+
+def test_a_slot_that_was_never_visible_has_the_default():
+    slots, hidden = torch.randn(1, 3, 2, 4), torch.zeros(1, 3, 2, dtype=torch.bool)
+    hidden[0, :2, 0] = True
+    base = last_visible(slots, hidden, torch.full((4,), 7.0))
+    assert torch.equal(base[0, :2, 0], torch.full((2, 4), 7.0))
+    assert torch.equal(base[0, 2, 0], slots[0, 2, 0])
+
+
+@pytest.mark.parametrize('causal', [True, False])
+def test_a_causal_transformer_ignores_later_frames(causal):
+    torch.manual_seed(0)
+    model = TemporalTransformer(16).eval()
+    torch.nn.init.normal_(model.output.weight)
+    slots, hidden = torch.randn(1, 6, 3, 16), torch.zeros(1, 6, 3, dtype=torch.bool)
+    hidden[:, 2] = True
+    changed = slots.clone()
+    changed[:, 4:] = torch.randn(1, 2, 3, 16)
+    before, after = (model(each, hidden, causal)[:, :4] for each in (slots, changed))
+    assert torch.allclose(before, after, atol=1e-5) is causal
+
+
+def masks_of(labels, count):
+    return torch.nn.functional.one_hot(labels, count).movedim(-1, 1).float()
+
+
+def test_losses_prefer_the_true_masks_of_flat_objects():
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    labels[:, :4, :4], labels[:, 4:, 4:] = 1, 2
+    image = torch.tensor([0.1, 0.5, 0.9])[labels][:, None].expand(-1, 3, -1, -1)
+    true, shifted = masks_of(labels, 3), masks_of(labels.roll(2, 1), 3)
+    blurred = (true + 0.5) / (true + 0.5).sum(1, keepdim=True)
+    assert losses.appearance(true, image) == pytest.approx(0, abs=1e-6)
+    assert losses.appearance(shifted, image) > 0.01
+    assert losses.mask_entropy(true) == pytest.approx(0, abs=1e-5)
+    assert losses.mask_entropy(blurred) > 0.5
+
+
+@given(st.integers(2, 6))
+@settings(max_examples=5)
+def test_coverage_is_lowest_for_equal_areas_and_high_for_one_slot(count):
+    equal = torch.full((1, count, 4, 4), 1 / count)
+    alone = torch.zeros(1, count, 4, 4)
+    alone[:, 0] = 1
+    assert losses.coverage(equal) < -0.9
+    assert losses.coverage(alone) == pytest.approx((count - 1) / count, abs=1e-3)
+
+
+def test_orthogonality_is_zero_for_orthogonal_and_one_for_parallel_slots():
+    assert losses.orthogonality(torch.eye(4)[None]) == pytest.approx(0)
+    assert losses.orthogonality(torch.ones(1, 4, 8)) == pytest.approx(1)
