@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 from collections.abc import Sequence
 from time import time_ns
@@ -19,6 +18,7 @@ from sage_msgs.msg import LCTArray
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.stamps import stamp_from_cdr
 
 Arrivals = list[tuple[int, int]]
 """The stamp of each message and the time it was received, nanoseconds."""
@@ -86,7 +86,7 @@ class Receiver:
         # Releases before Jazzy pass no message info.
         def receive(data: bytes, info: Any = None) -> None:
             received_ns = (info or {}).get('received_timestamp') or time_ns()
-            arrivals.append((stamp_of(data), received_ns))
+            arrivals.append((stamp_from_cdr(data), received_ns))
 
         def receive_with_info(data: bytes, info: Any) -> None:
             receive(data, info)
@@ -99,13 +99,3 @@ class Receiver:
         with self._lock:
             for status in message.status:
                 self._diagnostics[status.name] = {pair.key: pair.value for pair in status.values}
-
-
-def stamp_of(data: bytes) -> int:
-    """Return the stamp of a serialized message that starts with a header, nanoseconds.
-
-    `data` is CDR: 4 bytes that give the byte order, then seconds (int32) and nanoseconds (uint32).
-    """
-    order = '<' if data[1] & 1 else '>'
-    seconds, nanoseconds = struct.unpack_from(f'{order}iI', data, 4)
-    return int(seconds * 1_000_000_000 + nanoseconds)

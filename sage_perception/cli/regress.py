@@ -87,6 +87,7 @@ def _write_html(found: Regression, args: argparse.Namespace) -> None:
     from sage_perception.regression.replay import replay_bag
     from sage_perception.regression.sources import Stage
     from sage_perception.reports.html.render import write_report
+    from sage_perception.reports.recorded_latency import recorded_latency
     from sage_perception.reports.regression import regression_moments, regression_report
     from sage_perception.ros.parameter_file import ParameterFile
 
@@ -102,7 +103,7 @@ def _write_html(found: Regression, args: argparse.Namespace) -> None:
 
     decoder = LatentDecoder([args.model] if args.model else [])
     moments = regression_moments(found, replay, decoder)
-    write_report(regression_report(found, moments), args.html)
+    write_report(regression_report(found, moments, recorded_latency(args.bag)), args.html)
     print(f'sage regress: report: {args.html}', file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ from sage_perception.regression.compare import Difference, worst
 from sage_perception.regression.events import Observer
 from sage_perception.regression.regress import Regression
 from sage_perception.reports.environment import environment
-from sage_perception.reports.html.report import Moment, Report, Table, Verdict
+from sage_perception.reports.html.report import Chart, Moment, Report, Table, Verdict
 from sage_perception.reports.moments import MomentCollector, Wanted
 from sage_perception.reports.summary_charts import summary_charts
 
@@ -71,8 +71,10 @@ def _wanted(difference: Difference, cameras: tuple[str, ...]) -> Wanted:
     )
 
 
-def regression_report(found: Regression, moments: Sequence[Moment] = ()) -> Report:
-    """Return the report of a verdict."""
+def regression_report(
+    found: Regression, moments: Sequence[Moment] = (), charts: Sequence[Chart] = ()
+) -> Report:
+    """Return the report of a verdict; `charts` follow those of the summaries."""
     result = found.result
     verdict = Verdict.PASS if found.passed else Verdict.FAIL
     summaries = {'': result.summary}
@@ -91,7 +93,7 @@ def regression_report(found: Regression, moments: Sequence[Moment] = ()) -> Repo
             ('times real time', round(result.realtime_factor, 2)),
         ),
         tables=tuple(_tables(found)),
-        charts=summary_charts(summaries),
+        charts=(*summary_charts(summaries), *charts),
         moments=tuple(moments),
         environment=(
             *((f'{name} SHA-256', value) for name, value in result.summary.hashes.items()),

@@ -5,11 +5,13 @@
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sage_perception.bags.reader import open_bag
 from sage_perception.cli.regress import main
 from sage_perception.core.latent import Roi
 from sage_perception.regression.events import FrameEvent, LctEvent, Region
@@ -19,6 +21,7 @@ from sage_perception.regression.regress import Regression
 from sage_perception.regression.replay import ReplayResult
 from sage_perception.regression.summary import Summary
 from sage_perception.reports.moments import MomentCollector, Wanted
+from sage_perception.reports.recorded_latency import recorded_latency
 from sage_perception.reports.regression import MAX_MOMENTS, wanted_moments
 from sage_perception.reports.summary_charts import summary_charts
 from sage_perception.vision.camera_health import Fault
@@ -45,6 +48,32 @@ def test_report_of_an_unchanged_replay(bag, tmp_path, capsys):
     assert document.count('class="chart"') >= 4
     assert 'class="moment"' not in document
     assert 'model SHA-256' in document
+
+
+def test_report_plots_the_latency_of_recorded_messages(tmp_path, capsys):
+    """The released bag was recorded from a running graph."""
+    recorded = ROOT / 'test' / 'data' / 'bags' / 'sage_msgs_0_2'
+    with open_bag(recorded) as bag:
+        expected = defaultdict(list)
+        for message in bag.messages(['/cam0/lcts']):
+            stamp = bag.deserialize(message.topic, message.data).header.stamp
+            second = (message.log_time_ns - bag.start_ns) // 10**9
+            stamp_ns = stamp.sec * 10**9 + stamp.nanosec
+            expected[second].append((message.log_time_ns - stamp_ns) * 1e-6)
+    (chart,) = recorded_latency(recorded)
+    (series,) = [each for each in chart.series if each.name == 'cam0/lcts']
+    assert list(series.times_s) == sorted(expected)
+    quantiles = [np.percentile(expected[second], 95) for second in sorted(expected)]
+    assert list(series.values) == pytest.approx(quantiles)
+    path, baseline = tmp_path / 'report.html', tmp_path / 'baseline.json'
+    options = [str(recorded), '--baseline', str(baseline)]
+    assert main([*options, '--update']) == 0
+    assert main([*options, '--html', str(path)]) == 0
+    assert 'Latency of the recorded messages' in path.read_text()
+
+
+def test_bag_with_equal_stamps_and_log_times_has_no_latency_plot(bag):
+    assert recorded_latency(bag) == ()
 
 
 def test_report_shows_the_frames_and_crops_of_differences(bag, tmp_path, capsys):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversions between `builtin_interfaces/Time` and nanoseconds since the epoch."""
 
+import struct
+
 from builtin_interfaces.msg import Time
 
 
@@ -25,3 +27,14 @@ def normal_stamp_from_msg(stamp: Time) -> int:
     if stamp.nanosec >= 1_000_000_000:
         raise ValueError(f'nanosec of a stamp is {stamp.nanosec}, it must be below 10⁹')
     return stamp_from_msg(stamp)
+
+
+def stamp_from_cdr(data: bytes) -> int:
+    """Return the stamp of a serialized message that starts with a header, nanoseconds.
+
+    `data` is CDR: 4 bytes that give the byte order, then seconds (int32) and nanoseconds (uint32).
+    Raises `struct.error` for less than 12 bytes.
+    """
+    order = '<' if data[1] & 1 else '>'
+    seconds, nanoseconds = struct.unpack_from(f'{order}iI', data, 4)
+    return int(seconds * 1_000_000_000 + nanoseconds)
