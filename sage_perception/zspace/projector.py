@@ -106,7 +106,7 @@ class VisionProjector:
             * max(1 + math.tanh(self.energy_bias), 0.1)
             * np.maximum(self.window.weights(depth), 1e-6)
         )
-        # Relative to the largest one: the floors may multiply to less than `EPSILON`.
+        # Relative to the largest one: the lower bounds may multiply to less than `EPSILON`.
         return normalized(weights / weights.max())
 
     def depth_weights_multi_view(

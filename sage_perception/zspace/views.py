@@ -50,13 +50,13 @@ class ViewDescriptor:
 class MultiViewFusion:
     """Weighs views by how well they face the focus (spec 004, Multi-view Z-fusion).
 
-    w_v ∝ max(forward_v · focus, 1e-3)^γ · max(baseline_v, floor), with unit vectors. The focus is
-    a direction that holds for all views, or a point: then each view has its own direction to it.
+    w_v ∝ max(forward_v · focus, 1e-3)^γ · max(baseline_v, minimum), with unit vectors. The focus
+    is a direction that holds for all views, or a point: then each view has its own direction to it.
     The `with_…` methods return a changed copy.
     """
 
     def __init__(self, views: Sequence[ViewDescriptor]) -> None:
-        """Set the views; the focus is the mean of their directions, γ is 1 and the floor 1e-3.
+        """Set the views; the focus is the mean of their directions, γ is 1 and the minimum 1e-3.
 
         If the directions cancel, the focus is that of the first view. Raises `ZSpaceError` for no
         view or more than `MAX_VIEWS`.
@@ -71,7 +71,7 @@ class MultiViewFusion:
             mean / np.linalg.norm(mean) if usable else self._forwards[0], self._forwards.shape
         )
         self.alignment_gamma = 1.0
-        self.baseline_floor = MIN_BASELINE
+        self.min_baseline = MIN_BASELINE
 
     def with_focus_direction(self, direction: ArrayLike) -> MultiViewFusion:
         """Return the fusion that favors views along `direction` `[3]`, of any length above 0."""
@@ -94,9 +94,11 @@ class MultiViewFusion:
         """Return the fusion with the exponent γ, in [0.25, 8]."""
         return self._with(alignment_gamma=number('alignment gamma', gamma, MIN_GAMMA, MAX_GAMMA))
 
-    def with_baseline_floor(self, floor: float) -> MultiViewFusion:
-        """Return the fusion in which no baseline weight counts less than `floor`, in [0, 1]."""
-        return self._with(baseline_floor=max(number('floor', floor, 0, 1), MIN_BASELINE))
+    def with_min_baseline(self, minimum: float) -> MultiViewFusion:
+        """Return the fusion in which a baseline weight counts at least `minimum`, in [0, 1]."""
+        return self._with(
+            min_baseline=max(number('minimum baseline', minimum, 0, 1), MIN_BASELINE)
+        )
 
     def with_baseline_weights(self, weights: ArrayLike) -> MultiViewFusion:
         """Return the fusion with new baseline weights `[V]`, in the order of the views."""
@@ -110,7 +112,7 @@ class MultiViewFusion:
         """Return the weights of the views, float64 `[V]` with the sum 1."""
         alignment = np.maximum((self._forwards * self._focus).sum(axis=1), MIN_ALIGNMENT)
         baselines = np.array([view.baseline_weight for view in self.views])
-        baselines = np.maximum(baselines, self.baseline_floor)
+        baselines = np.maximum(baselines, self.min_baseline)
         # Relative to the largest values: small alignments to the power 8 would underflow, and a
         # sum of large baselines may overflow.
         biases = (alignment / alignment.max()) ** self.alignment_gamma

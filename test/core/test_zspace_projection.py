@@ -95,7 +95,7 @@ def test_focus_selects_the_slice():
         )
 
 
-def test_weights_do_not_become_equal_where_all_floors_apply():
+def test_weights_do_not_become_equal_where_all_lower_bounds_apply():
     projector = VisionProjector(focus=1, spread=0.05)
     resonance = DifferentialResonance(np.array([1.0, 5, 1]), np.zeros(3), np.zeros(3))
     weights = projector.depth_weights(ZSpaceVolume(np.zeros((3, 1, 1))), resonance)
@@ -217,7 +217,7 @@ def test_lengths_of_directions_and_scale_of_baselines_do_not_matter(views, focus
     np.testing.assert_allclose(one.view_bias_profile(), other.view_bias_profile(), atol=1e-9)
 
 
-def test_gamma_sharpens_and_the_floor_keeps_a_share():
+def test_gamma_sharpens_and_the_minimum_keeps_a_share():
     views = [
         ViewDescriptor('front', (0, 0, 0), (0, 0, 1)),
         ViewDescriptor('side', (0, 0, 0), (1, 0, 1), 0.0),
@@ -226,9 +226,9 @@ def test_gamma_sharpens_and_the_floor_keeps_a_share():
     equal = fusion.with_baseline_weights([1, 1])
     shares = [equal.with_alignment_gamma(g).view_bias_profile()[1] for g in (0.25, 1, 8)]
     assert shares == sorted(shares, reverse=True)
-    floors = [fusion.with_baseline_floor(f).view_bias_profile()[1] for f in (0, 0.05, 1)]
-    assert floors == sorted(floors)
-    assert floors[1] == pytest.approx(0.05 * 0.5**0.5 / (1 + 0.05 * 0.5**0.5))
+    minimums = [fusion.with_min_baseline(f).view_bias_profile()[1] for f in (0, 0.05, 1)]
+    assert minimums == sorted(minimums)
+    assert minimums[1] == pytest.approx(0.05 * 0.5**0.5 / (1 + 0.05 * 0.5**0.5))
 
 
 def test_a_focus_point_gives_each_view_its_own_direction():
@@ -253,7 +253,7 @@ def test_a_focus_point_gives_each_view_its_own_direction():
         (lambda: _fusion().with_alignment_gamma(9), 'alignment gamma'),
         (lambda: _fusion().with_focus_direction((0, 0, 0)), 'focus direction'),
         (lambda: _fusion().with_baseline_weights([1, 2, 3]), '3 baseline weights for 2 views'),
-        (lambda: _fusion().with_baseline_floor(-1), 'floor'),
+        (lambda: _fusion().with_min_baseline(-1), 'minimum baseline'),
     ],
 )
 def test_invalid_views_are_named(make, named):
