@@ -51,7 +51,7 @@ class MultiViewFusion:
     """Weighs views by how well they face the focus (spec 004, Multi-view Z-fusion).
 
     w_v ∝ max(forward_v · focus, 1e-3)^γ · max(baseline_v, minimum), with unit vectors. The focus
-    is a direction that holds for all views, or a point: then each view has its own direction to it.
+    is a direction that holds for all views, or a point, to which each view has its own direction.
     The `with_…` methods return a changed copy.
     """
 

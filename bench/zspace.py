@@ -1,0 +1,97 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure Z-space: `python bench/zspace.py [--shared FOLDER] [SECTION ...]`.
+
+Each figure has the form {value, baselines, seeds}. Prints a JSON object for each section and
+writes out/bench/zspace.json, where sections that did not run keep their figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zspace_fusion
+import zspace_peaks
+import zspace_vectors
+
+from sage_perception.core.files import write_atomically
+from sage_perception.zspace import (
+    DifferentialResonance,
+    MultiViewFusion,
+    SpectralWindow,
+    TemporalResonanceBuffer,
+    ViewDescriptor,
+    VisionProjector,
+    ZSpaceVolume,
+)
+
+OUT = Path('out/bench/zspace.json')
+
+
+def vectors(args: argparse.Namespace) -> dict:
+    """Return how many reference vectors are reproduced."""
+    cases = zspace_vectors.cases()
+    return {'passed': sum(map(zspace_vectors.passes, cases)), 'of': len(cases)}
+
+
+def projection_ms(args: argparse.Namespace) -> dict:
+    """Return the CPU time of a projection of 5 views of 60 × 80 with smoothing, milliseconds."""
+    random = np.random.default_rng(0)
+    views = [ViewDescriptor(f'cam{i}', (0, 0, 0), random.normal(size=3)) for i in range(5)]
+    values = random.random((5, 60, 80))
+    projector = VisionProjector(window=SpectralWindow.rectangular())
+    fusion, smooth = MultiViewFusion(views), TemporalResonanceBuffer(0.25)
+    resonance = DifferentialResonance.uniform(5)
+    times = []
+    for _ in range(300):
+        begin = time.thread_time()
+        volume = ZSpaceVolume(values)
+        turned = fusion.with_focus_direction((0, 0, 1)).with_baseline_weights(np.ones(5))
+        projector.project_multi_view_with_temporal(turned, volume, resonance, smooth)
+        times.append(1e3 * (time.thread_time() - begin))
+    p50, p95 = np.percentile(times, (50, 95))
+    return {'value': round(float(p50), 3), 'p95': round(float(p95), 3), 'baselines': {}}
+
+
+def peaks(args: argparse.Namespace) -> dict:
+    """Return the errors of peaks."""
+    return zspace_peaks.measure(list(range(args.seeds)), args.shared)
+
+
+def fusion(args: argparse.Namespace) -> dict:
+    """Return the errors of fused latents."""
+    return zspace_fusion.measure(list(range(args.seeds)))
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], dict]] = {
+    'vectors': vectors,
+    'projection_ms': projection_ms,
+    'peaks': peaks,
+    'fusion': fusion,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('sections', nargs='*', metavar='SECTION', help=', '.join(SECTIONS))
+    parser.add_argument('--shared', type=Path, help='folder of recorded data sets')
+    parser.add_argument('--seeds', type=int, default=5, help='scenes of each kind (default: 5)')
+    parser.add_argument('--json', type=Path, default=OUT, help=f'default: {OUT}')
+    args = parser.parse_args()
+    if unknown := set(args.sections) - SECTIONS.keys():
+        parser.error(f'unknown section {", ".join(sorted(unknown))}')
+    result = json.loads(args.json.read_text()) if args.json.exists() else {}
+    for name in args.sections or SECTIONS:
+        result[name] = SECTIONS[name](args)
+        print(json.dumps({name: result[name]}), flush=True)
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(args.json, json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()
