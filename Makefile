@@ -21,7 +21,7 @@ ifneq ($(INSTALLED_ROS),)
 export LD_LIBRARY_PATH := $(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
-.PHONY: help build demo test lint format docs bench lock clean
+.PHONY: help build demo test lint format docs bench fuzz lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -57,6 +57,9 @@ BENCHES := attention compressor encodings flood irp latents lightweight memory p
 bench: build  ## Run the benchmarks; results in out/bench
 	@$(RUN) tools/fetch_images.py && $(RUN) tools/fetch_footage.py --dest out/data/footage
 	@for name in $(BENCHES); do echo "-- $$name" && $(RUN) bench/$$name.py || exit 1; done
+
+fuzz: build  ## Read thousands of damaged files; results in out/bench/security.json
+	@$(RUN) tools/fuzz_files.py
 
 lock:  ## Resolve the requirements to exact versions with hashes; LOCK=--upgrade for the newest
 	@$(PYTHON) tools/lock.py $(LOCK)

@@ -90,8 +90,13 @@ class Bag:
         self.notes = metadata_notes(path, storage_files(path), storage.count)
         self._checked: set[str] = set()
         self.topics: dict[str, BagTopic] = {}
-        for connection in storage.connections:
-            self._add(connection._replace(msgtype=_full_name(connection.msgtype)))
+        try:
+            with self._explain('is damaged'):
+                for connection in storage.connections:
+                    self._add(connection._replace(msgtype=_full_name(connection.msgtype)))
+        except BagError:
+            storage.close()
+            raise
         self.count = sum(topic.count for topic in self.topics.values())
 
     def _add(self, connection: Connection) -> None:

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from sage_perception.bringup.graph import Camera
+from sage_perception.core.reading import require_regular, sha256_of
 from sage_perception.vision.synthetic import SyntheticWorld
 
 FPS = 30
@@ -37,7 +37,11 @@ def render_video(path: Path) -> Path:
 
 
 def check_video(path: Path) -> None:
-    """Raise `ValueError` for a file that is not a video, which a camera node would wait for."""
+    """Raise `ValueError` for a file that is not a video, which a camera node would wait for.
+
+    Raises `OSError` if the file cannot be read.
+    """
+    require_regular(path)
     capture = cv2.VideoCapture(str(path))
     readable, _ = capture.read()
     capture.release()
@@ -56,5 +60,4 @@ def cameras_of(video: Path, count: int, rate_hz: float) -> list[Camera]:
 
 def describe(video: Path) -> dict[str, Any]:
     """Return name, hash and image size of the input, for a report."""
-    digest = hashlib.sha256(video.read_bytes()).hexdigest()
-    return {'video': video.name, 'sha256': digest, 'size': SIZE}
+    return {'video': video.name, 'sha256': sha256_of(video), 'size': SIZE}

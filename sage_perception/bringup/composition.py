@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sage_perception.bringup.graph import PACKAGE, NodeSpec
+from sage_perception.core.reading import read_bounded
 
 MODES = ('none', 'camera', 'graph')
 """One process per node, per camera (and per other node), or per graph."""
@@ -16,6 +17,8 @@ CONTAINER = 'container'
 """Name of a composed process."""
 CRASH_SUFFIX = '.crash'
 """A composed process writes its crash file beside the file of its nodes, with this suffix."""
+
+MAX_CRASH_BYTES = 1 << 20
 
 _OF_CAMERA = ('camera_node', 'attention_node', 'encoder_node')
 _THREAD = re.compile(r'^thread (0x[0-9a-f]+) (.+)$', re.MULTILINE)
@@ -66,7 +69,7 @@ def describe_crash(nodes_file: Path) -> str:
     """
     path = nodes_file.with_name(nodes_file.name + CRASH_SUFFIX)
     try:
-        text = path.read_text(errors='replace')
+        text = read_bounded(path, MAX_CRASH_BYTES).decode(errors='replace')
         path.unlink()
     except OSError:
         return ''

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sage_perception.bringup.graph import PACKAGE
+from sage_perception.core.reading import open_regular
 
 
 def config_path(name: str) -> Path:
@@ -65,13 +66,13 @@ def remove_stale_shared_memory(folder: Path = Path('/dev/shm'), age_s: float = 5
         if 'port' in lock.name or not os.access(lock, os.W_OK):
             continue
         try:
-            with open(lock) as file:
+            with open_regular(lock) as file:
                 if time.time() - os.fstat(file.fileno()).st_mtime < age_s:
                     continue
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 segment.unlink(missing_ok=True)
                 lock.unlink()
                 removed += 1
-        except (BlockingIOError, FileNotFoundError):
+        except OSError:  # locked, already removed, or not a segment of Fast DDS
             continue
     return removed

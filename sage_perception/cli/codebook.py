@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.cli.terminal import Parser, describe, examples, positive_int, report_errors
+from sage_perception.core.npz_file import read_npy
 
 DESCRIPTION = (
     'Train the codebook that quantizes the latents of a model to tokens, and write it to the '
@@ -26,13 +27,13 @@ def named_latents(text: str) -> tuple[str, np.ndarray]:
     if not name or not file:
         raise argparse.ArgumentTypeError(f'{text!r} is not NAME=FILE.npy')
     try:
-        z = np.load(file, allow_pickle=False)
+        z = read_npy(Path(file))
     except OSError as error:
         raise argparse.ArgumentTypeError(describe(error)) from None
-    except (ValueError, EOFError):
+    except ValueError:
         raise argparse.ArgumentTypeError(f'{file} is not an .npy file of numbers') from None
-    if not isinstance(z, np.ndarray) or z.ndim != 2 or z.dtype.kind != 'f' or len(z) < 2:
-        shape = f'{z.dtype} {list(z.shape)}' if isinstance(z, np.ndarray) else 'several arrays'
+    if z.ndim != 2 or z.dtype.kind != 'f' or len(z) < 2:
+        shape = f'{z.dtype} {list(z.shape)}'
         raise argparse.ArgumentTypeError(f'{file} holds {shape}; latents are float32 [N, D]')
     return name, z.astype(np.float32)
 

@@ -7,9 +7,6 @@
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,25 +14,10 @@ import numpy as np
 
 from sage_perception.core.files import replacing
 from sage_perception.core.latent import ModelId
-from sage_perception.core.text import one_line
+from sage_perception.core.npz_file import read_npz
 
 MAX_ARCHIVE_BYTES = 1 << 30
 """Limit on the uncompressed size of an archive, which a small file could exceed by far."""
-
-# Exceptions of NumPy and zipfile for damaged bytes.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +85,7 @@ class EncodedImages:
     def read(cls, path: Path) -> EncodedImages:
         """Read an archive of `save`; raise `ValueError` for any other or damaged file."""
         try:
-            if path.exists():
-                _require_archive(path)
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            for name, array in arrays.items():
-                if not isinstance(array, np.ndarray):
-                    raise ValueError(f'{name} is not an array')
+            arrays = read_npz(path, MAX_ARCHIVE_BYTES)
             name, version = arrays['model']
             return cls(
                 ModelId(str(name), str(version), arrays['fingerprint'].tobytes()),
@@ -120,18 +96,7 @@ class EncodedImages:
                 sizes=arrays['sizes'],
                 tiled=bool(arrays['tiled']),
             )
-        except FileNotFoundError:
-            raise
-        except _DAMAGED as error:
-            reason = one_line(error) or type(error).__name__
-            raise ValueError(f'{path} is not a file of sage encode: {reason}') from error
-
-
-def _require_archive(path: Path) -> None:
-    """Raise `ValueError` unless `path` is a zip archive of bounded uncompressed size."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError('not an .npz archive')
-    with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > MAX_ARCHIVE_BYTES:
-        raise ValueError(f'{size >> 20} MiB uncompressed, at most {MAX_ARCHIVE_BYTES >> 20} MiB')
+        except KeyError as error:
+            raise ValueError(f'{path} is not a file of sage encode: it has no {error}') from error
+        except (ValueError, TypeError) as error:
+            raise ValueError(f'{path} is not a file of sage encode: {error}') from error

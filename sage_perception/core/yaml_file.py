@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from sage_perception.core.reading import open_regular
 from sage_perception.core.text import one_line
 
 MAX_BYTES = 256 * 1024
@@ -52,10 +53,10 @@ def read_yaml(path: Path) -> object:
         If the file is larger than `MAX_BYTES`, is not valid YAML, uses an alias, or nests deeper
         than `MAX_DEPTH`. The message is one line that starts with the path.
     OSError
-        If the file cannot be read.
+        If the file cannot be read, or is not a regular file.
 
     """
-    with path.open('rb') as file:
+    with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1)
     return parse_yaml(data, str(path))
 

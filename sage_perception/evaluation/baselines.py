@@ -8,10 +8,13 @@ import math
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch.nn.functional import interpolate
 
-from sage_perception.models import Codec, artifact
+from sage_perception.core.reading import require_regular
+from sage_perception.core.text import one_line
+from sage_perception.models import Codec, ModelError, artifact
 from sage_perception.models.pca import Pca
 
 
@@ -86,10 +89,24 @@ class Components:
 
 
 def read_components(codec: Codec) -> Components | None:
-    """Return the principal components in a model folder, None if there are none."""
+    """Return the principal components in a model folder, None if there are none.
+
+    Raises `ModelError` if the file is damaged or of other images.
+    """
     path = codec.artifact.path / artifact.PCA
     if not path.is_file():
         return None
-    tensors = {name: value.astype(np.float32) for name, value in load_file(path).items()}
-    pca = Pca(tensors['mean'].ravel(), tensors['components'])
-    return Components(pca, codec.input_channels, codec.input_size)
+    try:
+        require_regular(path, artifact.MAX_FILE_BYTES)
+        tensors = {name: value.astype(np.float32) for name, value in load_file(path).items()}
+        pca = Pca(tensors['mean'].ravel(), tensors['components'])
+        if pca.components.shape[1:] != pca.mean.shape or not len(pca.components):
+            raise ValueError(f'components of shape {list(pca.components.shape)}')
+        return Components(pca, codec.input_channels, codec.input_size)
+    except OSError as error:
+        raise ModelError(f'{path} cannot be read: {error.strerror or error}') from error
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f'{path} is not a file of principal components ({one_line(error)}): export the model '
+            'again'
+        ) from error

@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 
+from sage_perception.core.redact import require_no_password
 from sage_perception.memory.space import Space
 from sage_perception.memory.sql_store import MemoryStore, StoreError
 from sage_perception.memory.sqlite import SqliteStore
@@ -40,7 +41,7 @@ def open_store(
     Parameters
     ----------
     url : str or Path
-        An SQLite file, or a `postgresql://user@host/database` URL.
+        An SQLite file, or a `postgresql://user@host/database` URL without a password.
     space : Space, optional
         The latent space for adding records and for similarity search.
     capacity : int
@@ -53,7 +54,8 @@ def open_store(
     Raises
     ------
     StoreError
-        If the store cannot be opened, or does not exist and `create` is False.
+        If the store cannot be opened, does not exist and `create` is False, or is a URL with a
+        password, which the text does not quote.
     ValueError
         If the capacity or the half-life is not positive.
 
@@ -66,10 +68,17 @@ def open_store(
             raise StoreError(
                 f'the URL scheme of the memory is {scheme[1]!r}: use postgresql:// or a file path'
             )
+        _refuse_password(text)
         from sage_perception.memory.postgres import PostgresStore  # psycopg is optional
 
         conninfo = 'postgresql://' + text[scheme.end() :]
         return PostgresStore(conninfo, space, capacity, half_life_s, create)
-    if re.search(r'\bpassword\s*=', text):
-        raise StoreError('the memory is a file path with "password=": use a postgresql:// URL')
+    _refuse_password(text)
     return SqliteStore(Path(url).expanduser(), space, capacity, half_life_s, create)
+
+
+def _refuse_password(text: str) -> None:
+    try:
+        require_no_password(text)
+    except ValueError as error:
+        raise StoreError(f'the memory cannot be opened: {error}') from None

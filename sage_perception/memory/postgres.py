@@ -51,7 +51,8 @@ CREATE INDEX IF NOT EXISTS {TABLE}_by_retention ON {TABLE} (retention);
 class PostgresStore(MemoryStore):
     """A memory store in a database; see `MemoryStore`. `url` is a libpq connection URL.
 
-    The search is exact, as in `SqliteStore`. No message contains the password of the URL.
+    libpq takes the password from `~/.pgpass`, `PGPASSFILE`, a service file or `PGPASSWORD`. The
+    search is exact, as in `SqliteStore`.
     """
 
     ERRORS = (psycopg.Error,)
@@ -60,7 +61,7 @@ class PostgresStore(MemoryStore):
         self, url: str, space: Space | None, capacity: int, half_life_s: float, create: bool
     ) -> None:
         super().__init__(space, capacity, half_life_s)
-        self._name = mask_password(url)
+        self._name = name_of(url)
         try:
             self._db = psycopg.connect(
                 url, connect_timeout=TIMEOUT_S, tcp_user_timeout=TIMEOUT_S * 1000
@@ -150,20 +151,23 @@ class PostgresStore(MemoryStore):
             self._db.rollback()
 
 
-def mask_password(url: str) -> str:
-    """Return a connection URL with only user, host, port and database.
+def name_of(url: str) -> str:
+    """Return a connection URL with only user, host, port and database, or its service.
 
-    Raises `StoreError`, which does not quote the URL, if they cannot be distinguished from
-    the password.
+    Raises `StoreError`, which does not quote the URL, if it cannot be parsed or has a password.
     """
-    with suppress(psycopg.Error):  # its text quotes the URL, with the password
+    with suppress(psycopg.Error):  # its text quotes the URL
         parts = {key: str(value) for key, value in conninfo_to_dict(url).items()}
+        if parts.keys() & {'password', 'sslpassword'}:
+            raise StoreError('the URL of a memory in PostgreSQL contains a password: remove it')
+        if parts.keys() == {'service'}:
+            return f'postgresql:///?service={parts["service"]}'
         user, host, port, name = (parts.get(key, '') for key in ('user', 'host', 'port', 'dbname'))
         if '@' not in host + name and not port.strip('0123456789,'):
             return f'postgresql://{user and user + "@"}{host}{port and ":" + port}/{name}'
     raise StoreError(
-        'the URL of a memory in PostgreSQL cannot be parsed: escape the password, '
-        '@ as %40, / as %2F and % as %25'
+        'the URL of a memory in PostgreSQL cannot be parsed: write '
+        'postgresql://user@host/database, with @ in a name as %40, / as %2F and % as %25'
     )
 
 

@@ -8,7 +8,10 @@ comparison with vector extensions and libraries, see docs/memory.md.
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
+import stat
 from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from sage_perception.core.reading import require_regular
 from sage_perception.memory.index import Index
 from sage_perception.memory.query import Query
 from sage_perception.memory.row import COLUMNS
@@ -25,6 +29,9 @@ from sage_perception.memory.sql_store import TABLE, VERSION, MemoryStore, StoreE
 APPLICATION_ID = int.from_bytes(b'sage', 'big')
 LOCK_TIMEOUT_S = 5.0  # while another process writes
 NO_DATA_VERSION = -1
+PRIVATE = 0o600
+SIDE_FILES = ('-wal', '-shm', '-journal')
+LOG = logging.getLogger(__name__)
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -61,9 +68,11 @@ class SqliteStore(MemoryStore):
         if not create and not (path.is_file() and path.stat().st_size):
             raise StoreError(f'{path}: there is no memory; memory_node creates one')
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if create:
+                _make_private(path)
         except OSError as error:
-            raise StoreError(f'{path}: {error}') from error
+            raise StoreError(f'{path}: {error.strerror}') from error
         self._index: Index | None = None
         self._index_version = NO_DATA_VERSION
         try:
@@ -196,6 +205,29 @@ class SqliteStore(MemoryStore):
         if reason:
             self._unreadable.setdefault(row_id, reason)
         return not reason
+
+
+def _make_private(path: Path) -> None:
+    """Create the file readable by its owner only, or take the permissions of others from it.
+
+    A latent decodes to an image. SQLite gives the permissions of the file to its write-ahead log.
+    Raises `OSError`, also for anything but a regular file, which SQLite would wait for.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
+        return
+    except FileExistsError:
+        require_regular(path)
+    for file in (path, *(path.with_name(path.name + suffix) for suffix in SIDE_FILES)):
+        try:
+            found = file.stat()
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                file.chmod(PRIVATE)
+                LOG.warning('%s was accessible to other users: its mode is now 0600', file)
+        except FileNotFoundError:
+            continue
+        except OSError as error:  # of another user, or on a read-only disk
+            LOG.warning('%s is accessible to other users: %s', file, error.strerror)
 
 
 def _decode_text(data: bytes) -> str | bytes:

@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sage_perception.core.latent import ModelId
+from sage_perception.core.reading import read_bounded, sha256_of
 from sage_perception.core.yaml_file import read_mapping
 
 WEIGHTS = 'model.safetensors'
@@ -36,6 +37,12 @@ DECODER = 'decoder.onnx'
 PCA = 'pca.safetensors'
 CONFIG = 'config.yaml'
 CARD = 'card.md'
+
+MAX_FILE_BYTES = 1 << 30
+"""Maximum size of a file of a model; the largest that ships has 10 MB."""
+MAX_CARD_BYTES = 1 << 20
+MAX_COUNT = 8192
+"""Maximum size that a configuration may declare, such as the side of an image or a dimension."""
 
 LATENT_MEAN = 'latent.mean'
 LATENT_STD = 'latent.std'
@@ -73,11 +80,15 @@ class Artifact:
         return self.tensors[name]
 
     def count(self, name: str) -> int:
-        """Return a positive integer of the configuration; raise `ModelError` for anything else."""
+        """Return a size of the configuration, from 1 to `MAX_COUNT`.
+
+        Raises `ModelError` for anything else.
+        """
         value = self.config.get(name)
-        if type(value) is not int or value < 1:
+        if type(value) is not int or not 1 <= value <= MAX_COUNT:
             raise ModelError(
-                f'{self.path / CONFIG}: config.{name} is {value!r}; it must be a positive integer'
+                f'{self.path / CONFIG}: config.{name} is {reprlib.repr(value)}; it must be an '
+                f'integer from 1 to {MAX_COUNT}'
             )
         return value
 
@@ -106,8 +117,11 @@ def fingerprint(
 
 
 def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the hexadecimal SHA-256 of a file of a model; raise `ModelError` for other files."""
+    try:
+        return sha256_of(path, MAX_FILE_BYTES)
+    except OSError as error:
+        raise ModelError(f'{path} cannot be read: {error.strerror}') from error
 
 
 def read(path: Path) -> Artifact:
@@ -139,15 +153,24 @@ def read(path: Path) -> Artifact:
             f'{path}: the weights have fingerprint {computed.hex()}, {CONFIG} declares '
             f'{declared}: the files are of different models, install the model again'
         )
-    card = path / CARD
     return Artifact(
         path=path,
         id=ModelId(tree['name'], tree['version'], computed),
         family=tree['family'],
         config=tree['config'],
         tensors=tensors,
-        card=card.read_text('utf-8', 'replace') if card.exists() else '',
+        card=_read_card(path / CARD),
     )
+
+
+def _read_card(path: Path) -> str:
+    """Return the text of a card, '' if there is none; raise `ModelError` if it cannot be read."""
+    try:
+        return read_bounded(path, MAX_CARD_BYTES).decode('utf-8', 'replace')
+    except FileNotFoundError:
+        return ''
+    except OSError as error:
+        raise ModelError(f'{path} cannot be read: {error.strerror}') from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:

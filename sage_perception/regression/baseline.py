@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_perception.core.files import write_atomically
+from sage_perception.core.reading import open_regular
 from sage_perception.core.settings import build
 from sage_perception.core.text import one_line
 from sage_perception.regression.summary import VECTORS, Summary
@@ -99,7 +100,8 @@ def read_baseline(path: Path) -> Baseline:
 
 def _read(path: Path) -> bytes:
     try:
-        with gzip.open(path) if path.suffix == '.gz' else path.open('rb') as file:
+        with open_regular(path) as raw:
+            file = gzip.GzipFile(fileobj=raw) if path.suffix == '.gz' else raw
             data = file.read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(error) from None

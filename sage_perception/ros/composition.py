@@ -27,14 +27,17 @@ from rclpy.node import Node as RosNode
 from sage_perception.bringup.composition import CRASH_SUFFIX
 from sage_perception.bringup.environment import config_path
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
+from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
 from sage_perception.ros.allocator import keep_image_memory
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.local_bus import LocalBus, middleware_is_isolated
+from sage_perception.ros.parameter_file import require_parameter_files
 from sage_perception.ros.run import SHUTDOWN_TIMEOUT_S
 
+MAX_NODES_BYTES = 1 << 20
 SWITCH_INTERVAL_S = 0.001
 """Longest time that a thread keeps the interpreter while others wait for it, seconds."""
 POLL_S = 0.2
@@ -113,6 +116,7 @@ class Composition:
         bus = self._bus()
         for path, (make, arguments) in self._makers.items():
             try:
+                require_parameter_files(arguments)
                 self._nodes[path] = make(
                     bus=bus, cli_args=['--ros-args', *arguments], use_global_arguments=False
                 )
@@ -238,7 +242,7 @@ def read_nodes(path: Path) -> dict[str, tuple[str, list[str]]]:
         ConfigurationError: the file cannot be read, or has another form.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_bounded(path, MAX_NODES_BYTES))
         return {
             str(node['path']): (str(node['executable']), [str(a) for a in node['arguments']])
             for node in content
@@ -246,7 +250,9 @@ def read_nodes(path: Path) -> dict[str, tuple[str, list[str]]]:
     except OSError as error:
         raise ConfigurationError(f'--nodes {path}: {error.strerror}') from None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ConfigurationError(f'--nodes {path}: not a list of nodes: {error}') from None
+        raise ConfigurationError(
+            f'--nodes {path}: not a list of nodes: {one_line(error)}'
+        ) from None
 
 
 def crash_file(nodes: Path) -> Path:

@@ -13,6 +13,7 @@ from dataclasses import fields
 from typing import Any
 
 from sage_perception.codecs.packing import Encoding
+from sage_perception.core.redact import require_no_password
 from sage_perception.memory.opening import CAPACITY, ENVIRONMENT
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY
 from sage_perception.ros.common_parameters import (
@@ -160,9 +161,11 @@ MEMORY = (
     Parameter(
         'store',
         '',
-        'SQLite file, or postgresql://user@host/database for a fleet; empty: a file named '
+        'SQLite file, or postgresql://user@host/database for a fleet, without a password '
+        '(~/.pgpass, PGPASSFILE, a service file or PGPASSWORD has it); empty: a file named '
         f'after the node in ${ENVIRONMENT}, which defaults to ~/.local/share/sage.',
         read_only=True,
+        rule=require_no_password,
     ),
     Parameter(
         'capacity',

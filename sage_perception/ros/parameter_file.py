@@ -9,15 +9,35 @@ and `**` for any number of them. If several keys match a node, the last one wins
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sage_perception.core.yaml_file import read_mapping
+from sage_perception.core.reading import require_regular
+from sage_perception.core.yaml_file import MAX_BYTES, read_mapping
+from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.parameters import Parameter
 
 KEY = 'ros__parameters'
+
+
+def require_parameter_files(arguments: Iterable[str]) -> None:
+    """Check the parameter files in command line arguments before rcl reads them.
+
+    The parser of rcl waits for a writer if the file is a pipe, and reads devices without end.
+
+    Raises:
+        ConfigurationError: a file cannot be read, is not a regular file, or is too large.
+    """
+    words = list(arguments)
+    for name, path in itertools.pairwise(words):
+        if name == '--params-file':
+            try:
+                require_regular(path, MAX_BYTES)
+            except OSError as error:
+                raise ConfigurationError(f'--params-file {path}: {error.strerror}') from None
 
 
 class ParameterFile:

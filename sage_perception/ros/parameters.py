@@ -39,6 +39,8 @@ class Parameter:
         minimum, maximum: inclusive limits; None for no limit.
         choices: the allowed values; empty for any value.
         read_only: the parameter can only be set at start.
+        rule: raises `ValueError` for a value that is not allowed. It is called before the
+            parameter is declared, and so before other nodes can read the value.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Parameter:
     maximum: float | None = None
     choices: tuple = ()
     read_only: bool = False
+    rule: Callable[[Any], None] | None = None
 
     @property
     def constraint(self) -> str:
@@ -85,6 +88,11 @@ class Parameter:
         if below or above or (self.choices and value not in self.choices) or value != value:
             allowed = self.constraint or _WORDS[kind]
             raise ValueError(f"parameter '{self.name}': {value!r} is not {allowed}")
+        if self.rule is not None:
+            try:
+                self.rule(value)
+            except ValueError as error:
+                raise ValueError(f"parameter '{self.name}': {error}") from None
         return value
 
     def descriptor(self) -> ParameterDescriptor:

@@ -23,6 +23,7 @@ from sage_perception.core.text import one_line
 from sage_perception.ros.allocator import keep_image_memory
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.parameter_file import require_parameter_files
 
 SHUTDOWN_TIMEOUT_S = 3.0
 
@@ -47,6 +48,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     cv2.setNumThreads(1)
     keep_image_memory()
     try:
+        require_parameter_files(sys.argv if args is None else args)
         rclpy.init(args=args)
         initialized = True
         if interrupts:  # before rclpy handled signals

@@ -10,7 +10,6 @@ csv/, tensorboard/   figures during the run
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sage_perception.core.reading import open_regular
 from sage_perception.models import artifact
 from sage_perception.models.backends.torch_backend import TorchCodec
 from sage_perception.models.networks.families import FAMILIES
@@ -76,11 +76,20 @@ def require_current_names(config: RunConfig, run: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU. Raises `ConfigError` if it is damaged."""
+    """Read a checkpoint to the CPU.
+
+    Raises `ConfigError` if it is damaged, or is not a checkpoint of a training run.
+    """
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        with open_regular(path) as file:
+            content = torch.load(file, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise ConfigError(f'{path} cannot be read: {error.strerror or error}') from None
+    except Exception:  # noqa: BLE001 (the unpickler raises exceptions of many kinds)
         raise ConfigError(f'{path} is damaged: delete it to start over') from None
+    if not isinstance(content, dict) or not isinstance(content.get('state_dict'), dict):
+        raise ConfigError(f'{path} is not a checkpoint of a run: delete it to start over')
+    return content
 
 
 def load_run(config: RunConfig, run: Path) -> nn.Module:

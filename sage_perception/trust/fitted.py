@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 
 from sage_perception.core.files import write_atomically
+from sage_perception.core.reading import read_bounded
+from sage_perception.core.text import one_line
 from sage_perception.models.codec import Codec
 from sage_perception.trust.quality import QualityMap, TelemetryTrust
 
 FILE = 'trust.json'
+MAX_BYTES = 1 << 24
 FIX = 'run `sage calibrate-trust` to write it again, or delete it'
 
 
@@ -56,14 +59,16 @@ class FittedTrust:
         if not path.is_file():
             return None
         try:
-            fitted = _parse(json.loads(path.read_bytes()))
-        except (OSError, ValueError, RecursionError) as error:
-            reason = str(error).partition('\n')[0]
+            fitted = _parse(json.loads(read_bounded(path, MAX_BYTES)))
+        except OSError as error:
+            raise ValueError(f'{path} is invalid: {error.strerror}; {FIX}') from error
+        except (ValueError, RecursionError) as error:
+            reason = one_line(error)
             raise ValueError(f'{path} is invalid: {reason}; {FIX}') from error
         if fitted.fingerprint != codec.id.fingerprint.hex():
+            space = one_line(fitted.fingerprint[:8])
             raise ValueError(
-                f'{path} is of the latent space {fitted.fingerprint[:8]}, but the model is '
-                f'{codec.id}; {FIX}'
+                f'{path} is of the latent space {space}, but the model is {codec.id}; {FIX}'
             )
         if len(fitted.weights) != codec.latent_dim:
             raise ValueError(

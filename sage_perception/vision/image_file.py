@@ -15,12 +15,14 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sage_perception.core.files import write_atomically
+from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
 from sage_perception.vision.encodings import Data
 from sage_perception.vision.intensity_range import IntensityRange
 
 MAX_PIXELS = 100_000_000
 """Maximum number of pixels of an image, which a small file could exceed by far."""
+MAX_FILE_BYTES = 1 << 29
 BACKGROUND = (128, 128, 128)
 """The color behind transparent pixels, whose own colors are arbitrary."""
 
@@ -50,7 +52,7 @@ def read_bgr(path: Path) -> np.ndarray:
         raise IsADirectoryError(f'{path} is a folder: pass image files')
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such image')
-    data = path.read_bytes()
+    data = read_bounded(path, MAX_FILE_BYTES)
     try:
         _require_complete(data)
         return to_bgr(decode_pixels(data))

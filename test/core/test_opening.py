@@ -31,6 +31,25 @@ def test_rejects_another_database_without_quoting_its_password(url, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    'url',
+    [
+        'postgresql://robot:secret@127.0.0.1:9/fleet',
+        'postgresql://robot:sec%2Fsecret@127.0.0.1:9/fleet',
+        'postgres://127.0.0.1:9/fleet?user=robot&password=secret',
+        'postgresql://robot@127.0.0.1:9/fleet?sslpassword=secret',
+        'postgresql://robot@127.0.0.1:9/fleet?pass%77ord=secret',
+        'postgresql://robot:secret/x@127.0.0.1:9/fleet',
+        'postgresql://robot:x@secret@127.0.0.1:9/fleet',
+    ],
+)
+def test_refuses_a_url_with_a_password_and_names_the_places_for_it(url):
+    with pytest.raises(StoreError, match=r'~/\.pgpass .* PGPASSFILE .* PGPASSWORD') as error:
+        open_store(url, SPACE)
+    assert 'secret' not in str(error.value)
+    assert error.value.__cause__ is None
+
+
 @pytest.mark.parametrize('limits', [{'capacity': 0}, {'half_life_s': 0.0}])
 def test_rejects_limits_that_are_not_positive(tmp_path, limits):
     with pytest.raises(ValueError, match='both must be positive'):

@@ -166,15 +166,10 @@ class Log:
     warning = error = info
 
 
-def with_password(url):
-    """Return a URL with a password, which a server with trust authentication ignores."""
-    separator = '&' if urlsplit(url).query else '?'
-    return f'{url}{separator}password=secret'
-
-
-def test_a_session_reconnects_without_logging_the_password(url):
+def test_a_session_reconnects_with_the_password_of_the_environment(url, monkeypatch):
+    monkeypatch.setenv('PGPASSWORD', 'secret')
     log = Log()
-    config = SessionConfig(with_password(url), threshold=0.0, min_novelty=0.0, reopen_period_s=0.0)
+    config = SessionConfig(url, threshold=0.0, min_novelty=0.0, reopen_period_s=0.0)
     session = MemorySession(config, SPACE, log)
     assert session.observe([lct(1)])[0].stored
     session.maintain()
@@ -190,57 +185,18 @@ def test_a_session_reconnects_without_logging_the_password(url):
     session.close()
 
 
-@pytest.mark.parametrize(
-    'url',
-    [
-        'postgresql://robot:secret@127.0.0.1:9/fleet',
-        'postgresql://robot:sec%2Fsecret@127.0.0.1:9/fleet',
-        'postgresql://127.0.0.1:9/fleet?user=robot&password=secret',
-        'postgresql://robot@127.0.0.1:9/fleet?sslpassword=secret',
-    ],
-)
-def test_names_an_unreachable_server_without_its_password(url):
+def test_names_an_unreachable_server_without_the_password_of_the_environment(monkeypatch):
+    monkeypatch.setenv('PGPASSWORD', 'secret')
     with pytest.raises(StoreError, match=r'postgresql://robot@127.0.0.1:9/fleet') as error:
-        open_store(url, SPACE)
+        open_store('postgresql://robot@127.0.0.1:9/fleet', SPACE)
     assert 'secret' not in str(error.value)
     assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize('password', ['secret/x', '7/secret', 'x@secret', '%secret', 'x@y@secret'])
-def test_rejects_a_password_that_is_not_escaped_without_quoting_it(password):
-    with pytest.raises(StoreError, match='escape the password, @ as %40') as error:
-        open_store(f'postgresql://robot:{password}@127.0.0.1:9/fleet', SPACE)
+def test_takes_host_and_password_from_a_service_file(tmp_path, monkeypatch):
+    service = tmp_path / 'pg_service.conf'
+    service.write_text('[fleet]\nhost=127.0.0.1\nport=9\nuser=robot\npassword=secret\n')
+    monkeypatch.setenv('PGSERVICEFILE', str(service))
+    with pytest.raises(StoreError, match=r'postgresql:///\?service=fleet .*refused') as error:
+        open_store('postgresql:///?service=fleet', SPACE)
     assert 'secret' not in str(error.value)
-    assert error.value.__cause__ is None
-    assert error.value.__suppress_context__ or error.value.__context__ is None
-
-
-def test_rejects_a_memory_of_another_version(url):
-    with open_store(url, SPACE) as store:
-        store.add([memory_record(1)])
-        store.commit()
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("COMMENT ON TABLE sage_memory IS 'a memory of version 99'")
-        with pytest.raises(StoreError, match='version 99, expected a memory of version 1'):
-            open_store(url, SPACE)
-        admin.execute('COMMENT ON TABLE sage_memory IS NULL')
-    with open_store(url, SPACE) as store:
-        assert numbers(store.find(Query())) == [1]
-
-
-def test_skips_a_damaged_row(url):
-    with open_store(url, SPACE) as store:
-        store.add([memory_record(1), memory_record(2)])
-        store.commit()
-        with psycopg.connect(url, autocommit=True) as admin:
-            admin.execute("UPDATE sage_memory SET detail = '{}' WHERE id = 1")
-        assert numbers(store.find(Query())) == [2]
-        assert numbers(store.find(Query(like=lct(1).latent.mean))) == [2]
-        assert store.unreadable == {1: 'model is missing'}
-
-
-def test_does_not_create_a_table_unless_asked(url):
-    with pytest.raises(StoreError, match='there is no memory'):
-        open_store(url, create=False)
-    with psycopg.connect(url) as db:
-        assert db.execute("SELECT to_regclass('sage_memory')").fetchone() == (None,)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 
@@ -25,6 +26,39 @@ def sql(path, *statements):
     """Execute statements on a memory file from outside."""
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         return [db.execute(statement).fetchall() for statement in statements]
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_only_the_owner_can_read_the_files(path):
+    before = os.umask(0)
+    try:
+        with open_store(path, SPACE) as store:
+            store.add([memory_record(1)])
+            store.commit()
+            files = sorted(path.parent.glob('memory.db*'))
+            assert [file.name for file in files] == ['memory.db', 'memory.db-shm', 'memory.db-wal']
+            assert {mode_of(file) for file in files} == {0o600}
+    finally:
+        os.umask(before)
+
+
+def test_takes_the_permissions_of_others_from_an_existing_memory(path, caplog):
+    open_store(path, SPACE).close()
+    path.chmod(0o644)
+    open_store(path, SPACE, create=False).close()
+    assert mode_of(path) == 0o644, 'a reader changes nothing'
+    open_store(path, SPACE).close()
+    assert mode_of(path) == 0o600
+    assert f'{path} was accessible to other users' in caplog.text
+
+
+def test_rejects_a_pipe_and_does_not_wait_for_it(path):
+    os.mkfifo(path)
+    with pytest.raises(StoreError, match=r'memory\.db: Not a regular file'):
+        open_store(path, SPACE)
 
 
 def test_a_full_memory_does_not_grow(path):
@@ -88,7 +122,7 @@ def test_sigkill_loses_only_what_was_not_committed(path):
 
 @pytest.mark.parametrize(
     ('content', 'reason'),
-    [(b'no database' * 100, 'not a database'), (None, 'unable to open')],
+    [(b'no database' * 100, 'not a database'), (None, 'Is a directory')],
 )
 def test_rejects_a_file_that_is_not_a_database_in_one_line(path, content, reason):
     path.mkdir() if content is None else path.write_bytes(content)

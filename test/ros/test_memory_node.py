@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import ParameterEvent
 from sage_msgs.msg import LCTArray, SnarcArray
 from sage_msgs.srv import QueryMemory
 from std_msgs.msg import Header
@@ -107,8 +108,8 @@ def test_answers_a_query_from_the_valid_rows_of_a_damaged_file(ros, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (('-p', 'store:={folder}'), r"parameter 'store': .* unable to open"),
-        (('-p', 'store:=mysql://me:pw@host/db'), r"parameter 'store': .* use postgresql://"),
+        (('-p', 'store:={folder}'), r"parameter 'store': .* Is a directory"),
+        (('-p', 'store:=mysql://me@host/db'), r"parameter 'store': .* use postgresql://"),
         (('-p', 'model:=nothing'), r"parameter 'model': .*'nothing'"),
         (('-p', 'threshold:=1.5'), r"parameter 'threshold': 1\.5"),
         (('-p', 'store:={folder}/m.db', '-p', 'key:={folder}/no.key'), r"parameter 'key':"),
@@ -118,6 +119,16 @@ def test_names_the_parameter_that_prevents_the_start(ros, tmp_path, arguments, m
     given = [argument.format(folder=tmp_path) for argument in arguments]
     with pytest.raises(ConfigurationError, match=message):
         ros.make(MemoryNode, *given)
+
+
+def test_no_password_reaches_the_parameters(ros, tmp_path):
+    events = ros.collect(ParameterEvent, '/parameter_events')
+    with pytest.raises(ConfigurationError, match=r"parameter 'store': the URL contains") as error:
+        ros.make(MemoryNode, '-p', 'store:=postgresql://robot:secret@127.0.0.1:9/fleet')
+    assert 'secret' not in str(error.value)
+    ros.make(MemoryNode, '-p', f'store:={tmp_path / "memory.db"}')
+    ros.wait_for(lambda: list(events), 'events of the second node')
+    assert 'secret' not in str(list(events))
 
 
 class Arbiter:

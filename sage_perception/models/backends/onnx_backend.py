@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from sage_perception.core.text import one_line
 from sage_perception.models.artifact import DECODER, ENCODER, Artifact, ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 from sage_perception.models.loaded import LoadedModel
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
+MAX_REASON = 160  # characters of a message of the runtime
 MAX_BATCH = 64  # images per call, which bounds the memory of the runtime
 
 
@@ -43,7 +47,29 @@ class OnnxModel(LoadedModel):
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         providers = self._providers(path)
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        with _explained(path):
+            return onnxruntime.InferenceSession(str(path), options, providers=providers)
+
+    def _run(
+        self, file: str, inputs: dict[str, np.ndarray], *shapes: tuple[int, ...]
+    ) -> list[np.ndarray]:
+        """Return the outputs of the graph in `file`, float32 of the given shapes.
+
+        Raises `ModelError` if the graph fails or has other outputs: the SHA-256 of a file protects
+        against damage, but the author of a model can give it any graph.
+        """
+        session = self._encoder if file == ENCODER else self._decoder
+        path = self.artifact.path / file
+        with _explained(path):
+            outputs = session.run(None, inputs)
+        found = [f'{each.dtype} {list(each.shape)}' for each in outputs]
+        expected = [f'float32 {list(shape)}' for shape in shapes]
+        if found != expected:
+            raise ModelError(
+                f'{path} returns {", ".join(found)}, but the model has {", ".join(expected)}: '
+                'export or install it again'
+            )
+        return outputs
 
     def _providers(self, path: Path) -> list[str | tuple[str, dict[str, str]]]:
         """Return the execution providers for the graph `path`, the preferred one first."""
@@ -57,26 +83,28 @@ class OnnxCodec(OnnxModel, Codec):
         """Return mean and log-variance of the latents, float32 `[B, D]`; natural logarithm."""
         x = np.asarray(x)
         self.require_images(x)
-        mean, log_var = self._run(self._encoder, x)
+        shape = self.latent_shape
+        mean, log_var = self._batched(ENCODER, 'x', x, shape, shape)
         return mean, log_var
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Return the images of latents, float32 `[B, C, S, S]` in [0, 1]."""
         z = np.asarray(z)
         self.require_latents(z)
-        return self._run(self._decoder, z)[0]
+        shape = (self.input_channels, self.input_size, self.input_size)
+        return self._batched(DECODER, 'z', z, shape)[0]
 
-    @classmethod
-    def _run(cls, session: onnxruntime.InferenceSession, array: np.ndarray) -> list[np.ndarray]:
+    def _batched(
+        self, file: str, name: str, array: np.ndarray, *shapes: tuple[int, ...]
+    ) -> list[np.ndarray]:
+        """Return the outputs of a graph for its input `name`; `shapes` are without the batch."""
         if not len(array):  # the reshapes of group normalization do not support an empty batch
-            blank = np.zeros((1, *array.shape[1:]), np.float32)
-            return [output[:0] for output in cls._run(session, blank)]
-        name = session.get_inputs()[0].name
+            return [np.empty((0, *shape), np.float32) for shape in shapes]
         array = array.astype(np.float32, copy=False)
-        parts = [
-            session.run(None, {name: array[start : start + MAX_BATCH]})
-            for start in range(0, len(array), MAX_BATCH)
-        ]
+        parts = []
+        for start in range(0, len(array), MAX_BATCH):
+            part = array[start : start + MAX_BATCH]
+            parts.append(self._run(file, {name: part}, *((len(part), *shape) for shape in shapes)))
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
@@ -84,11 +112,24 @@ class OnnxCompressor(OnnxModel, Compressor):
     """A compressor of contexts on ONNX Runtime."""
 
     def _encode(self, context: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean, log_var = self._encoder.run(None, {'context': context, 'mask': mask})
+        shape = (len(context), self.code_dim)
+        mean, log_var = self._run(ENCODER, {'context': context, 'mask': mask}, shape, shape)
         return mean, log_var
 
     def _decode(self, code: np.ndarray) -> np.ndarray:
-        return self._decoder.run(None, {'z': code})[0]
+        return self._run(DECODER, {'z': code}, (len(code), self.input_dim))[0]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raise `ModelError` for any exception of ONNX Runtime, which has a dozen of its own."""
+    try:
+        yield
+    except Exception as error:
+        reason = one_line(error)[:MAX_REASON]
+        raise ModelError(
+            f'{path} cannot be run by ONNX Runtime ({reason}): export or install the model again'
+        ) from error
 
 
 def available_device(device: str, precision: str) -> str:

@@ -12,7 +12,11 @@ import numpy as np
 
 from sage_perception.context.layout import DIM, LAYOUT
 from sage_perception.core.files import replacing
+from sage_perception.core.npz_file import read_npz
+from sage_perception.core.text import one_line
 
+MAX_BYTES = 16 << 30
+"""Limit on the size of a file: a million contexts with their masks."""
 ROWS = ('values', 'mask', 'run', 'source', 'label', 'track', 'later', 'stamp')
 """Fields of `Contexts` with one row for each context."""
 
@@ -84,14 +88,17 @@ class Contexts:
 
     @classmethod
     def read(cls, path: Path) -> Contexts:
-        """Read a file of `write`; raises `ValueError` if it has another layout."""
-        with np.load(path, allow_pickle=False) as file:
-            if int(file['layout']) != LAYOUT:
-                raise ValueError(
-                    f'{path} has contexts of layout {int(file["layout"])}, this version uses '
-                    f'layout {LAYOUT}: record them again'
-                )
-            return cls(
+        """Read a file of `write`.
+
+        Raises `ValueError` if it is damaged or has another layout, and `OSError` if it cannot be
+        read.
+        """
+        try:
+            file = read_npz(path, MAX_BYTES)
+            layout = int(file['layout'])
+            if layout != LAYOUT:
+                raise ValueError(f'it has layout {layout}, this version uses layout {LAYOUT}')
+            contexts = cls(
                 values=file['values'].astype(np.float32),
                 mask=np.unpackbits(file['mask'], axis=1, count=DIM).astype(bool),
                 run=file['run'],
@@ -103,6 +110,30 @@ class Contexts:
                 stamp=file['stamp'],
                 model=str(file['model']),
             )
+            contexts.check()
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f'{path} is not a file of contexts: {one_line(error)}; record them again'
+            ) from error
+        return contexts
+
+    def check(self) -> None:
+        """Raise `ValueError` for arrays that do not belong together."""
+        count = len(self.values)
+        if self.values.shape != (count, DIM) or self.mask.shape != (count, DIM):
+            raise ValueError(f'values and mask must have the shape [N, {DIM}]')
+        for name in ('run', 'source', 'label', 'track'):
+            array = getattr(self, name)
+            if array.shape != (count,) or array.dtype.kind not in 'iu':
+                raise ValueError(f'{name} must be {count} integers')
+        for name, shape in (('later', (count, 2)), ('stamp', (count,))):
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind != 'f':
+                raise ValueError(f'{name} must be numbers of the shape {list(shape)}')
+        if not np.isfinite(self.values).all():
+            raise ValueError('a context has a value that is not finite')
+        if count and not 0 <= self.source.min() <= self.source.max() < len(self.sources):
+            raise ValueError('source has an index that sources does not have')
 
 
 def joined(recorded: Iterable[Contexts | None]) -> Contexts:

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.core.files import cache_folder, write_atomically
+from sage_perception.core.npz_file import read_npz
 from sage_perception.core.text import one_line
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.latent_map import LatentMap
 
 LOG = logging.getLogger(__name__)
-MAX_REASON = 120  # characters of a parser's message
+MAX_BYTES = 1 << 26
 
 
 def latent_map_folder() -> Path:
@@ -54,28 +55,27 @@ def load_latent_map(path: Path) -> LatentMap:
     probe set.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            probes = str(file['probe_set'])
-            fingerprints = file['fingerprints'].tobytes()
-            r2, p_value = (float(score) for score in file['scores'])
-            latent_map = LatentMap(
-                sender=fingerprints[:32],
-                receiver=fingerprints[32:],
-                weights=np.asarray(file['weights'], np.float64),
-                offset=np.asarray(file['offset'], np.float64),
-                residual=np.asarray(file['residual'], np.float64),
-                method=str(file['method']),
-                image_count=int(file['probes']),
-                r2=r2,
-                p_value=p_value,
-            )
+        file = read_npz(path, MAX_BYTES)
+        probes = str(file['probe_set'])
+        fingerprints = file['fingerprints'].tobytes()
+        r2, p_value = (float(score) for score in file['scores'])
+        latent_map = LatentMap(
+            sender=fingerprints[:32],
+            receiver=fingerprints[32:],
+            weights=np.asarray(file['weights'], np.float64),
+            offset=np.asarray(file['offset'], np.float64),
+            residual=np.asarray(file['residual'], np.float64),
+            method=str(file['method']),
+            image_count=int(file['probes']),
+            r2=r2,
+            p_value=p_value,
+        )
     except FileNotFoundError:
         raise
-    except Exception as error:
-        # A damaged archive can raise nearly anything: the parsers of zip, deflate and of the array
-        # headers, which are Python literals, have exceptions of their own.
-        reason = one_line(error)[:MAX_REASON] or type(error).__name__
-        raise ValueError(f'{path} is not a latent map: {reason}') from error
+    except OSError as error:
+        raise ValueError(f'{path} is not a latent map: {error.strerror}') from error
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f'{path} is not a latent map: {one_line(error)}') from error
     if probes != probe_set.SHA256:
         raise ValueError(f'{path} was fitted on another probe set: run `sage align` again')
     weights, offset, residual = latent_map.weights, latent_map.offset, latent_map.residual

@@ -17,6 +17,7 @@ from functools import cache
 import numpy as np
 
 from sage_perception.core.files import cache_folder, write_atomically
+from sage_perception.core.reading import read_bounded
 from sage_perception.trust.compatibility.model import Model
 from sage_perception.trust.compatibility.probe_images import SIZE, render
 
@@ -49,7 +50,7 @@ def images() -> np.ndarray:
             lock = stack.enter_context(open(path.with_suffix('.lock'), 'w'))
             fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
-            data = path.read_bytes()
+            data = read_bounded(path, COUNT * SIZE * SIZE * 3)
             if hashlib.sha256(data).hexdigest() == SHA256:
                 return np.frombuffer(data, np.uint8).reshape(COUNT, SIZE, SIZE, 3)
         rendered = render(COUNT, VERSION)

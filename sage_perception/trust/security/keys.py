@@ -23,12 +23,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from sage_perception.core.files import replacing
+from sage_perception.core.reading import open_regular
+from sage_perception.core.text import one_line
 from sage_perception.trust.security.limits import MAX_TEXT_BYTES
 
 ENVIRONMENT = 'SAGE_KEYS'
 DEFAULT_FOLDER = '~/.config/sage/keys'
 PREFIX = 'ed25519:'
 PUBLIC_BYTES = 32
+MAX_KEY_BYTES = 1 << 16  # of a key file
 
 
 class KeyFault(ValueError):
@@ -126,7 +129,7 @@ def load_key(folder: Path, entity: str) -> Ed25519PrivateKey:
     """
     path = key_path(folder, entity)
     try:
-        with path.open('rb') as file:
+        with open_regular(path, MAX_KEY_BYTES) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if mode & 0o077:
                 raise KeyFault(
@@ -144,7 +147,8 @@ def load_key(folder: Path, entity: str) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
-        raise KeyFault(f'{path} is not an unencrypted secret key in PEM: {error}') from error
+        reason = one_line(error)
+        raise KeyFault(f'{path} is not an unencrypted secret key in PEM: {reason}') from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFault(f'{path} is not an Ed25519 key: run sage keys create {entity} --rotate')
     return key

@@ -25,6 +25,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sage_perception.core.files import write_atomically
+from sage_perception.core.reading import open_regular
+from sage_perception.core.text import one_line
 from sage_perception.trust.security.keys import (
     KeyFault,
     check_entity,
@@ -39,6 +41,8 @@ VERSION = 1
 TIME = '%Y-%m-%dT%H:%M:%SZ'
 # Messages do not name their key: receivers try all valid keys, also on every forgery.
 MAX_VALID_KEYS = 4
+MAX_BYTES = 1 << 24  # of the file: keys of some 50,000 entities
+MAX_REASON = 200  # characters of a parser's message
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class TrustStore:
             return False
         version: tuple[int, ...] | None
         try:
-            with self.path.open('rb') as file:
+            with open_regular(self.path, MAX_BYTES) as file:
                 found = os.fstat(file.fileno())
                 version = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode)
                 if version == self._version:
@@ -214,8 +218,9 @@ def _parse(data: bytes, path: Path) -> dict[str, tuple[TrustedKey, ...]]:
             )
             for entity, keys in content['entities'].items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise KeyFault(f'{path} is not a valid list of trusted keys: {error}') from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = one_line(error)[:MAX_REASON]
+        raise KeyFault(f'{path} is not a valid list of trusted keys: {reason}') from error
 
 
 def _time(text: str) -> str:

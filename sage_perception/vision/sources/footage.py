@@ -11,7 +11,8 @@ import re
 import cv2
 import numpy as np
 
-from sage_perception.vision.image_file import decode_pixels, to_bgr
+from sage_perception.core.reading import read_bounded
+from sage_perception.vision.image_file import MAX_FILE_BYTES, decode_pixels, to_bgr
 from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.sources.base import SourceLost
 from sage_perception.vision.sources.pacing import (
@@ -111,7 +112,7 @@ class ImageFolder:
             raise EndOfFootage
         for path in self._paths[position:] + self._paths[:position]:
             try:
-                data = np.fromfile(path, np.uint8)
+                data = read_bounded(path, MAX_FILE_BYTES)
             except OSError as error:
                 raise SourceLost(f'{path} is not readable: {error.strerror}') from None
             try:

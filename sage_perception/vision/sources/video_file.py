@@ -10,6 +10,7 @@ import os
 import cv2
 import numpy as np
 
+from sage_perception.core.reading import require_regular
 from sage_perception.vision.sources.base import SourceLost
 from sage_perception.vision.sources.decoder import open_decoder
 from sage_perception.vision.sources.pacing import EndOfFootage
@@ -145,6 +146,10 @@ class VideoFile:
         return fps
 
     def _rewind(self) -> None:
+        try:
+            require_regular(self._path)
+        except OSError as error:
+            raise SourceLost(f'{self._path} cannot be read: {error.strerror}') from None
         self._capture = open_decoder(self._path)
         if not self._capture.isOpened():
             raise SourceLost(f'{self._path} cannot be decoded')
