@@ -16,11 +16,14 @@ import numpy as np
 
 from sage_perception.vision.registration import (
     GAINS,
+    IDENTITY,
+    invert,
+    near,
     overlap,
     photometry,
     register,
     row_gain,
-    shift_image,
+    warp,
 )
 
 SETTLE_S = 0.4
@@ -40,6 +43,8 @@ SATURATED = 250.0
 """Gray level above which a pixel is saturated."""
 REGISTRATION_ERROR = 0.1
 """Assumed error of the registration, pixels; it tolerates differences along edges."""
+MAX_CORRECTION = 0.03
+"""Correction of a known pose by the registration, pixels per frame."""
 MAX_DETAIL = 32.0
 """Local contrast above which the weight of a pixel in `mismatch` no longer grows, gray levels."""
 FOREGROUND_CONFIDENCE = 0.05
@@ -53,7 +58,7 @@ class Comparison:
     """A frame compared with the background.
 
     Attributes:
-        shift: `[2]` (x, y) from a position in the background to that in the frame, pixels.
+        pose: `[2, 3]`, from a position in the background to that in the frame, pixels.
         gain: `[C, 1, 1]`, of the frame relative to the background.
         offset: `[C, 1, 1]`, gray levels.
         white: `[C, 1, 1]`, the frame's white in the brightness of the background, gray levels.
@@ -66,7 +71,7 @@ class Comparison:
         mismatch: fraction of the image's details that differ, in [0, 1].
     """
 
-    shift: np.ndarray
+    pose: np.ndarray
     gain: np.ndarray
     offset: np.ndarray
     white: np.ndarray
@@ -97,21 +102,24 @@ class Background:
         self._recent = frame.copy()
         self._steady_s = np.zeros(shape, np.float32)
         self._confidence = np.ones(shape, np.float32)
-        self.shift = np.zeros(2)
+        self.pose = IDENTITY
 
     @property
     def shape(self) -> tuple[int, int]:
         """Return height and width, pixels."""
         return self.mean.shape[1], self.mean.shape[2]
 
-    def compare(self, frame: np.ndarray, start: np.ndarray) -> Comparison:
+    def compare(self, frame: np.ndarray, start: np.ndarray, known: bool = False) -> Comparison:
         """Return the comparison of `frame`, float32 `[C, h, w]`, with the background.
 
-        `start` `[2]` is the shift that the registration starts from.
+        `start` `[2, 3]` is the pose that the registration starts from; a `known` pose is only
+        corrected by `MAX_CORRECTION`.
         """
         reference = gray(self.mean)
-        shift, weight = register(gray(frame), reference, self._confidence, start)
-        aligned, inside = shift_image(frame, shift), overlap(self.shape, shift)
+        pose, weight = register(gray(frame), reference, self._confidence, start)
+        if known:
+            pose = near(pose, start, MAX_CORRECTION, self.shape)
+        aligned, inside = warp(frame, pose), overlap(self.shape, pose)
         weight *= inside
         gain, offset = photometry(aligned, self.mean, weight)
         aligned = (aligned - offset) / gain
@@ -125,11 +133,11 @@ class Background:
         differs = (square > self._threshold**2 * noise).astype(np.uint8)
         # Flat areas match at any shift: weight the pixels by their detail.
         detail = inside * (1 + np.minimum(contrast, MAX_DETAIL))
-        total = detail.sum()  # 0: the shift has left no overlap
+        total = detail.sum()  # 0: the pose has left no overlap
         comparable = gain.max() > GAINS[0] and total > 0
         mismatch = float(np.vdot(differs, detail) / total) if comparable else 1.0
         return Comparison(
-            shift,
+            pose,
             gain,
             offset,
             white,
@@ -143,10 +151,27 @@ class Background:
         )
 
     def search(self, frame: np.ndarray) -> np.ndarray:
-        """Return the shift `[2]` of a frame by phase correlation, for shifts of many pixels."""
+        """Return the pose of a frame by phase correlation, for shifts of many pixels."""
         window = cv2.createHanningWindow(frame.shape[:0:-1], cv2.CV_32F)
         shift, _ = cv2.phaseCorrelate(gray(self.mean), gray(frame), window)
-        return np.array(shift, float)
+        return np.column_stack([np.eye(2), shift])
+
+    def move(self, frame: np.ndarray, pose: np.ndarray) -> None:
+        """Move the background to the position of `frame`, float32 `[C, h, w]`, at `pose`.
+
+        What `frame` shows for the first time is not known yet.
+        """
+        back = invert(pose)
+        seen = overlap(self.shape, back).astype(bool)
+        maps = np.stack([self._variance, self.known.astype(np.float32), self._steady_s])
+        self._variance, known, self._steady_s = warp(maps, back)
+        self.known = (known > 0.5) & seen
+        self._steady_s[~seen] = 0
+        self._variance[~seen] = START_NOISE**2
+        self.mean = np.where(seen, warp(self.mean, back), frame)
+        self._recent = np.where(seen, warp(self._recent, back), frame)
+        self._confidence = np.where(seen, warp(self._confidence[None], back)[0], np.float32(1))
+        self.pose = IDENTITY
 
     def track_changes(self, comparison: Comparison, dt: float) -> np.ndarray:
         """Update the short-term average; return where the image is moving, bool `[h, w]`."""
@@ -171,7 +196,7 @@ class Background:
 
         new = ~self.known & (self._steady_s > SETTLE_S)
         rested = foreground & (self._steady_s > self._rest_s)
-        ghosts = self._ghosts(foreground & (self._steady_s > SETTLE_S))
+        ghosts = self._ghosts(foreground, foreground & (self._steady_s > SETTLE_S))
         self.replace(new | rested.astype(bool) | ghosts, self._recent)
         if np.count_nonzero(self.known) > self.known.size / 2:
             doubtful = cv2.dilate(foreground, SQUARE5).astype(bool) | ~self.known
@@ -199,16 +224,17 @@ class Background:
         unknown = np.float32((np.abs(1 - gain).max() * SATURATED) ** 2)
         return variance + unknown * np.any(self.mean > SATURATED, axis=0)
 
-    def _ghosts(self, steady: np.ndarray) -> np.ndarray:
+    def _ghosts(self, foreground: np.ndarray, steady: np.ndarray) -> np.ndarray:
         """Return the areas of `steady` that an object has left, bool `[h, w]`.
 
         The outline of an object that arrived is an edge of the present image; the outline of one
-        that left is an edge of the background.
+        that left is an edge of the background. Both maps are uint8 `[h, w]`, 0 or 1.
         """
         if not steady.any():
             return steady.astype(bool)
         count, labels = cv2.connectedComponents(steady, ltype=cv2.CV_16U)
-        outline = np.flatnonzero(cv2.dilate(steady, SQUARE3) - cv2.erode(steady, SQUARE3))
+        # The parts of an object that have settled border on those that have not: no outline.
+        outline = np.flatnonzero(_edge(steady) & _edge(foreground))
         faded = local_contrast(gray(self.mean)) - local_contrast(gray(self._recent))
         around = cv2.dilate(labels, SQUARE3).ravel()[outline]
         left = np.bincount(around, faded.ravel()[outline], count) > 0
@@ -224,6 +250,10 @@ def gray(image: np.ndarray) -> np.ndarray:
 def local_contrast(image: np.ndarray) -> np.ndarray:
     """Return the range of an image `[h, w]` in the 3×3 neighborhood of each pixel."""
     return cv2.dilate(image, SQUARE3) - cv2.erode(image, SQUARE3)
+
+
+def _edge(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, SQUARE3), np.uint8)
 
 
 def _mean_square(difference: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ given image, times in seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from sage_perception.vision.background import (
     gray,
 )
 from sage_perception.vision.boxes import Box
+from sage_perception.vision.registration import IDENTITY, compose, displacement, invert
 
 WARMUP_S = 0.5
 """Time a scene is observed before motion is reported, seconds."""
@@ -32,7 +33,10 @@ LOST_MISMATCH = 0.5
 LOST_S = 0.2
 """Time the scene may differ before the background is learned from scratch, seconds."""
 MAX_SHIFT = 0.05
-"""Shift, as a fraction of the image, beyond which the background is learned from scratch."""
+"""Displacement, as a fraction of the width, beyond which the background moves with the camera.
+
+A scene that is found again at a larger displacement after a jump is learned from scratch.
+"""
 LARGE_FRACTION = 0.02
 """Fraction of the image above which a blob may be a lighting change."""
 SAME_TEXTURE = 0.9
@@ -70,7 +74,8 @@ class Motion:
     Attributes:
         evidence: float32 `[h, w]` in [0, 1], the contrast inside of the blobs, else 0.
         blobs: the moving areas, largest first.
-        shift: (x, y) from a position in the background to that in the frame.
+        pose: float64 `[2, 3]`, from a position in the background to that in the frame.
+        step: float64 `[2, 3]`, from a position in the last frame to that in this one.
         ready: whether the background is known; without it there are no blobs.
         new: whether the frame starts a new background.
         mismatch: fraction of the image's details that differ from the background, in [0, 1].
@@ -78,7 +83,8 @@ class Motion:
 
     evidence: np.ndarray
     blobs: list[Blob]
-    shift: tuple[float, float]
+    pose: np.ndarray
+    step: np.ndarray
     ready: bool
     new: bool = False
     mismatch: float = 0.0
@@ -90,6 +96,7 @@ class _Scene:
 
     background: Background
     differed: np.ndarray
+    step: np.ndarray = field(default_factory=lambda: IDENTITY)
     age_s: float = 0.0
     lost_s: float = 0.0
 
@@ -97,9 +104,8 @@ class _Scene:
         """Return the result for a frame without motion."""
         background = self.background
         evidence = np.zeros(background.shape, np.float32)
-        x, y = background.shift.tolist()
         ready = not new and self.age_s >= WARMUP_S
-        return Motion(evidence, [], (x, y), ready, new, mismatch)
+        return Motion(evidence, [], background.pose, self.step, ready, new, mismatch)
 
 
 class MotionDetector:
@@ -114,11 +120,12 @@ class MotionDetector:
         self._background_time_s = background_time_s
         self._scene: _Scene | None = None
 
-    def update(self, image: np.ndarray, dt: float) -> Motion:
+    def update(self, image: np.ndarray, dt: float, step: np.ndarray | None = None) -> Motion:
         """Return the motion in `image` and update the background.
 
         `image` is uint8 `[h, w, 3]` or `[h, w]`; `dt` is the time since the last frame, ignored
-        for the first one.
+        for the first one. `step` `[2, 3]` is the motion of the camera since the last frame, if it
+        is known; else it is estimated.
         """
         frame = np.array(cv2.split(image), np.float32)
         scene = self._scene
@@ -126,18 +133,22 @@ class MotionDetector:
             return self._start(frame)
         background = scene.background
         scene.age_s += dt
-        result = background.compare(frame, background.shift)
+        limit = MAX_SHIFT * frame.shape[2]
+        scene.step = IDENTITY
+        pose = background.pose if step is None else compose(step, background.pose)
+        result, jumped = background.compare(frame, pose, step is not None), False
         if result.mismatch > LOST_MISMATCH:
             far = background.compare(frame, background.search(frame))
-            result = min(result, far, key=lambda r: r.mismatch)
+            if far.mismatch < result.mismatch:
+                result, jumped = far, displacement(far.pose, background.shape) > limit
         scene.lost_s = scene.lost_s + dt if result.mismatch > LOST_MISMATCH else 0.0
-        moved = np.any(np.abs(result.shift) > np.multiply(MAX_SHIFT, frame.shape[:0:-1]))
-        if scene.lost_s > LOST_S or (moved and not scene.lost_s):
+        if scene.lost_s > LOST_S or (jumped and not scene.lost_s):
             return self._start(frame)
         if scene.lost_s:
             return scene.without_motion(mismatch=result.mismatch)
 
-        background.shift = result.shift
+        scene.step = compose(result.pose, invert(background.pose))
+        background.pose = result.pose
         foreground = _persistent(result.differs, scene.differed)
         scene.differed = result.differs
         strength = 1 - np.exp(-np.sqrt(result.square / result.noise) / STRONG_CONTRAST)
@@ -146,10 +157,15 @@ class MotionDetector:
         background.learn(result, foreground, dt)
         background.replace(relit, result.aligned)
         background.follow_exposure(result, dt)
+        if displacement(result.pose, background.shape) > limit:
+            background.move(frame, result.pose)
+            scene.differed = _moved(scene.differed, result.pose)
         if scene.age_s < WARMUP_S:
             return scene.without_motion(mismatch=result.mismatch)
-        x, y = result.shift.tolist()
-        return Motion(strength * foreground, blobs, (x, y), ready=True, mismatch=result.mismatch)
+        evidence = strength * foreground
+        return Motion(
+            evidence, blobs, result.pose, scene.step, ready=True, mismatch=result.mismatch
+        )
 
     def _start(self, frame: np.ndarray) -> Motion:
         """Start a new scene with `frame`, float32 `[C, h, w]`."""
@@ -197,6 +213,11 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     if a.size < 2 or min(a.std(), b.std()) < START_NOISE:
         return 0.0
     return float(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))
+
+
+def _moved(differed: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Return a map, uint8 `[h, w]`, 0 or 1, of the background at the position of the frame."""
+    return cv2.warpAffine(differed, pose, differed.shape[::-1], flags=cv2.INTER_NEAREST)
 
 
 def _persistent(differs: np.ndarray, differed: np.ndarray) -> np.ndarray:

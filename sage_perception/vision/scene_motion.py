@@ -10,26 +10,31 @@ that stands does not pay for optical flow.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from sage_perception.vision.boxes import Box
+from sage_perception.vision.boxes import Box, center, size
 from sage_perception.vision.ego_motion import MIN_SIDE, CameraMotion, EgoMotion, transform_point
 from sage_perception.vision.motion import Blob, Motion, MotionDetector
-from sage_perception.vision.registration import shift_image
+from sage_perception.vision.registration import invert, similarity, warp
 from sage_perception.vision.residual_motion import ResidualMotion
 
-MOVING_SPEED = 6.0
+MOVING_SPEED = 2.0
 """Speed of the image above which the camera moves, working pixels per second."""
-STANDING_SPEED = 3.0
+STANDING_SPEED = 1.0
 """Speed of the image below which a moving camera stands again, working pixels per second."""
-DRIFT_S = 0.3
-"""Time constant of the average that separates a motion of the camera from its shaking, seconds."""
+DRIFT_S = 1.0
+"""Time over which a motion of the camera is told from its shaking, seconds."""
+MAX_STEPS = 256
+"""Maximum number of frames in this time."""
 SUSPICIOUS_MISMATCH = 0.12
-"""Fraction of the image that differs from the background, above which the flow is consulted."""
+"""Fraction of the image that differs from the background, above which the flow is consulted.
+
+The registration of the background could follow large objects or smoke.
+"""
 PLACES = [(x, y) for x in (0.1, 0.5, 0.9) for y in (0.1, 0.5, 0.9)]
 """Points at which the motion of the camera is averaged, fractions of the image."""
 
@@ -65,11 +70,11 @@ class SceneMotionDetector:
     ) -> None:
         self._settings = (threshold, background_time_s)
         self._background: MotionDetector | None = MotionDetector(*self._settings)
-        self._shift = np.zeros(2)
+        self._still: Motion | None = None
         self._ego = ego
         self._residual = ResidualMotion()
         self._gray: np.ndarray | None = None
-        self._drift = np.zeros((len(PLACES), 2))
+        self._steps: deque[tuple[float, np.ndarray]] = deque(maxlen=MAX_STEPS)
         self._speed = 0.0
         self._moving = False
         self._by_flow = False
@@ -98,24 +103,27 @@ class SceneMotionDetector:
                 than the images, working pixels.
         """
         shape = image.shape[:2]
-        still = self._background.update(image, dt) if self._background else None
         previous, self._gray = self._gray, gray
-        camera, blobs = None, []
-        if self._ego and previous is not None and self._needs_flow(still, gray):
+        camera = None
+        if self._ego and previous is not None and self._needs_flow(gray):
             camera = self._ego.estimate(gray, previous, shape, hint)
-            blobs = self._residual.update(image, camera, dt)
-        else:
-            self._residual.remember(image)
+        step = similarity(np.linalg.inv(camera.matrix), shape) if camera and camera.valid else None
+        still = self._background.update(image, dt, step) if self._background else None
+        self._still = still
+        blobs = []
         matrix = self._camera_matrix(still, camera)
         new = still is not None and still.new and not (camera and camera.valid)
         self._follow(matrix, shape, dt, camera is not None and camera.valid)
         settled = still is not None and still.ready and not self._moving
+        if camera and not settled:
+            blobs = self._residual.update(image, camera, dt)
+        else:
+            self._residual.remember(image)
         self._by_flow = camera is not None and not settled
         self._state = 'standing' if settled else 'moving' if self._moving else 'learning'
         if still and settled:
-            x, y = still.shift
-            blobs = [_shifted(blob, x, y) for blob in still.blobs]
-            evidence = shift_image(still.evidence[None], -np.array(still.shift))[0]
+            blobs = [_moved(blob, still.pose) for blob in still.blobs]
+            evidence = warp(still.evidence[None], invert(still.pose))[0]
         elif camera:
             evidence = 1 - np.exp(-self._residual.evidence / 2)
         else:
@@ -126,24 +134,22 @@ class SceneMotionDetector:
         """Return where the flow has carried a box of the last frame, working pixels."""
         return self._residual.displace(box, camera)
 
-    def _needs_flow(self, still: Motion | None, gray: np.ndarray) -> bool:
-        """Return whether the comparison with the background does not explain the frame."""
+    def _needs_flow(self, gray: np.ndarray) -> bool:
+        """Return whether the comparison with the background does not suffice."""
         if min(gray.shape) < MIN_SIDE:
             return False
+        still = self._still
         if still is None or not still.ready or still.mismatch > SUSPICIOUS_MISMATCH:
             return True
         return self._speed > STANDING_SPEED
 
     def _camera_matrix(self, still: Motion | None, camera: CameraMotion | None) -> np.ndarray:
         """Return the motion of the camera from the last frame to this one, `[3, 3]`."""
+        if camera and camera.valid:
+            return np.linalg.inv(camera.matrix)
         matrix = np.eye(3)
-        ready = still is not None and still.ready
-        if camera and camera.valid and not ready:
-            matrix = np.linalg.inv(camera.matrix)
-        elif still and ready:
-            matrix[:2, 2] = np.subtract(still.shift, self._shift)
-        if still:
-            self._shift = np.array(still.shift)
+        if still and still.ready:
+            matrix[:2] = still.step
         return matrix
 
     def _follow(self, matrix: np.ndarray, shape: tuple[int, int], dt: float, seen: bool) -> None:
@@ -154,9 +160,11 @@ class SceneMotionDetector:
         """
         points = np.multiply(PLACES, shape[::-1])
         steps = np.array([transform_point(matrix, *point) for point in points]) - points
-        rate = (1 - math.exp(-dt / DRIFT_S)) / dt if dt > 0 else 1 / DRIFT_S
-        self._drift += rate * (steps - dt * self._drift)
-        self._speed = float(np.linalg.norm(self._drift, axis=1).mean())
+        self._steps.append((dt, steps))
+        while len(self._steps) > 1 and sum(t for t, _ in self._steps) > DRIFT_S:
+            self._steps.popleft()
+        drift = np.sum([step for _, step in self._steps], axis=0) / DRIFT_S
+        self._speed = float(np.linalg.norm(drift, axis=1).mean())
         if not self._moving and seen and self._speed > MOVING_SPEED:
             self._moving, self._background = True, None
         elif self._moving and self._speed < STANDING_SPEED:
@@ -174,8 +182,11 @@ def flow_image(frame: np.ndarray, image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
-def _shifted(blob: Blob, x: float, y: float) -> Blob:
-    left, top, right, bottom = blob.box
-    return Blob(
-        (left + x, top + y, right + x, bottom + y), blob.area, blob.contrast, blob.activity
-    )
+def _moved(blob: Blob, pose: np.ndarray) -> Blob:
+    """Return a blob at the position that `pose` `[2, 3]` takes it to."""
+    scale = float(np.linalg.norm(pose[:, 0]))
+    x, y = pose @ (*center(blob.box), 1.0)
+    width, height = size(blob.box)
+    half = scale * width / 2, scale * height / 2
+    box = (x - half[0], y - half[1], x + half[0], y + half[1])
+    return replace(blob, box=box)

@@ -79,7 +79,8 @@ def test_camera_shake_is_not_motion_and_its_shift_is_measured():
     moves = [(0, 0)] * 3 + [tuple(rng.uniform(-1, 1, 2)) for _ in range(87)]
     results = detect([shift_by(view(rng), *move) for move in moves])
     assert not any(motion.blobs for motion in results)
-    assert [m.shift for m in results[30:]] == pytest.approx(np.array(moves[30:]), abs=0.2)
+    shifts = [motion.pose[:, 2] for motion in results[30:]]
+    assert np.array(shifts) == pytest.approx(np.array(moves[30:]), abs=0.2)
 
 
 def test_learns_new_background_within_a_second_after_a_camera_move():
@@ -97,8 +98,25 @@ def test_small_camera_move_keeps_the_background(move):
     rng = np.random.default_rng(0)
     results = detect([view(rng)] * 45 + [shift_by(view(rng), *move)] * 30)
     assert not any(motion.new for motion in results[1:])
-    assert results[-1].shift == pytest.approx(move, abs=0.2)
+    assert results[-1].pose[:, 2] == pytest.approx(move, abs=0.2)
     assert not any(motion.blobs for motion in results)
+
+
+@pytest.mark.parametrize(('pixels', 'turn'), [(0.3, 0.0), (0.0, 0.003)])
+def test_background_moves_with_a_camera_that_pans_or_rolls_slowly(pixels, turn):
+    rng = np.random.default_rng(0)
+    wide = smooth_noise(5, 2 * HEIGHT, 2 * WIDTH)
+    images = []
+    for index in range(90):
+        matrix = cv2.getRotationMatrix2D((WIDTH, HEIGHT), np.degrees(turn * index), 1)
+        matrix[:, 2] -= WIDTH / 2 + pixels * index, HEIGHT / 2
+        images.append(view(rng, scene=cv2.warpAffine(wide, matrix, (WIDTH, HEIGHT))))
+    results = detect(images)
+    assert not any(motion.new for motion in results[1:])
+    assert not any(large(motion) for motion in results)
+    assert results[-1].step[:, 2] == pytest.approx(
+        (-pixels - turn * HEIGHT / 2, turn * WIDTH / 2), abs=0.05
+    )
 
 
 @pytest.mark.parametrize('factor', [0.5, 0.75, 1.4, 2.0])

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from textures import shift_by, smooth_noise
 
-from sage_perception.vision.registration import photometry, register
+from sage_perception.vision.registration import (
+    IDENTITY,
+    compose,
+    displacement,
+    invert,
+    near,
+    photometry,
+    register,
+    similarity,
+)
 
 HEIGHT, WIDTH = 120, 160
 SCENE = smooth_noise(0, HEIGHT, WIDTH)
@@ -28,8 +37,8 @@ def test_finds_shift_for_any_exposure_and_with_occlusion(x, y, gain, offset, occ
     frame = gain * shift_by(reference, x, y) + offset
     if occluded:
         frame[30:70, 50:100] = 250
-    shift, weight = register(frame, reference, np.ones_like(reference), np.zeros(2))
-    assert shift == pytest.approx((x, y), abs=0.15)
+    pose, weight = register(frame, reference, np.ones_like(reference), IDENTITY)
+    assert pose == pytest.approx(np.array([[1, 0, x], [0, 1, y]]), abs=0.15)
     if occluded:
         assert weight[35:65, 55:95].mean() < 0.3 * weight[80:].mean()
 
@@ -41,8 +50,39 @@ def test_ignores_a_moving_object_in_a_flat_scene():
     reference[40:70, 60:90], frame[40:70, 62:92] = patch, patch
     confidence = np.ones_like(reference)
     confidence[30:80, 50:100] = 0.05
-    shift, _ = register(frame, reference, confidence, np.zeros(2))
-    assert np.abs(shift).max() < 0.4
+    pose, _ = register(frame, reference, confidence, IDENTITY)
+    assert displacement(pose, frame.shape) < 0.4
+
+
+@settings(max_examples=20)
+@given(
+    turn=st.floats(-0.01, 0.01),
+    zoom=st.floats(0.99, 1.01),
+    x=st.floats(-1, 1),
+    y=st.floats(-1, 1),
+    smoke=st.booleans(),
+)
+def test_finds_roll_and_zoom_despite_smoke(turn, zoom, x, y, smoke):
+    reference = SCENE.astype(np.float32).mean(axis=2)
+    wanted = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), np.degrees(turn), zoom)
+    wanted[:, 2] += x, y
+    frame = cv2.warpAffine(reference, wanted, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+    if smoke:
+        across = np.linspace(-1, 1, WIDTH)
+        frame = frame + 60 * np.exp(-((across - 0.3) ** 2) / 0.2).astype(np.float32)
+    pose, _ = register(frame, reference, np.ones_like(reference), IDENTITY)
+    assert displacement(compose(invert(pose), wanted), frame.shape) < 0.3
+
+
+@given(turn=st.floats(-0.1, 0.1), zoom=st.floats(0.8, 1.2), x=st.floats(-9, 9))
+def test_similarity_of_a_similarity_is_itself(turn, zoom, x):
+    pose = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), np.degrees(turn), zoom)
+    pose[0, 2] += x
+    assert similarity(np.vstack([pose, (0, 0, 1)]), (HEIGHT, WIDTH)) == pytest.approx(pose)
+    expected = near(pose, pose, 0.0, (HEIGHT, WIDTH))
+    assert expected == pytest.approx(pose)
+    limited = near(pose, IDENTITY, 0.5, (HEIGHT, WIDTH))
+    assert displacement(limited, (HEIGHT, WIDTH)) <= 0.5 * 3 + 1e-6
 
 
 @given(
