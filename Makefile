@@ -58,8 +58,8 @@ bench: build  ## Run the benchmarks; results in out/bench
 	@$(RUN) tools/fetch_images.py && $(RUN) tools/fetch_footage.py --dest out/data/footage
 	@for name in $(BENCHES); do echo "-- $$name" && $(RUN) bench/$$name.py || exit 1; done
 
-fuzz: build  ## Read thousands of damaged files; results in out/bench/security.json
-	@$(RUN) tools/fuzz_files.py
+fuzz: build  ## Read thousands of damaged files, send 100,000 malformed messages; results in out/bench/security.json
+	@$(RUN) tools/fuzz_files.py && $(RUN) bench/messages.py
 
 lock:  ## Resolve the requirements to exact versions with hashes; LOCK=--upgrade for the newest
 	@$(PYTHON) tools/lock.py $(LOCK)

@@ -21,20 +21,29 @@ from launch.actions import (
     SetEnvironmentVariable,
     Shutdown,
 )
-from launch.event_handlers import OnProcessIO, OnShutdown
-from launch.events.process import ProcessExited, ProcessIO
+from launch.event_handlers import OnProcessIO, OnProcessStart, OnShutdown
+from launch.events.process import ProcessExited, ProcessIO, ProcessStarted
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
-from sage_perception.bringup.command import write_nodes
+from sage_perception.bringup.command import nodes_file, write_nodes
 from sage_perception.bringup.composition import compose, describe_crash
-from sage_perception.bringup.environment import config_path, dds_environment
+from sage_perception.bringup.environment import (
+    config_path,
+    dds_environment,
+    remove_stale_shared_memory,
+)
 from sage_perception.bringup.foxglove import PORT, foxglove_bridge
 from sage_perception.bringup.graph import Camera, NodeSpec
 from sage_perception.bringup.processes import error_in
-from sage_perception.bringup.respawn import RespawnPolicy
+from sage_perception.bringup.respawn import (
+    DEATHS_FILE,
+    RespawnPolicy,
+    describe_exit,
+    write_deaths,
+)
 
 _BOOLEANS = ['true', 'false', 'True', 'False']
 _COMPOSITION = {
@@ -97,7 +106,11 @@ def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
             ['debug', 'info', 'warn', 'error', 'fatal'],
         ),
         _argument('use_respawn', 'true', 'Restart nodes that exit', _BOOLEANS),
-        _argument('respawn_delay', '0.5', 'Delay of a restart, seconds'),
+        _argument(
+            'respawn_delay',
+            '0.5',
+            'Delay of a restart, seconds; it doubles while the node keeps dying, up to 10 s',
+        ),
         _argument('device', '', f'Device of the encoders: auto, cpu or cuda {_FROM_FILE}'),
         _argument(
             'autostart',
@@ -192,14 +205,24 @@ def _nodes(
     outer = make_namespace_absolute(
         prefix_namespace(context.launch_configurations.get('ros_namespace'), given['namespace'])
     )
+    remove_stale_shared_memory()
+    folder = Path(tempfile.mkdtemp(prefix='launch_sage_'))
     causes = _Causes()
+
+    def clean(*_: object) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        remove_stale_shared_memory()
+
+    actions.append(RegisterEventHandler(OnShutdown(on_shutdown=clean)))
     output = OnProcessIO(on_stdout=causes.remember, on_stderr=causes.remember)
     actions.append(RegisterEventHandler(output))
     for spec in compose(specs, _COMPOSITION[given['composition']]):
         if spec.nodes:
-            actions += _container(spec, outer, given['params_file'], given['log_level'], causes)
+            arguments = ['--nodes', str(_write_nodes(spec, outer, given['params_file'], folder))]
+            node = {'arguments': arguments}
         else:
-            actions.append(_node(spec, given['params_file'], given['log_level'], causes))
+            node = _node(spec, given['params_file'])
+        actions += _process(spec, node, given['log_level'], folder, causes)
     if _flag(given['use_rviz']):
         actions.append(
             Node(
@@ -248,68 +271,84 @@ class _Causes:
         return f'{reason}: {cause}' if cause else reason
 
 
-def _node(spec: NodeSpec, params_file: str, log_level: str, causes: _Causes) -> Node:
-    return Node(
-        package=spec.package,
-        executable=spec.executable,
-        name=spec.name,
-        namespace=spec.namespace,
+def _node(spec: NodeSpec, params_file: str) -> dict[str, Any]:
+    """Return the arguments of the action `Node` about the parameters and topics of a node."""
+    return {
         # launch_ros writes the second item under the full name of the node, which takes precedence
         # over the wildcards of the parameter file.
-        parameters=[params_file] + ([dict(spec.parameters)] if spec.parameters else []),
-        remappings=list(spec.remappings),
-        **_execution(spec, log_level, causes),
-    )
+        'parameters': [params_file] + ([dict(spec.parameters)] if spec.parameters else []),
+        'remappings': list(spec.remappings),
+    }
 
 
-def _container(
-    spec: NodeSpec, outer: str | None, params_file: str, log_level: str, causes: _Causes
-) -> list[Node | RegisterEventHandler]:
-    """Return the process of composed nodes, whose namespaces are in the namespace `outer`."""
-    folder = Path(tempfile.mkdtemp(prefix='launch_sage_'))
+def _write_nodes(spec: NodeSpec, outer: str | None, params_file: str, folder: Path) -> Path:
+    """Write the file of composed nodes, whose namespaces are in the namespace `outer`."""
 
     def absolute(node: NodeSpec) -> NodeSpec:
         return replace(node, namespace='/'.join(filter(None, [outer, node.namespace])).strip('/'))
 
-    nodes = write_nodes(
-        replace(spec, nodes=tuple(absolute(node) for node in spec.nodes)), [params_file], folder
-    )
-    process = Node(
-        package=spec.package,
-        executable=spec.executable,
-        name=spec.name,
-        namespace=spec.namespace,
-        arguments=['--nodes', str(nodes)],
-        **_execution(spec, log_level, causes, nodes),
-    )
-    clean = OnShutdown(on_shutdown=lambda *_: shutil.rmtree(folder, ignore_errors=True))
-    return [process, RegisterEventHandler(clean)]
+    nodes = tuple(absolute(node) for node in spec.nodes)
+    return write_nodes(replace(spec, nodes=nodes), [params_file], folder)
 
 
-def _execution(
-    spec: NodeSpec, log_level: str, causes: _Causes, nodes: Path | None = None
-) -> dict[str, Any]:
-    """Return the arguments of the action `Node` about output, restarts and exits of a process."""
-    respawn = RespawnPolicy(spec.respawn)
+class _Process(Node):
+    """A node whose restarts are delayed by its `RespawnPolicy`.
+
+    `launch` has one delay for all restarts of a process, which it reads at each exit.
+    """
+
+    policy: RespawnPolicy | None = None
+
+    @property
+    def _ExecuteLocal__respawn_delay(self) -> float:
+        return self.policy.delay_s if self.policy is not None else 0.0
+
+    @_ExecuteLocal__respawn_delay.setter
+    def _ExecuteLocal__respawn_delay(self, value: float) -> None:
+        pass
+
+
+def _process(
+    spec: NodeSpec, node: dict[str, Any], log_level: str, folder: Path, causes: _Causes
+) -> list[Node | RegisterEventHandler]:
+    """Return the process of a node, or of composed nodes; `node` has arguments of `Node`."""
+    policy = RespawnPolicy(spec.respawn, spec.respawn_delay_s)
+    deaths = folder / (spec.path.replace('/', '.') + '.deaths')
+
+    def on_start(event: ProcessStarted, context: LaunchContext) -> None:
+        policy.record_start(time.monotonic())
 
     def on_exit(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
         if context.is_shutdown:
             return []
         logger = get_logger('sage')
-        for line in (describe_crash(nodes) if nodes is not None else '').splitlines():
+        crash = describe_crash(nodes_file(spec, folder)) if spec.nodes else ''
+        for line in crash.splitlines():
             logger.error(f'{spec.path}: {line}')
-        reason = respawn.record_exit(event.returncode, time.monotonic())
+        reason = policy.record_exit(event.returncode)
+        died = causes.explain(reason or describe_exit(event.returncode), event.pid)
         if reason is None:
+            logger.error(f'{spec.path} died ({died}), restarting in {policy.delay_s:g} s')
+            write_deaths(deaths, policy.deaths, died)
+            remove_stale_shared_memory()
             return []
-        reason = causes.explain(reason, event.pid)
-        logger.error(f'{spec.path}: {reason}')
-        return [Shutdown(reason=f'{spec.path}: {reason}')]
+        logger.error(f'{spec.path}: {died}')
+        return [Shutdown(reason=f'{spec.path}: {died}')]
 
-    return {
-        'ros_arguments': ['--log-level', log_level],
-        'respawn': spec.respawn,
-        'respawn_delay': spec.respawn_delay_s,
-        'on_exit': on_exit,
-        'output': 'screen',
-        'emulate_tty': True,
-    }
+    process = _Process(
+        package=spec.package,
+        executable=spec.executable,
+        name=spec.name,
+        namespace=spec.namespace,
+        ros_arguments=['--log-level', log_level],
+        additional_env={DEATHS_FILE: str(deaths)},
+        respawn=spec.respawn,
+        respawn_delay=spec.respawn_delay_s,
+        on_exit=on_exit,
+        output='screen',
+        emulate_tty=True,
+        **node,
+    )
+    process.policy = policy
+    started = OnProcessStart(target_action=process, on_start=on_start)
+    return [RegisterEventHandler(started), process]

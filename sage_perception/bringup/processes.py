@@ -19,7 +19,12 @@ from sage_perception.bringup.command import command, nodes_file, write_nodes, wr
 from sage_perception.bringup.composition import describe_crash
 from sage_perception.bringup.environment import dds_environment, remove_stale_shared_memory
 from sage_perception.bringup.graph import NodeSpec
-from sage_perception.bringup.respawn import RespawnPolicy, describe_exit
+from sage_perception.bringup.respawn import (
+    DEATHS_FILE,
+    RespawnPolicy,
+    describe_exit,
+    write_deaths,
+)
 
 INTERRUPT_S = 5.0
 """Time a node has to exit after SIGINT before it gets SIGTERM, seconds."""
@@ -54,7 +59,7 @@ class NodeProcess:
 
     def __init__(self, spec: NodeSpec) -> None:
         self.spec = spec
-        self.respawn = RespawnPolicy(spec.respawn)
+        self.respawn = RespawnPolicy(spec.respawn, spec.respawn_delay_s)
         self.restarts = 0
         self.state = 'waiting'
         self.exit_code: int | None = None
@@ -82,6 +87,7 @@ class NodeProcess:
             start_new_session=True,  # so that Ctrl-C reaches the node only through the runner
             preexec_fn=_die_with(os.getpid()),
         )
+        self.respawn.record_start(time.monotonic())
         self.state = 'running'
 
     def follow(self, on_line: Callable[[str], None]) -> int:
@@ -108,7 +114,7 @@ class NodeProcess:
 class GraphRunner:
     """Runs the nodes of a graph; a context manager that starts and stops them.
 
-    A node that exits is restarted as its `RespawnPolicy` permits.
+    A node that exits is restarted as its `RespawnPolicy` decides.
 
     Args:
         specs: the nodes.
@@ -223,14 +229,16 @@ class GraphRunner:
             crash = describe_crash(nodes_file(node.spec, folder)) if node.spec.nodes else ''
             for line in crash.splitlines():
                 self._print(f'{path}: {line}')
-            reason = node.respawn.record_exit(exit_code, time.monotonic())
+            reason = node.respawn.record_exit(exit_code)
             if reason is not None:
                 self._fail(node, f'{reason}: {node.cause}' if node.cause else reason)
                 return
             node.state = 'restarting'
+            exit_text, delay_s = describe_exit(exit_code), node.respawn.delay_s
+            self._print(f'{path} died ({exit_text}), restarting in {delay_s:g} s')
             remove_stale_shared_memory()
-            delay_s = node.spec.respawn_delay_s
-            self._print(f'{path} died ({describe_exit(exit_code)}), restarting in {delay_s:g} s')
+            last = f'{exit_text}: {node.cause}' if node.cause else exit_text
+            write_deaths(_deaths_file(node.spec, folder), node.respawn.deaths, last)
             self._stopping.wait(delay_s)
             node.restarts += 1
 
@@ -241,7 +249,9 @@ class GraphRunner:
             if self._stopping.is_set():
                 return False
             try:
-                node.start(self._command(node.spec, folder), self.environment)
+                line = self._command(node.spec, folder)
+                deaths = {DEATHS_FILE: str(_deaths_file(node.spec, folder))}
+                node.start(line, {**self.environment, **deaths})
             except OSError as error:
                 self._fail(node, f'cannot be started: {error}')
                 return False
@@ -261,6 +271,10 @@ class GraphRunner:
         if not self._failed.is_set():
             self.failure = f'{node.spec.path}: {reason}'
             self._failed.set()
+
+
+def _deaths_file(spec: NodeSpec, folder: Path) -> Path:
+    return folder / (spec.path.replace('/', '.') + '.deaths')
 
 
 def error_in(line: str) -> str:

@@ -19,7 +19,7 @@ from sage_perception.ros.camera_info import load_camera_info
 from sage_perception.ros.common_parameters import AUTOSTART
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
 from sage_perception.ros.endpoints import Topic
-from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.errors import ConfigurationError, NodeFailure
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameters import Parameter
@@ -166,7 +166,7 @@ class CameraNode(LifecycleNode):
     def _raise_capture_error(self) -> None:
         """End the node if the capture has failed."""
         if self._capture_error is not None:
-            raise self._capture_error
+            raise NodeFailure(str(self._capture_error)) from self._capture_error
 
     def _publish(self, frame: Frame) -> None:
         now = self.get_clock().now()

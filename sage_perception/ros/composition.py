@@ -21,7 +21,6 @@ from typing import Any
 import cv2
 import rclpy
 from rclpy.exceptions import NameValidationException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node as RosNode
 
 from sage_perception.bringup.composition import CRASH_SUFFIX
@@ -33,6 +32,7 @@ from sage_perception.ros.allocator import keep_image_memory
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.executor import GuardedExecutor
 from sage_perception.ros.local_bus import LocalBus, middleware_is_isolated
 from sage_perception.ros.parameter_file import require_parameter_files
 from sage_perception.ros.run import SHUTDOWN_TIMEOUT_S
@@ -65,7 +65,7 @@ class Composition:
         self._makers = makers
         self._crash_file = crash_file
         self._nodes: dict[str, Endpoints] = {}
-        self._executors: list[SingleThreadedExecutor] = []
+        self._executors: list[GuardedExecutor] = []
         self._threads: list[threading.Thread] = []
         self._error = ''
         self._listed: set[int] = set()
@@ -131,7 +131,7 @@ class Composition:
                 return 1
         for path, node in self._nodes.items():
             node.diagnostics.add('threads', ThreadUsage(path).report)
-            executor = SingleThreadedExecutor()
+            executor = GuardedExecutor()
             executor.add_node(node)
             self._executors.append(executor)
             thread = threading.Thread(
@@ -158,7 +158,7 @@ class Composition:
         finally:
             probe.destroy_node()
 
-    def _spin(self, path: str, executor: SingleThreadedExecutor) -> None:
+    def _spin(self, path: str, executor: GuardedExecutor) -> None:
         try:
             executor.spin()
         except Exception as error:  # noqa: BLE001 - reported with the name of the node

@@ -24,7 +24,9 @@ from rclpy.node import Node as RosNode
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
+from rclpy.service import Service as RosService
 from rclpy.subscription import Subscription
+from rosgraph_msgs.msg import Clock as ClockMessage
 
 from sage_perception.ros.callback_guard import CallbackGuard
 from sage_perception.ros.diagnostics import Diagnostics
@@ -36,8 +38,11 @@ from sage_perception.ros.local_bus import (
     LocalSubscription,
     TopicPublisher,
 )
+from sage_perception.ros.message_checks import find_fault
 from sage_perception.ros.on_demand import OnDemandGroup
+from sage_perception.ros.parameter_services import refuse_malformed
 from sage_perception.ros.parameters import Parameter, Parameters
+from sage_perception.ros.process_history import ProcessHistory
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -98,11 +103,15 @@ class Endpoints(RosNode):
         self.inbox = Inbox(self.get_fully_qualified_name()[1:]) if bus is not None else None
         self.lock = self.inbox.lock if self.inbox is not None else threading.RLock()
         self.callback_guard = CallbackGuard(self)
+        for service in self.services:  # those of rclpy: parameters, lifecycle, types
+            callback = refuse_malformed(service.srv_type, self._locked(service.callback))
+            service.callback = self.callback_guard.service(service.srv_name, callback)
         self.parameters = Parameters(
             self, self.PARAMETERS, self.check_parameters, self._apply_parameters
         )
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('callbacks', self.callback_guard.report)
+        self.diagnostics.add('process', ProcessHistory().report)
         self.add_timer(DIAGNOSTICS_PERIOD_S, self.diagnostics.publish, self.diagnostics.clock)
         self._inputs: list[InputMonitor] = []
         self.add_timer(DIAGNOSTICS_PERIOD_S, self._check_inputs, self.diagnostics.clock)
@@ -142,6 +151,19 @@ class Endpoints(RosNode):
             local = self._bus.publisher(publisher.topic_name, topic.type, profile)
         return TopicPublisher(publisher, profile, local)
 
+    def create_subscription(self, msg_type: type, *arguments: Any, **options: Any) -> Subscription:
+        """Create a subscription as rclpy does; a clock without a valid time is ignored."""
+        if msg_type is ClockMessage:  # by rclpy, for `use_sim_time`
+            topic, callback, *rest = arguments
+            arguments = (topic, partial(self._receive_clock, callback), *rest)
+        return super().create_subscription(msg_type, *arguments, **options)
+
+    def _receive_clock(self, callback: Callable[[Any], None], message: Any) -> None:
+        if fault := find_fault(message):
+            self.get_logger().warning(f'/clock: {fault}', throttle_duration_sec=5.0)
+        else:
+            callback(message)
+
     def subscribe(
         self,
         name: str,
@@ -157,8 +179,9 @@ class Endpoints(RosNode):
 
         Args:
             name: name of the topic in the table.
-            callback: called with each message, and with the publisher's GID if there is a
-                `guard`. Its exceptions are caught, see `CallbackGuard`.
+            callback: called with each message that passes `message_checks.find_fault`, and with
+                the publisher's GID if there is a `guard`. Its exceptions are caught, see
+                `CallbackGuard`.
             camera: replaces `{camera}` in the name.
             timeout_s: seconds without a message until diagnostics warn; 0 disables the warning.
             max_age_s: messages that have waited longer for this node, in seconds, are dropped and
@@ -176,6 +199,9 @@ class Endpoints(RosNode):
         monitor = InputMonitor(self, full_name, row.type, profile, timeout_s, max_age_s)
 
         def receive(message: Any, info: dict[str, Any] | None) -> None:
+            if fault := find_fault(message):
+                monitor.reject(fault)
+                return
             monitor.received(message, info)
             if monitor.is_late(info):
                 return
@@ -193,7 +219,7 @@ class Endpoints(RosNode):
                         return
                     try:
                         message = deserialize_message(message, row.type)
-                    except (RuntimeError, ValueError) as error:
+                    except Exception as error:  # noqa: BLE001 - of many types, by field
                         guard.note_malformed(publisher)
                         monitor.reject(f'not a valid {row.type.__name__}: {str(error)[:80]}')
                         return
@@ -280,6 +306,22 @@ class Endpoints(RosNode):
             camera: camera.strip('/') if camera[0] == '/' else f'{namespace}/{camera}'.strip('/')
             for camera in self.parameters.cameras
         } | self.parameters.by_camera('camera_entities')
+
+    def note_exception(self, entity: Any, error: Exception) -> None:
+        """Count an exception that the executor caught while it handled `entity`.
+
+        A message or request that cannot be converted is rejected; its callback is not called then.
+        Exceptions of the callbacks of this package are caught before, see `CallbackGuard`.
+        """
+        for monitor in self._inputs:
+            if monitor.subscription is entity:
+                monitor.reject(f'not a valid message: {error}')
+                return
+        if isinstance(entity, RosService):
+            self.callback_guard.reject(entity.srv_name, f'not a valid request: {error}')
+            return
+        name = getattr(entity, 'topic_name', '') or type(entity).__name__.lower()
+        self.callback_guard.note(name, error)
 
     def _check_inputs(self) -> None:
         for monitor in self._inputs:

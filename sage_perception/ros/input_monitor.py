@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.subscription import Subscription
 
+from sage_perception.core.text import one_line
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
 from sage_perception.ros.silence import explain_silence, type_text
@@ -20,6 +21,8 @@ from sage_perception.ros.statistics import Durations, Rate
 MAX_WAIT_S = 4.0
 """Time until a first message, after which the log warns, seconds."""
 OWN_PACKAGE = 'sage_msgs/'
+MAX_REASON_CHARS = 300
+"""Maximum length of a reason in the log; it may quote a field of any length."""
 
 
 class InputMonitor:
@@ -102,6 +105,7 @@ class InputMonitor:
     def reject(self, reason: str) -> None:
         """Count a message that cannot be used, and log the reason at most every five seconds."""
         self._rejected += 1
+        reason = one_line(reason)[:MAX_REASON_CHARS]
         self._last_reason = reason
         self._node.get_logger().warning(
             f'{self.name}: {reason} ({self._rejected} rejected so far)', throttle_duration_sec=5.0

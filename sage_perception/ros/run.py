@@ -15,7 +15,6 @@ from collections.abc import Callable
 import cv2
 import rclpy
 from rclpy.exceptions import NameValidationException
-from rclpy.executors import SingleThreadedExecutor
 
 from sage_perception.bringup.prefix import complete_environment
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
@@ -23,6 +22,7 @@ from sage_perception.core.text import one_line
 from sage_perception.ros.allocator import keep_image_memory
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.executor import GuardedExecutor
 from sage_perception.ros.parameter_file import require_parameter_files
 
 SHUTDOWN_TIMEOUT_S = 3.0
@@ -58,7 +58,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
         # would only delay messages, by tens of milliseconds each time.
         gc.collect()
         gc.freeze()
-        executor = SingleThreadedExecutor()
+        executor = GuardedExecutor()
         executor.add_node(node)
         executor.spin()
     except Exception as error:

@@ -57,12 +57,32 @@ def test_restarts_only_the_killed_node(write_node, run, lines):
     assert runner.failure is None
 
 
-def test_gives_up_a_node_that_keeps_dying(write_node, run, lines):
+def test_node_that_keeps_dying_is_restarted_ever_later_and_ends_no_other(write_node, run, lines):
+    write_node('steady', STEADY)
     write_node('crash', "print('started'); raise SystemExit(3)")
-    runner = run(spec('crash'))
-    assert runner.wait(30)
-    assert runner.failure == 'crash: died 5 times within 30 s, exit code 3'
-    assert lines.count(('crash', 'started')) == 5
+    runner = run(spec('crash'), spec('steady'))
+    wait_for(lambda: lines.count(('crash', 'started')) == 5)
+    delays = [line.rpartition(' in ')[2] for node, line in lines if 'died' in line]
+    assert delays[:4] == ['0.05 s', '0.2 s', '0.4 s', '0.8 s']
+    assert runner.failure is None
+    assert runner.processes['steady'].state == 'running'
+    assert runner.processes['steady'].restarts == 0
+
+
+def test_restarted_node_can_read_its_deaths(write_node, run, lines):
+    write_node(
+        'reads',
+        """
+        from sage_perception.bringup.respawn import read_deaths
+        print(read_deaths())
+        raise ValueError('no model')
+        """,
+    )
+    run(spec('reads'))
+    wait_for(lambda: sum(line.startswith('(') for _, line in lines) >= 3)
+    read = [line for _, line in lines if line.startswith('(')]
+    last = "'exit code 1: ValueError: no model')"
+    assert read[:3] == ["(0, '')", f'(1, {last}', f'(2, {last}']
 
 
 def test_does_not_restart_after_a_configuration_error(write_node, run, lines):

@@ -13,6 +13,8 @@ import yaml
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (a ROS 2 from apt has it)')
 
+import itertools
+
 from launch import LaunchDescription, LaunchService
 from launch.actions import (
     IncludeLaunchDescription,
@@ -88,13 +90,16 @@ def test_show_args_lists_arguments_with_defaults_and_descriptions(graph):
 # A node that records how it was started and waits, or exits immediately if FAIL names it.
 STUB = """
     #!{python} -S
-    import json, os, signal, sys
+    import json, os, signal, sys, time
     words = sys.argv[1:]
     files = [words[i + 1] for i, word in enumerate(words) if word == '--params-file']
     remaps = [words[i + 1] for i, word in enumerate(words) if word == '-r']
     profiles = [v for k, v in os.environ.items() if k.endswith('_DEFAULT_PROFILES_FILE')]
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     record = dict(words=words, files=[open(f).read() for f in files], remaps=remaps)
+    deaths = os.environ.get('SAGE_DEATHS_FILE', '')
+    record['deaths'] = open(deaths).read() if os.path.exists(deaths) else ''
+    record['time'] = time.monotonic()
     if '--nodes' in words:
         nodes = json.load(open(words[words.index('--nodes') + 1]))
         lists = [[w for w in node['arguments'] if w.endswith('.yaml')] for node in nodes]
@@ -103,6 +108,7 @@ STUB = """
     with open(os.environ['RECORDS'], 'a') as records:
         records.write(json.dumps(dict(record, profiles=profiles)) + chr(10))
     if os.environ.get('FAIL', 'no node') in sys.argv[0]:
+        print('fails', flush=True)
         sys.exit(int(os.environ['EXIT_CODE']))
     print('ready', flush=True)
     signal.pause()
@@ -137,10 +143,13 @@ def launch(tmp_path, monkeypatch):
 
     def run(graph: str, ready: int | None, **arguments: str):
         (tmp_path / 'records').write_text('')
-        seen, reasons = [], []
+        seen, failed, reasons = [], [], []
 
         def on_output(event):
             seen.extend(['ready'] * event.text.count(b'ready'))
+            failed.extend(['fails'] * event.text.count(b'fails'))
+            if len(failed) == int(os.environ.get('END_AFTER', 0)) > 0:
+                return [Shutdown(reason=f'the viewer started {len(failed)} times')]
             return [Shutdown()] if len(seen) == ready else []
 
         source = PythonLaunchDescriptionSource(launch_file(graph))
@@ -267,12 +276,21 @@ def test_image_topic_replaces_the_camera_node(launch):
     assert 'csi://0' in records['/cam0/camera']['files'][0]
 
 
-def test_restarts_a_node_until_it_dies_too_often(launch, monkeypatch):
+def test_node_that_keeps_dying_is_restarted_ever_later_and_ends_no_other(launch, monkeypatch):
     monkeypatch.setenv('FAIL', 'viewer_node')
     monkeypatch.setenv('EXIT_CODE', '1')
+    monkeypatch.setenv('END_AFTER', '5')
     _, records, reasons = launch('single_camera', None, respawn_delay='0.05')
-    assert [full_name(record) for record in records].count('/viewer') == 5
-    assert reasons == ['viewer: died 5 times within 30 s, exit code 1']
+    names = [full_name(record) for record in records]
+    assert names.count('/viewer') == 5
+    assert names.count('/cam0/encoder') == 1
+    assert reasons == ['the viewer started 5 times']
+    starts_s = [record['time'] for record in records if full_name(record) == '/viewer']
+    pauses_s = [b - a for a, b in itertools.pairwise(starts_s)]
+    assert all(pause > delay for pause, delay in zip(pauses_s, (0.05, 0.2, 0.4, 0.8), strict=True))
+    deaths = [json.loads(record['deaths'] or '{}') for record in records if record['deaths']]
+    assert [each['deaths'] for each in deaths] == [1, 2, 3, 4]
+    assert {each['last'] for each in deaths} == {'exit code 1'}
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,11 @@ def test_subscription_goes_on_after_exception(ros, node, capfd):
 
     status = ros.wait_for(reported, 'an error status')[0]
     assert status.message.startswith('exception in callback of /number: ZeroDivisionError: ')
-    assert values(status) == {'exceptions': '2', 'exceptions in /number': '2'}
+    assert values(status) == {
+        'exceptions': '2',
+        'rejected': '0',
+        'exceptions in /number': '2',
+    }
     last = statuses(ros, health)[-1]
     assert (last.level, last.message) == (DiagnosticStatus.OK, '2 exceptions')
 

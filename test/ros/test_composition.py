@@ -24,7 +24,7 @@ SCRIPT = """
     from sage_perception.ros import qos
     from sage_perception.ros.composition import Composition
     from sage_perception.ros.endpoints import Node, Topic
-    from sage_perception.ros.errors import ConfigurationError
+    from sage_perception.ros.errors import ConfigurationError, NodeFailure
     from sage_perception.ros.lifecycle import LifecycleNode
     from sage_perception.ros.common_parameters import AUTOSTART
 
@@ -76,7 +76,7 @@ SCRIPT = """
                 return self.fail
             raise AttributeError(name)
         def fail(self):
-            raise ZeroDivisionError('no more')
+            raise NodeFailure('no more') from ZeroDivisionError('no more')
 
     def arguments(name):
         return ['-r', '__node:=' + name, '-r', '__ns:=/robot']

@@ -117,14 +117,18 @@ def test_reports_counts_and_age(ros):
     assert 2000 <= values['age_p50_ms'] <= values['age_p95_ms'] < 2000 + 30_000
 
 
-def test_negative_stamp_does_not_raise(ros):
+def test_negative_stamp_is_rejected_and_does_not_raise(ros):
     node = ros.make(Patient)
     publisher = publisher_of(ros)
     message = image()
     message.header.stamp.sec = -5
     publisher.publish(message)
     publisher.publish(image())
-    ros.wait_for(lambda: len(node.received) == 2, 'both images')
+    ros.wait_for(lambda: node.received, 'the second image')
+    assert [image.header.stamp.sec for image in node.received] == [0]
+    _, message, values = status(node)
+    assert values['rejected'] == 1
+    assert 'header.stamp.sec is -5' in message
 
 
 def test_rejected_messages_are_counted_and_logged_once(ros, capfd):

@@ -1,0 +1,208 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sends malformed messages to all nodes of a running graph, and counts what breaks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fuzzing.client import Client, Endpoint, load_type, wait_for
+from fuzzing.values import Mutator
+from sage_perception.bringup.composition import compose
+from sage_perception.bringup.graph import Camera, NodeSpec, perception
+from sage_perception.bringup.processes import GraphRunner
+
+MESSAGES, REQUESTS = 24, 4
+"""Messages to a topic, and requests to a service, in one turn."""
+BURST = 8
+"""Messages that are sent without waiting for the node."""
+ALIVE_S, RECOVERY_S = 30.0, 60.0
+"""Time in which a node must answer, and in which a dead one must be back, seconds."""
+WARM_UP = 0.15
+"""Share of the messages after which the growth of the memory is measured."""
+PARAMETER_SERVICES = ('set_parameters', 'set_parameters_atomically')
+
+
+@dataclass
+class Result:
+    """What an attack did.
+
+    Attributes:
+        sent: number of messages and requests.
+        deaths: number of processes that ended, and of nodes that did not answer.
+        exceptions: exceptions of callbacks that were caught, by node.
+        rss_mb: growth of the resident memory by process, after the warm-up.
+        silent: topics without a valid message after the attack.
+        log: a line for each death, with the endpoint and the seed that repeat it.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    deaths: int = 0
+    unanswered: int = 0
+    exceptions: dict[str, int] = field(default_factory=dict)
+    rss_mb: dict[str, float] = field(default_factory=dict)
+    silent: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result for JSON."""
+        return {
+            'sent': self.sent.total(),
+            'deaths': self.deaths,
+            'rss_mb_growth': round(max(self.rss_mb.values(), default=0.0), 1),
+            'exceptions': sum(self.exceptions.values()),
+            'unanswered_requests': self.unanswered,
+            'silent_topics': self.silent,
+            'by_kind': dict(self.sent),
+            'rss_mb_by_process': {name: round(mb, 1) for name, mb in self.rss_mb.items()},
+            'log': self.log,
+        }
+
+
+def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[NodeSpec]:
+    """Return the processes of a graph with all nodes, without rate limits."""
+    source = 'synthetic://?size=160x120&fps=5'
+    specs = perception(
+        [Camera(f'cam{n}', f'{source}&seed={n}') for n in range(cameras)],
+        namespace=namespace,
+        memory=True,
+        compressor=True,
+    )
+    own = {'memory': {'store': str(folder / 'memory.db')}}
+    specs = [
+        replace(spec, parameters={**spec.parameters, **own.get(spec.name, {})}) for spec in specs
+    ]
+    processes = compose(specs, 'graph' if composed else 'none')
+    return [replace(spec, package='fuzzing') for spec in processes]
+
+
+class Attack:
+    """An attack on the nodes of a running graph; `seed` makes it repeatable."""
+
+    def __init__(self, runner: GraphRunner, client: Client, seed: int) -> None:
+        self._runner, self._client, self._seed = runner, client, seed
+        self.result = Result()
+        specs = [process.spec for process in runner.processes.values()]
+        self.nodes = {
+            f'/{node.path}': process.path
+            for process in specs
+            for node in (process.nodes or (process,))
+        }
+        self._endpoints: list[Endpoint] = []
+        self._parameters: dict[str, list] = {}
+        self._outputs: list[str] = []
+
+    def prepare(self) -> None:
+        """Wait until the graph works, and keep samples of its messages."""
+        client = self._client
+        for node in self.nodes:
+            if not client.is_alive(node, RECOVERY_S):
+                failure = self._runner.failure or 'it does not answer'
+                raise RuntimeError(f'{node} does not start: {failure}')
+        outputs = {topic for node in self.nodes for topic in client.published(node)}
+        outputs = {
+            (name, kind) for name, kind in outputs if kind.split('/')[0] != 'rcl_interfaces'
+        }
+        client.watch(outputs)
+        self._parameters = {node: client.parameters(node) for node in self.nodes}
+        if not wait_for(lambda: client.received['/diagnostics'] > 3, ALIVE_S):
+            raise RuntimeError('the graph has no diagnostics')
+        wait_for(lambda: all(client.received[name] for name, _ in outputs), 8.0)
+        client.keeps_samples = False
+        self._outputs = [name for name, _ in outputs if client.received[name]]
+        self._endpoints = [each for node in self.nodes for each in client.endpoints(node)]
+
+    def run(self, count: int, on_progress: Callable[[Result], None] = lambda _: None) -> None:
+        """Send at least `count` messages, the same number to each endpoint."""
+        baseline: dict[str, float] = {}
+        turn = 0
+        while (sent := self.result.sent.total()) < count:
+            if sent >= WARM_UP * count and not baseline:
+                baseline = self._memory()
+            for endpoint in self._endpoints:
+                self._attack(endpoint, turn)
+            turn += 1
+            self.result.rss_mb = self._memory()
+            on_progress(self.result)
+        time.sleep(1.0)
+        self.result.rss_mb = {
+            name: mb - baseline.get(name, mb) for name, mb in self._memory().items()
+        }
+        self._check_outputs()
+        self.result.exceptions = {n: c for n, c in self._client.exceptions.items() if c}
+
+    def _attack(self, endpoint: Endpoint, turn: int) -> None:
+        seed = f'{self._seed}:{endpoint.node}:{endpoint.name}:{turn}'
+        mutator = Mutator(seed)
+        restarts = self._restarts(endpoint.node)
+        if endpoint.is_service:
+            self._request(endpoint, mutator)
+        else:
+            self._publish(endpoint, mutator)
+        alive = self._client.is_alive(endpoint.node, ALIVE_S)
+        if alive and self._restarts(endpoint.node) == restarts:
+            return
+        self.result.deaths += 1
+        process = self._runner.processes[self.nodes[endpoint.node]]
+        what = 'died' if self._restarts(endpoint.node) != restarts else 'does not answer'
+        self.result.log.append(f'{endpoint.node} {what} after {seed}: {process.cause}')
+        self._client.is_alive(endpoint.node, RECOVERY_S)
+
+    def _publish(self, endpoint: Endpoint, mutator: Mutator) -> None:
+        kind = load_type(endpoint.kind)
+        samples = [*self._client.samples.get(endpoint.name, ()), b'']
+        for number in range(MESSAGES):
+            message = mutator.typed(kind, mutator.random.choice(samples[:-1] or samples))
+            how, damaged = ('typed', message) if number % 2 else ('raw', mutator.raw(message))
+            self.result.sent[how] += self._client.publish(endpoint, damaged)
+            if number % BURST == BURST - 1:
+                self._client.is_alive(endpoint.node, ALIVE_S)
+
+    def _request(self, endpoint: Endpoint, mutator: Mutator) -> None:
+        kind = load_type(endpoint.kind)
+        requests = [mutator.typed(kind.Request, b'') for _ in range(REQUESTS)]
+        service = endpoint.name.rpartition('/')[2]
+        for request in requests:
+            if service == 'change_state':
+                request.transition.id |= 128  # valid ones stop the node, as they should
+                request.transition.label = 'x' + request.transition.label
+            if service in PARAMETER_SERVICES:
+                known = mutator.random.sample(self._parameters[endpoint.node], 2)
+                request.parameters = [mutator.typed(type(parameter), b'') for parameter in known]
+                for parameter, own in zip(request.parameters, known, strict=True):
+                    parameter.name = parameter.name or own.name
+                    parameter.value.type = mutator.random.choice((own.value.type, 0, 7, 200))
+        answers = self._client.call_all(endpoint.name, kind, requests, ALIVE_S)
+        self.result.sent['request'] += len(requests)
+        self.result.unanswered += len(requests) - len(answers)
+        if service in PARAMETER_SERVICES:
+            self._client.restore(endpoint.node, self._parameters[endpoint.node])
+
+    def _restarts(self, node: str) -> int:
+        return self._runner.processes[self.nodes[node]].restarts
+
+    def _memory(self) -> dict[str, float]:
+        """Return the resident memory of the processes, megabytes."""
+        found = {}
+        for path, process in self._runner.processes.items():
+            if process.pid is not None:
+                found[path] = psutil.Process(process.pid).memory_info().rss / 1e6
+        return found
+
+    def _check_outputs(self) -> None:
+        """Find the topics that have no messages any more."""
+        received = self._client.received
+        before = dict(received)
+
+        def silent() -> list[str]:
+            return [name for name in self._outputs if received[name] <= before[name] + 1]
+
+        wait_for(lambda: not silent(), ALIVE_S)
+        self.result.silent = silent()

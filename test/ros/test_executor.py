@@ -1,0 +1,162 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing that arrives ends a node: not a message, a request, nor a callback of rclpy itself."""
+
+import threading
+
+import pytest
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Header, Int64
+
+from sage_perception.ros import qos
+from sage_perception.ros.diagnostics import WARN
+from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.errors import NodeFailure
+from sage_perception.ros.executor import GuardedExecutor
+from sage_perception.ros.message_checks import MAX_TEXT_CHARS, find_fault
+
+
+class Plain(Node):
+    """A node with callbacks that rclpy runs without this package."""
+
+    SUBSCRIBES = (Topic('header', Header, qos.DEFAULT, ''),)
+
+    def __init__(self, **options):
+        super().__init__('plain', **options)
+        self.received = []
+        self.monitor = self.subscribe('header', self.received.append, timeout_s=0)
+        self.create_subscription(Int64, 'number', self.divide, 10)
+
+    def divide(self, message):
+        self.received.append(10 // message.data)
+
+    def fail(self):
+        raise NodeFailure('the device is gone') from OSError('no such device')
+
+
+class Spun:
+    """A node spun by a `GuardedExecutor` in a thread; `error` is the exception that ended it."""
+
+    def __init__(self, ros, *arguments):
+        self.error = None
+        line = ['--ros-args', '-r', '__node:=under_test', *arguments]
+        self.node = Plain(context=ros.context, cli_args=line, use_global_arguments=False)
+        self.executor = GuardedExecutor(context=ros.context)
+        self.executor.add_node(self.node)
+        self.thread = threading.Thread(target=self._spin, daemon=True)
+        self.thread.start()
+
+    def _spin(self):
+        try:
+            self.executor.spin()
+        except Exception as error:  # noqa: BLE001 - looked at by the test
+            self.error = error
+
+    def close(self):
+        self.executor.shutdown()
+        self.thread.join(10)
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def spin(ros):
+    spun = []
+
+    def start(*arguments):
+        spun.append(Spun(ros, *arguments))
+        return spun[-1]
+
+    yield start
+    for each in spun:
+        each.close()
+
+
+def test_exception_in_any_callback_is_counted_by_topic(ros, spin):
+    spun = spin()
+    numbers = ros.node.create_publisher(Int64, 'number', 10)
+    ros.wait_for(numbers.get_subscription_count, 'the subscription')
+    for number in (5, 0, 2):
+        numbers.publish(Int64(data=number))
+    ros.wait_for(lambda: spun.node.received == [2, 5], 'the messages before and after')
+    assert spun.node.callback_guard.errors == {'/number': 1}
+    assert spun.thread.is_alive()
+
+
+@pytest.mark.parametrize('kind', [SetParameters, SetParametersAtomically])
+def test_malformed_parameter_is_refused_by_an_answer(ros, spin, kind):
+    spun = spin()
+    parameter = Parameter(name='use_sim_time', value=ParameterValue(type=200))
+    service = f'under_test/{"set_parameters" if kind is SetParameters else kind.__name__}'
+    service = service.replace('SetParametersAtomically', 'set_parameters_atomically')
+    answer = ros.ask(kind, service, parameters=[parameter])
+    result = answer.results[0] if kind is SetParameters else answer.result
+    assert not result.successful
+    assert result.reason.startswith("parameter 'use_sim_time': type 200 is unknown")
+    answer = ros.ask(GetParameters, 'under_test/get_parameters', names=['use_sim_time'])
+    assert answer.values[0].bool_value is False
+    assert spun.node.callback_guard.errors == {}
+    assert spun.thread.is_alive()
+
+
+def test_negative_clock_is_ignored(ros, spin):
+    spun = spin('-p', 'use_sim_time:=true')
+    clocks = ros.node.create_publisher(Clock, '/clock', 1)
+    ros.wait_for(clocks.get_subscription_count, 'the subscription')
+    clock = Clock()
+    clock.clock.sec = 7
+
+    def runs():
+        bad = Clock()
+        bad.clock.sec = -5
+        clocks.publish(bad)
+        clocks.publish(clock)
+        return spun.node.get_clock().now().nanoseconds == 7 * 10**9
+
+    ros.wait_for(runs, 'the time of the valid clock')
+    assert spun.node.callback_guard.errors == {}
+
+
+def header(sec=1, nanosec=0, frame_id='camera'):
+    message = Header(frame_id=frame_id)
+    message.stamp.sec, message.stamp.nanosec = sec, nanosec
+    return message
+
+
+@pytest.mark.parametrize(
+    ('message', 'fault'),
+    [
+        (header(sec=-1), 'stamp.sec is -1, it must not be negative: check the clock'),
+        (header(nanosec=10**9), 'stamp.nanosec is 1000000000, it must be below 10⁹'),
+        (
+            header(frame_id='x' * 10**6),
+            f'frame_id has 1000000 characters, at most {MAX_TEXT_CHARS} are',
+        ),
+        (header(frame_id='a\nb'), "frame_id 'a\\nb' has characters that cannot be printed"),
+    ],
+)
+def test_message_with_a_fault_is_counted_and_not_read(ros, spin, capfd, message, fault):
+    spun = spin()
+    assert fault in find_fault(message)
+    headers = ros.node.create_publisher(Header, 'header', 10)
+    ros.wait_for(headers.get_subscription_count, 'the subscription')
+    headers.publish(message)
+    headers.publish(header())
+    ros.wait_for(lambda: spun.node.received, 'the valid message')
+    assert spun.node.received == [header()]
+    _, (level, text, values) = spun.node.monitor.report()
+    assert (level, values['rejected']) == (WARN, 1)
+    assert fault in text
+    assert f'/header: {fault}' in capfd.readouterr().err
+
+
+def test_longest_frame_id_is_accepted():
+    assert find_fault(header(frame_id='x' * MAX_TEXT_CHARS)) == ''
+
+
+def test_failure_of_the_node_ends_it_with_its_cause(ros, spin):
+    spun = spin()
+    spun.node.create_timer(0.01, spun.node.fail)
+    spun.thread.join(10)
+    assert isinstance(spun.error, OSError)
