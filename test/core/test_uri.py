@@ -19,7 +19,7 @@ from sage_perception.vision.sources.uri import OPTIONS, parse_uri
     ('uri', 'message'),
     [
         ('http://camera/stream', 'unknown scheme http; use csi, file, images, rtsp, synthetic'),
-        ('', 'requires a path'),
+        ('', 'file:// requires an absolute path'),
         ('file://video.avi', 'three slashes'),
         ('images://folder', 'images:///data/folder'),
         ('csi://front', 'csi://0'),
@@ -27,7 +27,7 @@ from sage_perception.vision.sources.uri import OPTIONS, parse_uri
         ('v4l2://video0', 'v4l2:///dev/video0'),
         ('synthetic://world', 'only options'),
         ('synthetic://?sed=1', "unknown option 'sed'; use flicker, fps, gain"),
-        ('synthetic://?seed', 'seed= is not allowed; it must be a intact number from 0'),
+        ('synthetic://?seed', 'seed= is not allowed; it must be an integer from 0'),
         ('synthetic://?seed=1&seed=2', 'seed is given twice'),
         ('synthetic://?fps=nan', 'fps=nan is not allowed; it must be a number from 0.01 to 1000'),
         ('synthetic://?size=640', 'size=640 is not allowed; it must be WIDTHxHEIGHT'),
@@ -37,6 +37,13 @@ from sage_perception.vision.sources.uri import OPTIONS, parse_uri
         ('synthetic://?pace=slow', 'pace=slow is not allowed; it must be realtime or fast'),
         ('synthetic://?lock=wall&pace=fast', 'remove pace=fast'),
         ('synthetic://?objects=64', 'objects is 64; it must be smaller'),
+        (
+            'synthetic://?pan=60',
+            'pan and shake move the roi, which must be smaller than the image',
+        ),
+        ('synthetic://?pan=60&roi=0,9,640,99', 'smaller than the image of 640x480; add roi='),
+        ('synthetic://?shake=2&roi=0,0,640,480', 'pan and shake move the roi'),
+        ('v4l2:///dev/video0?pan=60', "unknown option 'pan'"),
         ('synthetic://?loop=true', "unknown option 'loop'"),
         ('file:///x.avi?loop=yes', 'loop=yes is not allowed; it must be true or false'),
         ('file:///nothing/here.avi', '/nothing/here.avi does not exist'),
@@ -49,10 +56,10 @@ from sage_perception.vision.sources.uri import OPTIONS, parse_uri
     ],
 )
 def test_reports_invalid_uri_in_one_line(uri, message):
-    message = message_of(uri)
-    assert message in message
-    assert message.startswith('source ')
-    assert '\n' not in message
+    found = message_of(uri)
+    assert message in found
+    assert found.startswith('source ')
+    assert '\n' not in found
 
 
 def test_rejects_what_is_not_footage(tmp_path):

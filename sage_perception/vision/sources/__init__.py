@@ -32,6 +32,12 @@ Options follow a question mark: `file:///data/video.avi?fps=30&size=640x480`. Al
 - `size=WIDTHxHEIGHT`: scale the (cropped) image to this size;
 - `gain=1.15`: multiply the gray levels, with saturation, to simulate a longer exposure.
 
+Footage (`file`, `images`, `synthetic`) also accepts
+
+- `pan=60`: move the `roi` horizontally by 60 pixels per second, between the edges of the image;
+- `shake=4`: shake the `roi` by up to 4 pixels. Both are functions of the playback time, see
+  `moving_window.MovingWindow`.
+
 With `pace=realtime` (default) each frame is due at its time, and a slow reader skips frames: the
 index jumps. With `pace=fast` each frame is due immediately. With `lock=wall` the current frame is
 a function of the wall clock, the integer part of time · fps modulo the length, so that processes

@@ -213,7 +213,8 @@ class PacedSource(FrameSource):
         tick = self._timeline.next_tick(self._tick)
         if self._ready is None or self._ready[0] != tick:
             # Decode before the frame is due, as a camera exposes before it delivers.
-            self._ready = (tick, self._view.apply(self._image(footage, tick)))
+            image = self._view.apply(self._image(footage, tick), tick / self.fps)
+            self._ready = (tick, image)
         due_ns = self._timeline.due_ns(tick)
         wait_s = (due_ns - self._clock.monotonic_ns()) / NS
         if self._clock.wait(self._closed, min(max(wait_s, 0), timeout_s)):

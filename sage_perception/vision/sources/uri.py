@@ -113,7 +113,10 @@ VIEW = {
     'roi': Option(_roi, f'X,Y,WIDTH,HEIGHT in pixels, at least {MIN_SIDE} wide and high'),
     'gain': _number(float, 0.01, 100),
 }
-PLAYBACK = {'fps': FPS, 'pace': _choice('realtime', 'fast'), 'lock': _choice('wall')}
+PLAYBACK = {'fps': FPS, 'pace': _choice('realtime', 'fast'), 'lock': _choice('wall')} | {
+    'pan': _number(float, 0, 10_000),
+    'shake': _number(float, 0, 1000),
+}
 OPTIONS: dict[str, dict[str, Option]] = {
     'v4l2': VIEW | {'width': SIDE, 'height': SIDE, 'fps': FPS, 'format': _choice('MJPG', 'YUYV')},
     'csi': VIEW
