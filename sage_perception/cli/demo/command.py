@@ -20,9 +20,9 @@ def parser() -> Parser:
         prog='sage demo',
         description='Run the two-camera graph on a video: cam0 plays it, and cam1 plays a '
         'shifted, scaled and brighter part of it synchronously. The demo records all topics '
-        'except the raw images, replays the crops to new encoders, compares the graph in one '
-        'process with one process per node, and writes an HTML report, figures, images '
-        'and the bag to the output folder.',
+        'except the raw images, replays the crops to new encoders, runs again while cam1 pans '
+        'and shakes, compares the graph in one process with one process per node, and writes an '
+        'HTML report, figures, images and the bags to the output folder.',
         epilog=examples('sage demo --footage people.avi --out out/demo'),
     )
     parser.add_argument(
@@ -44,7 +44,7 @@ def parser() -> Parser:
         type=positive,
         default=20.0,
         metavar='SECONDS',
-        help='duration of the recording (default: 20)',
+        help='duration of the first recording (default: 20); the others are shorter',
     )
     return parser
 
@@ -80,6 +80,15 @@ def _show(summary: dict[str, Any], out: Path, console: Console) -> None:
         console.print(
             f'      replay: {replay["identical"]} of {replay["latents_recorded"]} latents '
             'identical'
+        )
+    moving = summary['moving']
+    for name, scene in (('standing', summary), ('moving', moving)):
+        both, camera = scene['seen_by_both'], scene['cameras']['cam1']
+        found = '-' if both['found'] is None else f'{both["found"]:.0%}'
+        console.print(
+            f'cam1 {name}: {camera["frames_attended"]} of {camera["frames_published"]} frames '
+            f'processed, p95 {camera["latency_ms"]["p95"]} ms, {found} of {both["objects"]} '
+            f'moving regions of cam0 found, {both["unmatched_per_frame"]} others per frame'
         )
     for name, figures in summary['composition'].items():
         console.print(

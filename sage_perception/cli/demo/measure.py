@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from sage_msgs.msg import Agreement
 
+from sage_perception.core.latent import Roi
 from sage_perception.ros.conversions.latents import latent_size_bytes
+from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 
 # The bytes of latents by stamp (ns) and index in the frame.
@@ -27,6 +29,7 @@ class CameraRun:
         published: stamps of the images.
         attended: stamps of the crops.
         crops: number of crops.
+        regions: source and region of each crop, by stamp.
         latents: number of latents.
         latency: stamps of frames, and seconds from the stamp to the receipt of the latents.
         values: the latents.
@@ -37,6 +40,7 @@ class CameraRun:
     published: set[int] = field(default_factory=set)
     attended: set[int] = field(default_factory=set)
     crops: int = 0
+    regions: dict[int, list[tuple[int, Roi]]] = field(default_factory=dict)
     latents: int = 0
     latency: list[tuple[int, float]] = field(default_factory=list)
     values: Latents = field(default_factory=dict)
@@ -110,6 +114,8 @@ def _read_camera(run: CameraRun, name: str, message: Any, stamp: int, received_n
     elif name == 'crops':
         run.attended.add(stamp)
         run.crops += len(message.crops)
+        found = [(int(crop.source), roi_from_msg(crop.roi)) for crop in message.crops]
+        run.regions[stamp] = [(source, roi) for source, roi in found if roi is not None]
     elif name == 'lcts':
         run.latents += len(message.lcts)
         run.latency.append((stamp, (received_ns - stamp) * 1e-9))

@@ -88,9 +88,16 @@ class Strips:
 
 
 def demo_report(
-    run: Run, summary: Mapping[str, Any], moments: Sequence[Moment], target_ms: float
+    run: Run,
+    summary: Mapping[str, Any],
+    moments: Sequence[Moment],
+    target_ms: float,
+    moved: Run | None = None,
 ) -> Report:
-    """Return the report of a run; `summary` is that of `run_demo`."""
+    """Return the report of a run and of the one with a moving camera, if there is one.
+
+    `summary` is that of `run_demo`.
+    """
     cameras = summary['cameras']
     facts: list[tuple[str, Any]] = [
         ('video', summary['footage']['video']),
@@ -108,12 +115,16 @@ def demo_report(
         facts=tuple(facts),
         tables=tuple(_tables(summary)),
         charts=_charts(run, target_ms),
-        moments=(*_mosaic(run), *moments),
+        moments=(
+            *_mosaic(run, 'The mosaic with the most agreements'),
+            *(() if moved is None else _mosaic(moved, 'The same while cam1 pans and shakes')),
+            *moments,
+        ),
         environment=(('bag', summary['bag']), *environment()),
     )
 
 
-def _mosaic(run: Run) -> tuple[Moment, ...]:
+def _mosaic(run: Run, title: str) -> tuple[Moment, ...]:
     if not run.mosaic:
         return ()
     image = cv2.imdecode(np.frombuffer(run.mosaic, np.uint8), cv2.IMREAD_COLOR)
@@ -121,7 +132,7 @@ def _mosaic(run: Run) -> tuple[Moment, ...]:
         return ()
     shown = FrameImage('mosaic of the viewer', cv2.cvtColor(image, cv2.COLOR_BGR2RGB), wide=True)
     seconds = max(run.mosaic_ns - _start_ns(run), 0) * 1e-9
-    return (Moment('The mosaic with the most agreements', seconds, frames=(shown,)),)
+    return (Moment(title, seconds, frames=(shown,)),)
 
 
 def _start_ns(run: Run) -> int:
@@ -188,6 +199,8 @@ def _tables(summary: Mapping[str, Any]) -> list[Table]:
     columns = ('camera', 'published', 'attended', 'crops', 'latents', 'p50 ms', 'p95 ms')
     note = 'The last column counts the latents of the replayed bag that are equal to the recorded.'
     tables = [Table('Cameras', (*columns, 'identical in replay'), tuple(rows), note)]
+    if 'moving' in summary:
+        tables.append(_scenes(summary))
     for title, key in (('Composition', 'composition'), ('Processes', 'processes')):
         found = summary.get(key) or {}
         names = list(dict.fromkeys(name for each in found.values() for name in each))
@@ -195,3 +208,29 @@ def _tables(summary: Mapping[str, Any]) -> list[Table]:
         if body:
             tables.append(Table(title, ('', *(n.replace('_', ' ') for n in names)), body))
     return tables
+
+
+def _scenes(summary: Mapping[str, Any]) -> Table:
+    """Return the table that compares the standing and the moving camera."""
+    columns = (
+        'cam1',
+        'published',
+        'attended',
+        'p50 ms',
+        'p95 ms',
+        'objects',
+        'found',
+        'unmatched',
+    )
+    rows = []
+    for name, scene in (('standing', summary), ('moving', summary['moving'])):
+        camera, both = scene['cameras']['cam1'], scene['seen_by_both']
+        frames = camera['frames_published'], camera['frames_attended']
+        latency = camera['latency_ms']['p50'], camera['latency_ms']['p95']
+        rows.append((name, *frames, *latency, *both.values()))
+    note = (
+        f'The moving cam1 shows {summary["moving"]["cam1"]}. Objects are the moving regions of '
+        'cam0 that cam1 shows, found is the share that is in a moving region of cam1 too, and '
+        'unmatched are moving regions of cam1 per frame that cam0 does not have.'
+    )
+    return Table('A standing and a moving camera', columns, tuple(rows), note)

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run the demo: graph and recorder, a replay through new encoders, and the report."""
+"""Run the demo: two scenes with graph and recorder, a replay through new encoders, a report."""
 
 from __future__ import annotations
 
@@ -15,112 +15,115 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sage_perception.benchmark.measure import MeasurementError, measure
 from sage_perception.bringup.environment import config_path, dds_environment
 from sage_perception.bringup.graph import Camera, dual_camera
 from sage_perception.bringup.processes import GraphRunner
-from sage_perception.cli.demo.footage import FPS, GAIN, SIZE, WINDOW, DemoError, cameras_of
-from sage_perception.cli.demo.measure import Run, compare, read, summarize
-from sage_perception.cli.demo.plot import plot
-from sage_perception.cli.demo.recording import (
-    messages_of,
-    recording,
-    replay,
-    start_waiting_for_fused,
-    wait_for_encoders,
+from sage_perception.cli.demo.footage import (
+    FPS,
+    GAIN,
+    HEIGHT,
+    WIDTH,
+    DemoError,
+    Scene,
+    scenes_of,
 )
+from sage_perception.cli.demo.measure import Run, compare, read, summarize
+from sage_perception.cli.demo.overlap import overlap
+from sage_perception.cli.demo.plot import plot
+from sage_perception.cli.demo.recording import messages_of, recording, replay, wait_for_encoders
 from sage_perception.cli.demo.report import Strips, demo_report
+from sage_perception.cli.demo.scene import LOG, PARAMS_FILE, START_LIMIT_S, record_scene
 from sage_perception.core.files import write_atomically
 from sage_perception.reports.html.render import write_report
 
 CAMERAS = ['cam0', 'cam1']
 TARGET_MS = 40.0
 """Target of the latency, drawn in the plot, milliseconds."""
-START_LIMIT_S = 60.0
-"""Maximum time until the graph publishes fused LCTs, seconds."""
-WARM_UP_S = 2.0
-"""Time between the start of the graph and the measurement, seconds."""
+MOVING_SHARE, COMPOSITION_SHARE = 0.5, 0.4
+"""Durations of the moving scene and of each composition, as shares of the standing scene's."""
 DISCOVERY_S = 1.0
 """Time for nodes to discover each other after another node has discovered them, seconds."""
 REPLAY_RATE = 1.0
-LOG = 'graph.log'
-"""The log file in the output folder, which also marks the folder of an earlier demo."""
-PARAMS_FILE = 'dual_camera.yaml'
 
 
 def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dict[str, Any]:
     """Run the demo; return the summary, which is also written to `out/summary.json`."""
-    cameras = cameras_of(video)
-    specs = dual_camera(cameras)  # composed, the latency is longer
+    standing, moving = scenes_of(video)
     prepare_folder(out)
     env = isolated_environment()
 
-    topics = ['/agreement', '/fused', '/trust_report', '/mosaic/compressed']
-    for camera in CAMERAS:
-        topics += [f'/{camera}/{n}' for n in ('camera_info', 'crops', 'lcts', 'model_info')]
-    start_s = time.monotonic()
-    with open(out / LOG, 'w') as log:
-        runner = GraphRunner(
-            specs,
-            params_file=config_path(PARAMS_FILE),
-            env=env,
-            on_line=lambda node, line: print(node, line, file=log),
-        )
-        with runner, recording(out / 'bag', topics, env, out / 'record.log'):
-            wait_for_graph(runner, out, console)
-            graph_up_s = time.monotonic() - start_s
-            time.sleep(WARM_UP_S)
-            since_ns = time.time_ns()
-            try:
-                processes = watch(runner, duration_s, out, console)
-            except psutil.NoSuchProcess as error:
-                raise DemoError(f'a node ended: {error}; see {out}/{LOG}') from None
-        exits = {path: node.exit_code for path, node in runner.processes.items()}
-    for path, code in exits.items():
-        if code:
-            console.print(f'[yellow]{path} ended with exit code {code}; see {out}/{LOG}[/]')
-
-    strips = Strips(CAMERAS, since_ns, duration_s)
-    run = read(strips.observe(messages_of(out / 'bag')), CAMERAS, since_ns)
-    recorded = read(messages_of(out / 'bag'), CAMERAS)
+    recorded = record_scene(standing, out, duration_s, env, console)
+    strips = Strips(CAMERAS, recorded.since_ns, duration_s)
+    run = read(strips.observe(messages_of(recorded.bag)), CAMERAS, recorded.since_ns)
+    whole = read(messages_of(recorded.bag), CAMERAS)
     figures = summarize(run, duration_s)
     for camera in CAMERAS:
-        figures['cameras'][camera]['lcts'] = recorded.reports[camera]
+        figures['cameras'][camera]['lcts'] = whole.reports[camera]
     replayed = replay_to_new_encoders(out, env, console)
     figures['replay'] = {
         'rate': REPLAY_RATE,
         **{
-            camera: compare(recorded.cameras[camera].values, replayed.cameras[camera].values)
+            camera: compare(whole.cameras[camera].values, replayed.cameras[camera].values)
             for camera in CAMERAS
         },
     }
-    figures['composition'] = compare_compositions(cameras, duration_s / 2, console)
-    images = write_images(run, out)
+    figures['seen_by_both'] = seen_by_both(run, standing)
+    moved, figures['moving'] = run_moving_scene(
+        moving, out / 'moving', MOVING_SHARE * duration_s, env, console
+    )
+    figures['composition'] = compare_compositions(
+        standing.cameras, COMPOSITION_SHARE * duration_s, console
+    )
+    mosaics = {'mosaic.png': run, 'mosaic_moving.png': moved}
+    images = [write_mosaic(shown, out / name) for name, shown in mosaics.items() if shown.mosaic]
+    plot(run, out / 'timeline.png', TARGET_MS)
     summary = {
         'footage': {
             'video': video.name,
             'played_at_hz': FPS,
-            'size': SIZE,
+            'size': f'{WIDTH}x{HEIGHT}',
             'cam0': 'the whole image',
-            'cam1': f'the part {WINDOW} of the same image (x, y, width, height as shares), scaled '
-            f'to the same size, with gain {GAIN}, synchronous with cam0',
+            'cam1': f'{standing.text}, scaled to the same size, with gain {GAIN}, synchronous '
+            'with cam0',
         },
         'duration_s': duration_s,
-        'graph_up_s': round(graph_up_s, 1),
+        'graph_up_s': round(recorded.graph_up_s, 1),
         **figures,
-        'processes': processes,
-        'exit_codes': exits,
-        'bag': str(out / 'bag'),
-        'images': images,
+        'processes': recorded.processes,
+        'exit_codes': recorded.exits,
+        'bag': str(recorded.bag),
+        'images': [*images, str(out / 'timeline.png')],
         'report': str(out / 'report.html'),
     }
-    write_report(demo_report(run, summary, strips.moments(), TARGET_MS), out / 'report.html')
+    report = demo_report(run, summary, strips.moments(), TARGET_MS, moved)
+    write_report(report, out / 'report.html')
     write_atomically(out / 'summary.json', json.dumps(summary, indent=2) + '\n')
     return summary
+
+
+def run_moving_scene(
+    scene: Scene, folder: Path, duration_s: float, env: Mapping[str, str], console: Console
+) -> tuple[Run, dict[str, Any]]:
+    """Run the graph on the moving scene; return its messages and figures."""
+    folder.mkdir()
+    recorded = record_scene(scene, folder, duration_s, env, console)
+    run = read(messages_of(recorded.bag), CAMERAS, recorded.since_ns)
+    figures = {
+        'cam1': f'{scene.text}, with gain {GAIN}, synchronous with cam0, which stands',
+        'duration_s': duration_s,
+        **summarize(run, duration_s),
+        'seen_by_both': seen_by_both(run, scene),
+        'bag': str(recorded.bag),
+    }
+    return run, figures
+
+
+def seen_by_both(run: Run, scene: Scene) -> dict[str, float | int | None]:
+    """Return how many of the moving regions of cam0 cam1 finds too."""
+    return overlap(*(run.cameras[camera] for camera in CAMERAS), scene.in_cam1)
 
 
 def compare_compositions(
@@ -143,8 +146,8 @@ def prepare_folder(out: Path) -> None:
     """Create the output folder, or empty the one of an earlier demo; reject any other folder."""
     if out.exists() and any(out.iterdir()) and not (out / LOG).exists():
         raise DemoError(f'--out: {out} contains other files; give an empty or a new folder')
-    for bag in ('bag', 'replayed'):
-        shutil.rmtree(out / bag, ignore_errors=True)
+    for folder in ('bag', 'replayed', 'moving'):
+        shutil.rmtree(out / folder, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
 
 
@@ -155,48 +158,6 @@ def isolated_environment() -> dict[str, str]:
     env.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     env.update(dds_environment(env))
     return env
-
-
-def wait_for_graph(runner: GraphRunner, out: Path, console: Console) -> None:
-    """Wait until the arbiter publishes fused LCTs, which need all other nodes."""
-    process = start_waiting_for_fused(runner.environment)
-    deadline_s = time.monotonic() + START_LIMIT_S
-    with console.status('starting the graph ...'):
-        while process.poll() is None:
-            if runner.failure or time.monotonic() > deadline_s:
-                process.kill()
-                reason = runner.failure or f'no fused LCTs within {START_LIMIT_S:.0f} s'
-                raise DemoError(f'{reason}; see {out}/{LOG}')
-            time.sleep(0.05)
-
-
-def watch(
-    runner: GraphRunner, duration_s: float, out: Path, console: Console
-) -> dict[str, dict[str, float]]:
-    """Let the graph run for `duration_s`; return CPU and memory of each node."""
-    nodes = {path: psutil.Process(node.pid) for path, node in runner.processes.items()}
-    memory: dict[str, list[float]] = {path: [] for path in nodes}
-    start_s = time.monotonic()
-    spent = {path: sum(node.cpu_times()[:2]) for path, node in nodes.items()}
-    columns = (TextColumn('two cameras'), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task('', total=duration_s)
-        while (elapsed_s := time.monotonic() - start_s) < duration_s:
-            progress.update(task, completed=elapsed_s)
-            if runner.wait(min(1.0, duration_s - elapsed_s)):
-                raise DemoError(f'{runner.failure}; see {out}/{LOG}')
-            for path, node in nodes.items():
-                memory[path].append(node.memory_info().rss / 2**20)
-    elapsed_s = time.monotonic() - start_s
-    return {
-        path: {
-            'cpu_percent': round((sum(node.cpu_times()[:2]) - spent[path]) / elapsed_s * 100, 1),
-            'rss_mb': round(memory[path][-1], 1),
-            'rss_growth_mb': round(memory[path][-1] - memory[path][len(memory[path]) // 3], 1),
-            'restarts': runner.processes[path].restarts,
-        }
-        for path, node in nodes.items()
-    }
 
 
 def replay_to_new_encoders(out: Path, env: Mapping[str, str], console: Console) -> Run:
@@ -222,13 +183,9 @@ def replay_to_new_encoders(out: Path, env: Mapping[str, str], console: Console) 
     return read(messages_of(out / 'replayed'), CAMERAS)
 
 
-def write_images(run: Run, out: Path) -> list[str]:
-    """Write the timeline and the mosaic; return their paths."""
-    plot(run, out / 'timeline.png', TARGET_MS)
-    paths = [str(out / 'timeline.png')]
-    if run.mosaic:
-        image = cv2.imdecode(np.frombuffer(run.mosaic, np.uint8), cv2.IMREAD_COLOR)
-        if image is not None:
-            cv2.imwrite(str(out / 'mosaic.png'), image)
-            paths.insert(0, str(out / 'mosaic.png'))
-    return paths
+def write_mosaic(run: Run, path: Path) -> str:
+    """Write the mosaic of a run as an image; return its path. Raises `DemoError`."""
+    image = cv2.imdecode(np.frombuffer(run.mosaic, np.uint8), cv2.IMREAD_COLOR)
+    if image is None or not cv2.imwrite(str(path), image):
+        raise DemoError(f'{path}: the mosaic cannot be written')
+    return str(path)
