@@ -133,7 +133,7 @@ def measure_memory(folder: Path, hours: float, rate_hz: float) -> dict[str, Any]
         'first_mb': samples[0][1],
         'settled_mb': float(settled[0, 1]) if len(settled) else None,
         'last_mb': samples[-1][1],
-        'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1),
+        'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
         'mb_per_hour': round(float(slope), 2),
     }
 

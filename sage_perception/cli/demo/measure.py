@@ -59,7 +59,7 @@ class Run:
         fused: number of frames with fused LCTs.
         reputation: stamp and reputation of each camera's entity in the reports of the arbiter.
         reports: numbers of LCTs per camera at the last report of the arbiter.
-        mosaic: JPEG of the mosaic with the most pairs.
+        mosaic: JPEG of the mosaic whose moment has the most pairs that agree, then regions.
         mosaic_ns: its stamp.
     """
 
@@ -78,7 +78,8 @@ def read(
 ) -> Run:
     """Return the contents of `(topic, message, received_ns)` with stamps from `since_ns` on."""
     run = Run({camera: CameraRun() for camera in cameras})
-    pairs = max_pairs = 0
+    pairs: dict[int, int] = {}
+    best = (0, 0)
     for topic, message, received_ns in messages:
         header = getattr(message, 'header', None)
         if header is None or stamp_from_msg(header.stamp) < since_ns:
@@ -91,7 +92,7 @@ def read(
             for match in message.agreements:
                 level = run.high if match.level == Agreement.LEVEL_HIGH else run.low
                 level.append((stamp, match.similarity))
-            pairs = sum(m.level == Agreement.LEVEL_HIGH for m in message.agreements)
+            pairs[stamp] = sum(m.level == Agreement.LEVEL_HIGH for m in message.agreements)
         elif name == 'fused':
             run.fused += 1
         elif name == 'trust_report':
@@ -102,9 +103,12 @@ def read(
                 'accepted': message.accepted,
                 'rejected': message.refused,
             }
-        elif topic.endswith('mosaic/compressed') and pairs >= max_pairs:
-            run.mosaic, max_pairs = message.data.tobytes(), pairs
-            run.mosaic_ns = stamp
+        elif topic.endswith('mosaic/compressed'):
+            # Its stamp is that of the moment that it shows.
+            regions = sum(len(camera.regions.get(stamp, ())) for camera in run.cameras.values())
+            content = pairs.get(stamp, 0), regions
+            if content >= best:
+                run.mosaic, run.mosaic_ns, best = message.data.tobytes(), stamp, content
     return run
 
 
