@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import zspace_fusion
 import zspace_peaks
+import zspace_positions
 import zspace_vectors
 
 from sage_perception.core.files import write_atomically
@@ -68,11 +69,17 @@ def fusion(args: argparse.Namespace) -> dict:
     return zspace_fusion.measure(list(range(args.seeds)))
 
 
+def positions(args: argparse.Namespace) -> dict:
+    """Return the errors of positions."""
+    return zspace_positions.measure(list(range(args.seeds)), args.shared)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], dict]] = {
     'vectors': vectors,
     'projection_ms': projection_ms,
     'peaks': peaks,
     'fusion': fusion,
+    'positions': positions,
 }
 
 
