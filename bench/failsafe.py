@@ -21,10 +21,10 @@ import numpy as np
 from sage_perception.models import Codec
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.training.data.clips import clip_frames
 from sage_perception.training.data.files import CLIP_SUFFIXES
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST, CameraHealth, Fault
+from sage_perception.vision.sources.video_file import clip_frames
 from sage_perception.vision.synthetic import SyntheticWorld
 
 CLIP = 'vtest.avi'

@@ -29,7 +29,7 @@ from sage_perception.evaluation.scores import fidelity, means
 from sage_perception.models import ModelError, load_crop_codec, pca
 from sage_perception.models.networks.vae import VAE
 from sage_perception.training.config import ConfigError, RunConfig, read_config
-from sage_perception.training.data.clips import attended_frames, clip_frames
+from sage_perception.training.data.clips import attended_frames
 from sage_perception.training.data.crops import Clips, CropConfig
 from sage_perception.training.data.images import to_model
 from sage_perception.training.data.mixture import Mixture
@@ -38,6 +38,7 @@ from sage_perception.training.loop import run_loop
 from sage_perception.training.runs import CHECKPOINT, load_network
 from sage_perception.training.tasks.vae import load_vae_run
 from sage_perception.training.tasks.vae_module import VaeModule
+from sage_perception.vision.sources.video_file import clip_frames
 
 # Shares of the clip to train and to evaluate on. The gap excludes people who are in both parts.
 TRAINED = (0.0, 0.6)

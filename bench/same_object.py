@@ -25,11 +25,11 @@ from scipy.stats import rankdata
 
 from sage_perception.core.latent import Roi
 from sage_perception.models import Codec
-from sage_perception.training.data.clips import clip_frames
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion.matching import center, cosine_matrix
 from sage_perception.vision.attention import Attention
 from sage_perception.vision.crops import crop_image, square_roi
+from sage_perception.vision.sources.video_file import clip_frames
 
 FILES = (
     'motorcycle_left.png',

@@ -6,6 +6,7 @@
                         of training crops, float32
     encoder.onnx        x → mean, log_var
     decoder.onnx        z → y
+    tracker.onnx        of slot models only: x, slots of the previous frame → slots
     pca.safetensors     the principal components of the baseline in the card
     config.yaml         name, version, family, configuration, fingerprint, SHA-256 of the files
     card.md             data, command, figures, limitations
@@ -34,6 +35,7 @@ from sage_perception.core.yaml_file import read_mapping
 WEIGHTS = 'model.safetensors'
 ENCODER = 'encoder.onnx'
 DECODER = 'decoder.onnx'
+TRACKER = 'tracker.onnx'
 PCA = 'pca.safetensors'
 CONFIG = 'config.yaml'
 CARD = 'card.md'
@@ -131,7 +133,7 @@ def read(path: Path) -> Artifact:
     """
     tree = _read_config(path / CONFIG)
     files = tree['files']
-    for file in (WEIGHTS, ENCODER, DECODER, PCA):
+    for file in (WEIGHTS, ENCODER, DECODER, TRACKER, PCA):
         if file not in files and (path / file).exists():
             raise ModelError(
                 f'{path / CONFIG} has no SHA-256 of {file} under files, so the file cannot be '

@@ -18,6 +18,7 @@ from sage_perception.models import artifact
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
+from sage_perception.models.slot_encoder import SlotEncoder
 
 ZOO = Path(__file__).with_name('zoo')
 BACKENDS = ('auto', 'torch', 'onnxruntime', 'tensorrt')
@@ -32,7 +33,15 @@ _COMPRESSORS = {
     'onnxruntime': 'sage_perception.models.backends.onnx_backend:OnnxCompressor',
     'torch': 'sage_perception.models.backends.torch_backend:TorchCompressor',
 }
-LOADED = {'tinyvae': _CODECS, 'lightweight': _CODECS, 'h_to_l': _COMPRESSORS}
+_SLOT_ENCODERS = {
+    'onnxruntime': 'sage_perception.models.backends.onnx_backend:OnnxSlotEncoder',
+}
+LOADED = {
+    'tinyvae': _CODECS,
+    'lightweight': _CODECS,
+    'h_to_l': _COMPRESSORS,
+    'slots': _SLOT_ENCODERS,
+}
 """The class of loaded models by family and backend, imported on demand."""
 
 
@@ -46,11 +55,12 @@ def load(
     backend: str = 'auto',
     device: str = 'auto',
     precision: str = 'fp32',
-) -> Codec | Compressor:
+) -> Codec | Compressor | SlotEncoder:
     """Load a model by its name in the package or from a folder.
 
-    Returns a `Codec` for a model of images and a `Compressor` for the family `h_to_l`; use
-    `load_codec`, `load_crop_codec` or `load_compressor` to require one of them.
+    Returns a `Codec` for a model of images, a `Compressor` for the family `h_to_l` and a
+    `SlotEncoder` for the family `slots`; use `load_codec`, `load_crop_codec`, `load_compressor` or
+    `load_slot_encoder` to require one of them.
 
     Parameters
     ----------
@@ -96,7 +106,9 @@ def load(
             f'backend {backend} does not run {model.id.name}, a model of family {model.family}; '
             f'use one of {", ".join(LOADED[model.family])}'
         )
-    loaded: type[Codec | Compressor] = pkgutil.resolve_name(LOADED[model.family][backend])
+    loaded: type[Codec | Compressor | SlotEncoder] = pkgutil.resolve_name(
+        LOADED[model.family][backend]
+    )
     return loaded(model, device, precision)
 
 
@@ -106,10 +118,11 @@ def load_codec(
     device: str = 'auto',
     precision: str = 'fp32',
 ) -> Codec:
-    """Load a model of images as `load` does; raise `ModelError` for a compressor of contexts."""
+    """Load a model of images as `load` does; raise `ModelError` for one of another kind."""
     model = load(name_or_path, backend, device, precision)
     if not isinstance(model, Codec):
-        raise ModelError(f'{model.id} compresses contexts: use a model of images, such as tinyvae')
+        kind = 'compresses contexts' if isinstance(model, Compressor) else 'divides images'
+        raise ModelError(f'{model.id} {kind}: use a model of images, such as tinyvae')
     return model
 
 
@@ -143,8 +156,16 @@ def load_compressor(
     model = load(name_or_path, backend, device, precision)
     if not isinstance(model, Compressor):
         raise ModelError(
-            f'{model.id} is a model of images: use a compressor of contexts, such as h_to_l_hybrid'
+            f'{model.id} is not one: use a compressor of contexts, such as h_to_l_hybrid'
         )
+    return model
+
+
+def load_slot_encoder(name_or_path: str | Path, device: str = 'auto') -> SlotEncoder:
+    """Load a slot model as `load` does, on ONNX Runtime; raise `ModelError` for another family."""
+    model = load(name_or_path, 'onnxruntime', device)
+    if not isinstance(model, SlotEncoder):
+        raise ModelError(f'{model.id} is not a slot model: use one of the family slots')
     return model
 
 

@@ -4,17 +4,26 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from sage_perception.cli import slots as slots_command
+from sage_perception.core.latent import Roi
+from sage_perception.models import ModelError, load_codec
+from sage_perception.models.registry import load_slot_encoder
+from sage_perception.slots.segmentation import slot_regions
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data.objects import pool
 from sage_perception.training.data.objects.moving import FRAMES
 from sage_perception.training.data.objects.pool import GENERATORS, scenes
 from sage_perception.training.data.objects.rendered import CAMERA, Solid, intersect, render
 from sage_perception.training.data.objects.tetrominoes import ORIENTATIONS, TILE, tetrominoes
+from sage_perception.training.export.export import export
 from sage_perception.training.tasks.slots.data import SceneBatches, with_time
+from sage_perception.training.tasks.slots.task import load_slots_run
 from sage_perception.training.train import train
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -128,6 +137,98 @@ def test_trains_on_images_with_all_losses_and_resumes(tmp_path, monkeypatch):
     )
     train(read_config(path), tmp_path / 'run', progress=False)
     assert json.loads((tmp_path / 'run' / 'metrics.json').read_text())['steps'] == 9
+
+
+@pytest.fixture(scope='module', params=[{}, {'masks': 'attention', 'init': 'learned'}])
+def exported(request, tmp_path_factory):
+    """Return the folder of an exported model and the network that it was exported from."""
+    folder = tmp_path_factory.mktemp('slots')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, 'CACHE', folder / 'cache')
+        config = read_config(config_file(folder / 'c.yaml', model=request.param))
+        train(config, folder / 'run', progress=False)
+        export(config, folder / 'run', folder / 'model')
+    return folder / 'model', load_slots_run(config, folder / 'run').eval()
+
+
+def test_exported_graphs_compute_what_the_network_does(exported):
+    folder, network = exported
+    network.half().float()  # the artifact is in half precision
+    model = load_slot_encoder(folder)
+    x = np.random.default_rng(0).random((3, 3, 35, 35), np.float32)
+    found = model.encode(x, seed=4)
+    start = torch.from_numpy(model.start(3, seed=4))
+    with torch.inference_mode():
+        slots, attention = network.refine(torch.from_numpy(x), start)
+        later = network.attend(torch.from_numpy(x), slots)
+        decoded = network.compose(slots, attention)
+    assert found.slots == pytest.approx(slots.numpy(), abs=1e-3)
+    assert found.attention == pytest.approx(attention.numpy(), abs=1e-3)
+    assert model.track(x, found.slots).slots == pytest.approx(later[0].numpy(), abs=1e-3)
+    for ours, theirs in zip(model.decode(found), decoded, strict=True):
+        assert ours == pytest.approx(theirs.numpy(), abs=1e-3)
+
+
+def test_shapes_that_do_not_fit_are_named(exported):
+    model = load_slot_encoder(exported[0])
+    with pytest.raises(ModelError, match=r'takes images as float32 \[B, 3, 35, 35\]'):
+        model.encode(np.zeros((1, 3, 64, 64), np.float32))
+    with pytest.raises(ModelError, match='slots of the previous frames'):
+        model.track(np.zeros((1, 3, 35, 35), np.float32), np.zeros((1, 2, 16), np.float32))
+    with pytest.raises(ModelError, match='divides images: use a model of images'):
+        load_codec(exported[0])
+    with pytest.raises(ModelError, match='is not a slot model'):
+        load_slot_encoder('tinyvae')
+
+
+@pytest.mark.parametrize('name', ['sheet.png', 'slots.mp4', 'slots.avi'])
+def test_command_draws_the_slots_of_a_video(exported, tmp_path, capsys, name):
+    clip = str(tmp_path / 'clip.avi')
+    writer = cv2.VideoWriter(clip, cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 64))
+    for frame in range(6):
+        writer.write(np.full((64, 96, 3), 40 * frame, np.uint8))
+    writer.release()
+    out = tmp_path / name
+    assert slots_command.main([clip, '--model', str(exported[0]), '-o', str(out)]) == 0
+    assert '6 frames, 4 slots of tiny_slots' in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != '.avi'] == [
+        path for path in [name] if not path.endswith('.avi')
+    ]
+    if name.endswith('.png'):
+        assert cv2.imread(str(out)).shape[1] > 6 * 35
+    else:
+        capture = cv2.VideoCapture(str(out))
+        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+        # The frame, its segmentation, four slots and the reconstruction.
+        assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 7 * 35 * 4
+
+
+@pytest.mark.parametrize(
+    ('clip', 'out', 'message'),
+    [
+        ('missing.mp4', 'a.png', 'No such file'),
+        ('c.yaml', 'a.png', 'not a video'),
+        ('c.yaml', 'a.gif', 'use a name that ends in .png'),
+    ],
+)
+def test_command_names_what_is_wrong(exported, tmp_path, capsys, clip, out, message):
+    (tmp_path / 'c.yaml').write_text('a: 1')
+    arguments = [str(tmp_path / clip), '--model', str(exported[0]), '-o', str(tmp_path / out)]
+    assert slots_command.main(arguments) > 0
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / out).exists()
+
+
+def test_regions_are_the_boxes_of_the_segments():
+    masks = np.full((3, 8, 8), 0.1, np.float32)
+    masks[0] = 0.3
+    masks[1, 2:5, 3:8] = 0.9
+    masks[2, 0, 0] = 0.8
+    regions = slot_regions(masks, min_area=0.02)
+    assert [region.slot for region in regions] == [0, 1]
+    assert regions[1].roi == Roi(3, 2, 5, 3)
+    assert regions[1].area == 15 / 64
+    assert regions[1].confidence == pytest.approx(0.9)
 
 
 def test_batches_depend_only_on_their_number(tmp_path, monkeypatch):

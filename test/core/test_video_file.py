@@ -11,10 +11,9 @@ import pytest
 from damage import damaged
 from footage import LENGTH, NS, VIDEO_FPS, FakeClock, number_in, write_video
 
-from sage_perception.training.data.clips import clip_frames
 from sage_perception.vision.sources import EndOfStream, SourceError, SourceLost, open_source
 from sage_perception.vision.sources.pacing import EndOfFootage
-from sage_perception.vision.sources.video_file import VideoFile
+from sage_perception.vision.sources.video_file import VideoFile, clip_frames
 
 FAST_FROM, FASTER = 20, 4
 

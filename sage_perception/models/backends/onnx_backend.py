@@ -6,17 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
 from sage_perception.core.text import one_line
-from sage_perception.models.artifact import DECODER, ENCODER, Artifact, ModelError
+from sage_perception.models.artifact import DECODER, ENCODER, TRACKER, Artifact, ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 from sage_perception.models.loaded import LoadedModel
+from sage_perception.models.slot_encoder import DecodedSlots, SlotEncoder, Slots
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
 MAX_REASON = 160  # characters of a message of the runtime
@@ -24,20 +24,13 @@ MAX_BATCH = 64  # images per call, which bounds the memory of the runtime
 
 
 class OnnxModel(LoadedModel):
-    """A model on ONNX Runtime; encoder and decoder are loaded on first use."""
+    """A model on ONNX Runtime; each graph is loaded on first use."""
 
     backend = 'onnxruntime'
 
     def __init__(self, artifact: Artifact, device: str, precision: str):
         super().__init__(artifact, available_device(device, precision), precision)
-
-    @cached_property
-    def _encoder(self) -> onnxruntime.InferenceSession:
-        return self._session(ENCODER)
-
-    @cached_property
-    def _decoder(self) -> onnxruntime.InferenceSession:
-        return self._session(DECODER)
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def _session(self, file: str) -> onnxruntime.InferenceSession:
         path = self.artifact.path / file
@@ -58,10 +51,11 @@ class OnnxModel(LoadedModel):
         Raises `ModelError` if the graph fails or has other outputs: the SHA-256 of a file protects
         against damage, but the author of a model can give it any graph.
         """
-        session = self._encoder if file == ENCODER else self._decoder
+        if file not in self._sessions:
+            self._sessions[file] = self._session(file)
         path = self.artifact.path / file
         with _explained(path):
-            outputs = session.run(None, inputs)
+            outputs = self._sessions[file].run(None, inputs)
         found = [f'{each.dtype} {list(each.shape)}' for each in outputs]
         expected = [f'float32 {list(shape)}' for shape in shapes]
         if found != expected:
@@ -118,6 +112,31 @@ class OnnxCompressor(OnnxModel, Compressor):
 
     def _decode(self, code: np.ndarray) -> np.ndarray:
         return self._run(DECODER, {'z': code}, (len(code), self.input_dim))[0]
+
+
+class OnnxSlotEncoder(OnnxModel, SlotEncoder):
+    """A slot model on ONNX Runtime, with the number of rounds fixed at export."""
+
+    def _encode(self, x: np.ndarray, start: np.ndarray) -> Slots:
+        return self._slots(ENCODER, {'x': x, 'start': start})
+
+    def _track(self, x: np.ndarray, previous: np.ndarray) -> Slots:
+        return self._slots(TRACKER, {'x': x, 'previous': previous})
+
+    def _slots(self, file: str, inputs: dict[str, np.ndarray]) -> Slots:
+        batch = len(inputs['x'])
+        slots = batch, self.slot_count, self.latent_dim
+        return Slots(*self._run(file, inputs, slots, (batch, self.slot_count, self.token_count)))
+
+    def decode(self, slots: Slots) -> DecodedSlots:
+        """Return the images that slots compose."""
+        inputs = {'slots': slots.slots}
+        if self.config.get('masks') == 'attention':
+            inputs['attention'] = slots.attention
+        batch, size = len(slots.slots), (self.input_size, self.input_size)
+        image = self.input_channels, *size
+        shapes = (batch, *image), (batch, self.slot_count, *image), (batch, self.slot_count, *size)
+        return DecodedSlots(*self._run(DECODER, inputs, *shapes))
 
 
 @contextmanager

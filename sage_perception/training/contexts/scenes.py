@@ -14,7 +14,7 @@ import numpy as np
 
 from sage_perception.training.contexts.montage import Montage
 from sage_perception.training.contexts.virtual_camera import LabeledRegions
-from sage_perception.training.data.clips import clip_frames
+from sage_perception.vision.sources.video_file import clip_frames
 
 RATE_HZ = 12.5
 """Frame rate of a scene."""

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,7 @@ import numpy as np
 from sage_perception.training.data import bags
 from sage_perception.training.data.images import ImagePyramid
 from sage_perception.vision.attention import Attention
-from sage_perception.vision.sources import SourceLost
-from sage_perception.vision.sources.pacing import EndOfFootage
-from sage_perception.vision.sources.video_file import VideoFile
+from sage_perception.vision.sources.video_file import StampedImages, clip_frames
 
 MAX_FRAMES = 150
 """Maximum number of frames kept of a clip."""
@@ -27,8 +24,6 @@ MAX_CROPS = 3000
 
 RegionFrame = tuple[ImagePyramid, list[tuple[int, int, int]]]
 """A frame and the regions (x, y, side) in it, pixels."""
-StampedImages = Iterator[tuple[np.ndarray, float]]
-"""Images, uint8 BGR `[H, W, 3]`, with stamps in seconds."""
 T = TypeVar('T')
 
 
@@ -44,21 +39,6 @@ def read_clips(path: Path) -> list[list[RegionFrame]]:
         *(attended_frames(partial(bags.images, path, topic)) for topic in images),
         *(crop_frames(bags.crops(path, topic)) for topic in crops),
     ]
-
-
-def clip_frames(path: Path) -> StampedImages:
-    """Yield the frames of a clip, uint8 BGR `[H, W, 3]`, with the stamps of the file in seconds.
-
-    Raises `ValueError` if OpenCV reads no frame.
-    """
-    try:
-        video = VideoFile(str(path))
-        for index in itertools.count():
-            yield video.image(index), video.time_s(index)
-    except SourceLost as error:
-        raise ValueError(f'{error}: it is not a video that OpenCV can read') from None
-    except EndOfFootage:
-        return
 
 
 def attended_frames(read: Callable[[], StampedImages]) -> list[RegionFrame]:

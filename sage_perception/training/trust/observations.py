@@ -18,7 +18,6 @@ import torch
 from sage_perception.core.progress import track
 from sage_perception.models import Codec
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.training.data.clips import clip_frames
 from sage_perception.training.data.crops import CropConfig, Stills
 from sage_perception.training.data.images import to_model
 from sage_perception.training.data.mixture import Mixture
@@ -26,6 +25,7 @@ from sage_perception.training.latents import BATCH
 from sage_perception.training.losses import images as losses
 from sage_perception.trust.quality import TelemetryTrust, image_variance, latent_distance
 from sage_perception.vision.attention import Attention
+from sage_perception.vision.sources.video_file import clip_frames
 
 MAX_FRAMES = 400
 """Maximum number of frames read of a clip."""

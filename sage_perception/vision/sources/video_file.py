@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +17,9 @@ from sage_perception.core.reading import require_regular
 from sage_perception.vision.sources.base import SourceLost
 from sage_perception.vision.sources.decoder import open_decoder
 from sage_perception.vision.sources.pacing import EndOfFootage
+
+StampedImages = Iterator[tuple[np.ndarray, float]]
+"""Images, uint8 BGR `[H, W, 3]`, with stamps in seconds."""
 
 LOG = logging.getLogger(__name__)
 SEEK_DISTANCE = 300
@@ -170,3 +176,18 @@ class VideoFile:
             return True
         self._rewind()
         return False
+
+
+def clip_frames(path: Path) -> StampedImages:
+    """Yield the frames of a clip, uint8 BGR `[H, W, 3]`, with the stamps of the file in seconds.
+
+    Raises `ValueError` if OpenCV reads no frame.
+    """
+    try:
+        video = VideoFile(str(path))
+        for index in itertools.count():
+            yield video.image(index), video.time_s(index)
+    except SourceLost as error:
+        raise ValueError(f'{error}: it is not a video that OpenCV can read') from None
+    except EndOfFootage:
+        return

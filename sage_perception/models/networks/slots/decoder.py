@@ -40,7 +40,7 @@ class BroadcastDecoder(nn.Module):
         super().__init__()
         self.size, self.channels = config.img_size, config.input_channels
         self.attention_masks = config.masks == 'attention'
-        self.grid = config.decoder_grid
+        self.grid, self.token_grid = config.decoder_grid, config.token_grid
         self.position = PositionEmbedding(self.grid, config.slot_dim)
         hidden, outputs = config.decoder_channels, self.channels + 1
         layers: list[nn.Module] = [
@@ -64,21 +64,27 @@ class BroadcastDecoder(nn.Module):
             layers.append(nn.PixelShuffle(2))
         self.pixels = nn.Sequential(*layers)
 
-    def forward(self, slots: Tensor, attention: Tensor) -> Decoded:
-        """Compose the image of slots `[B, K, D]` with the attention `[B, K, N]` of the tokens."""
+    def forward(self, slots: Tensor, attention: Tensor | None = None) -> Decoded:
+        """Compose the image of slots `[B, K, D]`.
+
+        The attention `[B, K, N]` of the tokens gives the masks, if the configuration says so.
+        """
         batch, count, dim = slots.shape
         grid = self.position(slots.reshape(-1, 1, dim).expand(-1, self.grid**2, -1))
         maps = grid.transpose(1, 2).reshape(-1, dim, self.grid, self.grid)
         pixels = self.pixels(maps)[..., : self.size, : self.size]
         pixels = pixels.reshape(batch, count, -1, self.size, self.size)
         images, logits = pixels[:, :, :-1], pixels[:, :, -1]
-        masks = self.upsampled(attention) if self.attention_masks else logits.softmax(1)
+        if self.attention_masks:
+            assert attention is not None  # an argument of this variant
+            masks = self.upsampled(attention)
+        else:
+            masks = logits.softmax(1)
         return Decoded((masks[:, :, None] * images).sum(1), images, masks)
 
     def upsampled(self, attention: Tensor) -> Tensor:
         """Return the attention `[B, K, N]` as masks `[B, K, S, S]` that sum to 1."""
-        side = round(attention.shape[-1] ** 0.5)
-        maps = attention.unflatten(-1, (side, side))
+        maps = attention.unflatten(-1, (self.token_grid, self.token_grid))
         size = (self.size, self.size)
         masks = nn.functional.interpolate(maps, size, mode='bilinear', align_corners=False)
         return masks / masks.sum(1, keepdim=True).clamp_min(torch.finfo(masks.dtype).tiny)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sage_perception.models.networks.slots.attention import SlotAttention, SlotStart
 from sage_perception.models.networks.slots.config import SlotsConfig
-from sage_perception.models.networks.slots.decoder import BroadcastDecoder
+from sage_perception.models.networks.slots.decoder import BroadcastDecoder, Decoded
 from sage_perception.models.networks.slots.encoder import TokenEncoder
 from sage_perception.models.networks.slots.temporal import SlotPredictor
 
@@ -55,19 +55,27 @@ class SlotModel(nn.Module):
         `previous` are the slots of the previous frames, from which those of these frames are
         predicted; without them the slots start from scratch.
         """
-        tokens = self.encoder['tokens'](x)
         if previous is None:
-            start, rounds = self.encoder['start'](len(x)), self.config.iterations
-        else:
-            start = self.encoder['predictor'](previous)
-            rounds = self.config.video_iterations
-        slots, attention = self.encoder['attention'](tokens, start, rounds)
-        return slots, attention
+            return self.refine(x, self.encoder['start'](len(x)))
+        start = self.encoder['predictor'](previous)
+        return self.refine(x, start, self.config.video_iterations)
+
+    def refine(self, x: Tensor, start: Tensor, iterations: int = 0) -> tuple[Tensor, Tensor]:
+        """Return what `attend` does, from `start`; 0 iterations: as many as on a first frame."""
+        attention = self.encoder['attention']
+        slots, shares = attention(
+            self.encoder['tokens'](x), start, iterations or self.config.iterations
+        )
+        return slots, shares
+
+    def compose(self, slots: Tensor, attention: Tensor | None = None) -> Decoded:
+        """Compose images of slots; `attention` is required if it composes the image."""
+        return self.decoder(slots, attention)
 
     def forward(self, x: Tensor, previous: Tensor | None = None) -> SlotsOutput:
         """Decompose and compose images, float `[B, C, S, S]` in [0, 1]; see `attend`."""
         slots, attention = self.attend(x, previous)
-        return SlotsOutput(slots, attention, *self.decoder(slots, attention))
+        return SlotsOutput(slots, attention, *self.compose(slots, attention))
 
     def frames(self, video: Tensor, carry: bool = True) -> list[SlotsOutput]:
         """Decompose the frames of videos, float `[B, T, C, S, S]`, one after another.

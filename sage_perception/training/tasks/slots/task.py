@@ -15,6 +15,7 @@ from sage_perception.models.networks.memory_format import with_memory_format
 from sage_perception.models.networks.slots import SlotModel, SlotsConfig
 from sage_perception.training.config import ConfigError, RunConfig, ScenesConfig
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
+from sage_perception.training.export.onnx_graph import ExportWrapper, to_onnx
 from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.slots.data import SceneDataModule, to_model
@@ -49,7 +50,29 @@ class SlotsTask(Task[SceneDataModule]):
         model = with_memory_format(model.float().eval(), torch.contiguous_format)
         tensors = round_weights(model) | slot_statistics(model, self.data())
         save_tensors(tensors, folder / artifact.WEIGHTS)
-        finalize(folder, self.config, asdict(model.config), tensors, [artifact.WEIGHTS])
+        write_graphs(model, folder)
+        files = [artifact.WEIGHTS, artifact.ENCODER, artifact.TRACKER, artifact.DECODER]
+        finalize(folder, self.config, asdict(model.config), tensors, files)
+
+
+def write_graphs(model: SlotModel, folder: Path) -> None:
+    """Write the ONNX graphs of a model: first frames, later frames, and the decoder."""
+    config = model.config
+    x = torch.zeros(2, config.input_channels, config.img_size, config.img_size)
+    slots = torch.randn(2, config.slots, config.slot_dim)
+    outputs = ['slots', 'attention']
+    for method, file, name in (
+        ('refine', artifact.ENCODER, 'start'),
+        ('attend', artifact.TRACKER, 'previous'),
+    ):
+        to_onnx(ExportWrapper(model, method), [x, slots], folder / file, ['x', name, *outputs])
+    # An input that the graph does not use would be dropped with its name.
+    inputs, names = [slots], ['slots']
+    if config.masks == 'attention':
+        inputs.append(torch.full((2, config.slots, config.token_grid**2), 1 / config.slots))
+        names.append('attention')
+    decoded = ['image', 'images', 'masks']
+    to_onnx(ExportWrapper(model, 'compose'), inputs, folder / artifact.DECODER, [*names, *decoded])
 
 
 def scenes_section(config: RunConfig) -> ScenesConfig:

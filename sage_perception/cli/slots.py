@@ -1,0 +1,129 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""`sage slots`: divide the frames of a video among object slots."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sage_perception.cli.terminal import Parser, examples, positive_int, report_errors
+from sage_perception.core.files import replacing
+from sage_perception.core.progress import track
+from sage_perception.models.registry import load_slot_encoder
+from sage_perception.slots.drawing import draw_frame
+from sage_perception.slots.segmentation import slot_regions
+from sage_perception.slots.video import SlotFrame, segment_frames
+from sage_perception.vision.grid import grid
+from sage_perception.vision.image_file import write_image
+from sage_perception.vision.sources.video_file import clip_frames
+
+COLUMNS = 8
+"""Number of frames on a sheet."""
+TILE_PX = 128
+"""Least height of an image in a video, pixels."""
+
+
+@report_errors('sage slots')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sage slots`; return the exit code."""
+    args = parser().parse_args(argv)
+    suffix = args.output.suffix.lower()
+    if suffix not in ('.png', '.jpg', '.mp4', '.avi'):
+        raise ValueError(f'{args.output}: use a name that ends in .png, .jpg, .mp4 or .avi')
+    args.video.stat()  # the error of the operating system is clearer than that of OpenCV
+    model = load_slot_encoder(args.model)
+    images = (image for image, _ in clip_frames(args.video))
+    frames = itertools.islice(
+        segment_frames(model, itertools.islice(images, 0, None, args.step), not args.independent),
+        args.frames,
+    )
+    counted = track(frames, 'dividing frames', args.frames)
+    if suffix in ('.mp4', '.avi'):
+        count = write_video(args.output, counted, args.fps)
+    else:
+        count = write_sheet(args.output, list(counted))
+    print(f'{args.output}: {count} frames, {model.slot_count} slots of {model.id.name}')
+    return 0
+
+
+def write_sheet(path: Path, frames: list[SlotFrame]) -> int:
+    """Write some frames of a video side by side; return how many there were.
+
+    Raises `ValueError` without frames.
+    """
+    if not frames:
+        raise ValueError(f'{path} was not written: the video has no frame')
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(COLUMNS, len(frames))).round())
+    columns, captions = [], []
+    for index in chosen.astype(int):
+        regions = slot_regions(frames[index].masks)
+        columns.append(draw_frame(frames[index]))
+        captions.append([f'frame {index}', f'{len(regions)} regions'])
+    write_image(path, grid(columns, captions))
+    return len(frames)
+
+
+def write_video(path: Path, frames: Iterator[SlotFrame], fps: float) -> int:
+    """Write all frames, their images side by side, as a video; return how many there were.
+
+    Raises `ValueError` without frames, and if OpenCV cannot write the format.
+    """
+    writer: cv2.VideoWriter | None = None
+    count = 0
+    codec = 'mp4v' if path.suffix.lower() == '.mp4' else 'MJPG'
+    with replacing(path) as part:
+        # OpenCV selects the container by the extension.
+        target = part.with_name(f'{part.name}{path.suffix}')
+        for frame in frames:
+            row = np.hstack(draw_frame(frame))
+            scale = max(1, -(-TILE_PX // row.shape[0]))
+            row = cv2.resize(row, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+            if writer is None:
+                size = (row.shape[1], row.shape[0])
+                writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*codec), fps, size)
+                if not writer.isOpened():
+                    raise ValueError(f'{path} cannot be written: OpenCV has no encoder {codec}')
+            writer.write(row[..., ::-1])
+            count += 1
+        if writer is None:
+            raise ValueError(f'{path} was not written: the video has no frame')
+        writer.release()
+        target.replace(part)
+    return count
+
+
+def parser() -> Parser:
+    """Return the parser of `sage slots`."""
+    parser = Parser(
+        prog='sage slots',
+        description='Divide the frames of a video among the slots of a model, and draw them: the '
+        'frame, its segmentation, what each slot holds, and the reconstruction. No slot model is '
+        'shipped; docs/slots.md shows how to train one.',
+        epilog=examples(
+            'sage slots clip.mp4 --model out/slots -o sheet.png',
+            'sage slots clip.mp4 --model out/slots -o slots.mp4 --frames 300',
+        ),
+    )
+    parser.add_argument('video', type=Path, help='video file')
+    parser.add_argument('--model', required=True, help='folder of a slot model')
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, help='.png or .jpg sheet, or .mp4 or .avi'
+    )
+    parser.add_argument(
+        '--frames', type=positive_int, default=120, help='most frames to divide (%(default)s)'
+    )
+    parser.add_argument(
+        '--step', type=positive_int, default=1, help='take every Nth frame (%(default)s)'
+    )
+    parser.add_argument(
+        '--fps', type=positive_int, default=10, help='frame rate of a video (%(default)s)'
+    )
+    parser.add_argument(
+        '--independent', action='store_true', help='do not carry slots over between frames'
+    )
+    return parser

@@ -1,0 +1,144 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The interface of loaded slot models, independent of the backend."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, Artifact, ModelError
+from sage_perception.models.loaded import LoadedModel
+
+START_MEAN, START_LOG_STD = 'encoder.start.mean', 'encoder.start.log_std'
+"""Tensors of an artifact: the start of the slots; the second one only of a random start."""
+
+
+class Slots(NamedTuple):
+    """The slots of images.
+
+    Attributes:
+        slots: float32 `[B, K, D]`.
+        attention: float32 `[B, K, N]`, the share of each token that a slot holds.
+
+    """
+
+    slots: np.ndarray
+    attention: np.ndarray
+
+
+class DecodedSlots(NamedTuple):
+    """Images composed of slots.
+
+    Attributes:
+        image: float32 `[B, C, S, S]`, the composed image.
+        images: float32 `[B, K, C, S, S]`, the image of each slot.
+        masks: float32 `[B, K, S, S]`, which sum to 1 over the slots.
+
+    """
+
+    image: np.ndarray
+    images: np.ndarray
+    masks: np.ndarray
+
+
+class SlotEncoder(LoadedModel):
+    """A loaded model that divides images among slots, and composes images of slots.
+
+    Images `x` are float32 `[B, C, S, S]` in [0, 1].
+
+    Attributes
+    ----------
+    id, backend, device, precision
+        As of `LoadedModel`.
+    latent_mean, latent_std : np.ndarray
+        Statistics of the slots of training scenes, float32 `[D]`.
+
+    """
+
+    def __init__(self, artifact: Artifact, device: str, precision: str):
+        super().__init__(artifact, device, precision)
+        self.latent_mean: np.ndarray = artifact.tensor(LATENT_MEAN)
+        self.latent_std: np.ndarray = artifact.tensor(LATENT_STD)
+        self._start = artifact.tensor(START_MEAN).astype(np.float32)
+        log_std = artifact.tensors.get(START_LOG_STD)
+        self._start_std = None if log_std is None else np.exp(log_std.astype(np.float32))
+
+    @property
+    def input_size(self) -> int:
+        """Return S, the side of an image in pixels."""
+        return self.artifact.count('img_size')
+
+    @property
+    def input_channels(self) -> int:
+        """Return C: 3 for RGB, 1 for gray."""
+        return self.artifact.count('input_channels')
+
+    @property
+    def slot_count(self) -> int:
+        """Return K, the number of slots."""
+        return self.artifact.count('slots')
+
+    @property
+    def latent_dim(self) -> int:
+        """Return D, the number of dimensions of a slot."""
+        return self.artifact.count('slot_dim')
+
+    @property
+    def token_count(self) -> int:
+        """Return N, the number of tokens of an image."""
+        return (-(-self.input_size // self.artifact.count('stride'))) ** 2
+
+    def encode(self, x: np.ndarray, seed: int = 0) -> Slots:
+        """Return the slots of images; `seed` determines a random start.
+
+        Raises `ModelError` for another shape.
+        """
+        self.require_images(x)
+        return self._encode(np.asarray(x, np.float32), self.start(len(x), seed))
+
+    def track(self, x: np.ndarray, previous: np.ndarray) -> Slots:
+        """Return the slots of the next frames, from the slots `[B, K, D]` of the previous ones.
+
+        Raises `ModelError` for another shape.
+        """
+        self.require_images(x)
+        wanted = (len(x), self.slot_count, self.latent_dim)
+        if previous.shape != wanted:
+            raise ModelError(
+                f'{self.id.name} takes the slots of the previous frames as float32 '
+                f'{list(wanted)}, not {list(previous.shape)}'
+            )
+        return self._track(np.asarray(x, np.float32), previous.astype(np.float32, copy=False))
+
+    def start(self, batch: int, seed: int = 0) -> np.ndarray:
+        """Return the slots before the first round, float32 `[B, K, D]`."""
+        shape = (batch, self.slot_count, self.latent_dim)
+        mean = np.broadcast_to(self._start, shape)
+        if self._start_std is None:
+            return mean.copy()
+        noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+        return mean + self._start_std * noise
+
+    def require_images(self, x: np.ndarray) -> None:
+        """Raise `ModelError` unless `x` is an array of floats `[B, C, S, S]`."""
+        wanted = (self.input_channels, self.input_size, self.input_size)
+        if x.ndim != 4 or x.shape[1:] != wanted or x.dtype.kind != 'f':
+            raise ModelError(
+                f'{self.id.name} takes images as float32 [B, {", ".join(map(str, wanted))}] in '
+                f'[0, 1], not {x.dtype} {list(x.shape)}'
+            )
+
+    @abstractmethod
+    def _encode(self, x: np.ndarray, start: np.ndarray) -> Slots:
+        """Return the slots of float32 images from a start."""
+
+    @abstractmethod
+    def _track(self, x: np.ndarray, previous: np.ndarray) -> Slots:
+        """Return the slots of float32 images from those of the previous frames."""
+
+    @abstractmethod
+    def decode(self, slots: Slots) -> DecodedSlots:
+        """Return the images that slots compose."""

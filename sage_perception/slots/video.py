@@ -1,0 +1,64 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Divide the frames of a video among slots, which are carried over from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from sage_perception.models.slot_encoder import SlotEncoder, Slots
+
+
+class SlotFrame(NamedTuple):
+    """A frame and its slots.
+
+    Attributes:
+        image: float32 `[C, S, S]` in [0, 1], the frame as the model takes it.
+        slots: float32 `[K, D]`.
+        reconstruction: float32 `[C, S, S]`, the image that the slots compose.
+        masks: float32 `[K, S, S]`, which sum to 1 over the slots.
+
+    """
+
+    image: np.ndarray
+    slots: np.ndarray
+    reconstruction: np.ndarray
+    masks: np.ndarray
+
+
+def segment_frames(
+    model: SlotEncoder, images: Iterable[np.ndarray], carry: bool = True
+) -> Iterator[SlotFrame]:
+    """Yield the slots of frames, uint8 BGR `[H, W, 3]` or gray `[H, W]`.
+
+    With `carry`, the slots of a frame start from those of the previous one, so that slot k stays
+    with its object; otherwise each frame is divided on its own.
+    """
+    previous: Slots | None = None
+    for image in images:
+        x = model_input(image, model.input_size, model.input_channels)[None]
+        slots = model.track(x, previous.slots) if carry and previous else model.encode(x)
+        decoded = model.decode(slots)
+        yield SlotFrame(x[0], slots.slots[0], decoded.image[0], decoded.masks[0])
+        previous = slots
+
+
+def model_input(image: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """Return the central square of an image as float32 `[C, size, size]` in [0, 1].
+
+    `image` is uint8 BGR `[H, W, 3]` or gray `[H, W]`. Colors become RGB.
+    """
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = image[top : top + side, left : left + side]
+    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    square = cv2.resize(square, (size, size), interpolation=interpolation)
+    if channels == 1:
+        gray = square if square.ndim == 2 else cv2.cvtColor(square, cv2.COLOR_BGR2GRAY)
+        return gray[None].astype(np.float32) / 255
+    code = cv2.COLOR_GRAY2RGB if square.ndim == 2 else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(square, code).transpose(2, 0, 1).astype(np.float32) / 255
