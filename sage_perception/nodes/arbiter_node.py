@@ -115,6 +115,7 @@ class ArbiterNode(Node):
             store=self._keys.store,
             require_signatures=parameters.require_signatures,
             threshold=parameters.agreement_threshold,
+            shared_view=parameters.shared_view,
             slop_ns=round(parameters.sync_slop_s * 1e9),
             timeout_ns=round(parameters.sync_timeout_s * 1e9),
             cache=latent_map_folder(),

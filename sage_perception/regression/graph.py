@@ -277,6 +277,7 @@ class Graph:
             store=store,
             require_signatures=self._required,
             threshold=parameters['agreement_threshold'],
+            shared_view=parameters['shared_view'],
             slop_ns=round(parameters['sync_slop_s'] * 1e9),
             timeout_ns=round(parameters['sync_timeout_s'] * 1e9),
             weights=similarity_weights(codec),

@@ -119,6 +119,15 @@ ARBITER = (
         maximum=1.0,
     ),
     Parameter(
+        'shared_view',
+        False,
+        'All cameras see the same scene. A camera that agrees with none for a minute while the '
+        'others agree is then suspect: its LCTs are not fused, and withheld if it has a key. If '
+        'false, it may see other objects, and its reputation falls to 0.5. Takes effect with '
+        'three cameras or more.',
+        read_only=True,
+    ),
+    Parameter(
         'sync_slop_s',
         0.02,
         'Maximum difference between the stamps of frames that are fused, seconds.',

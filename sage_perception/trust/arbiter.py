@@ -28,6 +28,7 @@ from sage_perception.trust.compatibility.report import TrustReport
 from sage_perception.trust.compatibility.translator import Translator
 from sage_perception.trust.fusion.cross_view import CrossViewFusion
 from sage_perception.trust.fusion.geometry import CameraGeometry
+from sage_perception.trust.fusion.majority import agrees
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.fusion.synchronizer import FrameSynchronizer, Synchronized
 from sage_perception.trust.probe_evaluation import ProbeEvaluator
@@ -73,6 +74,9 @@ class Arbiter:
         For other cameras, the geometry that excludes matches with the primary camera.
     cache : Path, optional
         Folder for alignments.
+    shared_view : bool
+        All cameras see the same scene: a camera that agrees with none for a minute, while the
+        others agree, becomes suspect. Otherwise it may see other objects.
     weights : np.ndarray or float
         Weights `[D]` of the dimensions for similarities, see `fitted.similarity_weights`.
 
@@ -93,6 +97,7 @@ class Arbiter:
         geometry: Mapping[str, CameraGeometry] | None = None,
         cache: Path | None = None,
         weights: np.ndarray | float = 1.0,
+        shared_view: bool = False,
     ) -> None:
         self.cameras = list(cameras)
         self.model = model
@@ -128,6 +133,7 @@ class Arbiter:
             threshold=threshold,
             weights=weights,
             geometry=geometry,
+            shared_view=shared_view,
         )
 
     @property
@@ -268,9 +274,16 @@ class Arbiter:
             for camera in (primary, *partners)
             if camera == primary or not self._states[camera].reputation.suspect
         }
-        moment = self._fusion.fuse(frame, partners, weights, self.identity.next_sequence)
+        overlapping = [c for c in partners if self._states[c].overlap.supported]
+        moment = self._fusion.fuse(
+            frame, partners, weights, self.identity.next_sequence, overlapping
+        )
+        for pairing in moment.pairings:
+            if pairing.matches:
+                overlap = self._states[pairing.camera].overlap
+                overlap.note(agrees(pairing.agree), frame.stamp_ns)
         for camera, evidence in moment.evidence.items():
-            self._states[camera].reputation.update(evidence)
+            self._states[camera].note_evidence(evidence, frame.stamp_ns)
         self.counts['agreements'] += moment.agreements
         self.counts['disagreements'] += moment.disagreements
         self.counts['unpaired'] += not partners

@@ -12,7 +12,8 @@ from sage_perception.core.latent import ModelId
 from sage_perception.core.lct import LCT
 from sage_perception.trust.compatibility.estimator import CompatibilityResult
 from sage_perception.trust.compatibility.report import Level, TrustReport
-from sage_perception.trust.reputation import Reputation
+from sage_perception.trust.fusion.majority import AGREEMENT, CONTRADICTION
+from sage_perception.trust.reputation import Corroboration, Reputation
 from sage_perception.trust.security.admission import AdmissionFilter, Expected, Verdict
 from sage_perception.trust.security.announcements import (
     ModelAnnouncement,
@@ -24,6 +25,11 @@ from sage_perception.trust.security.replay import ReplayGuard
 from sage_perception.trust.security.trust_store import TrustStore
 from sage_perception.trust.security.verification import SignatureCheck
 
+# Time constants of the reputation of a camera that no other one supports, seconds.
+CONTRADICTION_TIME_S = 8.0
+DISAGREEMENT_TIME_S = 1.0
+# Time over which the overlap of its view with that of the primary camera is learned, seconds.
+OVERLAP_TIME_S = 60.0
 # Smallest mean telemetry trust of a frame that is fully good evidence.
 EXPECTED_TRUST = 0.5
 
@@ -52,6 +58,8 @@ class CameraState:
             store, require_signatures=require_signatures, replay_guard=replay_guard
         )
         self.reputation = Reputation()
+        self.corroboration = Corroboration()
+        self.overlap = Corroboration(OVERLAP_TIME_S, rate=0.0)
         self.announcement: ModelAnnouncement | None = None
         self.probes: ProbeSet | None = None
         self.compatibility: CompatibilityResult | None = None
@@ -151,10 +159,31 @@ class CameraState:
         return Verdict(reason=reason, detail=detail, attributable=own)
 
     def note_frame(self, lcts: Sequence[LCT]) -> None:
-        """Update the reputation with the mean telemetry trust of the accepted LCTs of a frame."""
+        """Update the reputation with the mean telemetry trust of the accepted LCTs of a frame.
+
+        An entity reports it about itself. It lowers the reputation, but raises it only as long as
+        other cameras do not withhold their support: their evidence counts for more.
+        """
         trusts = [lct.latent.telemetry.trust for lct in lcts]
-        if trusts:
-            self.reputation.update(min(sum(trusts) / len(trusts) / EXPECTED_TRUST, 1.0))
+        if not trusts:
+            return
+        evidence = min(sum(trusts) / len(trusts) / EXPECTED_TRUST, 1.0)
+        if evidence < self.reputation.value or self.corroboration.supported:
+            self.reputation.update(evidence)
+
+    def note_evidence(self, evidence: float, stamp_ns: int) -> None:
+        """Update the reputation with the evidence of the other cameras at one moment.
+
+        `evidence` is that of `majority.agreement_evidence`.
+        """
+        agrees = evidence == AGREEMENT
+        seconds = self.corroboration.note(agrees, stamp_ns)
+        if agrees and self.corroboration.supported:
+            self.reputation.update(evidence)
+        elif self.corroboration.unsupported:
+            slow = evidence == CONTRADICTION
+            time_s = CONTRADICTION_TIME_S if slow else DISAGREEMENT_TIME_S
+            self.reputation.decay(evidence, seconds, time_s)
 
     @property
     def weight(self) -> float:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class Reputation:
     """A value in [MIN, 1] that follows the evidence, and a suspect flag with hysteresis.
@@ -28,5 +30,52 @@ class Reputation:
         """Take account of evidence in [0, 1], from bad to good; any other value counts as 0."""
         evidence = evidence if 0 <= evidence <= 1 else 0.0
         share = self.GAIN if evidence > self.value else self.LOSS
-        self.value = max(self.value + share * (evidence - self.value), self.MIN)
+        self._move(evidence, share)
+
+    def decay(self, target: float, seconds: float, time_s: float) -> None:
+        """Lower the value towards `target` for so many `seconds`, with the time constant `time_s`.
+
+        A value below the target stays.
+        """
+        if self.value > target:
+            self._move(target, 1 - math.exp(-seconds / time_s))
+
+    def _move(self, target: float, share: float) -> None:
+        self.value = max(self.value + share * (target - self.value), self.MIN)
         self.suspect = self.value < (self.CLEARED if self.suspect else self.SUSPECT)
+
+
+class Corroboration:
+    """How often a camera agrees with others, of the moments at which that can be judged.
+
+    The rate is a moving average over `time_s` seconds of such moments, from `rate` on. An honest
+    camera agrees in part of them only: it misses objects and its latents are noisy. One that
+    almost never agrees reports something else than all others.
+    """
+
+    TIME_S = 8.0
+    MAX_STEP_S = 1.0
+    SUPPORTED, UNSUPPORTED = 0.3, 0.2
+
+    def __init__(self, time_s: float = TIME_S, rate: float = 0.5) -> None:
+        self.rate = rate
+        self._time_s = time_s
+        self._last_ns: int | None = None
+
+    def note(self, agrees: bool, stamp_ns: int) -> float:
+        """Take account of a moment; return the seconds that it stands for, in [0, MAX_STEP_S]."""
+        last_ns = stamp_ns if self._last_ns is None else self._last_ns
+        self._last_ns = stamp_ns
+        seconds = min(max(stamp_ns - last_ns, 0) * 1e-9, self.MAX_STEP_S)
+        self.rate += (agrees - self.rate) * (1 - math.exp(-seconds / self._time_s))
+        return seconds
+
+    @property
+    def supported(self) -> bool:
+        """Whether the camera agrees often enough to share the view of the others."""
+        return self.rate >= self.SUPPORTED
+
+    @property
+    def unsupported(self) -> bool:
+        """Whether the camera almost never agrees."""
+        return self.rate < self.UNSUPPORTED

@@ -10,21 +10,23 @@ import pytest
 
 from sage_perception.core.latent import Latent, LatentKind, ModelId, Roi
 from sage_perception.core.lct import LCT, Operation, Provenance
-from sage_perception.trust.fusion.cross_view import (
-    AGREEMENT,
-    DISAGREEMENT,
-    CrossViewFusion,
-    agreement_evidence,
-)
+from sage_perception.trust.fusion.cross_view import CONTRADICTED_WEIGHT, CrossViewFusion
 from sage_perception.trust.fusion.fusion import ALONE_TRUST, View, fuse
 from sage_perception.trust.fusion.geometry import CameraGeometry
+from sage_perception.trust.fusion.majority import (
+    AGREEMENT,
+    CONTRADICTION,
+    DISAGREEMENT,
+    agreement_evidence,
+    agreement_groups,
+)
 from sage_perception.trust.fusion.matching import Match
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment, Pairing
 from sage_perception.trust.fusion.synchronizer import Partner
 
 MODEL = ModelId('m', '1', bytes(range(32)))
 MEAN = np.full(4, 2.0)
-CAMERAS = ('cam0', 'cam1', 'cam2')
+CAMERAS = ('cam0', 'cam1', 'cam2', 'cam3', 'cam4')
 EVEN = dict.fromkeys(CAMERAS, 1.0)
 A, B, C = np.eye(4)[:3]
 
@@ -153,6 +155,67 @@ def test_evidence_of_pairings():
     ]
     centered = {'cam0': A[None], 'cam1': A[None], 'cam2': B[None]}
     expected = {'cam0': AGREEMENT, 'cam1': AGREEMENT, 'cam2': DISAGREEMENT}
-    assert agreement_evidence('cam0', centered, pairings, 0.7) == expected
+    groups = agreement_groups('cam0', centered, pairings, 0.7)
+    assert agreement_evidence(groups) == expected
+    assert agreement_evidence(groups, CAMERAS) == expected | {'cam2': CONTRADICTION}
     assert Moment(empty, pairings, []).agreements == 1
     assert Moment(empty, pairings, []).disagreements == 1
+
+
+def frames(**crops):
+    """Return the partners of cam0 that see these crops."""
+    return {camera: a_frame(camera, *directions) for camera, directions in crops.items()}
+
+
+def test_a_minority_gives_no_evidence_for_its_members():
+    honest = {'cam1': [A], 'cam2': [A], 'cam3': [A]}
+    moment = settle(a_frame('cam0', B), frames(**honest, cam4=[B]))
+    assert moment.evidence == {
+        **dict.fromkeys(honest, AGREEMENT),
+        'cam0': DISAGREEMENT,
+        'cam4': DISAGREEMENT,
+    }
+
+
+def test_two_groups_of_the_same_size_are_no_evidence():
+    moment = settle(a_frame('cam0', A), frames(cam1=[A], cam2=[B], cam3=[B]))
+    assert moment.evidence == {}
+
+
+@pytest.mark.parametrize(
+    ('shared_view', 'weight'), [(False, 1.0), (True, CONTRADICTED_WEIGHT)], ids=str
+)
+def test_an_accomplice_does_not_confirm_a_primary_camera_that_is_outvoted(shared_view, weight):
+    others = frames(cam1=[A], cam2=[A], cam3=[A], cam4=[B])
+    moment = settle(a_frame('cam0', B), others, shared_view=shared_view)
+    assert moment.agreements == 1
+    (fused,) = moment.fused
+    assert len(fused.provenance) == 2, 'no other view is fused'
+    assert fused.trust == pytest.approx(weight * ALONE_TRUST)
+
+
+def test_a_crop_is_confirmed_by_half_of_the_cameras_that_share_the_view():
+    others = frames(cam1=[A, B], cam2=[A, -B], cam3=[A, -B], cam4=[A, -B])
+    first, second = settle(a_frame('cam0', A, B), others).fused
+    assert len(first.provenance) == 6
+    assert (len(second.provenance), second.trust) == (2, pytest.approx(ALONE_TRUST))
+    others = frames(cam1=[A, B], cam2=[A, -B], cam3=[A, -B])
+    second = settle(a_frame('cam0', A, B), others).fused[1]
+    assert len(second.provenance) == 3
+
+
+def test_a_homography_tells_which_cameras_see_the_same_place():
+    def at(frame, x):
+        lcts = [
+            replace(lct, latent=replace(lct.latent, roi=Roi(x, 0, 10, 10))) for lct in frame.lcts
+        ]
+        return replace(frame, lcts=lcts)
+
+    geometry = {
+        f'cam{n}': CameraGeometry(np.eye(3), planar=True, tolerance_px=5) for n in (1, 2, 3)
+    }
+    ours = at(a_frame('cam0', A), 0)
+    others = {'cam1': at(a_frame('cam1', A), 0), 'cam2': at(a_frame('cam2', B), 0)}
+    others['cam3'] = at(a_frame('cam3', C), 90)
+    evidence = settle(ours, others, geometry=geometry).evidence
+    assert (evidence['cam2'], evidence['cam3']) == (CONTRADICTION, DISAGREEMENT)

@@ -8,22 +8,25 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
 from sage_perception.core.lct import LCT
 from sage_perception.trust.fusion.fusion import View, fuse
 from sage_perception.trust.fusion.geometry import CameraGeometry
+from sage_perception.trust.fusion.majority import (
+    agreement_evidence,
+    agreement_groups,
+    agrees,
+    majority_of,
+)
 from sage_perception.trust.fusion.matching import center, match
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment, Pairing
 from sage_perception.trust.fusion.synchronizer import Partner
 
-AGREEMENT = 1.0
-"""Evidence for a camera that agrees with another one."""
-DISAGREEMENT = 0.5
-"""Evidence for a camera that agrees with no other: it may see other objects, so it is not 0."""
+CONTRADICTED_WEIGHT = 0.5
+"""Factor of the weight of a primary camera that the majority contradicts."""
 
 
 class CrossViewFusion:
@@ -47,13 +50,17 @@ class CrossViewFusion:
         threshold: float = 0.7,
         weights: np.ndarray | float = 1.0,
         geometry: Mapping[str, CameraGeometry] | None = None,
+        shared_view: bool = False,
     ):
         """Prepare for latents of one model.
 
         `latent_mean` `[D]` is the mean latent of that model and `weights` `[D]` scales the
         dimensions, see `matching.center`. `entity` is the identity of fused LCTs. `geometry`
         excludes matches between the primary camera and the cameras that it has an entry for.
+        `shared_view` states that all cameras see the same scene: a camera that agrees with none
+        while the others agree then contradicts them.
         """
+        self._shared_view = shared_view
         self.cameras = list(cameras)
         self.threshold = threshold
         self._mean = np.asarray(latent_mean, np.float64).ravel()
@@ -67,30 +74,83 @@ class CrossViewFusion:
         partners: Mapping[str, Partner[AcceptedFrame]],
         camera_weights: Mapping[str, float],
         next_sequence: Callable[[], int],
+        overlapping: Collection[str] = (),
     ) -> Moment:
         """Return the moment of a primary frame and of its synchronized partners, by camera.
 
         `camera_weights` in [0, 1] are the weights of the cameras in the fusion. A camera without
         a weight is compared with the others but not fused; the primary camera must have one.
         `next_sequence` is called once for each fused LCT.
+
+        Other views confirm a crop only if the cameras that see the object have at least half of
+        the weight of the witnesses: the cameras that agree with the primary camera, and those of
+        the `overlapping` ones, which share its view, that have crops. If the majority does not
+        agree with the primary camera, no view confirms its crops.
         """
         primary = self.cameras[0]
         centered = {primary: self._centered(frame.lcts)}
         centered |= {camera: self._centered(p.item.lcts) for camera, p in partners.items()}
         pairings = [self._pair(frame, c, p, centered) for c, p in partners.items()]
-        views = [[View(lct, camera_weights[primary])] for lct in frame.lcts]
-        for pairing in pairings:
-            if pairing.camera not in camera_weights:
-                continue
-            for found, agrees in zip(pairing.matches, pairing.agree, strict=True):
-                if agrees:
-                    lct = pairing.frame.lcts[found.b]
-                    views[found.a].append(View(lct, camera_weights[pairing.camera]))
+        groups = agreement_groups(primary, centered, pairings, self.threshold)
+        majority = majority_of(groups)
+        expected = self._expected(primary, pairings, majority)
+        weight, outvoted = camera_weights[primary], bool(majority) and primary not in majority
+        if outvoted and primary in expected:
+            weight *= CONTRADICTED_WEIGHT
+        views = [[View(lct, weight)] for lct in frame.lcts]
+        if not outvoted:
+            self._confirm(views, pairings, camera_weights, overlapping)
         fused = [
             fuse(same, self._mean, self._entity, next_sequence(), self._weights) for same in views
         ]
-        evidence = agreement_evidence(primary, centered, pairings, self.threshold)
-        return Moment(frame, pairings, fused, evidence)
+        return Moment(frame, pairings, fused, agreement_evidence(groups, expected))
+
+    def _confirm(
+        self,
+        views: Sequence[list[View]],
+        pairings: Sequence[Pairing],
+        camera_weights: Mapping[str, float],
+        overlapping: Collection[str],
+    ) -> None:
+        """Add the agreeing views of other cameras to the crops that enough of them confirm."""
+        fused = [pairing for pairing in pairings if pairing.camera in camera_weights]
+        witnesses = [
+            camera_weights[pairing.camera]
+            for pairing in fused
+            if agrees(pairing.agree)
+            or (pairing.frame.lcts and (self._shared_view or pairing.camera in overlapping))
+        ]
+        found: list[list[View]] = [[] for _ in views]
+        for pairing in fused:
+            for pair, agree in zip(pairing.matches, pairing.agree, strict=True):
+                if agree:
+                    lct = pairing.frame.lcts[pair.b]
+                    found[pair.a].append(View(lct, camera_weights[pairing.camera]))
+        for crop, others in zip(views, found, strict=True):
+            support = crop[0].camera_weight + sum(view.camera_weight for view in others)
+            if 2 * support >= crop[0].camera_weight + sum(witnesses):
+                crop += others
+
+    def _expected(
+        self, primary: str, pairings: Sequence[Pairing], majority: set[str]
+    ) -> set[str]:
+        """Return the cameras that see the same scene as the others at this moment.
+
+        These are all with `shared_view`, else those with crops where a homography predicts the
+        crops of the primary camera.
+        """
+        if self._shared_view:
+            return set(self.cameras)
+        near = {
+            pairing.camera
+            for pairing in pairings
+            if pairing.matches
+            and pairing.camera in self._geometry
+            and self._geometry[pairing.camera].planar
+        }
+        if primary in majority:
+            return near
+        return {primary} if near & majority else set()
 
     def _pair(
         self,
@@ -116,34 +176,3 @@ class CrossViewFusion:
             return np.empty((0, self._mean.size))
         latents = np.stack([lct.latent.mean for lct in lcts])
         return center(latents, self._mean, self._weights)
-
-
-def agreement_evidence(
-    primary: str,
-    centered: Mapping[str, np.ndarray],
-    pairings: Sequence[Pairing],
-    threshold: float,
-) -> dict[str, float]:
-    """Return the evidence in [0, 1] for the reputation of cameras, from one moment.
-
-    A camera with a crop that agrees with a crop of any other camera gets `AGREEMENT`. If any two
-    cameras agree, each other camera that has crops gets `DISAGREEMENT`; if none agree, there is no
-    evidence. `centered` has the latents `[N, D]` of each camera.
-    """
-    agreeing: set[str] = set()
-    for pairing in pairings:
-        if any(pairing.agree):
-            agreeing |= {primary, pairing.camera}
-    for a, b in itertools.combinations([pairing.camera for pairing in pairings], 2):
-        if not {a, b} <= agreeing:
-            matches = match(centered[a], centered[b])
-            if any(found.similarity > threshold for found in matches):
-                agreeing |= {a, b}
-    evidence = dict.fromkeys(sorted(agreeing), AGREEMENT)
-    if agreeing:
-        evidence |= {
-            camera: DISAGREEMENT
-            for camera, latents in centered.items()
-            if camera not in agreeing and len(latents)
-        }
-    return evidence

@@ -46,7 +46,7 @@ class Moment:
     """One frame of the primary camera with the frames of the other cameras at the same time.
 
     `fused` has one LCT per LCT of `frame`, in the same order. `evidence` in [0, 1] rates the
-    cameras whose agreement with others could be judged; see `cross_view.agreement_evidence`.
+    cameras whose agreement with others could be judged; see `majority.agreement_evidence`.
     """
 
     frame: AcceptedFrame
