@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conduct of an arbiter among cameras that lie, collude, or are honest in difficult conditions.
 
-Part of `bench/security.py`. Five cameras see some of 24 objects at 10 Hz. Each view of an object is
-an image with another offset, exposure and sensor noise, encoded by the model. A lying camera sends
-signed latents of objects that are not there, with telemetry trust 1.
+Part of `bench/security.py`. Five cameras see some of 24 objects at 10 Hz. Each view of an object
+is an image with another offset, exposure and sensor noise, encoded by the model. A lying camera
+sends signed latents of objects that are not there, with telemetry trust 1.
 """
 
 from __future__ import annotations

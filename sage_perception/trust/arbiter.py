@@ -22,9 +22,10 @@ import numpy as np
 from sage_perception.core.latent import ModelId
 from sage_perception.core.lct import LCT
 from sage_perception.trust.camera_state import CameraState
+from sage_perception.trust.compatibility.challenge import challenge_trust, passes
 from sage_perception.trust.compatibility.estimator import CompatibilityResult
 from sage_perception.trust.compatibility.model import Model
-from sage_perception.trust.compatibility.report import TrustReport
+from sage_perception.trust.compatibility.report import Level, TrustReport
 from sage_perception.trust.compatibility.translator import Translator
 from sage_perception.trust.fusion.cross_view import CrossViewFusion
 from sage_perception.trust.fusion.geometry import CameraGeometry
@@ -33,7 +34,11 @@ from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.fusion.synchronizer import FrameSynchronizer, Synchronized
 from sage_perception.trust.probe_evaluation import ProbeEvaluator
 from sage_perception.trust.security.admission import Unpack, Verdict
-from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
+from sage_perception.trust.security.announcements import (
+    ModelAnnouncement,
+    ProbeAnswer,
+    ProbeSet,
+)
 from sage_perception.trust.security.canonical import PLAIN, Wire
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.rejection import RejectionReason
@@ -48,7 +53,8 @@ class Arbiter:
     compatibility of that model was measured on probe latents, then translated if it suffices. LCTs
     of the same model are accepted until probe latents show that they are incompatible.
 
-    One thread may call `evaluate` and `compare` while another thread calls all other methods.
+    One thread may call `evaluate`, `compare` and `judge_answer` while another one calls all other
+    methods.
 
     Parameters
     ----------
@@ -169,8 +175,35 @@ class Arbiter:
         Raises `ValueError` if the camera has submitted no probe latents.
         """
         state = self._states[camera]
-        state.compatibility = self._evaluator.evaluate(_submitted(state), force)
-        return state.compatibility
+        probes = _submitted(state)
+        result = self._evaluator.evaluate(probes, force)
+        state.use_compatibility(result, probes)
+        return result
+
+    def challenge(self, camera: str, now_ns: int) -> bytes | None:
+        """Return the nonce of a challenge to send to a camera now; None if none is due.
+
+        A camera is challenged after its probe latents were evaluated, and then at random times.
+        """
+        state = self._states[camera]
+        return None if state.compatibility is None else state.challenges.next(now_ns)
+
+    def submit_answer(self, camera: str, answer: ProbeAnswer) -> RejectionReason | None:
+        """Accept the answer to a challenge for `judge_answer`; return the reason if rejected."""
+        return self._states[camera].submit_answer(answer)
+
+    def judge_answer(self, camera: str, answer: ProbeAnswer) -> float:
+        """Return the trust that an accepted answer supports, and take account of it.
+
+        Takes half a second, like `evaluate`.
+        """
+        state = self._states[camera]
+        result = state.compatibility
+        if result is None or result.trust.level is Level.NONE:
+            return 0.0
+        trust = challenge_trust(result, self.model, answer.nonce, answer.latents)
+        state.challenges.note(trust, passes(result, trust))
+        return trust
 
     def compare(
         self, receiver: str, sender: str, find: Callable[[ModelId], Model], force: bool = True

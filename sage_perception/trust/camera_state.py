@@ -10,13 +10,17 @@ from dataclasses import replace
 
 from sage_perception.core.latent import ModelId
 from sage_perception.core.lct import LCT
+from sage_perception.trust.compatibility.challenge import Challenges
 from sage_perception.trust.compatibility.estimator import CompatibilityResult
+from sage_perception.trust.compatibility.live import LiveStatistics
 from sage_perception.trust.compatibility.report import Level, TrustReport
 from sage_perception.trust.fusion.majority import AGREEMENT, CONTRADICTION
-from sage_perception.trust.reputation import Corroboration, Reputation
+from sage_perception.trust.reputation import Corroboration, Elapsed, Reputation
 from sage_perception.trust.security.admission import AdmissionFilter, Expected, Verdict
 from sage_perception.trust.security.announcements import (
+    Announcement,
     ModelAnnouncement,
+    ProbeAnswer,
     ProbeSet,
     verify_announcement,
 )
@@ -63,9 +67,12 @@ class CameraState:
         self.announcement: ModelAnnouncement | None = None
         self.probes: ProbeSet | None = None
         self.compatibility: CompatibilityResult | None = None
+        self.live: LiveStatistics | None = None
+        self.challenges = Challenges()
         self.withheld = 0
         self._store, self._replay_guard = store, replay_guard
         self._model, self._dim = model, dim
+        self._elapsed = Elapsed()
         self._penalized = -1  # the last sequence that lowered the reputation
 
     # Announcements
@@ -88,7 +95,31 @@ class CameraState:
             self._note(probe_set, key)
         return fault
 
-    def _verify(self, announcement: ModelAnnouncement | ProbeSet) -> SignatureCheck:
+    def submit_answer(self, answer: ProbeAnswer) -> RejectionReason | None:
+        """Close the open challenge that an answer is for; return the reason if it is rejected."""
+        fault, key = self._verify(answer)
+        if fault is None and (
+            self.probes is None or answer.model.fingerprint != self.probes.model.fingerprint
+        ):
+            fault = RejectionReason.WRONG_MODEL
+        if fault is None and not self.challenges.close(answer.nonce):
+            fault = RejectionReason.REPLAYED
+        if fault is None:
+            self._note(answer, key)
+        return fault
+
+    def use_compatibility(self, result: CompatibilityResult, probes: ProbeSet) -> None:
+        """Use a compatibility result, and compare live latents with its probe latents from now on.
+
+        Latents are compared in the space that `result` translates them to.
+        """
+        if self.compatibility is not result:
+            z = probes.latents
+            usable = result.trust.level is not Level.NONE
+            self.live = LiveStatistics(result.translate(z)) if usable else None
+        self.compatibility = result
+
+    def _verify(self, announcement: Announcement) -> SignatureCheck:
         required = self.admission.require_signatures
         if required and announcement.entity_id != self.entity:
             return SignatureCheck(RejectionReason.WRONG_ENTITY)
@@ -98,7 +129,7 @@ class CameraState:
             return SignatureCheck(RejectionReason.REPLAYED)
         return found
 
-    def _note(self, announcement: ModelAnnouncement | ProbeSet, key: bytes) -> None:
+    def _note(self, announcement: Announcement, key: bytes) -> None:
         if key:
             self._replay_guard.note_sequence(*_place(announcement), key)
 
@@ -167,9 +198,30 @@ class CameraState:
         trusts = [lct.latent.telemetry.trust for lct in lcts]
         if not trusts:
             return
+        if self._contradicts_probes(lcts):
+            return
         evidence = min(sum(trusts) / len(trusts) / EXPECTED_TRUST, 1.0)
         if evidence < self.reputation.value or self.corroboration.supported:
             self.reputation.update(evidence)
+
+    def _contradicts_probes(self, lcts: Sequence[LCT]) -> bool:
+        """Judge the latents of a frame by the probe latents; lower the reputation if they differ.
+
+        The measured compatibility holds only for latents of the encoder of the probe latents.
+        """
+        live = self.live
+        if live is not None:
+            live.add(lct.latent.mean for lct in lcts)
+        seconds = self._elapsed.step(lcts[0].stamp_ns)
+        if self.consistent:
+            return False
+        self.reputation.decay(CONTRADICTION, seconds, CONTRADICTION_TIME_S)
+        return True
+
+    @property
+    def consistent(self) -> bool:
+        """Whether live latents and answers to challenges are those of the probe latents."""
+        return (self.live is None or self.live.consistent) and not self.challenges.failed
 
     def note_evidence(self, evidence: float, stamp_ns: int) -> None:
         """Update the reputation with the evidence of the other cameras at one moment.
@@ -234,6 +286,6 @@ class CameraState:
         )
 
 
-def _place(announcement: ModelAnnouncement | ProbeSet) -> tuple[int, str, str]:
+def _place(announcement: Announcement) -> tuple[int, str, str]:
     """Return the sequence, the stream and the entity of an announcement, for a replay guard."""
     return announcement.sequence, announcement.TAG.decode(), announcement.entity_id

@@ -45,6 +45,21 @@ class Reputation:
         self.suspect = self.value < (self.CLEARED if self.suspect else self.SUSPECT)
 
 
+class Elapsed:
+    """The time between moments, by their stamps."""
+
+    MAX_STEP_S = 1.0
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+
+    def step(self, stamp_ns: int) -> float:
+        """Return the seconds since the last moment, in [0, MAX_STEP_S]; 0 for the first one."""
+        last_ns = stamp_ns if self._last_ns is None else self._last_ns
+        self._last_ns = stamp_ns
+        return min(max(stamp_ns - last_ns, 0) * 1e-9, self.MAX_STEP_S)
+
+
 class Corroboration:
     """How often a camera agrees with others, of the moments at which that can be judged.
 
@@ -54,19 +69,16 @@ class Corroboration:
     """
 
     TIME_S = 8.0
-    MAX_STEP_S = 1.0
     SUPPORTED, UNSUPPORTED = 0.3, 0.2
 
     def __init__(self, time_s: float = TIME_S, rate: float = 0.5) -> None:
         self.rate = rate
         self._time_s = time_s
-        self._last_ns: int | None = None
+        self._elapsed = Elapsed()
 
     def note(self, agrees: bool, stamp_ns: int) -> float:
-        """Take account of a moment; return the seconds that it stands for, in [0, MAX_STEP_S]."""
-        last_ns = stamp_ns if self._last_ns is None else self._last_ns
-        self._last_ns = stamp_ns
-        seconds = min(max(stamp_ns - last_ns, 0) * 1e-9, self.MAX_STEP_S)
+        """Take account of a moment; return the seconds since the last one, see `Elapsed`."""
+        seconds = self._elapsed.step(stamp_ns)
         self.rate += (agrees - self.rate) * (1 - math.exp(-seconds / self._time_s))
         return seconds
 

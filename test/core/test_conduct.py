@@ -14,7 +14,7 @@ from sage_perception.trust import Arbiter
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.trust.fusion.majority import MIN_SHARE, agreement_groups, majority_of
 from sage_perception.trust.fusion.moments import AcceptedFrame
-from sage_perception.trust.reputation import Corroboration, Reputation
+from sage_perception.trust.reputation import Corroboration, Elapsed, Reputation
 
 SECOND = 10**9
 NOW = 1000 * SECOND
@@ -118,9 +118,7 @@ def test_honest_cameras_are_not_accused(visible, trust):
 
 
 def test_a_camera_that_reports_its_fault_recovers():
-    scene = Scene(
-        lambda *_: TRUE, lambda camera, s: 0.0 if camera == 'cam3' and s < 5 else 0.9
-    )
+    scene = Scene(lambda *_: TRUE, lambda camera, s: 0.0 if camera == 'cam3' and s < 5 else 0.9)
     assert scene.run(5)['cam3'].suspect
     assert scene.run(50)['cam3'].value > 0.9
 
@@ -140,7 +138,7 @@ def test_corroboration_is_a_rate(moments):
     corroboration, stamp_ns = Corroboration(), NOW
     for agrees, step_s in moments:
         stamp_ns += step_s * SECOND
-        assert 0 <= corroboration.note(agrees, stamp_ns) <= Corroboration.MAX_STEP_S
+        assert 0 <= corroboration.note(agrees, stamp_ns) <= Elapsed.MAX_STEP_S
         assert 0 <= corroboration.rate <= 1
 
 

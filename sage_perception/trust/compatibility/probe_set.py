@@ -66,7 +66,12 @@ def to_input(size: int = SIZE, channels: int = 3, part: slice = slice(COUNT)) ->
     Downscaling averages blocks of pixels, upscaling repeats pixels, gray is BT.601 luma. Raises
     `ValueError` for a size that neither divides `SIZE` nor is a multiple of it.
     """
-    x = images()[part].transpose(0, 3, 1, 2)
+    return scale(images()[part], size, channels)
+
+
+def scale(rendered: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """Return rendered images, uint8 `[N, SIZE, SIZE, 3]`, as model input; see `to_input`."""
+    x = rendered.transpose(0, 3, 1, 2)
     if SIZE % size == 0:
         cell = SIZE // size
         x = x.reshape(-1, 3, size, cell, size, cell).sum((3, 5), np.int64) / (255 * cell**2)

@@ -131,9 +131,7 @@ class CrossViewFusion:
             if 2 * support >= crop[0].camera_weight + sum(witnesses):
                 crop += others
 
-    def _expected(
-        self, primary: str, pairings: Sequence[Pairing], majority: set[str]
-    ) -> set[str]:
+    def _expected(self, primary: str, pairings: Sequence[Pairing], majority: set[str]) -> set[str]:
         """Return the cameras that see the same scene as the others at this moment.
 
         These are all with `shared_view`, else those with crops where a homography predicts the

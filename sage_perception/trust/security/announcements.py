@@ -8,12 +8,13 @@ Both are signed over a canonical form, as LCTs are (docs/lct.md).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sage_perception.core.latent import UNKNOWN_FINGERPRINT, ModelId
+from sage_perception.trust.compatibility import challenge
 from sage_perception.trust.compatibility import probe_set as probes
 from sage_perception.trust.security.canonical import announcement_form
 from sage_perception.trust.security.limits import MAX_ABS
@@ -102,7 +103,37 @@ class ProbeSet:
         return RejectionReason.OUT_OF_RANGE if np.abs(latents).max() > MAX_ABS else None
 
 
-AnyAnnouncement = TypeVar('AnyAnnouncement', ModelAnnouncement, ProbeSet)
+@dataclass(frozen=True, eq=False)
+class ProbeAnswer:
+    """The latents of the images of a challenge, float32 `[challenge.COUNT, D]`, and its nonce."""
+
+    entity_id: str
+    sequence: int
+    model: ModelId
+    latents: np.ndarray = field(repr=False)
+    nonce: bytes
+    signature: bytes = b''
+
+    TAG: ClassVar[bytes] = b'sage.Answer'
+
+    def form(self) -> bytes:
+        """Return the canonical bytes; raise `ValueError` for a value that no message can hold."""
+        return announcement_form(
+            self.TAG, self.entity_id, self.sequence, self.model, (self.latents,), self.nonce
+        )
+
+    def find_fault(self) -> RejectionReason | None:
+        """Return the reason for rejecting its content, or None."""
+        latents = self.latents
+        if latents.ndim != 2 or len(latents) != challenge.COUNT or not latents.size:
+            return RejectionReason.DIMENSION
+        if not np.isfinite(latents).all():
+            return RejectionReason.NOT_FINITE
+        return RejectionReason.OUT_OF_RANGE if np.abs(latents).max() > MAX_ABS else None
+
+
+Announcement: TypeAlias = ModelAnnouncement | ProbeSet | ProbeAnswer
+AnyAnnouncement = TypeVar('AnyAnnouncement', ModelAnnouncement, ProbeSet, ProbeAnswer)
 
 
 def sign_announcement(
@@ -115,7 +146,7 @@ def sign_announcement(
 
 
 def verify_announcement(
-    announcement: ModelAnnouncement | ProbeSet,
+    announcement: Announcement,
     store: TrustStore,
     *,
     require_signature: bool = True,
