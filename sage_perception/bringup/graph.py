@@ -39,7 +39,7 @@ class NodeSpec:
     parameters: Mapping[str, object] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     respawn: bool = True
-    respawn_delay_s: float = 0.5
+    respawn_delay_s: float = 0.1
     nodes: tuple[NodeSpec, ...] = ()
 
     @property
@@ -102,7 +102,7 @@ def perception(
     memory: bool = False,
     compressor: bool = False,
     respawn: bool = True,
-    respawn_delay_s: float = 0.5,
+    respawn_delay_s: float = 0.1,
 ) -> list[NodeSpec]:
     """Return the nodes of a graph: camera, attention and encoder per camera, and one arbiter.
 

@@ -108,7 +108,7 @@ def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
         _argument('use_respawn', 'true', 'Restart nodes that exit', _BOOLEANS),
         _argument(
             'respawn_delay',
-            '0.5',
+            '0.1',
             'Delay of a restart, seconds; it doubles while the node keeps dying, up to 10 s',
         ),
         _argument('device', '', f'Device of the encoders: auto, cpu or cuda {_FROM_FILE}'),

@@ -35,6 +35,14 @@ from sage_perception.core.lct import LCT
 from sage_perception.memory.snarc import Snarc
 
 
+MAX_LEAD_S = 0.5
+"""Time by which the stamp of a frame may be ahead of the clock, seconds."""
+
+
+MAX_PAIRS = 4096
+"""Matched LCTs that are kept."""
+
+
 class AgreementPair(NamedTuple):
     """Ids of two matched LCTs of two cameras and their similarity in [-1, 1]."""
 
@@ -46,10 +54,11 @@ class AgreementPair(NamedTuple):
 class ContextBuilder:
     """Collects the observations of the last `window_s` seconds and builds contexts of them.
 
-    `cameras` take the first slots in their order; the first one is the primary camera. Other
-    cameras take the next free slot with their first frame, up to 8 in total. A camera keeps its
-    slot, and is masked while it has no frame in the window. A camera whose stamps go back starts
-    over. All times are those of the stamps, in seconds.
+    `cameras` take the first slots in their order and keep them; the first one is the primary
+    camera. Other cameras take the next free slot with their first frame, up to 8 in total. If no
+    slot is left, they replace the one of them that has been silent for longest, if it has no frame
+    in the window. A camera is masked while it has no frame in the window. A camera whose stamps
+    go back starts over. All times are those of the stamps, in seconds.
 
     Raises `ContextError` if `window_s` is not positive and finite.
     """
@@ -67,7 +76,8 @@ class ContextBuilder:
         self._budget: float | None = None
         self._first_s: float | None = None
         for camera in cameras:
-            self._require_slot(camera)
+            self._require_slot(camera, 0.0)
+        self._configured = frozenset(self._slots)
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -75,22 +85,33 @@ class ContextBuilder:
         return tuple(self._slots)
 
     def add_frame(
-        self, camera: str, stamp_s: float, size: tuple[int, int], lcts: Sequence[LCT]
+        self,
+        camera: str,
+        stamp_s: float,
+        size: tuple[int, int],
+        lcts: Sequence[LCT],
+        now_s: float = math.inf,
     ) -> None:
         """Add a frame of a camera: its stamp, width and height in pixels, and LCTs, best first.
 
-        Raises `ContextError` for latents of another space and for values that are not finite; the
-        frame is not added then.
+        Raises `ContextError` for latents of another space, for values that are not finite, and for
+        a stamp more than `MAX_LEAD_S` after the present time `now_s`, whose frame would move those
+        of all other cameras out of the window; the frame is not added then.
         """
         if not math.isfinite(stamp_s):
             raise ContextError(f'the stamp of a frame of {camera} is {stamp_s}')
+        if stamp_s > now_s + MAX_LEAD_S:
+            raise ContextError(
+                f'a frame of {camera} is {stamp_s - now_s:.1f} s ahead of the clock of this node: '
+                'synchronize the clocks of the machines'
+            )
         if min(size) < 1:
             if lcts:
                 raise ContextError(f'a frame of {camera} is {size[0]}x{size[1]} pixels')
             return
         for lct in lcts:
             self.space.require(lct.latent)
-        view = self._require_slot(camera)
+        view = self._require_slot(camera, stamp_s)
         if view.frames and stamp_s < view.frames[-1]:
             view = self._views[camera] = CameraView()
         if self._first_s is None or stamp_s < self._first_s:
@@ -104,7 +125,10 @@ class ContextBuilder:
             if math.isfinite(pair.similarity):
                 self._pairs.append((stamp_s, pair))
                 self._agreement[pair.lct_a] = self._agreement[pair.lct_b] = pair.similarity
-        while self._pairs and self._pairs[0][0] < stamp_s - self.window_s:
+        # The number is limited because stamps may repeat or go back.
+        while self._pairs and (
+            self._pairs[0][0] < stamp_s - self.window_s or len(self._pairs) > MAX_PAIRS
+        ):
             _, old = self._pairs.popleft()
             for lct_id in (old.lct_a, old.lct_b):
                 self._agreement.pop(lct_id, None)
@@ -179,17 +203,32 @@ class ContextBuilder:
         camera, track = key
         return self._views[camera].tracks[track].newest
 
-    def _require_slot(self, camera: str) -> CameraView:
-        """Return the view of a camera; a new camera takes the next free slot."""
+    def _require_slot(self, camera: str, stamp_s: float) -> CameraView:
+        """Return the view of a camera; a new camera takes a free slot, or that of a silent one."""
         if camera not in self._slots:
-            if len(self._slots) == MAX_CAMERAS:
-                raise ContextError(
-                    f'no slot is left for {camera}: a context has {MAX_CAMERAS}, '
-                    f'in use by {", ".join(self._slots)}'
-                )
-            self._slots[camera] = len(self._slots)
+            slot = len(self._slots)
+            if slot == MAX_CAMERAS:
+                slot = self._free_slot(camera, stamp_s)
+            self._slots[camera] = slot
+            self._slots = dict(sorted(self._slots.items(), key=lambda item: item[1]))
             self._views[camera] = CameraView()
         return self._views[camera]
+
+    def _free_slot(self, camera: str, stamp_s: float) -> int:
+        """Remove the camera that has been silent for longest, and return its slot."""
+        newest = {
+            other: view.frames[-1] if view.frames else -math.inf
+            for other, view in self._views.items()
+            if other not in self._configured
+        }
+        oldest = min(newest, key=lambda other: newest[other], default='')
+        if not oldest or newest[oldest] >= stamp_s - self.window_s:
+            raise ContextError(
+                f'no slot is left for {camera}: a context has {MAX_CAMERAS}, '
+                f'in use by {", ".join(self._slots)}'
+            )
+        del self._views[oldest]
+        return self._slots.pop(oldest)
 
     def _ranked(self, online: Mapping[str, CameraView], now_s: float) -> list[RankedTrack]:
         """Return all tracks in view, most salient first."""

@@ -117,14 +117,18 @@ class CompressorNode(LifecycleNode):
         """Add the verified frames of an array to the context."""
         if (working := self._working) is None:
             return
+        now_s = self.get_clock().now().nanoseconds * 1e-9
         for frame in self._trusted.frames(message, publisher):
             try:
                 working.encoder.builder.add_frame(
-                    frame.camera, frame.stamp_ns * 1e-9, frame.size, frame.lcts
+                    frame.camera, frame.stamp_ns * 1e-9, frame.size, frame.lcts, now_s
                 )
             except ContextError as error:
                 self._frames.reject(str(error))
             else:
+                # Cameras that the context has dropped are dropped here.
+                kept = {*working.encoder.builder.cameras}
+                self._newest_of = {c: f for c, f in self._newest_of.items() if c in kept}
                 self._newest_of[frame.camera] = frame
                 self._has_new_frame = True
 

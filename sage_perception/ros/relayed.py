@@ -19,6 +19,7 @@ from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.trust.security.admission import AdmissionFilter, Expected, Verdict
+from sage_perception.trust.security.entity import is_entity
 from sage_perception.trust.security.limits import MAX_CHAIN
 from sage_perception.trust.security.rejection import RejectionReason, explain
 
@@ -67,7 +68,7 @@ class RelayedVerifier(RateLimitGuard):
         frames: dict[tuple[str, int], list[LCT]] = {}
         for lct in self.lcts(message, publisher, self._clock.now().nanoseconds):
             frames.setdefault((_camera(lct), lct.stamp_ns), []).append(lct)
-        if not message.lcts and message.camera and not self._keys.required:
+        if not message.lcts and is_entity(message.camera) and not self._keys.required:
             frames[message.camera, stamp_from_msg(message.header.stamp)] = []
         size = message.source_width, message.source_height
         return [

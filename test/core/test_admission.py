@@ -214,7 +214,7 @@ def test_many_entities_without_a_key_take_bounded_memory(required):
     admission = AdmissionFilter(a_store(), require_signatures=required, replay_guard=guard)
     assert admission.admit(signed('cam0', sequence=7)).reason is None
     for n in range(3000):
-        reason = admission.admit(an_lct(f'entity {n:50}')).reason
+        reason = admission.admit(an_lct(f'entity/{n:050}')).reason
         assert reason is (RejectionReason.UNKNOWN_KEY if required else None)
     assert len(pickle.dumps(guard)) < ReplayGuard.MAX_UNSIGNED * 200
     assert admission.admit(signed('cam0', sequence=7)).reason is RejectionReason.REPLAYED

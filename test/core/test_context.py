@@ -291,3 +291,44 @@ def test_contexts_of_any_frames_are_finite_and_zero_where_masked(frames):
         assert context.cameras[item.camera] == camera
         assert 0 < item.salience <= 1
         assert 0 <= item.age_s <= builder.window_s
+
+
+def test_camera_ahead_of_the_clock_does_not_hide_the_others():
+    builder = ContextBuilder(SPACE)
+    builder.add_frame('cam0', 100.0, SIZE, [lct(1)], now_s=100.0)
+    with pytest.raises(ContextError, match=r'of fast is 3\.0 s ahead of the clock'):
+        builder.add_frame('fast', 103.0, SIZE, [lct(2)], now_s=100.0)
+    builder.add_frame('near', 100.4, SIZE, [lct(3)], now_s=100.0)
+    assert {camera for camera, _ in builder.build().keys} == {'cam0', 'near'}
+
+
+def test_silent_stranger_gives_its_slot_to_a_new_camera():
+    builder = ContextBuilder(SPACE, ['cam0', 'cam1'], window_s=2.0)
+    for number in range(6):
+        builder.add_frame(f'stranger{number}', 0.1 * number, SIZE, [lct(number)])
+    with pytest.raises(ContextError, match='no slot is left for late'):
+        builder.add_frame('late', 1.0, SIZE, [lct(9)])
+    builder.add_frame('late', 2.05, SIZE, [lct(9)])
+    assert 'stranger0' not in builder.cameras
+    assert builder.cameras.index('late') == 2, 'the slot of the one silent for longest'
+    builder.add_frame('cam1', 50.0, SIZE, [lct(10)])
+    assert builder.cameras[:2] == ('cam0', 'cam1'), 'configured cameras keep their slots'
+
+
+def test_strangers_never_take_the_slot_of_a_configured_camera():
+    builder = ContextBuilder(SPACE, ['cam0'], window_s=2.0)
+    for number in range(100):
+        builder.add_frame(f'stranger{number}', 10.0 * number, SIZE, [lct(number)])
+    assert builder.cameras[0] == 'cam0'
+    assert len(builder.cameras) == 8
+    builder.add_frame('cam0', 990.0, SIZE, [lct(1)])
+    assert 'cam0' in {camera for camera, _ in builder.build().keys}
+
+
+def test_agreements_with_stamps_that_go_back_do_not_pile_up():
+    builder = ContextBuilder(SPACE)
+    for number in range(5000):
+        name = number.to_bytes(16, 'little')
+        builder.add_agreement(1e9 - number, [AgreementPair(name, name[::-1], 0.5)])
+    assert len(builder._pairs) <= 4096
+    assert len(builder._agreement) <= 2 * 4096 + 2

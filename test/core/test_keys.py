@@ -13,6 +13,7 @@ from key_files import a_key, a_public, mode_of
 
 from sage_perception.trust.security.keys import (
     KeyFault,
+    check_entity,
     key_folder,
     key_path,
     key_text,
@@ -23,7 +24,7 @@ from sage_perception.trust.security.keys import (
 )
 from sage_perception.trust.security.trust_store import TrustStore
 
-NAMES = st.text(min_size=1, max_size=16).filter(str.isprintable)
+NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=16)
 
 
 # Names and texts
@@ -149,3 +150,17 @@ def test_missing_key_is_rejected_with_the_fix(tmp_path):
     key_path(tmp_path, 'cam0').mkdir()
     with pytest.raises(KeyFault, match='cannot be read'):
         load_key(tmp_path, 'cam0')
+
+
+@pytest.mark.parametrize(
+    'entity',
+    ['', 'c\u0430m0', 'cam0 ', ' cam0', 'cam\u00a00', 'cam0\n', 'cam0\x1b[2J', 'c\u200bam0', 'x' * 65],
+)
+def test_entity_that_could_pass_for_another_one_is_refused(entity):
+    with pytest.raises(KeyFault, match='is not a valid entity id: give 1 to 64 characters of ASCII'):
+        check_entity(entity)
+
+
+@pytest.mark.parametrize('entity', ['cam0', 'robot1/cam0', 'robot-1/front.left_2', 'x' * 64])
+def test_entity_of_visible_ascii_is_accepted(entity):
+    assert check_entity(entity) == entity

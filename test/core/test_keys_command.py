@@ -31,11 +31,11 @@ def keys(tmp_path, monkeypatch, capsys):
 
 
 def test_created_key_is_trusted_on_another_robot(keys, tmp_path):
-    code, out, _ = keys('create', 'robot1/cam0', 'robot 1/cam1')
+    code, out, _ = keys('create', 'robot1/cam0', 'robot&1/cam1')
     assert code == 0
     commands = [line.split() for line in out.splitlines() if line.startswith('  sage keys trust')]
     assert len(commands) == 2
-    assert "  sage keys trust 'robot 1/cam1' ed25519:" in out
+    assert "  sage keys trust 'robot&1/cam1' ed25519:" in out
     there = str(tmp_path / 'there')
     entity, key = commands[0][3:]
     assert keys('trust', entity, key, '--dir', there)[0] == 0

@@ -13,14 +13,14 @@ from sage_perception.trust.security.keys import (
     KeyFault,
     key_text,
 )
-from sage_perception.trust.security.trust_store import MAX_VALID_KEYS, TrustStore
+from sage_perception.trust.security.trust_store import MARKER, MAX_VALID_KEYS, TrustStore
 
 
 def test_keys_are_stored_with_their_times(tmp_path):
     store, first, second = TrustStore(tmp_path), a_public(), a_public()
     store.trust('cam0', first)
     store.trust('cam0', second)
-    store.trust('süd', first)
+    store.trust('south', first)
     store.revoke('cam0', first)
     again = TrustStore(tmp_path)
     assert again.entities == store.entities
@@ -28,7 +28,7 @@ def test_keys_are_stored_with_their_times(tmp_path):
     old, new = again.keys_of('cam0')
     assert (old.public, new.public, new.revoked) == (first, second, None)
     assert old.added <= old.revoked
-    assert again.keys_of('süd')[0].revoked is None, 'revoked for cam0 alone'
+    assert again.keys_of('south')[0].revoked is None, 'revoked for cam0 alone'
     assert mode_of(store.path) == 0o644
 
 
@@ -74,9 +74,26 @@ def test_refresh_reads_the_changes_of_another_process(tmp_path):
     TrustStore(tmp_path).revoke('cam0')
     assert running.refresh()
     assert running.keys_of('cam0')[0].revoked
+
+
+def test_deleted_file_is_a_fault_and_the_keys_stay_in_force(tmp_path):
+    running, key = TrustStore(tmp_path), a_public()
+    running.trust('cam0', key)
+    running.refresh()
     running.path.unlink()
-    assert running.refresh()
-    assert not running.entities
+    reason = 'trusted.json is missing, but keys were trusted here: restore it .* or delete .*marker'
+    with pytest.raises(KeyFault, match=reason):
+        running.refresh()
+    assert running.keys_of('cam0')[0].public == key
+    with pytest.raises(KeyFault, match=reason):  # so that a restart does not accept unsigned LCTs
+        TrustStore(tmp_path)
+    with pytest.raises(KeyFault, match=reason):
+        running.trust('cam1', key)
+    shown = TrustStore(tmp_path, inspect=True)
+    assert 'is missing' in shown.fault
+    assert not shown.entities
+    (tmp_path / MARKER).unlink()
+    assert not TrustStore(tmp_path).entities
 
 
 def test_change_applies_to_the_current_file(tmp_path):
@@ -88,7 +105,7 @@ def test_change_applies_to_the_current_file(tmp_path):
 
 def _trust_some(folder, n):
     for m in range(5):
-        TrustStore(folder).trust(f'entity {n} {m}', bytes([n, m]) * 16)
+        TrustStore(folder).trust(f'entity/{n}/{m}', bytes([n, m]) * 16)
 
 
 def test_concurrent_changes_are_all_kept(tmp_path):
@@ -100,7 +117,8 @@ def test_concurrent_changes_are_all_kept(tmp_path):
         process.join()
         assert process.exitcode == 0
     assert len(TrustStore(tmp_path).entities) == 15
-    assert set(os.listdir(tmp_path)) == {'trusted.json', 'trusted.lock'}, 'no temporary files'
+    files = {'trusted.json', 'trusted.lock', 'trusted.marker'}
+    assert set(os.listdir(tmp_path)) == files, 'no temporary files'
 
 
 def entry(**change):

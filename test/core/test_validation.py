@@ -17,6 +17,11 @@ from sage_perception.trust.security.validation import find_fault
 
 FAULTS = {
     RejectionReason.NO_ENTITY: [{'entity_id': ''}],
+    RejectionReason.BAD_ENTITY: [
+        {'entity_id': 'c\u0430m0'},
+        {'entity_id': 'cam0 '},
+        {'entity_id': 'cam0\x1b[2J'},
+    ],
     RejectionReason.NO_STAMP: [{'stamp_ns': 0}, {'stamp_ns': -1}],
     RejectionReason.DIMENSION: [{'mean': []}, {'mean': [1.0]}, {'mean': [1.0, 2.0, 3.0]}],
     RejectionReason.OVERSIZED: [

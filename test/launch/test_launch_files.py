@@ -36,7 +36,7 @@ GRAPH_ARGUMENTS = {
     'use_sim_time': '',
     'log_level': 'info',
     'use_respawn': 'true',
-    'respawn_delay': '0.5',
+    'respawn_delay': '0.1',
     'device': '',
     'autostart': '',
     'frame_prefix': '',

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from sage_perception.core.files import replacing
 from sage_perception.core.reading import open_regular
 from sage_perception.core.text import one_line
+from sage_perception.trust.security.entity import FORM, is_entity
 from sage_perception.trust.security.limits import MAX_TEXT_BYTES
 
 ENVIRONMENT = 'SAGE_KEYS'
@@ -44,11 +45,11 @@ def key_folder(folder: str | os.PathLike[str] = '') -> Path:
 
 
 def check_entity(entity: str) -> str:
-    """Return an entity id; raise `KeyFault` unless it is 1 to 64 bytes of printable text."""
-    if not entity or not entity.isprintable() or len(entity.encode()) > MAX_TEXT_BYTES:
+    """Return an entity id; raise `KeyFault` for a text of another form, see `is_entity`."""
+    if not is_entity(entity):
         raise KeyFault(
-            f'{entity!r} is not a valid entity id: give 1 to {MAX_TEXT_BYTES} bytes of printable '
-            'text, for example robot1/cam0, the entity_id of its LCTs'
+            f'{entity[:MAX_TEXT_BYTES]!a} is not a valid entity id: give {FORM}, for example '
+            'robot1/cam0, the entity_id of its LCTs'
         )
     return entity
 

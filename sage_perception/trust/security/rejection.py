@@ -7,6 +7,7 @@ from __future__ import annotations
 import enum
 import shlex
 
+from sage_perception.trust.security.entity import FORM
 from sage_perception.trust.security.limits import MAX_TEXT_BYTES
 
 
@@ -16,6 +17,7 @@ class RejectionReason(str, enum.Enum):
     MALFORMED = 'malformed message'
     OVERSIZED = 'field too long'
     NO_ENTITY = 'missing entity id'
+    BAD_ENTITY = 'invalid entity id'
     NO_STAMP = 'missing time stamp'
     STAMP = 'time stamp outside tolerance'
     NOT_FINITE = 'value not finite'
@@ -41,6 +43,7 @@ class RejectionReason(str, enum.Enum):
 
 # The fix for each reason that the message itself does not explain.
 FIXES = {
+    RejectionReason.BAD_ENTITY: f'rename the sender: an entity id is {FORM}',
     RejectionReason.STAMP: 'synchronize the clocks of the machines; '
     'for a recording, set use_sim_time on all nodes',
     RejectionReason.WRONG_MODEL: 'the latent is of a model other than the one announced on '

@@ -37,6 +37,8 @@ from sage_perception.trust.security.keys import (
 )
 
 FILE = 'trusted.json'
+MARKER = 'trusted.marker'
+"""File beside `FILE` from the first trusted key on: a missing `FILE` is a fault then."""
 VERSION = 1
 TIME = '%Y-%m-%dT%H:%M:%SZ'
 # Messages do not name their key: receivers try all valid keys, also on every forgery.
@@ -155,13 +157,26 @@ class TrustStore:
                 self._check_unwritable(found.st_mode)
                 keys = _parse(file.read(), self.path)
         except FileNotFoundError:
-            version, keys = None, {}
-            if self._version is None:
-                return False
+            self._check_never_written()
+            return False
         except OSError as error:
             raise KeyFault(f'{self.path} cannot be read: {error.strerror}') from error
         self._keys, self._version = keys, version
         return True
+
+    def _check_never_written(self) -> None:
+        """Raise `KeyFault` if there was a file: without it, unsigned LCTs would be accepted."""
+        assert self.path is not None
+        marker = self.path.with_name(MARKER)
+        if self._version is None and not marker.exists():
+            return
+        fault = KeyFault(
+            f'{self.path} is missing, but keys were trusted here: restore it from a backup, or '
+            f'delete {marker} to go on without trusted keys'
+        )
+        if not self._inspect:
+            raise fault
+        self.fault = str(fault)
 
     def _check_unwritable(self, mode: int) -> None:
         assert self.path is not None
@@ -187,6 +202,7 @@ class TrustStore:
             yield
             if self._keys is not before:
                 write_atomically(self.path, _text(self._keys), 0o644)
+                self.path.with_name(MARKER).touch()
 
 
 def _now() -> str:

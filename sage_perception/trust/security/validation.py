@@ -13,6 +13,7 @@ import numpy as np
 
 from sage_perception.core.latent import UNKNOWN_FINGERPRINT, Latent
 from sage_perception.core.lct import LCT, NO_PARENT, Operation, chain_trust
+from sage_perception.trust.security.entity import is_entity
 from sage_perception.trust.security.limits import (
     MAX_ABS,
     MAX_CHAIN,
@@ -35,6 +36,8 @@ def find_metadata_fault(lct: LCT) -> RejectionReason | None:
     telemetry = lct.latent.telemetry
     if not lct.entity_id:
         return RejectionReason.NO_ENTITY
+    if not _are_entities(lct):
+        return RejectionReason.BAD_ENTITY
     if lct.stamp_ns <= 0:
         return RejectionReason.NO_STAMP
     if len(lct.entity_id) > MAX_TEXT_BYTES or len(telemetry.energy_trajectory) > MAX_ENERGIES:
@@ -54,6 +57,12 @@ def find_metadata_fault(lct: LCT) -> RejectionReason | None:
     if abs(lct.trust - chain_trust(lct.provenance)) > TRUST_TOLERANCE:
         return RejectionReason.BROKEN_CHAIN
     return None
+
+
+def _are_entities(lct: LCT) -> bool:
+    """Return whether the ids of an LCT and of its steps are entity ids, or too long for one."""
+    texts = (lct.entity_id, *(step.entity_id for step in lct.provenance))
+    return all(is_entity(text) or len(text.encode()) > MAX_TEXT_BYTES for text in texts)
 
 
 def find_latent_fault(latent: Latent, dim: int | None = None) -> RejectionReason | None:
