@@ -34,11 +34,8 @@ from sage_perception.core.latent import Latent
 from sage_perception.core.lct import LCT
 from sage_perception.memory.snarc import Snarc
 
-
 MAX_LEAD_S = 0.5
 """Time by which the stamp of a frame may be ahead of the clock, seconds."""
-
-
 MAX_PAIRS = 4096
 """Matched LCTs that are kept."""
 

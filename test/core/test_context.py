@@ -302,23 +302,23 @@ def test_camera_ahead_of_the_clock_does_not_hide_the_others():
     assert {camera for camera, _ in builder.build().keys} == {'cam0', 'near'}
 
 
-def test_silent_stranger_gives_its_slot_to_a_new_camera():
+def test_silent_camera_gives_its_slot_to_a_new_camera():
     builder = ContextBuilder(SPACE, ['cam0', 'cam1'], window_s=2.0)
     for number in range(6):
-        builder.add_frame(f'stranger{number}', 0.1 * number, SIZE, [lct(number)])
+        builder.add_frame(f'other{number}', 0.1 * number, SIZE, [lct(number)])
     with pytest.raises(ContextError, match='no slot is left for late'):
         builder.add_frame('late', 1.0, SIZE, [lct(9)])
     builder.add_frame('late', 2.05, SIZE, [lct(9)])
-    assert 'stranger0' not in builder.cameras
+    assert 'other0' not in builder.cameras
     assert builder.cameras.index('late') == 2, 'the slot of the one silent for longest'
     builder.add_frame('cam1', 50.0, SIZE, [lct(10)])
     assert builder.cameras[:2] == ('cam0', 'cam1'), 'configured cameras keep their slots'
 
 
-def test_strangers_never_take_the_slot_of_a_configured_camera():
+def test_others_never_take_the_slot_of_a_configured_camera():
     builder = ContextBuilder(SPACE, ['cam0'], window_s=2.0)
     for number in range(100):
-        builder.add_frame(f'stranger{number}', 10.0 * number, SIZE, [lct(number)])
+        builder.add_frame(f'other{number}', 10.0 * number, SIZE, [lct(number)])
     assert builder.cameras[0] == 'cam0'
     assert len(builder.cameras) == 8
     builder.add_frame('cam0', 990.0, SIZE, [lct(1)])

@@ -81,7 +81,7 @@ def test_deleted_file_is_a_fault_and_the_keys_stay_in_force(tmp_path):
     running.trust('cam0', key)
     running.refresh()
     running.path.unlink()
-    reason = 'trusted.json is missing, but keys were trusted here: restore it .* or delete .*marker'
+    reason = 'trusted.json is missing, but keys were trusted here: restore it .* delete .*marker'
     with pytest.raises(KeyFault, match=reason):
         running.refresh()
     assert running.keys_of('cam0')[0].public == key

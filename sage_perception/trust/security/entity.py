@@ -9,7 +9,7 @@ import re
 from sage_perception.trust.security.limits import MAX_TEXT_BYTES
 
 FORM = f'1 to {MAX_TEXT_BYTES} characters of ASCII without spaces'
-_ENTITY = re.compile(r'[!-~]{1,%d}' % MAX_TEXT_BYTES)
+_ENTITY = re.compile(f'[!-~]{{1,{MAX_TEXT_BYTES}}}')
 
 
 def is_entity(text: str) -> bool:
