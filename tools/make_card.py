@@ -80,7 +80,7 @@ def command_section(config: RunConfig, path: Path, folder: Path) -> str:
         *(
             f'{command} {folder} {path}'
             for file, command in DERIVED_FILES.items()
-            if (folder / file).is_file()
+            if (folder / file).is_file() and not file.startswith('identity.')
         ),
     ]
     if Path(config.data.root) == FETCHED:

@@ -54,6 +54,7 @@ COMMANDS = {
     'decode': Command(IMAGES, 'Decode latents to images'),
     'reconstruct': Command(IMAGES, 'Show images beside their reconstructions'),
     'slots': Command(IMAGES, 'Divide the frames of a video among object slots'),
+    'describe': Command(IMAGES, 'Name the object in the center of images'),
     'memory': Command(IMAGES, 'Search the memory of a robot or a fleet'),
     'models': Command(MODELS, 'List the models, or show a model card'),
     'train': Command(MODELS, 'Train a model'),

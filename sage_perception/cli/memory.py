@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from sage_perception.cli.terminal import (
     report_errors,
 )
 from sage_perception.codecs.images import encode_images
+from sage_perception.core.progress import progress
 from sage_perception.memory import (
     Hit,
     MemoryStore,
@@ -34,8 +35,9 @@ from sage_perception.memory import (
     open_store,
 )
 from sage_perception.memory.opening import DEFAULT_FOLDER, ENVIRONMENT
-from sage_perception.memory.query import MAX_STAMP_NS
-from sage_perception.models import Codec, ModelError, load_crop_codec
+from sage_perception.memory.query import MAX_HITS, MAX_STAMP_NS
+from sage_perception.memory.words import rank_hits
+from sage_perception.models import Codec, ModelError, load_crop_codec, load_semantic
 from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.grid import grid
 from sage_perception.vision.image_file import read_bgr, write_image
@@ -44,8 +46,11 @@ DESCRIPTION = f"""\
 Search the memory that memory_node writes. A record is the latent of a crop with its metadata, \
 not an image. The node may run at the same time.
 
-A search encodes the central square of an image, so crop the image to the object of interest. \
---output decodes the records found and writes them as an image grid.
+A search by --image encodes the central square of an image, so crop the image to the object of \
+interest. A search by words, such as "a red car", decodes the newest records and compares the \
+images with the words, because records have no code for words; it needs the packages of \
+requirements/semantic.txt. With both, the similarities are added. --output decodes the records \
+found and writes them as an image grid.
 
 The default memory is memory.db in ${ENVIRONMENT}, which defaults to {DEFAULT_FOLDER}. --store \
 selects another file or postgresql://user@host/database, like the parameter 'store' of the node.
@@ -54,8 +59,9 @@ selects another file or postgresql://user@host/database, like the parameter 'sto
 EXAMPLES = examples(
     'sage memory info',
     'sage memory list --since 10m',
-    'sage memory search cup.jpg -o found.png',
-    'sage memory search cup.jpg --entity cam0 --until 2026-11-22T09:00',
+    'sage memory search "a red car"',
+    'sage memory search --image cup.jpg -o found.png',
+    'sage memory search --image cup.jpg --entity cam0 --until 2026-11-22T09:00',
 )
 
 UNITS_S = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
@@ -104,18 +110,29 @@ def list_records(args: argparse.Namespace) -> None:
 
 
 def search(args: argparse.Namespace) -> None:
-    """Print the records most similar to an image."""
-    image = read_bgr(args.image)
+    """Print the records that fit words or an image best."""
+    if not (args.text or args.image):
+        raise StoreError('nothing to search for: give words, --image IMAGE, or both')
     codec = load_crop_codec(args.model)
-    like = encode_images(codec, [args.image.name], [image], tiled=False).latents[0].ravel()
+    like = None
+    if args.image is not None:
+        image = read_bgr(args.image)
+        like = encode_images(codec, [args.image.name], [image], tiled=False).latents[0].ravel()
+    semantic = load_semantic() if args.text else None
+    query = query_of(args, like)
     with open_store(args.store, Space.of(args.model), create=False) as store:
-        hits = store.find(query_of(args, like))
+        hits = store.find(query if semantic is None else replace(query, count=MAX_HITS))
         warn_of_unreadable(store)
         models = store.contents().models
         if models and codec.id.fingerprint.hex() not in models:
             raise StoreError(
                 f'{store} has no latents of {codec.id}: run sage memory info to list its models'
             )
+    if semantic is not None:
+        with progress('comparing records with the words'):
+            found = rank_hits(hits, codec, semantic, args.text)
+        print(f'compared {len(found)} records with the words, by their decoded latents')
+        hits = found[: args.count]
     present(hits, args.output, args.model)
 
 
@@ -223,8 +240,9 @@ def parser() -> Parser:
 
     command('info', info, 'show the number of records, their time range, entities and models')
     add_filters(command('list', list_records, 'list the newest records'))
-    own = command('search', search, 'find the records most similar to an image')
-    own.add_argument('image', type=Path, metavar='IMAGE')
+    own = command('search', search, 'find the records that fit words or an image best')
+    own.add_argument('text', nargs='?', metavar='WORDS', help='words, such as "a red car"')
+    own.add_argument('--image', type=Path, metavar='IMAGE', help='image file')
     add_filters(own)
     return parser
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.codecs.codebook import CODEBOOK
-from sage_perception.models import artifact
+from sage_perception.models import artifact, identity
 from sage_perception.models.artifact import LATENT_MEAN, Artifact
 from sage_perception.models.registry import available, resolve
 from sage_perception.trust import fitted
@@ -24,15 +24,20 @@ def summary(model: Artifact) -> dict[str, Any]:
         color = 'RGB' if model.count('input_channels') == 3 else 'gray'
         size = model.count('img_size')
         takes = f'{size}×{size} {color}'
+    if 'code_dim' in model.config:
+        latent = str(model.count('code_dim'))
+    else:
+        latent = '×'.join(map(str, model.tensor(LATENT_MEAN).shape))
     return {
         'name': model.id.name,
         'version': model.id.version,
         'input': takes,
-        'latent': '×'.join(map(str, model.tensor(LATENT_MEAN).shape)),
+        'latent': latent,
         'parameters': model.parameters,
         'fingerprint': model.id.fingerprint.hex()[:8],
         'codebook': (model.path / CODEBOOK).is_file(),
         'trust': (model.path / fitted.FILE).is_file(),
+        'identity': (model.path / identity.WEIGHTS).is_file(),
         'folder': str(model.path),
     }
 
@@ -41,7 +46,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the list of models as a text table."""
     lines = [f'{"model":22}{"input":>16}{"latent":>10}{"parameters":>12}  space     extras']
     for row in rows:
-        extras = ', '.join(name for name in ('codebook', 'trust') if row[name])
+        extras = ', '.join(name for name in ('codebook', 'trust', 'identity') if row[name])
         lines.append(
             f'{row["name"] + " " + row["version"]:22}{row["input"]:>16}{row["latent"]:>10}'
             f'{row["parameters"]:12,}  {row["fingerprint"]}  {extras}'.rstrip()

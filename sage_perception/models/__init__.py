@@ -11,6 +11,7 @@ from sage_perception.models.registry import (
     load_codec,
     load_compressor,
     load_crop_codec,
+    load_semantic,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     'load_codec',
     'load_compressor',
     'load_crop_codec',
+    'load_semantic',
 ]

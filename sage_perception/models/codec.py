@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sage_perception.models import latent_ops
+from sage_perception.models import identity, latent_ops
 from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, Artifact, ModelError
 from sage_perception.models.loaded import LoadedModel
 
@@ -68,6 +69,29 @@ class Codec(LoadedModel):
     @abstractmethod
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Return the images `[B, C, S, S]` of latents."""
+
+    @cached_property
+    def identity_head(self) -> identity.IdentityHead | None:
+        """Return the identity head of the model, None if it has none.
+
+        Raises `ModelError` for a damaged head or one of another latent space.
+        """
+        return identity.read(self.artifact.path, self.id.fingerprint, self.latent_dim)
+
+    def identity(self, z: np.ndarray) -> np.ndarray:
+        """Return the identity codes of latents `[B, D]`, float32 `[B, C]` of length 1.
+
+        The cosine of two codes is higher for two views of one thing than for two things. Raises
+        `ModelError` if the model has no identity head, and as `require_latents` does.
+        """
+        if self.identity_head is None:
+            raise ModelError(
+                f'{self.id} has no identity head: train one with a configuration of family '
+                'identity, or use tinyvae'
+            )
+        z = np.asarray(z)
+        self.require_latents(z)
+        return self.identity_head(z)
 
     def get_latents(self, x: np.ndarray) -> np.ndarray:
         """Return the latents of images; an alias of `encode`."""

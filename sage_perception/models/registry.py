@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sage_perception.core.text import did_you_mean
 from sage_perception.models import artifact
@@ -19,6 +21,9 @@ from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 from sage_perception.models.slot_encoder import SlotEncoder
+
+if TYPE_CHECKING:
+    from sage_perception.models.semantic.semantic_text import SemanticText
 
 ZOO = Path(__file__).with_name('zoo')
 BACKENDS = ('auto', 'torch', 'onnxruntime', 'tensorrt')
@@ -36,11 +41,15 @@ _COMPRESSORS = {
 _SLOT_ENCODERS = {
     'onnxruntime': 'sage_perception.models.backends.onnx_backend:OnnxSlotEncoder',
 }
+_SEMANTIC = {
+    'onnxruntime': 'sage_perception.models.semantic.semantic_text:load_semantic_text',
+}
 LOADED = {
     'tinyvae': _CODECS,
     'lightweight': _CODECS,
     'h_to_l': _COMPRESSORS,
     'slots': _SLOT_ENCODERS,
+    'semantic_text': _SEMANTIC,
 }
 """The class of loaded models by family and backend, imported on demand."""
 
@@ -55,12 +64,13 @@ def load(
     backend: str = 'auto',
     device: str = 'auto',
     precision: str = 'fp32',
-) -> Codec | Compressor | SlotEncoder:
+) -> Codec | Compressor | SlotEncoder | SemanticText:
     """Load a model by its name in the package or from a folder.
 
-    Returns a `Codec` for a model of images, a `Compressor` for the family `h_to_l` and a
-    `SlotEncoder` for the family `slots`; use `load_codec`, `load_crop_codec`, `load_compressor` or
-    `load_slot_encoder` to require one of them.
+    Returns a `Codec` for a model of images, a `Compressor` for the family `h_to_l`, a
+    `SlotEncoder` for the family `slots`, and a `SemanticText` for `semantic_text`; use
+    `load_codec`, `load_crop_codec`, `load_compressor`, `load_slot_encoder` or `load_semantic` to
+    require one of them.
 
     Parameters
     ----------
@@ -106,9 +116,8 @@ def load(
             f'backend {backend} does not run {model.id.name}, a model of family {model.family}; '
             f'use one of {", ".join(LOADED[model.family])}'
         )
-    loaded: type[Codec | Compressor | SlotEncoder] = pkgutil.resolve_name(
-        LOADED[model.family][backend]
-    )
+    loaded: Callable[..., Codec | Compressor | SlotEncoder | SemanticText]
+    loaded = pkgutil.resolve_name(LOADED[model.family][backend])
     return loaded(model, device, precision)
 
 
@@ -121,7 +130,8 @@ def load_codec(
     """Load a model of images as `load` does; raise `ModelError` for one of another kind."""
     model = load(name_or_path, backend, device, precision)
     if not isinstance(model, Codec):
-        kind = 'compresses contexts' if isinstance(model, Compressor) else 'divides images'
+        kinds = {'h_to_l': 'compresses contexts', 'slots': 'divides images'}
+        kind = kinds.get(model.artifact.family, 'has no latents of images')
         raise ModelError(f'{model.id} {kind}: use a model of images, such as tinyvae')
     return model
 
@@ -166,6 +176,14 @@ def load_slot_encoder(name_or_path: str | Path, device: str = 'auto') -> SlotEnc
     model = load(name_or_path, 'onnxruntime', device)
     if not isinstance(model, SlotEncoder):
         raise ModelError(f'{model.id} is not a slot model: use one of the family slots')
+    return model
+
+
+def load_semantic(name_or_path: str | Path = 'semantic_text') -> SemanticText:
+    """Load a model of semantic codes as `load` does; raise `ModelError` for any other model."""
+    model = load(name_or_path)
+    if isinstance(model, (Codec, Compressor, SlotEncoder)):
+        raise ModelError(f'{model.id} has no codes for texts: use semantic_text')
     return model
 
 

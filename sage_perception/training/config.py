@@ -236,7 +236,7 @@ class RunConfig:
         Key of `FAMILIES`; `model` is the configuration of its network.
     encoder : str
         Name or folder of a model whose encoder, and so whose latent space, is kept: only a decoder
-        is trained.
+        is trained. Family `identity` requires it: its latents are those that the head takes.
     distillation : DistillationConfig, optional
         Learn from a teacher.
     contexts : ContextsConfig, optional
@@ -270,6 +270,10 @@ class RunConfig:
             raise ValueError('data is missing')
         if self.scenes is not None:
             self._require_unset('scenes')
+        if self.family == 'identity' and not self.encoder:
+            raise ValueError(
+                'encoder is missing: family identity learns from the latents of a model'
+            )
         compresses = self.family == 'h_to_l'
         if compresses and self.contexts is None:
             raise ValueError('contexts is missing: family h_to_l learns from contexts')

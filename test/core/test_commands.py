@@ -60,7 +60,7 @@ def test_exit_code_is_that_of_the_command():
     [
         (encode.main, ['{image}', '--print', '--model', '{model}']),
         (reconstruct.main, ['{image}', '-o', '{folder}/grid.png', '--model', '{model}']),
-        (memory.main, ['search', '{image}', '--model', '{model}']),
+        (memory.main, ['search', '--image', '{image}', '--model', '{model}']),
         (align.main, ['tinyvae', '{model}']),
         (trust_matrix.main, ['{model}', '-o', '{folder}/matrix.png']),
         (codebook.main, ['{model}', str(CONFIG)]),
@@ -87,7 +87,7 @@ def test_models_lists_the_shipped_models_and_shows_cards(capsys):
     (receiver,) = (line.split() for line in lines if line.startswith('tinyvae_hq '))
     assert robot[2:5] == ['64×64', 'RGB', '64']
     assert robot[6] == receiver[6], 'they share their latents'
-    assert robot[7:] == ['codebook,', 'trust']
+    assert robot[7:] == ['codebook,', 'trust,', 'identity']
     assert models.main(['tinyvae']) == 0
     assert capsys.readouterr().out.startswith('# tinyvae, version')
     assert models.main(['tinyvea']) == EXIT_USAGE
@@ -97,7 +97,7 @@ def test_models_lists_the_shipped_models_and_shows_cards(capsys):
 @pytest.mark.parametrize(
     ('main', 'arguments'),
     [
-        (memory.main, ['search', '{image}', '--model', 'lightweight']),
+        (memory.main, ['search', '--image', '{image}', '--model', 'lightweight']),
         (align.main, ['tinyvae', 'lightweight']),
         (codebook.main, ['lightweight', str(CONFIG)]),
         (calibrate_trust.main, ['lightweight', str(CONFIG)]),

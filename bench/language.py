@@ -1,0 +1,228 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure codes of images and texts: search by words, naming, and colors with nouns.
+
+`cifar_p10` is the precision of the ten best of 1,000 CIFAR-10 images for the ten class names in
+one prompt, `cifar_zero_shot` the share of images whose own class name is the most similar; both
+are means over five draws of 100 images per class. `davis_fit` is the share of masked objects of
+DAVIS for which their own text of davis_words.json, which was written before the first measurement,
+is the most similar of the texts for things; `davis_fit_all` includes the texts for people. The
+precision of descriptions is that of the most confident 30% of CIFAR images; a noun is right if it
+is the class or a kind of it, so the images of deer, which the network has no class for, are always
+wrong. `choose` is the same with the ten class names as the only nouns. Colors are measured on
+images that this file makes: objects of CIFAR in gray, of which the center gets a color; a result
+is right if noun and color are.
+
+Neither set has been trained on. Results: out/bench/language.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from memory import masked
+
+from sage_perception.memory.words import rank_by_words
+from sage_perception.models import load_semantic
+from sage_perception.models.semantic.semantic_text import SemanticText
+
+PROMPT = 'a photo of a {}'
+SEEDS, PER_CLASS, BEST = 5, 100, 10
+COVERAGE = 0.3
+WORDS = Path(__file__).with_name('davis_words.json')
+FRAME_STEP = 5
+KINDS = {
+    'airplane': ('airplane', 'airliner', 'military aircraft'),
+    'automobile': ('car',),
+    'bird': ('bird',),
+    'cat': ('cat',),
+    'deer': ('deer',),
+    'dog': ('dog',),
+    'frog': ('frog',),
+    'horse': ('horse', 'common sorrel horse'),
+    'ship': ('ship', 'vessel'),
+    'truck': ('truck',),
+}
+TINTS = {
+    'red': (220, 40, 40), 'yellow': (235, 215, 50), 'green': (50, 170, 60),
+    'blue': (50, 90, 220), 'purple': (150, 60, 190), 'orange': (240, 140, 30),
+}  # fmt: skip
+TINTED, TINTED_NOUNS = 8, ('automobile', 'bird', 'dog', 'horse', 'ship')
+CHUNK = 100
+
+
+def encode(model: SemanticText, images: list[np.ndarray]) -> np.ndarray:
+    """Return the codes of images of one size, uint8 RGB."""
+    parts = [np.stack(images[i : i + CHUNK]) for i in range(0, len(images), CHUNK)]
+    return np.concatenate([model.encode(part) for part in parts])
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Return an image, uint8 RGB."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def draw(folder: Path, seed: int) -> dict[str, list[Path]]:
+    """Return `PER_CLASS` random images by class."""
+    rng = np.random.default_rng(seed)
+    return {
+        each.name: [files[i] for i in rng.permutation(len(files))[:PER_CLASS]]
+        for each in sorted(folder.iterdir())
+        if each.is_dir() and (files := sorted(each.glob('*.jpg')))
+    }
+
+
+def cifar(model: SemanticText, folder: Path, seeds: int) -> dict:
+    """Return precision and zero-shot accuracy by seed, and the precision of descriptions."""
+    known: dict[Path, np.ndarray] = {}
+    p10, accuracy = [], []
+    for seed in range(seeds):
+        drawn = draw(folder, seed)
+        files = [path for some in drawn.values() for path in some]
+        new = [path for path in files if path not in known]
+        codes = encode(model, [read_rgb(path) for path in new])
+        known |= dict(zip(new, codes, strict=True))
+        names = list(drawn)
+        labels = np.repeat(np.arange(len(names)), [len(some) for some in drawn.values()])
+        texts = model.text([PROMPT.format(name) for name in names])
+        cosines = np.stack([known[path] for path in files]) @ texts.T
+        best = np.argsort(-cosines, axis=0)[:BEST]
+        p10.append(float((labels[best] == np.arange(len(names))).mean()))
+        accuracy.append(float((cosines.argmax(1) == labels).mean()))
+    return {
+        'cifar_p10': round(float(np.mean(p10)), 4),
+        'cifar_p10_by_seed': p10,
+        'cifar_zero_shot': round(float(np.mean(accuracy)), 4),
+        'cifar_zero_shot_by_seed': accuracy,
+        **descriptions(model, draw(folder, 0)),
+    }
+
+
+def descriptions(model: SemanticText, drawn: dict[str, list[Path]]) -> dict:
+    """Return the precision of the best noun at `COVERAGE`, and of the confidences."""
+    names, members = model.nouns
+    right, confidence, chosen_right, chosen_confidence = [], [], [], []
+    for label, files in drawn.items():
+        allowed = np.zeros(members.shape[1], bool)
+        for name in KINDS[label]:
+            if name in names:
+                allowed |= members[names.index(name)]
+        images = np.stack([read_rgb(path) for path in files])
+        for first in model.choose(images, list(drawn)):
+            chosen_right.append(first[0].noun == label)
+            chosen_confidence.append(first[0].confidence)
+        for first in model.describe(images, 1):
+            chosen = members[names.index(first[0].noun)]
+            right.append(bool(not (chosen & ~allowed).any()))
+            confidence.append(first[0].confidence)
+    return selective('describe', right, confidence) | selective(
+        'choose', chosen_right, chosen_confidence
+    )
+
+
+def selective(name: str, right: list[bool], confidence: list[float]) -> dict[str, float]:
+    """Return precision and mean confidence of the most confident `COVERAGE`, and of all."""
+    order = np.argsort(-np.array(confidence))
+    hits, sure = np.array(right)[order], np.array(confidence)[order]
+    count = round(COVERAGE * len(order))
+    return {
+        f'{name}_precision_30': round(float(hits[:count].mean()), 4),
+        f'{name}_confidence_30': round(float(sure[:count].mean()), 4),
+        f'{name}_precision_100': round(float(hits.mean()), 4),
+        f'{name}_confidence_100': round(float(sure.mean()), 4),
+    }
+
+
+def davis(model: SemanticText, folder: Path) -> dict:
+    """Return the share of objects whose own text is the most similar."""
+    words = json.loads(WORDS.read_text())
+    codes: dict[str, np.ndarray] = {}
+    for name in (*words['things'], *words['people']):
+        objects = masked(folder / 'JPEGImages' / name, folder / 'Annotations' / name)
+        crops = [crop for frame, _, crop, _ in objects if frame % FRAME_STEP == 0]
+        codes[name] = encode(model, crops)
+
+    def fit(texts: dict[str, str]) -> tuple[float, dict[str, float]]:
+        options = sorted(set(texts.values()))
+        targets = model.text(options)
+        by = {
+            name: [options[i] == text for i in (codes[name] @ targets.T).argmax(1)]
+            for name, text in texts.items()
+        }
+        every = [hit for hits in by.values() for hit in hits]
+        return round(float(np.mean(every)), 4), {
+            name: round(float(np.mean(hits)), 3) for name, hits in by.items()
+        }
+
+    things, by = fit(words['things'])
+    return {
+        'davis_fit': things,
+        'davis_fit_by_clip': by,
+        'davis_fit_all': fit(words['things'] | words['people'])[0],
+    }
+
+
+def tinted(folder: Path) -> tuple[list[np.ndarray], list[tuple[str, str]]]:
+    """Return images of objects in a known color, uint8 RGB, and their color and noun."""
+    images, labels = [], []
+    drawn = draw(folder, 100)
+    y, x = (np.mgrid[:32, :32] - 15.5) / 32
+    mask = np.exp(-(((x**2 + y**2) / (2 * 0.28**2)) ** 2))[..., None]
+    for noun in TINTED_NOUNS:
+        files = iter(drawn[noun])
+        for color, tint in TINTS.items():
+            for path in (next(files) for _ in range(TINTED)):
+                gray = cv2.cvtColor(read_rgb(path), cv2.COLOR_RGB2GRAY).astype(np.float32)[
+                    ..., None
+                ]
+                colored = np.clip(gray / 128, 0.4, 1.5) * np.float32(tint)
+                images.append((mask * colored + (1 - mask) * gray).clip(0, 255).astype(np.uint8))
+                labels.append((color, noun))
+    return images, labels
+
+
+def colors(model: SemanticText, folder: Path) -> dict:
+    """Return the precision of the `TINTED` best results for a color with a noun."""
+    images, labels = tinted(folder)
+    codes = encode(model, images)
+    hits = []
+    for color in TINTS:
+        for noun in TINTED_NOUNS:
+            order = np.argsort(-rank_by_words(model, f'a {color} {noun}', codes, np.stack(images)))
+            hits.append(np.mean([labels[i] == (color, noun) for i in order[:TINTED]]))
+    return {
+        'colour_noun_p10': round(float(np.mean(hits)), 4),
+        'colour_noun_chance': round(1 / (len(TINTS) * len(TINTED_NOUNS)), 4),
+        'colour_noun_images': len(images),
+    }
+
+
+def main() -> None:
+    """Write the figures, and print the main ones."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--cifar', type=Path, required=True, help='folder with a folder per class')
+    parser.add_argument('--davis', type=Path, help='folder with Annotations and JPEGImages')
+    parser.add_argument('--seeds', type=int, default=SEEDS)
+    parser.add_argument('--out', type=Path, default=Path('out/bench/language.json'))
+    args = parser.parse_args()
+    model = load_semantic()
+    figures = cifar(model, args.cifar, args.seeds) | colors(model, args.cifar)
+    if args.davis:
+        figures |= davis(model, args.davis)
+    crops = np.zeros((16, 64, 64, 3), np.uint8)
+    start = time.thread_time()
+    model.encode(crops)
+    figures['ms_per_crop'] = round(1e3 * (time.thread_time() - start) / len(crops), 2)
+    figures['image_size'] = model.input_size
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(figures, indent=1) + '\n')
+    print(json.dumps(figures))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,149 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The identity head of a model: its latents to codes that compare as "same thing or not".
+
+A head belongs to one latent space and is part of the model folder:
+
+    identity.safetensors   weights, float16; metadata: fingerprint of the latent space, thresholds
+    identity.onnx          the same function as a graph, z → code, for other runtimes
+
+It is computed by the receiver of a latent, or by its sender: nothing more is transmitted. The
+network has 0.3 million multiplications a latent, so numpy is as fast as a runtime.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from sage_perception.core.files import replacing
+from sage_perception.core.reading import require_regular
+from sage_perception.models.artifact import ModelError
+
+WEIGHTS = 'identity.safetensors'
+GRAPH = 'identity.onnx'
+MAX_BYTES = 16 << 20
+"""Maximum size of the file; that of TinyVAE has 0.7 MB."""
+FIX = 'install the model again, or run `sage export` on the configuration of its identity head'
+_LAYERS = ('linear', 'layers.0', 'layers.1', 'layers.2')
+_NAMES = ('mean', 'std', *(f'{name}.{kind}' for name in _LAYERS for kind in ('weight', 'bias')))
+
+
+@dataclass(frozen=True, eq=False)
+class IdentityHead:
+    """A loaded head.
+
+    `thresholds` maps false positive rates, increasing, to the cosine of two codes that at most
+    this share of pairs of different things exceeds: different places of one training image, seen
+    in two views.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    thresholds: Mapping[float, float]
+
+    @property
+    def code_dim(self) -> int:
+        """Return C, the number of dimensions of a code."""
+        return int(self.tensors['linear.bias'].size)
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        """Return the codes of latents `[N, D]`, float32 `[N, C]` of length 1; N may be 0.
+
+        A latent whose values are not finite has a code of zeros, which is similar to nothing.
+        """
+        t = self.tensors
+        with np.errstate(invalid='ignore', over='ignore'):
+            x = (np.asarray(z, np.float32) - t['mean']) / t['std']
+            hidden = x
+            for name in ('layers.0', 'layers.1'):
+                hidden = np.maximum(hidden @ t[f'{name}.weight'].T + t[f'{name}.bias'], 0)
+            code = x @ t['linear.weight'].T + t['linear.bias']
+            code = code + hidden @ t['layers.2.weight'].T + t['layers.2.bias']
+            length = np.linalg.norm(code, axis=1, keepdims=True)
+            unit = code / np.maximum(length, np.finfo(np.float32).tiny)
+        return np.where(np.isfinite(length) & np.isfinite(unit), unit, 0).astype(np.float32)
+
+    def threshold(self, false_positive_rate: float) -> float:
+        """Return the cosine above which two latents are taken for the same thing.
+
+        Interpolates linearly in the logarithm of the rate between the fitted rates, and clips to
+        them.
+        """
+        rates = sorted(self.thresholds)
+        values = [self.thresholds[rate] for rate in rates]
+        return float(np.interp(math.log(false_positive_rate), np.log(rates), values))
+
+
+def write(
+    folder: Path,
+    fingerprint: bytes,
+    tensors: Mapping[str, np.ndarray],
+    thresholds: Mapping[float, float],
+) -> None:
+    """Write `identity.safetensors` to the folder of the model with the latent space."""
+    metadata = {
+        'fingerprint': fingerprint.hex(),
+        'thresholds': json.dumps({str(rate): value for rate, value in thresholds.items()}),
+    }
+    with replacing(folder / WEIGHTS) as part:
+        save_file(dict(tensors), part, metadata)
+
+
+def read(folder: Path, fingerprint: bytes, latent_dim: int) -> IdentityHead | None:
+    """Read the head of the model in a folder; None if the model has none.
+
+    Raises `ModelError` for a damaged file or one of another latent space.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        return None
+    try:
+        require_regular(path, MAX_BYTES)
+        with safe_open(path, 'numpy') as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).astype(np.float32) for name in _NAMES}
+        declared = metadata['fingerprint']
+        pairs = json.loads(metadata['thresholds']).items()
+        thresholds = {float(rate): float(value) for rate, value in pairs}
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f'{path} cannot be read: {error}; {FIX}') from error
+    if declared != fingerprint.hex():
+        raise ModelError(
+            f'{path} is of the latent space {declared[:8]}, the model is of '
+            f'{fingerprint.hex()[:8]}: {FIX}'
+        )
+    head = IdentityHead(tensors, thresholds)
+    _check(head, latent_dim, path)
+    return head
+
+
+def _check(head: IdentityHead, latent_dim: int, path: Path) -> None:
+    """Raise `ModelError` unless the shapes and the values of a head fit together."""
+    t = head.tensors
+    hidden, code = t['layers.0.bias'].size, head.code_dim
+    shapes = {
+        'mean': (latent_dim,),
+        'std': (latent_dim,),
+        'linear.weight': (code, latent_dim),
+        'linear.bias': (code,),
+        'layers.0.weight': (hidden, latent_dim),
+        'layers.0.bias': (hidden,),
+        'layers.1.weight': (hidden, hidden),
+        'layers.1.bias': (hidden,),
+        'layers.2.weight': (code, hidden),
+        'layers.2.bias': (code,),
+    }
+    for name, shape in shapes.items():
+        if t[name].shape != shape or not np.isfinite(t[name]).all():
+            raise ModelError(f'{path}: {name} is damaged or not of shape {list(shape)}; {FIX}')
+    rates = list(head.thresholds)
+    valid = all(0 < rate < 1 for rate in rates) and np.isfinite([*head.thresholds.values()]).all()
+    if not rates or not valid or (t['std'] <= 0).any():
+        raise ModelError(f'{path}: the thresholds or the statistics are damaged; {FIX}')

@@ -1,0 +1,199 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The model `semantic_text`: images and texts as 64-D codes that can be compared, and nouns.
+
+An image goes through EfficientNet-Lite0. The first half of its code is the expected embedding of
+its class name (ConSE; Norouzi et al., 2014), where each class stands for its name, its synonyms
+and its hypernyms in WordNet. The second half is a projection of its features. A text is mapped to
+both: the embedding of a sentence encoder to the first, and its regression to the classifier's rows
+(Frome et al., 2013; in the direction of Shigeto et al., 2015, which avoids hubs) to the second.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from sage_perception.core.reading import read_bounded
+from sage_perception.models.artifact import Artifact, ModelError, check_file
+from sage_perception.models.loaded import LoadedModel
+from sage_perception.models.semantic.backbone import load_backbone, to_input
+from sage_perception.models.semantic.text_encoder import TextEncoder
+
+VOCABULARY, NOUNS = 'vocabulary.txt', 'nouns.json'
+CLASSES = 1000
+MAX_NOUNS_BYTES = 4 << 20
+MAX_TEXTS = 10_000
+CHOICE_TEMPERATURE = 0.15
+"""Temperature of cosines in a choice of nouns."""
+_PROMPT = re.compile(
+    r'^\s*(?:an?|the)?\s*(?:\w+\s+)?(?:photo|photograph|picture|image|drawing)\s+of\s+', re.I
+)
+_ARTICLE = re.compile(r'^(?:an?|the|some|two|three|many)\s', re.I)
+
+
+class Noun(NamedTuple):
+    """A noun for an image; `confidence` in [0, 1] is the probability that it is right."""
+
+    noun: str
+    confidence: float
+
+
+class SemanticText(LoadedModel):
+    """A loaded model of semantic codes.
+
+    Raises `ModelError` on first use if an optional package is missing; the message has the fix.
+    """
+
+    backend = 'onnxruntime'
+
+    def __init__(self, artifact: Artifact, device: str, precision: str):
+        if device == 'cuda' or precision != 'fp32':
+            raise ModelError(f'{artifact.id.name} runs on the CPU in fp32: use no other setting')
+        super().__init__(artifact, 'cpu', precision)
+        self._t = {
+            name.removeprefix('encoder.'): artifact.tensor(name).astype(np.float32)
+            for name in (
+                'encoder.class_codes', 'encoder.class_mean', 'encoder.feature_mean',
+                'encoder.feature_map', 'encoder.name_map', 'encoder.name_offset',
+                'encoder.regression', 'encoder.regression_offset',
+            )
+        }  # fmt: skip
+
+    @property
+    def code_dim(self) -> int:
+        """Return the number of dimensions of a code."""
+        return int(self._t['class_codes'].shape[1] + self._t['feature_map'].shape[1])
+
+    @property
+    def input_size(self) -> int:
+        """Return the side that images are scaled to, pixels."""
+        return self.artifact.count('img_size')
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        return TextEncoder(self.artifact.path / VOCABULARY)
+
+    @cached_property
+    def nouns(self) -> tuple[list[str], np.ndarray]:
+        """Return the nouns, and bool `[N, 1000]`: the classes that each noun includes."""
+        path = self.artifact.path / NOUNS
+        tree = json.loads(read_bounded(path, MAX_NOUNS_BYTES))
+        members = np.zeros((len(tree), CLASSES), bool)
+        for row, classes in zip(members, tree.values(), strict=True):
+            row[classes] = True
+        return list(tree), members
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Return the codes of images, float32 `[B, 64]` of length 1.
+
+        Images are float `[B, 3, H, W]` in [0, 1] or uint8 RGB `[B, H, W, 3]`; they are scaled to
+        `input_size`.
+        """
+        outputs = load_backbone()(to_input(images, self.input_size))
+        return self._code(outputs)
+
+    def text(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the codes of texts, float32 `[B, 64]` of length 1.
+
+        A phrase such as "a photo of" before the subject is removed, and a single noun gets an
+        article, because the space is made of such phrases. Raises `ModelError` for text that is
+        not a string, or for more than `MAX_TEXTS`.
+        """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise ModelError("texts must be a list of strings, such as ['a dog']")
+        if len(texts) > MAX_TEXTS:
+            raise ModelError(f'{len(texts)} texts: at most {MAX_TEXTS} at a time')
+        e = self._encoder([subject(text) for text in texts])
+        t = self._t
+        name = e @ t['name_map'] - t['name_offset']
+        visual = e @ t['regression'] - t['regression_offset']
+        return _joined(name, visual)
+
+    def choose(self, images: np.ndarray, nouns: Sequence[str]) -> list[list[Noun]]:
+        """Return the given nouns for each image, the best first, with confidences of sum 1.
+
+        The confidences are the softmax of the cosines of the codes at `CHOICE_TEMPERATURE`. Raises
+        `ModelError` as `text` and `encode` do.
+        """
+        chances = _softmax(self.encode(images) @ self.text(nouns).T / CHOICE_TEMPERATURE)
+        return [
+            [Noun(nouns[i], float(row[i])) for i in np.argsort(-row, kind='stable')]
+            for row in chances
+        ]
+
+    def describe(self, images: np.ndarray, count: int = 3) -> list[list[Noun]]:
+        """Return the `count` best nouns of each image, the best first.
+
+        The probability of a noun is that of all classes it includes, at the calibrated
+        temperature. Nouns are ranked by the information they give times their probability
+        (Deng et al., 2012), so that a specific noun wins unless it is unlikely; nouns that only
+        restate a better one in general terms are left out.
+        """
+        outputs = load_backbone()(to_input(images, self.input_size))
+        names, members = self.nouns
+        chances = _softmax(outputs['logits'] / self._temperature) @ members.T.astype(np.float32)
+        information = np.log2(CLASSES / members.sum(1))
+        ranks = np.argsort(-chances * information, axis=1)
+        return [
+            _distinct(names, members, row, order, count)
+            for row, order in zip(chances, ranks, strict=True)
+        ]
+
+    @property
+    def _temperature(self) -> float:
+        value = self.config.get('temperature')
+        if not isinstance(value, (int, float)) or not 0.1 < value < 10:
+            raise ModelError(f'{self.artifact.path}: config.temperature is {value!r}')
+        return float(value)
+
+    def _code(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
+        t = self._t
+        name = _softmax(outputs['logits']) @ t['class_codes'] - t['class_mean']
+        visual = (outputs['features'] - t['feature_mean']) @ t['feature_map']
+        return _joined(name, visual)
+
+
+def load_semantic_text(artifact: Artifact, device: str, precision: str) -> SemanticText:
+    """Return the loaded model; raise `ModelError` if files of the artifact were altered."""
+    for file in (VOCABULARY, NOUNS):
+        if not (artifact.path / file).is_file():
+            check_file(artifact.path / file, '')
+    return SemanticText(artifact, device, precision)
+
+
+def subject(text: str) -> str:
+    """Return a text without a phrase such as "a photo of", with an article before a bare noun."""
+    bare = ' '.join(_PROMPT.sub('', text).split()).rstrip('.')
+    return bare if not bare or _ARTICLE.match(bare) else f'a {bare}'
+
+
+def _distinct(
+    names: Sequence[str], members: np.ndarray, chances: np.ndarray, order: np.ndarray, count: int
+) -> list[Noun]:
+    """Return the best nouns, none of which includes or is included in a better one."""
+    kept: list[int] = []
+    for noun in order:
+        if len(kept) == count:
+            break
+        overlaps = any((members[noun] & members[other]).any() for other in kept)
+        if not overlaps:
+            kept.append(int(noun))
+    return [Noun(names[i], float(min(chances[i], 1.0))) for i in kept]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _joined(name: np.ndarray, visual: np.ndarray) -> np.ndarray:
+    """Return both halves of codes, each of equal weight, as vectors of length 1."""
+    halves = [half / np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-12)
+              for half in (name, visual)]  # fmt: skip
+    return (np.concatenate(halves, axis=1) * np.float32(np.sqrt(0.5))).astype(np.float32)

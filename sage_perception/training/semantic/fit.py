@@ -1,0 +1,122 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fit the maps of `semantic_text` from names of classes and the rows of a classifier.
+
+No image with a text is used. Unlabeled crops give the means of codes and features and the
+temperature of the probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from sage_perception.training.semantic.classes import ImageClass, Synset
+
+HALF_DIM = 32
+"""Dimensions of each half of a code."""
+HYPERNYM_DECAY = 0.5
+"""Weight of a hypernym relative to the next more specific one."""
+TEXT_CENTER = 0.6
+"""Share of the mean of the class embeddings that is subtracted from a text."""
+RIDGE = 1.0
+MAX_PROTOTYPE_CLASSES = 250
+"""Hypernyms of more classes are no prototypes of the regression."""
+TEMPLATES = ('a photo of a {}', 'a {}', '{}', 'a picture of a {} in the scene')
+
+Embed = Callable[[Sequence[str]], np.ndarray]
+
+
+def fit_maps(
+    classes: Sequence[ImageClass],
+    synsets: Mapping[int, Synset],
+    embed: Embed,
+    rows: np.ndarray,
+    logits: np.ndarray,
+    features: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Return the tensors of the model by name, float32.
+
+    `rows` `[1000, 1280]` are the weights of the classifier; `logits` `[N, 1000]` and `features`
+    `[N, 1280]` are those of unlabeled crops. `embed` returns embeddings `[N, 384]`.
+    """
+    names = _embed_templates(embed, [c.name for c in classes])
+    synonyms = _synonyms(embed, classes)
+    offsets = sorted({offset for c in classes for offset in c.hypernyms})
+    above = dict(zip(offsets, _embed_templates(embed, [synsets[o].lemma for o in offsets]),
+                     strict=True))  # fmt: skip
+    enriched = unit(np.stack([
+        0.5 * name + 0.5 * synonym
+        + sum(HYPERNYM_DECAY ** (i + 1) * above[o] for i, o in enumerate(c.hypernyms))
+        for c, name, synonym in zip(classes, names, synonyms, strict=True)
+    ]))  # fmt: skip
+    prototypes = unit(rows - rows.mean(0))
+    texts = [names, synonyms, enriched]
+    targets = [prototypes] * 3
+    members = {o: [n for n, c in enumerate(classes) if o in c.hypernyms] for o in offsets}
+    for offset, some in members.items():
+        if 2 <= len(some) <= MAX_PROTOTYPE_CLASSES:
+            texts.append(above[offset][None])
+            targets.append(unit(prototypes[some].mean(0, keepdims=True)))
+    center = np.concatenate(texts[:3]).mean(0)
+    x, y = np.concatenate(texts) - center, np.concatenate(targets)
+    regression = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)
+    name_map = _basis(enriched - enriched.mean(0))
+    feature_map = _basis(unit((names - center) @ regression))
+    class_codes = enriched @ name_map
+    tensors = {
+        'class_codes': class_codes,
+        'class_mean': (softmax(logits) @ class_codes).mean(0),
+        'feature_mean': features.mean(0),
+        'feature_map': feature_map,
+        'name_map': name_map,
+        'name_offset': TEXT_CENTER * enriched.mean(0) @ name_map,
+        'regression': regression @ feature_map,
+        'regression_offset': center @ regression @ feature_map,
+    }
+    return {f'encoder.{name}': values.astype(np.float32) for name, values in tensors.items()}
+
+
+def fit_temperature(logits: np.ndarray, better: np.ndarray) -> float:
+    """Return the temperature at which `logits` predict the classes of `better` logits best.
+
+    Both `[N, 1000]` are of the same places: small crops, and the same at full resolution. There
+    are no labels; the network at full resolution takes their place (Guo et al., 2017).
+    """
+    targets = softmax(better)
+
+    def cost(temperature: float) -> float:
+        chances = softmax(logits / temperature)
+        return float(-(targets * np.log(np.maximum(chances, 1e-12))).sum(1).mean())
+
+    return float(minimize_scalar(cost, bounds=(0.5, 5.0), method='bounded').x)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities `[N, C]` of logits."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors `[N, D]` scaled to length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _embed_templates(embed: Embed, nouns: Sequence[str]) -> np.ndarray:
+    return unit(np.sum([embed([t.format(noun) for noun in nouns]) for t in TEMPLATES], axis=0))
+
+
+def _synonyms(embed: Embed, classes: Sequence[ImageClass]) -> np.ndarray:
+    """Return the mean embedding of the synonyms of each class, of length 1."""
+    every = embed([f'a photo of a {name}' for c in classes for name in c.synonyms])
+    ends = np.cumsum([len(c.synonyms) for c in classes])
+    return unit(np.stack([part.mean(0) for part in np.split(every, ends[:-1])]))
+
+
+def _basis(vectors: np.ndarray) -> np.ndarray:
+    """Return the `HALF_DIM` principal directions `[D, HALF_DIM]` of centered vectors `[N, D]`."""
+    _, directions = np.linalg.eigh(vectors.T @ vectors)
+    return directions[:, ::-1][:, :HALF_DIM]
