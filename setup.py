@@ -9,7 +9,7 @@ NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compr
 
 setup(
     name=PACKAGE,
-    version='0.2.0',
+    version='0.3.0',
     description="A shared, trusted, compressed language for a robot's cameras",
     author='The sage authors',
     maintainer='The sage authors',

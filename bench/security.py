@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sage_perception.core.latent import Latent, ModelId, Roi, Telemetry
-from sage_perception.core.lct import Operation, Proof, Provenance, step_from
+from sage_perception.core.latent import Code, Latent, LatentKind, ModelId, Roi, Telemetry
+from sage_perception.core.lct import Membership, Operation, Proof, Provenance, step_from
 from sage_perception.trust import LCT, TrustStore, sign
 from sage_perception.trust.security.admission import AdmissionFilter, Expected
 from sage_perception.trust.security.canonical import PLAIN, Wire
@@ -105,14 +105,23 @@ def changed(value: Any, random: random.Random) -> Any:
     The canonical form differs too: also for NaN, and after rounding to float32.
     """
     if dataclasses.is_dataclass(value):
-        # The receiver computes the digest itself.
-        names = [field.name for field in dataclasses.fields(value) if field.name != 'digest']
+        # The receiver computes the digest itself, and the index from the membership.
+        computed = ('digest', 'index') if isinstance(value, LCT) else ()
+        names = [field.name for field in dataclasses.fields(value) if field.name not in computed]
         name = random.choice(names)
         part = getattr(value, name)
         if name == 'log_var':
             part = _changed_log_var(part, value.mean, random)
         elif name == 'proof' and (part is None or not random.randrange(8)):
             part = Proof(1, NOW, 1.0, bytes(32), bytes(64)) if part is None else None
+        elif name == 'membership' and (part is None or not random.randrange(8)):
+            part = Membership(0, 1, bytes(32)) if part is None else None
+        elif name == 'path' and not part:
+            part = (bytes(32),)
+        elif name == 'snarc' and part is None:
+            part = (0.5,) * 5
+        elif name == 'codes' and not part:
+            part = (Code(LatentKind.IDENTITY, MODEL, 2, b'code'),)
         elif name == 'roi' and (part is None or not random.randrange(8)):
             part = Roi(1, 2, 3, 4) if part is None else None
         else:

@@ -2,4 +2,4 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shared, trusted, compressed language for a robot's cameras."""
 
-__version__ = '0.2.0'
+__version__ = '0.3.0'

@@ -78,6 +78,15 @@ CLOSE_TIMEOUT_S = 20.0
 """Time for each step of the teardown of a node, seconds."""
 
 
+def _complete(message):
+    """Return a message; all LCTs of an array are then among its `lcts`."""
+    if type(message).__name__ == 'LCTArray' and message.crops:
+        from sage_perception.ros.conversions.lct_arrays import lct_messages
+
+        message.lcts, message.crops, message.telemetry = lct_messages(message), [], []
+    return message
+
+
 class Ros:
     """ROS in this process: a context, and a thread that spins the nodes of the test.
 
@@ -117,11 +126,14 @@ class Ros:
         return self.add(kind(context=self.context, cli_args=line, use_global_arguments=False))
 
     def collect(self, kind, topic, qos=100, last=None):
-        """Return a list that grows with each message of a topic; `last` limits its length."""
+        """Return a list that grows with each message of a topic; `last` limits its length.
+
+        All LCTs of an array are among its `lcts`, complete.
+        """
         received = [] if last is None else collections.deque(maxlen=last)
         # rclpy inspects the signature of a callback, which `append` does not have.
         subscription = self.node.create_subscription(
-            kind, topic, lambda message: received.append(message), qos
+            kind, topic, lambda message: received.append(_complete(message)), qos
         )
         self._subscriptions[id(received)] = subscription
         return received

@@ -42,11 +42,12 @@ from sage_perception.regression.replay import replay_bag
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
 from sage_perception.ros.conversions.crops import crop_to_msg
-from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.lct_arrays import lct_array_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import jpeg_to_msg
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.security.announcements import ProbeSet
+from sage_perception.trust.security.canonical import PLAIN
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import create_folder, public_bytes
 from sage_perception.trust.security.trust_store import TrustStore
@@ -167,7 +168,7 @@ def write_images(folder: Path, shots: Iterable[Shot]) -> None:
 
 
 class Encoder:
-    """The nodes of one camera up to its LCTs, with ids from a seed."""
+    """The nodes of one camera up to its LCTs."""
 
     def __init__(
         self,
@@ -180,7 +181,6 @@ class Encoder:
         self.codec = models.load_crop_codec(model)
         identity = Identity(camera, start=start)
         self.pipeline = CameraPipeline(CropEncoder(self.codec), identity)
-        self._rng = np.random.default_rng([start, *camera.encode()])
 
     def announcements(self, t: float) -> list[tuple[str, str, Any]]:
         """Return the model and the probe latents as rows (topic, type, message)."""
@@ -204,24 +204,13 @@ class Encoder:
     def lcts(self, shot: Shot) -> list[LCT]:
         """Return the LCTs of an image."""
         frame = self.pipeline.process(shot.image, START_NS + round(shot.stamp_s * SECOND))
-        return self.identified(frame.lcts)
-
-    def identified(self, lcts: Iterable[LCT]) -> list[LCT]:
-        """Return LCTs with ids from the seed, and without variance."""
-        return [
-            replace(lct, id=self._rng.bytes(16), latent=replace(lct.latent, log_var=None))
-            for lct in lcts
-        ]
+        return frame.lcts
 
     def array(self, shot: Shot, lcts: Iterable[LCT]) -> LCTArray:
         """Return LCTs as a message, signed if the camera has a key."""
-        return LCTArray(
-            header=Header(stamp=stamp_of(shot.stamp_s), frame_id=f'{self.camera}_optical_frame'),
-            source_width=WIDTH,
-            source_height=HEIGHT,
-            lcts=[lct_to_msg(without_times(lct), key=self.key) for lct in lcts],
-            camera=self.camera,
-        )
+        header = Header(stamp=stamp_of(shot.stamp_s), frame_id=f'{self.camera}_optical_frame')
+        packed = [(without_times(lct), PLAIN) for lct in lcts]
+        return lct_array_to_msg(header, (WIDTH, HEIGHT), self.camera, packed, self.key)
 
 
 Row = tuple[float, str, str, Any]
@@ -242,28 +231,24 @@ def signed(folder: Path) -> None:
     keys = {camera: key_of(camera) for camera in ('cam0', 'cam1')}
     write_keys(keys_folder(folder), keys)
     encoders = {camera: Encoder(camera, key=key) for camera, key in keys.items()}
-    ids = np.random.default_rng(7)
 
     def rows() -> Iterator[Row]:
         recorded: list[LCTArray] = []
         for t, topic, kind, message in rows_of(encoders, views(7, 5, encoders)):
             yield t, topic, kind, message
-            if topic != '/cam0/lcts' or not message.lcts:
+            if topic != '/cam0/lcts' or not message.crops:
                 continue
             recorded.append(message)
             if t < 2:
                 continue
-            old = LCTArray(header=message.header, lcts=recorded[-5].lcts, camera='cam0')
             tampered = deserialized(message)
-            del tampered.lcts[1:]
-            tampered.lcts[0].latent.mean[0] += 1
-            tampered.lcts[0].sequence += 1000
-            tampered.lcts[0].id = np.frombuffer(ids.bytes(16), np.uint8)
+            del tampered.crops[1:], tampered.telemetry[1:]
+            tampered.crops[0].trust = 1.0
+            tampered.sequence += 1000
             unsigned = deserialized(tampered)
-            unsigned.lcts[0].signature = []
-            unsigned.lcts[0].sequence += 2000
-            unsigned.lcts[0].id = np.frombuffer(ids.bytes(16), np.uint8)
-            for number, forged in enumerate((old, tampered, unsigned), 1):
+            unsigned.signature = []
+            unsigned.sequence += 2000
+            for number, forged in enumerate((recorded[-5], tampered, unsigned), 1):
                 yield t + 0.01 * number, topic, kind, forged
 
     write_rows(folder, rows())
@@ -284,7 +269,7 @@ def released(folder: Path) -> None:
         for number, shot in enumerate(views(9, 1.6, encoders)):
             encoder = encoders[shot.camera]
             frame = encoder.pipeline.process(shot.image, START_NS + round(shot.t * SECOND))
-            array = encoder.array(shot, encoder.identified(frame.lcts))
+            array = encoder.array(shot, frame.lcts)
             if number % 5 == 0 and frame.crops:
                 crops = CropArray(header=array.header, fault=int(frame.fault))
                 crops.source_width, crops.source_height = frame.size
@@ -335,9 +320,9 @@ def write_rows(folder: Path, rows: Iterable[Row]) -> None:
 
 
 def without_times(lct: LCT) -> LCT:
-    """Return an LCT without the measured time of its encoding, which is never the same."""
+    """Return an LCT without variance and without the time of its encoding, which varies."""
     telemetry = replace(lct.latent.telemetry, time_s=0.0)
-    return replace(lct, latent=replace(lct.latent, telemetry=telemetry))
+    return replace(lct, latent=replace(lct.latent, telemetry=telemetry, log_var=None))
 
 
 def serialized(message: Any) -> bytes:

@@ -23,6 +23,7 @@ from sage_perception.bags.definitions import (
     message_class,
 )
 from sage_perception.bags.files import BagError, storage_files
+from sage_perception.bags.legacy import converted, is_convertible
 from sage_perception.bags.metadata import metadata_notes
 from sage_perception.bags.storage import Storage
 from sage_perception.core.text import one_line
@@ -141,7 +142,8 @@ class Bag:
             for connection, log_time, data in records:
                 type_name = _full_name(connection.msgtype)
                 if type_name == self.topics[connection.topic].type_name:
-                    yield BagMessage(connection.topic, type_name, log_time, data)
+                    current = self._current(connection.topic, data)
+                    yield BagMessage(connection.topic, type_name, log_time, current)
 
     def __iter__(self) -> Iterator[BagMessage]:
         return self.messages()
@@ -160,6 +162,22 @@ class Bag:
             reason = one_line(error) or type(error).__name__
             raise BagError(f'{self.path} {fault}: {reason}{fix}') from error
 
+    def _is_converted(self, topic: str) -> bool:
+        """Return whether the messages of a topic are converted to the installed type."""
+        definition = self.topics[topic].definition
+        return definition is not None and is_convertible(definition.type_hash)
+
+    def _current(self, topic: str, data: bytes) -> bytes:
+        """Return a recorded message, converted if it is of an earlier release."""
+        if not self._is_converted(topic):
+            return data
+        known = self.topics[topic]
+        try:
+            message = decode(data, known.type_name, known.definition)
+            return converted(message, message_class(known.type_name), message_class)
+        except (UnreadableType, AssertionError):
+            return b''  # damaged: no message of any type
+
     def check(self, topic: str) -> str:
         """Return harmless differences between the recorded and the installed type of a topic.
 
@@ -172,6 +190,8 @@ class Bag:
         name = self.topics[topic].type_name
         message_class(name)
         installed = installed_definition(name)
+        if self._is_converted(topic):
+            return f'{name} was recorded with an earlier release: its messages are converted'
         if recorded is not None and recorded.type_hash:
             return compare(recorded, installed)
         # Bags that Humble wrote in SQLite have no definitions: check whether a message fits.
@@ -195,13 +215,14 @@ class Bag:
         """Return the message as an object with the recorded fields, also where ROS is missing.
 
         Arrays of numbers are numpy arrays. The definition is the one in the bag, so that bags of
-        other releases are readable.
+        other releases are readable; that of converted messages is the installed one.
 
         Raises:
             UnreadableType: there is no definition, or the bytes do not fit it.
         """
         known = self.topics[topic]
-        return decode(data, known.type_name, known.definition)
+        recorded = None if self._is_converted(topic) else known.definition
+        return decode(data, known.type_name, recorded)
 
     def close(self) -> None:
         """Close the files."""

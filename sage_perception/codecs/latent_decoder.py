@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sage_perception.codecs.packing import Encoding, Packer
-from sage_perception.models import Codec, ModelError, available, load_crop_codec
+from sage_perception.models import Codec, ModelError, installed_name, load_crop_codec
 from sage_perception.vision.crops import to_pixels
 
 
@@ -80,16 +80,13 @@ class LatentDecoder:
         return self._packers.get(fingerprint)
 
     def _codec(self, model: Any) -> Codec | None:
-        fingerprint, name = bytes(model.fingerprint), str(model.name)
+        fingerprint = bytes(model.fingerprint)
         if fingerprint in self._given:
             return self._given[fingerprint]
         if fingerprint not in self._codecs:
-            found = None
-            if name in available():
-                try:
-                    found = load_crop_codec(name)
-                except ModelError:
-                    found = None
-            matches = found is not None and found.id.fingerprint == fingerprint
-            self._codecs[fingerprint] = found if matches else None
+            name = installed_name(fingerprint, str(model.name))
+            try:
+                self._codecs[fingerprint] = None if name is None else load_crop_codec(name)
+            except ModelError:
+                self._codecs[fingerprint] = None
         return self._codecs[fingerprint]

@@ -49,10 +49,14 @@ class Roi:
 
 @dataclass(frozen=True)
 class ModelId:
-    """The identity of a model; models with equal fingerprints have the same latent space."""
+    """The identity of a model; models with equal fingerprints have the same latent space.
 
-    name: str = ''
-    version: str = ''
+    The fingerprint alone identifies a model: `name` and `version` are for people, may be empty,
+    and do not count in comparisons.
+    """
+
+    name: str = field(default='', compare=False)
+    version: str = field(default='', compare=False)
     fingerprint: bytes = UNKNOWN_FINGERPRINT
 
     def __post_init__(self) -> None:
@@ -62,7 +66,8 @@ class ModelId:
             )
 
     def __str__(self) -> str:
-        return f'{self.name}@{self.version}#{self.fingerprint.hex()[:8]}'
+        known = f'{self.name}@{self.version}' if self.name else 'model '
+        return f'{known}#{self.fingerprint.hex()[:8]}'
 
 
 class LatentKind(enum.IntEnum):
@@ -76,6 +81,9 @@ class LatentKind(enum.IntEnum):
     TEXT = 5
     SLOT = 6
     FUSED = 7
+    IDENTITY = 8
+    SEMANTIC = 9
+    VARIANCE = 10
 
 
 class HaltReason(enum.IntEnum):
@@ -95,7 +103,8 @@ class Telemetry:
     """Measurements of an encoder or a refinement for one latent.
 
     `reconstruction_error` (mean squared error, pixels in [0, 1]) and `kl_per_dim` (nats) are NaN
-    if not measured; `trust` is in [0, 1], `budget_spent` in units of ATP.
+    if not measured; `trust` is in [0, 1], `budget_spent` in units of ATP. `iterations` is 0 if
+    only the trust is known; see `trust_only`.
     """
 
     trust: float = 0.0
@@ -109,14 +118,40 @@ class Telemetry:
     halt_reason: HaltReason = HaltReason.SINGLE_SHOT
     budget_spent: float = 0.0
 
+    @classmethod
+    def trust_only(cls, trust: float) -> Telemetry:
+        """Return the telemetry of a latent that was transmitted without it."""
+        return cls(trust=trust, iterations=0)
+
+    @property
+    def given(self) -> bool:
+        """Whether more than the trust is known."""
+        return self.iterations > 0
+
+
+@dataclass(frozen=True)
+class Code:
+    """A further code of an observation, as it is transmitted.
+
+    `payload` is the code of the model `model` in the encoding `encoding`, one of
+    `codecs.packing.Encoding`.
+    """
+
+    kind: LatentKind
+    model: ModelId
+    encoding: int
+    payload: bytes
+
 
 @dataclass(frozen=True, eq=False)
 class Latent:
     """A compressed observation.
 
     `mean` is float32 `[D]`; `log_var`, if given, is the natural logarithm of its variance, float32
-    `[D]`. `roi` is in pixels of the source frame; `track_id` 0 means none. Raises `ValueError` if
-    `mean` has another shape or dtype, or `log_var` has another shape than `mean`.
+    `[D]`. `roi` is in pixels of the source frame; `track_id` 0 means none. `codes` are further
+    codes of the same observation. `snarc`, if given, are its surprise, novelty, arousal, reward
+    and conflict, each in [0, 1]. Raises `ValueError` if `mean` has another shape or dtype, or
+    `log_var` has another shape than `mean`.
     """
 
     mean: np.ndarray
@@ -126,6 +161,8 @@ class Latent:
     roi: Roi | None = None
     track_id: int = 0
     telemetry: Telemetry = field(default_factory=Telemetry)
+    codes: tuple[Code, ...] = ()
+    snarc: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 1 or self.mean.dtype != np.float32:

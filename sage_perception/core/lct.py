@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import math
 import uuid
 from collections.abc import Sequence
@@ -28,12 +29,36 @@ class Operation(enum.IntEnum):
 
 
 @dataclass(frozen=True)
+class Membership:
+    """The place of an LCT in the signed array that it was taken from.
+
+    It is evidence, like the signature: together with them the LCT can be verified alone.
+
+    Attributes
+    ----------
+    index, count : int
+        Index of the LCT in the array, and the number of its LCTs.
+    frame : bytes
+        SHA-256 of the frame id and the size of the source frame.
+    path : tuple of bytes
+        The digests from the LCT to the root of the array, 32 bytes each.
+
+    """
+
+    index: int
+    count: int
+    frame: bytes
+    path: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
 class Proof:
     """Evidence that an entity signed the parent LCT of a step.
 
     Together with the id, the entity and the steps of the parent, which the chain already has,
     these fields rebuild the bytes that the parent's signature covers. `trust` is the trust of the
-    parent's whole chain, `latent` the SHA-256 digest of its latent (32 bytes).
+    parent's whole chain, `latent` the SHA-256 digest of its latent (32 bytes). `membership` is
+    that of a parent that was signed with its array.
     """
 
     sequence: int
@@ -41,6 +66,7 @@ class Proof:
     trust: float
     latent: bytes
     signature: bytes
+    membership: Membership | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +93,9 @@ class LCT:
     ----------
     entity_id : str
         The entity that made and may sign this LCT, for example `robot1/cam0`.
-    sequence : int
-        Strictly increases for each entity; 64 bits, unsigned.
+    sequence, index : int
+        Their pair strictly increases for each entity: the LCTs of a frame share a sequence, and
+        have indices below 64. `sequence` has 64 bits, unsigned.
     stamp_ns : int
         Capture time of the source frame on the graph's clock, nanoseconds.
     latent : Latent
@@ -78,9 +105,11 @@ class LCT:
     trust : float
         Product of the trusts of all steps, in [0, 1].
     id : bytes
-        Random UUID, 16 bytes.
+        UUID, 16 bytes: that of `encoded_id` for the LCTs of an encoder, else random.
     signature : bytes
         Ed25519 signature, 64 bytes; empty for an unsigned LCT.
+    membership : Membership, optional
+        The place in the array that the signature covers; None if it covers this LCT alone.
     digest : bytes
         SHA-256 of the canonical latent as it was signed, also for a latent that was packed in
         transit; empty for an unsigned LCT.
@@ -96,6 +125,8 @@ class LCT:
     id: bytes = field(default_factory=lambda: uuid.uuid4().bytes)
     signature: bytes = b''
     digest: bytes = b''
+    membership: Membership | None = None
+    index: int = 0
 
     @classmethod
     def encoded(
@@ -106,14 +137,18 @@ class LCT:
         sequence: int,
         stamp_ns: int,
         trust: float | None = None,
+        index: int = 0,
     ) -> LCT:
         """Return the LCT of a latent that `entity_id` just encoded: one ENCODE step, unsigned.
 
-        `trust` in [0, 1] defaults to that of the latent's telemetry.
+        `trust` in [0, 1] defaults to that of the latent's telemetry. `index` is that of the LCT
+        among those of the same frame, which share a sequence.
         """
         trust = latent.telemetry.trust if trust is None else trust
         step = Provenance(Operation.ENCODE, entity_id, latent.model, trust=trust)
-        return cls(entity_id, sequence, stamp_ns, latent, (step,), trust)
+        lct_id = encoded_id(entity_id, sequence, index)
+        steps = (step,)
+        return cls(entity_id, sequence, stamp_ns, latent, steps, trust, lct_id, index=index)
 
     @classmethod
     def derived(
@@ -133,6 +168,23 @@ class LCT:
         return cls(entity_id, sequence, stamp_ns, latent, chain, chain_trust(chain))
 
 
+def encoded_id(entity_id: str, sequence: int, index: int) -> bytes:
+    """Return the id of an LCT of an encoder, 16 bytes: it is derived, and so not transmitted.
+
+    The first 16 bytes of SHA-256 over "sage.Id", the sequence (uint64, little-endian), the index
+    (uint8) and the entity in UTF-8, with the version and variant bits of a UUID of version 8
+    (RFC 9562).
+    """
+    digest = hashlib.sha256(
+        b'sage.Id'
+        + (sequence % 2**64).to_bytes(8, 'little')
+        + bytes([index])
+        + entity_id.encode('utf-8', 'surrogatepass')
+    ).digest()
+    version, variant = 0x80 | digest[6] & 0x0F, 0x80 | digest[8] & 0x3F
+    return digest[:6] + bytes([version, digest[7], variant]) + digest[9:16]
+
+
 def step_from(
     parent: LCT, operation: Operation, entity_id: str, model: ModelId, trust: float = 1.0
 ) -> Provenance:
@@ -143,7 +195,12 @@ def step_from(
     proof = None
     if parent.digest and parent.entity_id != entity_id:
         proof = Proof(
-            parent.sequence, parent.stamp_ns, parent.trust, parent.digest, parent.signature
+            parent.sequence,
+            parent.stamp_ns,
+            parent.trust,
+            parent.digest,
+            parent.signature,
+            parent.membership,
         )
     return Provenance(operation, entity_id, model, parent.id, trust, proof)
 

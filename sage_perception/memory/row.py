@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from sage_perception.core.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
-from sage_perception.core.lct import LCT, Operation, Proof, Provenance
+from sage_perception.core.lct import LCT, Membership, Operation, Proof, Provenance
 from sage_perception.memory import validation as valid
 from sage_perception.memory.record import MemoryRecord, retention
 from sage_perception.memory.snarc import Snarc
 from sage_perception.memory.validation import DamagedRow
 from sage_perception.trust.security.canonical import canonical_form
-from sage_perception.trust.security.limits import MAX_STEPS
+from sage_perception.trust.security.limits import MAX_ARRAY, MAX_PATH, MAX_STEPS
 from sage_perception.trust.security.validation import find_latent_fault
 
 COLUMNS = ('lct', 'fingerprint', 'entity', 'track', 'stamp', 'retention', 'latent', 'detail')
@@ -51,7 +51,7 @@ def encode_row(record: MemoryRecord, half_life_s: float) -> tuple[Any, ...]:
         'telemetry': telemetry,
         'snarc': astuple(record.snarc),
         'provenance': [_encode_step(step, latent.model) for step in lct.provenance],
-        'signed': [lct.digest.hex(), lct.signature.hex()],
+        'signed': [lct.digest.hex(), lct.signature.hex(), _encode_membership(lct.membership)],
     }
     return (
         lct.id,
@@ -83,7 +83,8 @@ def decode_row(row: Sequence[Any]) -> MemoryRecord:
         telemetry=_decode_telemetry(valid.get(detail, 'telemetry')),
     )
     # Early rows have no signature.
-    digest, signature = valid.items(detail.get('signed', ['', '']), 'signed', 2)[:2]
+    digest, signature, *rest = valid.items(detail.get('signed', ['', '']), 'signed', 2)
+    membership = _decode_membership(rest)
     lct = LCT(
         entity_id=valid.text(valid.get(detail, ENTITY_KEY), 'entity_id'),
         sequence=valid.integer(valid.get(detail, 'sequence'), 'sequence', valid.MAX_UINT64),
@@ -97,6 +98,8 @@ def decode_row(row: Sequence[Any]) -> MemoryRecord:
         id=valid.blob(lct_id, 'lct', ID_BYTES),
         signature=valid.from_hex(signature, 'signature', range(MAX_SIGNATURE_BYTES + 1)),
         digest=valid.from_hex(digest, 'digest', (0, DIGEST_BYTES)),
+        membership=membership,
+        index=membership.index if membership else 0,
     )
     scores = valid.items(valid.get(detail, 'snarc'), 'snarc', SCORES)[:SCORES]
     record = MemoryRecord(lct, Snarc(*(valid.probability(score, 'snarc') for score in scores)))
@@ -208,15 +211,39 @@ def _encode_proof(proof: Proof | None) -> list[Any] | None:
     if proof is None:
         return None
     signed = [proof.sequence, proof.stamp_ns, proof.trust]
-    return [*signed, proof.latent.hex(), proof.signature.hex()]
+    evidence = [proof.latent.hex(), proof.signature.hex()]
+    return [*signed, *evidence, _encode_membership(proof.membership)]
 
 
 def _decode_proof(value: Any) -> Proof:
-    sequence, stamp, trust, latent, signature = valid.items(value, 'proof', 5)[:5]
+    sequence, stamp, trust, latent, signature, *rest = valid.items(value, 'proof', 5)
     return Proof(
         valid.integer(sequence, 'sequence of a proof', valid.MAX_UINT64),
         valid.integer(stamp, 'stamp of a proof', MAX_STAMP_NS),
         valid.probability(trust, 'trust of a proof'),
         valid.from_hex(latent, 'latent of a proof', (DIGEST_BYTES,)),
         valid.from_hex(signature, 'signature of a proof', range(MAX_SIGNATURE_BYTES + 1)),
+        _decode_membership(rest),
+    )
+
+
+def _encode_membership(membership: Membership | None) -> list[Any] | None:
+    if membership is None:
+        return None
+    digests = [membership.frame.hex(), b''.join(membership.path).hex()]
+    return [membership.index, membership.count, *digests]
+
+
+def _decode_membership(rest: Sequence[Any]) -> Membership | None:
+    """Return the membership that may follow a signature; rows of release 0.2 have none."""
+    if not rest or rest[0] is None:
+        return None
+    index, count, frame, path = valid.items(rest[0], 'membership', 4)[:4]
+    lengths = range(0, MAX_PATH * DIGEST_BYTES + 1, DIGEST_BYTES)
+    joined = valid.from_hex(path, 'path of a membership', lengths)
+    return Membership(
+        valid.integer(index, 'index of a membership', MAX_ARRAY - 1),
+        valid.integer(count, 'count of a membership', MAX_ARRAY),
+        valid.from_hex(frame, 'frame of a membership', (DIGEST_BYTES,)),
+        tuple(joined[i : i + DIGEST_BYTES] for i in range(0, len(joined), DIGEST_BYTES)),
     )

@@ -7,6 +7,7 @@ from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 from sage_perception.models.registry import (
     available,
+    installed_name,
     load,
     load_codec,
     load_compressor,
@@ -19,6 +20,7 @@ __all__ = [
     'Compressor',
     'ModelError',
     'available',
+    'installed_name',
     'load',
     'load_codec',
     'load_compressor',

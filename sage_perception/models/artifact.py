@@ -118,6 +118,20 @@ def fingerprint(
     return digest.digest()
 
 
+def declared_fingerprint(path: Path) -> bytes:
+    """Return the fingerprint that a model folder declares, without verifying it.
+
+    Raises `ModelError` for a missing or invalid configuration.
+    """
+    declared = _read_config(path / CONFIG)['fingerprint']
+    try:
+        return bytes.fromhex(declared)
+    except ValueError as error:
+        raise ModelError(
+            f'{path / CONFIG}: fingerprint is {declared!r}, not hexadecimal'
+        ) from error
+
+
 def file_sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file of a model; raise `ModelError` for other files."""
     try:

@@ -59,6 +59,20 @@ def available() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(ZOO.glob('*/config.yaml'))}
 
 
+def installed_name(fingerprint: bytes, preferred: str = '') -> str | None:
+    """Return the name of a model of this package with a latent space, None if there is none.
+
+    If several models have it, `preferred` is returned if it is one of them.
+    """
+    for name, folder in sorted(available().items(), key=lambda item: item[0] != preferred):
+        try:
+            if artifact.declared_fingerprint(folder) == fingerprint:
+                return name
+        except ModelError:
+            continue
+    return None
+
+
 def load(
     name_or_path: str | Path,
     backend: str = 'auto',

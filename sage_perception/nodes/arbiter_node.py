@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from sage_perception.core.lct import LCT
 from sage_perception.ros import qos
 from sage_perception.ros.camera_models import CameraModels
 from sage_perception.ros.conversions.latents import unpack
-from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
+from sage_perception.ros.conversions.lct_arrays import ReceivedLCT, received_lcts
+from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.conversions.trust import agreements_to_msg, trust_report_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
@@ -42,6 +44,10 @@ from sage_perception.trust.security.admission import Verdict
 from sage_perception.trust.security.rejection import RejectionReason
 
 REPORT_PERIOD_S = 1.0
+
+Forwarded = Callable[[], LCTMessage]
+"""Returns the message that forwards an LCT as it was received."""
+
 UNSIGNED_MODE = (
     'arbitrating, signatures not required: use this only on a network without other machines'
 )
@@ -171,42 +177,44 @@ class ArbiterNode(Node):
         """Admit the LCTs of an array, forward the accepted ones by frame, and fuse them."""
         guard, required = self._lct_guards[camera], self.parameters.require_signatures
         size = message.source_width, message.source_height
-        # The header of an array is not signed, unlike the stamps of its LCTs.
-        frames: dict[int, list[tuple[LCT, LCTMessage]]] = {}
-        for lct, forwarded in guard.admit_each(
-            publisher, message.lcts, partial(self._admit, camera)
-        ):
+        received = received_lcts(message)
+        # The stamps of `lcts` are signed, the header of the array is signed for `crops` only.
+        frames: dict[int, list[tuple[LCT, Forwarded | None]]] = {}
+        for lct, forwarded in guard.admit_each(publisher, received, partial(self._admit, camera)):
             frames.setdefault(lct.stamp_ns, []).append((lct, forwarded))
         if not frames and not required:
             frames[stamp_from_msg(message.header.stamp)] = []
-        if not message.lcts and required:
+        if not received and required:
             guard.note_empty_array(publisher)
         for stamp_ns, lcts in sorted(frames.items()):
             header = Header(stamp=stamp_to_msg(stamp_ns), frame_id=message.header.frame_id)
             forward = self._arbiter.may_forward(camera, len(lcts))
-            messages = [forwarded for _, forwarded in lcts] if forward else []
-            if (messages or not required) and self._trusted.get_subscription_count():
-                self._trusted.publish(self._array(camera, header, size, messages))
+            if ((forward and lcts) or not required) and self._trusted.get_subscription_count():
+                self._trusted.publish(
+                    message
+                    if forward and _is_whole(message, lcts)
+                    else self._array(camera, header, size, _messages(lcts) if forward else [])
+                )
             frame = AcceptedFrame(stamp_ns, [lct for lct, _ in lcts], (header, size))
             for moment in self._arbiter.add_frame(camera, frame):
                 self._publish(moment)
 
-    def _admit(self, camera: str, message: LCTMessage) -> tuple[LCT, LCTMessage] | None:
-        """Return an accepted LCT, and the message to forward; None for a rejected one.
+    def _admit(self, camera: str, received: ReceivedLCT) -> tuple[LCT, Forwarded | None] | None:
+        """Return an accepted LCT, and how to forward it; None for a rejected one.
 
         An LCT that is not translated is forwarded as it was received.
         """
-        verdict = self._verdict(camera, message)
+        verdict = self._verdict(camera, received)
         if verdict.reason is not None:
-            self._warn(camera, verdict, message.entity_id)
-        lct, received = verdict.accepted, verdict.received
-        if lct is None or received is None:
+            self._warn(camera, verdict, received.entity_id)
+        lct = verdict.accepted
+        if lct is None or verdict.received is None:
             return None
-        return lct, message if lct.id == received.id else lct_to_msg(lct)
+        return lct, received.message if lct.id == verdict.received.id else None
 
-    def _verdict(self, camera: str, message: LCTMessage) -> Verdict:
+    def _verdict(self, camera: str, received: ReceivedLCT) -> Verdict:
         try:
-            lct, wire = packed_lct_from_msg(message)
+            lct, wire = received.read()
         except ValueError as error:
             return self._arbiter.reject(camera, RejectionReason.MALFORMED, str(error))
         return self._arbiter.admit(
@@ -294,6 +302,16 @@ class ArbiterNode(Node):
     def close(self) -> None:
         """Wait for the evaluation in progress, and cancel all others."""
         self._models.close()
+
+
+def _is_whole(message: LCTArray, lcts: list[tuple[LCT, Forwarded | None]]) -> bool:
+    """Return whether accepted LCTs are all those of an array of crops, none translated."""
+    untranslated = all(forwarded is not None for _, forwarded in lcts)
+    return not message.lcts and len(lcts) == len(message.crops) > 0 and untranslated
+
+
+def _messages(lcts: list[tuple[LCT, Forwarded | None]]) -> list[LCTMessage]:
+    return [lct_to_msg(lct) if forwarded is None else forwarded() for lct, forwarded in lcts]
 
 
 def main(args: list[str] | None = None) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,10 +27,10 @@ from sage_perception.ros.conversions.crops import residuals_to_msg
 from sage_perception.ros.conversions.irp import budget_to_msg
 from sage_perception.ros.conversions.latents import (
     latent_from_msg,
-    latent_size_bytes,
     latent_to_msg,
+    pack,
 )
-from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.lct_arrays import PackedLCT, check_region, lct_array_to_msg
 from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
@@ -179,8 +180,7 @@ class EncoderNode(LifecycleNode):
         start_s = time.perf_counter()
         self._camera_trust = TRUST.get(message.fault, 0.0)
         crops, inputs = self._readable(message, configured.encoder)
-        array = LCTArray(header=message.header, camera=configured.identity.entity_id)
-        array.source_width, array.source_height = message.source_width, message.source_height
+        lcts: list[PackedLCT] = []
         if crops:
             encoded = configured.encoder.encode(
                 np.stack(inputs),
@@ -190,17 +190,13 @@ class EncoderNode(LifecycleNode):
                 self._camera_trust,
             )
             self._max_error = float(encoded.errors.max())
-            array.lcts = self._lct_messages(
-                configured, encoded, stamp_from_msg(message.header.stamp)
-            )
+            lcts = self._pack(configured, encoded, stamp_from_msg(message.header.stamp))
             self._publish_budget(message, crops, configured.encoder, encoded)
             if self.parameters.output != 'latents':
                 residuals = configured.encoder.residuals(encoded)
                 self._residuals.publish(residuals_to_msg(message, crops, residuals))
-        if array.lcts:
-            self._bytes = float(np.mean([latent_size_bytes(lct.latent) for lct in array.lcts]))
         if self.parameters.output != 'residuals':
-            self._lcts.publish(array)
+            self._publish_lcts(configured.identity, message, lcts)
         self._durations.add(time.perf_counter() - start_s)
 
     def _readable(
@@ -216,17 +212,36 @@ class EncoderNode(LifecycleNode):
                 self._crops.reject(str(error))
         return crops, inputs
 
-    def _lct_messages(self, configured: _Configured, encoded: EncodedCrops, stamp_ns: int) -> list:
-        """Return the LCTs that can be transmitted, signed, as messages."""
-        encoder, identity = configured.encoder, configured.identity
-        found = []
+    def _pack(
+        self, configured: _Configured, encoded: EncodedCrops, stamp_ns: int
+    ) -> list[PackedLCT]:
+        """Return the LCTs that can be transmitted, and their wire encodings."""
+        packer = configured.encoder.packer
+        latents, wires = [], []
         for latent in encoded.latents:
-            lct = encoder.lct(latent, stamp_ns, identity)
             try:
-                found.append(lct_to_msg(lct, self._encoding, encoder.packer, identity.key))
+                check_region(latent)
+                wires.append(pack(latent, self._encoding, packer))
+                latents.append(latent)
             except ValueError as error:
                 self._crops.reject(str(error))
-        return found
+        lcts = configured.encoder.lcts(latents, stamp_ns, configured.identity)
+        return list(zip(lcts, wires, strict=True))
+
+    def _publish_lcts(
+        self, identity: Identity, frame: CropArray, lcts: Sequence[PackedLCT]
+    ) -> None:
+        """Publish the LCTs of a frame, signed."""
+        size = frame.source_width, frame.source_height
+        try:
+            array = lct_array_to_msg(frame.header, size, identity.entity_id, lcts, identity.key)
+        except ValueError as error:
+            self._crops.reject(str(error))
+            return
+        if lcts:
+            payloads = [code.payload for crop in array.crops for code in crop.codes]
+            self._bytes = sum(map(len, payloads)) / len(lcts)
+        self._lcts.publish(array)
 
     def _publish_budget(
         self, frame: CropArray, crops: list[Crop], encoder: CropEncoder, encoded: EncodedCrops

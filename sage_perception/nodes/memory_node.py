@@ -25,6 +25,7 @@ from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD
 from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.lct_arrays import claimed_camera
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.memory import (
     memory_to_msg,
@@ -39,7 +40,7 @@ from sage_perception.ros.identity import (
     node_identity,
 )
 from sage_perception.ros.node_parameters import MAX_RESULTS, MEMORY
-from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier, claimed_camera
+from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 

@@ -201,17 +201,23 @@ class CropEncoder:
         return replace(lct, latent=replace(lct.latent, mean=mean, log_var=None))
 
     def lcts(self, latents: Sequence[Latent], stamp_ns: int, identity: Identity) -> list[LCT]:
-        """Return the LCTs of latents of a frame captured at `stamp_ns`, made by `identity`."""
-        return [self.lct(latent, stamp_ns, identity) for latent in latents]
+        """Return the LCTs of latents of a frame captured at `stamp_ns`, made by `identity`.
 
-    def lct(self, latent: Latent, stamp_ns: int, identity: Identity) -> LCT:
-        """Return the LCT of one latent; its trust is that of the encoding step."""
-        return LCT.encoded(
-            latent,
-            entity_id=identity.entity_id,
-            sequence=identity.next_sequence(),
-            stamp_ns=stamp_ns,
-        )
+        They share one sequence. The trust of each is that of the encoding step.
+        """
+        if not latents:
+            return []
+        sequence = identity.next_sequence()
+        return [
+            LCT.encoded(
+                latent,
+                entity_id=identity.entity_id,
+                sequence=sequence,
+                stamp_ns=stamp_ns,
+                index=index,
+            )
+            for index, latent in enumerate(latents)
+        ]
 
     def residuals(self, frame: EncodedCrops) -> np.ndarray:
         """Return crops minus reconstructions, uint8 `[B, S, S, C]`; see `to_residual`."""

@@ -24,7 +24,8 @@ from sage_perception.core.text import one_line
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.ros.conversions.crops import crop_from_msg
-from sage_perception.ros.conversions.lcts import packed_lct_from_msg
+from sage_perception.ros.conversions.latents import latent_size_bytes
+from sage_perception.ros.conversions.lct_arrays import received_lcts
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.images import bgr_from_msg
 from sage_perception.trust.security.canonical import PLAIN, Wire
@@ -134,13 +135,14 @@ class LctInput:
         if array is None:
             return done
         done.size = array.source_width, array.source_height
-        for each in array.lcts:
-            done.size_bytes += 4 * (len(each.latent.mean) + len(each.latent.log_var))
-            done.size_bytes += len(each.latent.payload)
+        for each in received_lcts(array):
             try:
-                done.lcts.append(packed_lct_from_msg(each))
+                lct, wire = each.read()
             except ValueError:
                 done.lcts.append(None)
+                continue
+            done.lcts.append((lct, wire))
+            done.size_bytes += latent_size_bytes(lct.latent, wire)
         done.stages_s = {'decode': time.perf_counter() - begun_s}
         return done
 

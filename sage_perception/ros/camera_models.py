@@ -135,9 +135,9 @@ class CameraModels:
 
 def find_model(model: ModelId) -> models.Codec:
     """Return an installed model; raise `ValueError` for any other."""
-    codec = models.load_crop_codec(model.name) if model.name in models.available() else None
-    if codec is None or codec.id.fingerprint != model.fingerprint:
+    name = models.installed_name(model.fingerprint, model.name)
+    if name is None:
         raise ValueError(
             f'{model} is not installed here: call this service on a machine that has it'
         )
-    return codec
+    return models.load_crop_codec(name)

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import LCTArray
@@ -12,6 +14,12 @@ from std_msgs.msg import Header
 
 from sage_perception.core.lct import LCT
 from sage_perception.ros.conversions.latents import Packers, unpack
+from sage_perception.ros.conversions.lct_arrays import (
+    PackedLCT,
+    ReceivedLCT,
+    camera_of,
+    received_lcts,
+)
 from sage_perception.ros.conversions.lcts import packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
@@ -48,7 +56,7 @@ class RelayedVerifier(RateLimitGuard):
     """Verifies the LCTs on a topic of relayed LCTs, and guards its subscription.
 
     It accepts LCTs of the models that `packers` has a packer for, and with room for one more
-    provenance step. The fields around the LCTs of an array are not signed: frames are identified
+    provenance step. The fields around `lcts` of an array are not signed: frames are identified
     by the LCTs themselves, and an array without LCTs is used only if signatures are not required.
     """
 
@@ -67,8 +75,9 @@ class RelayedVerifier(RateLimitGuard):
         """Return the accepted LCTs of an array by frame, normally one; old LCTs are rejected."""
         frames: dict[tuple[str, int], list[LCT]] = {}
         for lct in self.lcts(message, publisher, self._clock.now().nanoseconds):
-            frames.setdefault((_camera(lct), lct.stamp_ns), []).append(lct)
-        if not message.lcts and is_entity(message.camera) and not self._keys.required:
+            frames.setdefault((camera_of(lct), lct.stamp_ns), []).append(lct)
+        empty = not _lct_count(message)
+        if empty and is_entity(message.camera) and not self._keys.required:
             frames[message.camera, stamp_from_msg(message.header.stamp)] = []
         size = message.source_width, message.source_height
         return [
@@ -78,22 +87,22 @@ class RelayedVerifier(RateLimitGuard):
 
     def lcts(self, message: LCTArray, publisher: bytes, now_ns: int | None = None) -> list[LCT]:
         """Return the accepted LCTs of an array; with `now_ns`, only those with a recent stamp."""
-        if not message.lcts and self._keys.required:
+        if not _lct_count(message) and self._keys.required:
             self.note_empty_array(publisher)
 
-        def admit(lct: LCTMessage) -> LCT | None:
-            verdict = self._judge(lct, self._admission, now_ns)
+        def admit(lct: ReceivedLCT) -> LCT | None:
+            verdict = self._judge(lct.read, self._admission, now_ns)
             self._record(verdict, lct.entity_id)
             return verdict.accepted
 
-        return self.admit_each(publisher, message.lcts, admit)
+        return self.admit_each(publisher, received_lcts(message), admit)
 
     def verify(self, message: LCTMessage) -> LCT:
         """Return the LCT of a message; raise `LCTRejected` if it is rejected.
 
         The LCT may have any age and may be verified repeatedly; it is not counted.
         """
-        verdict = self._judge(message, self._new_filter())
+        verdict = self._judge(partial(packed_lct_from_msg, message), self._new_filter())
         if verdict.reason is not None:
             raise LCTRejected(explain(verdict.reason, message.entity_id, verdict.detail))
         assert verdict.accepted is not None
@@ -109,10 +118,13 @@ class RelayedVerifier(RateLimitGuard):
         return {reason.value: count for reason, count in self._admission.reasons.items()}
 
     def _judge(
-        self, message: LCTMessage, admission: AdmissionFilter, now_ns: int | None = None
+        self,
+        read: Callable[[], PackedLCT],
+        admission: AdmissionFilter,
+        now_ns: int | None = None,
     ) -> Verdict:
         try:
-            lct, wire = packed_lct_from_msg(message)
+            lct, wire = read()
         except ValueError as error:
             return Verdict(reason=RejectionReason.MALFORMED, detail=str(error))
         packer = self._packers.get(lct.latent.model.fingerprint)
@@ -144,10 +156,5 @@ class RelayedVerifier(RateLimitGuard):
         return (WARN if warnings else OK), '; '.join([*warnings, mode]), values
 
 
-def claimed_camera(message: LCTArray) -> str:
-    """Return the camera entity of an array as the array claims it, before verification."""
-    return _camera(message.lcts[0]) if message.lcts else message.camera
-
-
-def _camera(lct: LCT | LCTMessage) -> str:
-    return lct.provenance[0].entity_id if lct.provenance else lct.entity_id
+def _lct_count(message: LCTArray) -> int:
+    return len(message.crops) + len(message.lcts)

@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from sage_perception.codecs.packing import Packer
 from sage_perception.models import Codec
 from sage_perception.ros.conversions.latents import latent_from_msg
+from sage_perception.ros.conversions.lct_arrays import lct_messages
 from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
@@ -180,7 +181,7 @@ class TileDecoder:
         """
         found: dict[Region, LCTMessage] = {}
         latents: dict[Region, np.ndarray] = {}
-        for lct in lcts.lcts if lcts is not None else ():
+        for lct in _messages(lcts):
             mean = self._mean(lct.latent)
             if mean is not None:
                 region = _region(lct.latent.roi)
@@ -227,6 +228,13 @@ def rgb_or_none(
         return rgb_from_msg(message, intensity)
     except ValueError:
         return None
+
+
+def _messages(lcts: LCTArray | None) -> list[LCTMessage]:
+    try:
+        return [] if lcts is None else lct_messages(lcts)
+    except ValueError:
+        return []
 
 
 def _region(roi: RegionOfInterest) -> Region:

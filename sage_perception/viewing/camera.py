@@ -23,7 +23,7 @@ from sage_perception.viewing.items import (
     Scalar,
     Text,
 )
-from sage_perception.viewing.messages import rgb_of, roi_of, stamp_ns
+from sage_perception.viewing.messages import lcts_of, rgb_of, roi_of, stamp_ns
 from sage_perception.viewing.projection import Projection
 from sage_perception.viewing.sheets import sheet
 from sage_perception.vision.camera_health import Fault
@@ -138,15 +138,16 @@ class CameraScene:
 
         Raises `ValueError` if it is malformed.
         """
-        if not len(message.lcts):
+        lcts = lcts_of(message)
+        if not lcts:
             return
-        yield Scalar(('trust', self.name), float(np.mean([lct.trust for lct in message.lcts])))
-        sizes = [_size(lct.latent) for lct in message.lcts]
+        yield Scalar(('trust', self.name), float(np.mean([lct.trust for lct in lcts])))
+        sizes = [_size(lct.latent) for lct in lcts]
         yield Scalar(('bytes', self.name), float(sum(sizes)))
         at = stamp_ns(message)
         if not self.due('latents', at):
             return
-        latents = [lct.latent for lct in message.lcts]
+        latents = [lct.latent for lct in lcts]
         values = [self._decoder.values(latent) for latent in latents]
         known = [(each, z) for each, z in zip(latents, values, strict=True) if z is not None]
         if not known or len({len(z) for _, z in known}) > 1:
@@ -159,8 +160,9 @@ class CameraScene:
 
     def project(self, message: Any) -> list[tuple[int, Points]]:
         """Return the points of latents that can be projected now, with their stamps."""
-        values = [self._decoder.values(lct.latent) for lct in message.lcts]
-        tracks = [int(lct.latent.track_id) for lct in message.lcts]
+        lcts = lcts_of(message)
+        values = [self._decoder.values(lct.latent) for lct in lcts]
+        tracks = [int(lct.latent.track_id) for lct in lcts]
         known = [(z, t) for z, t in zip(values, tracks, strict=True) if z is not None]
         if not known or len({len(z) for z, _ in known}) > 1:
             return []

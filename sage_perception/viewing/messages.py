@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -25,6 +26,32 @@ def roi_of(message: Any) -> Roi:
     return Roi(
         int(message.x_offset), int(message.y_offset), int(message.width), int(message.height)
     )
+
+
+def lcts_of(message: Any) -> list[Any]:
+    """Return the LCTs of a `sage_msgs/LCTArray` with the fields of `sage_msgs/LCT` that are drawn.
+
+    Raises `ValueError` for an LCT without codes.
+    """
+    return [_lct_of(message, crop) for crop in getattr(message, 'crops', ())] + [*message.lcts]
+
+
+def _lct_of(message: Any, crop: Any) -> Any:
+    if not len(crop.codes):
+        raise ValueError('an LCT has no codes; the first one is its latent')
+    first = crop.codes[0]
+    payload = np.asarray(first.payload, np.uint8).tobytes()
+    plain = not first.encoding and len(payload) % 4 == 0
+    latent = SimpleNamespace(
+        encoding=first.encoding,
+        mean=np.frombuffer(payload, '<f4') if plain else (),
+        log_var=(),
+        payload=b'' if plain else payload,
+        model=SimpleNamespace(name='', version='', fingerprint=message.model),
+        roi=crop,
+        track_id=crop.track_id,
+    )
+    return SimpleNamespace(trust=crop.trust, stamp=message.header.stamp, latent=latent)
 
 
 def rgb_of(message: Any, intensity: IntensityRange | None = None) -> np.ndarray:

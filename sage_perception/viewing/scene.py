@@ -20,7 +20,7 @@ from sage_perception.core.text import one_line
 from sage_perception.viewing import DEFAULT_RATE_HZ
 from sage_perception.viewing.camera import CameraScene, points_of
 from sage_perception.viewing.items import Color, Graph, ImageItem, Item, Path, Scalar, Text, Timed
-from sage_perception.viewing.messages import rgb_of, stamp_ns
+from sage_perception.viewing.messages import lcts_of, rgb_of, stamp_ns
 from sage_perception.viewing.projection import Projection
 from sage_perception.viewing.sheets import sheet
 from sage_perception.vision.image_messages import COMPRESSED_TYPE, IMAGE_TYPE
@@ -143,8 +143,8 @@ class Scene:
         kind = path[-1]
         if kind == 'lcts':
             yield from self.camera(path[:-1]).add_lcts(message)
-        elif kind == 'fused' and len(message.lcts):
-            trusts = [float(lct.trust) for lct in message.lcts]
+        elif kind == 'fused' and (lcts := lcts_of(message)):
+            trusts = [float(lct.trust) for lct in lcts]
             yield Scalar(('trust', 'fused'), float(np.mean(trusts)))
             yield Scalar(('fused', 'lcts'), float(len(trusts)))
             yield from self._decoded(('fused',), message)
@@ -153,8 +153,9 @@ class Scene:
 
     def _decoded(self, path: Path, message: Any) -> Iterator[Item]:
         """Yield a sheet of the images that the LCTs of an array decode to."""
-        values = [self._decoder.values(lct.latent) for lct in message.lcts]
-        known = [(lct, z) for lct, z in zip(message.lcts, values, strict=True) if z is not None]
+        lcts = lcts_of(message)
+        values = [self._decoder.values(lct.latent) for lct in lcts]
+        known = [(lct, z) for lct, z in zip(lcts, values, strict=True) if z is not None]
         if not known or len({len(z) for _, z in known}) > 1:
             return
         model = known[0][0].latent.model
@@ -245,12 +246,12 @@ class Scene:
                 yield Text(('log', 'memory'), f'stored {stored} LCTs of {camera}')
 
     def _recall(self, message: Any) -> Iterator[Item]:
-        if not len(message.lcts):
+        lcts = lcts_of(message)
+        if not lcts:
             return
         now_ns = stamp_ns(message)
         ages = [
-            (now_ns - int(lct.stamp.sec) * 10**9 - int(lct.stamp.nanosec)) * 1e-9
-            for lct in message.lcts
+            (now_ns - int(lct.stamp.sec) * 10**9 - int(lct.stamp.nanosec)) * 1e-9 for lct in lcts
         ]
         text = f'recalled {len(ages)} LCTs, {min(ages):.0f} to {max(ages):.0f} s old'
         yield Text(('log', 'memory'), text)

@@ -55,7 +55,7 @@ def lcts(draw):
         draw(UINT32),
         Telemetry(
             *(draw(each) for each in (FLOAT32, measured, measured, FLOAT32, FLOAT32)),
-            draw(st.integers(0, 2**16 - 1)),
+            draw(st.integers(1, 2**16 - 1)),
             tuple(draw(st.lists(measured, max_size=4))),
             draw(st.booleans()),
             draw(st.sampled_from(HaltReason)),
@@ -92,7 +92,8 @@ class Reader:
         return self.take(self.number('B')).decode()
 
     def model(self):
-        return ModelId(self.text(), self.text(), self.take(32))
+        """Return name, version and fingerprint."""
+        return self.text(), self.text(), self.take(32)
 
     def floats(self, count):
         return [self.number('f') for _ in range(count)]
@@ -124,7 +125,7 @@ def read_lct(data):
     lct_id, entity = r.take(16), r.text()
     sequence, stamp, trust = r.number('Q'), r.number('q'), r.number('f')
     steps = tuple(
-        Provenance(r.number('B'), r.text(), r.model(), r.take(16), r.number('f'))
+        Provenance(r.number('B'), r.text(), ModelId(*r.model()), r.take(16), r.number('f'))
         for _ in range(r.number('B'))
     )
     digest = r.take(32)
@@ -146,7 +147,8 @@ def test_latent_form_contains_every_field(lct):
     latent = lct.latent
     form = read_latent(latent_form(latent))
     kind, encoding, payload, log_var, roi, track, model, telemetry = form
-    assert (kind, encoding, track, model) == (latent.kind, 0, latent.track_id, latent.model)
+    assert (kind, encoding, track) == (latent.kind, 0, latent.track_id)
+    assert model == (latent.model.name, latent.model.version, latent.model.fingerprint)
     assert roi == latent.roi
     assert payload == latent.mean.astype('<f4').tobytes()
     assert log_var == (b'' if latent.log_var is None else latent.log_var.astype('<f4').tobytes())

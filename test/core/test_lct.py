@@ -15,6 +15,7 @@ from sage_perception.core.lct import (
     Operation,
     Provenance,
     chain_trust,
+    encoded_id,
     step_from,
 )
 from sage_perception.trust import sign
@@ -36,7 +37,7 @@ def test_encoded_lct_has_one_step_with_the_trust_of_its_telemetry():
     assert lct.provenance == (Provenance(Operation.ENCODE, 'cam0', MODEL, NO_PARENT, 0.4),)
     certain = LCT.encoded(latent, entity_id='cam0', sequence=3, stamp_ns=NOW, trust=1.0)
     assert certain.trust == certain.provenance[0].trust == 1.0
-    assert certain.id != lct.id
+    assert certain.id == lct.id == encoded_id('cam0', 3, 0)
 
 
 def test_derived_lct_continues_the_chain():

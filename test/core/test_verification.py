@@ -112,7 +112,7 @@ REJECTED = {
     'key of another entity': (RejectionReason.BAD_SIGNATURE, sign(an_lct(), KEYS['cam1'])),
     'signature of another LCT': (
         RejectionReason.BAD_SIGNATURE,
-        replace(signed(), signature=signed().signature),
+        replace(signed(), signature=signed(sequence=2).signature),
     ),
     'another model': (
         RejectionReason.WRONG_MODEL,

@@ -20,6 +20,7 @@ from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
 from sage_perception.core.lct import Operation
+from sage_perception.ros.conversions.lct_arrays import lct_messages
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import image_to_msg
@@ -66,7 +67,7 @@ def observe(node, keys):
             report(fused=steps.count(Operation.FUSE))
 
     def trusted(array):
-        for message in array.lcts:
+        for message in lct_messages(array):
             lct = lct_from_msg(message)
             report(trusted=lct.entity_id, sound=verify(lct, store) is None and lct.id not in ids)
             ids.add(lct.id)
@@ -90,8 +91,8 @@ def attack(node, camera):
 
     def record(array):
         # One is enough, and receiving the own flood is expensive.
-        if array.lcts:
-            recorded.append(array.lcts[0])
+        if lcts := lct_messages(array):
+            recorded.append(lcts[0])
             node.destroy_subscription(subscription)
 
     def forged(message):

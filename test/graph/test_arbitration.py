@@ -312,6 +312,7 @@ def edited(lct, header, number, edit=lambda lct: None):
     """Return a copy with the stamp of `header` and another entity, changed by `edit`."""
     copy = deserialize_message(serialize_message(lct), type(lct))
     copy.entity_id = 'forger'
+    copy.membership = []
     copy.sequence = number
     copy.stamp = stamp_to_msg(stamp_from_msg(header.stamp))
     edit(copy)
@@ -405,7 +406,7 @@ def early(lct):
 
 
 def with_snarc(lct):
-    lct.latent.snarc = [Snarc()]
+    lct.latent.snarc = [Snarc(novelty=2.0)]
 
 
 def old(lct):
@@ -432,7 +433,7 @@ FORGERIES = {
     of_another_model: 'model fingerprint mismatch',
     long_ago: 'time stamp outside tolerance',
     early: 'time stamp outside tolerance',
-    with_snarc: 'malformed message',
+    with_snarc: 'value out of range',
     old: 'replayed or outdated sequence',
 }
 

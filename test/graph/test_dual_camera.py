@@ -150,7 +150,7 @@ def test_lcts_are_valid_numbered_and_of_their_camera(graph):
         assert {lct.entity_id for lct in lcts} == {f'robot1/{camera}'}
         assert {find_fault(lct) for lct in lcts} == {None}
         assert len({lct.id for lct in lcts}) == len(lcts)
-        sequences = [lct.sequence for lct in lcts]
+        sequences = [(lct.sequence, lct.index) for lct in lcts]
         assert all(b > a for a, b in itertools.pairwise(sequences))
 
 

@@ -214,8 +214,10 @@ def test_forged_lcts_are_rejected_and_counted_by_reason(scene, keys):
     )
     # The topic of the other camera rejects them too.
     scene.publish('cam1', [good, packed, copy_of(packed, other_bytes)])
-    replayed, bad, foreign = (
+    # The id of an LCT of an array belongs to its sequence.
+    replayed, malformed, bad, foreign = (
         'replayed or outdated sequence',
+        'malformed message',
         'invalid signature',
         'wrong entity for this topic',
     )
@@ -224,18 +226,20 @@ def test_forged_lcts_are_rejected_and_counted_by_reason(scene, keys):
     )
     assert refused == {
         f'cam0 rejected: {replayed}': 1,
-        f'cam0 rejected: {bad}': 3,
+        f'cam0 rejected: {malformed}': 2,
+        f'cam0 rejected: {bad}': 1,
         'cam0 rejected: missing signature': 1,
         'cam0 rejected: model fingerprint mismatch': 1,
         f'cam0 rejected: {foreign}': 1,
         'cam0 rejected: invalid provenance': 1,
         f'cam1 rejected: {replayed}': 1,
         f'cam1 rejected: {foreign}': 1,
-        f'cam1 rejected: {bad}': 1,
+        f'cam1 rejected: {malformed}': 1,
     }
     for camera in CAMERAS:
         scene.wait_for_log(f"rejected LCT on {camera}/lcts: {replayed} (entity 'cam")
-        scene.wait_for_log(f"rejected LCT on {camera}/lcts: {bad} (entity 'cam")
+        scene.wait_for_log(f"rejected LCT on {camera}/lcts: {malformed} (entity 'cam")
+    scene.wait_for_log(f"rejected LCT on cam0/lcts: {bad} (entity 'cam")
     scene.wait_for_log(f"{foreign} (entity 'mallory; reboot')")
     assert not scene.trusted('elsewhere')
     # Honest LCTs are still accepted.

@@ -103,7 +103,7 @@ def test_three_cameras_are_fused_once_per_frame_and_one_is_translated(scene, key
     translated = lct_from_msg(of(Operation.TRANSLATE)[-1])
     assert verify(translated, store) is None
     first, step = translated.provenance
-    assert (first.entity_id, first.model.name) == (TRANSLATED, 'tinyvae_128')
+    assert (first.entity_id, first.model) == (TRANSLATED, models.load('tinyvae_128').id)
     assert (step.entity_id, step.model, translated.latent.model) == ('arbiter', codec.id, codec.id)
     assert 0.7 < step.trust < 1
     # The others pass with their own signature.

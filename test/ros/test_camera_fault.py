@@ -64,7 +64,7 @@ def test_a_fault_reduces_the_trust_of_lcts(ros):
         crops.publish(CropArray(header=header, crops=[crop], fault=fault))
         ros.wait_for(lambda: len(lcts) > count, 'an LCT')
         (lct,) = lcts[-1].lcts
-        assert lct.trust == lct.latent.telemetry.trust == lct.provenance[0].trust
+        assert lct.trust == lct.latent.telemetry[0].trust == lct.provenance[0].trust
         return lct.trust
 
     good = trust(1, CropArray.FAULT_UNKNOWN)

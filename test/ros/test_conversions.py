@@ -18,8 +18,16 @@ from std_msgs.msg import Header
 from sage_perception import models
 from sage_perception.codecs.packing import Encoding, Packer, PackingError
 from sage_perception.core.frame import Crop, CropSource
-from sage_perception.core.latent import HaltReason, Latent, LatentKind, ModelId, Roi, Telemetry
-from sage_perception.core.lct import LCT, Operation, Proof, Provenance
+from sage_perception.core.latent import (
+    Code,
+    HaltReason,
+    Latent,
+    LatentKind,
+    ModelId,
+    Roi,
+    Telemetry,
+)
+from sage_perception.core.lct import LCT, Membership, Operation, Proof, Provenance
 from sage_perception.ros.conversions.announcements import model_info_from_msg, model_info_to_msg
 from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.latents import (
@@ -34,11 +42,12 @@ from sage_perception.ros.conversions.rois import roi_from_msg, roi_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.conversions.telemetry import telemetry_from_msg, telemetry_to_msg
 from sage_perception.ros.images import mono_from_msg, rgb_from_msg
-from sage_perception.trust.security.canonical import latent_digest
+from sage_perception.trust.security.canonical import PLAIN, Wire, latent_digest, version_of
 
 # The limit of the checks of message fields is a little below the largest float32.
 FLOAT = st.floats(-(2.0**127), 2.0**127, width=32) | st.sampled_from([np.inf, -np.inf, np.nan])
 UINT32 = st.integers(0, 2**32 - 1)
+DIGESTS = st.binary(min_size=32, max_size=32)
 # Strings that fit the bounds of the interfaces.
 SHORT = st.text(st.characters(codec='ascii', exclude_characters='\0'), max_size=32)
 STAMPS = st.integers(0, 2**31 * 10**9 - 1)
@@ -50,11 +59,20 @@ model_ids = st.builds(ModelId, SHORT, SHORT, st.binary(min_size=32, max_size=32)
 telemetries = st.builds(
     Telemetry,
     *[FLOAT] * 5,
-    iterations=st.integers(0, 2**16 - 1),
+    iterations=st.integers(1, 2**16 - 1),
     energy_trajectory=st.lists(FLOAT, max_size=8).map(tuple),
     converged=st.booleans(),
     halt_reason=st.sampled_from(HaltReason),
     budget_spent=FLOAT,
+)
+
+
+codes = st.builds(
+    Code,
+    st.sampled_from(LatentKind),
+    DIGESTS.map(lambda digest: ModelId(fingerprint=digest)),
+    st.integers(0, 255),
+    st.binary(max_size=9),
 )
 
 
@@ -70,9 +88,18 @@ def latents(draw):
         draw(rois),
         draw(UINT32),
         draw(telemetries),
+        tuple(draw(st.lists(codes, max_size=3))),
+        draw(st.none() | st.tuples(*[FLOAT] * 5)),
     )
 
 
+memberships = st.builds(
+    Membership,
+    st.integers(0, 255),
+    st.integers(0, 255),
+    DIGESTS,
+    st.lists(DIGESTS, max_size=6).map(tuple),
+)
 proofs = st.builds(
     Proof,
     st.integers(0, 2**64 - 1),
@@ -80,6 +107,7 @@ proofs = st.builds(
     FLOAT,
     st.binary(min_size=32, max_size=32),
     st.binary(max_size=64),
+    st.none() | memberships,
 )
 steps = st.builds(
     Provenance,
@@ -153,7 +181,7 @@ def test_latent_round_trip(latent):
 @given(lcts)
 def test_lct_round_trip(lct):
     arrived = lct_from_msg(through_bytes(lct_to_msg(lct)))
-    digest = latent_digest(lct.latent) if lct.signature else b''
+    digest = latent_digest(lct.latent, version=version_of(lct)) if lct.signature else b''
     assert_same(arrived, replace(lct, digest=digest))
 
 
@@ -207,7 +235,10 @@ VALID = LCT.encoded(
     'damage',
     [
         lambda m: setattr(m.latent, 'kind', 99),
-        lambda m: setattr(m.latent.telemetry, 'halt_reason', 99),
+        lambda m: setattr(m.latent.telemetry[0], 'halt_reason', 99),
+        lambda m: m.latent.codes.append(sage.Code(kind=99)),
+        lambda m: m.latent.codes.append(sage.Code(model=99)),
+        lambda m: m.membership.append(sage.Membership(path=[0] * 99)),
         lambda m: setattr(m.provenance[0], 'operation', 99),
         lambda m: setattr(m.latent, 'log_var', [0.0] * 3),
         lambda m: setattr(m.stamp, 'nanosec', 10**9),
@@ -254,8 +285,8 @@ def test_packed_message_has_payload_only(encoding):
     payload = PACKER.pack(PACKABLE.latent.mean, encoding)
     assert (message.encoding, bytes(message.payload)) == (encoding, payload)
     assert (len(message.mean), len(message.log_var)) == (0, 0)
-    assert latent_size_bytes(message) == len(payload)
-    assert latent_size_bytes(latent_to_msg(PACKABLE.latent)) == 2 * 4 * 4
+    assert latent_size_bytes(PACKABLE.latent, Wire(int(encoding), payload)) == len(payload)
+    assert latent_size_bytes(PACKABLE.latent, PLAIN) == 2 * 4 * 4
 
 
 def test_packed_latent_of_unannounced_model_is_unknown_model():

@@ -162,8 +162,8 @@ def test_packed_message_is_verified_before_it_is_unpacked(encoding):
     assert verify(received, a_store(), wire=wire) is RejectionReason.BAD_SIGNATURE
 
 
-def test_field_without_a_signature_is_rejected():
+def test_added_scores_are_rejected():
     _, message = a_message(Encoding.FLOAT32)
     message.latent.snarc = [Snarc(surprise=1.0)]
-    with pytest.raises(ValueError, match='snarc'):
-        packed_lct_from_msg(message)
+    received, wire = packed_lct_from_msg(message)
+    assert verify(received, a_store(), wire=wire) is RejectionReason.BAD_SIGNATURE

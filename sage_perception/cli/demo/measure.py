@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from rclpy.serialization import serialize_message
 from sage_msgs.msg import Agreement
 
 from sage_perception.core.latent import Roi
-from sage_perception.ros.conversions.latents import latent_size_bytes
+from sage_perception.ros.conversions.lct_arrays import received_lcts
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 
@@ -34,7 +35,7 @@ class CameraRun:
         latency: stamps of frames, and seconds from the stamp to the receipt of the latents.
         values: the latents.
         trust: stamps of frames, and the mean trust of their LCTs.
-        size_bytes: stamps of frames, and the bytes of their latents.
+        size_bytes: stamps of frames, and the bytes of the messages with their LCTs.
     """
 
     published: set[int] = field(default_factory=set)
@@ -121,14 +122,14 @@ def _read_camera(run: CameraRun, name: str, message: Any, stamp: int, received_n
         found = [(int(crop.source), roi_from_msg(crop.roi)) for crop in message.crops]
         run.regions[stamp] = [(source, roi) for source, roi in found if roi is not None]
     elif name == 'lcts':
-        run.latents += len(message.lcts)
+        lcts = [received.read() for received in received_lcts(message)]
+        run.latents += len(lcts)
         run.latency.append((stamp, (received_ns - stamp) * 1e-9))
-        sizes = [latent_size_bytes(lct.latent) for lct in message.lcts]
-        run.size_bytes.append((stamp, sum(sizes)))
-        if message.lcts:
-            run.trust.append((stamp, float(np.mean([lct.trust for lct in message.lcts]))))
-        for index, lct in enumerate(message.lcts):
-            run.values[stamp, index] = lct.latent.mean.tobytes()
+        run.size_bytes.append((stamp, len(serialize_message(message))))
+        if lcts:
+            run.trust.append((stamp, float(np.mean([lct.trust for lct, _ in lcts]))))
+        for index, (lct, wire) in enumerate(lcts):
+            run.values[stamp, index] = wire.payload or lct.latent.mean.tobytes()
 
 
 def summarize(run: Run, duration_s: float) -> dict[str, Any]:

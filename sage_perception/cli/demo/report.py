@@ -28,6 +28,7 @@ from sage_perception.reports.html.report import (
 )
 from sage_perception.reports.moments import MomentCollector, Wanted
 from sage_perception.ros.conversions.crops import crop_from_msg
+from sage_perception.ros.conversions.lct_arrays import lct_messages
 from sage_perception.ros.conversions.lcts import packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.vision.camera_health import Fault
@@ -70,7 +71,8 @@ class Strips:
     def _event(self, camera: str, name: str, message: Any, stamp_ns: int) -> FrameEvent | LctEvent:
         """Return the event of a message; raises `ValueError` for a malformed one."""
         if name == 'lcts':
-            return LctEvent(camera, stamp_ns, [self._lct(each) for each in message.lcts])
+            lcts = [self._lct(each) for each in lct_messages(message)]
+            return LctEvent(camera, stamp_ns, lcts)
         crops = [crop_from_msg(crop) for crop in message.crops]
         inputs = None
         if crops:

@@ -12,12 +12,18 @@ import numpy as np
 from sage_msgs.msg import Latent as LatentMessage
 
 from sage_perception.codecs.packing import Encoding, Packer
-from sage_perception.core.latent import Latent, LatentKind
+from sage_perception.core.latent import Latent, LatentKind, Telemetry
 from sage_perception.ros.conversions.arrays import floats_to_msg
+from sage_perception.ros.conversions.codes import (
+    codes_from_msg,
+    codes_to_msg,
+    scores_from_msg,
+    scores_to_msg,
+)
 from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
 from sage_perception.ros.conversions.rois import roi_from_msg, roi_to_msg
 from sage_perception.ros.conversions.telemetry import telemetry_from_msg, telemetry_to_msg
-from sage_perception.trust.security.canonical import Wire
+from sage_perception.trust.security.canonical import PLAIN, Wire
 
 # The packers that unpack received latents, by the fingerprint of their model.
 Packers = Mapping[bytes, Packer]
@@ -40,22 +46,41 @@ def latent_to_msg(
     Raises:
         PackingError: the encoding cannot represent the latent.
     """
-    fields: dict[str, array]
+    return packed_latent_to_msg(latent, pack(latent, encoding, packer))
+
+
+def pack(latent: Latent, encoding: Encoding, packer: Packer | None = None) -> Wire:
+    """Return a latent in a wire encoding; FLOAT32 needs no packer, and has no payload.
+
+    Raises:
+        PackingError: the encoding cannot represent the latent.
+        ValueError: the encoding needs a packer, and none is given.
+    """
     if encoding == Encoding.FLOAT32:
+        return PLAIN
+    if packer is None:
+        raise ValueError(f'encoding {encoding.name} needs the packer of model {latent.model}')
+    return Wire(int(encoding), packer.pack(latent.mean, encoding))
+
+
+def packed_latent_to_msg(latent: Latent, wire: Wire) -> LatentMessage:
+    """Return a latent in the wire encoding `wire` as a message."""
+    fields: dict[str, array] = {'payload': array('B', wire.payload)}
+    if not wire.packed:
         fields = {'mean': floats_to_msg(latent.mean)}
         if latent.log_var is not None:
             fields['log_var'] = floats_to_msg(latent.log_var)
-    elif packer is None:
-        raise ValueError(f'encoding {encoding.name} needs the packer of model {latent.model}')
-    else:
-        fields = {'payload': array('B', packer.pack(latent.mean, encoding))}
+    codes, models = codes_to_msg(latent.codes)
     return LatentMessage(
         kind=int(latent.kind),
         roi=roi_to_msg(latent.roi),
         track_id=latent.track_id,
         model=model_id_to_msg(latent.model),
-        telemetry=telemetry_to_msg(latent.telemetry),
-        encoding=int(encoding),
+        telemetry=[telemetry_to_msg(latent.telemetry)] if latent.telemetry.given else [],
+        snarc=[] if latent.snarc is None else [scores_to_msg(latent.snarc)],
+        encoding=wire.encoding,
+        codes=codes,
+        models=models,
         **fields,
     )
 
@@ -71,8 +96,10 @@ def latent_from_msg(message: LatentMessage, packers: Packers | None = None) -> L
     return unpack(packed_latent_from_msg(message), wire, packers or {})
 
 
-def packed_latent_from_msg(message: LatentMessage) -> Latent:
+def packed_latent_from_msg(message: LatentMessage, trust: float = 0.0) -> Latent:
     """Return the latent of a message; `mean` is empty if the message is packed.
+
+    `trust` is that of the telemetry if the message has none.
 
     Raises:
         ValueError: the fields do not form a latent.
@@ -84,7 +111,13 @@ def packed_latent_from_msg(message: LatentMessage) -> Latent:
         model=model_id_from_msg(message.model),
         roi=roi_from_msg(message.roi),
         track_id=message.track_id,
-        telemetry=telemetry_from_msg(message.telemetry),
+        telemetry=(
+            telemetry_from_msg(message.telemetry[0])
+            if message.telemetry
+            else Telemetry.trust_only(trust)
+        ),
+        codes=codes_from_msg(message.codes, message.models),
+        snarc=scores_from_msg(message.snarc[0]) if message.snarc else None,
     )
 
 
@@ -126,6 +159,8 @@ def unpack(latent: Latent, wire: Wire, packers: Packers) -> Latent:
     return replace(latent, mean=packer.unpack(wire.payload, encoding))
 
 
-def latent_size_bytes(message: LatentMessage) -> int:
-    """Return the size of mean, variance and payload in bytes."""
-    return 4 * (len(message.mean) + len(message.log_var)) + len(message.payload)
+def latent_size_bytes(latent: Latent, wire: Wire) -> int:
+    """Return the size of mean, variance, payload and further codes in bytes."""
+    numbers = latent.mean.nbytes + (0 if latent.log_var is None else latent.log_var.nbytes)
+    own = len(wire.payload) if wire.packed else numbers
+    return own + sum(len(code.payload) for code in latent.codes)

@@ -15,14 +15,20 @@ from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.lct import LCT
 from sage_perception.ros.conversions.latents import (
     Packers,
-    latent_to_msg,
+    pack,
     packed_latent_from_msg,
+    packed_latent_to_msg,
     unpack,
     wire_from_msg,
 )
-from sage_perception.ros.conversions.provenance import provenance_from_msg, provenance_to_msg
+from sage_perception.ros.conversions.provenance import (
+    membership_from_msg,
+    memberships_to_msg,
+    provenance_from_msg,
+    provenance_to_msg,
+)
 from sage_perception.ros.conversions.stamps import normal_stamp_from_msg, stamp_to_msg
-from sage_perception.trust.security.canonical import Wire, latent_digest
+from sage_perception.trust.security.canonical import Wire, latent_digest, version_of
 from sage_perception.trust.security.signing import sign
 
 
@@ -43,18 +49,26 @@ def lct_to_msg(
     Raises:
         ValueError: the encoding, or a field of the message, cannot represent a value.
     """
-    latent = latent_to_msg(lct.latent, encoding, packer)
-    if key is not None:
-        lct = sign(lct, key, wire_from_msg(latent))
+    wire = pack(lct.latent, encoding, packer)
+    return packed_lct_to_msg(sign(lct, key, wire) if key is not None else lct, wire)
+
+
+def packed_lct_to_msg(lct: LCT, wire: Wire) -> LCTMessage:
+    """Return an LCT with its signature as a message, its latent in the wire encoding `wire`.
+
+    Raises:
+        ValueError: a field of the message cannot represent a value.
+    """
     return LCTMessage(
         id=np.frombuffer(lct.id, np.uint8),
         entity_id=lct.entity_id,
         sequence=lct.sequence,
         stamp=stamp_to_msg(lct.stamp_ns),
-        latent=latent,
+        latent=packed_latent_to_msg(lct.latent, wire),
         trust=lct.trust,
         provenance=[provenance_to_msg(step) for step in lct.provenance],
         signature=array('B', lct.signature),
+        membership=memberships_to_msg(lct.membership),
     )
 
 
@@ -78,19 +92,23 @@ def packed_lct_from_msg(message: LCTMessage) -> tuple[LCT, Wire]:
     Raises:
         ValueError: the fields do not form an LCT.
     """
-    if message.latent.snarc:
-        raise ValueError('latent.snarc is given: no signature covers it; it must be empty')
     wire = wire_from_msg(message.latent)
-    latent = packed_latent_from_msg(message.latent)
+    provenance = tuple(provenance_from_msg(step) for step in message.provenance)
+    trust = provenance[0].trust if provenance else message.trust
+    latent = packed_latent_from_msg(message.latent, trust)
+    membership = membership_from_msg(message.membership)
     lct = LCT(
         entity_id=message.entity_id,
         sequence=message.sequence,
         stamp_ns=normal_stamp_from_msg(message.stamp),
         latent=latent,
-        provenance=tuple(provenance_from_msg(step) for step in message.provenance),
+        provenance=provenance,
         trust=message.trust,
         id=bytes(message.id),
         signature=bytes(message.signature),
-        digest=latent_digest(latent, wire) if message.signature else b'',
+        membership=membership,
+        index=membership.index if membership else 0,
     )
+    if lct.signature:
+        lct = replace(lct, digest=latent_digest(latent, wire, version_of(lct)))
     return lct, wire

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
+from sage_msgs.msg import Membership as MembershipMessage
 from sage_msgs.msg import Proof as ProofMessage
 from sage_msgs.msg import Provenance as ProvenanceMessage
 
-from sage_perception.core.lct import Operation, Proof, Provenance
+from sage_perception.core.lct import Membership, Operation, Proof, Provenance
 from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
 from sage_perception.ros.conversions.stamps import normal_stamp_from_msg, stamp_to_msg
+from sage_perception.trust.security.limits import DIGEST_BYTES
 
 
 def provenance_to_msg(step: Provenance) -> ProvenanceMessage:
@@ -51,6 +54,7 @@ def proof_to_msg(proof: Proof) -> ProofMessage:
         trust=proof.trust,
         latent=np.frombuffer(proof.latent, np.uint8),
         signature=array('B', proof.signature),
+        membership=memberships_to_msg(proof.membership),
     )
 
 
@@ -66,4 +70,35 @@ def proof_from_msg(message: ProofMessage) -> Proof:
         message.trust,
         bytes(message.latent),
         bytes(message.signature),
+        membership_from_msg(message.membership),
     )
+
+
+def memberships_to_msg(membership: Membership | None) -> list[MembershipMessage]:
+    """Return the place of an LCT in its array as a list with one message; empty for None."""
+    if membership is None:
+        return []
+    return [
+        MembershipMessage(
+            index=membership.index,
+            count=membership.count,
+            frame=np.frombuffer(membership.frame, np.uint8),
+            path=array('B', b''.join(membership.path)),
+        )
+    ]
+
+
+def membership_from_msg(messages: Sequence[MembershipMessage]) -> Membership | None:
+    """Return the place of an LCT in its array; None for an empty list.
+
+    Raises:
+        ValueError: `path` is not a number of digests.
+    """
+    if not messages:
+        return None
+    [message] = messages
+    path = bytes(message.path)
+    if len(path) % DIGEST_BYTES:
+        raise ValueError(f'path has {len(path)} bytes, which are not digests of {DIGEST_BYTES}')
+    digests = (path[i : i + DIGEST_BYTES] for i in range(0, len(path), DIGEST_BYTES))
+    return Membership(message.index, message.count, bytes(message.frame), tuple(digests))

@@ -31,8 +31,10 @@ def telemetry_from_msg(message: IrpTelemetry) -> Telemetry:
     """Return the telemetry of a message.
 
     Raises:
-        ValueError: `halt_reason` is not a value of `HaltReason`.
+        ValueError: `halt_reason` is not a value of `HaltReason`, or `iterations` is 0.
     """
+    if not message.iterations:
+        raise ValueError('iterations of the telemetry is 0; it must be at least 1')
     return Telemetry(
         trust=message.trust,
         reconstruction_error=message.reconstruction_error,

@@ -15,3 +15,7 @@ MAX_ABS = 1e4
 # an arbiter that translates and fuses it adds two or more.
 MAX_STEPS = 16
 MAX_CHAIN = 14
+MAX_CODES = 7  # codes of an observation besides its latent
+MAX_ARRAY = 64  # LCTs in an array
+MAX_PATH = 6  # digests from an LCT to the root of its array
+MAX_FRAME_ID_BYTES = 255

@@ -22,6 +22,8 @@ MAX_STEP = 1024
 LCTS = 'lcts'
 """The stream of an entity's LCTs; announcements of each kind have one of their own."""
 
+_NONE = (-1, -1)
+
 
 class ReplayGuard:
     """Remembers the last sequence of each key and the ids of the last signed LCTs.
@@ -51,7 +53,9 @@ class ReplayGuard:
         # The latest time, and the lowest one since: the same unless the clock was set back.
         self._latest_ns = self._lowest_ns = clock()
         self._last: dict[tuple[str, str, bytes], int] = {}
-        self._unsigned: OrderedDict[str, int] = OrderedDict()
+        # The last index of each key for LCTs: those of an array share a sequence.
+        self._index: dict[tuple[str, bytes], int] = {}
+        self._unsigned: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._ids: OrderedDict[bytes, None] = OrderedDict()
 
     def is_replay(self, lct: LCT, keys: Collection[bytes]) -> bool:
@@ -65,13 +69,17 @@ class ReplayGuard:
             return True
         if not keys:
             # Anyone can write the sequence of an unsigned LCT: one ahead of the time is no bound.
-            last = self._unsigned.get(lct.entity_id, -1)
-            return lct.sequence <= last <= self._clock() + CLOCK_MARGIN_NS
+            last = self._unsigned.get(lct.entity_id, _NONE)
+            return _position(lct) <= last and last[0] <= self._clock() + CLOCK_MARGIN_NS
         return all(
-            lct.sequence == self._last.get((LCTS, lct.entity_id, key))
-            or self.is_older(lct.sequence, LCTS, lct.entity_id, key)
+            self._is_repeated(lct, key) or self.is_older(lct.sequence, LCTS, lct.entity_id, key)
             for key in keys
         )
+
+    def _is_repeated(self, lct: LCT, key: bytes) -> bool:
+        """Return whether this LCT of an array, or one behind it, was accepted before."""
+        last = self._last.get((LCTS, lct.entity_id, key))
+        return lct.sequence == last and lct.index <= self._index.get((lct.entity_id, key), -1)
 
     def is_older(self, sequence: int, stream: str, entity_id: str, key: bytes) -> bool:
         """Return whether the holder of a key no longer uses `sequence` in a stream."""
@@ -86,12 +94,13 @@ class ReplayGuard:
     def note(self, lct: LCT, key: bytes) -> None:
         """Remember an accepted LCT; `key` is the public key that verified it, empty if none."""
         if not key:
-            self._unsigned[lct.entity_id] = lct.sequence
+            self._unsigned[lct.entity_id] = _position(lct)
             self._unsigned.move_to_end(lct.entity_id)
             if len(self._unsigned) > self.MAX_UNSIGNED:
                 self._unsigned.popitem(last=False)
             return
         self.note_sequence(lct.sequence, LCTS, lct.entity_id, key)
+        self._index[lct.entity_id, key] = lct.index
         self._ids[lct.id] = None
         if len(self._ids) > self.MAX_IDS:
             self._ids.popitem(last=False)
@@ -104,3 +113,8 @@ class ReplayGuard:
         if sequence > bound and not 0 <= sequence - last <= MAX_STEP:
             sequence = max(last, bound)
         self._last[place] = sequence
+
+
+def _position(lct: LCT) -> tuple[int, int]:
+    """Return the sequence of an LCT, and its index in its array."""
+    return lct.sequence, lct.index

@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -60,15 +60,23 @@ class TrustedKey:
         return Ed25519PublicKey.from_public_bytes(self.public)
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Return whether `signature` is a signature of this key over `data`."""
-        try:
-            self._key.verify(signature, data)
-        except InvalidSignature:
-            return False
-        return True
+        """Return whether `signature` is a signature of this key over `data`.
+
+        The last results are kept: one signature covers all LCTs of an array.
+        """
+        return _verifies(self, signature, data)
 
     def __str__(self) -> str:
         return key_text(self.public)
+
+
+@lru_cache(maxsize=64)
+def _verifies(key: TrustedKey, signature: bytes, data: bytes) -> bool:
+    try:
+        key._key.verify(signature, data)
+    except InvalidSignature:
+        return False
+    return True
 
 
 class TrustStore:

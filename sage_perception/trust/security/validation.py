@@ -45,7 +45,7 @@ def find_metadata_fault(lct: LCT) -> RejectionReason | None:
     if len(lct.provenance) > MAX_CHAIN:
         return RejectionReason.OUT_OF_RANGE
     trusts = (lct.trust, telemetry.trust, *(step.trust for step in lct.provenance))
-    if not all(0 <= trust <= 1 for trust in trusts):
+    if not all(0 <= value <= 1 for value in (*trusts, *(lct.latent.snarc or ()))):
         return RejectionReason.OUT_OF_RANGE
     if not math.isfinite(telemetry.latent_norm + telemetry.time_s + telemetry.budget_spent):
         return RejectionReason.NOT_FINITE

@@ -19,8 +19,13 @@ from sage_perception.trust.security.canonical import (
     canonical_form,
     latent_digest,
     proven_form,
+    version_of,
 )
-from sage_perception.trust.security.limits import MAX_PAYLOAD_BYTES, SIGNATURE_BYTES
+from sage_perception.trust.security.limits import (
+    MAX_CODES,
+    MAX_PAYLOAD_BYTES,
+    SIGNATURE_BYTES,
+)
 from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.trust.security.trust_store import TrustedKey, TrustStore
 from sage_perception.trust.security.validation import (
@@ -154,10 +159,14 @@ def check(
 
 
 def find_size_fault(lct: LCT, wire: Wire) -> RejectionReason | None:
-    """Check the sizes of signature and payload."""
-    if len(lct.signature) > SIGNATURE_BYTES or len(wire.payload) > MAX_PAYLOAD_BYTES:
-        return RejectionReason.OVERSIZED
-    return None
+    """Check the sizes of signature, payload and further codes."""
+    payloads = [wire.payload, *(code.payload for code in lct.latent.codes)]
+    oversized = (
+        len(lct.signature) > SIGNATURE_BYTES
+        or len(lct.latent.codes) > MAX_CODES
+        or max(map(len, payloads)) > MAX_PAYLOAD_BYTES
+    )
+    return RejectionReason.OVERSIZED if oversized else None
 
 
 def find_context_fault(
@@ -251,7 +260,8 @@ def find_proof_fault(lct: LCT, store: TrustStore, wire: Wire = PLAIN) -> Rejecti
         if Operation.COMPRESS not in since and proof.stamp_ns != stamp_ns:
             return RejectionReason.BAD_PROOF
         relayed = since == {Operation.RELAY}
-        if relayed and proof.latent != (latent or latent_digest(lct.latent, wire)):
+        own = partial(latent_digest, lct.latent, wire, version_of(lct))
+        if relayed and proof.latent != (latent or own()):
             return RejectionReason.BAD_PROOF
         stamp_ns, latent, since = proof.stamp_ns, proof.latent, set()
     return None
