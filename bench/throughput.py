@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure the graph as ros2_benchmark does: at fixed rates, under load, and its highest rate.
 
-Nodes in one process (composed) and in processes of their own (separate) play the same video, whose
-hash is in the report. `--before CHECKOUT` runs the graph of another checkout, alternating with
-both. The highest rate is that with a loss of less than 5 % of the frames. Results:
-`out/bench/throughput.json`.
+All nodes in one process (composed), one process per camera (camera) and one per node (separate)
+play the same video, whose hash is in the report. `--before CHECKOUT` runs the graph of another
+checkout, alternating with them. The highest rate is that with a loss of less than 5 % of the
+frames. A run that fails is in the report with its reason. Results: `out/bench/throughput.json`,
+also after each part.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from sage_perception.benchmark.machine import machine
 from sage_perception.benchmark.measure import MeasurementError, free_domain, measure, observe
 
 RATES_HZ = (10.0, 30.0, 60.0)
-MODES = {'composed': 'graph', 'separate': 'none'}
+MODES = {'composed': 'graph', 'camera': 'camera', 'separate': 'none'}
 MAX_LOSS = 0.05
 SEARCH_HZ = (5.0, 400.0)
 SEARCH_STEPS = 5
@@ -113,14 +115,30 @@ def load_on_all_cores() -> Iterator[None]:
 
 
 def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the first run, with the median of each figure that is a number in all runs."""
-    merged = dict(runs[0])
+    """Return the first complete run, with the median of each figure that is a number in all.
+
+    `runs` counts the complete runs, and `errors` has the reasons of the others.
+    """
+    whole = [run for run in runs if 'error' not in run]
+    errors = [run['error'] for run in runs if 'error' in run]
+    merged = dict(whole[0]) if whole else {}
     for key in merged:
-        values = [run[key] for run in runs]
+        values = [run[key] for run in whole]
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
             merged[key] = round(statistics.median(values), 4)
-    merged['runs'] = len(runs)
-    return merged
+    return merged | {'runs': len(whole)} | ({'errors': errors} if errors else {})
+
+
+def attempt(name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of a run, or the reason why it failed as `error`; print either."""
+    try:
+        figures = run()
+    except MeasurementError as error:
+        figures = {'error': ' | '.join(str(error).splitlines()[:3])}
+    keys = ('attended', 'p95_ms', 'fused_p95_ms', 'cpu_percent', 'pss_mb', 'growth', 'error')
+    shown = ', '.join(f'{key} {figures[key]}' for key in keys if key in figures)
+    print(f'{name}: {shown}', flush=True)
+    return figures
 
 
 def peak(video: Path, cameras: int, composition: str, duration_s: float) -> dict[str, Any]:
@@ -153,7 +171,9 @@ def main() -> None:
     parser.add_argument('--rates', type=float, nargs='*', default=RATES_HZ, help='Hz')
     parser.add_argument('--cameras', type=int, nargs='*', default=[1, 2, 4], help='peak search')
     parser.add_argument('--out', type=Path, default=Path('out/bench/throughput.json'))
+    parser.add_argument('--modes', nargs='+', choices=MODES, default=[*MODES], help='(all)')
     args = parser.parse_args()
+    begun_s = time.monotonic()
 
     video = args.footage or render_video(args.out.parent / 'throughput.avi')
     report: dict[str, Any] = {'machine': machine(), 'input': describe(video)}
@@ -162,48 +182,43 @@ def main() -> None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(report, indent=2) + '\n')
 
-    def show(name: str, run: dict[str, Any]) -> None:
-        keys = ('attended', 'p95_ms', 'fused_p95_ms', 'cpu_percent', 'pss_mb', 'growth')
-        print(f'{name}: ' + ', '.join(f'{key} {run[key]}' for key in keys), flush=True)
-
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in MODES}
+    modes = {name: MODES[name] for name in args.modes}
+    starters: dict[str, Callable[[], dict[str, Any]]] = {
+        name: partial(measure, cameras_of(video, 2, 30.0), mode, args.duration, 30.0)
+        for name, mode in modes.items()
+    }
     if args.before:
-        runs['before'] = []
+        before = args.before.resolve()
+        starters['before'] = partial(measure_other, before, video, args.duration, 30.0)
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in starters}
     for _ in range(args.runs):
-        for name in runs:
-            if name == 'before':
-                run = measure_other(args.before.resolve(), video, args.duration, 30.0)
-            else:
-                run = measure(cameras_of(video, 2, 30.0), MODES[name], args.duration, 30.0)
-            runs[name].append(run)
-            show(name, run)
+        for name, start in starters.items():
+            runs[name].append(attempt(name, start))
     report |= {name: medians(found) for name, found in runs.items()}
     save()
-    if args.load:
+    for name, mode in modes.items() if args.load else ():
+        start = partial(measure, cameras_of(video, 2, 30.0), mode, args.load, 30.0)
         with load_on_all_cores():
             time.sleep(1.0)
-            run = measure(cameras_of(video, 2, 30.0), 'graph', args.load, 30.0)
-        show('loaded', run)
-        report['loaded'] = {**run, 'quiet_p95_ms': report['composed']['p95_ms']}
+            run = attempt(f'{name}, loaded', start)
+        key = 'loaded' if name == 'composed' else f'loaded_{name}'
+        report[key] = {**run, 'quiet_p95_ms': report[name].get('p95_ms')}
         save()
-    report['fixed_rates'] = {
-        mode: {
-            f'{rate:g}': measure(cameras_of(video, 2, rate), MODES[mode], args.duration / 2, rate)
-            for rate in args.rates
-        }
-        for mode in MODES
-    }
-    save()
-    searches = {
-        mode: {str(n): peak(video, n, MODES[mode], args.duration / 4) for n in args.cameras}
-        for mode in MODES
-    }
-    report['peak_hz'] = {n: found['hz'] for n, found in searches['composed'].items()}
-    report['peak_hz_separate'] = {n: found['hz'] for n, found in searches['separate'].items()}
-    report['peak_trials'] = searches
-    save()
-    print(f'peak, Hz: composed {report["peak_hz"]}, separate {report["peak_hz_separate"]}')
-    print(f'all figures: {args.out}')
+    report['fixed_rates'] = {name: {} for name in modes}
+    for name, mode in modes.items():
+        for rate in args.rates:
+            start = partial(measure, cameras_of(video, 2, rate), mode, args.duration / 2, rate)
+            report['fixed_rates'][name][f'{rate:g}'] = attempt(f'{name}, {rate:g} Hz', start)
+        save()
+    report['peak_trials'] = {name: {} for name in modes}
+    for name, mode in modes.items():
+        found = {str(n): peak(video, n, mode, args.duration / 4) for n in args.cameras}
+        key = 'peak_hz' if name == 'composed' else f'peak_hz_{name}'
+        report[key] = {n: each['hz'] for n, each in found.items()}
+        report['peak_trials'][name] = found
+        print(f'{name}: peak, Hz, by cameras: {report[key]}', flush=True)
+        save()
+    print(f'all figures: {args.out}, after {(time.monotonic() - begun_s) / 60:.1f} min')
 
 
 if __name__ == '__main__':

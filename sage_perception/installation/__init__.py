@@ -25,6 +25,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     ros.messages,
     ros.launch,
     ros.bridge,
+    ros.detections,
     hardware.model,
     hardware.gstreamer,
     hardware.cuda,

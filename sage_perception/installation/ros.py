@@ -149,6 +149,14 @@ def bridge() -> Finding:
     return Finding('cv_bridge', OPTIONAL, detail, fix)
 
 
+def detections() -> Finding:
+    """Check for the messages in which attention takes and publishes boxes."""
+    if find_spec('vision_msgs') is None:
+        fix = f'apt install ros-{distribution_name()}-vision-msgs'
+        return Finding('vision_msgs', OPTIONAL, 'not installed; no detections of others', fix)
+    return Finding('vision_msgs', OK, 'attention takes detections')
+
+
 def _try(program: str) -> tuple[str, str]:
     """Run a Python program; return the last line of its errors ('' if it succeeded) and output."""
     done = subprocess.run(

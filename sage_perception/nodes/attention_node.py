@@ -14,7 +14,7 @@ from nav_msgs.msg import Odometry
 from sage_msgs.msg import CropArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from sage_perception.ros import qos
+from sage_perception.ros import detections, qos
 from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
@@ -22,6 +22,7 @@ from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import bgr_from_msg
 from sage_perception.ros.input_monitor import InputMonitor
+from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.node_parameters import ATTENTION, attention_config
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
@@ -50,6 +51,13 @@ class AttentionNode(Node):
             qos.SENSOR_DATA,
             'Calibration; subscribed when the first odometry arrives.',
         ),
+        Topic(
+            'detections',
+            detections.Detection2DArray,
+            qos.DEFAULT,
+            'Boxes of any detector, in pixels of the images and with their stamps: they get crops '
+            'of the source EXTERNAL. Where vision_msgs is installed.',
+        ),
     )
     PUBLISHES = (
         Topic(
@@ -57,6 +65,13 @@ class AttentionNode(Node):
             CropArray,
             qos.CROPS,
             'Crops of each image, highest score first; one message per image.',
+        ),
+        Topic(
+            'regions',
+            detections.Detection2DArray,
+            qos.DEFAULT,
+            'The regions of the crops with track id and score, while it is subscribed. Where '
+            'vision_msgs is installed.',
         ),
     )
 
@@ -79,6 +94,17 @@ class AttentionNode(Node):
         self._last_stamp_s = 0.0
         self._odometry = self.subscribe('odom', self._receive_odometry, timeout_s=0)
         self._infos: InputMonitor | None = None
+        self._detections: InputMonitor | None = None
+        self._regions: TopicPublisher | None = None
+        self._invalid_detections = 0
+        if detections.AVAILABLE:
+            self._regions = self.publisher('regions')
+            if self.parameters.max_detections:
+                self._detections = self.subscribe(
+                    'detections', self._receive_detections, timeout_s=0
+                )
+        else:
+            self.get_logger().debug('vision_msgs is not installed: no detections and no regions')
         self.diagnostics.add('attention', self._report)
 
     def check_parameters(self, values: dict[str, Any]) -> None:
@@ -116,6 +142,8 @@ class AttentionNode(Node):
         array.source_height, array.source_width = image.shape[:2]
         array.crops = [crop_to_msg(crop, message.header) for crop in crops]
         self._crops.publish(array)
+        if self._regions is not None and self._regions.get_subscription_count():
+            self._regions.publish(detections.detections_to_msg(message.header, crops))
         self._durations.add(time.perf_counter() - start_s)
 
     def _receive_odometry(self, message: Odometry) -> None:
@@ -127,6 +155,13 @@ class AttentionNode(Node):
             self._rotation.add(stamp_from_msg(message.header.stamp) * 1e-9, (q.x, q.y, q.z, q.w))
         except ValueError as error:
             self._odometry.reject(str(error))
+
+    def _receive_detections(self, message: Any) -> None:
+        found, invalid = detections.detections_from_msg(message, self.parameters.max_detections)
+        if invalid and self._detections is not None:
+            self._invalid_detections += invalid
+            self._detections.reject(f'{invalid} detections are not finite, empty or out of range')
+        self._attention.add_detections(stamp_from_msg(message.header.stamp) * 1e-9, found)
 
     def _receive_info(self, message: CameraInfo) -> None:
         matrix = np.reshape(message.k, (3, 3))
@@ -153,6 +188,9 @@ class AttentionNode(Node):
             'attend_p50_ms': self._durations.percentile_ms(50),
             'attend_p95_ms': self._durations.percentile_ms(95),
         }
+        if self._detections is not None:
+            values['invalid_detections'] = self._invalid_detections
+            values['unmatched_detections'] = self._attention.unmatched_detections
         if fault > Fault.NONE:
             return WARN, f'camera fault: {fault.name.lower()}', values
         return OK, 'attending', values

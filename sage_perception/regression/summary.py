@@ -26,6 +26,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from sage_perception.regression.seconds import Seconds
+
 PROJECTIONS = 8
 DIGITS = 5
 """Significant digits of the numbers in a summary."""
@@ -62,8 +64,8 @@ class Summary:
 
     hashes: dict[str, str] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    # Serialized, because an hour of Python objects would need ten times the memory.
-    _seconds: dict[str, dict[int, str]] = field(default_factory=dict)
+    # Serialized, because an hour of Python objects would need thirty times the memory.
+    _seconds: dict[str, Seconds] = field(default_factory=dict)
 
     @property
     def streams(self) -> list[str]:
@@ -73,17 +75,17 @@ class Summary:
     def set_second(self, stream: str, second: int, cells: Mapping[str, Cell]) -> None:
         """Set the values of one second: by track, and those of all tracks together by ''."""
         text = json.dumps(cells, separators=(',', ':'), allow_nan=False)
-        self._seconds.setdefault(stream, {})[second] = text
+        self._seconds.setdefault(stream, Seconds())[second] = text
 
     def second(self, stream: str, second: int) -> dict[str, Cell]:
         """Return the values of one second by track; empty if the stream has none."""
-        text = self._seconds.get(stream, {}).get(second)
+        text = self._seconds[stream].get(second) if stream in self._seconds else None
         return json.loads(text) if text else {}
 
     def seconds(self, stream: str) -> Iterator[tuple[int, dict[str, Cell]]]:
         """Yield the seconds of a stream in order, with their values by track."""
-        for second in sorted(self._seconds.get(stream, {})):
-            yield second, self.second(stream, second)
+        for second, text in self.lines(stream):
+            yield second, json.loads(text)
 
     def series(self, stream: str, what: str, track: str = '') -> tuple[list[int], list[float]]:
         """Return the seconds in which a stream has the scalar `what`, and its values."""
@@ -104,7 +106,7 @@ class Summary:
 
     def lines(self, stream: str) -> list[tuple[int, str]]:
         """Return the seconds of a stream in order, serialized as JSON."""
-        return sorted(self._seconds.get(stream, {}).items())
+        return [*self._seconds[stream].items()] if stream in self._seconds else []
 
 
 class _Mean:

@@ -30,7 +30,21 @@ from sage_perception.vision.attention_config import AttentionConfig
 
 MAX_RESULTS = 64  # bound of the sequence in QueryMemory
 
-ATTENTION = (*parameters_of(AttentionConfig), IMAGE_TRANSPORT, MAX_AGE, threads('OpenCV'))
+ATTENTION = (
+    *parameters_of(AttentionConfig),
+    IMAGE_TRANSPORT,
+    MAX_AGE,
+    Parameter(
+        'max_detections',
+        16,
+        'Maximum number of boxes on the topic detections that get crops, those with the highest '
+        'scores; 0: the topic is not subscribed.',
+        minimum=0,
+        maximum=100,
+        read_only=True,
+    ),
+    threads('OpenCV'),
+)
 
 ENCODER = (
     AUTOSTART,

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.boxes import Box, center, clip, size
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.ego_motion import CameraMotion, EgoMotion, mean_motion
+from sage_perception.vision.external_regions import ExternalDetection, ExternalRegions
 from sage_perception.vision.frame_times import FrameTimes
 from sage_perception.vision.regions import Candidate, suppress
 from sage_perception.vision.saliency import (
@@ -63,6 +64,7 @@ class Attention:
         self._ids = _track_ids()
         self._config = config or AttentionConfig()
         self._times = FrameTimes()
+        self._external = ExternalRegions(self._ids)
         self._start((), (1, 1))
 
     @property
@@ -92,6 +94,19 @@ class Attention:
     def odd_stamps(self) -> int:
         """Return the number of frames whose stamp did not follow the stamp before."""
         return self._times.odd
+
+    @property
+    def unmatched_detections(self) -> int:
+        """Return the number of calls of `add_detections` whose frame is not known."""
+        return self._external.unmatched
+
+    def add_detections(self, stamp_s: float, detections: Sequence[ExternalDetection]) -> None:
+        """Add the boxes that another detector found in the frame with the stamp `stamp_s`.
+
+        They get crops (source EXTERNAL) before all others, in the next frames and for half a
+        second; they move with the camera. An empty sequence ends those before.
+        """
+        self._external.add(stamp_s, detections)
 
     def reset(self, config: AttentionConfig | None = None) -> None:
         """Forget the scene and, if given, use another `config`; track ids are not reused."""
@@ -134,8 +149,11 @@ class Attention:
             self._forget(small.shape[:2])
         self._inhibition.move(motion.matrix)
         self._still.move(motion.matrix)
+        self._external.move(stamp_s, _scaled(motion.matrix, scale))
         count = self._config.max_crops
-        chosen = suppress(self._moving(motion, small, scale, step.dt), count)
+        moving = self._moving(motion, small, scale, step.dt)
+        height, width = image.shape[:2]
+        chosen = suppress(self._external.merge(moving, self._object_roi, width, height), count)
         self._saliency_age_s += step.dt
         if self._config.saliency_weight and self._saliency_age_s >= self._config.saliency_period_s:
             self._saliency_age_s = 0.0
@@ -146,7 +164,7 @@ class Attention:
         squares = [
             (c.roi.center[0] / scale, c.roi.center[1] / scale, c.roi.width / scale)
             for c in chosen
-            if c.source == CropSource.MOTION
+            if c.source != CropSource.SALIENCY
         ]
         # The surroundings of a region are salient, too: inhibit them with it.
         squares += [(r.x, r.y, 2 * r.side) for r in self._still.regions]
@@ -196,6 +214,7 @@ class Attention:
         """Drop the state that refers to an earlier scene; maps have `shape` from now on."""
         self._tracker.clear()
         self._still.clear()
+        self._external.clear()
         self._inhibition.reset(shape)
         self._still_map = np.zeros(shape, np.float32)
         self._saliency_age_s = math.inf
@@ -240,8 +259,7 @@ class Attention:
             certainty = 1 - track.missed_s / (2 * track.coast_s)
             score = track.activity * track.contrast * inhibited * certainty
             seen = clip(track.box, self._shape[1], self._shape[0])
-            roi = self._roi(center(seen), MARGIN * max(size(seen)))
-            found.append(Candidate(roi, score, CropSource.MOTION, track.id))
+            found.append(Candidate(self._object_roi(seen), score, CropSource.MOTION, track.id))
         return found
 
     def _still_regions(self, small: np.ndarray, scale: int, count: int) -> list[Candidate]:
@@ -258,6 +276,10 @@ class Attention:
             )
             for region in self._still.select(maps, self._inhibition.factor, count)
         ]
+
+    def _object_roi(self, box: Box) -> Roi:
+        """Return the region of an object."""
+        return self._roi(center(box), MARGIN * max(size(box)))
 
     def _roi(self, center: tuple[float, float], side: float) -> Roi:
         side = min(max(side, self._config.min_roi_px), self._config.max_roi_px)

@@ -14,6 +14,8 @@ MAX_IOU = 0.5
 MAX_CONTAINED = 0.85
 """Fraction of a region inside another above which the smaller one is redundant."""
 
+_ORDER = {CropSource.EXTERNAL: 0, CropSource.MOTION: 1}
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -26,13 +28,14 @@ class Candidate:
 
 
 def suppress(candidates: list[Candidate], count: int) -> list[Candidate]:
-    """Return the `count` best candidates without redundant ones, moving objects first.
+    """Return the `count` best candidates without redundant ones.
 
-    Of two regions that overlap by more than `MAX_IOU` the weaker is dropped. Of two regions of
-    which one contains the other the smaller is dropped, unless the larger is much weaker.
+    Detections of other detectors come first, then moving objects. Of two regions that overlap by
+    more than `MAX_IOU` the weaker is dropped. Of two regions of which one contains the other the
+    smaller is dropped, unless the larger is much weaker.
     """
     kept: list[Candidate] = []
-    for c in sorted(candidates, key=lambda c: (c.source != CropSource.MOTION, -c.score)):
+    for c in sorted(candidates, key=lambda c: (_ORDER.get(c.source, 2), -c.score)):
         if any(
             k.roi.iou(c.roi) > MAX_IOU or c.roi.fraction_inside(k.roi) > MAX_CONTAINED
             for k in kept
@@ -42,7 +45,9 @@ def suppress(candidates: list[Candidate], count: int) -> list[Candidate]:
             kept = [
                 k
                 for k in kept
-                if k.roi.fraction_inside(c.roi) <= MAX_CONTAINED or c.score < k.score / 2
+                if k.source == CropSource.EXTERNAL
+                or k.roi.fraction_inside(c.roi) <= MAX_CONTAINED
+                or c.score < k.score / 2
             ]
         kept.append(c)
     return kept[:count]

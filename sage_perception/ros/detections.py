@@ -1,0 +1,93 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Detections of `vision_msgs`, which need not be installed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from std_msgs.msg import Header
+
+from sage_perception.core.frame import Crop
+from sage_perception.vision.external_regions import ExternalDetection
+
+try:
+    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+    AVAILABLE = True
+except ImportError:
+    AVAILABLE = False
+
+    class Detection2DArray:  # type: ignore[no-redef]
+        """Stands for the type in the tables of topics where `vision_msgs` is not installed."""
+
+        __module__ = 'vision_msgs.msg'
+
+
+MAX_READ = 1000
+"""Maximum number of detections of a message that are read."""
+
+
+def detections_from_msg(message: Any, limit: int) -> tuple[list[ExternalDetection], int]:
+    """Return the valid detections of a `vision_msgs/Detection2DArray`, and the number of others.
+
+    At most `limit` are returned, those with the highest scores. The score is that of the best
+    hypothesis, 1 without any. A rotated box is replaced by the upright box around it.
+    """
+    found, invalid = [], max(len(message.detections) - MAX_READ, 0)
+    for each in message.detections[:MAX_READ]:
+        scores = [float(result.hypothesis.score) for result in each.results]
+        box = each.bbox
+        try:
+            found.append(
+                ExternalDetection(
+                    _upright(
+                        box.center.position.x,
+                        box.center.position.y,
+                        box.size_x,
+                        box.size_y,
+                        box.center.theta,
+                    ),
+                    max(scores, default=1.0) if all(map(math.isfinite, scores)) else math.nan,
+                )
+            )
+        except ValueError:
+            invalid += 1
+    return sorted(found, key=lambda each: -each.score)[:limit], invalid
+
+
+def detections_to_msg(header: Header, crops: Sequence[Crop]) -> Detection2DArray:
+    """Return the regions of crops: the track is `id`, the source is the class.
+
+    Raises `RuntimeError` if `vision_msgs` is not installed.
+    """
+    if not AVAILABLE:
+        raise RuntimeError('vision_msgs is not installed')
+    array = Detection2DArray(header=header)
+    for crop in crops:
+        detection = Detection2D(header=header, id=str(crop.track_id))
+        detection.bbox.center.position.x, detection.bbox.center.position.y = map(
+            float, crop.roi.center
+        )
+        detection.bbox.size_x = float(crop.roi.width)
+        detection.bbox.size_y = float(crop.roi.height)
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id = crop.source.name.lower()
+        result.hypothesis.score = float(crop.score)
+        detection.results = [result]
+        array.detections.append(detection)
+    return array
+
+
+def _upright(
+    x: float, y: float, width: float, height: float, theta: float
+) -> tuple[float, float, float, float]:
+    """Return the upright box around a box that is rotated by `theta` radians about its center."""
+    if not math.isfinite(theta) or width <= 0 or height <= 0:
+        raise ValueError('a box is not valid')
+    cos, sin = abs(math.cos(theta)), abs(math.sin(theta))
+    half_x = (width * cos + height * sin) / 2
+    half_y = (width * sin + height * cos) / 2
+    return x - half_x, y - half_y, x + half_x, y + half_y
