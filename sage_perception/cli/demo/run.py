@@ -123,7 +123,7 @@ def run_moving_scene(
 
 def seen_by_both(run: Run, scene: Scene) -> dict[str, float | int | None]:
     """Return how many of the moving regions of cam0 cam1 finds too."""
-    return overlap(*(run.cameras[camera] for camera in CAMERAS), scene.in_cam1)
+    return overlap(run.cameras['cam0'], run.cameras['cam1'], scene.in_cam1)
 
 
 def compare_compositions(
