@@ -106,35 +106,41 @@ def measure_offline(folder: Path, runs: int, seconds: float) -> dict[str, Any]:
 
 
 def measure_memory(folder: Path, hours: float, rate_hz: float) -> dict[str, Any]:
-    """Return the resident memory of this process while it replays a long bag.
+    """Return the memory of this process while it replays a long bag, megabytes.
 
-    The bag has two cameras of 160x120 pixels at `rate_hz`. `mb_per_hour` is the slope of a line
-    fitted to the samples after the first tenth of the bag; it includes the summary, which has an
-    entry for each second.
+    The bag has two cameras of 160x120 pixels at `rate_hz`. `own` is the resident memory without
+    the pages of files, which the kernel drops and reads again as it likes. `mb_per_hour` is the
+    slope of a line fitted to it after the first tenth of the bag; it includes the summary, which
+    has an entry for each second.
     """
     bag = write_bag(folder / 'long', 3600 * hours, (160, 120), rate_hz)
     process = psutil.Process()
-    samples: list[tuple[float, float]] = []
+    samples: list[dict[str, float]] = []
 
     def sample(share: float, frames: int) -> None:
         if share * SAMPLES >= len(samples):
-            samples.append((round(share * hours, 4), round(process.memory_info().rss / 1e6, 1)))
-            print(f'  {share:4.0%}, {frames} frames: {samples[-1][1]} MB', file=sys.stderr)
+            used = process.memory_info()
+            own = round((used.rss - used.shared) / 1e6, 1)
+            at = {'hour': round(share * hours, 4), 'rss': round(used.rss / 1e6, 1), 'own': own}
+            samples.append(at)
+            print(f'  {share:4.0%}, {frames} frames: {at["rss"]} MB', file=sys.stderr)
 
     result = replay_bag(bag, progress=sample)
-    settled = np.array([each for each in samples if each[0] >= SETTLED * hours])
-    slope = np.polyfit(settled[:, 0], settled[:, 1], 1)[0] if len(settled) > 1 else np.nan
+    settled = [each for each in samples if each['hour'] >= SETTLED * hours]
+    slope = np.nan
+    if len(settled) > 1:
+        slope = np.polyfit([s['hour'] for s in settled], [s['own'] for s in settled], 1)[0]
     return {
         **report(result),
         'hours': hours,
         'rate_hz': rate_hz,
         'bag_mb': round(sum(file.stat().st_size for file in bag.iterdir()) / 1e6),
-        'hour_and_rss_mb': samples,
-        'first_mb': samples[0][1],
-        'settled_mb': float(settled[0, 1]) if len(settled) else None,
-        'last_mb': samples[-1][1],
+        'first_mb': samples[0],
+        'settled_mb': settled[0] if settled else None,
+        'last_mb': samples[-1],
         'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
         'mb_per_hour': round(float(slope), 2),
+        'samples_mb': samples,
     }
 
 
