@@ -21,7 +21,7 @@ ifneq ($(INSTALLED_ROS),)
 export LD_LIBRARY_PATH := $(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
-.PHONY: help build demo test lint format docs bench fuzz lock clean
+.PHONY: help build demo test lint format docs bench fuzz sbom lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -60,6 +60,9 @@ bench: build  ## Run the benchmarks; results in out/bench
 
 fuzz: build  ## Read thousands of damaged files, send 100,000 malformed messages; results in out/bench/security.json
 	@$(RUN) tools/fuzz_files.py && $(RUN) bench/messages.py
+
+sbom:  ## Write a bill of materials (CycloneDX) of the locked packages; result in out/sbom
+	@$(PYTHON) tools/sbom.py
 
 lock:  ## Resolve the requirements to exact versions with hashes; LOCK=--upgrade for the newest
 	@$(PYTHON) tools/lock.py $(LOCK)

@@ -14,6 +14,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
 LOCKS = runpy.run_path(str(ROOT / 'tools' / 'lock.py'))['LOCKS']
+PINS_OF_SBOM = runpy.run_path(str(ROOT / 'tools' / 'sbom.py'))['pins']
 UNLOCKED = {'torch'}  # see torch.txt
 PYTHONS = ('3.10', '3.11', '3.12', '3.13', '3.14')
 
@@ -141,3 +142,15 @@ def test_torch_is_the_version_that_the_lock_was_resolved_with():
 def test_manifests_use_no_keys_that_rosdep_installs_with_pip():
     for manifest in (ROOT / 'package.xml', ROOT / 'sage_msgs' / 'package.xml'):
         assert re.findall(r'>([\w-]+-pip)<', manifest.read_text()) == []
+
+
+@pytest.mark.parametrize('distribution', ['jazzy', 'kilted'])
+def test_the_bill_of_materials_has_every_pin_and_a_hash_for_all_but_torch(distribution):
+    text = PINS_OF_SBOM(distribution).replace('\\\n', '')
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith('#')]
+    expected = [str(pin) for name in ('common', f'ros-{distribution}') for pin, _ in locked(name)]
+    assert len(lines) == len(expected) + 1
+    names = {canonicalize_name(Requirement(line.partition(' --hash')[0]).name) for line in lines}
+    assert {canonicalize_name(Requirement(pin).name) for pin in expected} < names
+    without = [line for line in lines if '--hash=sha256:' not in line]
+    assert [Requirement(line).name for line in without] == ['torch']

@@ -38,6 +38,7 @@ except ModuleNotFoundError:  # only the definitions in bags are available
 
 _RULE = '=' * 80 + '\n'
 _TYPE_NAME = re.compile(r'(\w+)/(?:msg/)?(\w+)')
+_INTERFACE = re.compile(r'([A-Za-z]\w*)/(?:(msg|srv|action)/)?([A-Za-z]\w*)', re.ASCII)
 _MSG_FIELD = re.compile(r'^[ \t]*([A-Za-z]\w*(?:/\w+)*)', re.MULTILINE)
 _IDL_INCLUDE = re.compile(r'^#include\s+["<]([\w/]+)\.idl[">]', re.MULTILINE)
 _PRIMITIVE = {'bool', 'byte', 'char', 'string', 'wstring', 'float32', 'float64'} | {
@@ -214,8 +215,10 @@ def message_class(type_name: str) -> type:
     Raises:
         UnreadableType: the type is not installed.
     """
-    package, _, rest = type_name.partition('/')
-    namespace, _, name = rest.rpartition('/')
+    parts = _INTERFACE.fullmatch(type_name)
+    if parts is None:  # the name is from a file: it must not import any other module
+        raise UnreadableType(f'{type_name!r:.80} is not the name of a message type')
+    package, namespace, name = parts.groups()
     try:
         return getattr(importlib.import_module(f'{package}.{namespace or "msg"}'), name)
     except (ImportError, AttributeError):

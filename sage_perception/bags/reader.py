@@ -209,7 +209,11 @@ class Bag:
         if topic not in self._checked:
             self.check(topic)
             self._checked.add(topic)
-        return deserialize_message(data, message_class(self.topics[topic].type_name))
+        kind = message_class(self.topics[topic].type_name)
+        try:
+            return deserialize_message(data, kind)
+        except Exception as error:
+            raise UnreadableType(f'a message of {topic} is damaged: {one_line(error)}') from error
 
     def decode(self, topic: str, data: bytes) -> Any:
         """Return the message as an object with the recorded fields, also where ROS is missing.

@@ -61,15 +61,16 @@ def repair(path: Path | str) -> Repair:
     path = Path(path)
     originals, damaged = [], 0
     for file in storage_files(path):
-        if file.suffix == '.mcap' and _needs_repair(file):
-            try:
-                damaged += _rewrite(file)
-            except OSError as error:
-                raise BagError(
-                    f'cannot repair {file}: {error.strerror}; the repair needs as much free '
-                    'space as the file, and permission to write beside it'
-                ) from error
-            originals.append(file.with_name(file.name + ORIGINAL_SUFFIX))
+        try:
+            if file.suffix != '.mcap' or not _needs_repair(file):
+                continue
+            damaged += _rewrite(file)
+        except OSError as error:
+            raise BagError(
+                f'cannot repair {file}: {error.strerror}; the repair needs as much free '
+                'space as the file, and permission to write beside it'
+            ) from error
+        originals.append(file.with_name(file.name + ORIGINAL_SUFFIX))
     with open_bag(path) as bag:
         if not originals and not metadata_notes(path, storage_files(path), bag.count):
             raise BagError(f'{path} is complete: there is nothing to repair')

@@ -29,13 +29,19 @@ def command(
     A composed process reads its nodes and their parameter files from the file `nodes`.
     """
     if Path(spec.executable).is_absolute():
-        words = ros_arguments(spec, params_files)
+        words = [*ros_arguments(spec, params_files), *enclave_arguments(spec)]
         return [spec.executable, '--ros-args', *words, '--log-level', log_level]
     module = f'{spec.package}.nodes.{spec.executable}'
     line = [sys.executable, '-m', 'sage_perception.bringup.start', module]
+    last = [*enclave_arguments(spec), '--log-level', log_level]
     if spec.nodes:
-        return [*line, '--nodes', str(nodes), '--ros-args', '--log-level', log_level]
-    return [*line, '--ros-args', *ros_arguments(spec, params_files), '--log-level', log_level]
+        return [*line, '--nodes', str(nodes), '--ros-args', *last]
+    return [*line, '--ros-args', *ros_arguments(spec, params_files), *last]
+
+
+def enclave_arguments(spec: NodeSpec) -> list[str]:
+    """Return the ROS arguments that select the enclave of a process, which only SROS2 uses."""
+    return ['--enclave', f'/{spec.path}']
 
 
 def ros_arguments(spec: NodeSpec, params_files: Sequence[Path | str]) -> list[str]:

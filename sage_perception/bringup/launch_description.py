@@ -28,7 +28,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
-from sage_perception.bringup.command import nodes_file, write_nodes
+from sage_perception.bringup.command import enclave_arguments, nodes_file, write_nodes
 from sage_perception.bringup.composition import compose, describe_crash
 from sage_perception.bringup.environment import (
     config_path,
@@ -340,7 +340,7 @@ def _process(
         executable=spec.executable,
         name=spec.name,
         namespace=spec.namespace,
-        ros_arguments=['--log-level', log_level],
+        ros_arguments=[*enclave_arguments(spec), '--log-level', log_level],
         additional_env={DEATHS_FILE: str(deaths)},
         respawn=spec.respawn,
         respawn_delay=spec.respawn_delay_s,

@@ -20,6 +20,8 @@ from safetensors.numpy import save_file
 
 from sage_perception.core.files import replacing
 from sage_perception.core.latent import ModelId
+from sage_perception.core.reading import require_regular
+from sage_perception.core.text import one_line
 from sage_perception.models import artifact
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.registry import available
@@ -180,13 +182,16 @@ def read(folder: Path) -> Codebook | None:
     if not path.is_file():
         return None
     try:
+        require_regular(path, artifact.MAX_FILE_BYTES)
         with safe_open(path, framework='numpy') as file:
             metadata = file.metadata() or {}
             levels = file.get_tensor('levels')
         fingerprint = bytes.fromhex(metadata['fingerprint'])
         digest = metadata['digest']
+    except OSError as error:
+        raise ModelError(f'{path} cannot be read: {error.strerror or error}') from error
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f'{path} is not a codebook: {error}; train it again') from error
+        raise ModelError(f'{path} is not a codebook: {one_line(error)}; train it again') from error
     model = artifact.read(Path(folder)).id
     if fingerprint != model.fingerprint:
         raise ModelError(

@@ -8,7 +8,7 @@ a third-party package at the top level, so that the checks run while packages ar
 
 from collections.abc import Callable
 
-from sage_perception.installation import hardware, host, ros
+from sage_perception.installation import dds_security, hardware, host, ros
 from sage_perception.installation.finding import MISSING, OK, OPTIONAL, Finding, run_check
 from sage_perception.installation.packages import PACKAGES, Package, check_package
 
@@ -22,6 +22,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     ros.distribution,
     ros.index,
     ros.middleware,
+    dds_security.dds_security,
     ros.messages,
     ros.launch,
     ros.bridge,

@@ -30,6 +30,7 @@ from safetensors.numpy import load_file
 
 from sage_perception.core.latent import ModelId
 from sage_perception.core.reading import read_bounded, sha256_of
+from sage_perception.core.text import one_line
 from sage_perception.core.yaml_file import read_mapping
 
 WEIGHTS = 'model.safetensors'
@@ -158,7 +159,7 @@ def read(path: Path) -> Artifact:
     try:
         tensors = load_file(path / WEIGHTS)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f'{path / WEIGHTS} cannot be read: {error}') from error
+        raise ModelError(f'{path / WEIGHTS} cannot be read: {one_line(error)}') from error
     declared = tree['fingerprint']
     try:
         computed = fingerprint(tree['family'], tree['config'], tensors)
@@ -204,6 +205,12 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise ModelError(
                 f'{path} is not a model configuration: {name} is {reprlib.repr(tree.get(name))}, '
                 f'it must be {wanted}'
+            )
+    for key in tree['config']:
+        if not isinstance(key, str):
+            raise ModelError(
+                f'{path} is not a model configuration: config has the key {reprlib.repr(key)}; '
+                'it must be a string'
             )
     for file in tree['files']:
         if not isinstance(file, str) or Path(file).name != file:

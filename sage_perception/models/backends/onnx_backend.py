@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from sage_perception.models.slot_encoder import DecodedSlots, SlotEncoder, Slots
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
 MAX_REASON = 160  # characters of a message of the runtime
+MAX_ARENA_BYTES = 2 << 30
 MAX_BATCH = 64  # images per call, which bounds the memory of the runtime
 
 
@@ -39,6 +41,9 @@ class OnnxModel(LoadedModel):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
+        if self.device == 'cpu':
+            bound_memory()
+            options.add_session_config_entry('session.use_env_allocators', '1')
         providers = self._providers(path)
         with _explained(path):
             return onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -137,6 +142,21 @@ class OnnxSlotEncoder(OnnxModel, SlotEncoder):
         image = self.input_channels, *size
         shapes = (batch, *image), (batch, self.slot_count, *image), (batch, self.slot_count, *size)
         return DecodedSlots(*self._run(DECODER, inputs, *shapes))
+
+
+@cache
+def bound_memory() -> None:
+    """Limit the memory that all graphs of this process allocate on the CPU to `MAX_ARENA_BYTES`.
+
+    Graphs of 1 kB can allocate any amount: their author chooses the sizes of all intermediate
+    tensors. A graph that exceeds the limit fails.
+    """
+    place = onnxruntime.OrtMemoryInfo(
+        'Cpu', onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    names = ('arena_extend_strategy', 'initial_chunk_size_bytes', 'max_dead_bytes_per_chunk')
+    limits = {'max_mem': MAX_ARENA_BYTES, **dict.fromkeys(names, -1)}  # -1: default
+    onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg(limits))
 
 
 @contextmanager

@@ -124,12 +124,12 @@ def build(artifact: Artifact) -> nn.Module:
             f'it must be one of {", ".join(FAMILIES)}'
         )
     family = FAMILIES[artifact.family]
-    weights = {
-        family.current_name(name): torch.from_numpy(tensor)
-        for name, tensor in artifact.tensors.items()
-        if not name.startswith('latent.')
-    }
     try:
+        weights = {
+            family.current_name(name): torch.from_numpy(tensor)
+            for name, tensor in artifact.tensors.items()
+            if not name.startswith('latent.')
+        }
         module = family.network(family.config(**artifact.config))
         module.load_state_dict(weights)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -70,7 +70,10 @@ class CameraGeometry:
             raise ValueError(f'{kind} must be 3 rows of 3 finite numbers, not all of them 0')
         if not _is_number(tolerance) or not 0 < tolerance < np.inf:
             raise ValueError('tolerance_px must be a number above 0, in pixels')
-        return cls(matrix, kind == 'homography', float(tolerance))
+        try:
+            return cls(matrix, kind == 'homography', float(tolerance))
+        except OverflowError:
+            raise ValueError('tolerance_px is out of range') from None
 
     def possible(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
         """Return which pairs of regions can show one object, bool `[N, M]`.

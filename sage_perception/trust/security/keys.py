@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
@@ -147,7 +148,7 @@ def load_key(folder: Path, entity: str) -> Ed25519PrivateKey:
         raise KeyFault(f'{path} cannot be read: {error.strerror}') from error
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         reason = one_line(error)
         raise KeyFault(f'{path} is not an unencrypted secret key in PEM: {reason}') from error
     if not isinstance(key, Ed25519PrivateKey):
