@@ -55,6 +55,7 @@ COMMANDS = {
     'reconstruct': Command(IMAGES, 'Show images beside their reconstructions'),
     'slots': Command(IMAGES, 'Divide the frames of a video among object slots'),
     'describe': Command(IMAGES, 'Name the object in the center of images'),
+    'zspace': Command(IMAGES, 'Draw saliency maps of cameras and their weights over time'),
     'memory': Command(IMAGES, 'Search the memory of a robot or a fleet'),
     'models': Command(MODELS, 'List the models, or show a model card'),
     'train': Command(MODELS, 'Train a model'),
