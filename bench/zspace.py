@@ -18,6 +18,7 @@ import numpy as np
 import zspace_fusion
 import zspace_peaks
 import zspace_positions
+import zspace_training
 import zspace_vectors
 
 from sage_perception.core.files import write_atomically
@@ -31,6 +32,8 @@ from sage_perception.zspace import (
     ZSpaceVolume,
 )
 
+SEEDS = [0, 1, 2]
+"""Seeds of the trained parts."""
 OUT = Path('out/bench/zspace.json')
 
 
@@ -74,12 +77,36 @@ def positions(args: argparse.Namespace) -> dict:
     return zspace_positions.measure(list(range(args.seeds)), args.shared)
 
 
+def generator(args: argparse.Namespace) -> dict:
+    """Return the errors of the trained forecast of profiles."""
+    return zspace_training.generator(SEEDS, zspace_training.clips(_shared(args)))
+
+
+def super_resolution(args: argparse.Namespace) -> dict:
+    """Return the PSNR of the trained interpolation of slices."""
+    return zspace_training.super_resolution(SEEDS, zspace_training.clips(_shared(args)))
+
+
+def decoder(args: argparse.Namespace) -> dict:
+    """Return the PSNR of the trained decoder."""
+    return zspace_training.decoder(SEEDS, _shared(args))
+
+
+def _shared(args: argparse.Namespace) -> Path:
+    if args.shared is None:
+        raise SystemExit('this section trains on recorded data: pass --shared FOLDER')
+    return args.shared
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], dict]] = {
     'vectors': vectors,
     'projection_ms': projection_ms,
     'peaks': peaks,
     'fusion': fusion,
     'positions': positions,
+    'generator': generator,
+    'super_resolution': super_resolution,
+    'decoder': decoder,
 }
 
 
