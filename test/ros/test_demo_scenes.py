@@ -75,11 +75,11 @@ def test_regions_are_placed_where_cam1_shows_them(video, number, frame):
 
 
 def test_the_second_scene_moves(video):
-    standing, moving = (
+    still, moving = (
         {scene.in_cam1(Roi(0, 0, 9, 9), START_NS + i * STEP_NS) for i in range(60)}
         for scene in scenes_of(video)
     )
-    assert len(standing) == 1
+    assert len(still) == 1
     assert len(moving) == 60
 
 

@@ -51,11 +51,11 @@ REPLAY_RATE = 1.0
 
 def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dict[str, Any]:
     """Run the demo; return the summary, which is also written to `out/summary.json`."""
-    standing, moving = scenes_of(video)
+    still, moving = scenes_of(video)
     prepare_folder(out)
     env = isolated_environment()
 
-    recorded = record_scene(standing, out, duration_s, env, console)
+    recorded = record_scene(still, out, duration_s, env, console)
     strips = Strips(CAMERAS, recorded.since_ns, duration_s)
     run = read(strips.observe(messages_of(recorded.bag)), CAMERAS, recorded.since_ns)
     whole = read(messages_of(recorded.bag), CAMERAS)
@@ -70,12 +70,12 @@ def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dic
             for camera in CAMERAS
         },
     }
-    figures['seen_by_both'] = seen_by_both(run, standing)
+    figures['seen_by_both'] = seen_by_both(run, still)
     moved, figures['moving'] = run_moving_scene(
         moving, out / 'moving', MOVING_SHARE * duration_s, env, console
     )
     figures['composition'] = compare_compositions(
-        standing.cameras, COMPOSITION_SHARE * duration_s, console
+        still.cameras, COMPOSITION_SHARE * duration_s, console
     )
     mosaics = {'mosaic.png': run, 'mosaic_moving.png': moved}
     images = [write_mosaic(shown, out / name) for name, shown in mosaics.items() if shown.mosaic]
@@ -86,7 +86,7 @@ def run_demo(video: Path, out: Path, duration_s: float, console: Console) -> dic
             'played_at_hz': FPS,
             'size': f'{WIDTH}x{HEIGHT}',
             'cam0': 'the whole image',
-            'cam1': f'{standing.text}, scaled to the same size, with gain {GAIN}, synchronous '
+            'cam1': f'{still.text}, scaled to the same size, with gain {GAIN}, synchronous '
             'with cam0',
         },
         'duration_s': duration_s,
