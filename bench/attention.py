@@ -5,7 +5,8 @@
 `moving`: the clips with masks in FOLDER/video_masks_davis, whose camera moves; every frame counts,
 the first one too. An object is found if a region of source MOTION holds its center and is at most
 nine times its square, or overlaps its square by IoU ≥ .3. A region is false if it shows neither an
-object nor a part of it; other objects that really move are listed in attention_others.json.
+object nor a part of it; other things that really move are listed in attention_others.json, and
+`unmarked_per_frame` counts the regions that show none of the marked objects, those things too.
 `saliency`: the same with regions of source SALIENCY. `motion`: synthetic camera motions by pixels
 per frame. `standing`: synthetic worlds and FOLDER/video_masks_pumavos_chair, after one second.
 `still`: motion crops of still scenes whose gain steps up and down. The baselines see the same

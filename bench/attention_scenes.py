@@ -28,6 +28,8 @@ MIN_MASK = 50
 MAX_TIMES = 9
 """Area of a region relative to the object's square up to which it shows the object."""
 GOOD_IOU = 0.3
+OTHER_PART = 0.3
+"""Fraction of a region, or of another thing that moves, that both share in an exempt region."""
 OTHERS = Path(__file__).with_name('attention_others.json')
 
 
@@ -54,7 +56,11 @@ def masked_clips(folder: Path) -> dict[str, Scene]:
     names = sorted(p.name for p in images.iterdir() if p.is_dir())
     others = json.loads(OTHERS.read_text())
     if not names:
-        return {folder.name: lambda: _masked(images, folder / 'Annotations', [])}
+        return {
+            folder.name: lambda: _masked(
+                images, folder / 'Annotations', others.get(folder.name, [])
+            )
+        }
     return {
         name: lambda name=name: _masked(
             images / name, folder / 'Annotations' / name, others.get(name, [])
@@ -188,7 +194,15 @@ def is_false(region: Roi, sample: Sample) -> bool:
         for item in sample.objects.values()
     ):
         return False
-    return not any(region.iou(other) > 0 for other in sample.others)
+    return not is_exempt(region, sample)
+
+
+def is_exempt(region: Roi, sample: Sample) -> bool:
+    """Return whether a region shows a good part of something else that moves."""
+    return any(
+        region.fraction_inside(other) >= OTHER_PART or other.fraction_inside(region) >= OTHER_PART
+        for other in sample.others
+    )
 
 
 @dataclass
@@ -200,12 +214,15 @@ class Score:
     good_square: int = 0
     good_box: int = 0
     false: int = 0
+    unmarked: int = 0
     frames: int = 0
 
     def add(self, sample: Sample, regions: list[Roi]) -> None:
         """Count one frame."""
         self.frames += 1
         self.false += sum(is_false(region, sample) for region in regions)
+        marked = Sample(sample.image, sample.stamp_s, sample.objects)
+        self.unmarked += sum(is_false(region, marked) for region in regions)
         for item in sample.objects.values():
             square = square_of(item)
             self.objects += 1
@@ -226,6 +243,7 @@ class Score:
             'iou_square': round(self.good_square / objects, 4),
             'iou_box': round(self.good_box / objects, 4),
             'false_per_frame': round(self.false / frames, 4),
+            'unmarked_per_frame': round(self.unmarked / frames, 4),
             'objects': self.objects,
             'frames': self.frames,
         }

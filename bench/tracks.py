@@ -23,6 +23,7 @@ from attention_scenes import (
     SYNTHETIC_FPS,
     VIDEO_FPS,
     Scene,
+    is_exempt,
     masked_clips,
     moving_camera,
     shows,
@@ -51,7 +52,7 @@ class Recording:
                 crop
                 for crop in chooser.attend(sample.image, sample.stamp_s)
                 if crop.source == CropSource.MOTION
-                and not any(crop.roi.iou(other) > 0 for other in sample.others)
+                and not is_exempt(crop.roi, sample)
             ]
             if index < WARMUP_S * fps:
                 continue

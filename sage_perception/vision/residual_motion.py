@@ -91,9 +91,9 @@ class ResidualMotion:
             self.evidence = history * kept
             return []
         self._fresh = False
-        by_camera, _ = _mismatch(image, previous, background)
+        by_camera, comparable = _mismatch(image, previous, background)
         gain = (by_camera - by_flow - MIN_GAIN) / (GAIN[0] + GAIN[1] * contrast)
-        gain = np.clip(gain, 0, 1)
+        gain = np.clip(gain, 0, 1) * cv2.erode(comparable, np.ones(WINDOW, np.uint8))
         unit = UNIT + NOISE_UNITS * camera.noise
         residual = flow - background
         self._parallax.update(residual, gain * np.linalg.norm(residual, axis=2) / unit, dt)
