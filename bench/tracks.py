@@ -51,8 +51,7 @@ class Recording:
             crops = [
                 crop
                 for crop in chooser.attend(sample.image, sample.stamp_s)
-                if crop.source == CropSource.MOTION
-                and not is_exempt(crop.roi, sample)
+                if crop.source == CropSource.MOTION and not is_exempt(crop.roi, sample)
             ]
             if index < WARMUP_S * fps:
                 continue

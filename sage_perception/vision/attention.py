@@ -23,6 +23,7 @@ from sage_perception.vision.saliency import (
     InhibitionOfReturn,
     StillAttention,
     signature_saliency,
+    square_around,
 )
 from sage_perception.vision.scene_motion import SceneMotion, SceneMotionDetector, flow_image
 from sage_perception.vision.thumbnails import thumbnail
@@ -34,6 +35,8 @@ WORKING_PIXELS = 40_000
 """Maximum number of pixels at the working resolution; larger frames are halved repeatedly."""
 MIN_ACTIVITY = 0.1
 """Activity below which a track gets no crop."""
+BESIDE = 1.5
+"""Side of the area around a moving region without still regions, relative to that region."""
 MARGIN = 1.2
 """Side of a region relative to the longer side of the object in it."""
 
@@ -157,8 +160,7 @@ class Attention:
         self._saliency_age_s += step.dt
         if self._config.saliency_weight and self._saliency_age_s >= self._config.saliency_period_s:
             self._saliency_age_s = 0.0
-            room = min(self._config.max_salient, count - len(chosen))
-            chosen = suppress(chosen + self._still_regions(small, scale, room), count)
+            chosen = suppress(chosen + self._still_regions(small, scale, chosen), count)
         salient = self._config.saliency_weight * self._still_map * self._inhibition.factor
         self._map = np.maximum(motion.evidence, salient)
         squares = [
@@ -262,11 +264,23 @@ class Attention:
             found.append(Candidate(self._object_roi(seen), score, CropSource.MOTION, track.id))
         return found
 
-    def _still_regions(self, small: np.ndarray, scale: int, count: int) -> list[Candidate]:
-        """Return candidates for the `count` most salient still regions."""
+    def _still_regions(
+        self, small: np.ndarray, scale: int, moving: list[Candidate]
+    ) -> list[Candidate]:
+        """Return candidates for the most salient regions beside the `moving` ones.
+
+        There are at most `max_salient`, and at most one beside moving ones.
+        """
         maps = signature_saliency(small)
         self._still_map = maps.max(axis=0)
         weight = self._config.saliency_weight
+        count = min(self._config.max_salient, self._config.max_crops - len(moving))
+        factor = self._inhibition.factor
+        for c in moving:
+            count = min(count, 1)
+            side = BESIDE * c.roi.width / scale
+            x, y = c.roi.center[0] / scale, c.roi.center[1] / scale
+            factor[square_around(x, y, side)] = 0
         return [
             Candidate(
                 self._roi((region.x * scale, region.y * scale), region.side * scale),
@@ -274,7 +288,7 @@ class Attention:
                 CropSource.SALIENCY,
                 region.id,
             )
-            for region in self._still.select(maps, self._inhibition.factor, count)
+            for region in self._still.select(maps, factor, count)
         ]
 
     def _object_roi(self, box: Box) -> Roi:

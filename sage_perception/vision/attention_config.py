@@ -62,7 +62,7 @@ class AttentionConfig:
         0.5, 'Time between two images with crops of salient still regions, seconds.'
     )
     max_salient: Annotated[int, Interval(1, 24)] = _setting(
-        2, 'Maximum number of salient still regions in such an image.'
+        2, 'Maximum number of salient still regions in such an image; beside moving objects, one.'
     )
     inhibition: Annotated[float, Interval(0.0, 1.0)] = _setting(
         0.9,

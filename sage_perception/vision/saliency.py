@@ -123,7 +123,7 @@ class InhibitionOfReturn:
         self._map *= 1 - rate
         attended = np.zeros_like(self._map)
         for x, y, side in squares:
-            attended[_square(x, y, side)] = rate
+            attended[square_around(x, y, side)] = rate
         self._map += attended
 
 
@@ -161,7 +161,7 @@ class StillAttention:
         remaining = maps * factor
         for region in self._regions:
             index = int(np.argmin([abs(s * shortest - region.side) for s in SCALES]))
-            remaining[index][_square(region.x, region.y, region.side / 2)] *= PERSISTENCE
+            remaining[index][square_around(region.x, region.y, region.side / 2)] *= PERSISTENCE
         chosen: list[SalientRegion] = []
         while len(chosen) < count:
             index, row, column = map(int, np.unravel_index(remaining.argmax(), remaining.shape))
@@ -170,7 +170,7 @@ class StillAttention:
                 break
             region = self._region(column, row, SCALES[index] * shortest, saliency)
             chosen.append(region)
-            rows, columns = _square(region.x, region.y, 1.5 * region.side)
+            rows, columns = square_around(region.x, region.y, 1.5 * region.side)
             remaining[:, rows, columns] = 0
         self._regions = chosen
         return chosen
@@ -184,7 +184,7 @@ class StillAttention:
         return SalientRegion(next(self._ids), float(x), float(y), side, saliency)
 
 
-def _square(x: float, y: float, side: float) -> tuple[slice, slice]:
+def square_around(x: float, y: float, side: float) -> tuple[slice, slice]:
     """Return the rows and columns of a square, clipped at the left and top of the image."""
     top, left = max(round(y - side / 2), 0), max(round(x - side / 2), 0)
     return (

@@ -424,6 +424,29 @@ def test_moving_objects_precede_still_regions_and_are_not_inhibited():
             assert len(crops) > 1
 
 
+def test_at_most_one_still_region_beside_moving_objects_and_apart_from_them():
+    attention = Attention(AttentionConfig(saliency_period_s=0.0))
+    beside = 0
+    for index in range(2 * FPS):
+        image = wall(index)
+        x = 160 + 5 * index
+        cv2.rectangle(image, (x - 30, 210), (x + 30, 270), (250, 250, 250), -1)
+        crops = attention.attend(image, index / FPS)
+        objects = moving(crops)
+        if index < FPS or not objects:
+            continue
+        still = [crop for crop in crops if crop.source == CropSource.SALIENCY]
+        assert len(still) <= 1
+        beside += len(still)
+        for crop in still:
+            assert all(
+                not (0 <= a - c.roi.x <= c.roi.width and 0 <= b - c.roi.y <= c.roi.height)
+                for c in objects
+                for a, b in [crop.roi.center]
+            )
+    assert beside
+
+
 def test_saliency_map_shows_attended_regions():
     attention = Attention(AttentionConfig(saliency_weight=0.5))
     for index in range(FPS):

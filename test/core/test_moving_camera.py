@@ -74,6 +74,20 @@ def test_attention_finds_moving_objects_from_a_moving_camera(motion, px):
     assert false / 34 <= 0.2
 
 
+@pytest.mark.parametrize('motion', ['roll', 'zoom', 'drive'])
+def test_a_slow_camera_past_a_still_world_shows_no_motion(motion):
+    # The image moves by one pixel per frame at its border, and on average not at all.
+    world, attention = MovingCameraWorld(1, motion, 1.0, objects=0), Attention()
+    crops = [
+        crop
+        for index in range(45)
+        for crop in attention.attend(world.render(index), index / 30)
+        if crop.source == CropSource.MOTION
+    ]
+    assert len(crops) / 45 <= 0.1
+    assert attention.ego_motion == 'moving'
+
+
 def test_a_moving_camera_past_a_still_world_shows_no_motion():
     world, attention = MovingCameraWorld(3, 'pan', 6.0, objects=0), Attention()
     for index in range(40):
