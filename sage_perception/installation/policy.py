@@ -76,8 +76,8 @@ def enclaves_of(specs: Sequence[NodeSpec]) -> list[Enclave]:
         if spec.executable.startswith('/'):  # such as foxglove_bridge
             external.append(f'/{spec.path}')
             continue
-        profiles = tuple(_profile(node, composed=bool(spec.nodes)) for node in nodes)
-        found.append(Enclave(f'/{spec.path}', profiles))
+        own = tuple(_profile(node, composed=bool(spec.nodes)) for node in nodes)
+        found.append(Enclave(f'/{spec.path}', own))
     profiles = [profile for enclave in found for profile in enclave.profiles]
     published = {name for profile in profiles for name in profile.publish}
     subscribed = {name for profile in profiles for name in profile.subscribe}
