@@ -9,22 +9,36 @@ sends signed latents of objects that are not there, with telemetry trust 1.
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sage_perception.core.latent import Latent, Telemetry
+from sage_perception.core.latent import Latent, ModelId, Telemetry
 from sage_perception.models import Codec, load
 from sage_perception.trust import LCT, Arbiter, TrustStore, sign
+from sage_perception.trust.camera_state import CameraState
 from sage_perception.trust.compatibility import probe_set
+from sage_perception.trust.compatibility.challenge import (
+    challenge_latents,
+    challenge_trust,
+    passes,
+)
+from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
+from sage_perception.trust.compatibility.report import Level
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
+from sage_perception.trust.security.admission import AdmissionFilter
+from sage_perception.trust.security.announcements import ProbeSet
 from sage_perception.trust.security.keys import public_bytes
-from sage_perception.trust.security.sequence import Counting
+from sage_perception.trust.security.replay import ReplayGuard
+from sage_perception.trust.security.sequence import Counting, SequenceCounter
 
 CAMERAS = tuple(f'cam{n}' for n in range(5))
 KEYS = {
@@ -259,23 +273,169 @@ def outcome(found: Run, lying: Mapping[str, Camera], since_s: float) -> dict:
     return {
         'honest_min': min(course[-1] for course in honest),
         'liar_max': max(found.reputations[name][-1] for name in lying),
-        'seconds_below_0.3': max(found.seconds_until(name, 0.3, since_s) for name in lying),
+        'seconds_below_0.3': _finite(
+            max(found.seconds_until(name, 0.3, since_s) for name in lying)
+        ),
         'false_trust_max': max((trust for _, trust in found.false_trust), default=0.0),
         'false_trust_bound': ALONE_TRUST,
         'accused': sorted(found.suspect - set(lying)),
     }
 
 
-if __name__ == '__main__':
-    import json
-    import time
+def ratchet(seed: int) -> dict:
+    """Return the LCTs of an honest entity that a stolen key or a wrong clock loses, of 2,000 each.
 
-    start = time.time()
-    for shared in (True, False):
-        print('shared_view', shared)
-        print('control', json.dumps(control(0, shared)))
-        print('liar', liar(0, shared, falsely, 0))
-        print('liar later', liar(0, shared, falsely_after(60), 60))
-        print('partly', liar(0, shared, partly_falsely, 0))
-        print('colluders', colluders(0, shared, falsely, 0))
-        print('colluders later', colluders(0, shared, falsely_after(60), 60), time.time() - start)
+    `rotated`: an LCT of the stolen key with the sequence 2^64 − 1, then a rotation. `stolen`: the
+    same without a rotation. `set_back`, `set_ahead`: all clocks change by an hour, the entity
+    restarts. LCTs are sent at 30 Hz.
+    """
+    rng = np.random.default_rng(seed)
+    keys = [Ed25519PrivateKey.from_private_bytes(rng.bytes(32)) for _ in range(2)]
+    latent = Latent(np.float32(rng.normal(size=64)), model=ModelId('m', '1', bytes(range(32))))
+
+    def lost(change: str) -> int:
+        now = [START_NS]
+        store = TrustStore()
+        store.trust('cam0', public_bytes(keys[0]))
+        admission = AdmissionFilter(store, replay_guard=ReplayGuard(lambda: now[0]))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, 'cam0.sequence')
+            counter, key = SequenceCounter(path, lambda: now[0]), keys[0]
+
+            def send(sequence: int, signer: Ed25519PrivateKey) -> bool:
+                lct = LCT.encoded(latent, entity_id='cam0', sequence=sequence, stamp_ns=now[0])
+                return admission.admit(sign(lct, signer), now_ns=now[0]).reason is None
+
+            def accepted(count: int) -> int:
+                found = 0
+                for _ in range(count):
+                    now[0] += SECOND // 30
+                    found += send(counter.next(), key)
+                return found
+
+            accepted(300)
+            if change in ('rotated', 'stolen'):
+                send(2**64 - 1, keys[0])
+            if change == 'rotated':
+                key = keys[1]
+                store.trust('cam0', public_bytes(key))
+                store.revoke('cam0', public_bytes(keys[0]))
+            if change.startswith('set_'):
+                now[0] += 3600 * SECOND * (1 if change == 'set_ahead' else -1)
+                counter = SequenceCounter(path, lambda: now[0])
+            return 2000 - accepted(2000)
+
+    return {change: lost(change) for change in ('rotated', 'stolen', 'set_back', 'set_ahead')}
+
+
+POISONS = {
+    'copied': 'right probe latents of a public model, another encoder',
+    'made_up': 'a permutation of the right latents, which no encoder of the sender makes',
+    'distorted': 'the strongest directions mirrored',
+    'rotated_live': 'right probe latents and answers, rotated live latents',
+    'scaled_live': 'right probe latents and answers, live latents times 4',
+}
+
+
+def poisoned(seed: int, count: int = 200, model: str = 'tinyvae') -> dict:
+    """Return how many of `count` poisoned probe sets stay undetected, by kind, and of honest ones.
+
+    A sender is detected if it is suspect after a challenge and 60 frames of four latents.
+    """
+    codec, rng = load(model), np.random.default_rng(seed)
+    right = probe_set.probe_latents(codec)
+    evaluator = CompatibilityEstimator(codec)
+    dim = right.shape[1]
+    undetected: Counter[str] = Counter()
+    kinds = [*POISONS, 'honest']
+    for n in range(count + 20):
+        kind = kinds[n % len(POISONS)] if n < count else 'honest'
+        turn = np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
+        order = rng.permutation(dim)
+        mirror = np.where(np.arange(dim) < dim // 2, -1, 1).astype(np.float32)
+        probes = {'made_up': right[:, order], 'distorted': right * mirror}.get(kind, right)
+        state = CameraState(
+            'cam0', 'cam0', TrustStore(), model=codec.id, dim=dim, require_signatures=False,
+            replay_guard=ReplayGuard(),
+        )  # fmt: skip
+        sender = codec.id if kind != 'made_up' else ModelId('other', '1', rng.bytes(32))
+        found = evaluator.evaluate(probes, sender)
+        if kind == 'distorted':
+            found = evaluator.evaluate(probes, replace(codec.id, fingerprint=rng.bytes(32)))
+        announced = ProbeSet('cam0', 1, found.sender, probes)
+        state.use_compatibility(found, announced)
+        nonce = state.challenges.next(START_NS) or b''
+        answer = challenge_latents(codec, nonce)
+        if kind == 'copied':
+            answer = answer @ turn
+        trust = challenge_trust(found, codec, nonce, answer)
+        state.challenges.note(trust, passes(found, trust))
+        live = right[rng.permutation(len(right))]
+        live = {'rotated_live': live @ turn, 'scaled_live': 4 * live}.get(kind, live)
+        usable = found.trust.level is not Level.NONE
+        for frame in range(60 if usable else 0):
+            stamp_ns = START_NS + frame * SECOND // 2
+            z = found.translate(live[4 * frame : 4 * frame + 4])
+            telemetry = Telemetry(trust=1.0)
+            state.note_frame(
+                [
+                    LCT.encoded(
+                        Latent(one, model=codec.id, telemetry=telemetry),
+                        entity_id='cam0',
+                        sequence=frame,
+                        stamp_ns=stamp_ns,
+                    )
+                    for one in z
+                ]
+            )
+        undetected[kind] += usable and not state.reputation.suspect
+    return {
+        'poisoned': count,
+        'accepted': sum(undetected[kind] for kind in POISONS),
+        'accepted_by_kind': {kind: undetected[kind] for kind in POISONS},
+        'honest': 20,
+        'honest_accepted': undetected['honest'],
+    }
+
+
+def measure(seeds: int, probe_sets: int) -> dict:
+    """Return the figures of all scenarios: of each the worst of several seeds, and every run."""
+    return {
+        'liar': _each(seeds, liar, falsely, falsely_after(30)),
+        'colluders': _each(seeds, colluders, falsely, falsely_after(30)),
+        'control': {
+            name: [control(seed, shared) for seed in range(seeds)]
+            for name, shared in (('shared_view', True), ('unknown_view', False))
+        },
+        'ratchet': ratchet(0),
+        'poisoned': poisoned(0, probe_sets),
+    }
+
+
+def _each(
+    seeds: int,
+    scenario: Callable[..., dict],
+    from_start: Callable[..., np.ndarray],
+    later: Callable[..., np.ndarray],
+) -> dict:
+    """Return the outcomes of a scenario with lies from the start and from 30 s on."""
+    runs = {
+        f'{name}_{when}': [scenario(seed, shared, sees, since_s) for seed in range(seeds)]
+        for name, shared in (('shared_view', True), ('unknown_view', False))
+        for when, sees, since_s in (('from_start', from_start, 0), ('later', later, 30))
+    }
+    worst = [run for name in ('from_start', 'later') for run in runs[f'shared_view_{name}']]
+    return {
+        'honest_min': min(run['honest_min'] for run in worst),
+        'liar_max': max(run['liar_max'] for run in worst),
+        'seconds_below_0.3': _finite(max(run['seconds_below_0.3'] or np.inf for run in worst)),
+        'false_trust_max': max(run['false_trust_max'] for run in worst),
+        'false_trust_bound': ALONE_TRUST,
+        'accused': sorted({name for run in worst for name in run['accused']}),
+        'runs': runs,
+    }
+
+
+def _finite(seconds: float) -> float | None:
+    """Return seconds, None for never, which JSON cannot represent as a number."""
+    return float(seconds) if np.isfinite(seconds) else None

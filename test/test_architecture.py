@@ -68,6 +68,7 @@ MAY_IMPORT_ROS = (
     'installation',
     'cli.record',
     'cli.replay',
+    'cli.request',
     'cli.watch',
     'cli.demo',
 )

@@ -66,6 +66,7 @@ COMMANDS = {
     'irp': Command(MODELS, 'List the refinement plugins'),
     'keys': Command(TRUST, 'Create signing keys and manage trusted keys'),
     'security': Command(TRUST, 'Restrict a graph with SROS2: policy and keystore'),
+    'request': Command(TRUST, 'Send a signed request to a running node'),
     'align': Command(TRUST, 'Measure the compatibility of two models and fit a map between them'),
     'trust-matrix': Command(TRUST, 'Measure the compatibility of every pair of models'),
     'calibrate-trust': Command(TRUST, 'Fit the trust estimates of a model'),

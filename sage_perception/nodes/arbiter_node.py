@@ -12,13 +12,21 @@ from typing import Any
 
 import numpy as np
 from sage_msgs.msg import LCT as LCTMessage
-from sage_msgs.msg import AgreementArray, LCTArray, ModelInfo, ProbeSet, TrustReport
+from sage_msgs.msg import (
+    AgreementArray,
+    LCTArray,
+    ModelInfo,
+    ProbeChallenge,
+    ProbeSet,
+    TrustReport,
+)
 from sage_msgs.srv import Align
 from std_msgs.msg import Header
 
 from sage_perception import models
 from sage_perception.core.lct import LCT
 from sage_perception.ros import qos
+from sage_perception.ros.authentication import RequestGuard
 from sage_perception.ros.camera_models import CameraModels
 from sage_perception.ros.conversions.latents import unpack
 from sage_perception.ros.conversions.lct_arrays import ReceivedLCT, received_lcts
@@ -32,6 +40,7 @@ from sage_perception.ros.identity import (
     TrustedKeys,
     node_identity,
 )
+from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters import ARBITER
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.ros.run import run
@@ -66,8 +75,20 @@ class ArbiterNode(Node):
             qos.LATCHED_SHARED,
             'Latents of the probe images, for measuring compatibility.',
         ),
+        Topic(
+            '{camera}/probe_answers',
+            ProbeSet,
+            qos.DEFAULT,
+            'Latents of the images of a challenge.',
+        ),
     )
     PUBLISHES = (
+        Topic(
+            '{camera}/probe_challenge',
+            ProbeChallenge,
+            qos.DEFAULT,
+            'Challenges to encode new images, at random times.',
+        ),
         Topic(
             'trusted',
             LCTArray,
@@ -122,12 +143,14 @@ class ArbiterNode(Node):
             require_signatures=parameters.require_signatures,
             threshold=parameters.agreement_threshold,
             shared_view=parameters.shared_view,
+            challenge_period_s=parameters.challenge_period_s or 60.0,
             slop_ns=round(parameters.sync_slop_s * 1e9),
             timeout_ns=round(parameters.sync_timeout_s * 1e9),
             cache=latent_map_folder(),
             weights=weights,
         )
-        self._models = CameraModels(self, self._arbiter)
+        requests = RequestGuard(self, self._keys.store)
+        self._models = CameraModels(self, self._arbiter, requests)
         self._lct_guards = {
             c: RateLimitGuard(partial(self._reject, c)) for c in parameters.cameras
         }
@@ -243,7 +266,8 @@ class ArbiterNode(Node):
         header, size = moment.frame.tag
         primary = self.parameters.cameras[0]
         for pairing in moment.pairings:
-            self._agreement.publish(agreements_to_msg(header, primary, moment.frame, pairing))
+            message = agreements_to_msg(header, primary, moment.frame, pairing)
+            self._agreement.publish(sign_message(message, self._arbiter.identity))
         fused = [lct_to_msg(lct) for lct in moment.fused]
         self._fused.publish(self._array(primary, header, size, fused))
 
@@ -264,7 +288,8 @@ class ArbiterNode(Node):
     def _publish_reports(self) -> None:
         now = self.get_clock().now().to_msg()
         for camera in self.parameters.cameras:
-            self._reports.publish(trust_report_to_msg(self._arbiter.report(camera), now))
+            message = trust_report_to_msg(self._arbiter.report(camera), now)
+            self._reports.publish(sign_message(message, self._arbiter.identity))
 
     def _report(self) -> Status:
         required = self.parameters.require_signatures
@@ -294,6 +319,11 @@ class ArbiterNode(Node):
                 warnings.append(f'{camera} has not announced its model')
             elif not state.compatible:
                 warnings.append(f'latents of {camera} are {report.reason}')
+            values[f'{camera} challenges passed'] = state.challenges.passed
+            if not state.consistent:
+                warnings.append(
+                    f'latents of {camera} are not those of the encoder of its probe latents'
+                )
             if state.reputation.suspect:
                 warnings.append(f'the reputation of {camera} is low: its LCTs are not fused')
         mode = 'arbitrating' if required else UNSIGNED_MODE

@@ -19,10 +19,12 @@ from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.identity import node_identity
 from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import bgr_from_msg
 from sage_perception.ros.input_monitor import InputMonitor
-from sage_perception.ros.local_bus import TopicPublisher
+from sage_perception.ros.local_bus import LocalOnly, TopicPublisher
+from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters import ATTENTION, attention_config
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
@@ -84,10 +86,17 @@ class AttentionNode(Node):
         self._health = CameraHealth()
         self._intensity = IntensityRange()
         self._durations = Durations()
+        self._identity = node_identity(
+            self, self.parameters.entity_id or self.get_namespace().strip('/') or self.get_name()
+        )
         self._crops = self.publisher('crops')
         cv2.setNumThreads(self.parameters.threads)
         self._images = ImageInput(
-            self, 'image_raw', self._attend, max_age_s=self.parameters.max_age_s
+            self,
+            'image_raw',
+            self._attend,
+            max_age_s=self.parameters.max_age_s,
+            guard=LocalOnly() if self.parameters.require_local_images else None,
         )
         self._rotation = OdometryRotation()
         self._intrinsics: np.ndarray | None = None
@@ -141,7 +150,7 @@ class AttentionNode(Node):
         array = CropArray(header=message.header, fault=int(fault))
         array.source_height, array.source_width = image.shape[:2]
         array.crops = [crop_to_msg(crop, message.header) for crop in crops]
-        self._crops.publish(array)
+        self._crops.publish(sign_message(array, self._identity))
         if self._regions is not None and self._regions.get_subscription_count():
             self._regions.publish(detections.detections_to_msg(message.header, crops))
         self._durations.add(time.perf_counter() - start_s)
@@ -176,6 +185,15 @@ class AttentionNode(Node):
             return None
         return self._rotation.homography(previous_s, stamp_s, self._intrinsics)
 
+    @property
+    def _signing(self) -> str:
+        """Return where signing begins, for diagnostics."""
+        if self._identity.key is None:
+            return 'off'
+        if self.parameters.require_local_images:
+            return 'from the camera on, in this process'
+        return 'begins here: images are not authenticated'
+
     def _report(self) -> Status:
         fault = self._health.fault
         motion = self._attention.camera_motion
@@ -185,6 +203,8 @@ class AttentionNode(Node):
             'ego_motion_px': round(self._attention.camera_speed_px, 2),
             'ego_motion_inliers': round(motion.inliers, 3) if motion else '',
             'camera_fault': fault.name.lower(),
+            'signing': self._signing,
+            'public_key': self._identity.public_key,
             'attend_p50_ms': self._durations.percentile_ms(50),
             'attend_p95_ms': self._durations.percentile_ms(95),
         }

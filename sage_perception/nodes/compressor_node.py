@@ -15,16 +15,17 @@ from std_msgs.msg import Header
 
 from sage_perception import models
 from sage_perception.codecs.packing import Packer
-from sage_perception.context.builder import AgreementPair
 from sage_perception.context.context import HContext as Context
 from sage_perception.context.layout import ContextError
 from sage_perception.core.latent import Latent, LatentKind, ModelId
 from sage_perception.pipeline.context_encoder import ContextEncoder
 from sage_perception.ros import qos
+from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.latents import latent_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.memory import snarc_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
+from sage_perception.ros.conversions.trust import agreements_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
@@ -33,6 +34,7 @@ from sage_perception.ros.identity import (
     node_identity,
 )
 from sage_perception.ros.lifecycle import LifecycleNode
+from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters import COMPRESSOR
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
@@ -80,9 +82,14 @@ class CompressorNode(LifecycleNode):
         self._trusted = RelayedVerifier(self, 'trusted', keys, self._packers)
         self._recalled = RelayedVerifier(self, 'recall', keys, self._packers)
         self._frames = self.subscribe('trusted', self._receive_frame, guard=self._trusted)
-        self.subscribe('agreement', self._receive_agreement, timeout_s=0)
+        signed = (lambda: keys.store), keys.required
+        self._agreements = AuthenticatedInput(
+            self, 'agreement', self._receive_agreement, *signed, timeout_s=0
+        )
         self.subscribe('recall', self._receive_recall, timeout_s=0, guard=self._recalled)
-        self._scores = self.subscribe('snarc', self._receive_scores, timeout_s=0)
+        self._scores = AuthenticatedInput(
+            self, 'snarc', self._receive_scores, *signed, timeout_s=0
+        )
         self.add_timer(1 / self.parameters.rate, self._publish)
         self.diagnostics.add('context', self._report)
 
@@ -133,14 +140,15 @@ class CompressorNode(LifecycleNode):
                 self._has_new_frame = True
 
     def _receive_agreement(self, message: AgreementArray) -> None:
-        if (working := self._working) is not None:
-            working.encoder.builder.add_agreement(
-                stamp_from_msg(message.header.stamp) * 1e-9,
-                [
-                    AgreementPair(bytes(pair.lct_a), bytes(pair.lct_b), pair.similarity)
-                    for pair in message.agreements
-                ],
-            )
+        if (working := self._working) is None:
+            return
+        try:
+            pairs = agreements_from_msg(message)
+        except ValueError as error:
+            self._agreements.reject(str(error))
+            return
+        stamp_s = stamp_from_msg(message.header.stamp) * 1e-9
+        working.encoder.builder.add_agreement(stamp_s, pairs)
 
     def _receive_recall(self, message: LCTArray, publisher: bytes) -> None:
         if (working := self._working) is None:
@@ -171,7 +179,8 @@ class CompressorNode(LifecycleNode):
         encoded = working.encoder.encode(newest.stamp_ns, working.identity)
         if self._contexts.get_subscription_count():
             model = working.encoder.compressor.latents
-            self._contexts.publish(_context_message(encoded.context, model, newest.header))
+            message = _context_message(encoded.context, model, newest.header)
+            self._contexts.publish(sign_message(message, working.identity))
         array = LCTArray(header=newest.header)
         if encoded.lct is not None:
             array.lcts.append(lct_to_msg(working.identity.sign(encoded.lct)))

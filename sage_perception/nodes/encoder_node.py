@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeSet
+from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeChallenge, ProbeSet
 from sage_msgs.srv import DecodeLatent, EncodeImage
 from sensor_msgs.msg import Image
 
@@ -21,8 +20,8 @@ from sage_perception.codecs.packing import Encoding
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
 from sage_perception.ros import qos
-from sage_perception.ros.background import Worker
-from sage_perception.ros.conversions.announcements import model_info_to_msg, probe_set_to_msg
+from sage_perception.ros.authentication import AuthenticatedInput
+from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.crops import residuals_to_msg
 from sage_perception.ros.conversions.irp import budget_to_msg
 from sage_perception.ros.conversions.latents import (
@@ -37,14 +36,13 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Service, Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import node_identity
+from sage_perception.ros.identity import node_identity, own_keys
 from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.node_parameters import ENCODER
+from sage_perception.ros.probe_publisher import ProbePublisher
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
-from sage_perception.trust.compatibility.probe_set import probe_latents
-from sage_perception.trust.security import announcements
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST
 from sage_perception.vision.crops import to_pixels
@@ -62,13 +60,22 @@ class EncoderNode(LifecycleNode):
     """Encodes crops and publishes one LCT array for each frame, with the header of the frame."""
 
     PARAMETERS = ENCODER
-    SUBSCRIBES = (Topic('crops', CropArray, qos.CROPS, 'Crops of each frame.'),)
+    SUBSCRIBES = (
+        Topic('crops', CropArray, qos.CROPS, 'Crops of each frame.'),
+        Topic(
+            'probe_challenge',
+            ProbeChallenge,
+            qos.DEFAULT,
+            'Challenges of an arbiter to encode new images.',
+        ),
+    )
     PUBLISHES = (
         Topic('lcts', LCTArray, qos.DEFAULT, 'LCTs of each frame, in the order of its crops.'),
         Topic(
             'model_info', ModelInfo, qos.LATCHED, 'Identity and latent statistics of the model.'
         ),
         Topic('probe_latents', ProbeSet, qos.LATCHED, 'Latents of the shared probe images.'),
+        Topic('probe_answers', ProbeSet, qos.DEFAULT, 'Latents of the images of a challenge.'),
         Topic(
             'budget',
             Budget,
@@ -100,11 +107,20 @@ class EncoderNode(LifecycleNode):
         self._max_error = self._bytes = float('nan')
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
-        self._probes = self.publisher('probe_latents')
         self._budget = self.publisher('budget')
         self._residuals = self.publisher('residuals')
-        self._worker = Worker(self, 'probes')
-        self._crops = self.subscribe('crops', self._receive, max_age_s=self.parameters.max_age_s)
+        self._probes = ProbePublisher(self)
+        required = self.parameters.require_signatures
+        self._crops = AuthenticatedInput(
+            self,
+            'crops',
+            self._receive,
+            lambda: own_keys(self._require_configured().identity),
+            required,
+            lambda: [self._require_configured().identity.entity_id],
+            check_stamps=required,
+            max_age_s=self.parameters.max_age_s,
+        )
         self.serve('~/encode_image', self._serve_encode)
         self.serve('~/decode_latent', self._serve_decode)
         self.diagnostics.add('model', self._report)
@@ -131,6 +147,12 @@ class EncoderNode(LifecycleNode):
         if parameters.refine_budget_ms:
             encoder.refiner = self._new_refiner()
         encoder.encode(np.zeros((1, *encoder.input_shape), np.float32), [None], [0])
+        if parameters.require_signatures and identity.key is None:
+            raise ConfigurationError(
+                "parameter 'require_signatures': crops are verified with the key of this node, so "
+                "set the parameter 'key' too"
+            )
+        self._crops.reset()
         self._configured = _Configured(encoder, identity)
         now = self.get_clock().now().to_msg()
         self._info.publish(
@@ -138,27 +160,11 @@ class EncoderNode(LifecycleNode):
                 codec, now, identity.entity_id, identity.next_sequence(), identity.key
             )
         )
-        self._worker.submit(partial(self._publish_probes, self._configured))
+        self._probes.start(codec, identity)
         self.get_logger().info(
             f'loaded {codec.id} on {codec.backend}, {codec.device}, {codec.precision}; '
             f'entity {identity.entity_id!r}, public key: {identity.public_key}'
         )
-
-    def _publish_probes(self, configured: _Configured) -> None:
-        """Publish the latents of the probe images, from which others measure compatibility."""
-        codec, identity = configured.encoder.codec, configured.identity
-        if codec.latent_dim > announcements.MAX_PROBE_DIMENSIONS:
-            raise ValueError(
-                f'latents of {codec.id} have {codec.latent_dim} dimensions, a probe set holds '
-                f'at most {announcements.MAX_PROBE_DIMENSIONS}: '
-                'its compatibility cannot be measured'
-            )
-        probes = announcements.ProbeSet(
-            identity.entity_id, identity.next_sequence(), codec.id, probe_latents(codec)
-        )
-        message = probe_set_to_msg(probes, self.get_clock().now().to_msg(), identity.key)
-        if configured is self._configured:
-            self._probes.publish(message)
 
     def _new_refiner(self) -> FrameRefiner:
         parameters = self.parameters
@@ -294,11 +300,12 @@ class EncoderNode(LifecycleNode):
 
     def cleanup(self) -> None:
         """Release the model and the key."""
+        self._probes.stop()
         self._configured = None
 
     def close(self) -> None:
         """Stop the worker before the endpoints are destroyed."""
-        self._worker.close()
+        self._probes.close()
         super().close()
 
     def _report(self) -> Status:
@@ -313,6 +320,7 @@ class EncoderNode(LifecycleNode):
             'entity': identity.entity_id,
             'public_key': identity.public_key,
             'active': self.active,
+            'crops_authenticated': 'yes' if self.parameters.require_signatures else 'no',
             'encoding': self.parameters.encoding,
             'bytes_per_latent': self._bytes,
             'encode_p50_ms': self._durations.percentile_ms(50),

@@ -24,6 +24,7 @@ from sage_perception.models import ModelError, artifact
 from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD
 from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
+from sage_perception.ros.authentication import AuthenticatedInput, RequestGuard
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.lct_arrays import claimed_camera
 from sage_perception.ros.conversions.lcts import lct_to_msg
@@ -32,6 +33,7 @@ from sage_perception.ros.conversions.memory import (
     query_from_msg,
     snarc_score_to_msg,
 )
+from sage_perception.ros.conversions.trust import agreements_from_msg
 from sage_perception.ros.diagnostics import ERROR, OK, Status
 from sage_perception.ros.endpoints import Node, Service, Topic
 from sage_perception.ros.errors import ConfigurationError
@@ -39,6 +41,7 @@ from sage_perception.ros.identity import (
     TrustedKeys,
     node_identity,
 )
+from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters import MAX_RESULTS, MEMORY
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
@@ -95,7 +98,9 @@ class MemoryNode(Node):
         """Open the store and create the endpoints."""
         self._identity = node_identity(self)
         self._read_model()
-        self._verifier = RelayedVerifier(self, 'trusted', TrustedKeys(self), self._packers)
+        keys = TrustedKeys(self)
+        self._verifier = RelayedVerifier(self, 'trusted', keys, self._packers)
+        self._requests = RequestGuard(self, keys.store)
         self._session = self._open_session()
         self._waiting: deque[tuple[float, LCTArray, bytes]] = deque(maxlen=MAX_WAITING_FRAMES)
         self._present: dict[str, RelayedFrame] = {}
@@ -103,7 +108,9 @@ class MemoryNode(Node):
         self._snarc = self.publisher('snarc')
         self._recall = self.publisher('recall')
         self.subscribe('trusted', self._on_trusted, guard=self._verifier)
-        self.subscribe('agreement', self._on_agreement, timeout_s=0)
+        self._agreements = AuthenticatedInput(
+            self, 'agreement', self._on_agreement, lambda: keys.store, keys.required, timeout_s=0
+        )
         self.subscribe('reward', self._on_reward, timeout_s=0)
         self.serve('~/query', self._query)
         self.serve('~/remember', self._remember)
@@ -151,9 +158,13 @@ class MemoryNode(Node):
         self._waiting.append((time.monotonic(), message, publisher))
 
     def _on_agreement(self, message: AgreementArray) -> None:
-        for agreement in message.agreements:
-            lct_ids = bytes(agreement.lct_a), bytes(agreement.lct_b)
-            self._session.add_agreement(lct_ids, agreement.similarity)
+        try:
+            pairs = agreements_from_msg(message)
+        except ValueError as error:
+            self._agreements.reject(str(error))
+            return
+        for pair in pairs:
+            self._session.add_agreement((pair.lct_a, pair.lct_b), pair.similarity)
 
     def _on_reward(self, message: Float32) -> None:
         self._session.reward(message.data, self.get_clock().now().nanoseconds)
@@ -181,7 +192,8 @@ class MemoryNode(Node):
             self._durations.add(time.monotonic() - start)
             self._present[camera] = frame
             scores = [snarc_score_to_msg(each) for each in observations]
-            self._snarc.publish(SnarcArray(header=frame.header, scores=scores, camera=camera))
+            message = SnarcArray(header=frame.header, scores=scores, camera=camera)
+            self._snarc.publish(sign_message(message, self._identity))
 
     def _publish_recall(self) -> None:
         present, self._present = self._present, {}
@@ -235,12 +247,14 @@ class MemoryNode(Node):
         self, request: Remember.Request, response: Remember.Response
     ) -> Remember.Response:
         def remember() -> None:
+            self._requests.require(request)
             self._session.remember(self._verifier.verify(request.lct))
 
         return self._respond(response, remember)
 
     def _forget(self, request: Forget.Request, response: Forget.Response) -> Forget.Response:
         def forget() -> None:
+            self._requests.require(request)
             times = (request.since, request.until)
             if times == (Time(), Time()) and not (request.entity_id or request.track_id):
                 raise ValueError('set at least one of since, until, entity_id and track_id')

@@ -7,24 +7,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
-from sage_msgs.msg import ModelInfo, ProbeSet
+from sage_msgs.msg import ModelInfo, ProbeChallenge, ProbeSet
 from sage_msgs.srv import Align
+from std_msgs.msg import Header
 
 from sage_perception import models
 from sage_perception.codecs import codebook
 from sage_perception.codecs.packing import Packer
 from sage_perception.core.latent import ModelId
+from sage_perception.ros.authentication import RequestGuard
 from sage_perception.ros.background import Worker
-from sage_perception.ros.conversions.announcements import model_info_from_msg, probe_set_from_msg
+from sage_perception.ros.conversions.announcements import (
+    model_info_from_msg,
+    probe_answer_from_msg,
+    probe_set_from_msg,
+)
 from sage_perception.ros.conversions.latents import Packers
 from sage_perception.ros.conversions.trust import trust_report_to_msg
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.input_monitor import InputMonitor
+from sage_perception.ros.local_bus import TopicPublisher
+from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.rate_limit import QuotaGuard
 from sage_perception.trust.arbiter import Arbiter
+from sage_perception.trust.security.announcements import ProbeAnswer
 from sage_perception.trust.security.rejection import explain
+
+CHALLENGE_CHECK_S = 1.0
 
 
 class CameraModels:
@@ -34,7 +46,8 @@ class CameraModels:
     destroyed.
     """
 
-    def __init__(self, node: Endpoints, arbiter: Arbiter) -> None:
+    def __init__(self, node: Endpoints, arbiter: Arbiter, requests: RequestGuard) -> None:
+        self._requests = requests
         self._node, self._arbiter = node, arbiter
         self._worker = Worker(node, 'compatibility')
         self._to_evaluate: set[str] = set()
@@ -44,6 +57,15 @@ class CameraModels:
         for camera in arbiter.cameras:
             self._subscribe('{camera}/model_info', camera, self._register_model, self._models)
             self._subscribe('{camera}/probe_latents', camera, self._submit_probes, self._probes)
+        self._answers: dict[str, InputMonitor] = {}
+        self._challenges: dict[str, TopicPublisher] = {}
+        if node.parameters.challenge_period_s:
+            for camera in arbiter.cameras:
+                topic = '{camera}/probe_answers'
+                self._subscribe(topic, camera, self._submit_answer, self._answers)
+                publisher = node.publisher('{camera}/probe_challenge', camera)
+                self._challenges[camera] = publisher
+            node.add_timer(CHALLENGE_CHECK_S, self._challenge)
         # The service responds later. Until then its callback counts as running and blocks the
         # other callbacks of its group, so it needs a separate group.
         node.serve('~/align', self._serve_align, ReentrantCallbackGroup())
@@ -97,6 +119,39 @@ class CameraModels:
                 self._to_evaluate.add(camera)
                 self._worker.submit(partial(self._evaluate, camera))
 
+    def _challenge(self) -> None:
+        """Challenge the cameras that are due; a camera without an encoder that listens is not."""
+        now = self._node.get_clock().now()
+        for camera, publisher in self._challenges.items():
+            if not publisher.get_subscription_count():
+                continue
+            nonce = self._arbiter.challenge(camera, now.nanoseconds)
+            if nonce is not None:
+                message = ProbeChallenge(
+                    header=Header(stamp=now.to_msg()), nonce=np.frombuffer(nonce, np.uint8)
+                )
+                publisher.publish(sign_message(message, self._arbiter.identity))
+
+    def _submit_answer(self, camera: str, message: ProbeSet, _publisher: bytes) -> None:
+        """Schedule the judgment of the answer to a challenge."""
+        try:
+            answer = probe_answer_from_msg(message)
+            fault = self._arbiter.submit_answer(camera, answer)
+            if fault is not None:
+                raise ValueError(explain(fault, answer.entity_id))
+        except ValueError as error:
+            self._answers[camera].reject(str(error))
+        else:
+            self._worker.submit(partial(self._judge, camera, answer))
+
+    def _judge(self, camera: str, answer: ProbeAnswer) -> None:
+        trust = self._arbiter.judge_answer(camera, answer)
+        if not self._arbiter.state(camera).consistent:
+            self._node.get_logger().warning(
+                f'{camera} failed a challenge: its encoder supports a trust of {trust:.2f}, which '
+                'is not that of its probe latents'
+            )
+
     def _evaluate(self, camera: str) -> None:
         """Evaluate the newest probe latents; earlier ones that were not evaluated are skipped."""
         self._to_evaluate.discard(camera)
@@ -123,6 +178,7 @@ class CameraModels:
 
     def _align(self, request: Align.Request, response: Align.Response, done: Future) -> None:
         try:
+            self._requests.require(request)
             report = self._arbiter.compare(request.entity_a, request.entity_b, find_model)
             response.report = trust_report_to_msg(report, self._node.get_clock().now().to_msg())
             response.success = True

@@ -8,7 +8,7 @@ from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.parameters import Parameter
 from sage_perception.trust.security.identity import Identity, find_key
-from sage_perception.trust.security.keys import KeyFault, key_folder
+from sage_perception.trust.security.keys import KeyFault, key_folder, public_bytes
 from sage_perception.trust.security.trust_store import TrustStore
 
 # Maximum time until a revocation takes effect.
@@ -39,6 +39,14 @@ KEY = Parameter(
 )
 
 
+OPERATORS = Parameter(
+    'operators',
+    'operator',
+    'Entities whose signed requests are served if signatures are required, separated by commas.',
+    read_only=True,
+)
+
+
 def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
     """Return the identity of a node that declares the parameter `KEY`.
 
@@ -60,6 +68,14 @@ def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
         if identity.sequence_fault:
             node.get_logger().warning(identity.sequence_fault)
     return identity
+
+
+def own_keys(identity: Identity) -> TrustStore:
+    """Return a store with the key of an identity alone, for messages of its own other nodes."""
+    store = TrustStore()
+    if identity.key is not None:
+        store.trust(identity.entity_id, public_bytes(identity.key))
+    return store
 
 
 class TrustedKeys:

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from sensor_msgs.msg import CompressedImage, Image
 
 from sage_perception.ros import qos
-from sage_perception.ros.endpoints import Endpoints, Topic
+from sage_perception.ros.endpoints import Endpoints, Guard, Topic
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.vision.image_messages import COMPRESSED_TYPE, IMAGE_TYPE
 
@@ -51,6 +52,7 @@ class ImageInput:
         timeout_s: float = 2.0,
         max_age_s: float = 0.0,
         group: CallbackGroup | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Subscribe to the topics that `image_topics` returned for `name`.
 
@@ -58,7 +60,7 @@ class ImageInput:
         """
         self._node, self._name, self._callback = node, name, callback
         self._camera, self._timeout_s, self._group = camera, timeout_s, group
-        self._max_age_s = max_age_s
+        self._max_age_s, self._guard = max_age_s, guard
         self._silent, self._found = 0, ''
         self._raw = node.resolve_topic_name(name.format(camera=camera))
         transport = node.parameters.image_transport
@@ -85,13 +87,17 @@ class ImageInput:
     def _subscribe(self, suffix: str, topic: str) -> InputMonitor:
         return self._node.subscribe(
             self._name + suffix,
-            self._callback,
+            self._callback if self._guard is None else self._take,
             self._camera,
             self._timeout_s,
             self._max_age_s,
             self._group,
+            self._guard,
             topic=topic,
         )
+
+    def _take(self, message: Any, _publisher: bytes) -> None:
+        self._callback(message)
 
     def _discover(self) -> None:
         """Change to compressed images if there are no others."""

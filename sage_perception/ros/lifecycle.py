@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode as RosLifecycleNode
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
@@ -28,8 +29,28 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
         self._starting = False
         self._failure: Exception = RuntimeError('no transition has failed')
         self.open(bus)
+        if self.parameters.values.get('require_signatures'):
+            self._refuse_transitions()
         if self.parameters.autostart:
             self._autostart()
+
+    def _refuse_transitions(self) -> None:
+        """Refuse transitions that others request: such a request cannot be signed."""
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                service.callback = self._refuse
+
+    def _refuse(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        self.get_logger().warning(
+            f'transition {request.transition.label or request.transition.id} is refused: this '
+            'node requires signatures, and requests for transitions cannot be signed; stop the '
+            'node, or limit the access with DDS Security',
+            throttle_duration_sec=5.0,
+        )
+        response.success = False
+        return response
 
     def _autostart(self) -> None:
         """Configure and activate the node; raise the exception of a transition that fails."""

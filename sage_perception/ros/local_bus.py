@@ -66,6 +66,21 @@ class Inbox:
             time.sleep(0)
 
 
+class ProcessId(bytes):
+    """The id of a publisher of this process, which no publisher outside of it can have."""
+
+
+class LocalOnly:
+    """The guard of a subscription that uses only messages of publishers of this process."""
+
+    def admits(self, publisher: bytes) -> bool:
+        """Return whether a publisher is of this process."""
+        return isinstance(publisher, ProcessId)
+
+    def note_malformed(self, publisher: bytes) -> None:
+        """Do nothing: messages of this process are not deserialized."""
+
+
 class LocalSubscription:
     """A subscription of a node to the publishers of the same process.
 
@@ -115,7 +130,7 @@ class LocalPublisher:
         self._lock = threading.Lock()
         # Random, so that no publisher of another machine can take the same one: guards limit the
         # messages of each.
-        self._gid = {'data': secrets.token_bytes(16)}
+        self._gid = {'data': ProcessId(secrets.token_bytes(16))}
         self._sequence = itertools.count(1)
         self._targets: list[LocalSubscription] = []
         latched = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL

@@ -9,7 +9,7 @@ meaning and one validation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from sage_perception.codecs.packing import Encoding
@@ -24,11 +24,18 @@ from sage_perception.ros.common_parameters import (
     MAX_AGE,
     threads,
 )
-from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter, parameters_of
 from sage_perception.vision.attention_config import AttentionConfig
 
 MAX_RESULTS = 64  # bound of the sequence in QueryMemory
+
+ENTITY_ID = Parameter(
+    'entity_id',
+    '',
+    'Entity id in the LCTs; empty: the namespace of the node.',
+    read_only=True,
+)
 
 ATTENTION = (
     *parameters_of(AttentionConfig),
@@ -44,6 +51,19 @@ ATTENTION = (
         read_only=True,
     ),
     threads('OpenCV'),
+    replace(ENTITY_ID, description='Entity that signs the crops; empty: the namespace.'),
+    replace(
+        KEY,
+        description='Secret key of the entity, that of the encoder, which signs the crops: the '
+        'file, or the folder that contains it; empty: crops are not signed.',
+    ),
+    Parameter(
+        'require_local_images',
+        False,
+        'Use only images of nodes in the same process, see `composed`: a driver cannot sign '
+        'images. If false, what is signed begins at this node.',
+        read_only=True,
+    ),
 )
 
 ENCODER = (
@@ -81,13 +101,14 @@ ENCODER = (
         choices=tuple(encoding.name.lower() for encoding in Encoding),
         read_only=True,
     ),
-    Parameter(
-        'entity_id',
-        '',
-        'Entity id in the LCTs; empty: the namespace of the node.',
-        read_only=True,
-    ),
+    ENTITY_ID,
     KEY,
+    replace(
+        REQUIRE_SIGNATURES,
+        description='Encode only crops of nodes in the same process, and crops that are signed '
+        'with the key of this node: set the parameter `key` of attention too. If false, anyone '
+        'on the network can have crops encoded and signed.',
+    ),
     Parameter(
         'measure_every',
         MEASURE_EVERY,
@@ -142,6 +163,14 @@ ARBITER = (
         read_only=True,
     ),
     Parameter(
+        'challenge_period_s',
+        60.0,
+        'Mean time between challenges of a camera to encode new images, seconds; 0: none.',
+        minimum=0.0,
+        maximum=86400.0,
+        read_only=True,
+    ),
+    Parameter(
         'sync_slop_s',
         0.02,
         'Maximum difference between the stamps of frames that are fused, seconds.',
@@ -160,6 +189,7 @@ ARBITER = (
     ),
     MAX_AGE,
     REQUIRE_SIGNATURES,
+    OPERATORS,
     CAMERA_ENTITIES,
     Parameter(
         'camera_geometry',
@@ -252,6 +282,7 @@ MEMORY = (
         maximum=1e6,
     ),
     REQUIRE_SIGNATURES,
+    OPERATORS,
     KEYS,
     KEY,
 )

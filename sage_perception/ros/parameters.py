@@ -25,6 +25,10 @@ from sage_perception.ros.errors import ConfigurationError
 # Declared or read by rclpy itself.
 _OF_RCLPY = ('use_sim_time', 'start_type_description_service')
 _WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
+REFUSED = (
+    'this node requires signatures, and requests for parameters cannot be signed: set the '
+    'parameter at the start'
+)
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,8 @@ class Parameters:
 
     def _validate(self, changes: list) -> SetParametersResult:
         values = self.values
+        if self._values.get('require_signatures') and self._refuses(changes):
+            return SetParametersResult(successful=False, reason=REFUSED)
         try:
             for change in changes:
                 if change.name in self._table:
@@ -257,6 +263,10 @@ class Parameters:
         if not self._applies_later:
             self._apply(changes)
         return SetParametersResult(successful=True)
+
+    def _refuses(self, changes: list) -> bool:
+        """Return whether changes at run time are refused: the request for them is not signed."""
+        return any(change.name in self._table for change in changes)
 
     def _apply(self, changes: list) -> None:
         changed = [change for change in changes if change.name in self._table]

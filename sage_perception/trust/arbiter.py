@@ -83,6 +83,8 @@ class Arbiter:
     shared_view : bool
         All cameras see the same scene: a camera that agrees with none for a minute, while the
         others agree, becomes suspect. Otherwise it may see other objects.
+    challenge_period_s : float
+        Mean time between the challenges of a camera, seconds.
     weights : np.ndarray or float
         Weights `[D]` of the dimensions for similarities, see `fitted.similarity_weights`.
 
@@ -104,6 +106,7 @@ class Arbiter:
         cache: Path | None = None,
         weights: np.ndarray | float = 1.0,
         shared_view: bool = False,
+        challenge_period_s: float = 60.0,
     ) -> None:
         self.cameras = list(cameras)
         self.model = model
@@ -126,6 +129,7 @@ class Arbiter:
                 dim=self._dim,
                 require_signatures=self._required,
                 replay_guard=replay_guard,
+                challenge_period_s=challenge_period_s,
             )
             for camera in self.cameras
         }

@@ -55,6 +55,7 @@ class CameraState:
         dim: int,
         require_signatures: bool,
         replay_guard: ReplayGuard,
+        challenge_period_s: float = 60.0,
     ) -> None:
         self.name = name
         self.entity = entity
@@ -68,7 +69,7 @@ class CameraState:
         self.probes: ProbeSet | None = None
         self.compatibility: CompatibilityResult | None = None
         self.live: LiveStatistics | None = None
-        self.challenges = Challenges()
+        self.challenges = Challenges(challenge_period_s)
         self.withheld = 0
         self._store, self._replay_guard = store, replay_guard
         self._model, self._dim = model, dim

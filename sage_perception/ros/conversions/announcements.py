@@ -18,6 +18,7 @@ from sage_perception.ros.conversions.arrays import floats_to_msg
 from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
 from sage_perception.trust.security.announcements import (
     ModelAnnouncement,
+    ProbeAnswer,
     ProbeSet,
     sign_announcement,
 )
@@ -105,6 +106,36 @@ def probe_set_to_msg(
         dim=probe_set.latents.shape[1],
         latents=floats_to_msg(probe_set.latents),
         signature=array('B', probe_set.signature),
+    )
+
+
+def probe_answer_to_msg(
+    answer: ProbeAnswer, stamp: Time, key: Ed25519PrivateKey | None = None
+) -> ProbeSetMessage:
+    """Return the answer to a challenge as a message, signed if `key` is given."""
+    if key is not None:
+        answer = sign_announcement(answer, key)
+    return ProbeSetMessage(
+        header=Header(stamp=stamp),
+        entity_id=answer.entity_id,
+        sequence=answer.sequence,
+        model=model_id_to_msg(answer.model),
+        probe_set=np.frombuffer(answer.nonce, np.uint8),
+        dim=answer.latents.shape[1],
+        latents=floats_to_msg(answer.latents),
+        signature=array('B', answer.signature),
+    )
+
+
+def probe_answer_from_msg(message: ProbeSetMessage) -> ProbeAnswer:
+    """Return the answer to a challenge.
+
+    Raises:
+        ValueError: the length of `latents` is not a multiple of `dim`.
+    """
+    same = probe_set_from_msg(message)
+    return ProbeAnswer(
+        same.entity_id, same.sequence, same.model, same.latents, same.images, same.signature
     )
 
 

@@ -9,10 +9,13 @@ from builtin_interfaces.msg import Time
 from sage_msgs.msg import Agreement, AgreementArray, TrustReport
 from std_msgs.msg import Header
 
+from sage_perception.context.builder import AgreementPair
 from sage_perception.ros.conversions.model_ids import model_id_to_msg
 from sage_perception.trust.compatibility.report import TrustReport as Report
 from sage_perception.trust.fusion.moments import AcceptedFrame, Pairing
 
+# A cosine may exceed 1 by the rounding to float32.
+MAX_SIMILARITY = 1 + 1e-6
 # `sage_msgs/TrustReport.reason` is limited to 256 bytes.
 MAX_REASON_CHARS = 250
 
@@ -35,6 +38,21 @@ def trust_report_to_msg(report: Report, stamp: Time) -> TrustReport:
         reason=report.reason[:MAX_REASON_CHARS],
         reputation=report.reputation,
     )
+
+
+def agreements_from_msg(message: AgreementArray) -> list[AgreementPair]:
+    """Return the matched LCTs of a message.
+
+    Raises:
+        ValueError: a similarity is not in [-1, 1].
+    """
+    for pair in message.agreements:
+        if not abs(pair.similarity) <= MAX_SIMILARITY:
+            raise ValueError(f'a similarity is {pair.similarity:g}: it must be in [-1, 1]')
+    return [
+        AgreementPair(bytes(pair.lct_a), bytes(pair.lct_b), pair.similarity)
+        for pair in message.agreements
+    ]
 
 
 def agreements_to_msg(

@@ -1,0 +1,94 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes the latents of the probe images, and answers challenges to encode new images."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from builtin_interfaces.msg import Time
+from sage_msgs.msg import ProbeChallenge
+
+from sage_perception.models import Codec
+from sage_perception.ros.background import Worker
+from sage_perception.ros.conversions.announcements import probe_answer_to_msg, probe_set_to_msg
+from sage_perception.ros.endpoints import Endpoints
+from sage_perception.trust.compatibility.challenge import challenge_latents
+from sage_perception.trust.compatibility.probe_set import probe_latents
+from sage_perception.trust.security.announcements import (
+    MAX_PROBE_DIMENSIONS,
+    ProbeAnswer,
+    ProbeSet,
+)
+from sage_perception.trust.security.identity import Identity
+from sage_perception.trust.security.rate_limit import TokenBucket
+
+# Challenges that are answered, each of which takes half a second: per second, and in a burst.
+CHALLENGE_RATE_HZ = 0.1
+CHALLENGE_BURST = 4.0
+
+
+class ProbePublisher:
+    """The topics `probe_latents`, `probe_challenge` and `probe_answers` of a node with a model.
+
+    The model encodes in a worker thread. `close` must be called before the node is destroyed.
+    """
+
+    def __init__(self, node: Endpoints) -> None:
+        self._node = node
+        self._worker = Worker(node, 'probes')
+        self._sender: tuple[Codec, Identity] | None = None
+        self._tokens = TokenBucket(rate=CHALLENGE_RATE_HZ, burst=CHALLENGE_BURST)
+        self._probes = node.publisher('probe_latents')
+        self._answers = node.publisher('probe_answers')
+        node.subscribe('probe_challenge', self._answer, timeout_s=0)
+
+    def start(self, codec: Codec, identity: Identity) -> None:
+        """Publish the latents of a model's probe images, and answer challenges from now on."""
+        self._sender = codec, identity
+        self._worker.submit(partial(self._publish_probes, codec, identity))
+
+    def stop(self) -> None:
+        """Answer no more challenges."""
+        self._sender = None
+
+    def close(self) -> None:
+        """Wait for the work in progress, and cancel the rest."""
+        self._worker.close()
+
+    def _publish_probes(self, codec: Codec, identity: Identity) -> None:
+        if codec.latent_dim > MAX_PROBE_DIMENSIONS:
+            raise ValueError(
+                f'latents of {codec.id} have {codec.latent_dim} dimensions, a probe set holds '
+                f'at most {MAX_PROBE_DIMENSIONS}: its compatibility cannot be measured'
+            )
+        probes = ProbeSet(
+            identity.entity_id, identity.next_sequence(), codec.id, probe_latents(codec)
+        )
+        message = probe_set_to_msg(probes, self._now(), identity.key)
+        if self._sender == (codec, identity):
+            self._probes.publish(message)
+
+    def _answer(self, message: ProbeChallenge) -> None:
+        """Schedule the answer to a challenge; challenges beyond the rate limit are dropped.
+
+        Anyone may challenge: the answer is about the model, which is announced anyway.
+        """
+        if self._sender is None or self._tokens.empty:
+            return
+        self._tokens.take()
+        self._worker.submit(partial(self._publish_answer, *self._sender, bytes(message.nonce)))
+
+    def _publish_answer(self, codec: Codec, identity: Identity, nonce: bytes) -> None:
+        if codec.latent_dim > MAX_PROBE_DIMENSIONS:
+            return
+        latents = challenge_latents(codec, nonce)
+        answer = ProbeAnswer(
+            identity.entity_id, identity.next_sequence(), codec.id, latents, nonce
+        )
+        message = probe_answer_to_msg(answer, self._now(), identity.key)
+        if self._sender == (codec, identity):
+            self._answers.publish(message)
+
+    def _now(self) -> Time:
+        return self._node.get_clock().now().to_msg()

@@ -1,0 +1,165 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Forged crops and agreements are neither encoded nor signed; unsigned requests are refused."""
+
+import time
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from rclpy.parameter import Parameter
+from sage_msgs.msg import Agreement, AgreementArray, Crop, CropArray, LCTArray
+from sage_msgs.srv import Forget
+from sensor_msgs.msg import Image, RegionOfInterest
+from std_msgs.msg import Header
+
+from sage_perception.cli import keys as keys_command
+from sage_perception.nodes.attention_node import AttentionNode
+from sage_perception.nodes.encoder_node import EncoderNode
+from sage_perception.nodes.memory_node import MemoryNode
+from sage_perception.ros.conversions.stamps import stamp_to_msg
+from sage_perception.ros.conversions.trust import agreements_from_msg
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.local_bus import ProcessId
+from sage_perception.ros.message_form import sign_message
+from sage_perception.trust.security.identity import Identity
+from sage_perception.trust.security.keys import load_key
+
+REMOTE = b'gid of another process'
+
+
+@pytest.fixture(scope='module')
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('keys')
+    assert keys_command.main(['create', 'cam0', 'arbiter', 'operator', '--dir', str(folder)]) == 0
+    return folder
+
+
+def node_of(ros, kind, namespace, **parameters):
+    arguments = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
+    return ros.make(kind, *arguments, namespace=namespace)
+
+
+def crops(stamp_ns=None, seed=0):
+    header = Header(stamp=stamp_to_msg(stamp_ns or time.time_ns()), frame_id='cam0')
+    pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), np.uint8)
+    image = Image(
+        header=header, height=64, width=64, step=192, encoding='rgb8', data=pixels.tobytes()
+    )
+    roi = RegionOfInterest(x_offset=4, y_offset=4, width=64, height=64)
+    return CropArray(
+        header=header,
+        source_width=640,
+        source_height=480,
+        crops=[Crop(roi=roi, score=0.5, track_id=1, image=image)],
+        fault=CropArray.FAULT_NONE,
+    )
+
+
+class Publisher:
+    """Stands for the publisher `lcts` and collects what the encoder signs."""
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, message):
+        self.sent.append(message)
+
+    def get_subscription_count(self):
+        return 1
+
+
+@pytest.fixture
+def encoder(ros, keys):
+    node = node_of(ros, EncoderNode, 'cam0', key=keys, require_signatures='true')
+    node._lcts = Publisher()
+    return node
+
+
+def test_no_forged_crops_are_signed(encoder, keys):
+    key = load_key(keys, 'cam0')
+    forged = [crops(seed=n) for n in range(120)]
+    for n, message in enumerate(forged):
+        if n % 3 == 1:
+            sign_message(message, Identity('cam0', load_key(keys, 'arbiter')))
+        elif n % 3 == 2:  # a signature of other crops
+            message.signature = sign_message(crops(seed=n + 1), Identity('cam0', key)).signature
+        encoder._crops._receive(message, REMOTE)
+    assert encoder._lcts.sent == []
+    assert encoder._crops.reasons.total() == 120
+    encoder._crops._receive(sign_message(crops(), Identity('cam0', key)), REMOTE)
+    (array,) = encoder._lcts.sent
+    assert isinstance(array, LCTArray)
+    assert len(array.crops) == 1
+    assert len(array.signature) == 64
+
+
+def test_crops_of_the_same_process_need_no_signature(encoder):
+    encoder._crops._receive(crops(), ProcessId(b'x'))
+    assert len(encoder._lcts.sent) == 1
+
+
+def test_encoder_that_requires_signatures_needs_a_key(ros):
+    with pytest.raises(ConfigurationError, match="set the parameter 'key' too"):
+        node_of(ros, EncoderNode, 'cam0', require_signatures='true')
+
+
+def test_attention_signs_its_crops_and_tells_where_signing_begins(ros, keys):
+    node = node_of(ros, AttentionNode, 'cam0', key=keys)
+    node._crops = Publisher()
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    header = Header(stamp=stamp_to_msg(time.time_ns()), frame_id='cam0')
+    image = Image(
+        header=header, height=120, width=160, step=480, encoding='bgr8', data=pixels.tobytes()
+    )
+    node._attend(image)
+    (array,) = node._crops.sent
+    assert array.signature.entity_id == 'cam0'
+    assert len(array.signature.signature) == 64
+    assert node._report()[2]['signing'] == 'begins here: images are not authenticated'
+
+
+@pytest.mark.parametrize('similarity', [1e30, -1.5, float('nan'), float('inf')])
+def test_similarities_out_of_range_are_rejected(similarity):
+    message = AgreementArray(agreements=[Agreement(similarity=similarity)])
+    with pytest.raises(ValueError, match=r'it must be in \[-1, 1\]'):
+        agreements_from_msg(message)
+
+
+@pytest.fixture
+def memory(ros, keys, tmp_path):
+    store = tmp_path / 'memory.db'
+    return node_of(ros, MemoryNode, '', keys=keys, require_signatures='true', store=store)
+
+
+def test_memory_forgets_only_what_an_operator_signs(memory, keys):
+    def ask(request):
+        return memory._forget(request, Forget.Response())
+
+    request = Forget.Request(until=Time(sec=2**31 - 1))
+    refused = ask(request)
+    assert not refused.success
+    assert 'refused: missing signature' in refused.message
+    assert 'sage request' in refused.message
+    camera = Identity('cam0', load_key(keys, 'cam0'))
+    assert 'wrong entity' in ask(sign_message(Forget.Request(entity_id='x'), camera)).message
+    operator = Identity('operator', load_key(keys, 'operator'))
+    assert ask(sign_message(request, operator)).success
+    assert 'replayed' in ask(request).message
+
+
+def test_parameters_of_a_node_that_requires_signatures_are_read_only(memory):
+    (result,) = memory.set_parameters([Parameter('threshold', value=0.0)])
+    assert not result.successful
+    assert 'requires signatures' in result.reason
+    assert memory.parameters.threshold == 0.7
+
+
+def test_unsigned_agreements_are_rejected(memory, keys):
+    header = Header(stamp=stamp_to_msg(time.time_ns()))
+    message = AgreementArray(header=header, agreements=[Agreement(similarity=0.9)])
+    memory._agreements._receive(message, REMOTE)
+    assert memory._agreements.reasons.total() == 1
+    signed = sign_message(message, Identity('arbiter', load_key(keys, 'arbiter')))
+    memory._agreements._receive(signed, REMOTE)
+    assert memory._agreements.reasons.total() == 1
