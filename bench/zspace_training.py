@@ -20,6 +20,7 @@ from sage_perception.zspace import InterpolationMethod, ZSpaceVolume
 
 WINDOW = 20
 HELD_OUT = 4
+STEPS = (30, 60, 120, 240, 480)
 CIFAR_TRAINING, CIFAR_HELD_OUT = 1500, 300
 
 
@@ -61,10 +62,10 @@ def generator(seeds: list[int], data: list[np.ndarray]) -> dict:
         torch.manual_seed(seed)
         training, held_out = _split(sequences, seed)
         every = np.concatenate(training)
-        mean, scale = every.mean(axis=0), every.std(axis=0) + 1e-6
-        windows = [s[i : i + WINDOW] for s in training for i in range(len(s) - WINDOW + 1)]
-        network = ProfileNetwork(torch.from_numpy(mean), torch.from_numpy(scale))
-        fit(network, torch.from_numpy(np.stack(windows)), steps=600, seed=seed)
+        mean = every.mean(axis=0)
+        changes = np.concatenate([np.diff(s, axis=0) for s in training])
+        scale = np.std(changes, axis=0) + 1e-6
+        network = _forecast(training, torch.from_numpy(mean), torch.from_numpy(scale), seed)
         standard = [(s - mean) / scale for s in training]
         inputs = np.concatenate([_regressors(s) for s in standard])
         targets = np.concatenate([s[2:] for s in standard])
@@ -90,6 +91,25 @@ def generator(seeds: list[int], data: list[np.ndarray]) -> dict:
         for total, errors in zip((ours, persistence, linear), squares, strict=True):
             total.append(float(np.concatenate(errors).mean()))
     return _figures(seeds, ours, persistence=persistence, linear_autoregression=linear)
+
+
+def _forecast(
+    sequences: list[np.ndarray], mean: torch.Tensor, scale: torch.Tensor, seed: int
+) -> ProfileNetwork:
+    """Return the network of the best length of training, judged on two of the training clips."""
+
+    def windows(some: list[np.ndarray]) -> torch.Tensor:
+        found = [s[i : i + WINDOW] for s in some for i in range(len(s) - WINDOW + 1)]
+        return torch.from_numpy(np.stack(found))
+
+    training, validation = windows(sequences[2:]), windows(sequences[:2])
+    networks = []
+    for steps in STEPS:
+        torch.manual_seed(seed)
+        network = ProfileNetwork(mean, scale)
+        networks.append(fit(network, training, steps=steps, seed=seed))
+    with torch.no_grad():
+        return min(networks, key=lambda network: network.loss(validation).item())
 
 
 def _regressors(sequence: np.ndarray) -> np.ndarray:

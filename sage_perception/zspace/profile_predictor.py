@@ -20,8 +20,9 @@ class ProfilePredictor:
     """Predicts means, deviations and energies of the slices one frame ahead.
 
     The profile of D slices is the vector p of 3·D numbers (means, stds, energies), standardized
-    with statistics of the training data. The cell gets p and its last change; a linear head gives
-    the next change: p̂ = p + head(h). `models.networks.zspace.profile` trains it.
+    with statistics of the training data. The cell gets the last two changes of p, so that the
+    level of a scene does not matter; a linear head gives the next change: p̂ = p + head(h).
+    `models.networks.zspace.profile` trains it.
     """
 
     def __init__(self, state: Mapping[str, ArrayLike]) -> None:
@@ -58,6 +59,7 @@ class ProfilePredictor:
         """Forget all profiles."""
         self._state = self._rnn.initial_state()
         self._last: np.ndarray | None = None
+        self._change = np.zeros_like(self._mean)
 
     def predict(self, profile: SliceProfile) -> SliceProfile:
         """Add the profile of the present volume and return the expected next one.
@@ -70,9 +72,9 @@ class ProfilePredictor:
                 f'a profile of {profile.means.size} slices; the predictor has {self.depth}'
             )
         present = (flat - self._mean) / self._scale
-        last = present if self._last is None else self._last
-        self._last = present
-        inputs = np.concatenate([present, present - last])[None]
+        change = np.zeros_like(present) if self._last is None else present - self._last
+        inputs = np.concatenate([change, self._change])[None]
+        self._last, self._change = present, change
         self._state = self._rnn.step(self._state, inputs)
         ahead = present + (self._state @ self._weight)[0] + self._bias
         means, stds, energies = (ahead * self._scale + self._mean).reshape(3, -1)

@@ -36,7 +36,8 @@ class ProfileNetwork(nn.Module):
         `profiles` are standardized, `[B, T, 3·D]`.
         """
         change = torch.diff(profiles, dim=1, prepend=profiles[:, :1])
-        states = self.rnn(torch.cat([profiles, change], dim=2))
+        before = torch.cat([torch.zeros_like(change[:, :1]), change[:, :-1]], dim=1)
+        states = self.rnn(torch.cat([change, before], dim=2))
         return profiles + states @ self.head_weight + self.head_bias
 
     def loss(self, profiles: Tensor) -> Tensor:
