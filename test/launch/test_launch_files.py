@@ -293,6 +293,21 @@ def test_node_that_keeps_dying_is_restarted_ever_later_and_ends_no_other(launch,
     assert {each['last'] for each in deaths} == {'exit code 1'}
 
 
+def test_shared_memory_of_killed_processes_is_removed(launch):
+    segment = Path(f'/dev/shm/fastrtps_test_{os.getpid()}')
+    lock = segment.with_name(segment.name + '_el')
+    for path in (segment, lock):
+        path.touch()
+        os.utime(path, (0, 0))
+    try:
+        launch('single_camera', 5)
+        assert not segment.exists()
+        assert not lock.exists()
+    finally:
+        segment.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize(
     ('exit_code', 'use_respawn', 'reason'),
     [('2', 'true', 'configuration error'), ('1', 'false', 'exit code 1, and respawn is off')],
