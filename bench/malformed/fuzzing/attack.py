@@ -181,6 +181,10 @@ class Attack:
                     parameter.value.type = mutator.random.choice((own.value.type, 0, 7, 200))
         answers = self._client.call_all(endpoint.name, kind, requests, ALIVE_S)
         self.result.sent['request'] += len(requests)
+        if answers and service != 'change_state':  # a flipped bit may be a valid transition
+            for request in requests:
+                self._client.send_raw(endpoint.name, kind, mutator.raw(request))
+            self.result.sent['raw_request'] += len(requests)
         self.result.unanswered += len(requests) - len(answers)
         if service in PARAMETER_SERVICES:
             self._client.restore(endpoint.node, self._parameters[endpoint.node])

@@ -20,6 +20,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from fuzzing.raw_requests import sent_as
+
 RCLError = rclpy_implementation.RCLError
 SAMPLES = 6
 """Valid messages of each topic that are kept, newest."""
@@ -161,6 +163,12 @@ class Client:
             if not future.done():
                 client.remove_pending_request(future)
         return [future.result() for future in futures if future.done()]
+
+    def send_raw(self, service: str, kind: Any, data: bytes) -> None:
+        """Send a serialized request of a service that was called before; drop the response."""
+        client = self._clients[service, kind.__name__]
+        with sent_as(kind, data):
+            client.remove_pending_request(client.call_async(kind.Request()))
 
     def is_alive(self, node: str, timeout_s: float) -> bool:
         """Return whether a node answers a request in time."""
