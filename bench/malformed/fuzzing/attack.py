@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from rclpy.serialization import serialize_message
 
 from fuzzing.client import Client, Endpoint, load_type, wait_for
 from fuzzing.values import Mutator
@@ -183,7 +184,8 @@ class Attack:
         self.result.sent['request'] += len(requests)
         if answers and service != 'change_state':  # a flipped bit may be a valid transition
             for request in requests:
-                self._client.send_raw(endpoint.name, kind, mutator.raw(request))
+                size = len(serialize_message(request))
+                self._client.send_raw(endpoint.name, kind, mutator.raw(request)[:size])
             self.result.sent['raw_request'] += len(requests)
         self.result.unanswered += len(requests) - len(answers)
         if service in PARAMETER_SERVICES:

@@ -42,7 +42,10 @@ class _TypeSupport(ctypes.Structure):
 
 @contextmanager
 def sent_as(kind: Any, data: bytes) -> Iterator[None]:
-    """Make each request of the service type `kind` be sent as `data`, a serialized message."""
+    """Make each request of the service type `kind` be sent as `data`, a serialized message.
+
+    It must not be longer than a valid request: the middleware has no room for more.
+    """
     callbacks = _callbacks(kind)
     write = getattr(ctypes.CDLL(_loaded('libfastcdr.so')), _WRITE)
     write.restype, write.argtypes = None, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
