@@ -31,7 +31,13 @@ from fuzzing.client import Client
 
 
 def attack(
-    count: int, seed: int, *, cameras: int = 2, composed: bool = False, verbose: bool = True
+    count: int,
+    seed: int,
+    *,
+    cameras: int = 2,
+    composed: bool = False,
+    raw_requests: bool = False,
+    verbose: bool = True,
 ) -> Result:
     """Start the nodes, send `count` malformed messages, and return what broke."""
     paths = [str(FOLDER), os.environ.get('PYTHONPATH', '')]
@@ -41,7 +47,9 @@ def attack(
     begun, shown = time.monotonic(), [0.0]
 
     def on_line(node: str, line: str) -> None:
-        if verbose and ('died' in line or 'exception in' in line or 'Error: ' in line):
+        if verbose and (
+            'died' in line or 'exception in' in line or 'Error: ' in line or 'fault' in line
+        ):
             print(f'[{node}] {line[:300]}', file=sys.stderr)
 
     def on_progress(result: Result) -> None:
@@ -59,7 +67,7 @@ def attack(
         client = Client()
         try:
             with GraphRunner(specs, on_line=on_line, log_level='warn') as runner:
-                run = Attack(runner, client, seed)
+                run = Attack(runner, client, seed, raw_requests)
                 run.prepare()
                 run.run(count, on_progress)
                 return run.result
@@ -74,11 +82,16 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--cameras', type=int, default=2, help='cameras (default: 2)')
     parser.add_argument('--composed', action='store_true', help='all nodes in one process')
+    parser.add_argument('--raw-requests', action='store_true', help='also damaged requests')
     parser.add_argument('--out', type=Path, default=RESULTS)
     options = parser.parse_args()
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     figures = attack(
-        options.count, options.seed, cameras=options.cameras, composed=options.composed
+        options.count,
+        options.seed,
+        cameras=options.cameras,
+        composed=options.composed,
+        raw_requests=options.raw_requests,
     ).summary()
     merge('messages', figures, options.out)
     print(json.dumps(figures))

@@ -1,16 +1,47 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the memory allocator for processes that handle images."""
+"""Settings of the memory of processes: images are kept, and the growth is limited."""
 
 from __future__ import annotations
 
 import ctypes
+import resource
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 MMAP_THRESHOLD = 32 * 2**20
 """Blocks up to this size, in bytes, come from the heap: the maximum of glibc."""
 TRIM_THRESHOLD = 64 * 2**20
 """Free memory at the end of a heap that is kept, bytes."""
+
+MAX_GROWTH = 2 * 2**30
+"""Memory that a running node may allocate in addition to that of its start, bytes."""
+
+
+def limit_memory(growth: int = MAX_GROWTH) -> bool:
+    """Limit the memory of this process to the present amount and `growth` bytes more.
+
+    A damaged request of a few bytes can announce an array of billions of texts, for which the
+    middleware allocates the memory before it reads them. With the limit the allocation fails and
+    the request is dropped; without it the kernel ends processes of this or another program.
+
+    Returns whether there is a limit now: there is none where the kernel does not report the memory
+    of a process, and none in a process that uses CUDA, which reserves memory of its own.
+    """
+    try:
+        status = Path('/proc/self/status').read_text().splitlines()
+        uses_cuda = 'libcuda.so' in Path('/proc/self/maps').read_text()
+    except OSError:
+        return False
+    found = [line.split()[1] for line in status if line.startswith('VmData:')]
+    if not found or uses_cuda:
+        return False
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = int(found[0]) * 1024 + growth
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    return True
 
 
 def keep_image_memory() -> bool:

@@ -28,7 +28,7 @@ from sage_perception.bringup.environment import config_path
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
-from sage_perception.ros.allocator import keep_image_memory
+from sage_perception.ros.allocator import keep_image_memory, limit_memory
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
@@ -98,6 +98,7 @@ class Composition:
             # As in `ros/run.py`: these objects exist as long as the process.
             gc.collect()
             gc.freeze()
+            limit_memory()
             while rclpy.ok() and not self._error:
                 self._list_threads(crash)
                 time.sleep(POLL_S)

@@ -7,8 +7,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-MAX_TEXT_CHARS = 256
-"""Maximum length of a frame id or another text field of a message."""
+MAX_NAME_CHARS = 256
+"""Maximum length of a frame id and of the name of a camera or an entity."""
+MAX_TEXT_CHARS = 1 << 16
+"""Maximum length of another text."""
+NAMES = ('frame_id', 'child_frame_id', 'camera', 'entity_id', 'encoding', 'format')
 MAX_SHOWN_CHARS = 40
 _NS_PER_S = 1_000_000_000
 
@@ -16,8 +19,9 @@ _NS_PER_S = 1_000_000_000
 def find_fault(message: Any) -> str:
     """Return the fault of the stamp or of a text of a message, '' if there is none.
 
-    A stamp must not be negative, and its nanoseconds must be below 10⁹. A text has at most
-    `MAX_TEXT_CHARS` characters, all of them printable. The checked fields are the header, stamps
+    A stamp must not be negative, and its nanoseconds must be below 10⁹. A name has at most
+    `MAX_NAME_CHARS` characters, all of them printable; another text at most `MAX_TEXT_CHARS`. The
+    checked fields are the header, stamps
     and texts at the top level of the message; what else a message holds is checked by its
     conversion. The fault names the field and the value.
     """
@@ -51,8 +55,10 @@ def _stamp_fault(name: str, stamp: Any) -> str:
 
 
 def _text_fault(name: str, text: str) -> str:
-    if len(text) > MAX_TEXT_CHARS:
-        return f'{name} has {len(text)} characters, at most {MAX_TEXT_CHARS} are accepted'
-    if not text.isprintable():
+    is_name = name.rpartition('.')[2] in NAMES
+    limit = MAX_NAME_CHARS if is_name else MAX_TEXT_CHARS
+    if len(text) > limit:
+        return f'{name} has {len(text)} characters, at most {limit} are accepted'
+    if is_name and not text.isprintable():
         return f'{name} {text[:MAX_SHOWN_CHARS]!a} has characters that cannot be printed'
     return ''

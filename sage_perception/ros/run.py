@@ -19,7 +19,7 @@ from rclpy.exceptions import NameValidationException
 from sage_perception.bringup.prefix import complete_environment
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.text import one_line
-from sage_perception.ros.allocator import keep_image_memory
+from sage_perception.ros.allocator import keep_image_memory, limit_memory
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.executor import GuardedExecutor
@@ -58,6 +58,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
         # would only delay messages, by tens of milliseconds each time.
         gc.collect()
         gc.freeze()
+        limit_memory()
         executor = GuardedExecutor()
         executor.add_node(node)
         executor.spin()

@@ -24,7 +24,7 @@ def test_no_malformed_message_ends_a_node(environment, tmp_path, record_property
     found = json.loads(out.read_text())['messages']
     record_property('messages', found)
     assert found['sent'] >= COUNT
-    assert found['by_kind'].keys() == {'typed', 'raw', 'request', 'raw_request'}
+    assert found['by_kind'].keys() == {'typed', 'raw', 'request'}
     assert (found['deaths'], found['log']) == (0, [])
     assert found['exceptions'] == 0, done.stderr[-4000:]
     assert found['unanswered_requests'] == 0

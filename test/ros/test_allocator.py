@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of freed images stays in the process."""
+"""Memory of freed images stays in the process, whose growth is limited."""
 
 import platform
 import subprocess
@@ -41,3 +41,28 @@ def test_images_reuse_the_pages_of_earlier_ones():
         for mode in ('keep', 'default')
     }
     assert faults['keep'] < faults['default'] / 2, faults
+
+
+LIMITED = """
+    import numpy as np
+    from sage_perception.ros.allocator import limit_memory
+
+    held = np.ones(2**26, np.uint8)
+    if limit_memory(2**27):
+        more = np.ones(2**26, np.uint8)
+        try:
+            np.empty(2**28, np.uint8)
+        except MemoryError:
+            print('limited')
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='not Linux')
+def test_allocation_beyond_the_limit_fails_and_the_process_goes_on():
+    done = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(LIMITED)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == 'limited\n'

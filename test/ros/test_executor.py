@@ -8,14 +8,14 @@ import pytest
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Header, Int64
+from std_msgs.msg import Header, Int64, String
 
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import WARN
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import NodeFailure
 from sage_perception.ros.executor import GuardedExecutor
-from sage_perception.ros.message_checks import MAX_TEXT_CHARS, find_fault
+from sage_perception.ros.message_checks import MAX_NAME_CHARS, find_fault
 
 
 class Plain(Node):
@@ -131,7 +131,7 @@ def header(sec=1, nanosec=0, frame_id='camera'):
         (header(nanosec=10**9), 'stamp.nanosec is 1000000000, it must be below 10⁹'),
         (
             header(frame_id='x' * 10**6),
-            f'frame_id has 1000000 characters, at most {MAX_TEXT_CHARS} are',
+            f'frame_id has 1000000 characters, at most {MAX_NAME_CHARS} are',
         ),
         (header(frame_id='a\nb'), "frame_id 'a\\nb' has characters that cannot be printed"),
     ],
@@ -152,7 +152,7 @@ def test_message_with_a_fault_is_counted_and_not_read(ros, spin, capfd, message,
 
 
 def test_longest_frame_id_is_accepted():
-    assert find_fault(header(frame_id='x' * MAX_TEXT_CHARS)) == ''
+    assert find_fault(header(frame_id='x' * MAX_NAME_CHARS)) == ''
 
 
 def test_failure_of_the_node_ends_it_with_its_cause(ros, spin):
@@ -160,3 +160,9 @@ def test_failure_of_the_node_ends_it_with_its_cause(ros, spin):
     spun.node.create_timer(0.01, spun.node.fail)
     spun.thread.join(10)
     assert isinstance(spun.error, OSError)
+
+
+def test_texts_other_than_names_may_be_long():
+    message = String(data='x' * 3420 + '\nline')
+    assert find_fault(message) == ''
+    assert 'data has 70000 characters, at most 65536' in find_fault(String(data='x' * 70_000))

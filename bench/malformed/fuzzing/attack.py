@@ -85,10 +85,16 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
 
 
 class Attack:
-    """An attack on the nodes of a running graph; `seed` makes it repeatable."""
+    """An attack on the nodes of a running graph; `seed` makes it repeatable.
 
-    def __init__(self, runner: GraphRunner, client: Client, seed: int) -> None:
+    With `raw_requests`, damaged serialized requests are sent, too.
+    """
+
+    def __init__(
+        self, runner: GraphRunner, client: Client, seed: int, raw_requests: bool = False
+    ) -> None:
         self._runner, self._client, self._seed = runner, client, seed
+        self._raw_requests = raw_requests
         self.result = Result()
         specs = [process.spec for process in runner.processes.values()]
         self.nodes = {
@@ -175,14 +181,15 @@ class Attack:
                 request.transition.id |= 128  # valid ones stop the node, as they should
                 request.transition.label = 'x' + request.transition.label
             if service in PARAMETER_SERVICES:
-                known = mutator.random.sample(self._parameters[endpoint.node], 2)
+                known = mutator.random.choices(self._parameters[endpoint.node], k=2)
                 request.parameters = [mutator.typed(type(parameter), b'') for parameter in known]
                 for parameter, own in zip(request.parameters, known, strict=True):
                     parameter.name = parameter.name or own.name
                     parameter.value.type = mutator.random.choice((own.value.type, 0, 7, 200))
         answers = self._client.call_all(endpoint.name, kind, requests, ALIVE_S)
         self.result.sent['request'] += len(requests)
-        if answers and service != 'change_state':  # a flipped bit may be a valid transition
+        # A flipped bit may be a valid transition.
+        if self._raw_requests and answers and service != 'change_state':
             for request in requests:
                 size = len(serialize_message(request))
                 self._client.send_raw(endpoint.name, kind, mutator.raw(request)[:size])

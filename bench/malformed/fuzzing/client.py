@@ -68,6 +68,10 @@ class Client:
         self.answered = self.requests = 0
         self._clients: dict[tuple[str, str], Any] = {}
         self._publishers: dict[tuple[str, str], Any] = {}
+        self._raw_clients: dict[tuple[str, str], Any] = {}
+        self._raw_context = rclpy.Context()
+        rclpy.init(context=self._raw_context)
+        self._raw_node = rclpy.create_node(f'{OWN[1:]}_raw', context=self._raw_context)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._closing = threading.Event()
@@ -165,8 +169,15 @@ class Client:
         return [future.result() for future in futures if future.done()]
 
     def send_raw(self, service: str, kind: Any, data: bytes) -> None:
-        """Send a serialized request of a service that was called before; drop the response."""
-        client = self._clients[service, kind.__name__]
+        """Send a serialized request; the response is not read.
+
+        A participant of its own sends it, so that damaged requests do not disturb the others.
+        """
+        key = (service, kind.__name__)
+        if key not in self._raw_clients:
+            self._raw_clients[key] = self._raw_node.create_client(kind, service)
+            wait_for(self._raw_clients[key].service_is_ready, 5.0)
+        client = self._raw_clients[key]
         with sent_as(kind, data):
             client.remove_pending_request(client.call_async(kind.Request()))
 
@@ -181,14 +192,15 @@ class Client:
             f'{node}/list_parameters', ListParameters, ListParameters.Request(), timeout_s
         )
         names = listed.result.names if listed is not None else []
-        request = GetParameters.Request(names=names)
-        answer = self.call(f'{node}/get_parameters', GetParameters, request, timeout_s)
-        values = answer.values if answer is not None else []
-        return [
-            Parameter(name=name, value=value)
-            for name, value in zip(names, values, strict=False)
-            if value.type != ParameterType.PARAMETER_NOT_SET
-        ]
+        found = []
+        for name in names:  # one by one: a parameter without a value empties the response
+            request = GetParameters.Request(names=[name])
+            answer = self.call(f'{node}/get_parameters', GetParameters, request, timeout_s)
+            if answer is None:
+                raise RuntimeError(f'{node} does not return its parameter {name}')
+            if answer.values and answer.values[0].type != ParameterType.PARAMETER_NOT_SET:
+                found.append(Parameter(name=name, value=answer.values[0]))
+        return found
 
     def restore(self, node: str, parameters: list[Parameter]) -> None:
         """Set parameters to the values that `parameters` returned."""
@@ -200,6 +212,8 @@ class Client:
         self._closing.set()
         self._thread.join(10)
         self.node.destroy_node()
+        self._raw_node.destroy_node()
+        self._raw_context.try_shutdown()
         rclpy.try_shutdown()
 
 
