@@ -7,7 +7,8 @@ A head belongs to one latent space and is part of the model folder:
     identity.safetensors   weights, float16; metadata: fingerprint of the latent space, thresholds
     identity.onnx          the same function as a graph, z → code, for other runtimes
 
-It is computed by the receiver of a latent, or by its sender: nothing more is transmitted. The
+A code has two halves: that of the trained network, and the centered and weighted latent. It is
+computed by the receiver of a latent, or by its sender: nothing more is transmitted. The
 network has 0.3 million multiplications a latent, so numpy is as fast as a runtime.
 """
 
@@ -33,7 +34,12 @@ MAX_BYTES = 16 << 20
 """Maximum size of the file; that of TinyVAE has 0.7 MB."""
 FIX = 'install the model again, or run `sage export` on the configuration of its identity head'
 _LAYERS = ('linear', 'layers.0', 'layers.1', 'layers.2')
-_NAMES = ('mean', 'std', *(f'{name}.{kind}' for name in _LAYERS for kind in ('weight', 'bias')))
+_NAMES = (
+    'weights',
+    'head.mean',
+    'head.std',
+    *(f'head.{name}.{kind}' for name in _LAYERS for kind in ('weight', 'bias')),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +57,26 @@ class IdentityHead:
     @property
     def code_dim(self) -> int:
         """Return C, the number of dimensions of a code."""
-        return int(self.tensors['linear.bias'].size)
+        return int(self.tensors['head.linear.bias'].size + self.tensors['weights'].size)
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         """Return the codes of latents `[N, D]`, float32 `[N, C]` of length 1; N may be 0.
 
         A latent whose values are not finite has a code of zeros, which is similar to nothing.
         """
-        t = self.tensors
+        t = {name.removeprefix('head.'): values for name, values in self.tensors.items()}
         with np.errstate(invalid='ignore', over='ignore'):
-            x = (np.asarray(z, np.float32) - t['mean']) / t['std']
+            centered = np.asarray(z, np.float32) - t['mean']
+            x = centered / t['std']
             hidden = x
             for name in ('layers.0', 'layers.1'):
                 hidden = np.maximum(hidden @ t[f'{name}.weight'].T + t[f'{name}.bias'], 0)
             code = x @ t['linear.weight'].T + t['linear.bias']
             code = code + hidden @ t['layers.2.weight'].T + t['layers.2.bias']
-            length = np.linalg.norm(code, axis=1, keepdims=True)
-            unit = code / np.maximum(length, np.finfo(np.float32).tiny)
-        return np.where(np.isfinite(length) & np.isfinite(unit), unit, 0).astype(np.float32)
+            halves = [_unit(code), _unit(centered * t['weights'])]
+        codes = np.concatenate(halves, axis=1) * np.float32(np.sqrt(0.5))
+        finite = np.isfinite(codes).all(axis=1, keepdims=True)
+        return np.where(finite, codes, 0).astype(np.float32)
 
     def threshold(self, false_positive_rate: float) -> float:
         """Return the cosine above which two latents are taken for the same thing.
@@ -79,6 +87,11 @@ class IdentityHead:
         rates = sorted(self.thresholds)
         values = [self.thresholds[rate] for rate in rates]
         return float(np.interp(math.log(false_positive_rate), np.log(rates), values))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(length, np.finfo(np.float32).tiny)
 
 
 def write(
@@ -127,23 +140,24 @@ def read(folder: Path, fingerprint: bytes, latent_dim: int) -> IdentityHead | No
 def _check(head: IdentityHead, latent_dim: int, path: Path) -> None:
     """Raise `ModelError` unless the shapes and the values of a head fit together."""
     t = head.tensors
-    hidden, code = t['layers.0.bias'].size, head.code_dim
+    hidden, code = t['head.layers.0.bias'].size, t['head.linear.bias'].size
     shapes = {
-        'mean': (latent_dim,),
-        'std': (latent_dim,),
-        'linear.weight': (code, latent_dim),
-        'linear.bias': (code,),
-        'layers.0.weight': (hidden, latent_dim),
-        'layers.0.bias': (hidden,),
-        'layers.1.weight': (hidden, hidden),
-        'layers.1.bias': (hidden,),
-        'layers.2.weight': (code, hidden),
-        'layers.2.bias': (code,),
+        'weights': (latent_dim,),
+        'head.mean': (latent_dim,),
+        'head.std': (latent_dim,),
+        'head.linear.weight': (code, latent_dim),
+        'head.linear.bias': (code,),
+        'head.layers.0.weight': (hidden, latent_dim),
+        'head.layers.0.bias': (hidden,),
+        'head.layers.1.weight': (hidden, hidden),
+        'head.layers.1.bias': (hidden,),
+        'head.layers.2.weight': (code, hidden),
+        'head.layers.2.bias': (code,),
     }
     for name, shape in shapes.items():
         if t[name].shape != shape or not np.isfinite(t[name]).all():
             raise ModelError(f'{path}: {name} is damaged or not of shape {list(shape)}; {FIX}')
     rates = list(head.thresholds)
     valid = all(0 < rate < 1 for rate in rates) and np.isfinite([*head.thresholds.values()]).all()
-    if not rates or not valid or (t['std'] <= 0).any():
+    if not rates or not valid or (t['head.std'] <= 0).any():
         raise ModelError(f'{path}: the thresholds or the statistics are damaged; {FIX}')

@@ -1,6 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The identity head: latents to codes whose cosine is high for two views of the same thing."""
+"""The identity head: latents to codes whose cosine is high for two views of the same thing.
+
+An exported head is an `IdentityCode`: the codes of the trained network beside the latents
+themselves, centered and weighted (`sage_perception.training.trust.views`). The network alone
+adapts to the few images it is trained on; with the latents it separates things better than either.
+"""
 
 from __future__ import annotations
 
@@ -57,3 +62,22 @@ class IdentityHead(nn.Module):
         x = (z - self.mean) / self.std
         hidden = torch.relu(self.layers[1](torch.relu(self.layers[0](x))))
         return normalize(self.linear(x) + self.layers[2](hidden), dim=1)
+
+
+class IdentityCode(nn.Module):
+    """A trained head and weighted latents, in equal parts.
+
+    `weights` `[D]` scale the centered latents.
+    """
+
+    weights: Tensor
+
+    def __init__(self, head: IdentityHead, weights: Tensor):
+        super().__init__()
+        self.head = head
+        self.register_buffer('weights', weights)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the codes `[B, C + D]` of length 1 of latents `[B, D]`."""
+        latents = normalize((z - self.head.mean) * self.weights, dim=1)
+        return torch.cat((self.head(z), latents), 1) * 0.5**0.5

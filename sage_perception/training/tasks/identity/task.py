@@ -12,7 +12,7 @@ import torch
 
 from sage_perception.core.discrimination import threshold_at
 from sage_perception.models import Codec, artifact, identity, load_crop_codec
-from sage_perception.models.networks.identity import IdentityHead
+from sage_perception.models.networks.identity import IdentityCode, IdentityHead
 from sage_perception.models.registry import resolve
 from sage_perception.training.config import ConfigError, RunConfig
 from sage_perception.training.export.folder import round_weights
@@ -21,6 +21,7 @@ from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.identity.data import ViewDataModule, encoded_views
 from sage_perception.training.tasks.identity.module import IdentityModule
+from sage_perception.training.trust.calibrate import calibrate_weights
 
 THRESHOLD_SCENES = 400
 """Training scenes, drawn anew, that the thresholds are fitted to."""
@@ -69,15 +70,16 @@ class IdentityTask(Task[ViewDataModule]):
                 f'{folder} has another latent space than {codec.id}, which the head was trained '
                 'for: choose the folder of that model, or one that does not exist'
             )
-        head = load_head(self.config, run).eval()
-        tensors = round_weights(head)
+        weights = torch.from_numpy(calibrate_weights(codec, self.config.data)).float()
+        code = IdentityCode(load_head(self.config, run), weights).eval()
+        tensors = round_weights(code)
         views = encoded_views(self.config, codec, False, THRESHOLD_SCENES)
         with torch.inference_mode():
-            codes = head(torch.from_numpy(views).flatten(0, 2)).unflatten(0, views.shape[:3])
+            codes = code(torch.from_numpy(views).flatten(0, 2)).unflatten(0, views.shape[:3])
         cosines = np.einsum('bpc,bqc->bpq', codes[:, :, 0], codes[:, :, 1])
         others = cosines[:, ~np.eye(cosines.shape[1], dtype=bool)].ravel()
         thresholds = {rate: threshold_at(others, rate) for rate in FALSE_POSITIVE_RATES}
-        to_onnx(head, [torch.zeros(2, codec.latent_dim)], folder / identity.GRAPH, ['z', 'code'])
+        to_onnx(code, [torch.zeros(2, codec.latent_dim)], folder / identity.GRAPH, ['z', 'code'])
         identity.write(folder, codec.id.fingerprint, tensors, thresholds)
 
 
