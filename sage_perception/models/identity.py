@@ -48,7 +48,8 @@ class IdentityHead:
 
     `thresholds` maps false positive rates, increasing, to the cosine of two codes that at most
     this share of pairs of different things exceeds: different places of one training image, seen
-    in two views.
+    in two views. Some of these places look alike, such as two parts of a sky, so fewer pairs of
+    different objects exceed it.
     """
 
     tensors: Mapping[str, np.ndarray]

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import (
     AgreementArray,
@@ -46,7 +45,7 @@ from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.ros.run import run
 from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.compatibility.map_cache import latent_map_folder
-from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.fitted import Similarity, similarity_of
 from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.security.admission import Verdict
@@ -132,7 +131,7 @@ class ArbiterNode(Node):
         parameters = self.parameters
         self._keys = TrustedKeys(self)
         self._entities = self.camera_entities()
-        model, weights = self._load_model()
+        model, similarity = self._load_model()
         self._arbiter = Arbiter(
             parameters.cameras,
             model,
@@ -141,13 +140,14 @@ class ArbiterNode(Node):
             geometry=self._load_geometry(),
             store=self._keys.store,
             require_signatures=parameters.require_signatures,
-            threshold=parameters.agreement_threshold,
+            threshold=similarity.threshold,
             shared_view=parameters.shared_view,
             challenge_period_s=parameters.challenge_period_s or 60.0,
             slop_ns=round(parameters.sync_slop_s * 1e9),
             timeout_ns=round(parameters.sync_timeout_s * 1e9),
             cache=latent_map_folder(),
-            weights=weights,
+            weights=similarity.weights,
+            embed=similarity.embed,
         )
         requests = RequestGuard(self, self._keys.store)
         self._models = CameraModels(self, self._arbiter, requests)
@@ -172,11 +172,13 @@ class ArbiterNode(Node):
         self.add_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
 
-    def _load_model(self) -> tuple[models.Codec, np.ndarray]:
-        """Return the model, and the weights `[D]` of its dimensions for similarities."""
+    def _load_model(self) -> tuple[models.Codec, Similarity]:
+        """Return the model, and how its latents are compared."""
         try:
             model = models.load_crop_codec(self.parameters.model)
-            return model, similarity_weights(model)
+            return model, similarity_of(
+                model, self.parameters.agreement_threshold, self.parameters.agreement_fpr
+            )
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
 
@@ -191,8 +193,9 @@ class ArbiterNode(Node):
             raise ConfigurationError(f"parameter 'camera_geometry': {error}") from error
 
     def on_parameters_changed(self) -> None:
-        """Apply the threshold."""
-        self._arbiter.threshold = self.parameters.agreement_threshold
+        """Apply the threshold, unless the error rate determines it."""
+        if not self.parameters.agreement_fpr:
+            self._arbiter.threshold = self.parameters.agreement_threshold
 
     # LCTs
 

@@ -40,7 +40,7 @@ from sage_perception.regression.timebase import MAX_REORDER_S
 from sage_perception.ros.conversions.latents import Packers, unpack
 from sage_perception.ros.parameters import values_by_camera
 from sage_perception.trust.arbiter import Arbiter
-from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.fusion.moments import Moment
 from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
@@ -265,6 +265,9 @@ class Graph:
             'camera_geometry', parameters['camera_geometry'], settings.cameras
         )
         entity = f'{settings.namespace}/arbiter'.strip('/')
+        similarity = similarity_of(
+            codec, parameters['agreement_threshold'], parameters['agreement_fpr']
+        )
         return Arbiter(
             settings.cameras,
             codec,
@@ -276,11 +279,12 @@ class Graph:
             },
             store=store,
             require_signatures=self._required,
-            threshold=parameters['agreement_threshold'],
+            threshold=similarity.threshold,
             shared_view=parameters['shared_view'],
             slop_ns=round(parameters['sync_slop_s'] * 1e9),
             timeout_ns=round(parameters['sync_timeout_s'] * 1e9),
-            weights=similarity_weights(codec),
+            weights=similarity.weights,
+            embed=similarity.embed,
         )
 
     def _new_memory(self) -> tuple[EpisodicMemory, MemoryFeed]:

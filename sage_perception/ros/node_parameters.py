@@ -154,6 +154,16 @@ ARBITER = (
         maximum=1.0,
     ),
     Parameter(
+        'agreement_fpr',
+        0.0,
+        'Share of pairs of different objects that may be taken for the same one: the crops are '
+        'compared by the identity head of the model at the threshold fitted for this rate, such '
+        'as 0.1. 0 uses agreement_threshold and weighted latents.',
+        minimum=0.0,
+        maximum=0.1,
+        read_only=True,
+    ),
+    Parameter(
         'shared_view',
         False,
         'All cameras see the same scene. A camera that agrees with none for a minute while the '

@@ -87,6 +87,9 @@ class Arbiter:
         Mean time between the challenges of a camera, seconds.
     weights : np.ndarray or float
         Weights `[D]` of the dimensions for similarities, see `fitted.similarity_weights`.
+    embed : callable, optional
+        Identity codes `[N, C]` of latents `[N, D]`, which are matched instead of the weighted
+        latents, see `fitted.similarity_of`.
 
     """
 
@@ -105,6 +108,7 @@ class Arbiter:
         geometry: Mapping[str, CameraGeometry] | None = None,
         cache: Path | None = None,
         weights: np.ndarray | float = 1.0,
+        embed: Callable[[np.ndarray], np.ndarray] | None = None,
         shared_view: bool = False,
         challenge_period_s: float = 60.0,
     ) -> None:
@@ -142,6 +146,7 @@ class Arbiter:
             entity=self.identity.entity_id,
             threshold=threshold,
             weights=weights,
+            embed=embed,
             geometry=geometry,
             shared_view=shared_view,
         )

@@ -8,15 +8,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sage_perception.core.files import write_atomically
 from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
+from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
 from sage_perception.trust.quality import QualityMap, TelemetryTrust
 
@@ -125,3 +127,37 @@ def similarity_weights(codec: Codec) -> np.ndarray:
     """
     fitted = FittedTrust.read(codec)
     return np.ones(codec.latent_dim) if fitted is None else np.array(fitted.weights, float)
+
+
+class Similarity(NamedTuple):
+    """How latents of a model are compared, arguments of `Arbiter`.
+
+    `weights` `[D]` scale the dimensions of centered latents; `embed`, if it is not None, maps
+    latents `[N, D]` to the codes that are compared instead. Two crops agree above `threshold`.
+    """
+
+    weights: np.ndarray
+    embed: Callable[[np.ndarray], np.ndarray] | None
+    threshold: float
+
+
+def similarity_of(
+    codec: Codec, agreement_threshold: float, agreement_fpr: float = 0.0
+) -> Similarity:
+    """Return how latents of a model are compared.
+
+    With `agreement_fpr` above 0, the codes of its identity head are compared, and the threshold is
+    the one that this share of pairs of different things exceeds. Otherwise weighted latents are
+    compared at `agreement_threshold`. Raises as `FittedTrust.read` does, and `ModelError` if
+    `agreement_fpr` is set and the model has no identity head.
+    """
+    weights = similarity_weights(codec)
+    if not agreement_fpr:
+        return Similarity(weights, None, agreement_threshold)
+    head = codec.identity_head
+    if head is None:
+        raise ModelError(
+            f'{codec.id} has no identity head, which agreement_fpr requires: set it to 0, or use '
+            'tinyvae'
+        )
+    return Similarity(weights, head, head.threshold(agreement_fpr))

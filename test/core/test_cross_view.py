@@ -219,3 +219,17 @@ def test_a_homography_tells_which_cameras_see_the_same_place():
     others['cam3'] = at(a_frame('cam3', C), 90)
     evidence = settle(ours, others, geometry=geometry).evidence
     assert (evidence['cam2'], evidence['cam3']) == (CONTRADICTION, DISAGREEMENT)
+
+
+def test_identity_codes_are_compared_instead_of_latents():
+    ours, theirs = a_frame('cam0', A, B), a_frame('cam1', A, C)
+
+    def embed(latents):
+        """Return codes in which B and C are the same thing, and A another."""
+        alike = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+        return (latents - MEAN) @ alike
+
+    assert settle(ours, {'cam1': theirs}).agreements == 1
+    moment = settle(ours, {'cam1': theirs}, embed=embed)
+    assert moment.agreements == 2
+    assert [(m.a, m.b) for m in moment.pairings[0].matches] == [(0, 0), (1, 1)]

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from sage_perception import models
-from sage_perception.trust.fitted import FILE, FittedTrust, similarity_weights, telemetry_trust_of
+from sage_perception.trust.fitted import (
+    FILE,
+    FittedTrust,
+    similarity_of,
+    similarity_weights,
+    telemetry_trust_of,
+)
 from sage_perception.trust.quality import QualityMap
 
 MAP = QualityMap(-0.8, 0.2, (-1.0, 1.0, 3.0, 5.0), (0.1, 0.3, 0.8, 0.95), 3.0, 0.1)
@@ -81,3 +87,18 @@ def test_rejects_a_damaged_file_in_one_line(folder, content):
         FittedTrust.read(models.load(folder))
     assert str(folder / FILE) in str(rejected.value)
     assert '\n' not in str(rejected.value)
+
+
+def test_an_error_rate_selects_the_identity_head_and_its_threshold():
+    codec = models.load('tinyvae')
+    weighted = similarity_of(codec, 0.6)
+    assert (weighted.embed, weighted.threshold) == (None, 0.6)
+    strict, loose = (similarity_of(codec, 0.6, rate) for rate in (0.001, 0.05))
+    assert strict.embed is codec.identity_head
+    assert strict.threshold > loose.threshold
+
+
+def test_an_error_rate_requires_an_identity_head(folder):
+    (folder / 'identity.safetensors').unlink()
+    with pytest.raises(models.ModelError, match='agreement_fpr'):
+        similarity_of(models.load(folder), 0.6, 0.01)

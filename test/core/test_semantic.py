@@ -179,3 +179,13 @@ def test_the_kinds_of_models_are_not_confused():
         load_semantic('tinyvae')
     with pytest.raises(ModelError, match='use a model of images'):
         load_codec('semantic_text')
+
+
+@needs_packages
+def test_identity_codes_ignore_exposure_more_than_content(model):
+    images = RNG.integers(0, 200, (4, 16, 16, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+    codes = model.identity(images)
+    darker = model.identity((images * 0.7).astype(np.uint8))
+    assert codes.shape == (4, 64)
+    assert np.allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-5)
+    assert ((codes @ darker.T).argmax(1) == np.arange(4)).all()

@@ -25,14 +25,14 @@ from sage_perception.models.loaded import LoadedModel
 from sage_perception.models.semantic.backbone import load_backbone, to_input
 from sage_perception.models.semantic.text_encoder import TextEncoder
 
-VOCABULARY, NOUNS = 'vocabulary.txt', 'nouns.json'
+VOCABULARY, NOUNS = 'wordpiece.vocab', 'nouns.json'
 CLASSES = 1000
 MAX_NOUNS_BYTES = 4 << 20
 MAX_TEXTS = 10_000
 CHOICE_TEMPERATURE = 0.15
 """Temperature of cosines in a choice of nouns."""
 _PROMPT = re.compile(
-    r'^\s*(?:an?|the)?\s*(?:\w+\s+)?(?:photo|photograph|picture|image|drawing)\s+of\s+', re.I
+    r'^\s*(?:an?|the)?\s*(?:\w+\s+)?(?:photo|photograph|pic\w*|image|drawing)\s+of\s+', re.I
 )
 _ARTICLE = re.compile(r'^(?:an?|the|some|two|three|many)\s', re.I)
 
@@ -62,6 +62,7 @@ class SemanticText(LoadedModel):
                 'encoder.class_codes', 'encoder.class_mean', 'encoder.feature_mean',
                 'encoder.feature_map', 'encoder.name_map', 'encoder.name_offset',
                 'encoder.regression', 'encoder.regression_offset',
+                'identity.mean', 'identity.map',
             )
         }  # fmt: skip
 
@@ -114,6 +115,16 @@ class SemanticText(LoadedModel):
         name = e @ t['name_map'] - t['name_offset']
         visual = e @ t['regression'] - t['regression_offset']
         return _joined(name, visual)
+
+    def identity(self, images: np.ndarray) -> np.ndarray:
+        """Return identity codes of images, float32 `[B, 64]` of length 1.
+
+        The cosine of two codes is higher for two views of one thing than for two things. They come
+        from the features that `encode` uses and do not compare with codes of texts. Raises as
+        `encode` does.
+        """
+        outputs = load_backbone()(to_input(images, self.input_size))
+        return _unit((appearance(outputs) - self._t['identity.mean']) @ self._t['identity.map'])
 
     def choose(self, images: np.ndarray, nouns: Sequence[str]) -> list[list[Noun]]:
         """Return the given nouns for each image, the best first, with confidences of sum 1.
@@ -192,8 +203,20 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+def appearance(outputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the features that identity codes are made of, float32 `[B, 1392]`.
+
+    These are the averaged maps of stride 16 and the final features, each of length 1.
+    """
+    return np.hstack([_unit(outputs['map16']), _unit(outputs['features'])])
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+
+
 def _joined(name: np.ndarray, visual: np.ndarray) -> np.ndarray:
     """Return both halves of codes, each of equal weight, as vectors of length 1."""
-    halves = [half / np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-12)
-              for half in (name, visual)]  # fmt: skip
+    halves = [_unit(name), _unit(visual)]
     return (np.concatenate(halves, axis=1) * np.float32(np.sqrt(0.5))).astype(np.float32)

@@ -49,13 +49,15 @@ class CrossViewFusion:
         entity: str,
         threshold: float = 0.7,
         weights: np.ndarray | float = 1.0,
+        embed: Callable[[np.ndarray], np.ndarray] | None = None,
         geometry: Mapping[str, CameraGeometry] | None = None,
         shared_view: bool = False,
     ):
         """Prepare for latents of one model.
 
         `latent_mean` `[D]` is the mean latent of that model and `weights` `[D]` scales the
-        dimensions, see `matching.center`. `entity` is the identity of fused LCTs. `geometry`
+        dimensions, see `matching.center`; `embed`, if given, maps latents `[N, D]` to the codes
+        `[N, C]` that are matched instead. `entity` is the identity of fused LCTs. `geometry`
         excludes matches between the primary camera and the cameras that it has an entry for.
         `shared_view` states that all cameras see the same scene: a camera that agrees with none
         while the others agree then contradicts them.
@@ -65,6 +67,7 @@ class CrossViewFusion:
         self.threshold = threshold
         self._mean = np.asarray(latent_mean, np.float64).ravel()
         self._weights = weights
+        self._embed = embed
         self._geometry = dict(geometry or {})
         self._entity = entity
 
@@ -169,8 +172,10 @@ class CrossViewFusion:
         return Pairing(camera, theirs, partner.delta_ns, matches, agree)
 
     def _centered(self, lcts: Sequence[LCT]) -> np.ndarray:
-        """Return the centered latents `[N, D]` of LCTs, for cosine similarities."""
+        """Return the codes or the centered latents `[N, D]` of LCTs, for cosine similarities."""
         if not lcts:
             return np.empty((0, self._mean.size))
         latents = np.stack([lct.latent.mean for lct in lcts])
+        if self._embed is not None:
+            return self._embed(latents)
         return center(latents, self._mean, self._weights)

@@ -24,7 +24,7 @@ from sage_perception.training.tasks.identity.module import IdentityModule
 from sage_perception.training.trust.calibrate import calibrate_weights
 
 THRESHOLD_SCENES = 400
-"""Training scenes, drawn anew, that the thresholds are fitted to."""
+"""Training scenes that the thresholds are fitted to."""
 FALSE_POSITIVE_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Rates of which an exported head has the thresholds."""
 

@@ -52,7 +52,7 @@ def _places(
         corner = np.array([rng.uniform(0, width - side), rng.uniform(0, height - side)])
         if any(np.abs(corner - other).max() < APART * side for other in corners):
             continue
-        if image.cut(*corner, side, size).std() < MIN_CONTRAST:
+        if image.cut(float(corner[0]), float(corner[1]), side, size).std() < MIN_CONTRAST:
             continue
         corners.append(corner)
         if len(corners) == PLACES:

@@ -1,0 +1,57 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The fit of semantic_text: classes with hypernyms, identity codes, temperature."""
+
+import numpy as np
+import pytest
+
+from sage_perception.core.discrimination import auroc
+from sage_perception.training.semantic.classes import ImageClass, Synset, nouns, read_wordnet
+from sage_perception.training.semantic.fit import IDENTITY_DIM, fit_identity, fit_temperature, unit
+
+SYNSETS = {
+    1: Synset('dog', 2), 2: Synset('canine', 3), 3: Synset('animal', None), 4: Synset('pug', 1),
+    5: Synset('fox', 2),
+}  # fmt: skip
+CLASSES = [ImageClass('pug', ('pug',), 4, (1, 2, 3)), ImageClass('fox', ('fox',), 5, (2, 3))]
+
+
+def test_nouns_are_classes_and_common_hypernyms():
+    found = nouns(CLASSES, SYNSETS, 2, {'dog', 'animal'})
+    assert found == {'pug': [0], 'fox': [1], 'dog': [0], 'animal': [0, 1]}
+    assert 'animal' not in nouns(CLASSES, SYNSETS, 1, {'dog', 'animal'})
+
+
+def test_the_lines_of_wordnet(tmp_path):
+    path = tmp_path / 'data.noun'
+    path.write_text(
+        '  1 the license\n'
+        '00000001 05 n 02 dog 0 domestic_dog 0 002 @ 00000002 n 0000 ~ 00000004 n 0000 | a pet\n'
+        '00000002 05 n 01 canine_animal 0 000 | fangs\n'
+    )
+    assert read_wordnet(path) == {1: Synset('dog', 2), 2: Synset('canine animal', None)}
+
+
+def test_identity_codes_ignore_what_varies_between_views():
+    rng = np.random.default_rng(0)
+    things, dim = 1500, 2 * IDENTITY_DIM
+    content = rng.standard_normal((things, 1, dim)) * np.linspace(1, 0.2, dim)
+    nuisance = rng.standard_normal((things, 2, 1)) * np.eye(dim)[0] * 10
+    views = content + nuisance + 0.05 * rng.standard_normal((things, 2, dim))
+    tensors = fit_identity(views[:1000])
+    held_out = views[1000:]
+
+    def separation(code):
+        cosines = code(held_out[:, 0]) @ code(held_out[:, 1]).T
+        same = np.eye(len(cosines), dtype=bool)
+        return auroc(cosines[same], cosines[~same])
+
+    codes = separation(lambda x: unit((x - tensors['identity.mean']) @ tensors['identity.map']))
+    assert codes > 0.99
+    assert separation(unit) < 0.9
+
+
+@pytest.mark.parametrize('temperature', [0.8, 1.7, 3.0])
+def test_the_temperature_of_overconfident_logits_is_found(temperature):
+    logits = np.random.default_rng(1).standard_normal((300, 20)) * 2
+    assert fit_temperature(logits * temperature, logits) == pytest.approx(temperature, abs=0.02)
