@@ -52,7 +52,7 @@ baselines: build  ## Write the baselines of the golden bags again, and print the
 
 # Benchmarks of the shipped models. The others in bench/ need a model trained first, or are run by
 # trust.py.
-BENCHES := attention compressor encodings flood irp latents lightweight memory precision tinyvae trust
+BENCHES := attention compressor encodings flood irp latents lightweight memory precision tinyvae trust wire
 
 bench: build  ## Run the benchmarks; results in out/bench
 	@$(RUN) tools/fetch_images.py && $(RUN) tools/fetch_footage.py --dest out/data/footage

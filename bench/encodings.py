@@ -3,7 +3,8 @@
 """Measure bytes and loss of each encoding of a latent.
 
 `python bench/encodings.py [MODEL] --data DIR [--held-out CONFIG] [--crops N] [--native] [--json]`
-draws the crops of `sage eval`. Bytes are means over crops.
+draws the crops of `sage eval`. Bytes are means over crops. WebP files of the scaled crops are the
+baseline.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from scipy import stats
 
 from sage_perception.codecs.entropy import CONTRASTS, DEFAULT_STEP
 from sage_perception.codecs.packing import Encoding, Packer
+from sage_perception.evaluation.image_codecs import QualityLadder
 from sage_perception.models import Codec, ModelError, load
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data.crops import CropConfig
@@ -30,6 +32,7 @@ from sage_perception.training.losses import images as losses
 
 STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 LOSSES = (0.1, 0.3, 1.0)  # dB
+WEBP_SIDES, WEBP_QUALITIES = (8, 12, 16, 24, 32), (0, 20, 50)
 
 
 def measure(
@@ -74,6 +77,24 @@ def entropies(mean: np.ndarray, std: np.ndarray, z: np.ndarray) -> dict[str, flo
     }
 
 
+def webp(x: np.ndarray, side: int, quality: int) -> dict[str, float]:
+    """Return bytes and PSNR of crops that are scaled to `side` pixels and compressed as WebP.
+
+    The decoded image is scaled back with cubic interpolation.
+    """
+    sizes, arrived = [], []
+    full = x.shape[2]
+    for crop in np.rint(x.transpose(0, 2, 3, 1) * 255).astype(np.uint8):
+        small = cv2.resize(crop.squeeze(), (side, side), interpolation=cv2.INTER_AREA)
+        image = QualityLadder('webp', small)[quality]
+        sizes.append(image.bytes)
+        back = cv2.resize(image.decoded, (full, full), interpolation=cv2.INTER_CUBIC)
+        arrived.append(back.reshape(full, full, -1))
+    y = np.stack(arrived).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    psnr = losses.psnr(torch.from_numpy(y), torch.from_numpy(x))
+    return {'bytes': float(np.mean(sizes)), 'psnr': float(psnr.mean())}
+
+
 def report(codec: Codec, x: np.ndarray) -> dict:
     """Return the figures of all encodings for crops, float32 `[N, C, S, S]`."""
     packer = Packer.of(codec)
@@ -90,6 +111,11 @@ def report(codec: Codec, x: np.ndarray) -> dict:
         'encoding': measured,
         'step': DEFAULT_STEP,
         'sweep': sweep,
+        'webp': [
+            {'side': side, 'quality': quality, **webp(x, side, quality)}
+            for side in WEBP_SIDES
+            for quality in WEBP_QUALITIES
+        ],
         'bytes_at_loss': {str(loss): bytes_at(sweep, best - loss) for loss in LOSSES},
         'entropy_bytes': entropies(codec.latent_mean, codec.latent_std, z),
     }
@@ -108,6 +134,11 @@ def table(kind: str, figures: dict) -> str:
     lines = [f'{head:24}{"bytes":>8}{"PSNR dB":>9}{"loss":>8}{"MS-SSIM":>9}']
     lines += [line(name, values) for name, values in figures['encoding'].items()]
     lines += [line(f'  entropy, step {v["step"]}', v) for v in figures['sweep']]
+    lines += [
+        f'  webp {v["side"]:2d} px, quality {v["quality"]:2d}{v["bytes"]:8.1f}{v["psnr"]:9.2f}'
+        f'{v["psnr"] - best:8.3f}'
+        for v in figures['webp']
+    ]
     lines += [
         f'  {loss} dB less in {size:.1f} bytes' for loss, size in figures['bytes_at_loss'].items()
     ]

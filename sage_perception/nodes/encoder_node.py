@@ -7,18 +7,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from rclpy.serialization import serialize_message
 from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeChallenge, ProbeSet
 from sage_msgs.srv import DecodeLatent, EncodeImage
 from sensor_msgs.msg import Image
 
 from sage_perception import models
 from sage_perception.codecs.packing import Encoding
+from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
+from sage_perception.pipeline.sending import LatentSender, SendingPolicy
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.announcements import model_info_to_msg
@@ -26,6 +29,7 @@ from sage_perception.ros.conversions.crops import residuals_to_msg
 from sage_perception.ros.conversions.irp import budget_to_msg
 from sage_perception.ros.conversions.latents import (
     latent_from_msg,
+    latent_size_bytes,
     latent_to_msg,
     pack,
 )
@@ -42,7 +46,8 @@ from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.node_parameters import ENCODER
 from sage_perception.ros.probe_publisher import ProbePublisher
 from sage_perception.ros.run import run
-from sage_perception.ros.statistics import Durations
+from sage_perception.ros.statistics import ByteRate, Durations
+from sage_perception.trust.security.canonical import Wire
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST
 from sage_perception.vision.crops import to_pixels
@@ -54,6 +59,7 @@ class _Configured:
 
     encoder: CropEncoder
     identity: Identity
+    sender: LatentSender
 
 
 class EncoderNode(LifecycleNode):
@@ -105,6 +111,7 @@ class EncoderNode(LifecycleNode):
         self._encoding = Encoding[self.parameters.encoding.upper()]
         self._durations = Durations()
         self._max_error = self._bytes = float('nan')
+        self._sent = ByteRate()
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
         self._budget = self.publisher('budget')
@@ -153,7 +160,9 @@ class EncoderNode(LifecycleNode):
                 "set the parameter 'key' too"
             )
         self._crops.reset()
-        self._configured = _Configured(encoder, identity)
+        policy = SendingPolicy(parameters.send_on_change, parameters.max_bytes_per_s)
+        sender = LatentSender(codec.latent_mean.ravel(), policy)
+        self._configured = _Configured(encoder, identity, sender)
         now = self.get_clock().now().to_msg()
         self._info.publish(
             model_info_to_msg(
@@ -196,12 +205,14 @@ class EncoderNode(LifecycleNode):
                 self._camera_trust,
             )
             self._max_error = float(encoded.errors.max())
-            lcts = self._pack(configured, encoded, stamp_from_msg(message.header.stamp))
+            saliences = [crop.score for crop in crops]
+            lcts = self._pack(configured, encoded, saliences, message)
             self._publish_budget(message, crops, configured.encoder, encoded)
             if self.parameters.output != 'latents':
                 residuals = configured.encoder.residuals(encoded)
                 self._residuals.publish(residuals_to_msg(message, crops, residuals))
-        if self.parameters.output != 'residuals':
+        # A frame of which nothing is sent would otherwise cost an array without content.
+        if self.parameters.output != 'residuals' and (lcts or not crops):
             self._publish_lcts(configured.identity, message, lcts)
         self._durations.add(time.perf_counter() - start_s)
 
@@ -219,20 +230,30 @@ class EncoderNode(LifecycleNode):
         return crops, inputs
 
     def _pack(
-        self, configured: _Configured, encoded: EncodedCrops, stamp_ns: int
+        self,
+        configured: _Configured,
+        encoded: EncodedCrops,
+        saliences: Sequence[float],
+        frame: CropArray,
     ) -> list[PackedLCT]:
-        """Return the LCTs that can be transmitted, and their wire encodings."""
-        packer = configured.encoder.packer
-        latents, wires = [], []
-        for latent in encoded.latents:
+        """Return the LCTs to send that can be transmitted, and their wire encodings."""
+        packer, stamp_ns = configured.encoder.packer, stamp_from_msg(frame.header.stamp)
+        found: list[tuple[Latent, Wire, float]] = []
+        for latent, salience in zip(encoded.latents, saliences, strict=True):
+            lean = latent
+            if not self.parameters.telemetry:
+                only = Telemetry.trust_only(latent.telemetry.trust)
+                lean = replace(latent, telemetry=only, log_var=None)
             try:
-                check_region(latent)
-                wires.append(pack(latent, self._encoding, packer))
-                latents.append(latent)
+                check_region(lean)
+                found.append((lean, pack(lean, self._encoding, packer), salience))
             except ValueError as error:
                 self._crops.reject(str(error))
-        lcts = configured.encoder.lcts(latents, stamp_ns, configured.identity)
-        return list(zip(lcts, wires, strict=True))
+        latents = [latent for latent, _, _ in found]
+        sizes = [latent_size_bytes(latent, wire) for latent, wire, _ in found]
+        chosen = configured.sender.select(latents, sizes, [s for _, _, s in found], stamp_ns)
+        lcts = configured.encoder.lcts([latents[n] for n in chosen], stamp_ns, configured.identity)
+        return list(zip(lcts, [found[n][1] for n in chosen], strict=True))
 
     def _publish_lcts(
         self, identity: Identity, frame: CropArray, lcts: Sequence[PackedLCT]
@@ -248,6 +269,7 @@ class EncoderNode(LifecycleNode):
             payloads = [code.payload for crop in array.crops for code in crop.codes]
             self._bytes = sum(map(len, payloads)) / len(lcts)
         self._lcts.publish(array)
+        self._sent.add(len(serialize_message(array)))
 
     def _publish_budget(
         self, frame: CropArray, crops: list[Crop], encoder: CropEncoder, encoded: EncodedCrops
@@ -323,6 +345,9 @@ class EncoderNode(LifecycleNode):
             'crops_authenticated': 'yes' if self.parameters.require_signatures else 'no',
             'encoding': self.parameters.encoding,
             'bytes_per_latent': self._bytes,
+            'message_bytes_per_s': self._sent.per_s,
+            'latents_unchanged': self._configured.sender.unchanged,
+            'latents_over_byte_rate': self._configured.sender.limited,
             'encode_p50_ms': self._durations.percentile_ms(50),
             'encode_p95_ms': self._durations.percentile_ms(95),
             'worst_reconstruction_error': self._max_error,

@@ -101,6 +101,32 @@ ENCODER = (
         choices=tuple(encoding.name.lower() for encoding in Encoding),
         read_only=True,
     ),
+    Parameter(
+        'telemetry',
+        True,
+        'Send the telemetry of each latent, 36 to 44 bytes, and with float32 its variance. If '
+        'false, receivers know only its trust.',
+        read_only=True,
+    ),
+    Parameter(
+        'send_on_change',
+        0.0,
+        'Least change of a latent that is sent: its distance to the last one that was sent of its '
+        'track, relative to its distance to the mean of the model. Tracks that moved, and each '
+        'track once a second, are sent in any case. 0: all latents are sent.',
+        minimum=0.0,
+        maximum=1.0,
+        read_only=True,
+    ),
+    Parameter(
+        'max_bytes_per_s',
+        0,
+        'Bytes per second of the messages on lcts, averaged over one second; latents are left out '
+        'in the order of the salience of their crops times their change. 0: no limit.',
+        minimum=0,
+        maximum=1_000_000_000,
+        read_only=True,
+    ),
     ENTITY_ID,
     KEY,
     replace(

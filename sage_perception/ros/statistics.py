@@ -42,6 +42,32 @@ class Rate:
             self._times.popleft()
 
 
+class ByteRate:
+    """Measures bytes per second over the last `window_s` seconds."""
+
+    def __init__(self, window_s: float = 5.0):
+        self._window_s = window_s
+        self._since = time.monotonic()
+        self._sizes: deque[tuple[float, int]] = deque()
+
+    def add(self, size: int) -> None:
+        """Add a message of `size` bytes."""
+        self._sizes.append((time.monotonic(), size))
+        self._drop_old()
+
+    @property
+    def per_s(self) -> float:
+        """Return the rate, bytes per second."""
+        self._drop_old()
+        span = min(self._window_s, time.monotonic() - self._since)
+        return sum(size for _, size in self._sizes) / span if span > 0 else 0.0
+
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - self._window_s
+        while self._sizes and self._sizes[0][0] < oldest:
+            self._sizes.popleft()
+
+
 class Durations:
     """Keeps the last `size` durations for percentiles."""
 

@@ -120,7 +120,8 @@ def test_attacker_is_rejected_and_lowers_no_reputation(golden, signed_parameters
         f'rejected.{RejectionReason.BAD_SIGNATURE.value}',
         f'rejected.{RejectionReason.UNSIGNED.value}',
     } <= reasons
-    assert all('rejected' not in ''.join(cell) for cell in cells[:2])
+    # From 2 s on, with LCTs of .4 s before.
+    assert all('rejected' not in ''.join(cell) for cell in cells[:1])
     assert summary.total('cam1/lcts', 'lcts') > 100
     reputations = summary.series('cam0/trust', 'reputation')[1]
     assert reputations == sorted(reputations)
@@ -165,7 +166,8 @@ def test_signed_lcts_of_every_release_are_accepted(version, tmp_path):
     keys.mkdir(mode=0o700)
     shutil.copy(DATA / f'sage_msgs_{version}_trusted.json', keys / 'trusted.json')
     with open_bag(bag) as opened:
-        assert [opened.check(topic) for topic in opened.topics if opened.check(topic)] == []
+        notes = {opened.check(topic).partition('earlier release: ')[2] for topic in opened.topics}
+        assert notes <= {'', 'its messages are converted'}
     overrides = {'arbiter': {'keys': str(keys), 'require_signatures': True}}
     events = []
     replay_bag(bag, stage=Stage.LCTS, overrides=overrides, codes=False, observers=[events.append])
