@@ -132,8 +132,8 @@ def test_without_a_key_nothing_passes_if_signatures_are_required(message):
     verifier = MessageVerifier(store(), True)
     assert verifier.find_fault(message, NOW) is RejectionReason.UNSIGNED
     assert verifier.find_fault(signed(message, key=FORGED), NOW) is RejectionReason.BAD_SIGNATURE
-    stranger = signed(message, 'stranger', FORGED)
-    assert verifier.find_fault(stranger, NOW) is RejectionReason.UNKNOWN_KEY
+    unknown = signed(message, 'unknown', FORGED)
+    assert verifier.find_fault(unknown, NOW) is RejectionReason.UNKNOWN_KEY
     moved = signed(message)
     moved.signature.entity_id = 'arbiter'
     assert verifier.find_fault(moved, NOW) is RejectionReason.BAD_SIGNATURE
