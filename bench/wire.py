@@ -6,7 +6,8 @@
 writes `out/bench/wire.json`. The rates are those of two cameras at 30 Hz that see the video, with
 signed, entropy-coded latents: all of them, and those that `send_on_change` and `max_bytes_per_s`
 select. The loss of the latter is that of what a receiver holds for each crop of each frame, in
-PSNR against the fresh latent.
+PSNR against the fresh latent. The key `predicted` is for `send_on_change`: a latent that did not
+change is not sent, and the others are complete, not residuals.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def stream(codec: Codec, video: Path, seconds: float) -> dict[str, Any]:
         for index, latent in enumerate(latents):
             payload = packer.pack(latent.mean, Encoding.ENTROPY_INT8)
             decoded[number, index] = packer.unpack(payload, Encoding.ENTROPY_INT8)
-    policies = {'signed': SendingPolicy(), 'on_change': POLICY, 'limited': LIMITED}
+    policies = {'signed': SendingPolicy(), 'predicted': POLICY, 'limited': LIMITED}
     found = {name: sent(codec, frames, decoded, policy) for name, policy in policies.items()}
     crops = sum(len(latents) for _, latents, _, _ in frames)
     return {
