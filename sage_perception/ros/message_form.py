@@ -74,7 +74,8 @@ def message_form(message: Any) -> bytes:
 
 
 def _write_message(message: Any, parts: list[bytes]) -> None:
-    for name, write in _plan(type(message)):
+    kind: type = type(message)
+    for name, write in _plan(kind):
         write(getattr(message, name), parts)
 
 

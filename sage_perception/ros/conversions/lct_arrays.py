@@ -105,16 +105,18 @@ def received_lcts(message: LCTArray) -> list[ReceivedLCT]:
     """
     crops = cache(partial(_crops_from_msg, message))
 
+    def read(index: int) -> PackedLCT:
+        return crops()[index]
+
+    def forward(index: int) -> LCTMessage:
+        return packed_lct_to_msg(*crops()[index])
+
     own = [
-        ReceivedLCT(
-            message.camera,
-            lambda index=index: crops()[index],
-            lambda index=index: packed_lct_to_msg(*crops()[index]),
-        )
+        ReceivedLCT(message.camera, partial(read, index), partial(forward, index))
         for index in range(len(message.crops))
     ]
     others = [
-        ReceivedLCT(lct.entity_id, partial(packed_lct_from_msg, lct), lambda lct=lct: lct)
+        ReceivedLCT(lct.entity_id, partial(packed_lct_from_msg, lct), partial(_unchanged, lct))
         for lct in message.lcts
     ]
     return own + others
@@ -145,6 +147,10 @@ def check_region(latent: Latent) -> None:
 def camera_of(lct: LCT | LCTMessage) -> str:
     """Return the entity of the first step of the provenance of an LCT."""
     return lct.provenance[0].entity_id if lct.provenance else lct.entity_id
+
+
+def _unchanged(message: LCTMessage) -> LCTMessage:
+    return message
 
 
 def _crop_to_msg(lct: LCT, wire: Wire, models: ModelTable) -> EncodedCrop:

@@ -67,7 +67,7 @@ class BroadcastDecoder(nn.Module):
     def forward(self, slots: Tensor, attention: Tensor | None = None) -> Decoded:
         """Compose the image of slots `[B, K, D]`.
 
-        The attention `[B, K, N]` of the tokens gives the masks, if the configuration says so.
+        The attention `[B, K, N]` of the tokens gives the masks if `attention_masks` is set.
         """
         batch, count, dim = slots.shape
         grid = self.position(slots.reshape(-1, 1, dim).expand(-1, self.grid**2, -1))
