@@ -104,9 +104,9 @@ def cifar(model: SemanticText, folder: Path, seeds: int) -> dict:
 
 
 def descriptions(model: SemanticText, drawn: dict[str, list[Path]]) -> dict:
-    """Return the precision of the best noun at `COVERAGE`, and of the confidences."""
+    """Return the precision of the best noun at `COVERAGE`, and the mean score."""
     names, members = model.nouns
-    right, confidence, chosen_right, chosen_confidence = [], [], [], []
+    right, score, chosen_right, chosen_score = [], [], [], []
     for label, files in drawn.items():
         allowed = np.zeros(members.shape[1], bool)
         for name in KINDS[label]:
@@ -115,26 +115,24 @@ def descriptions(model: SemanticText, drawn: dict[str, list[Path]]) -> dict:
         images = np.stack([read_rgb(path) for path in files])
         for first in model.choose(images, list(drawn)):
             chosen_right.append(first[0].noun == label)
-            chosen_confidence.append(first[0].confidence)
+            chosen_score.append(first[0].score)
         for first in model.describe(images, 1):
             chosen = members[names.index(first[0].noun)]
             right.append(bool(not (chosen & ~allowed).any()))
-            confidence.append(first[0].confidence)
-    return selective('describe', right, confidence) | selective(
-        'choose', chosen_right, chosen_confidence
-    )
+            score.append(first[0].score)
+    return selective('describe', right, score) | selective('choose', chosen_right, chosen_score)
 
 
-def selective(name: str, right: list[bool], confidence: list[float]) -> dict[str, float]:
-    """Return precision and mean confidence of the most confident `COVERAGE`, and of all."""
-    order = np.argsort(-np.array(confidence))
-    hits, sure = np.array(right)[order], np.array(confidence)[order]
+def selective(name: str, right: list[bool], score: list[float]) -> dict[str, float]:
+    """Return precision and mean score of the `COVERAGE` with the highest scores, and of all."""
+    order = np.argsort(-np.array(score))
+    hits, sure = np.array(right)[order], np.array(score)[order]
     count = round(COVERAGE * len(order))
     return {
         f'{name}_precision_30': round(float(hits[:count].mean()), 4),
-        f'{name}_confidence_30': round(float(sure[:count].mean()), 4),
+        f'{name}_score_30': round(float(sure[:count].mean()), 4),
         f'{name}_precision_100': round(float(hits.mean()), 4),
-        f'{name}_confidence_100': round(float(sure.mean()), 4),
+        f'{name}_score_100': round(float(sure.mean()), 4),
     }
 
 

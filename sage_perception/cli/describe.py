@@ -20,8 +20,12 @@ from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.image_file import read_bgr
 
 DESCRIPTION = """\
-Print the nouns that fit the central square of images, with the probability that each is right, \
-and the main color. An image whose best noun is less probable than --min-confidence is "unknown".
+Print the nouns that fit the central square of images, each with a score, and the main color. An \
+image without a noun that scores at least --min-score is "unknown".
+
+Scores order the nouns and the images; they are not probabilities. On small, blurred images \
+(CIFAR-10), the best nouns of the 30% of images with the highest scores had a mean score of 0.61, \
+and 39% were right. Raise --min-score to accept fewer wrong nouns.
 
 The nouns are the classes of ImageNet and their hypernyms in WordNet; people, for example, are \
 not among them. The network runs on the CPU and needs the packages of requirements/semantic.txt.
@@ -35,10 +39,10 @@ def center_square(image: np.ndarray, size: int) -> np.ndarray:
     return crop_image(image, roi, size, 'rgb')
 
 
-def line(name: str, nouns: Sequence[Noun], color: str, min_confidence: float) -> str:
+def line(name: str, nouns: Sequence[Noun], color: str, min_score: float) -> str:
     """Return the description of an image as text."""
-    shown = [noun for noun in nouns if noun.confidence >= min_confidence]
-    words = ', '.join(f'{noun.noun} {noun.confidence:.2f}' for noun in shown) or 'unknown'
+    shown = [noun for noun in nouns if noun.score >= min_score]
+    words = ', '.join(f'{noun.noun} {noun.score:.2f}' for noun in shown) or 'unknown'
     return f'{name}: {words}; {color}'
 
 
@@ -49,8 +53,8 @@ def parser() -> Parser:
         description=DESCRIPTION,
         epilog=examples(
             'sage describe cup.jpg',
-            'sage describe *.jpg --min-confidence 0.2',
-            'sage describe crop.png --nouns person dog car bicycle',
+            'sage describe *.jpg --min-score 0.2',
+            'sage describe crop.png --nouns dog car bicycle',
         ),
     )
     parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='image file')
@@ -64,17 +68,17 @@ def parser() -> Parser:
         '-n', '--count', type=positive_int, default=3, help='maximum number of nouns (default: 3)'
     )
     parser.add_argument(
-        '--min-confidence',
-        type=probability,
+        '--min-score',
+        type=score,
         default=0.3,
-        metavar='P',
-        help='least probability of a noun, 0 to 1 (default: 0.3)',
+        metavar='S',
+        help='least score of a noun, 0 to 1 (default: 0.3)',
     )
     parser.add_argument('--json', action='store_true', help='print a JSON list')
     return parser
 
 
-def probability(text: str) -> float:
+def score(text: str) -> float:
     """Return an argument in [0, 1]."""
     try:
         value = float(text)
@@ -106,5 +110,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(entries))
     else:
         for name, nouns, color in rows:
-            print(line(name, nouns, color, args.min_confidence))
+            print(line(name, nouns, color, args.min_score))
     return 0

@@ -38,10 +38,22 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports an error in one line, and suggests what was meant."""
+    """An argument parser that reports an error in one line, and suggests what was meant.
 
-    def __init__(self, **options: Any) -> None:
+    The help of a subcommand shows those `examples` of its command that call it.
+    """
+
+    def __init__(self, *, command_examples: str = '', **options: Any) -> None:
         super().__init__(**{'formatter_class': HelpFormatter, **options})
+        own = [line.strip() for line in command_examples.splitlines()]
+        own = [line for line in own if f'{line} '.startswith(f'{self.prog} ')]
+        if own and self.epilog is None:
+            self.epilog = examples(*own)
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """Add subcommands, whose parsers are of this class."""
+        own = functools.partial(Parser, command_examples=self.epilog or '')
+        return super().add_subparsers(**{'parser_class': own, **options})
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the parsed arguments; exit with `EXIT_USAGE` for unknown ones."""

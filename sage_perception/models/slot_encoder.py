@@ -54,7 +54,7 @@ class SlotEncoder(LoadedModel):
     id, backend, device, precision
         As of `LoadedModel`.
     latent_mean, latent_std : np.ndarray
-        Statistics of the slots of training scenes, float32 `[D]`.
+        Statistics of the slots of held-out scenes, float32 `[D]`.
 
     """
 

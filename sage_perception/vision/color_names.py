@@ -48,9 +48,8 @@ def _names(image: np.ndarray) -> np.ndarray:
     ends = [end for end, _ in _HUES]
     by_hue = np.array([COLORS.index(name) for _, name in _HUES])
     names = by_hue[np.minimum(np.searchsorted(ends, hue, 'right'), len(ends) - 1)]
-    warm = (hue < 45) | (hue >= 340)
-    names = np.where(warm & (hue >= 12) & (hue < 340) & (value < _BROWN_VALUE),
-                     COLORS.index('brown'), names)  # fmt: skip
+    dark_orange = (hue >= 12) & (hue < 45) & (value < _BROWN_VALUE)
+    names = np.where(dark_orange, COLORS.index('brown'), names)
     pale = ((hue < 12) | (hue >= 300)) & (saturation < _PINK_SATURATION) & (value > 0.6)
     names = np.where(pale, COLORS.index('pink'), names)
     chroma = saturation * value

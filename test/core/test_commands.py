@@ -129,3 +129,11 @@ def test_help_of_every_command_has_an_example(name, capsys):
         sage.main([name, '--help'])
     assert exit_.value.code == 0
     assert re.search(rf'^examples?:\n  sage {name}', capsys.readouterr().out, re.MULTILINE)
+
+
+def test_help_of_a_subcommand_has_the_examples_of_its_own(capsys):
+    with pytest.raises(SystemExit):
+        memory.main(['search', '--help'])
+    shown = capsys.readouterr().out
+    assert 'sage memory search "a red car"' in shown
+    assert 'sage memory list' not in shown

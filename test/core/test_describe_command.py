@@ -30,8 +30,8 @@ def test_an_image_gets_nouns_and_a_color(capsys, image_path):
     assert len(entry['nouns']) == 2
 
 
-def test_without_a_probable_noun_an_image_is_unknown(capsys, image_path):
-    assert command.main([str(image_path), '--min-confidence', '1']) == 0
+def test_without_a_likely_noun_an_image_is_unknown(capsys, image_path):
+    assert command.main([str(image_path), '--min-score', '1']) == 0
     assert capsys.readouterr().out == 'red.png: unknown; red\n'
 
 
@@ -41,18 +41,24 @@ def test_the_nouns_can_be_chosen(capsys, image_path):
     assert command.main(arguments) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert {noun['noun'] for noun in entry['nouns']} == {'dog', 'car', 'tree'}
-    assert sum(noun['confidence'] for noun in entry['nouns']) == pytest.approx(1)
+    assert sum(noun['score'] for noun in entry['nouns']) == pytest.approx(1)
 
 
-def test_a_line_has_the_confident_nouns_only():
+@pytest.mark.parametrize('nouns', [['dog', 'dog'], ['dog', '']])
+def test_nouns_to_choose_from_must_differ(capsys, image_path, nouns):
+    assert command.main([str(image_path), '--nouns', *nouns]) != 0
+    assert capsys.readouterr().err.startswith('sage describe: nouns must be distinct')
+
+
+def test_a_line_has_the_nouns_of_high_score_only():
     nouns = [Noun('cat', 0.8), Noun('sofa', 0.1)]
     assert line('a.jpg', nouns, 'brown', 0.3) == 'a.jpg: cat 0.80; brown'
 
 
 @pytest.mark.parametrize('value', ['-0.1', '1.5', 'much', 'nan'])
-def test_a_confidence_out_of_range_is_an_error(capsys, image_path, value):
+def test_a_score_out_of_range_is_an_error(capsys, image_path, value):
     with pytest.raises(SystemExit):
-        command.main([str(image_path), '--min-confidence', value])
+        command.main([str(image_path), '--min-score', value])
     assert 'is not a number from 0 to 1' in capsys.readouterr().err
 
 

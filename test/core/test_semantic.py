@@ -69,14 +69,23 @@ def test_the_prompt_does_not_change_the_code(model):
 
 
 @needs_packages
+def test_codes_do_not_depend_on_the_chunks_of_images(model, monkeypatch):
+    images = RNG.random((5, 3, 64, 64), np.float32)
+    whole = model.encode(images)
+    monkeypatch.setattr(semantic_text, 'CHUNK', 2)
+    assert np.allclose(model.encode(images), whole, atol=1e-4)
+    assert model.encode(images[:0]).shape == (0, 64)
+
+
+@needs_packages
 def test_nouns_of_an_image_exclude_one_another(model):
     names, members = model.nouns
     for found in model.describe(RNG.random((2, 3, 64, 64), np.float32), 4):
         assert len(found) == 4
         chosen = members[[names.index(each.noun) for each in found]]
         assert (chosen.sum(0) <= 1).all()
-        assert all(0 <= each.confidence <= 1 for each in found)
-        assert sum(each.confidence for each in found) <= 1 + 1e-5
+        assert all(0 <= each.score <= 1 for each in found)
+        assert sum(each.score for each in found) <= 1 + 1e-5
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ VOCABULARY, NOUNS = 'wordpiece.vocab', 'nouns.json'
 CLASSES = 1000
 MAX_NOUNS_BYTES = 4 << 20
 MAX_TEXTS = 10_000
+CHUNK = 64
+"""Images that are scaled at a time; one takes 250 kB."""
 CHOICE_TEMPERATURE = 0.15
 """Temperature of cosines in a choice of nouns."""
 _PROMPT = re.compile(
@@ -38,10 +40,14 @@ _ARTICLE = re.compile(r'^(?:an?|the|some|two|three|many)\s', re.I)
 
 
 class Noun(NamedTuple):
-    """A noun for an image; `confidence` in [0, 1] is the probability that it is right."""
+    """A noun for an image; a higher `score` in [0, 1] makes it likelier.
+
+    The score is not the probability that the noun is right: it is too high for images that differ
+    from photographs of one object (the card has figures).
+    """
 
     noun: str
-    confidence: float
+    score: float
 
 
 class SemanticText(LoadedModel):
@@ -96,7 +102,7 @@ class SemanticText(LoadedModel):
         Images are float `[B, 3, H, W]` in [0, 1] or uint8 RGB `[B, H, W, 3]`; they are scaled to
         `input_size`.
         """
-        outputs = load_backbone()(to_input(images, self.input_size))
+        outputs = self._outputs(images)
         return self._code(outputs)
 
     def text(self, texts: Sequence[str]) -> np.ndarray:
@@ -123,15 +129,19 @@ class SemanticText(LoadedModel):
         from the features that `encode` uses and do not compare with codes of texts. Raises as
         `encode` does.
         """
-        outputs = load_backbone()(to_input(images, self.input_size))
+        outputs = self._outputs(images)
         return _unit((appearance(outputs) - self._t['identity.mean']) @ self._t['identity.map'])
 
     def choose(self, images: np.ndarray, nouns: Sequence[str]) -> list[list[Noun]]:
-        """Return the given nouns for each image, the best first, with confidences of sum 1.
+        """Return the given nouns for each image, the best first, with scores of sum 1.
 
-        The confidences are the softmax of the cosines of the codes at `CHOICE_TEMPERATURE`. Raises
-        `ModelError` as `text` and `encode` do.
+        The scores are the softmax of the cosines of the codes at `CHOICE_TEMPERATURE`. Raises
+        `ModelError` as `text` and `encode` do, and for nouns that are empty or given twice.
         """
+        if not all(nouns) or len(set(nouns)) < len(nouns):
+            raise ModelError(
+                f'nouns must be distinct and not empty: {", ".join(map(repr, nouns))}'
+            )
         chances = _softmax(self.encode(images) @ self.text(nouns).T / CHOICE_TEMPERATURE)
         return [
             [Noun(nouns[i], float(row[i])) for i in np.argsort(-row, kind='stable')]
@@ -141,12 +151,13 @@ class SemanticText(LoadedModel):
     def describe(self, images: np.ndarray, count: int = 3) -> list[list[Noun]]:
         """Return the `count` best nouns of each image, the best first.
 
-        The probability of a noun is that of all classes it includes, at the calibrated
-        temperature. Nouns are ranked by the information they give times their probability
+        The score of a noun is the softmax of all classes it includes, at the temperature that
+        makes those of 64-pixel crops agree with those of the same crops at 224 pixels. It is not
+        calibrated against truth. Nouns are ranked by the information they give times their score
         (Deng et al., 2012), so that a specific noun wins unless it is unlikely; nouns that only
         restate a better one in general terms are left out.
         """
-        outputs = load_backbone()(to_input(images, self.input_size))
+        outputs = self._outputs(images)
         names, members = self.nouns
         chances = _softmax(outputs['logits'] / self._temperature) @ members.T.astype(np.float32)
         information = np.log2(CLASSES / members.sum(1))
@@ -155,6 +166,17 @@ class SemanticText(LoadedModel):
             _distinct(names, members, row, order, count)
             for row, order in zip(chances, ranks, strict=True)
         ]
+
+    def _outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs of the network, scaling `CHUNK` images at a time to bound memory."""
+        images, backbone = np.asarray(images), load_backbone()
+        chunks = images.ndim == 4 and len(images) > CHUNK
+        firsts = range(0, len(images), CHUNK) if chunks else [0]
+        parts = [
+            backbone(to_input(images[i : i + CHUNK] if chunks else images, self.input_size))
+            for i in firsts
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     @property
     def _temperature(self) -> float:
