@@ -158,11 +158,10 @@ class MessageVerifier:
     store : TrustStore
         The trusted keys.
     required : bool
-        Reject messages without a valid signature. Otherwise, unsigned ones are accepted, but a
-        signature that is given must be valid.
+        Reject messages without a valid signature. Otherwise, unsigned ones are accepted, and those
+        of entities without a key in the store, but the signature of any other entity must be valid.
     entities : collection of str, optional
-        The entities that may sign; None: all in the store. One of them that has a key must sign,
-        also if signatures are not required.
+        The entities that may sign; None: all in the store.
 
     """
 
@@ -206,7 +205,7 @@ class MessageVerifier:
         signature = message.signature
         entity, data = signature.entity_id, bytes(signature.signature)
         if not entity and not data:
-            return self._unsigned_fault()
+            return RejectionReason.UNSIGNED if self._required else None
         if len(data) > SIGNATURE_BYTES:
             return RejectionReason.OVERSIZED
         if self._entities is not None and entity not in self._entities:
@@ -227,7 +226,3 @@ class MessageVerifier:
 
     def _is_used(self, sequence: int, stream: str, entity: str, key: bytes) -> bool:
         return self._guard.is_older(sequence - 1, stream, entity, key)
-
-    def _unsigned_fault(self) -> RejectionReason | None:
-        must_sign = self._entities is not None and any(map(self._store.keys_of, self._entities))
-        return RejectionReason.UNSIGNED if self._required or must_sign else None

@@ -161,8 +161,9 @@ def test_only_the_named_entities_may_sign():
     assert verifier.find_fault(signed(message, 'arbiter', OTHER), NOW) is (
         RejectionReason.WRONG_ENTITY
     )
-    assert verifier.find_fault(message, NOW) is RejectionReason.UNSIGNED, 'it has a key'
+    assert verifier.find_fault(signed(message, key=FORGED), NOW) is RejectionReason.BAD_SIGNATURE
     assert verifier.find_fault(signed(message), NOW) is None
+    assert verifier.find_fault(message, NOW) is None, 'signatures are not required'
 
 
 def test_unsigned_messages_pass_if_signatures_are_not_required_and_their_stamp_is_recent():

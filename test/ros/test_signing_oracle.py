@@ -99,6 +99,17 @@ def test_crops_of_the_same_process_need_no_signature(encoder):
     assert len(encoder._lcts.sent) == 1
 
 
+def test_encoder_with_a_key_encodes_unsigned_crops_unless_it_requires_signatures(ros, keys):
+    node = node_of(ros, EncoderNode, 'cam0', key=keys)
+    node._lcts = Publisher()
+    node._crops._receive(crops(), REMOTE)
+    (array,) = node._lcts.sent
+    assert len(array.signature) == 64
+    forged = sign_message(crops(), Identity('cam0', load_key(keys, 'arbiter')))
+    node._crops._receive(forged, REMOTE)
+    assert len(node._lcts.sent) == 1, 'a signature that is given must be valid'
+
+
 def test_encoder_that_requires_signatures_needs_a_key(ros):
     with pytest.raises(ConfigurationError, match="set the parameter 'key' too"):
         node_of(ros, EncoderNode, 'cam0', require_signatures='true')
