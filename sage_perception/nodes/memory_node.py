@@ -247,14 +247,14 @@ class MemoryNode(Node):
         self, request: Remember.Request, response: Remember.Response
     ) -> Remember.Response:
         def remember() -> None:
-            self._requests.require(request)
+            self._requests.require(request, '~/remember')
             self._session.remember(self._verifier.verify(request.lct))
 
         return self._respond(response, remember)
 
     def _forget(self, request: Forget.Request, response: Forget.Response) -> Forget.Response:
         def forget() -> None:
-            self._requests.require(request)
+            self._requests.require(request, '~/forget')
             times = (request.since, request.until)
             if times == (Time(), Time()) and not (request.entity_id or request.track_id):
                 raise ValueError('set at least one of since, until, entity_id and track_id')

@@ -84,16 +84,17 @@ class RequestGuard:
     """
 
     def __init__(self, node: Endpoints, store: TrustStore) -> None:
+        self._node = node
         self._required: bool = node.parameters.require_signatures
         operators = [name.strip() for name in node.parameters.operators.split(',')]
         self._operators = [name for name in operators if name]
         self._verifier = MessageVerifier(store, self._required, self._operators)
 
-    def require(self, request: Any) -> None:
-        """Raise `ValueError` with the reason and the fix if a request is refused."""
+    def require(self, request: Any, service: str) -> None:
+        """Raise `ValueError` with the reason and the fix if a request to `service` is refused."""
         if not self._required:
             return
-        fault = self._verifier.find_request_fault(request)
+        fault = self._verifier.find_request_fault(request, self._node.resolve_service_name(service))
         if fault is not None:
             names = ', '.join(self._operators)
             raise ValueError(

@@ -178,7 +178,7 @@ class CameraModels:
 
     def _align(self, request: Align.Request, response: Align.Response, done: Future) -> None:
         try:
-            self._requests.require(request)
+            self._requests.require(request, '~/align')
             report = self._arbiter.compare(request.entity_a, request.entity_b, find_model)
             response.report = trust_report_to_msg(report, self._node.get_clock().now().to_msg())
             response.success = True

@@ -5,7 +5,8 @@
 CDR is not canonical, since its padding is undefined. The form of a message is its type name and
 its fields in order: numbers little-endian, text and sequences preceded by their number of bytes or
 elements, nested messages field by field. The bytes of the signature itself are left out; its
-entity and sequence are covered. The signature covers the SHA-256 of the form after a tag.
+entity and sequence are covered. The name of the service precedes the fields of a request, so that
+it cannot be sent to another node. The signature covers the SHA-256 of the form after a tag.
 
 >>> sign_message(message, identity)
 >>> reason = MessageVerifier(store, required=True).find_fault(message, now_ns)
@@ -56,14 +57,16 @@ _LENGTH = struct.Struct('<I')
 Write = Callable[[Any, list[bytes]], None]
 
 
-def message_form(message: Any) -> bytes:
+def message_form(message: Any, service: str = '') -> bytes:
     """Return the bytes that the signature of a message covers.
 
-    Raises `ValueError` for a value that its field cannot hold.
+    `service` is the full name of the service if the message is a request. Raises `ValueError` for a value that its field cannot hold.
     """
     package = type(message).__module__.partition('.')[0]
     parts: list[bytes] = [f'{package}/{type(message).__name__}\0'.encode()]
     try:
+        if service:
+            _write_text(service, parts)
         _write_message(message, parts)
     except (struct.error, OverflowError, UnicodeError) as error:
         raise ValueError(f'{type(message).__name__} has no canonical form: {error}') from error
@@ -138,15 +141,17 @@ def _write_signer(signature: Any, parts: list[bytes]) -> None:
     parts.append(struct.pack('<Q', signature.sequence))
 
 
-def sign_message(message: Any, identity: Identity) -> Any:
+def sign_message(message: Any, identity: Identity, service: str = '') -> Any:
     """Sign a message that has a field `signature`, if the entity has a key; return the message.
 
-    Raises `ValueError` for a value that its field cannot hold.
+    `service` is the full name of the service if the message is a request. Raises `ValueError` for a value that its field cannot hold.
     """
     if identity.key is not None:
         message.signature.entity_id = identity.entity_id
         message.signature.sequence = identity.next_sequence()
-        message.signature.signature = array('B', identity.key.sign(message_form(message)))
+        message.signature.signature = array(
+            'B', identity.key.sign(message_form(message, service))
+        )
     return message
 
 
@@ -189,8 +194,8 @@ class MessageVerifier:
             return RejectionReason.STAMP
         return self._check(message)
 
-    def find_request_fault(self, request: Any) -> RejectionReason | None:
-        """Return the reason for refusing a request, or None.
+    def find_request_fault(self, request: Any, service: str) -> RejectionReason | None:
+        """Return the reason for refusing a request to `service`, its full name, or None.
 
         A request has no stamp: its sequence, which follows the clock of the system, must be
         recent.
@@ -199,9 +204,9 @@ class MessageVerifier:
         late = abs(self._clock() - signature.sequence) > REQUEST_TOLERANCE_NS
         if signature.entity_id and late:
             return RejectionReason.STAMP
-        return self._check(request)
+        return self._check(request, service)
 
-    def _check(self, message: Any) -> RejectionReason | None:
+    def _check(self, message: Any, service: str = '') -> RejectionReason | None:
         signature = message.signature
         entity, data = signature.entity_id, bytes(signature.signature)
         if not entity and not data:
@@ -217,7 +222,7 @@ class MessageVerifier:
         valid = self._store.valid_keys_of(entity)
         if valid and all(self._is_used(signature.sequence, *place, key) for key in valid):
             return RejectionReason.REPLAYED
-        found = verify_form(data, lambda: message_form(message), keys)
+        found = verify_form(data, lambda: message_form(message, service), keys)
         if found.fault is None and self._is_used(signature.sequence, *place, found.key):
             return RejectionReason.REPLAYED
         if found.fault is None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 import rclpy
-from builtin_interfaces.msg import Time
 from sage_msgs.srv import Align, Forget
 
 from sage_perception.ros.conversions.stamps import stamp_to_msg
@@ -33,8 +32,8 @@ def forget(
     0 and '' are no filter. Raises `RequestFailed`. `rclpy` must be initialized.
     """
     request = Forget.Request(
-        since=stamp_to_msg(since_ns) if since_ns else Time(),
-        until=stamp_to_msg(until_ns) if until_ns else Time(),
+        since=stamp_to_msg(since_ns),
+        until=stamp_to_msg(until_ns),
         entity_id=entity,
         track_id=track,
     )
@@ -59,7 +58,8 @@ def _call(kind: Any, name: str, request: Any, identity: Identity, timeout_s: flo
                 f'service {name} is not available after {timeout_s:g} s: check the name of the '
                 'node with ros2 node list, and ROS_DOMAIN_ID'
             )
-        future = client.call_async(sign_message(request, identity))
+        signed = sign_message(request, identity, node.resolve_service_name(name))
+        future = client.call_async(signed)
         rclpy.spin_until_future_complete(node, future, timeout_sec=timeout_s)
         response = future.result()
         if response is None:

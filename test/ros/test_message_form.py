@@ -66,8 +66,11 @@ def store(**keys):
     return found
 
 
-def signed(message, entity='cam0', key=KEY, start=None):
-    return sign_message(copy.deepcopy(message), Identity(entity, key, start))
+SERVICE = '/memory/forget'
+
+
+def signed(message, entity='cam0', key=KEY, start=None, service=''):
+    return sign_message(copy.deepcopy(message), Identity(entity, key, start), service)
 
 
 def leaves(message, path=()):
@@ -179,16 +182,25 @@ def test_requests_are_signed_recent_and_served_once(request_):
     operators = {'operator': KEY, 'cam0': OTHER}
     now = [time.time_ns()]
     verifier = MessageVerifier(store(**operators), True, ['operator'], lambda: now[0])
-    find = verifier.find_request_fault
+
+    def find(request):
+        return verifier.find_request_fault(request, SERVICE)
+
+    def by(entity, key, request=request_, service=SERVICE):
+        return signed(request, entity, key, service=service)
+
     assert find(request_) is RejectionReason.UNSIGNED
-    assert find(signed(request_, 'cam0', OTHER)) is RejectionReason.WRONG_ENTITY
-    assert find(signed(request_, 'operator', FORGED)) is RejectionReason.BAD_SIGNATURE
-    good, later = signed(request_, 'operator'), signed(request_, 'operator')
+    assert find(by('cam0', OTHER)) is RejectionReason.WRONG_ENTITY
+    assert find(by('operator', FORGED)) is RejectionReason.BAD_SIGNATURE
+    for service in ('', '/robot2/memory/forget'):
+        other = by('operator', KEY, service=service)
+        assert find(other) is RejectionReason.BAD_SIGNATURE, 'a request to another node'
+    good, later = by('operator', KEY), by('operator', KEY)
     assert find(good) is None
     assert find(good) is RejectionReason.REPLAYED
     now[0] += 2 * REQUEST_TOLERANCE_NS
     assert find(later) is RejectionReason.STAMP
-    bad = signed(Forget.Request(entity_id='cam1'), 'operator')
+    bad = by('operator', KEY, Forget.Request(entity_id='cam1'))
     bad.entity_id = 'cam0'
     now[0] = time.time_ns()
     assert find(bad) is RejectionReason.BAD_SIGNATURE

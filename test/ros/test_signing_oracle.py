@@ -147,15 +147,20 @@ def test_memory_forgets_only_what_an_operator_signs(memory, keys):
     def ask(request):
         return memory._forget(request, Forget.Response())
 
+    def sign(request, identity, service=memory.resolve_service_name('~/forget')):
+        return sign_message(request, identity, service)
+
     request = Forget.Request(until=Time(sec=2**31 - 1))
     refused = ask(request)
     assert not refused.success
     assert 'refused: missing signature' in refused.message
     assert 'sage request' in refused.message
     camera = Identity('cam0', load_key(keys, 'cam0'))
-    assert 'wrong entity' in ask(sign_message(Forget.Request(entity_id='x'), camera)).message
+    assert 'wrong entity' in ask(sign(Forget.Request(entity_id='x'), camera)).message
     operator = Identity('operator', load_key(keys, 'operator'))
-    assert ask(sign_message(request, operator)).success
+    elsewhere = sign(Forget.Request(entity_id='x'), operator, '/robot2/memory/forget')
+    assert 'invalid signature' in ask(elsewhere).message
+    assert ask(sign(request, operator)).success
     assert 'replayed' in ask(request).message
 
 
