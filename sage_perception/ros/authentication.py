@@ -94,7 +94,8 @@ class RequestGuard:
         """Raise `ValueError` with the reason and the fix if a request to `service` is refused."""
         if not self._required:
             return
-        fault = self._verifier.find_request_fault(request, self._node.resolve_service_name(service))
+        full_name = self._node.resolve_service_name(service)
+        fault = self._verifier.find_request_fault(request, full_name)
         if fault is not None:
             names = ', '.join(self._operators)
             raise ValueError(

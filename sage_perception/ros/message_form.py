@@ -29,7 +29,7 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.limits import SIGNATURE_BYTES
 from sage_perception.trust.security.rejection import RejectionReason
-from sage_perception.trust.security.replay import ReplayGuard
+from sage_perception.trust.security.replay import CLOCK_MARGIN_NS, ReplayGuard
 from sage_perception.trust.security.trust_store import TrustStore
 from sage_perception.trust.security.verification import TOLERANCE_NS, verify_form
 
@@ -60,7 +60,8 @@ Write = Callable[[Any, list[bytes]], None]
 def message_form(message: Any, service: str = '') -> bytes:
     """Return the bytes that the signature of a message covers.
 
-    `service` is the full name of the service if the message is a request. Raises `ValueError` for a value that its field cannot hold.
+    `service` is the full name of the service if the message is a request. Raises
+    `ValueError` for a value that its field cannot hold.
     """
     package = type(message).__module__.partition('.')[0]
     parts: list[bytes] = [f'{package}/{type(message).__name__}\0'.encode()]
@@ -144,14 +145,13 @@ def _write_signer(signature: Any, parts: list[bytes]) -> None:
 def sign_message(message: Any, identity: Identity, service: str = '') -> Any:
     """Sign a message that has a field `signature`, if the entity has a key; return the message.
 
-    `service` is the full name of the service if the message is a request. Raises `ValueError` for a value that its field cannot hold.
+    `service` is the full name of the service if the message is a request. Raises
+    `ValueError` for a value that its field cannot hold.
     """
     if identity.key is not None:
         message.signature.entity_id = identity.entity_id
         message.signature.sequence = identity.next_sequence()
-        message.signature.signature = array(
-            'B', identity.key.sign(message_form(message, service))
-        )
+        message.signature.signature = array('B', identity.key.sign(message_form(message, service)))
     return message
 
 
@@ -164,7 +164,7 @@ class MessageVerifier:
         The trusted keys.
     required : bool
         Reject messages without a valid signature. Otherwise, unsigned ones are accepted, and those
-        of entities without a key in the store, but the signature of any other entity must be valid.
+        of entities without a key in the store; a signature of another entity must be valid.
     entities : collection of str, optional
         The entities that may sign; None: all in the store.
 
@@ -201,8 +201,10 @@ class MessageVerifier:
         recent.
         """
         signature = request.signature
-        late = abs(self._clock() - signature.sequence) > REQUEST_TOLERANCE_NS
-        if signature.entity_id and late:
+        age_ns = self._clock() - signature.sequence
+        # The guard does not remember a sequence that is further ahead of the time.
+        recent = -CLOCK_MARGIN_NS <= age_ns <= REQUEST_TOLERANCE_NS
+        if signature.entity_id and not recent:
             return RejectionReason.STAMP
         return self._check(request, service)
 

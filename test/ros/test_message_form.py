@@ -198,6 +198,8 @@ def test_requests_are_signed_recent_and_served_once(request_):
     good, later = by('operator', KEY), by('operator', KEY)
     assert find(good) is None
     assert find(good) is RejectionReason.REPLAYED
+    early = signed(request_, 'operator', KEY, now[0] + 20 * SECOND, SERVICE)
+    assert find(early) is RejectionReason.STAMP, 'its replay would not be noticed'
     now[0] += 2 * REQUEST_TOLERANCE_NS
     assert find(later) is RejectionReason.STAMP
     bad = by('operator', KEY, Forget.Request(entity_id='cam1'))

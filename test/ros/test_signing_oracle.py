@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forged crops and agreements are neither encoded nor signed; unsigned requests are refused."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -25,6 +27,7 @@ from sage_perception.ros.message_form import sign_message
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import load_key
 
+SAGE_REQUEST = 'import sys; from sage_perception.cli.request import main; sys.exit(main())'
 REMOTE = b'gid of another process'
 
 
@@ -147,8 +150,8 @@ def test_memory_forgets_only_what_an_operator_signs(memory, keys):
     def ask(request):
         return memory._forget(request, Forget.Response())
 
-    def sign(request, identity, service=memory.resolve_service_name('~/forget')):
-        return sign_message(request, identity, service)
+    def sign(request, identity, service=''):
+        return sign_message(request, identity, service or memory.resolve_service_name('~/forget'))
 
     request = Forget.Request(until=Time(sec=2**31 - 1))
     refused = ask(request)
@@ -162,6 +165,15 @@ def test_memory_forgets_only_what_an_operator_signs(memory, keys):
     assert 'invalid signature' in ask(elsewhere).message
     assert ask(sign(request, operator)).success
     assert 'replayed' in ask(request).message
+
+
+def test_operator_sends_requests(keys, memory):
+    def run(*arguments):
+        command = [sys.executable, '-c', SAGE_REQUEST, 'forget', '/under_test', *arguments]
+        return subprocess.run([*command, '--dir', str(keys)], capture_output=True, text=True)
+
+    assert run('--entity', 'cam0').stdout == '0 records deleted\n'
+    assert 'wrong entity' in run('--entity', 'cam0', '--operator', 'cam0').stderr
 
 
 def test_parameters_of_a_node_that_requires_signatures_are_read_only(memory):
