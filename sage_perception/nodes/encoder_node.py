@@ -40,7 +40,7 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Service, Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import node_identity, own_keys
+from sage_perception.ros.identity import keys_beside_own, node_identity, own_keys
 from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.node_parameters import ENCODER
@@ -169,7 +169,7 @@ class EncoderNode(LifecycleNode):
                 codec, now, identity.entity_id, identity.next_sequence(), identity.key
             )
         )
-        self._probes.start(codec, identity)
+        self._probes.start(codec, identity, keys_beside_own(self))
         self.get_logger().info(
             f'loaded {codec.id} on {codec.backend}, {codec.device}, {codec.precision}; '
             f'entity {identity.entity_id!r}, public key: {identity.public_key}'

@@ -7,7 +7,7 @@ from __future__ import annotations
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.parameters import Parameter
-from sage_perception.trust.security.identity import Identity, find_key
+from sage_perception.trust.security.identity import Identity, find_key, keys_folder_of
 from sage_perception.trust.security.keys import KeyFault, key_folder, public_bytes
 from sage_perception.trust.security.trust_store import TrustStore
 
@@ -76,6 +76,19 @@ def own_keys(identity: Identity) -> TrustStore:
     if identity.key is not None:
         store.trust(identity.entity_id, public_bytes(identity.key))
     return store
+
+
+def keys_beside_own(node: Endpoints) -> TrustStore:
+    """Return the trusted keys in the folder of the parameter `KEY`; none without a key.
+
+    Keys that cannot be used are logged as a warning: they only give priority to their entities.
+    """
+    location = node.parameters.key
+    try:
+        return TrustStore(keys_folder_of(location)) if location else TrustStore()
+    except KeyFault as error:
+        node.get_logger().warning(f'challenges are not authenticated: {error}')
+        return TrustStore()
 
 
 class TrustedKeys:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import partial
 
 from builtin_interfaces.msg import Time
@@ -13,6 +14,7 @@ from sage_perception.models import Codec
 from sage_perception.ros.background import Worker
 from sage_perception.ros.conversions.announcements import probe_answer_to_msg, probe_set_to_msg
 from sage_perception.ros.endpoints import Endpoints
+from sage_perception.ros.message_form import MessageVerifier
 from sage_perception.trust.compatibility.challenge import challenge_latents
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.security.announcements import (
@@ -22,8 +24,10 @@ from sage_perception.trust.security.announcements import (
 )
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.rate_limit import TokenBucket
+from sage_perception.trust.security.trust_store import TrustStore
 
-# Challenges that are answered, each of which takes half a second: per second, and in a burst.
+# Challenges of a sender that are answered, which takes half a second each: per second, and in a
+# burst.
 CHALLENGE_RATE_HZ = 0.1
 CHALLENGE_BURST = 4.0
 
@@ -31,21 +35,30 @@ CHALLENGE_BURST = 4.0
 class ProbePublisher:
     """The topics `probe_latents`, `probe_challenge` and `probe_answers` of a node with a model.
 
-    The model encodes in a worker thread. `close` must be called before the node is destroyed.
+    Each trusted entity that signs its challenges has its own rate limit, so that a flood does not
+    affect it; all others share one. The model encodes in a worker thread. `close` must be called
+    before the node is destroyed.
     """
 
     def __init__(self, node: Endpoints) -> None:
         self._node = node
         self._worker = Worker(node, 'probes')
         self._sender: tuple[Codec, Identity] | None = None
-        self._tokens = TokenBucket(rate=CHALLENGE_RATE_HZ, burst=CHALLENGE_BURST)
+        self._verifier = MessageVerifier(TrustStore(), required=True)
+        self._tokens: defaultdict[str, TokenBucket] = defaultdict(
+            partial(TokenBucket, rate=CHALLENGE_RATE_HZ, burst=CHALLENGE_BURST)
+        )
         self._probes = node.publisher('probe_latents')
         self._answers = node.publisher('probe_answers')
         node.subscribe('probe_challenge', self._answer, timeout_s=0)
 
-    def start(self, codec: Codec, identity: Identity) -> None:
-        """Publish the latents of a model's probe images, and answer challenges from now on."""
+    def start(self, codec: Codec, identity: Identity, keys: TrustStore) -> None:
+        """Publish the latents of a model's probe images, and answer challenges from now on.
+
+        `keys` are those of the entities with a rate limit of their own.
+        """
         self._sender = codec, identity
+        self._verifier = MessageVerifier(keys, required=True)
         self._worker.submit(partial(self._publish_probes, codec, identity))
 
     def stop(self) -> None:
@@ -74,9 +87,13 @@ class ProbePublisher:
 
         Anyone may challenge: the answer is about the model, which is announced anyway.
         """
-        if self._sender is None or self._tokens.empty:
+        if self._sender is None:
             return
-        self._tokens.take()
+        trusted = self._verifier.find_fault(message, None) is None
+        tokens = self._tokens[message.signature.entity_id if trusted else '']
+        if tokens.empty:
+            return
+        tokens.take()
         self._worker.submit(partial(self._publish_answer, *self._sender, bytes(message.nonce)))
 
     def _publish_answer(self, codec: Codec, identity: Identity, nonce: bytes) -> None:

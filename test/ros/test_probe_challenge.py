@@ -2,8 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """An arbiter challenges an encoder over DDS, and judges the answer."""
 
+import numpy as np
+from sage_msgs.msg import ProbeChallenge
+
+from sage_perception.cli import keys as keys_command
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.encoder_node import EncoderNode
+from sage_perception.ros.message_form import sign_message
+from sage_perception.trust.security.identity import Identity
+from sage_perception.trust.security.keys import load_key
 
 
 def test_an_encoder_passes_the_challenges_of_an_arbiter(ros):
@@ -15,3 +22,28 @@ def test_an_encoder_passes_the_challenges_of_an_arbiter(ros):
     ros.wait_for(lambda: state.challenges.passed, 'a passed challenge', timeout_s=60)
     assert state.challenges.trust > 0.99
     assert state.consistent
+
+
+def test_flood_of_challenges_does_not_affect_those_of_a_trusted_arbiter(ros, tmp_path):
+    assert keys_command.main(['create', 'cam0', 'arbiter', '--dir', str(tmp_path)]) == 0
+    node = ros.make(EncoderNode, '-p', f'key:={tmp_path}', name='encoder', namespace='cam0')
+    answered = []
+    node._probes._publish_answer = lambda codec, identity, nonce: answered.append(nonce[0])
+    arbiter = Identity('arbiter', load_key(tmp_path, 'arbiter'))
+    forger = Identity('arbiter', load_key(tmp_path, 'cam0'))
+
+    def challenge(number, identity=None):
+        message = ProbeChallenge(nonce=np.full(32, number, np.uint8))
+        if identity is not None:
+            sign_message(message, identity)
+        node._probes._answer(message)
+        return message
+
+    for number in range(50):
+        challenge(number, forger if number % 2 else None)
+    signed = challenge(100, arbiter)
+    for _ in range(50):
+        node._probes._answer(signed)
+    challenge(101, arbiter)
+    ros.wait_for(lambda: 101 in answered, 'the answers')
+    assert answered == [0, 1, 2, 3, 100, 101]

@@ -52,7 +52,7 @@ class Identity:
 
         `location` is that of `find_key`; the sequence file is beside the key.
         """
-        self._sequences = SequenceCounter(sequence_path(_folder(location), self.entity_id))
+        self._sequences = SequenceCounter(sequence_path(keys_folder_of(location), self.entity_id))
 
     @property
     def sequence_fault(self) -> str:
@@ -85,7 +85,7 @@ def find_key(location: str, entity_id: str) -> Ed25519PrivateKey | None:
     """
     if not location:
         return None
-    path, folder = Path(location).expanduser(), _folder(location)
+    path, folder = Path(location).expanduser(), keys_folder_of(location)
     expected = key_path(folder, entity_id)
     if path not in (folder, expected):
         raise KeyFault(
@@ -95,6 +95,7 @@ def find_key(location: str, entity_id: str) -> Ed25519PrivateKey | None:
     return load_key(folder, entity_id)
 
 
-def _folder(location: str) -> Path:
+def keys_folder_of(location: str) -> Path:
+    """Return the folder of the keys at `location`, which is that of `find_key`."""
     path = Path(location).expanduser()
     return path if path.is_dir() else path.parent
