@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 from sage_perception.cli.terminal import Parser, examples, positive_int, report_errors
 from sage_perception.core.files import replacing
 from sage_perception.core.progress import track
+from sage_perception.core.thinning import Thinned
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.slots.drawing import draw_frame
 from sage_perception.slots.segmentation import slot_regions
@@ -24,8 +26,10 @@ from sage_perception.vision.sources.video_file import clip_frames
 
 COLUMNS = 8
 """Number of frames on a sheet."""
+MAX_KEPT = 64
+"""Maximum number of frames in memory."""
 TILE_PX = 128
-"""Least height of an image in a video, pixels."""
+"""Smallest height of an image in a video, pixels."""
 
 
 @report_errors('sage slots')
@@ -46,26 +50,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if suffix in ('.mp4', '.avi'):
         count = write_video(args.output, counted, args.fps)
     else:
-        count = write_sheet(args.output, list(counted))
+        count = write_sheet(args.output, counted)
     print(f'{args.output}: {count} frames, {model.slot_count} slots of {model.id.name}')
     return 0
 
 
-def write_sheet(path: Path, frames: list[SlotFrame]) -> int:
+def write_sheet(path: Path, frames: Iterable[SlotFrame]) -> int:
     """Write some frames of a video side by side; return how many there were.
 
     Raises `ValueError` without frames.
     """
-    if not frames:
+    kept = Thinned[tuple[list[np.ndarray], str]](MAX_KEPT)
+    for frame in frames:
+        kept.add(partial(_column, frame))
+    if not len(kept):
         raise ValueError(f'{path} was not written: the video has no frame')
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(COLUMNS, len(frames))).round())
     columns, captions = [], []
-    for index in chosen.astype(int):
-        regions = slot_regions(frames[index].masks)
-        columns.append(draw_frame(frames[index]))
-        captions.append([f'frame {index}', f'{len(regions)} regions'])
+    for index, (images, regions) in kept.chosen(COLUMNS):
+        columns.append(images)
+        captions.append([f'frame {index}', regions])
     write_image(path, grid(columns, captions))
-    return len(frames)
+    return len(kept)
+
+
+def _column(frame: SlotFrame) -> tuple[list[np.ndarray], str]:
+    """Return the images of a frame, and the number of its regions as text."""
+    return draw_frame(frame), f'{len(slot_regions(frame.masks))} regions'
 
 
 def write_video(path: Path, frames: Iterator[SlotFrame], fps: float) -> int:
@@ -109,19 +119,36 @@ def parser() -> Parser:
             'sage slots clip.mp4 --model out/slots -o slots.mp4 --frames 300',
         ),
     )
-    parser.add_argument('video', type=Path, help='video file')
-    parser.add_argument('--model', required=True, help='folder of a slot model')
+    parser.add_argument('video', type=Path, metavar='VIDEO', help='video file')
+    parser.add_argument('--model', required=True, metavar='FOLDER', help='folder of a slot model')
     parser.add_argument(
-        '-o', '--output', type=Path, required=True, help='.png or .jpg sheet, or .mp4 or .avi'
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='sheet (.png, .jpg) or video (.mp4, .avi)',
     )
     parser.add_argument(
-        '--frames', type=positive_int, default=120, help='most frames to divide (%(default)s)'
+        '--frames',
+        type=positive_int,
+        default=120,
+        metavar='N',
+        help='maximum number of frames (default: 120)',
     )
     parser.add_argument(
-        '--step', type=positive_int, default=1, help='take every Nth frame (%(default)s)'
+        '--step',
+        type=positive_int,
+        default=1,
+        metavar='N',
+        help='use every Nth frame of the video (default: 1)',
     )
     parser.add_argument(
-        '--fps', type=positive_int, default=10, help='frame rate of a video (%(default)s)'
+        '--fps',
+        type=positive_int,
+        default=10,
+        metavar='HZ',
+        help='frame rate of the video that is written (default: 10)',
     )
     parser.add_argument(
         '--independent', action='store_true', help='do not carry slots over between frames'

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sage_perception.core.thinning import Thinned
 from sage_perception.pipeline.camera_maps import FusedMaps
 from sage_perception.pipeline.cue_volume import CUES
 from sage_perception.reports.figures import write_figure
@@ -20,6 +22,8 @@ from sage_perception.zspace import find_peaks
 
 COLUMNS = 4
 """Number of moments whose frames are drawn."""
+MAX_KEPT = 64
+"""Maximum number of moments whose frames are in memory."""
 THUMBNAIL = (320, 240)
 """Size of a drawn frame, pixels."""
 
@@ -28,7 +32,6 @@ class _Drawn(NamedTuple):
     """What is kept of a moment for the drawing."""
 
     stamp_s: float
-    frames: list[np.ndarray]
     cue_weights: np.ndarray
     raw: np.ndarray
     weights: np.ndarray
@@ -42,16 +45,19 @@ def draw_maps(moments: Iterable[FusedMaps], names: Sequence[str], path: Path) ->
     the cues of the first camera, and, for several cameras, their weights with the disagreement of
     their maps. Raises `ValueError` if there is no moment, and `OSError`.
     """
-    drawn = [_reduced(moment) for moment in moments]
+    drawn: list[_Drawn] = []
+    frames = Thinned[list[np.ndarray]](MAX_KEPT)
+    for moment in moments:
+        drawn.append(_reduced(moment))
+        frames.add(partial(_frames, moment))
     if not drawn:
         raise ValueError(f'{", ".join(names)}: no frame to draw')
     several = len(names) > 1
     rows = len(names) + several
     figure = Figure(figsize=(12, 2.4 * rows + 2.4 * (1 + several)), layout='constrained')
     grid = figure.add_gridspec(rows + 1 + several, COLUMNS)
-    chosen = np.linspace(0, len(drawn) - 1, min(COLUMNS, len(drawn))).round().astype(int)
-    for column, index in enumerate(chosen):
-        for row, frame in enumerate(drawn[index].frames):
+    for column, (index, images) in enumerate(frames.chosen(COLUMNS)):
+        for row, frame in enumerate(images):
             axes = figure.add_subplot(grid[row, column])
             axes.imshow(frame)
             axes.set(xticks=[], yticks=[])
@@ -59,7 +65,7 @@ def draw_maps(moments: Iterable[FusedMaps], names: Sequence[str], path: Path) ->
                 axes.set_ylabel(names[row] if row < len(names) else 'fused')
             if row == 0:
                 axes.set_title(f'{drawn[index].stamp_s:.1f} s', fontsize=9)
-    stamps = [moment.stamp_s for moment in drawn]
+    stamps = [each.stamp_s for each in drawn]
     axes = figure.add_subplot(grid[rows, :])
     _plot(axes, stamps, np.array([m.cue_weights for m in drawn]), CUES, f'cues of {names[0]}')
     if several:
@@ -86,6 +92,13 @@ def _plot(
 
 
 def _reduced(moment: FusedMaps) -> _Drawn:
+    return _Drawn(
+        moment.stamp_s, moment.cues[0].weights, moment.raw, moment.weights, moment.disagreement
+    )
+
+
+def _frames(moment: FusedMaps) -> list[np.ndarray]:
+    """Return the drawn frames of the cameras, and that of the fused map if there are several."""
     frames = [
         _overlay(image, cue.projection)
         for image, cue in zip(moment.images, moment.cues, strict=True)
@@ -96,14 +109,7 @@ def _reduced(moment: FusedMaps) -> _Drawn:
             for w, i in zip(moment.weights, moment.images, strict=True)
         )
         frames.append(_overlay(np.asarray(weighted, np.float32).astype(np.uint8), moment.fused))
-    return _Drawn(
-        moment.stamp_s,
-        frames,
-        moment.cues[0].weights,
-        moment.raw,
-        moment.weights,
-        moment.disagreement,
-    )
+    return frames
 
 
 def _overlay(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
