@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -252,8 +252,8 @@ class RunConfig:
     version: str
     family: str
     model: Any
+    data: DataConfig
     training: TrainingConfig
-    data: DataConfig = field(default_factory=lambda: DataConfig(root=''))
     encoder: str = ''
     distillation: DistillationConfig | None = None
     contexts: ContextsConfig | None = None
@@ -266,8 +266,6 @@ class RunConfig:
                 raise ValueError('scenes is missing: family slots learns from generated scenes')
         elif self.scenes is not None:
             raise ValueError(f'scenes is for family slots, not {self.family}: remove it')
-        elif not self.data.root:
-            raise ValueError('data is missing')
         if self.scenes is not None:
             self._require_unset('scenes')
         if self.family == 'identity' and not self.encoder:
@@ -331,6 +329,8 @@ def read_config(path: Path) -> RunConfig:
             'contexts': ContextsConfig,
             'scenes': ScenesConfig,
         }
+        if family == 'slots':  # learns from generated scenes
+            tree.setdefault('data', {'root': ''})
         if 'data' in tree:
             tree['data'] = data_section(tree, path)
         built: dict[str, Any] = {

@@ -64,7 +64,7 @@ def test_nodes_get_the_same_arguments_as_in_processes_of_their_own(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600, 'a source may contain a password'
     for node, entry in zip(specs, json.loads(path.read_text()), strict=True):
         alone = command(node, ['/user.yaml'], 'info')
-        own = alone[alone.index('--ros-args') + 1 : alone.index('--log-level')]
+        own = alone[alone.index('--ros-args') + 1 : alone.index('--enclave')]
         words = entry['arguments']
         assert words[: len(own)] == own
         files = [Path(name) for name in words[len(own) + 1 :: 2]]

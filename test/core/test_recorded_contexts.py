@@ -85,7 +85,7 @@ def test_memory_scores_and_recalls_items(codec):
     assert any(context.mask[BLOCKS['semantic.recall'].where].any() for context in contexts)
     scores = {'surprise', 'novelty', 'arousal', 'reward', 'conflict'}
     assert scores <= leading(contexts[-1]).keys()
-    assert any(leading(context).get('novelty', 0) > 0 for context in contexts)
+    assert any(leading(context).get('arousal', 0) > 0 for context in contexts)
     alone = contexts_of(codec)
     assert not any(scores & leading(context).keys() for context in alone)
 

@@ -142,7 +142,10 @@ def test_rejects_invalid_training_settings(error_of, changes, message):
         ),
         ({'distillation': None}, 'distillation is empty; it must be a mapping of teacher'),
         ({'name': None}, 'name is empty; it must be a string'),
-        ({'family': 'vae'}, "family is 'vae'; it must be one of tinyvae, lightweight, h_to_l"),
+        (
+            {'family': 'vae'},
+            "family is 'vae'; it must be one of tinyvae, lightweight, identity, h_to_l",
+        ),
         ({'family': [1]}, 'family is [1]; it must be one of'),
         ({'trainig': {}}, 'trainig is unknown: did you mean training'),
         ({'contexts': {}}, 'contexts is for family h_to_l, not tinyvae: remove it'),
