@@ -40,8 +40,7 @@ class Cameras:
         for publisher in (self.trusted, self.agreement, self.recall, self.snarc):
             graph.wait_for(publisher.get_subscription_count, 'the compressor')
         graph.wait_for(lambda: 'compressor: context' in graph.health(), 'its diagnostics')
-        # The verifier tolerates some seconds either way: a slow machine publishes later.
-        self.start_ns = self.node.get_clock().now().nanoseconds + 1_500_000_000
+        self.start_ns = self.node.get_clock().now().nanoseconds
 
     def lct(self, camera, stamp_ns, track=1, x=100):
         rng = np.random.default_rng(track)
@@ -57,7 +56,9 @@ class Cameras:
         return LCT.encoded(latent, entity_id=camera, sequence=stamp_ns, stamp_ns=stamp_ns)
 
     def publish(self, camera, after_ms, *lcts):
+        """Publish LCTs once their time has come: frames ahead of the clock are rejected."""
         stamp_ns = self.start_ns + after_ms * 1_000_000
+        time.sleep(max(stamp_ns - self.node.get_clock().now().nanoseconds, 0) * 1e-9)
         header = Header(stamp=stamp_to_msg(stamp_ns), frame_id=f'{camera}_lens')
         array = LCTArray(header=header, source_width=640, source_height=480, camera=camera)
         array.lcts = [lct_to_msg(lct) for lct in lcts]
