@@ -277,7 +277,8 @@ def test_viewer_survives_invalid_regions(bench, things):
     crop = Crop(image=image_to_msg(things[0], 'rgb8', header), roi=roi, track_id=most)
     markers = bench.graph.collect(MarkerArray, 'cam0/markers')
     bench.send('cam0', CropArray(header=header, crops=[crop]), frame=Image(header=header))
-    bench.of(bench.fused, header, 'fused')
+    rejected = 'does not fit in a message: at most 65535 pixels'
+    bench.graph.wait_for(lambda: rejected in bench.graph.written('cam0/encoder'), rejected)
     bench.of(bench.best, header, 'what the viewer shows')
     for shown in (bench.graph.mosaics, markers):
         shown.clear()
@@ -362,7 +363,9 @@ def embellished(lct):
 
 
 def endless_chain(lct):
-    lct.provenance += [Provenance(operation=Provenance.OPERATION_RELAY, trust=1.0)] * 15
+    lct.provenance += [
+        Provenance(operation=Provenance.OPERATION_RELAY, entity_id='forger', trust=1.0)
+    ] * 15
 
 
 def without_entity(lct):
@@ -451,7 +454,8 @@ def test_invalid_lcts_are_rejected_by_reason_and_the_others_accepted(bench, thin
     assert [lct.sequence for lct in trusted.lcts] == [100, 199]
     assert len(bench.of(bench.fused, header, 'fused').lcts) == 2
     after = bench.figures(arbiter)
-    more = {name: after[name] - before.get(name, 0) for name in after if name.startswith('cam0 ')}
+    counts = [name for name in after if name.startswith(('cam0 accepted', 'cam0 rejected'))]
+    more = {name: after[name] - before.get(name, 0) for name in counts}
     expected = Counter(f'cam0 rejected: {reason}' for reason in FORGERIES.values())
     assert more == {**expected, 'cam0 accepted': 2, 'cam0 rejected': len(FORGERIES)}
     for reason in set(FORGERIES.values()):

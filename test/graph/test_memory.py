@@ -187,7 +187,8 @@ def test_scores_reward_and_conflict(client):
     pair = Agreement(similarity=-0.5)
     pair.lct_a = np.frombuffer(one.id, np.uint8)
     pair.lct_b = np.frombuffer(bytes(15) + b'9', np.uint8)
-    client.agreement.publish(AgreementArray(agreements=[pair]))
+    header = Header(stamp=stamp_to_msg(now))
+    client.agreement.publish(AgreementArray(header=header, agreements=[pair]))
     client.reward.publish(Float32(data=-7.0))
     scores = client.wait_for_frame(client.snarc, client.publish([one, other], now)).scores
     assert [score.snarc.conflict for score in scores] == [1, 0]
