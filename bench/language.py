@@ -11,9 +11,11 @@ precision of descriptions is that of the most confident 30% of CIFAR images; a n
 is the class or a kind of it, so the images of deer, which the network has no class for, are always
 wrong. `choose` is the same with the ten class names as the only nouns. Colors are measured on
 images that this file makes: objects of CIFAR in gray, of which the center gets a color; a result
-is right if noun and color are.
+is right if noun and color are. `decoded` has the figures of search for the same images after a
+crop codec has encoded and decoded them: `sage memory search` compares words with decoded latents.
 
-Neither set has been trained on. Results: out/bench/language.json.
+Neither set has been trained on; some constants of the model were chosen on 1,000 CIFAR images (see
+its card). Results: out/bench/language.json.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ import numpy as np
 from memory import masked
 
 from sage_perception.memory.words import rank_by_words
-from sage_perception.models import load_semantic
+from sage_perception.models import Codec, load_crop_codec, load_semantic
 from sage_perception.models.semantic.semantic_text import SemanticText
+from sage_perception.vision.crops import to_pixels
 
 PROMPT = 'a photo of a {}'
 SEEDS, PER_CLASS, BEST = 5, 100, 10
@@ -56,7 +59,25 @@ TINTED, TINTED_NOUNS = 8, ('automobile', 'bird', 'dog', 'horse', 'ship')
 CHUNK = 100
 
 
-def encode(model: SemanticText, images: list[np.ndarray]) -> np.ndarray:
+class DecodedImages:
+    """The model on images that a codec has encoded and decoded, as the records of a memory are."""
+
+    def __init__(self, model: SemanticText, codec: Codec):
+        self.text, self._model, self._codec = model.text, model, codec
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Return the codes of images, uint8 RGB `[N, H, W, 3]`."""
+        return self._model.encode(self.decoded(images))
+
+    def decoded(self, images: np.ndarray) -> np.ndarray:
+        """Return images after the codec, uint8 RGB `[N, S, S, 3]`."""
+        side = self._codec.input_size
+        crops = np.stack([cv2.resize(each, (side, side)) for each in images])
+        z = self._codec.encode(crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+        return to_pixels(self._codec.decode(z))
+
+
+def encode(model: SemanticText | DecodedImages, images: list[np.ndarray]) -> np.ndarray:
     """Return the codes of images of one size, uint8 RGB."""
     parts = [np.stack(images[i : i + CHUNK]) for i in range(0, len(images), CHUNK)]
     return np.concatenate([model.encode(part) for part in parts])
@@ -77,8 +98,8 @@ def draw(folder: Path, seed: int) -> dict[str, list[Path]]:
     }
 
 
-def cifar(model: SemanticText, folder: Path, seeds: int) -> dict:
-    """Return precision and zero-shot accuracy by seed, and the precision of descriptions."""
+def cifar(model: SemanticText | DecodedImages, folder: Path, seeds: int) -> dict:
+    """Return precision and zero-shot accuracy, by seed too."""
     known: dict[Path, np.ndarray] = {}
     p10, accuracy = [], []
     for seed in range(seeds):
@@ -99,7 +120,6 @@ def cifar(model: SemanticText, folder: Path, seeds: int) -> dict:
         'cifar_p10_by_seed': p10,
         'cifar_zero_shot': round(float(np.mean(accuracy)), 4),
         'cifar_zero_shot_by_seed': accuracy,
-        **descriptions(model, draw(folder, 0)),
     }
 
 
@@ -136,7 +156,7 @@ def selective(name: str, right: list[bool], score: list[float]) -> dict[str, flo
     }
 
 
-def davis(model: SemanticText, folder: Path) -> dict:
+def davis(model: SemanticText | DecodedImages, folder: Path) -> dict:
     """Return the share of objects whose own text is the most similar."""
     words = json.loads(WORDS.read_text())
     codes: dict[str, np.ndarray] = {}
@@ -184,17 +204,21 @@ def tinted(folder: Path) -> tuple[list[np.ndarray], list[tuple[str, str]]]:
     return images, labels
 
 
-def colors(model: SemanticText, folder: Path) -> dict:
-    """Return the precision of the `TINTED` best results for a color with a noun."""
+def colors(model: SemanticText | DecodedImages, folder: Path) -> dict:
+    """Return the precision of the `TINTED` best results for a color with a noun, and of colors."""
     images, labels = tinted(folder)
     codes = encode(model, images)
-    hits = []
+    shown = np.stack(images)
+    shown = model.decoded(shown) if isinstance(model, DecodedImages) else shown
+    hits, right_colors = [], []
     for color in TINTS:
         for noun in TINTED_NOUNS:
-            order = np.argsort(-rank_by_words(model, f'a {color} {noun}', codes, np.stack(images)))
+            order = np.argsort(-rank_by_words(model, f'a {color} {noun}', codes, shown))
             hits.append(np.mean([labels[i] == (color, noun) for i in order[:TINTED]]))
+            right_colors.append(np.mean([labels[i][0] == color for i in order[:TINTED]]))
     return {
         'colour_noun_p10': round(float(np.mean(hits)), 4),
+        'colour_p10': round(float(np.mean(right_colors)), 4),
         'colour_noun_chance': round(1 / (len(TINTS) * len(TINTED_NOUNS)), 4),
         'colour_noun_images': len(images),
     }
@@ -205,13 +229,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--cifar', type=Path, required=True, help='folder with a folder per class')
     parser.add_argument('--davis', type=Path, help='folder with Annotations and JPEGImages')
+    parser.add_argument('--codec', default='tinyvae', help='crop codec of the figures `decoded`')
     parser.add_argument('--seeds', type=int, default=SEEDS)
     parser.add_argument('--out', type=Path, default=Path('out/bench/language.json'))
     args = parser.parse_args()
     model = load_semantic()
-    figures = cifar(model, args.cifar, args.seeds) | colors(model, args.cifar)
+    figures = cifar(model, args.cifar, args.seeds) | descriptions(model, draw(args.cifar, 0))
+    figures |= colors(model, args.cifar)
+    decoded = DecodedImages(model, load_crop_codec(args.codec))
+    figures['decoded'] = {'codec': args.codec, **cifar(decoded, args.cifar, args.seeds)}
+    figures['decoded'] |= colors(decoded, args.cifar)
     if args.davis:
         figures |= davis(model, args.davis)
+        figures['decoded'] |= davis(decoded, args.davis)
     crops = np.zeros((16, 64, 64, 3), np.uint8)
     start = time.thread_time()
     model.encode(crops)

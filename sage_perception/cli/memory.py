@@ -49,8 +49,10 @@ not an image. The node may run at the same time.
 A search by --image encodes the central square of an image, so crop the image to the object of \
 interest. A search by words, such as "a red car", decodes the newest records and compares the \
 images with the words, because records have no code for words; it needs the packages of \
-requirements/semantic.txt. With both, the similarities are added. --output decodes the records \
-found and writes them as an image grid.
+requirements/semantic.txt. Latents keep colors, but little of what nouns depend on: for a class \
+of CIFAR-10, 24% of the ten best of 1,000 decoded latents are right (chance: 10%). With words and \
+an image, the similarities are added. --output decodes the records found and writes them as an \
+image grid.
 
 The default memory is memory.db in ${ENVIRONMENT}, which defaults to {DEFAULT_FOLDER}. --store \
 selects another file or postgresql://user@host/database, like the parameter 'store' of the node.

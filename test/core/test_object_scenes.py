@@ -101,6 +101,14 @@ def test_scenes_are_read_from_the_cache(tmp_path, monkeypatch):
     assert np.array_equal(scenes('tetrominoes', 4, 0, progress=False).image, first.image)
 
 
+def test_a_damaged_cache_is_generated_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, 'CACHE', tmp_path)
+    first = scenes('tetrominoes', 4, 0, progress=False)
+    (cached,) = tmp_path.iterdir()
+    cached.write_bytes(cached.read_bytes()[:100])
+    assert np.array_equal(scenes('tetrominoes', 4, 0, progress=False).image, first.image)
+
+
 def config_file(path, **changes):
     tree = {
         'name': 'tiny_slots',

@@ -7,18 +7,21 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from sage_perception.core.files import replacing
+from sage_perception.core.npz_file import read_npz
 from sage_perception.core.progress import Bar
 from sage_perception.training.data.objects import moving, rendered, scene, sprites, tetrominoes
 from sage_perception.training.data.objects.scene import Rng, Scene
 
 CACHE = Path('out/data/objects')
+MAX_BYTES = 16 << 30
+"""Maximum size of a file of scenes; 20,000 videos of 24 frames take 8 GB."""
 
 SceneSet = Literal['tetrominoes', 'sprites', 'solids', 'moving_sprites', 'moving_solids']
 
@@ -40,8 +43,9 @@ def scenes(name: SceneSet, count: int, seed: int, progress: bool = True) -> Scen
     """
     path = CACHE / f'{name}_{count}_{seed}_{_version()}.npz'
     if path.is_file():
-        with np.load(path, allow_pickle=False) as stored:
-            assert isinstance(stored, NpzFile)
+        # A damaged file, for example after a full disk, is generated again.
+        with suppress(ValueError, KeyError):
+            stored = read_npz(path, MAX_BYTES)
             return Scene(stored['image'], stored['labels'])
     bar = Bar(f'scenes {name}', count) if progress else None
     found = []
