@@ -30,6 +30,8 @@ APPLICATION_ID = int.from_bytes(b'sage', 'big')
 LOCK_TIMEOUT_S = 5.0  # while another process writes
 NO_DATA_VERSION = -1
 PRIVATE = 0o600
+IN_MEMORY = ':memory:'
+"""The path of a database without a file."""
 SIDE_FILES = ('-wal', '-shm', '-journal')
 LOG = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class SqliteStore(MemoryStore):
             raise StoreError(f'{path}: there is no memory; memory_node creates one')
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if create:
+            if create and str(path) != IN_MEMORY:
                 _make_private(path)
         except OSError as error:
             raise StoreError(f'{path}: {error.strerror}') from error

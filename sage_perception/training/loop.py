@@ -28,6 +28,9 @@ from sage_perception.training.config import RunConfig, write_config
 from sage_perception.training.module import TrainingModule
 from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, require_current_names
 
+MIN_IMPROVEMENT = 1e-4
+"""Least rise of the validation figure that counts: averaging of weights rounds."""
+
 
 def run_loop(
     config: RunConfig,
@@ -142,4 +145,6 @@ def write_metrics(
 def early_stopping(module: TrainingModule) -> list[Callback]:
     """Return the callback that ends a run without improvement, if `patience` is set."""
     epochs = module.config.patience
-    return [EarlyStopping(module.MONITOR, patience=epochs, mode='max')] if epochs else []
+    if not epochs:
+        return []
+    return [EarlyStopping(module.MONITOR, MIN_IMPROVEMENT, epochs, mode='max')]

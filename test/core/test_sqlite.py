@@ -226,3 +226,10 @@ def test_counts_only_valid_fingerprints_and_entities(path):
         assert contents.models == {SPACE.model.fingerprint.hex(): 2}
         assert contents.entities == {'cam0': 2}
         assert numbers(store.find(Query())) == [2, 1]
+
+
+def test_a_memory_without_a_file_creates_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open_store(':memory:', SPACE) as store:
+        assert store.add([memory_record(1)]) == 1
+    assert not list(tmp_path.iterdir())

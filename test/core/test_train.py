@@ -129,7 +129,7 @@ def test_two_processes_share_each_batch_of_one(config_file, tmp_path):
     train(read_config(path), alone, progress=False)
     assert (metrics(run)['processes'], metrics(alone)['processes']) == (2, 1)
     assert metrics(run)['steps'] == metrics(alone)['steps'] == 16
-    assert metrics(run)['val_psnr'] == pytest.approx(metrics(alone)['val_psnr'], abs=0.02)
+    assert metrics(run)['val_psnr'] == pytest.approx(metrics(alone)['val_psnr'], abs=0.05)
 
 
 def test_rejects_a_batch_that_processes_cannot_share(config_file, tmp_path, monkeypatch, capsys):

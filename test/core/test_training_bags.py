@@ -26,7 +26,7 @@ GREEN = (40, 200, 90)  # RGB of the moving disc
 @pytest.fixture(scope='module')
 def store():
     store = get_typestore(Stores.ROS2_HUMBLE)
-    for name in ('Crop', 'CropArray'):
+    for name in ('Signature', 'Crop', 'CropArray'):
         text = (MESSAGES / f'{name}.msg').read_text()
         store.register(get_types_from_msg(text, f'sage_msgs/msg/{name}'))
     return store
@@ -37,6 +37,11 @@ class Recorder:
 
     def __init__(self, writer, store):
         self.writer, self.store, self.connections = writer, store, {}
+
+    def crops(self, index, crops):
+        unsigned = self.make('sage_msgs/msg/Signature', '', 0, np.zeros(0, np.uint8))
+        header = self.header(index)
+        return self.make('sage_msgs/msg/CropArray', header, 160, 160, crops, 0, unsigned)
 
     def make(self, name, *values):
         return self.store.types[name](*values)
@@ -95,7 +100,7 @@ def recorded(tmp_path_factory, store):
                 )
                 for level in (100, 200)
             ]
-            array = bag.make('sage_msgs/msg/CropArray', bag.header(index), 160, 160, crops, 0)
+            array = bag.crops(index, crops)
             for topic in ('/cam0/crops', '/cam0/residuals', '/cam1/deltas'):
                 bag.write(topic, array, index)
     return root
@@ -115,7 +120,7 @@ def test_evaluation_accepts_a_bag_folder_and_its_file(tmp_path, store):
         roi = bag.make('sensor_msgs/msg/RegionOfInterest', 0, 0, 64, 64, False)
         image = bag.image(np.full((64, 64, 3), 90, np.uint8), 'rgb8', 0)
         crop = bag.make('sage_msgs/msg/Crop', roi, 1.0, 1, 7, image)
-        array = bag.make('sage_msgs/msg/CropArray', bag.header(0), 160, 160, [crop, crop], 0)
+        array = bag.crops(0, [crop, crop])
         bag.write('/cam0/crops', array, 0)
     for path in (tmp_path / 'sent', tmp_path / 'sent' / 'sent.mcap'):
         assert len(evaluate.sources_at(path)['motion']) == 2
