@@ -100,7 +100,11 @@ def darkened(crops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def sets(images: Path, shared: Path | None) -> dict[str, list[tuple[Path, Path, Callable]]]:
     """Return the pairs of images of each set with the function that finds their matches."""
-    files = [next(iter(sorted(images.rglob(f'*{name}')))) for name in FILES[:8]]
+    matches = [sorted(images.rglob(f'*{name}')) for name in FILES[:8]]
+    for name, paths in zip(FILES, matches, strict=False):
+        if not paths:
+            raise SystemExit(f'{images} has no {name}: run python tools/fetch_images.py')
+    files = [paths[0] for paths in matches]
     how = (by_disparity, by_disparity, by_features, by_features)
     names = ('motorcycle', 'aloe', 'leuven', 'graffiti')
     found = {

@@ -78,6 +78,13 @@ def test_codes_do_not_depend_on_the_chunks_of_images(model, monkeypatch):
 
 
 @needs_packages
+@pytest.mark.parametrize('nouns', [[], ['dog', 'dog'], ['dog', '']])
+def test_a_choice_needs_distinct_nouns(model, nouns):
+    with pytest.raises(ModelError, match='nouns must be distinct'):
+        model.choose(RNG.random((1, 3, 64, 64), np.float32), nouns)
+
+
+@needs_packages
 def test_nouns_of_an_image_exclude_one_another(model):
     names, members = model.nouns
     for found in model.describe(RNG.random((2, 3, 64, 64), np.float32), 4):

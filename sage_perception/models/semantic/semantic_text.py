@@ -136,12 +136,11 @@ class SemanticText(LoadedModel):
         """Return the given nouns for each image, the best first, with scores of sum 1.
 
         The scores are the softmax of the cosines of the codes at `CHOICE_TEMPERATURE`. Raises
-        `ModelError` as `text` and `encode` do, and for nouns that are empty or given twice.
+        `ModelError` as `text` and `encode` do, without nouns, and for nouns that are empty or
+        given twice.
         """
-        if not all(nouns) or len(set(nouns)) < len(nouns):
-            raise ModelError(
-                f'nouns must be distinct and not empty: {", ".join(map(repr, nouns))}'
-            )
+        if not nouns or not all(nouns) or len(set(nouns)) < len(nouns):
+            raise ModelError(f'nouns must be distinct and not empty: {list(nouns)}')
         chances = _softmax(self.encode(images) @ self.text(nouns).T / CHOICE_TEMPERATURE)
         return [
             [Noun(nouns[i], float(row[i])) for i in np.argsort(-row, kind='stable')]
