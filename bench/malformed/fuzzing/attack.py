@@ -28,6 +28,8 @@ ALIVE_S, RECOVERY_S = 30.0, 60.0
 """Time in which a node must answer, and in which a dead one must be back, seconds."""
 WARM_UP = 0.15
 """Share of the messages after which the growth of the memory is measured."""
+RARE = ('probe_challenge', 'probe_answers')
+"""Topics with messages at random times, a minute apart, and not in response to others."""
 PARAMETER_SERVICES = ('set_parameters', 'set_parameters_atomically')
 
 
@@ -123,7 +125,11 @@ class Attack:
             raise RuntimeError('the graph has no diagnostics')
         wait_for(lambda: all(client.received[name] for name, _ in outputs), 8.0)
         client.keeps_samples = False
-        self._outputs = [name for name, _ in outputs if client.received[name]]
+        self._outputs = [
+            name
+            for name, _ in outputs
+            if client.received[name] and name.rpartition('/')[2] not in RARE
+        ]
         self._endpoints = [each for node in self.nodes for each in client.endpoints(node)]
 
     def run(self, count: int, on_progress: Callable[[Result], None] = lambda _: None) -> None:
