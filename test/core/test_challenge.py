@@ -11,6 +11,8 @@ from thumbnails import Thumbnails
 
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT
+from sage_perception.models import load_crop_codec
+from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.trust import Arbiter, TrustStore
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.challenge import (
@@ -30,6 +32,8 @@ from sage_perception.trust.security.announcements import (
 )
 from sage_perception.trust.security.keys import public_bytes
 from sage_perception.trust.security.rejection import RejectionReason
+from sage_perception.vision.attention import Attention
+from sage_perception.vision.sources import open_source
 
 SECOND = 10**9
 NOW = 1_800_000_000 * SECOND
@@ -204,6 +208,19 @@ def test_live_latents_of_the_encoder_are_consistent(model):
     sender.sends = OWN  # translated
     assert sender.send(120).value > 0.6
     assert sender.state.live.alignment > 0.9
+
+
+def test_latents_of_a_synthetic_scene_are_consistent():
+    codec = load_crop_codec('tinyvae')
+    encoder, attention = CropEncoder(codec, measure_every=1000), Attention()
+    live = LiveStatistics(probe_set.probe_latents(codec))
+    with open_source('synthetic://?seed=1&width=320&height=240&fps=15&pace=fast') as source:
+        for n in range(60):
+            crops = attention.attend(source.read(5.0).image, n / 15)
+            if crops:
+                live.add(encoder.encode_crops(crops).means)
+            assert live.consistent
+    assert live.count > MIN_LATENTS
 
 
 def test_few_latents_are_not_judged():
