@@ -18,7 +18,10 @@ from sage_perception.core.lct import Operation
 from sage_perception.ros.conversions.lcts import lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import image_to_msg
+from sage_perception.ros.message_form import sign_message
 from sage_perception.trust import TrustStore, verify
+from sage_perception.trust.security.identity import Identity
+from sage_perception.trust.security.keys import load_key
 from sage_perception.vision.synthetic import SyntheticWorld
 
 CAMERAS = ('cam0', 'cam1', 'cam2')
@@ -65,7 +68,7 @@ def parents(lct):
 @pytest.fixture(scope='module')
 def keys(tmp_path_factory):
     folder = tmp_path_factory.mktemp('keys')
-    assert keyring.main(['create', *CAMERAS, 'arbiter', '--dir', str(folder)]) == 0
+    assert keyring.main(['create', *CAMERAS, 'arbiter', 'operator', '--dir', str(folder)]) == 0
     return folder
 
 
@@ -125,9 +128,15 @@ def test_reports_have_the_measured_trust(scene):
     assert reports['cam0'].reason.startswith('shared directly: trust 1.00')
 
 
-def test_the_align_service_measures_again(scene):
+def test_the_align_service_measures_again(scene, keys):
+    operator = Identity('operator', load_key(keys, 'operator'))
+
     def align(a, b):
-        return scene.graph.ros.ask(Align, 'arbiter/align', entity_a=a, entity_b=b)
+        request = Align.Request(entity_a=a, entity_b=b)
+        signature = sign_message(request, operator, '/arbiter/align').signature
+        return scene.graph.ros.ask(
+            Align, 'arbiter/align', entity_a=a, entity_b=b, signature=signature
+        )
 
     scene.until(scene.fused_from_all, 'a measurement of all cameras')
     for receiver in ('', 'cam0'):
