@@ -7,6 +7,7 @@ import fcntl
 import importlib.metadata
 import itertools
 import os
+import resource
 import sys
 import tempfile
 import threading
@@ -60,11 +61,17 @@ os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 
 
 @pytest.fixture(autouse=True)
-def restored_dds_profile():
-    """Undo the choice of a DDS profile by a command that ran in the process of the tests."""
+def restored_process():
+    """Undo what a command or node that ran in the process of the tests has set for its own one.
+
+    This is the choice of a DDS profile and the limit of the memory, which would end a later test
+    with a segmentation fault.
+    """
     names = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
     before = {name: os.environ.get(name) for name in names}
+    memory = resource.getrlimit(resource.RLIMIT_DATA)
     yield
+    resource.setrlimit(resource.RLIMIT_DATA, memory)
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)
