@@ -83,9 +83,13 @@ def test_garbage_is_rejected_and_an_honest_lct_accepted_afterwards(ros, health, 
 
 def test_flood_is_mostly_not_read(ros, health, publisher):
     invalid = LCTArray(lcts=[LCTMessage()] * 64)
-    for _ in range(100):
-        publisher.publish(invalid)
-    ros.wait_for(lambda: int(health.values().get(RATE_LIMITED, 0)) > 90, 'the rate limit')
+
+    def is_limited():
+        for _ in range(10):  # the queue of a busy node drops messages
+            publisher.publish(invalid)
+        return int(health.values().get(RATE_LIMITED, 0)) > 90
+
+    ros.wait_for(is_limited, 'the rate limit')
     read = sum(
         int(count)
         for name, count in health.values().items()

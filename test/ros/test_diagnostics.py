@@ -35,6 +35,7 @@ def test_each_part_is_published_once_a_second_with_its_name(ros):
     assert [status.name for status in health[0].status] == [
         'robot1/cam0/under_test: input image',
         'robot1/cam0/under_test: callbacks',
+        'robot1/cam0/under_test: process',
         'robot1/cam0/under_test: motor',
     ]
 

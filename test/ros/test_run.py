@@ -53,7 +53,7 @@ def start_error(capfd, kind, *arguments):
         ),
         (EncoderNode, 'precision:=int8', ["'precision': 'int8' is not one of fp32, fp16"]),
         (EncoderNode, 'device:=abacus', ['abacus']),
-        (EncoderNode, f'entity_id:={"r" * 65}', ['is not a valid entity id: give 1 to 64 bytes']),
+        (EncoderNode, f'entity_id:={"r" * 65}', ['is not a valid entity id: give 1 to 64 char']),
         (EncoderNode, f'entity_id:={"ü" * 40}', ['node /encoder: ', 'is not a valid entity id']),
         (ViewerNode, 'model:=nope', ["parameter 'model': 'nope'"]),
         (
