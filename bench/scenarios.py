@@ -24,11 +24,8 @@ from sage_perception.models import Codec, load
 from sage_perception.trust import LCT, Arbiter, TrustStore, sign
 from sage_perception.trust.camera_state import CameraState
 from sage_perception.trust.compatibility import probe_set
-from sage_perception.trust.compatibility.challenge import (
-    challenge_latents,
-    challenge_trust,
-    passes,
-)
+from sage_perception.trust.compatibility.challenge import challenge_trust, passes
+from sage_perception.trust.compatibility.challenge_images import challenge_latents
 from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
 from sage_perception.trust.compatibility.report import Level
 from sage_perception.trust.fitted import similarity_weights

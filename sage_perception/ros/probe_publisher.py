@@ -15,7 +15,7 @@ from sage_perception.ros.background import Worker
 from sage_perception.ros.conversions.announcements import probe_answer_to_msg, probe_set_to_msg
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.message_form import MessageVerifier
-from sage_perception.trust.compatibility.challenge import challenge_latents
+from sage_perception.trust.compatibility.challenge_images import challenge_latents
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.security.announcements import (
     MAX_PROBE_DIMENSIONS,

@@ -15,9 +15,9 @@ from sage_perception.models import load_crop_codec
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.trust import Arbiter, TrustStore
 from sage_perception.trust.compatibility import probe_set
-from sage_perception.trust.compatibility.challenge import (
+from sage_perception.trust.compatibility.challenge import Challenges
+from sage_perception.trust.compatibility.challenge_images import (
     COUNT,
-    Challenges,
     challenge_images,
     challenge_latents,
     new_nonce,

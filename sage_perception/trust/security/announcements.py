@@ -14,7 +14,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sage_perception.core.latent import UNKNOWN_FINGERPRINT, ModelId
-from sage_perception.trust.compatibility import challenge
+from sage_perception.trust.compatibility import challenge_images
 from sage_perception.trust.compatibility import probe_set as probes
 from sage_perception.trust.security.canonical import announcement_form
 from sage_perception.trust.security.limits import MAX_ABS
@@ -105,7 +105,7 @@ class ProbeSet:
 
 @dataclass(frozen=True, eq=False)
 class ProbeAnswer:
-    """The latents of the images of a challenge, float32 `[challenge.COUNT, D]`, and its nonce."""
+    """The latents of the images of a challenge, float32 `[COUNT, D]`, and its nonce."""
 
     entity_id: str
     sequence: int
@@ -125,7 +125,7 @@ class ProbeAnswer:
     def find_fault(self) -> RejectionReason | None:
         """Return the reason for rejecting its content, or None."""
         latents = self.latents
-        if latents.ndim != 2 or len(latents) != challenge.COUNT or not latents.size:
+        if latents.ndim != 2 or len(latents) != challenge_images.COUNT or not latents.size:
             return RejectionReason.DIMENSION
         if not np.isfinite(latents).all():
             return RejectionReason.NOT_FINITE
