@@ -20,8 +20,9 @@ thousand exceeds 6.5 · √(std · rms), the largest is at 8.1, and a uniform wh
 
 Few latents are outside the range, or lose visibly within it: those of almost uniform crops, whose
 decoded images are nearly exact. If the root mean square of the error exceeds `MAX_ERROR` times the
-median of |z − mean|, the payload is a byte 0x80 and z − mean in FLOAT16 instead. On natural crops
-these are 2 in 100 latents; without them, uniform white crops lose 3 to 16 dB (`bench/wire.py`).
+median of abs(z − mean), the payload is a byte 0x80 and z − mean in FLOAT16 instead. On natural
+crops these are 2 in 100 latents; without them, uniform white crops lose 3 to 16 dB
+(`bench/wire.py`).
 
 **VQ.** One byte, the CRC-8 of the codebook's digest and the following bytes, rejects tokens of
 another codebook. Then the tokens, each in ⌈log₂ K⌉ bits, most significant bit first, padded with

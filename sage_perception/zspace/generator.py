@@ -38,7 +38,7 @@ class ResonanceGenerator:
     drift of the summary, z signal of the atlas frame, and the previous energy. With the mean b_i
     of the state after slice i,
 
-        energy_i = |b_i + |mean_i| + std_i + E_i + (1 - leak)·energy'_i + objective'_i| + 0.001
+        energy_i = abs(b_i + abs(mean_i) + std_i + E_i + (1-leak)·energy'_i + objective'_i) + .001
         objective_i = tanh(b_i + drift + E_i / ΣE - 1/D)
         homotopy_i = tanh(b_i + homotopy'_i + focus - ½)
 

@@ -76,7 +76,7 @@ class VisionProjector:
     def calibrate_from_atlas(self, atlas: AtlasFrame) -> VisionProjector:
         """Return the projector with the settings that an atlas frame has.
 
-        focus = z_signal limited to [0, 1], spread = |suggested_pressure / 32| limited to
+        focus = z_signal limited to [0, 1], spread = abs(suggested_pressure) / 32 limited to
         [0.05, 2], bias = tanh collapse_total.
         """
         changes: dict[str, float] = {}

@@ -47,7 +47,7 @@ class DifferentialResonance:
     def weights(self, depth: int) -> np.ndarray:
         """Return the weights of `depth` slices, float64 `[D]` with the sum 1.
 
-        w_i ∝ (|energy_i| + 1e-6)·(1 + tanh objective_i)·(1 + tanh homotopy_i), with the index
+        w_i ∝ (abs(energy_i) + 1e-6)·(1 + tanh objective_i)·(1 + tanh homotopy_i), with the index
         modulo the length of each field.
         """
         index = np.arange(depth)
