@@ -311,7 +311,8 @@ def test_loads_codecs_and_compressors(backend):
 
 
 def test_every_family_has_backends():
-    assert set(LOADED) == set(FAMILIES)
+    # An identity head is part of its image model; semantic codes have no network of their own.
+    assert set(LOADED) - {'semantic_text'} == set(FAMILIES) - {'identity'}
 
 
 def declared(folder, **changes):
