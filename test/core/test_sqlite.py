@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from memories import DIM, SPACE, lct, memory_record, numbers, overwrite
@@ -82,6 +83,8 @@ def test_finds_what_another_process_writes(path):
         assert node.novelty(lct(1).latent.mean[None]) == [1.0]
 
 
+HELPERS = os.pathsep.join([str(Path(__file__).parent), os.environ.get('PYTHONPATH', '')])
+
 WRITER = """
 import sys
 from memories import SPACE, memory_record
@@ -101,7 +104,7 @@ def test_sigkill_loses_only_what_was_not_committed(path):
         writer = subprocess.Popen(
             [sys.executable, '-c', WRITER, path, str(last + 1)],
             stdout=subprocess.PIPE,
-            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+            env={**os.environ, 'PYTHONPATH': HELPERS},
         )
         for _ in range(7 + 5 * kills):
             last = int(writer.stdout.readline())
