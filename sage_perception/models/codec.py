@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from sage_perception.models import identity, latent_ops
-from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, Artifact, ModelError
-from sage_perception.models.loaded import LoadedModel
+from sage_perception.models.artifact import ModelError
+from sage_perception.models.image_model import ImageModel
 
 
-class Codec(LoadedModel):
+class Codec(ImageModel):
     """A loaded model that encodes images into latents and decodes them.
 
     Images `x` are float32 `[B, C, S, S]` in [0, 1]; latents `z` are float32 `[B, D]`, or
@@ -33,11 +33,6 @@ class Codec(LoadedModel):
 
     """
 
-    def __init__(self, artifact: Artifact, device: str, precision: str):
-        super().__init__(artifact, device, precision)
-        self.latent_mean: np.ndarray = artifact.tensor(LATENT_MEAN)
-        self.latent_std: np.ndarray = artifact.tensor(LATENT_STD)
-
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """Return the shape of a latent: `[D]`, or `[K, H, W]`."""
@@ -47,16 +42,6 @@ class Codec(LoadedModel):
     def latent_dim(self) -> int:
         """Return D, the number of dimensions of a latent."""
         return self.latent_mean.size
-
-    @property
-    def input_size(self) -> int:
-        """Return S, the side of an image in pixels."""
-        return self.artifact.count('img_size')
-
-    @property
-    def input_channels(self) -> int:
-        """Return C: 3 for RGB, 1 for gray."""
-        return self.artifact.count('input_channels')
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Return the latents `[B, D]` of images; deterministic."""
@@ -110,20 +95,6 @@ class Codec(LoadedModel):
         line = latent_ops.interpolate(a.ravel(), b.ravel(), np.linspace(0, 1, steps))
         return self.decode(line.reshape(steps, *a.shape))
 
-    def require_images(self, x: Any) -> None:
-        """Raise `ModelError` unless `x` is an array or tensor of floats `[B, C, S, S]`."""
-        size = self.input_size
-        self._require(x, (self.input_channels, size, size), 'images', ' in [0, 1]')
-
     def require_latents(self, z: Any) -> None:
         """Raise `ModelError` unless `z` is an array or tensor of floats `[B, D]`."""
         self._require(z, self.latent_shape, 'latents', '')
-
-    def _require(self, array: Any, shape: tuple[int, ...], name: str, scale: str) -> None:
-        given = tuple(array.shape)
-        if len(given) != 1 + len(shape) or given[1:] != shape or 'float' not in str(array.dtype):
-            wanted = ', '.join(map(str, shape))
-            raise ModelError(
-                f'{self.id.name} takes {name} as float32 [B, {wanted}]{scale}, '
-                f'not {array.dtype} {list(given)}'
-            )

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, Artifact, ModelError
-from sage_perception.models.loaded import LoadedModel
+from sage_perception.models.artifact import Artifact, ModelError
+from sage_perception.models.image_model import ImageModel
 
 START_MEAN, START_LOG_STD = 'encoder.start.mean', 'encoder.start.log_std'
 """Tensors of an artifact: the start of the slots; the second one only of a random start."""
@@ -44,7 +44,7 @@ class DecodedSlots(NamedTuple):
     masks: np.ndarray
 
 
-class SlotEncoder(LoadedModel):
+class SlotEncoder(ImageModel):
     """A loaded model that divides images among slots, and composes images of slots.
 
     Images `x` are float32 `[B, C, S, S]` in [0, 1].
@@ -60,21 +60,9 @@ class SlotEncoder(LoadedModel):
 
     def __init__(self, artifact: Artifact, device: str, precision: str):
         super().__init__(artifact, device, precision)
-        self.latent_mean: np.ndarray = artifact.tensor(LATENT_MEAN)
-        self.latent_std: np.ndarray = artifact.tensor(LATENT_STD)
         self._start = artifact.tensor(START_MEAN).astype(np.float32)
         log_std = artifact.tensors.get(START_LOG_STD)
         self._start_std = None if log_std is None else np.exp(log_std.astype(np.float32))
-
-    @property
-    def input_size(self) -> int:
-        """Return S, the side of an image in pixels."""
-        return self.artifact.count('img_size')
-
-    @property
-    def input_channels(self) -> int:
-        """Return C: 3 for RGB, 1 for gray."""
-        return self.artifact.count('input_channels')
 
     @property
     def slot_count(self) -> int:
@@ -121,15 +109,6 @@ class SlotEncoder(LoadedModel):
             return mean.copy()
         noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
         return mean + self._start_std * noise
-
-    def require_images(self, x: np.ndarray) -> None:
-        """Raise `ModelError` unless `x` is an array of floats `[B, C, S, S]`."""
-        wanted = (self.input_channels, self.input_size, self.input_size)
-        if x.ndim != 4 or x.shape[1:] != wanted or x.dtype.kind != 'f':
-            raise ModelError(
-                f'{self.id.name} takes images as float32 [B, {", ".join(map(str, wanted))}] in '
-                f'[0, 1], not {x.dtype} {list(x.shape)}'
-            )
 
     @abstractmethod
     def _encode(self, x: np.ndarray, start: np.ndarray) -> Slots:

@@ -97,16 +97,7 @@ def probe_set_to_msg(
     """Return the probe latents of an entity as a message, signed if `key` is given."""
     if key is not None:
         probe_set = sign_announcement(probe_set, key)
-    return ProbeSetMessage(
-        header=Header(stamp=stamp),
-        entity_id=probe_set.entity_id,
-        sequence=probe_set.sequence,
-        model=model_id_to_msg(probe_set.model),
-        probe_set=np.frombuffer(probe_set.images, np.uint8),
-        dim=probe_set.latents.shape[1],
-        latents=floats_to_msg(probe_set.latents),
-        signature=array('B', probe_set.signature),
-    )
+    return _latents_to_msg(probe_set, probe_set.images, stamp)
 
 
 def probe_answer_to_msg(
@@ -115,15 +106,22 @@ def probe_answer_to_msg(
     """Return the answer to a challenge as a message, signed if `key` is given."""
     if key is not None:
         answer = sign_announcement(answer, key)
+    return _latents_to_msg(answer, answer.nonce, stamp)
+
+
+def _latents_to_msg(
+    announcement: ProbeSet | ProbeAnswer, images: bytes, stamp: Time
+) -> ProbeSetMessage:
+    """Return the latents of images as a message; `images` is their SHA-256 or their nonce."""
     return ProbeSetMessage(
         header=Header(stamp=stamp),
-        entity_id=answer.entity_id,
-        sequence=answer.sequence,
-        model=model_id_to_msg(answer.model),
-        probe_set=np.frombuffer(answer.nonce, np.uint8),
-        dim=answer.latents.shape[1],
-        latents=floats_to_msg(answer.latents),
-        signature=array('B', answer.signature),
+        entity_id=announcement.entity_id,
+        sequence=announcement.sequence,
+        model=model_id_to_msg(announcement.model),
+        probe_set=np.frombuffer(images, np.uint8),
+        dim=announcement.latents.shape[1],
+        latents=floats_to_msg(announcement.latents),
+        signature=array('B', announcement.signature),
     )
 
 
