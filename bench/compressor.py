@@ -299,7 +299,7 @@ def main() -> int:
             result[name] = None
             continue
         own = resolve_model(read_config(args.configs / f'h_to_l_{variant}.yaml'), train)
-        result[name] = measure_variant(load_run(own, run), held_out)
+        result[name] = measure_variant(load_run(own, run, HToLCompressor), held_out)
     shipped = load('h_to_l_hybrid', backend='onnxruntime')
     result['hybrid_shipped'] = measure_shipped(shipped, held_out)
     codes = tuple(shipped.compress(c.values, c.mask) for c in (train, held_out_contexts))

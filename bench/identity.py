@@ -32,6 +32,7 @@ from memory import masked
 from same_object import FILES, SIDES, Group, by_disparity, by_features, group
 
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
+from sage_perception.core.files import write_atomically
 from sage_perception.models import load_codec, load_semantic
 from sage_perception.models.semantic.backbone import load_backbone, to_input
 from sage_perception.trust.fitted import similarity_weights
@@ -276,8 +277,7 @@ def main() -> None:
             for name, by_condition in found.items()
         },
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(figures, indent=1) + '\n')
+    write_atomically(args.out, json.dumps(figures, indent=1) + '\n')
     for name, each in by.items():
         print(name, mean(each['auroc']), mean(each['tpr_at_fpr_1pct']), each['reid'])
     print(json.dumps({key: figures[key] for key in ('auroc', 'tpr_at_fpr_1pct', 'reid')}))

@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 from memory import masked
 
+from sage_perception.core.files import write_atomically
 from sage_perception.memory.words import rank_by_words
 from sage_perception.models import Codec, load_crop_codec, load_semantic
 from sage_perception.models.semantic.semantic_text import SemanticText
@@ -247,8 +248,7 @@ def main() -> None:
     model.encode(crops)
     figures['ms_per_crop'] = round(1e3 * (time.thread_time() - start) / len(crops), 2)
     figures['image_size'] = model.input_size
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(figures, indent=1) + '\n')
+    write_atomically(args.out, json.dumps(figures, indent=1) + '\n')
     print(json.dumps(figures))
 
 

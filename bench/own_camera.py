@@ -35,8 +35,7 @@ from sage_perception.training.data.images import to_model
 from sage_perception.training.data.mixture import Mixture
 from sage_perception.training.data.stream import CropDataModule, augmented_crops
 from sage_perception.training.loop import run_loop
-from sage_perception.training.runs import CHECKPOINT, load_network
-from sage_perception.training.tasks.vae import load_vae_run
+from sage_perception.training.runs import CHECKPOINT, load_network, load_run
 from sage_perception.training.tasks.vae_module import VaeModule
 from sage_perception.vision.sources.video_file import clip_frames
 
@@ -68,7 +67,7 @@ def fine_tuned(
 ) -> VAE:
     """Return the network of `model`, fine-tuned on the crops `trained`."""
     resumed = (out / CHECKPOINT).exists()
-    network = load_vae_run(config, out) if resumed else load_network(model)
+    network = load_run(config, out, VAE) if resumed else load_network(model)
     out.mkdir(parents=True, exist_ok=True)
     module = VaeModule(network.train(), config.training)
     data = CropDataModule(trained, evaluated, config.model.input_channels, config.training)

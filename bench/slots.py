@@ -30,6 +30,7 @@ from scipy.cluster.vq import kmeans2
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from sage_perception.core.files import write_atomically
 from sage_perception.models.networks.slots import SlotModel, segment
 from sage_perception.slots.scores import (
     adjusted_rand_index,
@@ -37,10 +38,12 @@ from sage_perception.slots.scores import (
     mean_best_overlap,
 )
 from sage_perception.training.config import ConfigError, RunConfig, read_config
+from sage_perception.training.data.images import to_model
 from sage_perception.training.data.objects.pool import scenes
 from sage_perception.training.data.objects.scene import Scene
-from sage_perception.training.tasks.slots.data import to_model, with_time
-from sage_perception.training.tasks.slots.task import load_slots_run, scenes_section
+from sage_perception.training.runs import load_run
+from sage_perception.training.tasks.slots.data import CHANNELS, with_time
+from sage_perception.training.tasks.slots.task import scenes_section
 from sage_perception.training.train import train
 
 SETS = ('tetrominoes', 'sprites', 'solids', 'moving_sprites')
@@ -135,7 +138,7 @@ def slot_segmenter(model: SlotModel) -> Segmenter:
     def segments(video: np.ndarray) -> np.ndarray:
         torch.manual_seed(0)
         with torch.inference_mode():
-            outputs = model.frames(to_model(video)[None])
+            outputs = model.frames(torch.from_numpy(to_model(video, CHANNELS))[None])
         return torch.cat([segment(output.masks) for output in outputs]).numpy()
 
     return segments
@@ -167,7 +170,7 @@ def measure(name: str, seeds: list[int], minutes: float | None) -> dict:
         run_config = shortened(config, seed, minutes)
         run = Path(f'out/train/{config.name}_seed{seed}')
         train(run_config, run)
-        model = load_slots_run(run_config, run).eval()
+        model = load_run(run_config, run, SlotModel).eval()
         for key, value in score(test, slot_segmenter(model)).items():
             rows[key].append(value)
         seconds = json.loads((run / 'metrics.json').read_text())['seconds']
@@ -204,8 +207,7 @@ def main() -> int:
     except ConfigError as error:
         sys.exit(f'error: {error}')
     result = {'sets': sets}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + '\n')
+    write_atomically(args.out, json.dumps(result, indent=1) + '\n')
     print(json.dumps(result, indent=1))
     return 0
 

@@ -31,6 +31,7 @@ from sage_msgs.msg import LCTArray
 from std_msgs.msg import Header
 
 from sage_perception.codecs.packing import Encoding, Packer
+from sage_perception.core.files import write_atomically
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.models import Codec, available, load, load_crop_codec
@@ -350,8 +351,7 @@ def main() -> int:
     except ValueError as error:
         print(f'bench/wire.py: {error}', file=sys.stderr)
         return 2
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + '\n')
+    write_atomically(args.out, json.dumps(result, indent=1) + '\n')
     print(json.dumps(result, indent=1))
     return 0
 

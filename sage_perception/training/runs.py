@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -24,6 +24,8 @@ from sage_perception.models.networks.families import FAMILIES
 from sage_perception.models.networks.vae import VAE
 from sage_perception.models.registry import load_codec, resolve
 from sage_perception.training.config import ConfigError, RunConfig, read_config
+
+NetworkT = TypeVar('NetworkT', bound=nn.Module)
 
 CONFIG = 'run.yaml'
 CHECKPOINT = 'last.ckpt'
@@ -92,11 +94,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_run(config: RunConfig, run: Path) -> nn.Module:
+def load_run(config: RunConfig, run: Path, kind: type[NetworkT]) -> NetworkT:
     """Return the network of the last checkpoint of a run, with averaged weights.
 
-    An encoder of another model is copied from that model, because averaging rounds its weights.
-    Raises `ConfigError` if the checkpoint is missing, damaged or of another configuration.
+    `kind` is the network class of the family. An encoder of another model is copied from that
+    model, because averaging rounds its weights. Raises `ConfigError` if the checkpoint is missing,
+    damaged or of another configuration.
     """
     path = run / CHECKPOINT
     if not path.is_file():
@@ -118,6 +121,7 @@ def load_run(config: RunConfig, run: Path) -> nn.Module:
         ) from None
     if config.encoder and isinstance(model, VAE):
         freeze_encoder(model, artifact.read(resolve(config.encoder)))
+    assert isinstance(model, kind)
     return model
 
 
@@ -148,7 +152,7 @@ def load_network(name: str) -> VAE:
     """
     folder = Path(name)
     if (folder / CHECKPOINT).is_file():
-        network = load_run(read_config(folder / CONFIG), folder)
+        network: nn.Module = load_run(read_config(folder / CONFIG), folder, nn.Module)
         if not isinstance(network, VAE):
             raise ConfigError(f'{folder} is the run of a compressor, not of a model of images')
         return network

@@ -13,6 +13,7 @@ import yaml
 from sage_perception.cli import slots as slots_command
 from sage_perception.core.latent import Roi
 from sage_perception.models import ModelError, load_codec
+from sage_perception.models.networks.slots import SlotModel
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.slots.segmentation import slot_regions
 from sage_perception.training.config import ConfigError, read_config
@@ -22,8 +23,8 @@ from sage_perception.training.data.objects.pool import GENERATORS, scenes
 from sage_perception.training.data.objects.rendered import CAMERA, Solid, intersect, render
 from sage_perception.training.data.objects.tetrominoes import ORIENTATIONS, TILE, tetrominoes
 from sage_perception.training.export.export import export
+from sage_perception.training.runs import load_run
 from sage_perception.training.tasks.slots.data import SceneBatches, with_time
-from sage_perception.training.tasks.slots.task import load_slots_run
 from sage_perception.training.train import train
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -156,7 +157,7 @@ def exported(request, tmp_path_factory):
         config = read_config(config_file(folder / 'c.yaml', model=request.param))
         train(config, folder / 'run', progress=False)
         export(config, folder / 'run', folder / 'model')
-    return folder / 'model', load_slots_run(config, folder / 'run').eval()
+    return folder / 'model', load_run(config, folder / 'run', SlotModel).eval()
 
 
 def test_exported_graphs_compute_what_the_network_does(exported):

@@ -42,24 +42,17 @@ class VaeTask(Task[CropDataModule]):
     def network(self, crops: Mixture, run: Path) -> VAE:
         """Return a new network, or the network of the last checkpoint in the folder `run`."""
         if (run / CHECKPOINT).exists():
-            return load_vae_run(self.config, run)
+            return load_run(self.config, run, VAE)
         return new_network(self.config, crops)
 
     def export(self, run: Path, folder: Path) -> None:
         """Write the model folder of a run, without its card. Raises `ConfigError`."""
         config = self.config
-        model = load_vae_run(config, run)
+        model = load_run(config, run, VAE)
         crops = mixture(config.data, config.model.img_size)
         sample = crops.sample(config.training.fitted_crops, seed=1)
         x = to_model(sample, config.model.input_channels)
         write_folder(folder, config, model, x, fit_pca(model, augmented_crops(crops, config)))
-
-
-def load_vae_run(config: RunConfig, run: Path) -> VAE:
-    """Return the network of the last checkpoint of a run. Raises as `load_run` does."""
-    network = load_run(config, run)
-    assert isinstance(network, VAE)  # the network of the family
-    return network
 
 
 def new_network(config: RunConfig, crops: Mixture) -> VAE:

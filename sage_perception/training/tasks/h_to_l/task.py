@@ -72,7 +72,7 @@ class HToLTask(Task[ContextDataModule]):
         config = self.resolved_config(data)
         weights = loss_weights(*data.train)
         if (run / CHECKPOINT).exists():
-            model = load_compressor_run(config, run)
+            model = load_run(config, run, HToLCompressor)
         else:
             model = HToLCompressor(config.model)
             init_from_contexts(model, *data.train, weights)
@@ -82,7 +82,7 @@ class HToLTask(Task[ContextDataModule]):
         """Write the model folder of a run, without its card. Raises `ConfigError`."""
         contexts = load_contexts(self.config)
         config = resolve_model(self.config, contexts)
-        write_folder(folder, config, load_compressor_run(config, run), contexts)
+        write_folder(folder, config, load_run(config, run, HToLCompressor), contexts)
 
 
 def contexts_section(config: RunConfig) -> ContextsConfig:
@@ -90,13 +90,6 @@ def contexts_section(config: RunConfig) -> ContextsConfig:
     if config.contexts is None:
         raise ConfigError(f'contexts is missing in the configuration of {config.name}')
     return config.contexts
-
-
-def load_compressor_run(config: RunConfig, run: Path) -> HToLCompressor:
-    """Return the network of the last checkpoint of a run. Raises as `load_run` does."""
-    network = load_run(config, run)
-    assert isinstance(network, HToLCompressor)  # the network of the family
-    return network
 
 
 def load_contexts(config: RunConfig, held_out: bool = False) -> Contexts:

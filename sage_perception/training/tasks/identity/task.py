@@ -14,7 +14,7 @@ from sage_perception.core.discrimination import threshold_at
 from sage_perception.models import Codec, artifact, identity, load_crop_codec
 from sage_perception.models.networks.identity import IdentityCode, IdentityHead
 from sage_perception.models.registry import resolve
-from sage_perception.training.config import ConfigError, RunConfig
+from sage_perception.training.config import ConfigError
 from sage_perception.training.export.folder import round_weights
 from sage_perception.training.export.onnx_graph import to_onnx
 from sage_perception.training.runs import CHECKPOINT, load_run
@@ -49,7 +49,7 @@ class IdentityTask(Task[ViewDataModule]):
     def module(self, data: ViewDataModule, run: Path) -> IdentityModule:
         """Return a new module, or that of the checkpoint."""
         if (run / CHECKPOINT).exists():
-            return IdentityModule(load_head(self.config, run), self.config.training)
+            return IdentityModule(load_run(self.config, run, IdentityHead), self.config.training)
         head = IdentityHead(self.config.model)
         latents = data.train.flatten(0, 2)
         head.mean.copy_(latents.mean(0))
@@ -71,7 +71,7 @@ class IdentityTask(Task[ViewDataModule]):
                 'for: choose the folder of that model, or one that does not exist'
             )
         weights = torch.from_numpy(calibrate_weights(codec, self.config.data)).float()
-        code = IdentityCode(load_head(self.config, run), weights).eval()
+        code = IdentityCode(load_run(self.config, run, IdentityHead), weights).eval()
         tensors = round_weights(code)
         views = encoded_views(self.config, codec, False, THRESHOLD_SCENES)
         with torch.inference_mode():
@@ -81,10 +81,3 @@ class IdentityTask(Task[ViewDataModule]):
         thresholds = {rate: threshold_at(others, rate) for rate in FALSE_POSITIVE_RATES}
         to_onnx(code, [torch.zeros(2, codec.latent_dim)], folder / identity.GRAPH, ['z', 'code'])
         identity.write(folder, codec.id.fingerprint, tensors, thresholds)
-
-
-def load_head(config: RunConfig, run: Path) -> IdentityHead:
-    """Return the head of the last checkpoint of a run. Raises as `load_run` does."""
-    head = load_run(config, run)
-    assert isinstance(head, IdentityHead)  # the network of the family
-    return head

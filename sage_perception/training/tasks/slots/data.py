@@ -13,9 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from sage_perception.training.config import ScenesConfig, TrainingConfig
+from sage_perception.training.data.images import to_model
 from sage_perception.training.data.objects.pool import scenes
 from sage_perception.training.data.objects.scene import Scene
 
+CHANNELS = 3
+"""Channels of the images of scenes."""
 HELD_OUT_SEED = 1
 """Seed of the scenes of validation; those of training have 0."""
 
@@ -46,12 +49,7 @@ class SceneBatches(Dataset[Tensor]):
             self.images[scene, at : at + self.frames, :, :: -1 if mirror else 1]
             for scene, at, mirror in zip(chosen, first, mirrored, strict=True)
         ]
-        return to_model(np.stack(clips))
-
-
-def to_model(images: np.ndarray) -> Tensor:
-    """Return uint8 images `[..., S, S, 3]` as float `[..., 3, S, S]` in [0, 1]."""
-    return torch.from_numpy(images).movedim(-1, -3).float() / 255
+        return torch.from_numpy(to_model(np.stack(clips), CHANNELS))
 
 
 def with_time(scene: Scene) -> Scene:
@@ -87,7 +85,7 @@ class SceneDataModule(lightning.LightningDataModule):
         """Return the held-out scenes with their labels."""
         frames = slice(0, max(self.config.frames, 1))
         tensors: Sequence[Tensor] = (
-            to_model(self.validation.image[:, frames]),
+            torch.from_numpy(to_model(self.validation.image[:, frames], CHANNELS)),
             torch.from_numpy(self.validation.labels[:, frames]),
         )
         return DataLoader(TensorDataset(*tensors), self.training.batch)

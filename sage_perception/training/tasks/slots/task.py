@@ -14,11 +14,12 @@ from sage_perception.models import artifact
 from sage_perception.models.networks.memory_format import with_memory_format
 from sage_perception.models.networks.slots import SlotModel, SlotsConfig
 from sage_perception.training.config import ConfigError, RunConfig, ScenesConfig
+from sage_perception.training.data.images import to_model
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
 from sage_perception.training.export.onnx_graph import ExportWrapper, to_onnx
 from sage_perception.training.runs import CHECKPOINT, load_run
 from sage_perception.training.task import Task
-from sage_perception.training.tasks.slots.data import SceneDataModule, to_model
+from sage_perception.training.tasks.slots.data import CHANNELS, SceneDataModule
 from sage_perception.training.tasks.slots.module import SlotsModule
 
 
@@ -38,14 +39,14 @@ class SlotsTask(Task[SceneDataModule]):
     def module(self, data: SceneDataModule, run: Path) -> SlotsModule:
         """Return a new module, or that of the checkpoint."""
         if (run / CHECKPOINT).exists():
-            model = load_slots_run(self.config, run)
+            model = load_run(self.config, run, SlotModel)
         else:
             model = SlotModel(self.config.model)
         return SlotsModule(model, self.config.training, data.config)
 
     def export(self, run: Path, folder: Path) -> None:
         """Write the model folder of a run, without its card. Raises `ConfigError`."""
-        model = load_slots_run(self.config, run)
+        model = load_run(self.config, run, SlotModel)
         folder.mkdir(parents=True, exist_ok=True)
         model = with_memory_format(model.float().eval(), torch.contiguous_format)
         tensors = round_weights(model) | slot_statistics(model, self.data())
@@ -82,24 +83,13 @@ def scenes_section(config: RunConfig) -> ScenesConfig:
     return config.scenes
 
 
-def load_slots_run(config: RunConfig, run: Path) -> SlotModel:
-    """Return the network of the last checkpoint of a run. Raises as `load_run` does."""
-    network = load_run(config, run)
-    assert isinstance(network, SlotModel)  # the network of the family
-    return network
-
-
 def slot_statistics(model: SlotModel, data: SceneDataModule) -> dict[str, np.ndarray]:
     """Return mean and standard deviation `[D]` of the slots of held-out scenes."""
     assert isinstance(model.config, SlotsConfig)
     torch.manual_seed(0)
+    x = torch.from_numpy(to_model(data.validation.image[:, 0], CHANNELS))
     with torch.inference_mode():
-        slots = torch.cat(
-            [
-                model.attend(part)[0].flatten(0, 1)
-                for part in to_model(data.validation.image[:, 0]).split(64)
-            ]
-        )
+        slots = torch.cat([model.attend(part)[0].flatten(0, 1) for part in x.split(64)])
     return {
         artifact.LATENT_MEAN: slots.mean(0).numpy().copy(),
         artifact.LATENT_STD: slots.std(0).clamp_min(1e-6).numpy().copy(),
