@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from documents import GENERATED, ROOT, name, pages, shell_commands, shell_text, split
 
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 from sage_perception.cli.main import COMMANDS
 from sage_perception.vision.sources.uri import parse_uri
 
@@ -164,9 +165,11 @@ def launch_arguments(file):
     """Return the names of the arguments of a launch file, read from the code without `launch`."""
     source = (ROOT / 'sage_perception' / 'bringup' / 'launch_description.py').read_text()
     names = re.findall(r"_argument\(\s*f?'([\w{}]+)'", source)
-    assert {'namespace', 'use_rviz', 'source{suffix}'} <= set(names)
+    assert {'namespace', 'use_rviz', 'source{suffix}', 'use_{node.name}'} <= set(names)
+    names.remove('use_{node.name}')
     suffixes = [''] if file.startswith('single') else ['0', '1']
-    return {name.format(suffix=suffix) for name in names for suffix in suffixes}
+    optional = {f'use_{node.name}' for node in OPTIONAL_NODES}
+    return optional | {name.format(suffix=suffix) for name in names for suffix in suffixes}
 
 
 def test_rviz_configuration_shows_topics_of_the_graph():

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sage_perception.bringup.optional_nodes import chosen
+
 PACKAGE = 'sage_perception'
 
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
@@ -98,11 +100,9 @@ def perception(
     device: str | None = None,
     autostart: bool | None = None,
     use_sim_time: bool | None = None,
-    viewer: bool = True,
-    memory: bool = False,
-    compressor: bool = False,
     respawn: bool = True,
     respawn_delay_s: float = 0.1,
+    **optional: bool,
 ) -> list[NodeSpec]:
     """Return the nodes of a graph: camera, attention and encoder per camera, and one arbiter.
 
@@ -114,14 +114,14 @@ def perception(
         autostart: whether lifecycle nodes activate themselves; None: use the value in the
             parameter file.
         use_sim_time: whether to use /clock; None: use the value in the parameter file.
-        viewer: add a viewer.
-        memory: add a memory.
-        compressor: add a compressor of contexts.
         respawn: restart nodes that exit.
         respawn_delay_s: delay of a restart, seconds.
+        optional: whether to add a node of `optional_nodes.OPTIONAL_NODES`, by its name, such as
+            `memory=True`.
 
     Raises:
-        ValueError: a name is not a valid ROS name, or the cameras do not have distinct names.
+        ValueError: a name is not a valid ROS name or not that of an optional node, or the
+            cameras do not have distinct names.
     """
     namespace = namespace.strip('/')
     if namespace and not _NAMESPACE.fullmatch(namespace):
@@ -131,6 +131,8 @@ def perception(
         raise ValueError(f'a graph requires cameras with distinct names; got {names}')
     if respawn_delay_s < 0:
         raise ValueError(f'respawn_delay_s is {respawn_delay_s}; it must not be negative')
+
+    nodes = chosen(optional)
 
     def node(
         kind: str,
@@ -169,18 +171,31 @@ def perception(
             )
         graph.append(node('attention', camera, camera.remappings))
         graph.append(node('encoder', camera, device=device, autostart=autostart))
-    graph.append(node('arbiter', cameras=names))
-    if memory:
-        graph.append(node('memory'))
-    if compressor:
-        graph.append(node('compressor', cameras=names, autostart=autostart))
-    if viewer:
-        topics = [
-            (f'{camera.name}/{name}', topic)
-            for camera in cameras
-            for name, topic in camera.remappings
+        graph += [
+            node(
+                added.name,
+                camera,
+                camera.remappings if added.images else (),
+                autostart=autostart if added.lifecycle else None,
+            )
+            for added in nodes
+            if added.per_camera
         ]
-        graph.append(node('viewer', None, topics, cameras=names))
+    graph.append(node('arbiter', cameras=names))
+    topics = [
+        (f'{camera.name}/{name}', topic) for camera in cameras for name, topic in camera.remappings
+    ]
+    graph += [
+        node(
+            added.name,
+            None,
+            topics if added.images else (),
+            cameras=names if added.cameras else None,
+            autostart=autostart if added.lifecycle else None,
+        )
+        for added in nodes
+        if not added.per_camera
+    ]
     return graph
 
 

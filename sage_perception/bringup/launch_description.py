@@ -37,6 +37,7 @@ from sage_perception.bringup.environment import (
 )
 from sage_perception.bringup.foxglove import PORT, foxglove_bridge
 from sage_perception.bringup.graph import Camera, NodeSpec
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 from sage_perception.bringup.processes import error_in
 from sage_perception.bringup.respawn import (
     DEATHS_FILE,
@@ -126,9 +127,15 @@ def _arguments(params_file: str) -> list[DeclareLaunchArgument]:
             'in its own (false)',
             [*_COMPOSITION],
         ),
-        _argument('use_viewer', 'true', 'Start the viewer node', _BOOLEANS),
-        _argument('use_memory', 'false', 'Start the memory node', _BOOLEANS),
-        _argument('use_compressor', 'false', 'Start the compressor node', _BOOLEANS),
+        *(
+            _argument(
+                f'use_{node.name}',
+                str(node.default).lower(),
+                f'Start {node.description}',
+                _BOOLEANS,
+            )
+            for node in OPTIONAL_NODES
+        ),
         _argument('use_rviz', 'false', 'Start RViz', _BOOLEANS),
         _argument('rviz_config', str(config_path('sage.rviz')), 'Configuration file of RViz'),
         _argument(
@@ -190,11 +197,9 @@ def _nodes(
         device=given['device'] or None,
         autostart=_flag(given['autostart']),
         use_sim_time=use_sim_time,
-        viewer=_flag(given['use_viewer']),
-        memory=_flag(given['use_memory']),
-        compressor=_flag(given['use_compressor']),
         respawn=_flag(given['use_respawn']),
         respawn_delay_s=respawn_delay_s,
+        **{node.name: _flag(given[f'use_{node.name}']) for node in OPTIONAL_NODES},
     )
     actions = [
         SetEnvironmentVariable(name, value)

@@ -19,6 +19,7 @@ from sage_perception.bringup.graph import (
     fleet,
     single_camera,
 )
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 from sage_perception.cli.terminal import port
 from sage_perception.core.redact import without_secrets
 from sage_perception.core.text import did_you_mean
@@ -65,9 +66,16 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
         help='robots of a fleet (default: robot1 robot2)',
     )
     add('--namespace', metavar='NS', default='', help='namespace of all nodes')
-    add('--memory', action='store_true', help='add a memory node')
-    add('--compressor', action='store_true', help='add a compressor node')
-    add('--no-viewer', action='store_true', help='omit the viewer node')
+    for node in OPTIONAL_NODES:
+        flag, verb = ('--no-', 'omit') if node.default else ('--', 'add')
+        add(
+            flag + node.name,
+            dest=node.name,
+            action='store_const',
+            const=not node.default,
+            default=node.default,
+            help=f'{verb} {node.description}',
+        )
     add(
         '--foxglove',
         metavar='PORT',
@@ -132,10 +140,8 @@ def graph_of(options: argparse.Namespace) -> list[NodeSpec]:
         'namespace': options.namespace,
         'device': options.device,
         'use_sim_time': options.use_sim_time,
-        'viewer': not options.no_viewer,
-        'memory': options.memory,
-        'compressor': options.compressor,
         'respawn': not options.no_respawn,
+        **{node.name: getattr(options, node.name) for node in OPTIONAL_NODES},
     }
     if options.graph == 'fleet':
         specs = fleet(options.robots or ['robot1', 'robot2'], cameras, **given)

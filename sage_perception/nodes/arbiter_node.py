@@ -40,7 +40,7 @@ from sage_perception.ros.identity import (
     node_identity,
 )
 from sage_perception.ros.message_form import sign_message
-from sage_perception.ros.node_parameters import ARBITER
+from sage_perception.ros.node_parameters.arbiter import ARBITER
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.ros.run import run
 from sage_perception.trust.arbiter import Arbiter

@@ -25,7 +25,7 @@ from sage_perception.ros.images import bgr_from_msg
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.local_bus import LocalOnly, TopicPublisher
 from sage_perception.ros.message_form import sign_message
-from sage_perception.ros.node_parameters import ATTENTION, attention_config
+from sage_perception.ros.node_parameters.attention import ATTENTION, attention_config
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 from sage_perception.vision.attention import Attention

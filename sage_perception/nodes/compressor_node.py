@@ -35,7 +35,7 @@ from sage_perception.ros.identity import (
 )
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.message_form import sign_message
-from sage_perception.ros.node_parameters import COMPRESSOR
+from sage_perception.ros.node_parameters.compressor import COMPRESSOR
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations

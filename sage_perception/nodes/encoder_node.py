@@ -43,7 +43,7 @@ from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import keys_beside_own, node_identity, own_keys
 from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 from sage_perception.ros.lifecycle import LifecycleNode
-from sage_perception.ros.node_parameters import ENCODER
+from sage_perception.ros.node_parameters.encoder import ENCODER
 from sage_perception.ros.probe_publisher import ProbePublisher
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import ByteRate, Durations

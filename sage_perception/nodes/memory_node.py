@@ -42,7 +42,7 @@ from sage_perception.ros.identity import (
     node_identity,
 )
 from sage_perception.ros.message_form import sign_message
-from sage_perception.ros.node_parameters import MAX_RESULTS, MEMORY
+from sage_perception.ros.node_parameters.memory import MAX_RESULTS, MEMORY
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations

@@ -45,7 +45,7 @@ from sage_perception.regression.sources import (
 from sage_perception.regression.summarize import Summarizer
 from sage_perception.regression.summary import Summary
 from sage_perception.ros.conversions.announcements import model_info_from_msg, probe_set_from_msg
-from sage_perception.ros.node_parameters import attention_config
+from sage_perception.ros.node_parameters.attention import attention_config
 from sage_perception.ros.parameter_file import ParameterFile
 from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.security.announcements import (

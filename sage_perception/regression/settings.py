@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sage_perception.ros.node_parameters import ARBITER, ATTENTION, COMPRESSOR, ENCODER, MEMORY
+from sage_perception.ros.node_parameters.arbiter import ARBITER
+from sage_perception.ros.node_parameters.attention import ATTENTION
+from sage_perception.ros.node_parameters.compressor import COMPRESSOR
+from sage_perception.ros.node_parameters.encoder import ENCODER
+from sage_perception.ros.node_parameters.memory import MEMORY
 from sage_perception.ros.parameter_file import ParameterFile
 from sage_perception.ros.parameters import Parameter, values_by_camera
 

@@ -59,3 +59,11 @@ def threads(library: str) -> Parameter:
         maximum=64,
         read_only=True,
     )
+
+
+ENTITY_ID = Parameter(
+    'entity_id',
+    '',
+    'Entity id in the LCTs; empty: the namespace of the node.',
+    read_only=True,
+)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sage_perception.ros.node_parameters import ARBITER, ENCODER
+from sage_perception.ros.node_parameters.arbiter import ARBITER
+from sage_perception.ros.node_parameters.encoder import ENCODER
 from sage_perception.ros.parameter_file import ParameterFile
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'

@@ -1,0 +1,89 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the arbiter node."""
+
+from __future__ import annotations
+
+from sage_perception.ros.common_parameters import (
+    CAMERA_ENTITIES,
+    CAMERAS,
+    MAX_AGE,
+)
+from sage_perception.ros.identity import KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
+from sage_perception.ros.parameters import Parameter
+
+ARBITER = (
+    CAMERAS,
+    Parameter(
+        'model',
+        'tinyvae',
+        'Model whose latent space all LCTs are translated to: the name of a model that ships '
+        'with sage, or the folder of an artifact.',
+        read_only=True,
+    ),
+    Parameter(
+        'agreement_threshold',
+        0.7,
+        'Similarity above which two crops are taken for the same object and fused.',
+        minimum=-1.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        'agreement_fpr',
+        0.0,
+        'Share of pairs of different objects that may be taken for the same one: the crops are '
+        'compared by the identity head of the model at the threshold fitted for this rate, such '
+        'as 0.1. 0 uses agreement_threshold and weighted latents.',
+        minimum=0.0,
+        maximum=0.1,
+        read_only=True,
+    ),
+    Parameter(
+        'shared_view',
+        False,
+        'All cameras see the same scene. A camera that agrees with none for a minute while the '
+        'others agree is then suspect: its LCTs are not fused, and withheld if it has a key. If '
+        'false, it may see other objects, and its reputation falls to 0.5. Takes effect with '
+        'three cameras or more.',
+        read_only=True,
+    ),
+    Parameter(
+        'challenge_period_s',
+        60.0,
+        'Mean time between challenges of a camera to encode new images, seconds; 0: none.',
+        minimum=0.0,
+        maximum=86400.0,
+        read_only=True,
+    ),
+    Parameter(
+        'sync_slop_s',
+        0.02,
+        'Maximum difference between the stamps of frames that are fused, seconds.',
+        minimum=0.0,
+        maximum=1.0,
+        read_only=True,
+    ),
+    Parameter(
+        'sync_timeout_s',
+        0.15,
+        'Time to wait for the frames of the other cameras, seconds. After it, a frame is '
+        'fused without them.',
+        minimum=0.0,
+        maximum=10.0,
+        read_only=True,
+    ),
+    MAX_AGE,
+    REQUIRE_SIGNATURES,
+    OPERATORS,
+    CAMERA_ENTITIES,
+    Parameter(
+        'camera_geometry',
+        '',
+        'Files with the geometry between the primary camera and another one, as camera=file, '
+        'separated by commas: a homography or fundamental matrix that excludes impossible '
+        'matches (format: trust/fusion/geometry.py).',
+        read_only=True,
+    ),
+    KEYS,
+    KEY,
+)

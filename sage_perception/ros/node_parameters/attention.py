@@ -1,0 +1,57 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the attention node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from sage_perception.ros.common_parameters import (
+    ENTITY_ID,
+    IMAGE_TRANSPORT,
+    MAX_AGE,
+    threads,
+)
+from sage_perception.ros.identity import KEY
+from sage_perception.ros.parameters import Parameter, parameters_of
+from sage_perception.vision.attention_config import AttentionConfig
+
+ATTENTION = (
+    *parameters_of(AttentionConfig),
+    IMAGE_TRANSPORT,
+    MAX_AGE,
+    Parameter(
+        'max_detections',
+        16,
+        'Maximum number of boxes on the topic detections that get crops, those with the highest '
+        'scores; 0: the topic is not subscribed.',
+        minimum=0,
+        maximum=100,
+        read_only=True,
+    ),
+    threads('OpenCV'),
+    replace(ENTITY_ID, description='Entity that signs the crops; empty: the namespace.'),
+    replace(
+        KEY,
+        description='Secret key of the entity, that of the encoder, which signs the crops: the '
+        'file, or the folder that contains it; empty: crops are not signed.',
+    ),
+    Parameter(
+        'require_local_images',
+        False,
+        'Use only images of nodes in the same process, see `composed`: a driver cannot sign '
+        'images. If false, what is signed begins at this node.',
+        read_only=True,
+    ),
+)
+
+
+def attention_config(values: Mapping[str, Any]) -> AttentionConfig:
+    """Return the settings of attention among the parameters of its node.
+
+    Raises:
+        ValueError: the settings are not valid in combination.
+    """
+    return AttentionConfig(**{field.name: values[field.name] for field in fields(AttentionConfig)})

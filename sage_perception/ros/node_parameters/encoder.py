@@ -1,0 +1,115 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the encoder node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sage_perception.codecs.packing import Encoding
+from sage_perception.pipeline.error_sampler import MEASURE_EVERY
+from sage_perception.ros.common_parameters import (
+    AUTOSTART,
+    ENTITY_ID,
+    MAX_AGE,
+    threads,
+)
+from sage_perception.ros.identity import KEY, REQUIRE_SIGNATURES
+from sage_perception.ros.parameters import Parameter
+
+ENCODER = (
+    AUTOSTART,
+    Parameter(
+        'model',
+        'tinyvae',
+        'Name of a model that ships with sage, or folder of an artifact.',
+        read_only=True,
+    ),
+    Parameter(
+        'backend',
+        'auto',
+        'Inference backend; auto: ONNX Runtime if it is installed and device is the CPU; '
+        'tensorrt: the TensorRT provider of ONNX Runtime, whose engines are cached.',
+        choices=('auto', 'torch', 'onnxruntime', 'tensorrt'),
+        read_only=True,
+    ),
+    Parameter('device', 'auto', 'auto, cpu or cuda.', read_only=True),
+    threads('ONNX Runtime'),
+    MAX_AGE,
+    Parameter(
+        'precision',
+        'fp32',
+        'Floating-point precision of the model.',
+        choices=('fp32', 'fp16'),
+        read_only=True,
+    ),
+    Parameter(
+        'encoding',
+        'float32',
+        'Encoding of transmitted latents. Bytes of a 64-D latent: float32 256, and 256 for '
+        'the variance, which the other encodings omit; float16 128; int8 64; entropy_int8 '
+        'about 40; vq the tokens of the codebook in the folder of the model.',
+        choices=tuple(encoding.name.lower() for encoding in Encoding),
+        read_only=True,
+    ),
+    Parameter(
+        'telemetry',
+        True,
+        'Send the telemetry of each latent, 36 to 44 bytes, and with float32 its variance. If '
+        'false, receivers know only its trust.',
+        read_only=True,
+    ),
+    Parameter(
+        'send_on_change',
+        0.0,
+        'Least change of a latent that is sent: its distance to the last one that was sent of its '
+        'track, relative to its distance to the mean of the model. Tracks that moved, and each '
+        'track once a second, are sent in any case. 0: all latents are sent.',
+        minimum=0.0,
+        maximum=1.0,
+        read_only=True,
+    ),
+    Parameter(
+        'max_bytes_per_s',
+        0,
+        'Bytes per second of the messages on lcts, averaged over one second; latents are left out '
+        'in the order of the salience of their crops times their change. 0: no limit.',
+        minimum=0,
+        maximum=1_000_000_000,
+        read_only=True,
+    ),
+    ENTITY_ID,
+    KEY,
+    replace(
+        REQUIRE_SIGNATURES,
+        description='Encode only crops of nodes in the same process, and crops that are signed '
+        'with the key of this node: set the parameter `key` of attention too. If false, anyone '
+        'on the network can have crops encoded and signed.',
+    ),
+    Parameter(
+        'measure_every',
+        MEASURE_EVERY,
+        'Period in frames at which the latent of each track is decoded to measure its '
+        'reconstruction error; the last error is used in between. 1: every latent.',
+        minimum=1,
+        maximum=100,
+        read_only=True,
+    ),
+    Parameter(
+        'refine_budget_ms',
+        0.0,
+        'Time to refine the latents of a frame, milliseconds: gradient descent, on torch, '
+        'reduces their reconstruction errors. 0: no refinement.',
+        minimum=0.0,
+        maximum=1000.0,
+        read_only=True,
+    ),
+    Parameter(
+        'output',
+        'latents',
+        'Published for each crop: its latent on lcts, its residual (crop minus '
+        'reconstruction) on residuals, or both.',
+        choices=('latents', 'residuals', 'both'),
+        read_only=True,
+    ),
+)
