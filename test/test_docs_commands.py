@@ -165,8 +165,7 @@ def launch_arguments(file):
     """Return the names of the arguments of a launch file, read from the code without `launch`."""
     source = (ROOT / 'sage_perception' / 'bringup' / 'launch_description.py').read_text()
     names = re.findall(r"_argument\(\s*f?'([\w{}]+)'", source)
-    assert {'namespace', 'use_rviz', 'source{suffix}', 'use_{node.name}'} <= set(names)
-    names.remove('use_{node.name}')
+    assert {'namespace', 'use_rviz', 'source{suffix}'} <= set(names)
     suffixes = [''] if file.startswith('single') else ['0', '1']
     optional = {f'use_{node.name}' for node in OPTIONAL_NODES}
     return optional | {name.format(suffix=suffix) for name in names for suffix in suffixes}
