@@ -84,6 +84,8 @@ class LatentKind(enum.IntEnum):
     IDENTITY = 8
     SEMANTIC = 9
     VARIANCE = 10
+    PROPRIOCEPTION = 11
+    ACTION = 12
 
 
 class HaltReason(enum.IntEnum):
