@@ -5,7 +5,16 @@ from glob import glob
 from setuptools import find_packages, setup
 
 PACKAGE = 'sage_perception'
-NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor')
+NODES = (
+    'camera',
+    'attention',
+    'encoder',
+    'arbiter',
+    'viewer',
+    'memory',
+    'compressor',
+    'proprioception',
+)
 
 setup(
     name=PACKAGE,

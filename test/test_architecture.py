@@ -30,6 +30,7 @@ LAYERS = (
     'codecs',
     'trust',
     'slots',
+    'puzzle',
     'irp',
     'memory',
     'context',

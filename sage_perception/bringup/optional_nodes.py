@@ -39,6 +39,7 @@ class OptionalNode:
 OPTIONAL_NODES = (
     OptionalNode('memory'),
     OptionalNode('compressor', cameras=True, lifecycle=True),
+    OptionalNode('proprioception'),
     OptionalNode('viewer', default=True, cameras=True, images=True),
 )
 

@@ -18,7 +18,16 @@ from sage_perception.ros.composition import Composition, crash_file, read_nodes
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 
-EXECUTABLES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor')
+EXECUTABLES = (
+    'camera',
+    'attention',
+    'encoder',
+    'arbiter',
+    'viewer',
+    'memory',
+    'compressor',
+    'proprioception',
+)
 
 
 def node_class(executable: str) -> type[Endpoints]:

@@ -44,6 +44,7 @@ GRAPH_ARGUMENTS = {
     'use_viewer': 'true',
     'use_memory': 'false',
     'use_compressor': 'false',
+    'use_proprioception': 'false',
     'use_rviz': 'false',
     'rviz_config': str(ROOT / 'config' / 'sage.rviz'),
     'use_foxglove': 'false',
@@ -121,7 +122,7 @@ def launch(tmp_path, monkeypatch):
     for package, executables in {
         'sage_perception': (
             *('camera', 'attention', 'encoder', 'arbiter', 'container'),
-            *('viewer', 'memory', 'compressor'),
+            *('viewer', 'memory', 'compressor', 'proprioception'),
         ),
         'rviz2': ('rviz2',),
         'foxglove_bridge': ('foxglove_bridge',),

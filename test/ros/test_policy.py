@@ -19,7 +19,7 @@ from sage_perception.installation.policy import (
     recipe,
 )
 
-WHOLE = dual_camera(memory=True, compressor=True)
+WHOLE = dual_camera(memory=True, compressor=True, proprioception=True)
 DRIVER = single_camera([Camera('cam0', topic='/driver/image_raw')])
 ARGUMENTS = {
     'camera': ['source:=synthetic://'],

@@ -15,7 +15,16 @@ from sage_perception.cli.main import COMMANDS, usage
 ROOT = Path(__file__).resolve().parents[2]
 # Parameters that the graph sets itself, and the URIs of the cameras.
 SET_BY_THE_GRAPH = {'source', 'cameras'}
-NODES = ['camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor']
+NODES = [
+    'camera',
+    'attention',
+    'encoder',
+    'arbiter',
+    'viewer',
+    'memory',
+    'compressor',
+    'proprioception',
+]
 
 
 def node_class(name):

@@ -10,7 +10,16 @@ from typing import Any
 
 from doc_reference.markdown import escape, table
 
-NODES = ('camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor')
+NODES = (
+    'camera',
+    'attention',
+    'encoder',
+    'arbiter',
+    'viewer',
+    'memory',
+    'compressor',
+    'proprioception',
+)
 RELIABILITY = {1: 'reliable', 2: 'best effort'}
 INTRODUCTION = """\
 # Nodes
