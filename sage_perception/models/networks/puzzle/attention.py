@@ -1,0 +1,179 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fusion of modalities by attention over object tokens.
+
+Section 5.2 of the specification lets one vector of a modality attend to one of another.
+With a single key the softmax is 1, so that this attention is a sum of linear maps and cannot
+relate the two. Here the keys are the objects of a scene: each modality that refers to an object
+(words, sound, the pose of the head) has a query of its own, and attends to all objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sage_perception.core.settings import PositiveInt, check
+
+CUES = ('text', 'audio', 'proprioception')
+"""Modalities that refer to an object, in the order of the masks."""
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How the fusion network is built.
+
+    Attributes
+    ----------
+    appearance_dim, semantic_dim, position_dim : int
+        Parts of an object token: latent, semantic code, and position in the image.
+    text_dim, audio_dim, proprioception_dim : int
+        Dimensions of the cues.
+    width : int
+        Dimensions of queries and keys.
+    heads : int
+        Attention heads.
+    fused_dim : int
+        Dimensions of the fused latent.
+
+    """
+
+    appearance_dim: PositiveInt = 64
+    semantic_dim: PositiveInt = 64
+    position_dim: PositiveInt = 4
+    text_dim: PositiveInt = 384
+    audio_dim: PositiveInt = 128
+    proprioception_dim: PositiveInt = 32
+    width: PositiveInt = 128
+    heads: PositiveInt = 8
+    fused_dim: PositiveInt = 256
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.width % self.heads:
+            raise ValueError(f'width is {self.width}, not a multiple of heads {self.heads}')
+
+    @property
+    def token_dim(self) -> int:
+        """Return the dimensions of an object token."""
+        return self.appearance_dim + self.semantic_dim + self.position_dim
+
+    @property
+    def cue_dims(self) -> tuple[int, ...]:
+        """Return the dimensions of the cues, in the order of `CUES`."""
+        return self.text_dim, self.audio_dim, self.proprioception_dim
+
+
+class Fused(NamedTuple):
+    """The result of a fusion.
+
+    Attributes:
+        fused: `[B, fused_dim]`.
+        logits: `[B, N]`, of the objects; about −10⁴ where there is none.
+
+    """
+
+    fused: Tensor
+    logits: Tensor
+
+
+class CrossModalAttention(nn.Module):
+    """Attention of cues over objects.
+
+    An absent cue adds nothing to the logits of the objects, as if it were equally likely for each
+    of them; an absent object has no weight.
+    """
+
+    token_mean: Tensor
+    token_std: Tensor
+
+    def __init__(self, config: FusionConfig):
+        super().__init__()
+        self.config = config
+        width, heads = config.width, config.heads
+        self.register_buffer('token_mean', torch.zeros(config.token_dim))
+        self.register_buffer('token_std', torch.ones(config.token_dim))
+        self.tokens = _mlp(config.token_dim, 2 * width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.cues = nn.ModuleList(_mlp(dim, 2 * width, width) for dim in config.cue_dims)
+        self.head_weights = nn.Parameter(torch.ones(len(CUES), heads) / heads)
+        self.direct = nn.ModuleList(nn.Linear(width, config.fused_dim) for _ in CUES)
+        self.out = _mlp(2 * width, 2 * width, config.fused_dim)
+        self.decoder = nn.Linear(config.fused_dim, config.token_dim + config.proprioception_dim)
+
+    def forward(
+        self, objects: Tensor, present: Tensor, cues: tuple[Tensor, ...], given: Tensor
+    ) -> Fused:
+        """Return the fusion of objects and cues.
+
+        Args:
+            objects: tokens `[B, N, token_dim]`.
+            present: 1 for tokens that are objects, else 0, `[B, N]`.
+            cues: one vector for each of `CUES`, `[B, dim]`.
+            given: trust of each cue in [0, 1], `[B, len(CUES)]`; 0: absent.
+
+        """
+        batch, count, _ = objects.shape
+        heads = self.config.heads
+        tokens = self.tokens((objects - self.token_mean) / self.token_std)
+        keys = self.key(tokens).reshape(batch, count, heads, -1)
+        values = self.value(tokens)
+        absent = (present < 0.5)[:, None]
+        total = objects.new_zeros(batch, count)
+        direct = objects.new_zeros(batch, self.config.fused_dim)
+        context = objects.new_zeros(batch, self.config.width)
+        for i, (network, cue) in enumerate(zip(self.cues, cues, strict=True)):
+            hidden = network(cue)
+            query = hidden.reshape(batch, heads, -1)
+            scores = torch.einsum('bhd,bnhd->bhn', query, keys) / query.shape[2] ** 0.5
+            weight = given[:, i, None]
+            total = total + weight * torch.einsum('bhn,h->bn', scores, self.head_weights[i])
+            attention = torch.softmax(scores.masked_fill(absent, -1e4), 2)
+            own = torch.einsum('bhn,bnhd->bhd', attention, values.reshape(batch, count, heads, -1))
+            context = context + weight * own.reshape(batch, -1)
+            direct = direct + weight * self.direct[i](hidden)
+        logits = total.masked_fill(present < 0.5, -1e4)
+        meant = torch.einsum('bn,bnd->bd', torch.softmax(logits, 1), values)
+        joined = torch.cat((meant, context / given.sum(1, keepdim=True).clamp(min=1)), 1)
+        return Fused(self.out(joined) + direct, logits)
+
+    def decode(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the token `[B, token_dim]` of the object meant, and the proprioception."""
+        parts = self.decoder(fused).split(
+            (self.config.token_dim, self.config.proprioception_dim), 1
+        )
+        return parts[0] * self.token_std + self.token_mean, parts[1]
+
+
+class Concatenation(nn.Module):
+    """The baseline: all tokens and cues in one vector, for a fixed number of objects."""
+
+    token_mean: Tensor
+    token_std: Tensor
+
+    def __init__(self, config: FusionConfig, objects: int, width: int = 384):
+        super().__init__()
+        self.register_buffer('token_mean', torch.zeros(config.token_dim))
+        self.register_buffer('token_std', torch.ones(config.token_dim))
+        dim = objects * config.token_dim + sum(config.cue_dims)
+        self.layers = nn.Sequential(
+            nn.Linear(dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
+            nn.Linear(width, objects),
+        )  # fmt: skip
+
+    def forward(
+        self, objects: Tensor, present: Tensor, cues: tuple[Tensor, ...], given: Tensor
+    ) -> Tensor:
+        """Return the logits of the objects `[B, N]`; the arguments are those of the attention."""
+        tokens = (objects - self.token_mean) / self.token_std * present[..., None]
+        weighted = [given[:, i, None] * cue for i, cue in enumerate(cues)]
+        logits: Tensor = self.layers(torch.cat((tokens.flatten(1), *weighted), 1))
+        return logits
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
