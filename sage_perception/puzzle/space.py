@@ -70,6 +70,28 @@ def write_vision(image: np.ndarray, trust: float = 1.0) -> Puzzle:
     return _written(COLOR, slice(0, SIDE), small.transpose(2, 0, 1) / 255, trust)
 
 
+def write_objects(crops: np.ndarray, positions: np.ndarray, trust: float = 1.0) -> Puzzle:
+    """Return the puzzle of the crops of a frame, uint8 RGB `[N, S, S, 3]`, on black.
+
+    `positions` are those of `tokens.positions`, `[N, 4]`; a crop is the square around its region.
+    The first crop is in front.
+    """
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    for crop, (u, v, width, height) in zip(crops[::-1], positions[::-1], strict=True):
+        side = float(np.clip(max(width, height), 1 / SIDE, 2)) * SIDE
+        scale = side / crop.shape[0]
+        corner = (np.array([u, v], float).clip(-2, 2) + 1) / 2 * SIDE - side / 2
+        affine = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
+        smaller = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        shift = affine.copy()
+        shift[:, :2] = np.diag(side / np.array(smaller.shape[1::-1]))
+        cv2.warpAffine(
+            smaller, shift, (SIDE, SIDE), dst=image, flags=cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_TRANSPARENT,
+        )  # fmt: skip
+    return write_vision(image, trust)
+
+
 def read_vision(puzzle: Puzzle) -> np.ndarray:
     """Return the image of a puzzle, uint8 RGB `[30, 30, 3]`."""
     return (puzzle.values[COLOR].transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)

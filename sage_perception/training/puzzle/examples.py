@@ -19,13 +19,14 @@ TEXT_DIM, AUDIO_DIM, PROPRIOCEPTION_DIM = 384, 128, 32
 
 
 class Batch(NamedTuple):
-    """Inputs of the networks, and the index of the object meant, `[B]`."""
+    """Inputs of the networks, the index of the object meant, and that of the scene, `[B]`."""
 
     objects: Tensor
     present: Tensor
     cues: tuple[Tensor, ...]
     given: Tensor
     target: Tensor
+    scene: Tensor
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Condition:
         gaze_noise: smallest and largest error of the head, radians; drawn on a logarithmic scale.
         crop_noise: largest standard deviation of the noise of latents and codes, relative to that
             of the tokens; drawn uniformly for each scene.
+        no_codes: probability that the crops have no semantic codes; they are then the mean code.
         objects: smallest and largest number of objects, with the one meant.
     """
 
@@ -46,10 +48,11 @@ class Condition:
     noisy_text: float = 0.0
     gaze_noise: tuple[float, float] = (0.08, 0.08)
     crop_noise: float = 0.0
+    no_codes: float = 0.0
     objects: tuple[int, int] = (OBJECTS, OBJECTS)
 
 
-TRAINING = Condition(0.8, 0.6, 0.4, (0.03, 0.3), 0.8, (2, OBJECTS))
+TRAINING = Condition(0.8, 0.6, 0.4, (0.03, 0.3), 0.8, 0.3, (2, OBJECTS))
 
 
 def draw(
@@ -63,22 +66,28 @@ def draw(
     """Return `count` examples; the object meant is one that `clean` has a sentence about."""
     tokens = scenes.tokens
     std = tokens.std((0, 1))
-    std[scenes.appearance.shape[2] + scenes.semantic.shape[2] :] = 0
+    mean = tokens.mean((0, 1))
+    codes = slice(
+        scenes.appearance.shape[2], scenes.appearance.shape[2] + scenes.semantic.shape[2]
+    )
+    std[codes.stop :] = 0
     objects = np.empty((count, OBJECTS, tokens.shape[2]), np.float32)
     present = np.zeros((count, OBJECTS), np.float32)
     text = np.zeros((count, TEXT_DIM), np.float32)
     head = np.zeros((count, PROPRIOCEPTION_DIM), np.float32)
     given = np.zeros((count, 3), np.float32)
-    target = np.empty(count, np.int64)
+    target, source = np.empty((2, count), np.int64)
     logs = np.log(condition.gaze_noise)
     for row in range(count):
         scene, meant, label = _meant(scenes, clean, rng)
         noise = rng.uniform(0, condition.crop_noise)
         objects[row] = tokens[scene] + noise * std * rng.standard_normal(tokens.shape[1:])
+        if rng.random() < condition.no_codes:
+            objects[row, :, codes] = mean[codes]
         others = rng.permutation(np.delete(np.arange(OBJECTS), meant))
         number = int(rng.integers(condition.objects[0], condition.objects[1] + 1))
         present[row, [meant, *others[: number - 1]]] = 1
-        target[row] = meant
+        target[row], source[row] = meant, scene
         with_text, with_gaze = rng.random() < condition.text, rng.random() < condition.gaze
         if not with_text and not with_gaze:
             with_text, with_gaze = (
@@ -87,8 +96,8 @@ def draw(
             )
         if with_text:
             bad = noisy is not None and rng.random() < condition.noisy_text
-            source = noisy if bad and noisy is not None and noisy.has(*label) else clean
-            text[row], given[row, TEXT] = source.draw(*label, rng), 1
+            phrases = noisy if bad and noisy is not None and noisy.has(*label) else clean
+            text[row], given[row, TEXT] = phrases.draw(*label, rng), 1
         if with_gaze:
             error = float(np.exp(rng.uniform(*logs)))
             head[row] = gaze(scenes.position[scene, meant], error, rng)
@@ -100,6 +109,7 @@ def draw(
         tuple(map(torch.from_numpy, (text, audio, head))),
         torch.from_numpy(given),
         torch.from_numpy(target),
+        torch.from_numpy(source),
     )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ from sage_perception.training.puzzle.cues import Phrases
 from sage_perception.training.puzzle.examples import TRAINING, Batch, Condition, draw
 from sage_perception.training.puzzle.scenes import OBJECTS, SceneTokens
 
+TEXT_NOISE = 0.015
+"""Standard deviation of the noise of text embeddings, whose length is 1, per dimension."""
 DECODED_WEIGHT = 0.2
 """Weight of the decoding of the fused latent against the choice of the object."""
 
@@ -51,7 +54,7 @@ def fit_attention(
     _standardize(model.token_mean, model.token_std, scenes)
 
     def loss(batch: Batch) -> Tensor:
-        fused, logits = model(*batch[:4])
+        fused, logits = model(*blurred(batch)[:4])
         token, body = model.decode(fused)
         meant = batch.objects[torch.arange(len(token)), batch.target]
         decoded = mse_loss((token - meant) / model.token_std, torch.zeros_like(token))
@@ -79,7 +82,7 @@ def fit_concatenation(
     pool = draw(scenes, clean, noisy, condition, config.pool, np.random.default_rng(config.seed))
 
     def loss(batch: Batch) -> Tensor:
-        logits = model(*batch[:4]).masked_fill(batch.present < 0.5, -1e4)
+        logits = model(*blurred(batch)[:4]).masked_fill(batch.present < 0.5, -1e4)
         return cross_entropy(logits, batch.target)
 
     _train(model, pool, loss, config)
@@ -113,7 +116,9 @@ def _standardize(mean: Tensor, std: Tensor, scenes: SceneTokens) -> None:
     std.copy_(tokens.std(0).clamp(min=1e-3))
 
 
-def _train(model: nn.Module, pool: Batch, loss, config: FitConfig) -> None:  # type: ignore[no-untyped-def]
+def _train(
+    model: nn.Module, pool: Batch, loss: Callable[[Batch], Tensor], config: FitConfig
+) -> None:
     optimizer = torch.optim.AdamW(
         model.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
@@ -135,6 +140,13 @@ def _train(model: nn.Module, pool: Batch, loss, config: FitConfig) -> None:  # t
     model.eval()
 
 
+def blurred(batch: Batch) -> Batch:
+    """Return examples with noise on their text embeddings, so that near sentences are alike."""
+    text = batch.cues[0]
+    noisy = (text + TEXT_NOISE * torch.randn_like(text)) * batch.given[:, :1]
+    return batch._replace(cues=(noisy, *batch.cues[1:]))
+
+
 def select(batch: Batch, rows: Tensor) -> Batch:
     """Return the examples of a batch with the indices `rows`."""
     return Batch(
@@ -143,4 +155,5 @@ def select(batch: Batch, rows: Tensor) -> Batch:
         tuple(cue[rows] for cue in batch.cues),
         batch.given[rows],
         batch.target[rows],
+        batch.scene[rows],
     )

@@ -1,0 +1,92 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered scenes, sentences and trained fusion networks that several figures use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sage_perception.models import load_crop_codec, load_semantic
+from sage_perception.models.networks.puzzle.attention import (
+    Concatenation,
+    CrossModalAttention,
+    FusionConfig,
+)
+from sage_perception.models.registry import resolve
+from sage_perception.models.semantic.semantic_text import VOCABULARY
+from sage_perception.models.semantic.text_encoder import TextEncoder
+from sage_perception.training.puzzle.cues import Phrases, training_phrases
+from sage_perception.training.puzzle.examples import TRAINING
+from sage_perception.training.puzzle.fit import FitConfig, fit_attention, fit_concatenation
+from sage_perception.training.puzzle.scenes import OBJECTS, SceneTokens, read_or_render
+
+FOLDER = Path('out/puzzle')
+TRAIN_SCENES, TEST_SCENES = 1440, 180
+TRAIN_SEED, TEST_SEED = 2, 1
+STEPS = 800
+CONDITIONS = {
+    'fused': TRAINING,
+    'text': replace(TRAINING, text=1.0, gaze=0.0),
+    'gaze': replace(TRAINING, text=0.0, gaze=1.0),
+}
+
+
+@cache
+def scenes(held_out: bool) -> SceneTokens:
+    """Return the scenes of the training, or those of the test."""
+    codec, semantic = load_crop_codec('tinyvae'), load_semantic()
+    if held_out:
+        return read_or_render(FOLDER / 'test.npz', TEST_SCENES, TEST_SEED, codec, semantic)
+    return read_or_render(FOLDER / 'train.npz', TRAIN_SCENES, TRAIN_SEED, codec, semantic)
+
+
+@cache
+def encoder() -> TextEncoder:
+    """Return the sentence encoder."""
+    return TextEncoder(resolve('semantic_text') / VOCABULARY)
+
+
+@cache
+def sentences() -> tuple[Phrases, Phrases]:
+    """Return the clean and the noisy sentences of the training."""
+    return training_phrases(encoder(), np.random.default_rng(5))
+
+
+@cache
+def trained(seed: int, kind: str = 'fused') -> CrossModalAttention:
+    """Return the fusion network of a seed; `kind` is one of `CONDITIONS`."""
+    path, model = network_file(f'{kind}_{seed}'), CrossModalAttention(FusionConfig())
+    if not path.is_file():
+        fitted = fit_attention(scenes(False), *sentences(), CONDITIONS[kind], config(seed))
+        torch.save(fitted.state_dict(), path)
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model.eval()
+
+
+@cache
+def trained_concatenation(seed: int) -> Concatenation:
+    """Return the baseline of a seed."""
+    path = network_file(f'concatenation_{seed}')
+    model = Concatenation(FusionConfig(), OBJECTS)
+    if not path.is_file():
+        fitted = fit_concatenation(scenes(False), *sentences(), TRAINING, config(seed))
+        torch.save(fitted.state_dict(), path)
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model.eval()
+
+
+def network_file(name: str) -> Path:
+    """Return the file that keeps a trained network, so that figures share it."""
+    folder = FOLDER / f'networks_{STEPS}'
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f'{name}.pt'
+
+
+def config(seed: int) -> FitConfig:
+    """Return how the networks of all figures are trained."""
+    return FitConfig(steps=STEPS, seed=seed)

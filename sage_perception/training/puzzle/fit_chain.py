@@ -1,0 +1,95 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training of the chain from fused latents to an action."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from sage_perception.core.progress import Bar
+from sage_perception.puzzle.space import TRUST
+from sage_perception.training.puzzle.chain import Chain, ChainBatch, Steps, mark
+from sage_perception.training.puzzle.fit import FitConfig, select
+
+BETA = 1e-4
+"""Weight of the KL divergences, which are means over the batch."""
+FREE_BITS = 0.05
+"""Divergence of a dimension that costs nothing, nats."""
+WEIGHTS = {'written': 2.0, 'mark': 4.0, 'puzzle': 2.0, 'where': 2.0, 'action': 20.0, 'bridge': 1.0}
+
+
+def fit_chain(chain: Chain, pool: ChainBatch, config: FitConfig) -> Chain:
+    """Train a chain on a pool of examples and return it."""
+    torch.manual_seed(config.seed)
+    parameters = [p for p in chain.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, config.learning_rate, weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    generator = torch.Generator().manual_seed(config.seed)
+    bar = Bar('training', config.steps)
+    chain.train()
+    try:
+        for _ in range(config.steps):
+            rows = torch.randint(len(pool.where), (config.batch,), generator=generator)
+            part = take(pool, rows)
+            value = loss_of(chain(part.batch, part.puzzle, sample=True), part, chain)
+            optimizer.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            bar.advance()
+    finally:
+        bar.close()
+    return chain.eval()
+
+
+def loss_of(steps: Steps, part: ChainBatch, chain: Chain) -> Tensor:
+    """Return the loss of the hops of a chain."""
+    decoded = chain.puzzle_vae.decode(steps.h, steps.l)
+    bridge = mse_loss(steps.bridged_l, steps.l.detach())
+    bridge = bridge + mse_loss(steps.bridged_h, steps.h.detach())
+    bridge = bridge + mse_loss(steps.cycle_h, steps.h.detach())
+    where = sum(
+        mse_loss(found, part.where)
+        for found in (steps.where_h, steps.where_l, steps.where_bridged)
+    )
+    terms = {
+        'written': mse_loss(steps.puzzle[:, :TRUST], part.puzzle[:, :TRUST]),
+        'mark': mse_loss(steps.puzzle[:, TRUST], mark(part.where)),
+        'puzzle': mse_loss(decoded, steps.puzzle.detach()),
+        'where': where,
+        'action': mse_loss(steps.action, part.action),
+        'bridge': bridge,
+    }
+    total = sum(WEIGHTS[name] * term for name, term in terms.items())
+    total = total + BETA * (_kl(steps.h, steps.h_log_var) + _kl(steps.code, steps.code_log_var))
+    if not chain.frozen:
+        total = total + 0.3 * cross_entropy(steps.logits, part.batch.target)
+    assert isinstance(total, Tensor)
+    return total
+
+
+def take(pool: ChainBatch, rows: Tensor) -> ChainBatch:
+    """Return the examples of a pool with the indices `rows`, puzzles as float32."""
+    return ChainBatch(
+        select(pool.batch, rows), pool.puzzle[rows].float(), pool.where[rows], pool.action[rows]
+    )
+
+
+@torch.inference_mode()
+def run_chain(chain: Chain, pool: ChainBatch, batch: int = 200) -> Steps:
+    """Return the results of all hops for all examples of a pool."""
+    parts = []
+    for start in range(0, len(pool.where), batch):
+        part = take(pool, torch.arange(start, min(start + batch, len(pool.where))))
+        parts.append(chain(part.batch, part.puzzle))
+    return Steps(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def _kl(mean: Tensor, log_var: Tensor) -> Tensor:
+    each = 0.5 * (mean**2 + log_var.exp() - log_var - 1).mean(0)
+    return each.clamp(min=FREE_BITS).sum()
