@@ -45,6 +45,8 @@ setup(
         'sage.irp_plugins': [
             f'tinyvae = {PACKAGE}.irp.tinyvae:TinyVAEIRP',
             f'adaptive_vae = {PACKAGE}.irp.adaptive:AdaptiveVAE',
+            f'language = {PACKAGE}.irp.language:LanguageIRP',
+            f'control = {PACKAGE}.irp.control:ControlIRP',
         ],
         'pytest11': [f'sage = {PACKAGE}.regression.pytest_plugin'],
         'console_scripts': [

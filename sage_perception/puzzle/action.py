@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layout of an action: 19 values for the joints of a robot with a head and two arms.
 
-A value is a position between the limits of its joint: −1 is the lower, 1 the upper one. A joint that
-the robot does not have, or that has no command, is NaN in a command and 0 in a latent.
+A value is a position between the limits of its joint: −1 is the lower, 1 the upper one. The
+log-variance of a latent has which values are commands; the others are 0.
 """
 
 from __future__ import annotations
