@@ -14,6 +14,9 @@ NODES = (
     'memory',
     'compressor',
     'proprioception',
+    'positions',
+    'slots',
+    'zspace',
 )
 
 setup(

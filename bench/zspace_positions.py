@@ -4,20 +4,22 @@
 
 `rendered`: attention finds the moving objects in both images, latents and epipolar lines match
 them, and the centers of matched regions are triangulated. The deviation of a center, a fraction
-of the side of its region, is fitted on other scenes. `motorcycle`: squares of the left image are
-found in the right one; the truth is the disparity of the data set (Scharstein et al., 2014).
-`chessboard`: corners of boards; half of the pairs calibrate the rig, and PnP on the left image
-gives the truth of the others.
+of the side of its region, and the tails of the errors are fitted on other scenes. `motorcycle`:
+squares of the left image are found in the right one; the truth is the disparity of the data set
+(Scharstein et al., 2014). `chessboard`: corners of boards; half of the pairs calibrate the rig,
+and PnP on the left image gives the truth of the others.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from scipy.special import fdtri
 
 from sage_perception.core.frame import CropSource
 from sage_perception.core.latent import Roi
@@ -33,8 +35,20 @@ BASELINE_M, WALL_M = 0.6, 6.0
 FRAMES, FPS, SETTLE = 75, 15, 20
 CHOICE_SEEDS = (60, 61)
 SIMILARITY = 0.7
-QUANTILES = {0.1: 0.584, 0.3: 1.424, 0.5: 2.366, 0.7: 3.665, 0.9: 6.251}
-"""Quantiles of the chi-squared distribution with three degrees of freedom."""
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+FREEDOMS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 1e6)
+"""Degrees of freedom of t distributions that are fitted to the errors; the last is Gaussian."""
+
+
+Locate = Callable[[float], list['Found']]
+"""Returns the triangulations with a deviation of the places."""
+
+
+class Fit(NamedTuple):
+    """Deviation of a place, in the unit of `locate`, and degrees of freedom of the errors."""
+
+    deviation: float
+    freedom: float
 
 
 class Found(NamedTuple):
@@ -139,10 +153,10 @@ def _epipolar(a: Roi, b: Roi) -> bool:
     return abs(y0 - y1) < 0.25 * max(a.width, b.width) and x0 > x1
 
 
-def motorcycle(folder: Path) -> tuple[list[Found], float]:
-    """Return the triangulations of squares of the Middlebury pair, and the fitted deviation.
+def motorcycle(folder: Path) -> tuple[list[Found], Locate, Fit]:
+    """Return the triangulations of every other square of the Middlebury pair.
 
-    The deviation of a place is fitted on every other square, and the others are returned.
+    The deviation of a place and the tails are fitted on the others.
     """
     focal, baseline, principal = 994.978, 0.193001, (311.193, 254.877)
     matrix = np.array([[focal, 0, principal[0]], [0, focal, principal[1]], [0, 0, 1.0]])
@@ -172,8 +186,11 @@ def motorcycle(folder: Path) -> tuple[list[Found], float]:
                 found.append(Found(position.point - point, position.covariance, depth))
         return found
 
-    deviation = _fitted(lambda d: located(squares[::2], d))
-    return located(squares[1::2], deviation), deviation
+    def known(deviation: float) -> list[Found]:
+        return located(squares[::2], deviation)
+
+    fit = _fitted(known)
+    return located(squares[1::2], fit.deviation), known, fit
 
 
 def _disparity(left: np.ndarray, right: np.ndarray, x: int, y: int) -> float | None:
@@ -192,8 +209,8 @@ def _disparity(left: np.ndarray, right: np.ndarray, x: int, y: int) -> float | N
     return most - (best + 0.5 * (before - after) / (before - 2 * here + after))
 
 
-def chessboard(folder: Path) -> tuple[list[Found], float]:
-    """Return the triangulations of the corners of chessboards, and the fitted deviation."""
+def chessboard(folder: Path) -> tuple[list[Found], Locate, Fit]:
+    """Return the triangulations of the corners of chessboards, and the fit to other boards."""
     size, storage = (9, 6), cv2.FileStorage(str(folder / 'intrinsics.yml'), 0)
     lens = [(storage.getNode(f'M{i}').mat(), storage.getNode(f'D{i}').mat()) for i in (1, 2)]
     board = np.zeros((54, 3), np.float32)
@@ -236,24 +253,55 @@ def chessboard(folder: Path) -> tuple[list[Found], float]:
                     found.append(Found(error, position.covariance, float(point[2])))
         return found
 
-    deviation = _fitted(lambda d: located(known, d))
-    return located(pairs[1::2], deviation), deviation
+    def of_known(deviation: float) -> list[Found]:
+        return located(known, deviation)
+
+    fit = _fitted(of_known)
+    return located(pairs[1::2], fit.deviation), of_known, fit
 
 
-def _fitted(locate) -> float:
-    """Return the deviation with which half of the errors are within the median of chi-squared."""
-    squares = [_mahalanobis(each) for each in locate(1.0)]
-    return float(np.sqrt(np.median(squares) / QUANTILES[0.5]))
+def _fitted(locate: Locate, freedoms: Sequence[float] = FREEDOMS) -> Fit:
+    """Return the fit whose ellipsoids contain the errors most nearly as often as they should.
+
+    The deviation is that with which half of the errors are within the median of F(3, freedom).
+    """
+    squares = np.array([_mahalanobis(each) for each in locate(1.0)])
+
+    def scaled(freedom: float) -> float:
+        return float(np.sqrt(np.median(squares) / _quantile(0.5, freedom)))
+
+    def cost(freedom: float) -> float:
+        return _miscalibration(squares / scaled(freedom) ** 2, freedom)
+
+    best = min(freedoms, key=cost)
+    return Fit(scaled(best), best)
+
+
+def _quantile(level: float, freedom: float) -> float:
+    """Return the squared radius of the ellipsoid of a t distribution, see `Position.radius`."""
+    return 3 * float(fdtri(3, freedom, level))
+
+
+def _coverage(squares: np.ndarray, freedom: float) -> dict[float, float]:
+    return {
+        level: round(float((squares <= _quantile(level, freedom)).mean()), 3) for level in LEVELS
+    }
+
+
+def _miscalibration(squares: np.ndarray, freedom: float) -> float:
+    """Return the mean difference between nominal and actual coverage."""
+    return float(np.mean([abs(q - c) for q, c in _coverage(squares, freedom).items()]))
 
 
 def _mahalanobis(found: Found) -> float:
     return float(found.error @ np.linalg.solve(found.covariance, found.error))
 
 
-def _summary(found: list[Found], seeds: list) -> dict:
+def _summary(found: list[Found], seeds: list, fit: Fit, gaussian: Fit) -> dict:
+    """Return the figures of triangulations with the deviation 1, for a fit and a Gaussian one."""
     relative = np.array([abs(each.error[2]) / each.depth for each in found])
     squares = np.array([_mahalanobis(each) for each in found])
-    coverage = {q: round(float((squares <= limit).mean()), 3) for q, limit in QUANTILES.items()}
+    as_gaussian = squares * (fit.deviation / gaussian.deviation) ** 2
     order = np.argsort([np.trace(each.covariance) for each in found])
     bins = [
         [
@@ -267,8 +315,14 @@ def _summary(found: list[Found], seeds: list) -> dict:
         'baselines': {},
         'p90': round(float(np.percentile(relative, 90)), 4),
         'positions': len(found),
-        'coverage': coverage,
-        'calibration_error': round(float(np.mean([abs(q - c) for q, c in coverage.items()])), 3),
+        'coverage': _coverage(squares, fit.freedom),
+        'calibration_error': round(_miscalibration(squares, fit.freedom), 3),
+        'deviation': round(fit.deviation, 4),
+        'freedom': fit.freedom,
+        'gaussian': {
+            'coverage': _coverage(as_gaussian, gaussian.freedom),
+            'calibration_error': round(_miscalibration(as_gaussian, gaussian.freedom), 3),
+        },
         'bins_predicted_rms_and_median_error': bins,
         'seeds': seeds,
     }
@@ -281,14 +335,20 @@ def measure(seeds: list[int], shared: Path | None) -> dict:
     def scenes(numbers, fraction: float) -> list[Found]:
         return list(itertools.chain.from_iterable(rendered(n, encoder, fraction) for n in numbers))
 
-    fraction = _fitted(lambda d: scenes(CHOICE_SEEDS, d))
-    result = {'rendered': _summary(scenes(seeds, fraction), seeds)}
-    result['rendered']['deviation_of_side'] = round(fraction, 4)
+    chosen = scenes(CHOICE_SEEDS, 1.0)
+    result = {}
+
+    def add(name: str, locate_chosen: Locate, found: list[Found], fit: Fit, numbers) -> None:
+        gaussian = _fitted(locate_chosen, FREEDOMS[-1:])
+        result[name] = _summary(found, numbers, fit, gaussian)
+
+    fit = _fitted(lambda _: chosen)
+    add('rendered', lambda _: chosen, scenes(seeds, fit.deviation), fit, seeds)
     if shared is not None:
         for name, locate, folder in (
             ('motorcycle', motorcycle, 'stereo_skimage_motorcycle'),
             ('chessboard', chessboard, 'stereo_opencv'),
         ):
-            found, deviation = locate(shared / folder)
-            result[name] = {**_summary(found, []), 'deviation_px': round(deviation, 3)}
+            found, known, fit = locate(shared / folder)
+            add(name, known, found, fit, [])
     return result

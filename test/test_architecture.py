@@ -196,7 +196,19 @@ def test_a_file_fits_one_idea(module):
 
 
 @pytest.mark.parametrize(
-    'node', ['camera', 'attention', 'encoder', 'arbiter', 'viewer', 'memory', 'compressor']
+    'node',
+    [
+        'camera',
+        'attention',
+        'encoder',
+        'arbiter',
+        'viewer',
+        'memory',
+        'compressor',
+        'positions',
+        'slots',
+        'zspace',
+    ],
 )
 def test_nodes_start_without_torch(node):
     program = (

@@ -20,7 +20,7 @@ CRASH_SUFFIX = '.crash'
 
 MAX_CRASH_BYTES = 1 << 20
 
-_OF_CAMERA = ('camera_node', 'attention_node', 'encoder_node')
+_OF_CAMERA = ('camera_node', 'attention_node', 'encoder_node', 'slots_node')
 _THREAD = re.compile(r'^thread (0x[0-9a-f]+) (.+)$', re.MULTILINE)
 _FATAL = re.compile(r'^Fatal Python error: (.+)$', re.MULTILINE)
 _CURRENT = re.compile(r'^Current thread (0x[0-9a-f]+)', re.MULTILINE)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sage_perception.bringup.optional_nodes import chosen
+from sage_perception.core.pose import Pose
 
 PACKAGE = 'sage_perception'
 
@@ -59,14 +60,18 @@ class Camera:
         source: URI that `camera_node` opens; None: use the value in the parameter file.
         topic: image topic of an external driver, absolute; camera_info is expected in the same
             namespace. The graph then has no `camera_node` for this camera.
+        pose: 'x y z roll pitch yaw' of the camera on the robot, see `core.pose.Pose`; None: tf
+            gives it, or it is not known.
 
     Raises:
-        ValueError: the name or the topic is not valid, or both `source` and `topic` are given.
+        ValueError: the name, the topic or the pose is not valid, or both `source` and `topic` are
+            given.
     """
 
     name: str
     source: str | None = None
     topic: str | None = None
+    pose: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -79,6 +84,11 @@ class Camera:
             )
         if self.topic is not None and self.source is not None:
             raise ValueError(f'{self.name} has a source and an image topic; give only one')
+        if self.pose is not None:
+            try:
+                Pose.parse(self.pose)
+            except ValueError as error:
+                raise ValueError(f'pose of {self.name}: {error}') from None
 
     @property
     def remappings(self) -> list[tuple[str, str]]:
@@ -133,6 +143,7 @@ def perception(
         raise ValueError(f'respawn_delay_s is {respawn_delay_s}; it must not be negative')
 
     nodes = chosen(optional)
+    slots = any(added.name == 'slots' for added in nodes)
 
     def node(
         kind: str,
@@ -169,7 +180,7 @@ def perception(
                     autostart=autostart,
                 )
             )
-        graph.append(node('attention', camera, camera.remappings))
+        graph.append(node('attention', camera, camera.remappings, use_slots=slots or None))
         graph.append(node('encoder', camera, device=device, autostart=autostart))
         graph += [
             node(
@@ -181,10 +192,11 @@ def perception(
             for added in nodes
             if added.per_camera
         ]
-    graph.append(node('arbiter', cameras=names))
     topics = [
         (f'{camera.name}/{name}', topic) for camera in cameras for name, topic in camera.remappings
     ]
+    poses = _poses(cameras, frame_prefix)
+    graph.append(node('arbiter', None, topics if poses else (), cameras=names, **poses))
     graph += [
         node(
             added.name,
@@ -192,11 +204,21 @@ def perception(
             topics if added.images else (),
             cameras=names if added.cameras else None,
             autostart=autostart if added.lifecycle else None,
+            **(poses if added.poses else {}),
         )
         for added in nodes
         if not added.per_camera
     ]
     return graph
+
+
+def _poses(cameras: Sequence[Camera], frame_prefix: str) -> dict[str, str]:
+    """Return the parameters about the poses of cameras; empty if none has one."""
+    poses = [f'{camera.name}={camera.pose}' for camera in cameras if camera.pose is not None]
+    if not poses:
+        return {}
+    frame = {'base_frame': f'{frame_prefix}base_link'} if frame_prefix else {}
+    return {'camera_poses': ', '.join(poses), **frame}
 
 
 def single_camera(cameras: Sequence[Camera] = (CAM0,), **options: Any) -> list[NodeSpec]:

@@ -54,6 +54,7 @@ _COMPOSITION = {
     'false': 'none',
     'False': 'none',
 }
+_OF_CAMERA = ('source', 'image', 'pose')
 _FROM_FILE = '(empty: use the value in params_file)'
 
 
@@ -163,6 +164,12 @@ def _camera_arguments(number: int, suffix: str) -> list[DeclareLaunchArgument]:
             '',
             f'Image topic of an external driver, which replaces the node of camera {number}',
         ),
+        _argument(
+            f'pose{suffix}',
+            '',
+            f'Pose of camera {number} on the robot, "x y z roll pitch yaw" in meters and radians '
+            '(x forward, y left, z up); published on tf',
+        ),
     ]
 
 
@@ -190,7 +197,7 @@ def _nodes(
     use_sim_time = _flag(given['use_sim_time'])
     specs = graph(
         [
-            Camera(given[f'camera{n}'], given[f'source{n}'] or None, given[f'image{n}'] or None)
+            Camera(given[f'camera{n}'], *(given[f'{name}{n}'] or None for name in _OF_CAMERA))
             for n in camera_suffixes
         ],
         frame_prefix=given['frame_prefix'],

@@ -21,6 +21,7 @@ class OptionalNode:
         cameras: the node has the parameter `cameras`, with the names of all cameras.
         images: the node reads the images of the cameras, also those of external drivers.
         lifecycle: the node is a lifecycle node, with the parameter `autostart`.
+        poses: the node has the parameters `camera_poses` and `base_frame`.
     """
 
     name: str
@@ -29,6 +30,7 @@ class OptionalNode:
     cameras: bool = False
     images: bool = False
     lifecycle: bool = False
+    poses: bool = False
 
     @property
     def description(self) -> str:
@@ -40,6 +42,9 @@ OPTIONAL_NODES = (
     OptionalNode('memory'),
     OptionalNode('compressor', cameras=True, lifecycle=True),
     OptionalNode('proprioception'),
+    OptionalNode('positions', cameras=True, images=True, poses=True),
+    OptionalNode('slots', per_camera=True, images=True, lifecycle=True),
+    OptionalNode('zspace', cameras=True, images=True),
     OptionalNode('viewer', default=True, cameras=True, images=True),
 )
 

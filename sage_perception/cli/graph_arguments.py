@@ -57,6 +57,12 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
             metavar='TOPIC',
             help=f'image topic of an external driver, which replaces the node of camera {n}',
         )
+        add(
+            f'--pose{n}',
+            metavar='POSE',
+            help=f'pose of camera {n} on the robot, "x y z roll pitch yaw" in meters and radians '
+            '(x forward, y left, z up); published on tf',
+        )
         add(f'--camera{n}', metavar='NAME', help=f'name of camera {n} (default: cam{n})')
     add = parser.add_argument_group('nodes').add_argument
     add(
@@ -115,7 +121,7 @@ def graph_of(options: argparse.Namespace) -> list[NodeSpec]:
     Raises `ValueError` for arguments that do not fit together.
     """
     count = GRAPHS[options.graph].cameras
-    for name in ('source1', 'image1', 'camera1'):
+    for name in ('source1', 'image1', 'pose1', 'camera1'):
         if count < 2 and getattr(options, name) is not None:
             raise ValueError(f'--{name}: {options.graph} has one camera; use --{name[:-1]}0')
     if options.source is not None:
@@ -133,6 +139,7 @@ def graph_of(options: argparse.Namespace) -> list[NodeSpec]:
             getattr(options, f'camera{n}') or f'cam{n}',
             getattr(options, f'source{n}'),
             getattr(options, f'image{n}'),
+            getattr(options, f'pose{n}'),
         )
         for n in range(count)
     ]

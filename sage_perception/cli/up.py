@@ -75,6 +75,7 @@ def parser() -> Parser:
             'sage up single_camera --source v4l2:///dev/video0',
             'sage up dual_camera --source0 v4l2:///dev/video0 --source1 v4l2:///dev/video2',
             'sage up single_camera --image0 /camera/color/image_raw --memory',
+            'sage up dual_camera --positions --pose0 "0 0.1 0 0 0 0" --pose1 "0 -0.1 0 0 0 0"',
             'sage up dual_camera --composed',
             'sage up dual_camera --foxglove',
             'sage up fleet --robots robot1 robot2 --set attention.max_crops=4',

@@ -147,9 +147,12 @@ class ContextBuilder:
         """Replace the latents that memory recalls, best first."""
         self._recall = self.space.stack(latents, MAX_RECALLS)
 
-    def set_slots(self, latents: Sequence[Latent]) -> None:
-        """Replace the object slots."""
-        self._slot_latents = self.space.stack(latents, MAX_SLOTS)
+    def set_slots(self, latents: Sequence[Latent], space: LatentSpace | None = None) -> None:
+        """Replace the object slots, latents of `space`; None: of that of all other latents.
+
+        Raises `ContextError` for latents of another space, and for values that are not finite.
+        """
+        self._slot_latents = (space or self.space).stack(latents, MAX_SLOTS)
 
     def set_budget(self, share: float | None) -> None:
         """Set the remaining share of the attention budget (ATP) in [0, 1]; None: unknown."""

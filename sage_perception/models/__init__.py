@@ -13,6 +13,7 @@ from sage_perception.models.registry import (
     load_compressor,
     load_crop_codec,
     load_semantic,
+    load_slot_encoder,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     'load_compressor',
     'load_crop_codec',
     'load_semantic',
+    'load_slot_encoder',
 ]

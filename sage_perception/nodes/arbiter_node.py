@@ -27,6 +27,8 @@ from sage_perception.core.lct import LCT
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import RequestGuard
 from sage_perception.ros.camera_models import CameraModels
+from sage_perception.ros.camera_mounts import MOUNT_TOPIC, CameraMounts
+from sage_perception.ros.camera_poses import POSE_TOPICS
 from sage_perception.ros.conversions.latents import unpack
 from sage_perception.ros.conversions.lct_arrays import ReceivedLCT, received_lcts
 from sage_perception.ros.conversions.lcts import lct_to_msg
@@ -80,6 +82,7 @@ class ArbiterNode(Node):
             qos.DEFAULT,
             'Latents of the images of a challenge.',
         ),
+        *POSE_TOPICS,
     )
     PUBLISHES = (
         Topic(
@@ -114,6 +117,7 @@ class ArbiterNode(Node):
             qos.DEFAULT,
             'Compatibility, counts and reputation of each camera, once a second.',
         ),
+        MOUNT_TOPIC,
     )
     SERVES = (
         Service(
@@ -132,22 +136,27 @@ class ArbiterNode(Node):
         self._keys = TrustedKeys(self)
         self._entities = self.camera_entities()
         model, similarity = self._load_model()
+        geometry = self._load_geometry()
         self._arbiter = Arbiter(
             parameters.cameras,
             model,
             identity=node_identity(self),
             entities=self._entities,
-            geometry=self._load_geometry(),
+            geometry=geometry,
             store=self._keys.store,
             require_signatures=parameters.require_signatures,
             threshold=similarity.threshold,
             shared_view=parameters.shared_view,
             challenge_period_s=parameters.challenge_period_s or 60.0,
+            consistency_power=parameters.consistency_power,
             slop_ns=round(parameters.sync_slop_s * 1e9),
             timeout_ns=round(parameters.sync_timeout_s * 1e9),
             cache=latent_map_folder(),
             weights=similarity.weights,
             embed=similarity.embed,
+        )
+        self._mounts = CameraMounts(
+            self, parameters.pose_tolerance_px, geometry, self._arbiter.set_geometry
         )
         requests = RequestGuard(self, self._keys.store)
         self._models = CameraModels(self, self._arbiter, requests)

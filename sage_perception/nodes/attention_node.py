@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from nav_msgs.msg import Odometry
-from sage_msgs.msg import CropArray
+from sage_msgs.msg import CropArray, LCTArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sage_perception.ros import detections, qos
@@ -60,6 +60,7 @@ class AttentionNode(Node):
             'Boxes of any detector, in pixels of the images and with their stamps: they get crops '
             'of the source EXTERNAL. Where vision_msgs is installed.',
         ),
+        Topic('slots', LCTArray, qos.DEFAULT, 'Object slots of the images, see `use_slots`.'),
     )
     PUBLISHES = (
         Topic(
@@ -114,6 +115,9 @@ class AttentionNode(Node):
                 )
         else:
             self.get_logger().debug('vision_msgs is not installed: no detections and no regions')
+        self._slots: InputMonitor | None = None
+        if self.parameters.use_slots:
+            self._slots = self.subscribe('slots', self._receive_slots, timeout_s=0)
         self.diagnostics.add('attention', self._report)
 
     def check_parameters(self, values: dict[str, Any]) -> None:
@@ -171,6 +175,12 @@ class AttentionNode(Node):
             self._invalid_detections += invalid
             self._detections.reject(f'{invalid} detections are not finite, empty or out of range')
         self._attention.add_detections(stamp_from_msg(message.header.stamp) * 1e-9, found)
+
+    def _receive_slots(self, message: LCTArray) -> None:
+        found, invalid = detections.slot_regions_from_msg(message)
+        if invalid and self._slots is not None:
+            self._slots.reject(f'{invalid} slots have no region or no trust in [0, 1]')
+        self._attention.add_slots(stamp_from_msg(message.header.stamp) * 1e-9, found)
 
     def _receive_info(self, message: CameraInfo) -> None:
         matrix = np.reshape(message.k, (3, 3))

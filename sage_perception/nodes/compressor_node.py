@@ -17,13 +17,18 @@ from sage_perception import models
 from sage_perception.codecs.packing import Packer
 from sage_perception.context.context import HContext as Context
 from sage_perception.context.layout import ContextError
+from sage_perception.context.space import LatentSpace
 from sage_perception.core.latent import Latent, LatentKind, ModelId
+from sage_perception.models import artifact
+from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD
+from sage_perception.models.registry import resolve
 from sage_perception.pipeline.context_encoder import ContextEncoder
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.latents import latent_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.memory import snarc_from_msg
+from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.conversions.trust import agreements_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
@@ -58,6 +63,7 @@ class CompressorNode(LifecycleNode):
         Topic('trusted', LCTArray, qos.DEFAULT, 'LCTs that the arbiter accepted, of any camera.'),
         Topic('agreement', AgreementArray, qos.DEFAULT, 'Crops that the arbiter matched.'),
         Topic('recall', LCTArray, qos.DEFAULT, 'LCTs that memory recalls, best first.'),
+        Topic('{camera}/slots', LCTArray, qos.DEFAULT, 'Object slots, see `slot_model`.'),
         Topic('snarc', SnarcArray, qos.DEFAULT, 'SNARC scores of the observations.'),
     )
     PUBLISHES = (
@@ -70,6 +76,7 @@ class CompressorNode(LifecycleNode):
 
     def setup(self) -> None:
         """Create the endpoints."""
+        parameters = self.parameters
         self._configured: _Configured | None = None
         self._newest_of: dict[str, RelayedFrame] = {}
         self._has_new_frame = False
@@ -82,6 +89,9 @@ class CompressorNode(LifecycleNode):
         self._trusted = RelayedVerifier(self, 'trusted', keys, self._packers)
         self._recalled = RelayedVerifier(self, 'recall', keys, self._packers)
         self._frames = self.subscribe('trusted', self._receive_frame, guard=self._trusted)
+        self._slot_space: LatentSpace | None = None
+        if parameters.slot_model:
+            self._subscribe_slots(parameters.slot_model, keys)
         signed = (lambda: keys.store), keys.required
         self._agreements = AuthenticatedInput(
             self, 'agreement', self._receive_agreement, *signed, timeout_s=0
@@ -92,6 +102,21 @@ class CompressorNode(LifecycleNode):
         )
         self.add_timer(1 / self.parameters.rate, self._publish)
         self.diagnostics.add('context', self._report)
+
+    def _subscribe_slots(self, name: str, keys: TrustedKeys) -> None:
+        """Subscribe to the slots of the primary camera, latents of the model `name`."""
+        try:
+            model = artifact.read(resolve(name))
+            mean, std = (model.tensor(each) for each in (LATENT_MEAN, LATENT_STD))
+            self._slot_space = LatentSpace.of(model.id, mean.ravel(), std.ravel())
+            packers = packers_of(name)
+        except (models.ModelError, ValueError) as error:
+            raise ConfigurationError(f"parameter 'slot_model': {error}") from error
+        camera = self.parameters.cameras[0]
+        self._slots = RelayedVerifier(self, f'{camera}/slots', keys, packers)
+        self.subscribe(
+            '{camera}/slots', self._receive_slots, camera, timeout_s=0, guard=self._slots
+        )
 
     def configure(self) -> None:
         """Load the model and run it once to warm it up."""
@@ -157,6 +182,13 @@ class CompressorNode(LifecycleNode):
         # An empty recall has no LCT that could be signed.
         if recalled or not self.parameters.require_signatures:
             working.encoder.builder.set_recall([lct.latent for lct in recalled])
+
+    def _receive_slots(self, message: LCTArray, publisher: bytes) -> None:
+        if (working := self._working) is None:
+            return
+        for frame in self._slots.frames(message, publisher):
+            latents = [lct.latent for lct in frame.lcts]
+            working.encoder.builder.set_slots(latents, self._slot_space)
 
     def _receive_scores(self, message: SnarcArray) -> None:
         if (working := self._working) is None:

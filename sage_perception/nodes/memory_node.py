@@ -16,12 +16,9 @@ from sage_msgs.msg import AgreementArray, LCTArray, SnarcArray
 from sage_msgs.srv import Forget, QueryMemory, Remember
 from std_msgs.msg import Float32
 
-from sage_perception.codecs import codebook
-from sage_perception.codecs.packing import Packer
 from sage_perception.memory import Hit, Space, StoreError, default_path, recalled_lct
 from sage_perception.memory.session import MemorySession, SessionConfig
 from sage_perception.models import ModelError, artifact
-from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD
 from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput, RequestGuard
@@ -33,6 +30,7 @@ from sage_perception.ros.conversions.memory import (
     query_from_msg,
     snarc_score_to_msg,
 )
+from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.trust import agreements_from_msg
 from sage_perception.ros.diagnostics import ERROR, OK, Status
 from sage_perception.ros.endpoints import Node, Service, Topic
@@ -133,11 +131,9 @@ class MemoryNode(Node):
         try:
             model = artifact.read(resolve(self.parameters.model))
             self._space = Space.of(model.path)
-            mean, std = (model.tensors[name].ravel() for name in (LATENT_MEAN, LATENT_STD))
-            packer = Packer(mean, std, codebook.read(model.path))
+            self._packers = packers_of(self.parameters.model)
         except (ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-        self._packers = {model.id.fingerprint: packer}
 
     def _open_session(self) -> MemorySession:
         config = SessionConfig(

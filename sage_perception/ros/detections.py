@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detections of `vision_msgs`, which need not be installed."""
+"""Regions of other detectors: `vision_msgs`, which need not be installed, and object slots."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from sage_msgs.msg import LCTArray
 from std_msgs.msg import Header
 
 from sage_perception.core.frame import Crop
@@ -56,6 +57,19 @@ def detections_from_msg(message: Any, limit: int) -> tuple[list[ExternalDetectio
         except ValueError:
             invalid += 1
     return sorted(found, key=lambda each: -each.score)[:limit], invalid
+
+
+def slot_regions_from_msg(message: LCTArray) -> tuple[list[ExternalDetection], int]:
+    """Return the regions of object slots, scored by trust, and the number of invalid ones."""
+    found, invalid = [], 0
+    for slot in message.crops:
+        left, top = slot.x_offset, slot.y_offset
+        try:
+            box = float(left), float(top), float(left + slot.width), float(top + slot.height)
+            found.append(ExternalDetection(box, float(slot.trust)))
+        except ValueError:
+            invalid += 1
+    return found, invalid
 
 
 def detections_to_msg(header: Header, crops: Sequence[Crop]) -> Detection2DArray:

@@ -32,3 +32,8 @@ LATCHED = _profile(depth=1, latched=True)
 LATCHED_SHARED = _profile(depth=16, latched=True)
 # Images and markers for display.
 VISUALIZATION = _profile(depth=1)
+# Transforms of tf, as tf2_ros subscribes to them.
+TF = _profile(depth=100)
+TF_STATIC = _profile(depth=100, latched=True)
+# Transforms of tf that do not change, as tf2_ros publishes them.
+TF_STATIC_PUBLISHER = _profile(depth=1, latched=True)

@@ -28,7 +28,7 @@ from sage_perception.trust.compatibility.model import Model
 from sage_perception.trust.compatibility.report import Level, TrustReport
 from sage_perception.trust.compatibility.translator import Translator
 from sage_perception.trust.fusion.cross_view import CrossViewFusion
-from sage_perception.trust.fusion.geometry import CameraGeometry
+from sage_perception.trust.fusion.geometry import CameraGeometry, PosedGeometry
 from sage_perception.trust.fusion.majority import agrees
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.fusion.synchronizer import FrameSynchronizer, Synchronized
@@ -90,6 +90,9 @@ class Arbiter:
     embed : callable, optional
         Identity codes `[N, C]` of latents `[N, D]`, which are matched instead of the weighted
         latents, see `fitted.similarity_of`.
+    consistency_power : float
+        Exponent of the consistency of views with the past of their track, see
+        `view_history.ViewHistory`; 0: views are weighed without the past.
 
     """
 
@@ -111,6 +114,7 @@ class Arbiter:
         embed: Callable[[np.ndarray], np.ndarray] | None = None,
         shared_view: bool = False,
         challenge_period_s: float = 60.0,
+        consistency_power: float = 8.0,
     ) -> None:
         self.cameras = list(cameras)
         self.model = model
@@ -149,6 +153,7 @@ class Arbiter:
             embed=embed,
             geometry=geometry,
             shared_view=shared_view,
+            consistency_power=consistency_power,
         )
 
     @property
@@ -160,6 +165,10 @@ class Arbiter:
     def threshold(self, value: float) -> None:
         """Set the threshold, also for frames that are waiting."""
         self._fusion.threshold = value
+
+    def set_geometry(self, camera: str, geometry: CameraGeometry | PosedGeometry) -> None:
+        """Set the geometry of another camera that excludes matches with the primary one."""
+        self._fusion.geometry[camera] = geometry
 
     def state(self, camera: str) -> CameraState:
         """Return the state of a camera."""

@@ -13,7 +13,7 @@ import numpy as np
 from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import Roi
 from sage_perception.vision.attention_config import AttentionConfig
-from sage_perception.vision.boxes import Box, center, clip, size
+from sage_perception.vision.boxes import Box, area, center, clip, size
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.ego_motion import CameraMotion, EgoMotion, mean_motion
 from sage_perception.vision.external_regions import ExternalDetection, ExternalRegions
@@ -39,6 +39,10 @@ BESIDE = 1.5
 """Side of the area around a moving region without still regions, relative to that region."""
 MARGIN = 1.2
 """Side of a region relative to the longer side of the object in it."""
+SLOTS_WEIGHT = 0.5
+"""Score of a slot without a moving object, relative to its trust."""
+MAX_SLOT_AREA = 0.5
+"""Fraction of the frame above which a slot is background."""
 
 
 class Attention:
@@ -68,6 +72,7 @@ class Attention:
         self._config = config or AttentionConfig()
         self._times = FrameTimes()
         self._external = ExternalRegions(self._ids)
+        self._slots = ExternalRegions(self._ids, CropSource.SLOTS, SLOTS_WEIGHT)
         self._start((), (1, 1))
 
     @property
@@ -111,6 +116,16 @@ class Attention:
         """
         self._external.add(stamp_s, detections)
 
+    def add_slots(self, stamp_s: float, regions: Sequence[ExternalDetection]) -> None:
+        """Add the regions of object slots in the frame with the stamp `stamp_s`.
+
+        A moving object that is also a slot gets a higher score. Other slots get crops (source
+        SLOTS) after the moving objects. A region of more than `MAX_SLOT_AREA` of the frame is
+        background and left out.
+        """
+        limit = MAX_SLOT_AREA * float(np.prod(self._shape[:2]))
+        self._slots.add(stamp_s, [each for each in regions if area(each.box) <= limit])
+
     def reset(self, config: AttentionConfig | None = None) -> None:
         """Forget the scene and, if given, use another `config`; track ids are not reused."""
         self._config = config or self._config
@@ -152,11 +167,14 @@ class Attention:
             self._forget(small.shape[:2])
         self._inhibition.move(motion.matrix)
         self._still.move(motion.matrix)
-        self._external.move(stamp_s, _scaled(motion.matrix, scale))
+        for regions in (self._external, self._slots):
+            regions.move(stamp_s, _scaled(motion.matrix, scale))
         count = self._config.max_crops
         moving = self._moving(motion, small, scale, step.dt)
         height, width = image.shape[:2]
-        chosen = suppress(self._external.merge(moving, self._object_roi, width, height), count)
+        for regions in (self._slots, self._external):
+            moving = regions.merge(moving, self._object_roi, width, height)
+        chosen = suppress(moving, count)
         self._saliency_age_s += step.dt
         if self._config.saliency_weight and self._saliency_age_s >= self._config.saliency_period_s:
             self._saliency_age_s = 0.0
@@ -217,6 +235,7 @@ class Attention:
         self._tracker.clear()
         self._still.clear()
         self._external.clear()
+        self._slots.clear()
         self._inhibition.reset(shape)
         self._still_map = np.zeros(shape, np.float32)
         self._saliency_age_s = math.inf

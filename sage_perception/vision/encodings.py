@@ -188,6 +188,16 @@ def checked_layout(
     return layout
 
 
+def rows_of(
+    encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: Data
+) -> np.ndarray:
+    """Return the values of an image in one of `PACKED`, `[H, W]` or `[H, W, C]`, as they are.
+
+    The layout must have been checked by `checked_layout`.
+    """
+    return _rows(PACKED[encoding], height, width, step, is_bigendian, data)
+
+
 def _unknown(encoding: str) -> str:
     """Return the reason why an encoding is not decoded, and what to do."""
     if re.fullmatch(r'(8|16|32|64)[USF]C\d+', encoding):

@@ -62,9 +62,12 @@ class ExternalRegions:
         unmatched: number of sets of detections whose stamp is that of no recent frame.
     """
 
-    def __init__(self, ids: Iterator[int]) -> None:
+    def __init__(
+        self, ids: Iterator[int], source: CropSource = CropSource.EXTERNAL, weight: float = 1.0
+    ) -> None:
+        """Take new track ids from `ids`; `source` and `weight` are those of the candidates."""
         self.unmatched = 0
-        self._ids = ids
+        self._ids, self._source, self._weight = ids, source, weight
         self._frames: deque[tuple[float, np.ndarray]] = deque(maxlen=HISTORY)
         self._waiting: tuple[float, Sequence[ExternalDetection]] | None = None
         self._stamp_s = -math.inf
@@ -106,9 +109,11 @@ class ExternalRegions:
     ) -> list[Candidate]:
         """Return the moving objects and the detections as candidates, one for each object.
 
-        A moving object that was detected keeps its tracked region and becomes an external one. A
-        detection without a moving object is a candidate of its own, with the region `to_roi(box)`.
-        Boxes outside of the frame of `width` x `height` pixels have none.
+        A moving object that was detected keeps its tracked region. With the source EXTERNAL it
+        becomes an external one; with another source both raise the score, as independent evidence
+        does: 1 - (1 - a)·(1 - b). A detection without a moving object is a candidate of its own,
+        with the region `to_roi(box)` and the score times the weight. Boxes outside of the frame of
+        `width` x `height` pixels have none.
         """
         found = list(moving)
         taken = {candidate.track_id for candidate in moving}
@@ -121,14 +126,16 @@ class ExternalRegions:
             index = _most_overlapping(roi, found)
             if index is not None:
                 before = found[index]
-                found[index] = replace(
-                    before, score=max(before.score, score), source=CropSource.EXTERNAL
+                found[index] = (
+                    replace(before, score=max(before.score, score), source=self._source)
+                    if self._source == CropSource.EXTERNAL
+                    else replace(before, score=1 - (1 - before.score) * (1 - score))
                 )
                 region = replace(region, track_id=before.track_id)
             else:
                 if region.track_id in taken:
                     region = replace(region, track_id=next(self._ids))
-                found.append(Candidate(roi, score, CropSource.EXTERNAL, region.track_id))
+                found.append(Candidate(roi, self._weight * score, self._source, region.track_id))
             taken.add(region.track_id)
             regions.append(region)
         self._regions = regions

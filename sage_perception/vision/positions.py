@@ -17,10 +17,13 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import fdtri
 
 DistortionModel = Literal['plumb_bob', 'rational_polynomial', 'equidistant']
 MIN_PARALLAX_RAD = math.radians(0.25)
 """Smallest angle between two bearings of a triangulation."""
+TAIL_FREEDOM = 3.0
+"""Degrees of freedom of the errors of positions, fitted by bench/zspace_positions.py."""
 MAX_ITERATIONS = 20
 """Maximum number of Gauss-Newton steps of a triangulation."""
 
@@ -31,7 +34,10 @@ class CalibrationError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """A position `[3]`, meters, and its covariance `[3, 3]`, square meters, in a fixed frame."""
+    """A position `[3]`, meters, and its covariance `[3, 3]`, square meters, in a fixed frame.
+
+    The covariance describes the central part of the errors, without their tails.
+    """
 
     point: np.ndarray
     covariance: np.ndarray
@@ -40,6 +46,26 @@ class Position:
     def deviation_m(self) -> float:
         """Return the root of the trace of the covariance, meters."""
         return float(np.sqrt(np.trace(self.covariance)))
+
+    @property
+    def total_covariance(self) -> np.ndarray:
+        """Return the covariance of all errors, with their tails, `[3, 3]`, square meters.
+
+        It is that of the t distribution of `radius`.
+        """
+        return self.covariance * TAIL_FREEDOM / (TAIL_FREEDOM - 2)
+
+    def radius(self, level: float) -> float:
+        """Return the radius of the ellipsoid that contains the error with probability `level`.
+
+        The ellipsoid is {e: eᵀ·C⁻¹·e ≤ radius²} with the covariance C. Errors of detected regions
+        have heavier tails than a Gaussian distribution: they follow a multivariate t distribution
+        with `TAIL_FREEDOM` degrees of freedom, for which eᵀ·C⁻¹·e / 3 has the distribution
+        F(3, `TAIL_FREEDOM`) (Kotz and Nadarajah, 2004). Raises `ValueError` outside of (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f'level is {level}; it must be in (0, 1)')
+        return math.sqrt(3 * float(fdtri(3, TAIL_FREEDOM, level)))
 
 
 @dataclass(frozen=True, eq=False)

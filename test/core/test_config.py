@@ -77,7 +77,9 @@ def displays(tree):
 def test_rviz_shows_every_image_reliably_by_relative_names():
     manager = yaml.safe_load((CONFIG / 'sage.rviz').read_text())['Visualization Manager']
     topics = {}
-    for display in displays(manager):
+    shown = list(displays(manager))
+    assert [display['Class'] for display in shown].count('rviz_default_plugins/TF') == 1
+    for display in (each for each in shown if 'Topic' in each):
         topics[display['Topic']['Value']] = display['Class']
         assert display['Topic']['Reliability Policy'] == 'Reliable'
         assert display['Enabled'] is display['Value'] is True
@@ -87,5 +89,6 @@ def test_rviz_shows_every_image_reliably_by_relative_names():
         **{f'{c}/crop_image': image for c in ('cam0', 'cam1')},
         **{f'{c}/reconstruction': image for c in ('cam0', 'cam1')},
         **{f'{c}/markers': markers for c in ('cam0', 'cam1')},
+        'position_markers': markers,
     }
     assert manager['Global Options']['Fixed Frame'] == 'cam0_optical_frame'

@@ -104,6 +104,7 @@ def test_names_are_relative():
         (lambda: Camera('front cam'), "camera name 'front cam'"),
         (lambda: Camera('cam0', topic='image_raw'), 'must be absolute'),
         (lambda: Camera('cam0', 'csi://0', '/image'), 'give only one'),
+        (lambda: Camera('cam0', pose='0 0 1'), "pose of cam0: '0 0 1' is not a pose"),
         (lambda: dual_camera([Camera('a'), Camera('a')]), 'distinct names'),
         (lambda: dual_camera([Camera('a')]), 'requires two cameras; got 1'),
         (lambda: single_camera([]), 'requires one camera; got 0'),
@@ -128,3 +129,15 @@ def test_compressor_is_optional():
     (spec,) = (spec for spec in dual_camera(compressor=True) if spec.name == 'compressor')
     assert spec.parameters == {'cameras': ['cam0', 'cam1']}
     assert 'compressor' not in [spec.name for spec in dual_camera()]
+
+
+def test_poses_reach_the_nodes_that_use_them():
+    turned = Camera('cam1', topic='/b/image', pose='0 0 0 0 0 1')
+    cameras = [Camera('cam0', pose='0 0.1 0 0 0 0'), turned]
+    specs = by_path(dual_camera(cameras, positions=True, frame_prefix='r1/'))
+    for name in ('arbiter', 'positions'):
+        parameters = specs[name].parameters
+        assert parameters['camera_poses'] == 'cam0=0 0.1 0 0 0 0, cam1=0 0 0 0 0 1'
+        assert parameters['base_frame'] == 'r1/base_link'
+        assert ('cam1/camera_info', '/b/camera_info') in specs[name].remappings
+    assert not any('camera_poses' in spec.parameters for spec in dual_camera(positions=True))

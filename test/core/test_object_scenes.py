@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
+from tiny_slots import config_file, export_tiny_slots
 
 from sage_perception.cli import slots as slots_command
 from sage_perception.core.latent import Roi
@@ -22,7 +22,6 @@ from sage_perception.training.data.objects.moving import FRAMES
 from sage_perception.training.data.objects.pool import GENERATORS, scenes
 from sage_perception.training.data.objects.rendered import CAMERA, Solid, intersect, render
 from sage_perception.training.data.objects.tetrominoes import ORIENTATIONS, TILE, tetrominoes
-from sage_perception.training.export.export import export
 from sage_perception.training.runs import load_run
 from sage_perception.training.tasks.slots.data import SceneBatches, with_time
 from sage_perception.training.train import train
@@ -110,28 +109,6 @@ def test_a_damaged_cache_is_generated_again(tmp_path, monkeypatch):
     assert np.array_equal(scenes('tetrominoes', 4, 0, progress=False).image, first.image)
 
 
-def config_file(path, **changes):
-    tree = {
-        'name': 'tiny_slots',
-        'version': '1',
-        'family': 'slots',
-        'model': {
-            'img_size': 35,
-            'slots': 4,
-            'slot_dim': 16,
-            'encoder_channels': [8, 8, 8, 16],
-            'decoder_channels': 8,
-            'decoder_grid': 9,
-        },
-        'scenes': {'set': 'tetrominoes', 'count': 24, 'held_out': 8},
-        'training': {'steps': 6, 'epoch': 3, 'batch': 4, 'warmup': 2},
-    }
-    for section, values in changes.items():
-        tree[section] = {**tree.get(section, {}), **values} if isinstance(values, dict) else values
-    path.write_text(yaml.safe_dump(tree))
-    return path
-
-
 def test_trains_on_images_with_all_losses_and_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, 'CACHE', tmp_path / 'cache')
     weights = dict.fromkeys(('orthogonality', 'mask_entropy', 'coverage', 'appearance'), 0.01)
@@ -152,11 +129,7 @@ def test_trains_on_images_with_all_losses_and_resumes(tmp_path, monkeypatch):
 def exported(request, tmp_path_factory):
     """Return the folder of an exported model and the network that it was exported from."""
     folder = tmp_path_factory.mktemp('slots')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, 'CACHE', folder / 'cache')
-        config = read_config(config_file(folder / 'c.yaml', model=request.param))
-        train(config, folder / 'run', progress=False)
-        export(config, folder / 'run', folder / 'model')
+    config = export_tiny_slots(folder, **request.param)
     return folder / 'model', load_run(config, folder / 'run', SlotModel).eval()
 
 

@@ -122,7 +122,7 @@ def launch(tmp_path, monkeypatch):
     for package, executables in {
         'sage_perception': (
             *('camera', 'attention', 'encoder', 'arbiter', 'container'),
-            *('viewer', 'memory', 'compressor', 'proprioception'),
+            *('viewer', 'memory', 'compressor', 'proprioception', 'positions', 'slots', 'zspace'),
         ),
         'rviz2': ('rviz2',),
         'foxglove_bridge': ('foxglove_bridge',),

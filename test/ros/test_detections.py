@@ -2,18 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detections of `vision_msgs`: conversion, and the attention node in and without its company."""
 
-import json
 import math
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rclpy.parameter import Parameter
-from vision_interfaces import fingerprint, write_package
 
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.ros import detections
@@ -83,60 +77,10 @@ def test_node_works_without_vision_msgs(ros):
     assert not topics & {'/detections', '/regions'}
 
 
-@pytest.fixture(scope='session')
-def prefix(tmp_path_factory):
-    """Return an ament prefix with vision_msgs, built by colcon once for this environment."""
-    if INSTALLED:
-        return None
-    if find_spec('colcon_core') is None:
-        pytest.skip('vision_msgs is not installed, nor is colcon, which builds its definitions')
-    folder = HERE.parents[1] / 'out' / 'vision_msgs' / fingerprint()
-    done = folder / 'done'
-    if not done.exists():
-        work = tmp_path_factory.mktemp('colcon')
-        source = write_package(work / 'source')
-        version = f'{sys.version_info[0]}.{sys.version_info[1]}'
-        python_folder = f'lib/python{version}/site-packages'
-        environment = {
-            **os.environ,
-            'CMAKE_PREFIX_PATH': os.environ['AMENT_PREFIX_PATH'],
-            'COLCON_LOG_PATH': str(work / 'log'),
-        }
-        command = [sys.executable, '-m', 'colcon', 'build', '--merge-install']
-        command += ['--base-paths', str(source), '--build-base', str(work / 'build')]
-        command += ['--install-base', str(folder), '--cmake-args', '-DBUILD_TESTING=OFF']
-        command += [f'-DPython3_EXECUTABLE={sys.executable}', '-Wno-dev']
-        command += [f'-DPYTHON_INSTALL_DIR={python_folder}']
-        built = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert built.returncode == 0, built.stdout + built.stderr
-        done.touch()
-    return folder
-
-
-def test_detections_get_crops_and_regions_are_published(prefix):
-    environment = dict(os.environ)
-    if prefix is not None:
-        packages = next(prefix.glob('lib/python3.*/site-packages'))
-        for name, folder in (
-            ('PYTHONPATH', packages),
-            ('AMENT_PREFIX_PATH', prefix),
-            ('LD_LIBRARY_PATH', prefix / 'lib'),
-        ):
-            others = [environment[name]] if environment.get(name) else []
-            environment[name] = os.pathsep.join([str(folder), *others])
-        # Otherwise the wheels of ROS do not add their libraries to the path.
-        environment.pop('_ROS_WHEELS_BOOTSTRAP_COMPLETE', None)
+def test_detections_get_crops_and_regions_are_published(optional_messages):
     program = HERE / 'attention_with_detections.py'
-    done = subprocess.run(
-        [sys.executable, str(program)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert len(found['frames']) >= 3, done.stderr
+    found = optional_messages(program)
+    assert len(found['frames']) >= 3
     assert found['invalid'] is True
     ids = {tuple(crop[1] for crop in frame['crops']) for frame in found['frames']}
     assert len(ids) == 1

@@ -19,12 +19,14 @@ from sage_perception.installation.policy import (
     recipe,
 )
 
-WHOLE = dual_camera(memory=True, compressor=True, proprioception=True)
+OPTIONAL = ('memory', 'compressor', 'proprioception', 'positions', 'zspace')
+WHOLE = dual_camera(**dict.fromkeys(OPTIONAL, True))
 DRIVER = single_camera([Camera('cam0', topic='/driver/image_raw')])
 ARGUMENTS = {
     'camera': ['source:=synthetic://'],
     'memory': ['store:={tmp}/memory.db'],
     'attention': ['image_transport:=compressed'],
+    'positions': ['use_depth:=true'],
 }
 
 

@@ -24,6 +24,9 @@ NODES = [
     'memory',
     'compressor',
     'proprioception',
+    'positions',
+    'slots',
+    'zspace',
 ]
 
 

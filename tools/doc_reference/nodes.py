@@ -19,6 +19,9 @@ NODES = (
     'memory',
     'compressor',
     'proprioception',
+    'positions',
+    'slots',
+    'zspace',
 )
 RELIABILITY = {1: 'reliable', 2: 'best effort'}
 INTRODUCTION = """\

@@ -77,6 +77,9 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
         namespace=namespace,
         memory=True,
         compressor=True,
+        positions=True,
+        slots=True,
+        zspace=True,
     )
     own = {'memory': {'store': str(folder / 'memory.db')}}
     specs = [

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from sage_perception.ros.camera_poses import BASE_FRAME, CAMERA_POSES
 from sage_perception.ros.common_parameters import (
     CAMERA_ENTITIES,
     CAMERAS,
@@ -48,6 +49,17 @@ ARBITER = (
         read_only=True,
     ),
     Parameter(
+        'consistency_power',
+        8.0,
+        'Exponent of the weight of a view in the fusion: the cosine of its latent with the fused '
+        'latents of its track in the last second. A view that agreed before and no longer does '
+        'stays in the fusion for 5 s with its weight. 0: views that agree are weighed by trust '
+        'and variance alone.',
+        minimum=0.0,
+        maximum=16.0,
+        read_only=True,
+    ),
+    Parameter(
         'challenge_period_s',
         60.0,
         'Mean time between challenges of a camera to encode new images, seconds; 0: none.',
@@ -82,6 +94,17 @@ ARBITER = (
         'Files with the geometry between the primary camera and another one, as camera=file, '
         'separated by commas: a homography or fundamental matrix that excludes impossible '
         'matches (format: trust/fusion/geometry.py).',
+        read_only=True,
+    ),
+    CAMERA_POSES,
+    BASE_FRAME,
+    Parameter(
+        'pose_tolerance_px',
+        20.0,
+        'Distance from its epipolar line up to which a crop can match, pixels, for calibrated '
+        'cameras with poses and without camera_geometry; 0: poses exclude no match.',
+        minimum=0.0,
+        maximum=10000.0,
         read_only=True,
     ),
     KEYS,

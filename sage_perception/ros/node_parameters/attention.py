@@ -31,6 +31,14 @@ ATTENTION = (
         maximum=100,
         read_only=True,
     ),
+    Parameter(
+        'use_slots',
+        False,
+        'Subscribe to the object slots of the slots node: they get crops of the source SLOTS, and '
+        'raise the scores of moving objects that are slots, too. Set by use_slots:=true of the '
+        'launch files and by sage up --slots.',
+        read_only=True,
+    ),
     threads('OpenCV'),
     replace(ENTITY_ID, description='Entity that signs the crops; empty: the namespace.'),
     replace(

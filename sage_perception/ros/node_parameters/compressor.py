@@ -45,6 +45,13 @@ COMPRESSOR = (
         maximum=30.0,
         read_only=True,
     ),
+    Parameter(
+        'slot_model',
+        '',
+        'Model of the slots node, such as slots: the slots of the primary camera fill the object '
+        'slots of the context. Empty: they are masked, as in the training of the shipped models.',
+        read_only=True,
+    ),
     REQUIRE_SIGNATURES,
     KEYS,
     KEY,

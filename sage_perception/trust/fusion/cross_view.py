@@ -8,22 +8,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from sage_perception.core.lct import LCT
 from sage_perception.trust.fusion.fusion import View, fuse
-from sage_perception.trust.fusion.geometry import CameraGeometry
+from sage_perception.trust.fusion.geometry import CameraGeometry, PosedGeometry
 from sage_perception.trust.fusion.majority import (
     agreement_evidence,
     agreement_groups,
     agrees,
     majority_of,
 )
-from sage_perception.trust.fusion.matching import center, match
+from sage_perception.trust.fusion.matching import center, cosine_matrix, match
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment, Pairing
 from sage_perception.trust.fusion.synchronizer import Partner
+from sage_perception.trust.fusion.view_history import ViewHistory
 
 CONTRADICTED_WEIGHT = 0.5
 """Factor of the weight of a primary camera that the majority contradicts."""
@@ -38,6 +39,8 @@ class CrossViewFusion:
         Names; the first is the primary camera.
     threshold : float
         Similarity above which two crops agree, that is, are taken for the same object.
+    geometry : dict
+        For other cameras, the geometry that excludes matches with the primary camera.
 
     """
 
@@ -50,8 +53,9 @@ class CrossViewFusion:
         threshold: float = 0.7,
         weights: np.ndarray | float = 1.0,
         embed: Callable[[np.ndarray], np.ndarray] | None = None,
-        geometry: Mapping[str, CameraGeometry] | None = None,
+        geometry: Mapping[str, CameraGeometry | PosedGeometry] | None = None,
         shared_view: bool = False,
+        consistency_power: float = 8.0,
     ):
         """Prepare for latents of one model.
 
@@ -60,7 +64,8 @@ class CrossViewFusion:
         `[N, C]` that are matched instead. `entity` is the identity of fused LCTs. `geometry`
         excludes matches between the primary camera and the cameras that it has an entry for.
         `shared_view` states that all cameras see the same scene: a camera that agrees with none
-        while the others agree then contradicts them.
+        while the others agree then contradicts them. `consistency_power` is the exponent of the
+        consistency of views with the past of their track, see `ViewHistory`; 0: no past.
         """
         self._shared_view = shared_view
         self.cameras = list(cameras)
@@ -68,8 +73,13 @@ class CrossViewFusion:
         self._mean = np.asarray(latent_mean, np.float64).ravel()
         self._weights = weights
         self._embed = embed
-        self._geometry = dict(geometry or {})
+        self.geometry: dict[str, CameraGeometry | PosedGeometry] = dict(geometry or {})
         self._entity = entity
+        self._history = (
+            ViewHistory(self.cameras, self._mean, consistency_power)
+            if consistency_power > 0
+            else None
+        )
 
     def fuse(
         self,
@@ -100,13 +110,28 @@ class CrossViewFusion:
         weight, outvoted = camera_weights[primary], bool(majority) and primary not in majority
         if outvoted and primary in expected:
             weight *= CONTRADICTED_WEIGHT
-        views = [[View(lct, weight)] for lct in frame.lcts]
+        views = [[View(lct, weight, primary)] for lct in frame.lcts]
         if not outvoted:
             self._confirm(views, pairings, camera_weights, overlapping)
-        fused = [
-            fuse(same, self._mean, self._entity, next_sequence(), self._weights) for same in views
-        ]
+        fused = [self._fuse_views(same, frame.stamp_ns, next_sequence()) for same in views]
         return Moment(frame, pairings, fused, agreement_evidence(groups, expected))
+
+    def _fuse_views(self, views: Sequence[View], stamp_ns: int, sequence: int) -> LCT:
+        """Return the fused LCT of the views of an object; the past of its track weighs them."""
+        shares, track_id = None, views[0].lct.latent.track_id
+        if self._history is not None:
+            shares = self._history.weigh(
+                track_id,
+                stamp_ns,
+                [view.camera for view in views],
+                [view.lct.latent.mean for view in views],
+                [view.camera_weight * view.lct.trust for view in views],
+            )
+        lct = fuse(views, self._mean, self._entity, sequence, self._weights, shares)
+        if self._history is not None:
+            agreed = {v.camera: v.lct.latent.track_id for v in views[1:] if v.agreeing}
+            self._history.note(track_id, stamp_ns, lct.latent.mean, agreed)
+        return lct
 
     def _confirm(
         self,
@@ -125,14 +150,44 @@ class CrossViewFusion:
         ]
         found: list[list[View]] = [[] for _ in views]
         for pairing in fused:
-            for pair, agree in zip(pairing.matches, pairing.agree, strict=True):
-                if agree:
-                    lct = pairing.frame.lcts[pair.b]
-                    found[pair.a].append(View(lct, camera_weights[pairing.camera]))
-        for crop, others in zip(views, found, strict=True):
-            support = crop[0].camera_weight + sum(view.camera_weight for view in others)
-            if 2 * support >= crop[0].camera_weight + sum(witnesses):
-                crop += others
+            weight, seen = camera_weights[pairing.camera], dict(self._agreeing(pairing))
+            for crop, others in enumerate(found):
+                if crop in seen:
+                    lct = pairing.frame.lcts[seen[crop]]
+                    others.append(View(lct, weight, pairing.camera))
+                    continue
+                held = self._held(views[crop][0].lct, pairing, set(seen.values()))
+                if held is not None:
+                    others.append(View(held, weight, pairing.camera, agreeing=False))
+        for same, others in zip(views, found, strict=True):
+            support = same[0].camera_weight + sum(view.camera_weight for view in others)
+            if 2 * support >= same[0].camera_weight + sum(witnesses):
+                same += others
+
+    def _agreeing(self, pairing: Pairing) -> Iterator[tuple[int, int]]:
+        """Yield the crop of the primary camera and that of the other one of each agreement."""
+        for pair, agree in zip(pairing.matches, pairing.agree, strict=True):
+            if agree:
+                yield pair.a, pair.b
+
+    def _held(self, lct: LCT, pairing: Pairing, taken: Collection[int]) -> LCT | None:
+        """Return the view of a camera that agreed before and still resembles the past.
+
+        `taken` are the crops of that camera that agree with another crop.
+        """
+        track_id, stamp_ns = lct.latent.track_id, lct.stamp_ns
+        if self._history is None:
+            return None
+        past = self._history.past(track_id, stamp_ns)
+        partner = self._history.partner(track_id, pairing.camera, stamp_ns)
+        if past is None or not partner:
+            return None
+        for index, other in enumerate(pairing.frame.lcts):
+            if other.latent.track_id == partner and index not in taken:
+                vectors = self._vectors(np.stack([other.latent.mean, past]))
+                similarity = cosine_matrix(vectors[:1], vectors[1:])[0, 0]
+                return other if similarity > self.threshold else None
+        return None
 
     def _expected(self, primary: str, pairings: Sequence[Pairing], majority: set[str]) -> set[str]:
         """Return the cameras that see the same scene as the others at this moment.
@@ -146,8 +201,8 @@ class CrossViewFusion:
             pairing.camera
             for pairing in pairings
             if pairing.matches
-            and pairing.camera in self._geometry
-            and self._geometry[pairing.camera].planar
+            and pairing.camera in self.geometry
+            and self.geometry[pairing.camera].planar
         }
         if primary in majority:
             return near
@@ -162,11 +217,11 @@ class CrossViewFusion:
     ) -> Pairing:
         theirs = partner.item
         possible = None
-        if camera in self._geometry:
+        if camera in self.geometry:
             ours_rois, their_rois = (
                 [lct.latent.roi for lct in each.lcts] for each in (frame, theirs)
             )
-            possible = self._geometry[camera].possible(ours_rois, their_rois)
+            possible = self.geometry[camera].possible(ours_rois, their_rois)
         matches = match(centered[self.cameras[0]], centered[camera], possible)
         agree = [found.similarity > self.threshold for found in matches]
         return Pairing(camera, theirs, partner.delta_ns, matches, agree)
@@ -175,7 +230,10 @@ class CrossViewFusion:
         """Return the codes or the centered latents `[N, D]` of LCTs, for cosine similarities."""
         if not lcts:
             return np.empty((0, self._mean.size))
-        latents = np.stack([lct.latent.mean for lct in lcts])
+        return self._vectors(np.stack([lct.latent.mean for lct in lcts]))
+
+    def _vectors(self, latents: np.ndarray) -> np.ndarray:
+        """Return the codes or the centered latents `[N, D]` of latents `[N, D]`."""
         if self._embed is not None:
             return self._embed(latents)
         return center(latents, self._mean, self._weights)

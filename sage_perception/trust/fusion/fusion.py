@@ -22,10 +22,16 @@ MIN_WEIGHT = 1e-6
 
 
 class View(NamedTuple):
-    """The LCT that one camera has of an object, and the weight of that camera in [0, 1]."""
+    """The LCT that one camera has of an object, and the weight of that camera in [0, 1].
+
+    A view that is not `agreeing` belongs to the track of the object, but differs from the primary
+    view at present; it does not raise the trust.
+    """
 
     lct: LCT
     camera_weight: float = 1.0
+    camera: str = ''
+    agreeing: bool = True
 
 
 def fuse(
@@ -34,33 +40,29 @@ def fuse(
     entity_id: str,
     sequence: int,
     weights: np.ndarray | float = 1.0,
+    shares: np.ndarray | None = None,
 ) -> LCT:
     """Return the fused LCT of several views of one object; the first view is the primary one.
 
-    Each dimension is the mean of the views weighted by their precision, the inverse of the
-    variance, and by `view_weights`; without variances all views have equal precision. `mean`
-    `[D]` is the mean latent of the model and `weights` `[D]` scales the dimensions; both serve to
-    compare the views, see `matching.center`. The region and the stamp are those of the primary
-    view. A primary view alone passes with the trust `ALONE_TRUST` in this step.
+    With `shares` `[V]`, which sum to 1, the latent is their weighted mean. Otherwise each
+    dimension is the mean of the views weighted by their precision, the inverse of the variance,
+    and by `view_weights`; without variances all views have equal precision. `mean` `[D]` is the
+    mean latent of the model and `weights` `[D]` scales the dimensions; both serve to compare the
+    views, see `matching.center`. The region and the stamp are those of the primary view. A
+    primary view alone passes with the trust `ALONE_TRUST` in this step.
 
     Views beyond the provenance steps that a message can hold are left out.
     """
     primary = views[0].lct
     views = views[: MAX_STEPS - len(primary.provenance)]
-    lcts = [view.lct for view in views]
-    means = np.stack([lct.latent.mean for lct in lcts])
+    means = np.stack([view.lct.latent.mean for view in views])
     cosines = cosine_matrix(*[center(means, mean, weights)] * 2)
-    shares = view_weights(views, cosines)[:, None]
-    log_vars = [lct.latent.log_var for lct in lcts if lct.latent.log_var is not None]
-    log_var = None
-    if len(log_vars) == len(lcts):
-        log_precision = -np.stack(log_vars).astype(np.float64)
-        # Relative to the largest one: the precision itself may overflow or underflow.
-        largest = log_precision.max(axis=0)
-        shares = shares * np.exp(log_precision - largest)
-        log_var = (-(largest + np.log(shares.sum(axis=0)))).astype(np.float32)
+    if shares is None:
+        fused, log_var = _precision_mean(views, means, view_weights(views, cosines))
+    else:
+        fused, log_var = _shared_mean(views, means, shares[: len(views)])
     latent = Latent(
-        mean=((means * shares).sum(axis=0) / shares.sum(axis=0)).astype(np.float32),
+        mean=fused.astype(np.float32),
         log_var=log_var,
         kind=LatentKind.FUSED,
         model=primary.latent.model,
@@ -75,6 +77,38 @@ def fuse(
         sequence=sequence,
         stamp_ns=primary.stamp_ns,
     )
+
+
+def _precision_mean(
+    views: Sequence[View], means: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the mean `[D]` by precision and weights `[V]`, and its log variance."""
+    shares, log_vars, log_var = weights[:, None], _log_vars(views), None
+    if log_vars is not None:
+        # Relative to the largest one: the precision itself may overflow or underflow.
+        largest = (-log_vars).max(axis=0)
+        shares = shares * np.exp(-log_vars - largest)
+        log_var = (-(largest + np.log(shares.sum(axis=0)))).astype(np.float32)
+    return (means * shares).sum(axis=0) / shares.sum(axis=0), log_var
+
+
+def _shared_mean(
+    views: Sequence[View], means: np.ndarray, shares: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the mean `[D]` by `shares` `[V]`, and the log variance of independent views."""
+    shares = shares[:, None] / shares.sum()
+    log_vars = _log_vars(views)
+    if log_vars is None:
+        return (means * shares).sum(axis=0), None
+    largest = log_vars.max(axis=0)
+    sum_ = (shares**2 * np.exp(log_vars - largest)).sum(axis=0)
+    return (means * shares).sum(axis=0), (largest + np.log(sum_)).astype(np.float32)
+
+
+def _log_vars(views: Sequence[View]) -> np.ndarray | None:
+    """Return the log variances `[V, D]`; None unless all views have them."""
+    found = [view.lct.latent.log_var for view in views if view.lct.latent.log_var is not None]
+    return np.stack(found).astype(np.float64) if len(found) == len(views) else None
 
 
 def view_weights(views: Sequence[View], cosines: np.ndarray) -> np.ndarray:
@@ -102,7 +136,8 @@ def _fusion_steps(
     equally.
     """
     doubts = [
-        1 - max(s, 0.0) * v.camera_weight for s, v in zip(similarity[1:], views[1:], strict=True)
+        1 - max(s, 0.0) * v.camera_weight * v.agreeing
+        for s, v in zip(similarity[1:], views[1:], strict=True)
     ]
     confidence = ALONE_TRUST + (1 - ALONE_TRUST) * (1 - math.prod(doubts))
     if len(views) == 1:

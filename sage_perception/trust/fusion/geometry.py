@@ -10,11 +10,13 @@ and a tolerance:
     tolerance_px: 20                                  # distance of a region's center, pixels
 
 It has either `homography` or `fundamental`, as OpenCV's `findHomography` and `findFundamentalMat`
-return them (Hartley and Zisserman, Multiple View Geometry, 2004).
+return them (Hartley and Zisserman, Multiple View Geometry, 2004). `PosedGeometry` needs no file,
+but calibrations and poses of both cameras.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +26,14 @@ import numpy as np
 
 from sage_perception.core.latent import Roi
 from sage_perception.core.yaml_file import read_mapping
+from sage_perception.vision.positions import CalibratedCamera
 
 FORMAT = (
     'a camera geometry file has homography or fundamental, 3 rows of 3 numbers, and tolerance_px'
 )
+
+MIN_BASELINE_M = 1e-4
+"""Distance of two cameras below which there are no epipolar lines, meters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +97,45 @@ class CameraGeometry:
                 distance = abs(predicted @ points.T) / lengths[:, None]
         near = distance <= self.tolerance_px
         return near | np.isnan(points[:, 0])[None] | np.isnan(predicted[:, 0])[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class PosedGeometry:
+    """Where an object in the primary image can appear in that of another calibrated camera.
+
+    Both cameras are in one fixed frame. A region of the other camera is possible if its center
+    is within `tolerance_px` of the epipolar line, without distortion.
+    """
+
+    primary: CalibratedCamera
+    other: CalibratedCamera
+    tolerance_px: float
+    planar: bool = False
+
+    def possible(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
+        """Return which pairs of regions can show one object, bool `[N, M]`.
+
+        `ours` are regions of the primary camera. A region that is None excludes no pair, and
+        cameras at one place exclude none.
+        """
+        relative = np.linalg.inv(self.other.pose) @ self.primary.pose
+        x, y, z = relative[:3, 3]
+        if math.hypot(x, y, z) < MIN_BASELINE_M:
+            return np.ones((len(ours), len(theirs)), bool)
+        essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ relative[:3, :3]
+        lines = _rays(self.primary, ours) @ essential.T
+        points = _rays(self.other, theirs)
+        lengths = np.linalg.norm(lines[:, :2], axis=1)
+        focal = float(np.sqrt(self.other.matrix[0, 0] * self.other.matrix[1, 1]))
+        with np.errstate(divide='ignore', invalid='ignore'):
+            distance = focal * abs(lines @ points.T) / lengths[:, None]
+        return (distance <= self.tolerance_px) | np.isnan(distance)
+
+
+def _rays(camera: CalibratedCamera, rois: Sequence[Roi | None]) -> np.ndarray:
+    """Return (x/z, y/z, 1) of the centers of regions without distortion; NaN for unknown ones."""
+    rays = [(*camera.normalized(roi.center), 1.0) if roi else (np.nan,) * 3 for roi in rois]
+    return np.array(rays, np.float64).reshape(-1, 3)
 
 
 def _matrix(value: object) -> np.ndarray | None:

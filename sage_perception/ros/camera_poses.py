@@ -1,0 +1,119 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Calibrations and poses of the cameras of a graph, from CameraInfo, a parameter and tf."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import get_args
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo
+
+from sage_perception.core.pose import Pose
+from sage_perception.core.transforms import TransformTree
+from sage_perception.ros import qos
+from sage_perception.ros.conversions.stamps import stamp_from_msg
+from sage_perception.ros.endpoints import Endpoints, Topic
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.input_monitor import InputMonitor
+from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.transforms import AVAILABLE, MAX_READ, TFMessage, transform_from_msg
+from sage_perception.vision.positions import CalibratedCamera, CalibrationError, DistortionModel
+
+CAMERA_POSES = Parameter(
+    'camera_poses',
+    '',
+    'Poses of the cameras on the robot, as camera=pose, separated by commas; a pose is "x y z '
+    'roll pitch yaw" in meters and radians, of the body of the camera (x forward, y left, z up) '
+    'in base_frame. The launch arguments pose0 and pose1 set it. A camera without one has the '
+    'pose that tf gives.',
+    read_only=True,
+)
+BASE_FRAME = Parameter(
+    'base_frame',
+    'base_link',
+    'Frame that the poses of the cameras are in.',
+    read_only=True,
+)
+POSE_TOPICS = (
+    Topic('{camera}/camera_info', CameraInfo, qos.SENSOR_DATA, 'Calibration of each camera.'),
+    Topic('/tf', TFMessage, qos.TF, 'Transforms of cameras that move; see `camera_poses`.'),
+    Topic('/tf_static', TFMessage, qos.TF_STATIC, 'Transforms of cameras that do not.'),
+)
+"""The rows of `SUBSCRIBES` of a node with `CameraPoses`."""
+
+
+def mounts_of(node: Endpoints) -> dict[str, Pose]:
+    """Return the parameter `camera_poses` of a node; raise `ConfigurationError` if invalid."""
+    try:
+        return {
+            camera: Pose.parse(text)
+            for camera, text in node.parameters.by_camera('camera_poses').items()
+        }
+    except ValueError as error:
+        raise ConfigurationError(f"parameter 'camera_poses': {error}") from None
+
+
+class CameraPoses:
+    """The calibrated cameras of a node with the parameters `CAMERA_POSES` and `BASE_FRAME`."""
+
+    def __init__(self, node: Endpoints) -> None:
+        """Create the subscriptions; raise `ConfigurationError` for an invalid parameter."""
+        self.base_frame: str = node.parameters.base_frame
+        self._mounts = {camera: pose.optical() for camera, pose in mounts_of(node).items()}
+        self._infos: dict[str, CameraInfo] = {}
+        self._faults: dict[str, str] = {}
+        self._tree = TransformTree()
+        self._monitors: dict[str, InputMonitor] = {}
+        for camera in node.parameters.cameras:
+            receive = partial(self._infos.__setitem__, camera)
+            node.subscribe('{camera}/camera_info', receive, camera, timeout_s=0)
+        needs_tf = set(node.parameters.cameras) - self._mounts.keys()
+        if AVAILABLE and needs_tf:
+            for topic, static in (('/tf', False), ('/tf_static', True)):
+                add = partial(self._add_transforms, topic, static)
+                self._monitors[topic] = node.subscribe(topic, add, timeout_s=0)
+
+    def camera(self, name: str) -> CalibratedCamera | None:
+        """Return a camera; None if its calibration or pose is not known, see `faults`."""
+        info = self._infos.get(name)
+        if info is None:
+            return self._note(name, 'no camera_info received')
+        pose = self._mounts.get(name)
+        if pose is None:
+            pose = self._tree.lookup(self.base_frame, info.header.frame_id)
+        if pose is None:
+            return self._note(
+                name,
+                f'no transform from {self.base_frame} to {info.header.frame_id}: set its pose '
+                '(pose0:="x y z roll pitch yaw"), or publish it on tf',
+            )
+        # Drivers leave the model of an image without distortion empty.
+        model = info.distortion_model or 'plumb_bob'
+        try:
+            if model not in get_args(DistortionModel):
+                raise CalibrationError(f'distortion model {model!r:.40} is unknown')
+            found = CalibratedCamera(np.array(info.k), np.array(info.d), pose, model)
+        except CalibrationError as error:
+            return self._note(name, str(error))
+        self._faults.pop(name, None)
+        return found
+
+    @property
+    def faults(self) -> list[str]:
+        """Return why cameras could not be used, by camera."""
+        return [f'{camera}: {fault}' for camera, fault in sorted(self._faults.items())]
+
+    def _note(self, name: str, fault: str) -> None:
+        self._faults[name] = fault
+
+    def _add_transforms(self, topic: str, static: bool, message: TFMessage) -> None:
+        for each in message.transforms[:MAX_READ]:
+            stamp_s = np.inf if static else stamp_from_msg(each.header.stamp) * 1e-9
+            try:
+                matrix = transform_from_msg(each)
+            except ValueError as error:
+                self._monitors[topic].reject(str(error))
+                continue
+            self._tree.add(each.header.frame_id, each.child_frame_id, matrix, float(stamp_s))

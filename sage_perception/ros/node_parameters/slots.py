@@ -1,0 +1,41 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the slots node."""
+
+from __future__ import annotations
+
+from sage_perception.ros.common_parameters import (
+    AUTOSTART,
+    ENTITY_ID,
+    IMAGE_TRANSPORT,
+    MAX_AGE,
+    threads,
+)
+from sage_perception.ros.identity import KEY
+from sage_perception.ros.parameters import Parameter
+
+SLOTS = (
+    AUTOSTART,
+    Parameter(
+        'model',
+        'slots',
+        'Name of a slot model that ships with sage, or folder of an artifact of sage export.',
+        read_only=True,
+    ),
+    Parameter(
+        'rate', 10.0, 'Maximum rate of the slots, Hz.', minimum=0.1, maximum=60.0, read_only=True
+    ),
+    Parameter(
+        'min_area',
+        0.002,
+        'Area below which a slot has no region, fraction of the image.',
+        minimum=0.0,
+        maximum=1.0,
+        read_only=True,
+    ),
+    IMAGE_TRANSPORT,
+    MAX_AGE,
+    threads('ONNX Runtime'),
+    ENTITY_ID,
+    KEY,
+)
