@@ -61,7 +61,9 @@ class Robot:
         x, y = CalibratedCamera(K, np.zeros(0), pose).project(POINT)
         roi = Roi(round(x - SIDE / 2), round(y - SIDE / 2), SIDE, SIDE)
         mean = np.float32(self.model.tensors[artifact.LATENT_MEAN].ravel())
-        latent = Latent(mean, model=self.model.id, roi=roi, track_id=track, telemetry=Telemetry(1.0))
+        latent = Latent(
+            mean, model=self.model.id, roi=roi, track_id=track, telemetry=Telemetry(1.0)
+        )
         return LCT.encoded(latent, entity_id=camera, sequence=self.sequence, stamp_ns=stamp_ns)
 
     def show(self, depth=None):
