@@ -28,6 +28,7 @@ sys.path[:0] = [str(FOLDER), str(Path(__file__).parents[1] / 'tools')]
 from fuzz.results import RESULTS, merge
 from fuzzing.attack import Attack, Result, graph
 from fuzzing.client import Client
+from fuzzing.ending import end_within
 
 
 def attack(
@@ -83,8 +84,10 @@ def main() -> int:
     parser.add_argument('--cameras', type=int, default=2, help='cameras (default: 2)')
     parser.add_argument('--composed', action='store_true', help='all nodes in one process')
     parser.add_argument('--raw-requests', action='store_true', help='also damaged requests')
+    parser.add_argument('--hours', type=float, default=4.0, help='maximum duration (4)')
     parser.add_argument('--out', type=Path, default=RESULTS)
     options = parser.parse_args()
+    end_within(options.hours * 3600)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     figures = attack(
         options.count,

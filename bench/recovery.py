@@ -4,7 +4,8 @@
 
 A node works again when each topic that it published before carries messages again, and so do
 `fused` and `l_latent` of the graph. Prints one JSON object, also to out/bench/recovery.json: for
-each node the median time in seconds, its parts, and the CPU time of the new process until then.
+each node the median time in seconds, its parts, and the CPU time of the new process until then; or
+`failed` with the reason if it does not work again within 30 s. Ends within `--minutes`.
 """
 
 from __future__ import annotations
@@ -27,16 +28,25 @@ from sage_perception.bringup.environment import dds_environment
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
 from sage_perception.bringup.processes import GraphRunner
 from sage_perception.bringup.respawn import RespawnPolicy
-from sage_perception.core.files import write_atomically
+from sage_perception.core.files import make_folder, write_atomically
 
 sys.path.insert(0, str(Path(__file__).parent / 'malformed'))
 
 from fuzzing.client import Client, wait_for
+from fuzzing.ending import end_within
 
-TIMEOUT_S = 60.0
+START_S = 60.0
+TIMEOUT_S = 30.0
+"""Time in which a process must be restarted, and then work, seconds."""
+RATE_S = 4.0
+"""Time over which the rates of topics are measured, seconds."""
 SETTLE_S = 0.3
 """Time after a kill in which messages of the dead process may still arrive, seconds."""
 RESULTS = ('/fused', '/l_latent')
+
+
+class NotWhole(RuntimeError):
+    """A process that does not work again; the message has the reason."""
 
 
 def nodes_of(runner: GraphRunner) -> dict[str, list[str]]:
@@ -47,20 +57,30 @@ def nodes_of(runner: GraphRunner) -> dict[str, list[str]]:
     }
 
 
-def topics_of(client: Client, nodes: list[str]) -> list[str]:
-    """Return the topics of nodes that had messages."""
+def topics_of(client: Client, nodes: list[str], seconds: float) -> list[str]:
+    """Return the topics of nodes that carry messages at least every second.
+
+    Topics with rare messages, such as the challenges of an arbiter, do not show when a node works.
+    """
     names = {name for node in nodes for name, _ in client.published(node)}
-    return sorted(name for name in names if client.received[name] > 1)
+    before = dict(client.received)
+    time.sleep(seconds)
+    return sorted(n for n in names if client.received[n] - before.get(n, 0) >= seconds)
 
 
 def kill(runner: GraphRunner, client: Client, path: str, own: list[str]) -> dict[str, float]:
-    """Kill a process, and return the times until it works again, seconds."""
+    """Kill a process, and return the times until it works again, seconds.
+
+    Raises `NotWhole` if it does not work again within `TIMEOUT_S`.
+    """
     process = runner.processes[path]
     topics, old = sorted({*own, *RESULTS}), process.pid
+    if old is None:
+        raise NotWhole('is not running')
     begun = time.monotonic()
     os.kill(old, signal.SIGKILL)
     if not wait_for(lambda: process.pid not in (None, old), TIMEOUT_S):
-        raise RuntimeError(f'{path} is not restarted')
+        raise NotWhole('is not restarted')
     started = time.monotonic()
     time.sleep(max(0.0, begun + SETTLE_S - started))
     before = dict(client.received)
@@ -73,49 +93,58 @@ def kill(runner: GraphRunner, client: Client, path: str, own: list[str]) -> dict
         return len(times) == len(topics)
 
     if not wait_for(works, TIMEOUT_S):
-        raise RuntimeError(f'{path}: no messages on {sorted(set(topics) - set(times))}')
-    cpu = psutil.Process(process.pid).cpu_times()
+        raise NotWhole(f'no messages on {sorted(set(topics) - set(times))}')
+    new = process.pid
+    if new is None:
+        raise NotWhole('died again')
+    cpu = psutil.Process(new).cpu_times()
     return {
         'seconds': max(times.values()) - begun,
         'until_restart': started - begun,
-        'until_own_message': min(times[name] for name in own) - begun,
+        'until_own_message': min((times[name] for name in own), default=started) - begun,
         'cpu': cpu.user + cpu.system,
     }
 
 
-def measure(specs: list[NodeSpec], runs: int) -> dict[str, dict[str, float]]:
-    """Return the median times of each process of a graph."""
+def measure(specs: list[NodeSpec], runs: int) -> dict[str, dict[str, float | str]]:
+    """Return the median times of each process of a graph, or why it does not work again."""
     client = Client()
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float | str]] = {}
     try:
         with GraphRunner(specs, log_level='warn') as runner:
             places = nodes_of(runner)
             for names in places.values():
-                if not all(client.is_alive(name, TIMEOUT_S) for name in names):
+                if not all(client.is_alive(name, START_S) for name in names):
                     raise RuntimeError(f'{names} do not start: {runner.failure}')
             nodes = [name for names in places.values() for name in names]
             watched = {topic for node in nodes for topic in client.published(node)}
             ignored = ('/rosout', '/parameter_events', '/diagnostics')
             client.watch(each for each in watched if each[0] not in ignored)
-            wait_for(lambda: all(client.received[name] > 3 for name in RESULTS), TIMEOUT_S)
-            time.sleep(5)
+            wait_for(lambda: all(client.received[name] > 3 for name in RESULTS), START_S)
             for path, names in places.items():
-                topics = topics_of(client, names)
-                times = []
-                for _ in range(runs):
-                    times.append(kill(runner, client, path, topics))
-                    time.sleep(2)
-                    # Each kill counts as the first one.
-                    process = runner.processes[path]
-                    process.respawn = RespawnPolicy(True, process.spec.respawn_delay_s)
-                found[path] = {
-                    key: round(statistics.median(each[key] for each in times), 2)
-                    for key in times[0]
-                }
+                found[path] = recover(runner, client, path, names, runs)
                 print(path, found[path], file=sys.stderr)
     finally:
         client.close()
     return found
+
+
+def recover(
+    runner: GraphRunner, client: Client, path: str, names: list[str], runs: int
+) -> dict[str, float | str]:
+    """Kill one process `runs` times; return the medians, or `failed` with the reason."""
+    topics = topics_of(client, names, RATE_S)
+    times = []
+    try:
+        for _ in range(runs):
+            times.append(kill(runner, client, path, topics))
+            time.sleep(2)
+            # Each kill counts as the first one.
+            process = runner.processes[path]
+            process.respawn = RespawnPolicy(True, process.spec.respawn_delay_s)
+    except NotWhole as error:
+        return {'failed': f'{error} after kill {len(times) + 1}'}
+    return {key: round(statistics.median(each[key] for each in times), 2) for key in times[0]}
 
 
 def main() -> int:
@@ -124,8 +153,10 @@ def main() -> int:
     parser.add_argument('--runs', type=int, default=5, help='kills of each process (default: 5)')
     parser.add_argument('--fps', type=float, default=15.0, help='frame rate (default: 15)')
     parser.add_argument('--composition', choices=MODES, default='none')
+    parser.add_argument('--minutes', type=float, default=20.0, help='maximum duration (20)')
     parser.add_argument('--out', type=Path, default=Path('out/bench/recovery.json'))
     options = parser.parse_args()
+    end_within(options.minutes * 60)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(dds_environment(os.environ))
     with tempfile.TemporaryDirectory() as folder:
@@ -138,19 +169,22 @@ def main() -> int:
             for spec in specs
         ]
         found = measure(compose(specs, options.composition), options.runs)
-    slowest = max(found, key=lambda path: found[path]['seconds'])
+    failed = {path: each['failed'] for path, each in found.items() if 'failed' in each}
+    seconds = {path: float(each['seconds']) for path, each in found.items() if path not in failed}
+    slowest = max(seconds, key=lambda path: seconds[path], default='')
     result = {
-        'median_s': round(statistics.median(each['seconds'] for each in found.values()), 2),
-        'slowest': {slowest: found[slowest]['seconds']},
+        'median_s': round(statistics.median(seconds.values()), 2) if seconds else None,
+        'slowest': {slowest: seconds.get(slowest)},
+        'failed': failed,
         'composition': options.composition,
         'runs': options.runs,
         'load': os.getloadavg()[0],
         'processes': found,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out.parent)
     write_atomically(options.out, json.dumps(result, indent=2) + '\n')
     print(json.dumps(result))
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':

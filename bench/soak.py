@@ -34,6 +34,7 @@ from sage_perception.core.files import make_folder, write_atomically
 sys.path.insert(0, str(Path(__file__).parent / 'malformed'))
 
 from fuzzing.client import Client
+from fuzzing.ending import end_within
 
 BLOCKS = 20
 """Number of means to which a line is fitted."""
@@ -106,6 +107,7 @@ def main() -> int:
     options = parser.parse_args()
     if not 0 <= options.warm_up < options.minutes:
         parser.error('--warm-up must be shorter than --minutes')
+    end_within((options.minutes + 10) * 60)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(dds_environment(os.environ))
     source = f'synthetic://?size=640x480&fps={options.fps:g}&lock=wall'

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from rclpy.serialization import serialize_message
 from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeChallenge, ProbeSet
 from sage_msgs.srv import DecodeLatent, EncodeImage
 from sensor_msgs.msg import Image
@@ -268,8 +267,7 @@ class EncoderNode(LifecycleNode):
         if lcts:
             payloads = [code.payload for crop in array.crops for code in crop.codes]
             self._bytes = sum(map(len, payloads)) / len(lcts)
-        self._lcts.publish(array)
-        self._sent.add(len(serialize_message(array)))
+        self._sent.add(self._lcts.publish_counted(array))
 
     def _publish_budget(
         self, frame: CropArray, crops: list[Crop], encoder: CropEncoder, encoded: EncodedCrops

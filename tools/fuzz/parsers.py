@@ -5,15 +5,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rclpy
@@ -24,22 +19,17 @@ from fuzz.formats import (
     change_database,
     change_gzip,
     change_npy,
-    change_npz,
-    change_onnx,
-    change_safetensors,
 )
-from fuzz.mutations import BYTES, JSON, TEXT, YAML, Mutation
+from fuzz.model_parsers import MODEL_PARSERS
+from fuzz.mutations import BYTES, JSON, TEXT, YAML
+from fuzz.parser import NPZ, Parser, sage_command
 from sage_perception.bags.reader import open_bag
 from sage_perception.bags.repair import repair
 from sage_perception.bringup.composition import describe_crash
 from sage_perception.bringup.environment import remove_stale_shared_memory
-from sage_perception.cli import main as sage
 from sage_perception.cli.codebook import named_latents
-from sage_perception.codecs import codebook
 from sage_perception.core.yaml_file import read_mapping
-from sage_perception.evaluation.baselines import read_components
 from sage_perception.memory import Query, Space, open_store, recalled_lct
-from sage_perception.models.registry import load_codec
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.regression.baseline import read_baseline
 from sage_perception.regression.timeline import read_timeline
@@ -55,60 +45,12 @@ from sage_perception.training.data.clips import clip_frames
 from sage_perception.training.runs import read_checkpoint
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.map_cache import load_latent_map
-from sage_perception.trust.fitted import FittedTrust
 from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.security.keys import load_key
 from sage_perception.trust.security.trust_store import TrustStore
 from sage_perception.vision.image_file import read_bgr
 from sage_perception.vision.sources.base import EndOfStream, SourceLost
 from sage_perception.vision.sources.opening import open_source
-
-INVALID = (ValueError, OSError)
-"""What `cli.terminal.report_errors` prints in one line."""
-
-
-@dataclass(frozen=True)
-class Parser:
-    """One reader of files.
-
-    Attributes:
-        name: name in reports.
-        seed: writes valid files into an empty folder.
-        files: the files that are mutated, relative to the folder; one per case.
-        mutations: mutations to choose from.
-        read: reads the files of a folder.
-        errors: exceptions that report an invalid file.
-        after: called with the folder after the mutation.
-        weight: share of the cases, relative to the other parsers.
-
-    """
-
-    name: str
-    seed: Callable[[Path], None]
-    files: tuple[str, ...]
-    mutations: tuple[Mutation, ...]
-    read: Callable[[Path], Any]
-    errors: tuple[type[Exception], ...] = INVALID
-    after: Callable[[Path], None] = lambda folder: None
-    weight: float = 1.0
-
-
-def _sage(*arguments: str) -> Callable[[Path], None]:
-    """Return a function that runs a command on the files of a folder, which replaces {}.
-
-    The function raises `ValueError` with what the command prints if it fails.
-    """
-
-    def run(folder: Path) -> None:
-        with contextlib.redirect_stderr(io.StringIO()) as printed:
-            try:
-                code = sage.main([part.replace('{}', str(folder)) for part in arguments])
-            except SystemExit as exit_:  # of argparse
-                code = exit_.code
-        if code:
-            raise ValueError(printed.getvalue())
-
-    return run
 
 
 def _parameters(folder: Path) -> None:
@@ -131,25 +73,9 @@ def _parameters_of_rcl(folder: Path) -> None:
         context.try_shutdown()
 
 
-def _model(folder: Path) -> None:
-    codec = load_codec(folder / 'model')
-    shape = (1, codec.input_channels, codec.input_size, codec.input_size)
-    codec.decode(codec.encode(np.full(shape, 0.5, np.float32)))
-
-
-def _model_of_torch(folder: Path) -> None:
-    load_codec(folder / 'model', 'torch')
-
-
-@cache
-def _codec() -> Any:
-    return load_codec('tinyvae')
-
-
-def _trust(folder: Path) -> None:
-    codec = _codec()
-    codec.artifact = replace(codec.artifact, path=folder)
-    FittedTrust.read(codec)
+def _training(folder: Path) -> None:
+    for path in _changed(folder):
+        read_config(path)
 
 
 def _keys(folder: Path) -> None:
@@ -198,7 +124,7 @@ def _memory(folder: Path) -> None:
             message = lct_to_msg(recalled_lct(hit.record, 'memory', 1))
             serialize_message(memory_to_msg(hit, message))
         store.commit()
-    _sage('memory', 'list', '--store', '{}/memory.db')(folder)
+    sage_command('memory', 'list', '--store', '{}/memory.db')(folder)
 
 
 def _images(folder: Path) -> None:
@@ -260,10 +186,11 @@ IMAGES = (
     *(f'image.{suffix}' for suffix in ('png', 'jpg', 'webp', 'bmp', 'tiff', 'ppm')),
     *('deep.png', 'alpha.png', 'palette.gif', 'exif.jpg', 'lzw.tif', 'float.tif', 'icon.ico'),
 )
-NPZ = (*BYTES, *[change_npz] * 8)
+TRAINING = ('tinyvae.yaml', 'identity.yaml', 'slots_sprites.yaml', 'h_to_l_hybrid.yaml')
 DATABASE = (*BYTES, *[change_database] * 12)
 
 PARSERS = (
+    *MODEL_PARSERS,
     Parser(
         'yaml',
         seeds.copied('config/dual_camera.yaml'),
@@ -291,7 +218,7 @@ PARSERS = (
         seeds.copied('config/dual_camera.yaml'),
         ('dual_camera.yaml',),
         YAML,
-        _sage('up', 'dual_camera', '--dry-run', '--params-file', '{}/dual_camera.yaml'),
+        sage_command('up', 'dual_camera', '--dry-run', '--params-file', '{}/dual_camera.yaml'),
         weight=0.5,
     ),
     Parser(
@@ -312,10 +239,10 @@ PARSERS = (
     ),
     Parser(
         'training',
-        seeds.copied('config/train/tinyvae.yaml'),
-        ('tinyvae.yaml',),
+        seeds.copied(*(f'config/train/{name}' for name in TRAINING)),
+        TRAINING,
         YAML,
-        lambda folder: read_config(folder / 'tinyvae.yaml'),
+        _training,
         (ValueError,),
     ),
     Parser(
@@ -342,59 +269,6 @@ PARSERS = (
         (ValueError,),
         weight=0.5,
     ),
-    Parser(
-        'model configuration',
-        seeds.model,
-        ('model/config.yaml',),
-        YAML,
-        _sage('models', '{}/model'),
-    ),
-    Parser(
-        'model card',
-        seeds.model,
-        ('model/card.md',),
-        TEXT,
-        _sage('models', '{}/model'),
-        weight=0.3,
-    ),
-    Parser(
-        'model weights',
-        seeds.model,
-        ('model/model.safetensors', 'model/pca.safetensors'),
-        (*BYTES, *[change_safetensors] * 8),
-        _model_of_torch,
-        (ValueError,),
-        seeds.fixed_model,
-    ),
-    Parser(
-        'ONNX',
-        seeds.model,
-        ('model/encoder.onnx', 'model/decoder.onnx'),
-        (*BYTES, *[change_onnx] * 12),
-        _model,
-        (ValueError,),
-        seeds.fixed_model,
-        weight=1.5,
-    ),
-    Parser(
-        'principal components',
-        seeds.model,
-        ('model/pca.safetensors',),
-        (*BYTES, *[change_safetensors] * 8),
-        lambda folder: read_components(load_codec(folder / 'model')),
-        (ValueError,),
-        seeds.fixed_model,
-        weight=0.5,
-    ),
-    Parser(
-        'codebook',
-        seeds.model,
-        ('model/codebook.safetensors',),
-        (*BYTES, *[change_safetensors] * 8),
-        lambda folder: codebook.read(folder / 'model'),
-        (ValueError,),
-    ),
-    Parser('trust.json', seeds.trust_file, ('trust.json',), JSON, _trust, (ValueError,)),
     Parser('trusted.json', seeds.keys, ('keys/trusted.json',), JSON, _trusted, (ValueError,)),
     Parser('key', seeds.keys, ('keys/cam0.key',), TEXT, _keys, (ValueError,)),
     Parser(
@@ -402,7 +276,7 @@ PARSERS = (
         seeds.keys,
         ('keys/trusted.json', 'keys/cam0.key'),
         JSON[:9],
-        _sage('keys', 'list', '--dir', '{}/keys'),
+        sage_command('keys', 'list', '--dir', '{}/keys'),
         weight=0.5,
     ),
     Parser(
@@ -417,7 +291,7 @@ PARSERS = (
         seeds.encoded_images,
         ('latents.npz',),
         NPZ,
-        _sage('decode', '{}/latents.npz', '-o', '{}/sheet.png'),
+        sage_command('decode', '{}/latents.npz', '-o', '{}/sheet.png'),
     ),
     Parser(
         'latents of codebooks',

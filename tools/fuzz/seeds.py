@@ -22,8 +22,8 @@ from PIL import Image
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
+from fuzz.model_seeds import MODEL
 from sage_perception.bags.writer import BagWriter
-from sage_perception.codecs.codebook import Codebook, write
 from sage_perception.codecs.encoded_images import EncodedImages
 from sage_perception.core.latent import Latent, Roi, Telemetry
 from sage_perception.core.lct import LCT
@@ -35,7 +35,6 @@ from sage_perception.trust.compatibility.latent_map import LatentMap
 from sage_perception.trust.compatibility.map_cache import save_latent_map
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL = 'tinyvae32_ultratiny'
 STAMP_NS = 1_800_000_000 * 10**9
 GEOMETRY = 'homography: [[1, 0, -40], [0, 1, 0], [0, 0, 1]]\ntolerance_px: 20\n'
 TIMELINE = """\
@@ -46,31 +45,6 @@ expectations:
   - agreement: {cameras: [cam0, cam1], end: 5}
   - rate: {stream: cam0/lcts, start: 0, end: 5, at_least: 1}
 """
-
-
-def model(folder: Path) -> None:
-    """Write a model folder with a codebook."""
-    copied = folder / 'model'
-    shutil.copytree(ZOO / MODEL, copied)
-    space = artifact.read(copied)
-    dim = space.tensors[artifact.LATENT_MEAN].size
-    write(copied, Codebook(np.ones((1, 4, dim), np.float32), space.id.fingerprint))
-
-
-def fixed_model(folder: Path) -> None:
-    """Write the hashes of the files of a model folder into its configuration, where possible."""
-    path = folder / 'model' / 'config.yaml'
-    tree = yaml.safe_load(path.read_text())
-    for name in tree['files']:
-        file = folder / 'model' / name
-        if file.is_file() and file.stat().st_size < 1 << 26:
-            tree['files'][name] = artifact.file_sha256(file)
-    path.write_text(yaml.safe_dump(tree))
-
-
-def trust_file(folder: Path) -> None:
-    """Write the trust estimates of the shipped model."""
-    shutil.copy(ZOO / 'tinyvae' / 'trust.json', folder)
 
 
 def keys(folder: Path) -> None:

@@ -25,7 +25,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fuzz.mutations import SPECIAL
-from fuzz.parsers import PARSERS, Parser
+from fuzz.parser import Parser
+from fuzz.parsers import PARSERS
 
 MEMORY_BYTES = 12 << 30
 """Limit on the address space: the libraries alone reserve several GiB."""

@@ -16,9 +16,10 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 
 from fuzzing.raw_requests import sent_as
 
@@ -59,7 +60,8 @@ class Client:
     """
 
     def __init__(self) -> None:
-        rclpy.init()
+        # The handlers of rclpy would shut the context down and leave the process running.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node(OWN[1:])
         self.received: Counter[str] = Counter()
         self.samples: dict[str, deque[bytes]] = {}
@@ -81,7 +83,10 @@ class Client:
 
     def _spin(self) -> None:
         while not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+            try:
+                self._executor.spin_once(timeout_sec=0.1)
+            except (ExternalShutdownException, ShutdownException):
+                return
 
     def _keep(self, kind: Any, topic: str, callback: Callable[[Any], None], raw: bool) -> None:
         profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from sage_perception.core.files import replacing, write_atomically
+from sage_perception.core.reading import read_bounded, require_regular
+from sage_perception.core.text import one_line
 
 MAX_JSON_BYTES = 2**28
 """Maximum size of a JSON file, bytes."""
@@ -70,21 +73,26 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 def _read(path: Path) -> Mapping[str, np.ndarray]:
     if path.suffix == '.safetensors':
+        require_regular(path)
         try:
             return load_file(path)
-        except SafetensorError as error:
-            raise WeightsError(f'{path} is not a safetensors file: {error}') from None
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f'{path} is not a safetensors file: {one_line(error)}') from None
     if path.suffix != '.json':
         raise WeightsError(f'{path} must end with .safetensors or .json')
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise WeightsError(f'{path} is larger than {MAX_JSON_BYTES} bytes: use .safetensors')
     try:
-        tree = json.loads(path.read_bytes())
+        data = read_bounded(path, MAX_JSON_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise WeightsError(f'{path}: {error.strerror}: use .safetensors') from None
+        raise
+    try:
+        tree = json.loads(data)
         return {
             name: np.array(value['data'], np.float64).reshape(value['shape'])
             for name, value in tree.items()
         }
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         raise WeightsError(
             f'{path} is not a JSON object with the shape and data of each tensor'
         ) from None

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,12 +23,14 @@ from sage_perception.core.reading import read_bounded
 from sage_perception.models.artifact import Artifact, ModelError, check_file
 from sage_perception.models.loaded import LoadedModel
 from sage_perception.models.semantic.backbone import load_backbone, to_input
-from sage_perception.models.semantic.text_encoder import TextEncoder
+from sage_perception.models.semantic.text_encoder import DIM, TextEncoder
 
 VOCABULARY, NOUNS = 'wordpiece.vocab', 'nouns.json'
 CLASSES = 1000
 MAX_NOUNS_BYTES = 4 << 20
+MAX_NOUNS = 20_000
 MAX_TEXTS = 10_000
+MAX_SIZE = 1024
 CHUNK = 64
 """Images that are scaled at a time; one takes 250 kB."""
 CHOICE_TEMPERATURE = 0.15
@@ -37,6 +39,21 @@ _PROMPT = re.compile(
     r'^\s*(?:an?|the)?\s*(?:\w+\s+)?(?:photo|photograph|pic\w*|image|drawing)\s+of\s+', re.I
 )
 _ARTICLE = re.compile(r'^(?:an?|the|some|two|three|many)\s', re.I)
+
+
+_SHAPES: dict[str, tuple[str | int, ...]] = {
+    'encoder.class_codes': (CLASSES, 'codes'),
+    'encoder.class_mean': ('codes',),
+    'encoder.feature_mean': ('features',),
+    'encoder.feature_map': ('features', 'visual'),
+    'encoder.name_map': (DIM, 'codes'),
+    'encoder.name_offset': ('codes',),
+    'encoder.regression': (DIM, 'visual'),
+    'encoder.regression_offset': ('visual',),
+    'identity.mean': ('appearance',),
+    'identity.map': ('appearance', 'identity'),
+}
+"""Shapes of the tensors; texts are sizes that are the same wherever they occur."""
 
 
 class Noun(NamedTuple):
@@ -62,15 +79,7 @@ class SemanticText(LoadedModel):
         if device == 'cuda' or precision != 'fp32':
             raise ModelError(f'{artifact.id.name} runs on the CPU in fp32: use no other setting')
         super().__init__(artifact, 'cpu', precision)
-        self._t = {
-            name.removeprefix('encoder.'): artifact.tensor(name).astype(np.float32)
-            for name in (
-                'encoder.class_codes', 'encoder.class_mean', 'encoder.feature_mean',
-                'encoder.feature_map', 'encoder.name_map', 'encoder.name_offset',
-                'encoder.regression', 'encoder.regression_offset',
-                'identity.mean', 'identity.map',
-            )
-        }  # fmt: skip
+        self._t = _tensors(artifact)
 
     @property
     def code_dim(self) -> int:
@@ -79,8 +88,11 @@ class SemanticText(LoadedModel):
 
     @property
     def input_size(self) -> int:
-        """Return the side that images are scaled to, pixels."""
-        return self.artifact.count('img_size')
+        """Return the side that images are scaled to, pixels; raise `ModelError` if too large."""
+        size = self.artifact.count('img_size')
+        if size > MAX_SIZE:
+            raise ModelError(f'{self.artifact.path}: config.img_size is {size}, over {MAX_SIZE}')
+        return size
 
     @cached_property
     def _encoder(self) -> TextEncoder:
@@ -90,7 +102,16 @@ class SemanticText(LoadedModel):
     def nouns(self) -> tuple[list[str], np.ndarray]:
         """Return the nouns, and bool `[N, 1000]`: the classes that each noun includes."""
         path = self.artifact.path / NOUNS
-        tree = json.loads(read_bounded(path, MAX_NOUNS_BYTES))
+        try:
+            tree = json.loads(read_bounded(path, MAX_NOUNS_BYTES))
+        except (ValueError, RecursionError):
+            tree = None
+        valid = isinstance(tree, dict) and 0 < len(tree) <= MAX_NOUNS
+        if not valid or not all(map(_are_classes, tree.values())):
+            raise ModelError(
+                f'{path} is not a JSON object that maps at most {MAX_NOUNS} nouns to lists of '
+                f'classes from 0 to {CLASSES - 1}: install the model again'
+            )
         members = np.zeros((len(tree), CLASSES), bool)
         for row, classes in zip(members, tree.values(), strict=True):
             row[classes] = True
@@ -197,6 +218,33 @@ def load_semantic_text(artifact: Artifact, device: str, precision: str) -> Seman
         if not (artifact.path / file).is_file():
             check_file(artifact.path / file, '')
     return SemanticText(artifact, device, precision)
+
+
+def _tensors(artifact: Artifact) -> dict[str, np.ndarray]:
+    """Return the tensors of `_SHAPES`, float32; raise `ModelError` if they do not fit together."""
+    found: dict[str, np.ndarray] = {}
+    sizes: dict[str | int, int] = {}
+    for name, shape in _SHAPES.items():
+        values = artifact.tensor(name).astype(np.float32)
+        for size, given in zip(shape, values.shape, strict=False):
+            sizes.setdefault(size, given if isinstance(size, str) else size)
+        wanted = tuple(sizes.get(size, 0) for size in shape)
+        if values.shape != wanted or not np.isfinite(values).all():
+            raise ModelError(
+                f'{artifact.path}: {name} is damaged, or of shape {list(values.shape)} instead of '
+                f'{list(wanted)}: install the model again'
+            )
+        found[name.removeprefix('encoder.')] = values
+    return found
+
+
+def _are_classes(value: Any) -> bool:
+    """Return whether a value of a JSON file is a list of at least one class."""
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= CLASSES
+        and all(type(number) is int and 0 <= number < CLASSES for number in value)
+    )
 
 
 def subject(text: str) -> str:

@@ -76,9 +76,11 @@ class TextEncoder:
     """The sentence encoder; its graph is loaded on first use."""
 
     def __init__(self, vocabulary: Path):
-        self._pieces = WordPieces(
-            read_bounded(vocabulary, MAX_VOCABULARY_BYTES).decode().split('\n')
-        )
+        try:
+            text = read_bounded(vocabulary, MAX_VOCABULARY_BYTES).decode()
+        except UnicodeDecodeError:
+            raise ModelError(f'{vocabulary} is not UTF-8: install the model again') from None
+        self._pieces = WordPieces(text.split('\n'))
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:

@@ -33,7 +33,7 @@ from sage_perception.ros.conversions.stamps import normal_stamp_from_msg
 from sage_perception.ros.conversions.telemetry import telemetry_from_msg, telemetry_to_msg
 from sage_perception.trust.security.array_form import frame_digest
 from sage_perception.trust.security.canonical import PLAIN, Wire
-from sage_perception.trust.security.signing import array_members, sign_array
+from sage_perception.trust.security.signing import array_members, array_signature
 
 MAX_PIXELS = 2**16 - 1
 PackedLCT = tuple[LCT, Wire]
@@ -80,8 +80,8 @@ def lct_array_to_msg(
     if not lcts:
         return message
     if key is not None:
-        signed = sign_array(lcts, frame_digest(header.frame_id, width, height), key)
-        message.signature = array('B', signed[0].signature)
+        frame = frame_digest(header.frame_id, width, height)
+        message.signature = array('B', array_signature(lcts, frame, key))
     latents = [lct.latent for lct, _ in lcts]
     model = latents[0].model
     if any(latent.model != model for latent in latents):

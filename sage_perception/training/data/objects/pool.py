@@ -41,25 +41,39 @@ def scenes(name: SceneSet, count: int, seed: int, progress: bool = True) -> Scen
     A scene depends only on the set, `seed` and its number. Scenes are generated once and kept in
     `CACHE`; a change of the code of the generators generates them again.
     """
-    path = CACHE / f'{name}_{count}_{seed}_{_version()}.npz'
+    path = cache_file(name, count, seed)
     if path.is_file():
         # A damaged file, for example after a full disk, is generated again.
-        with suppress(ValueError, KeyError):
+        with suppress(ValueError, KeyError, OSError):
             stored = read_npz(path, MAX_BYTES)
-            return Scene(stored['image'], stored['labels'])
+            found = Scene(stored['image'], stored['labels'])
+            if _fits(found, count):
+                return found
     bar = Bar(f'scenes {name}', count) if progress else None
-    found = []
+    made = []
     for number in range(count):
-        found.append(GENERATORS[name](np.random.default_rng((seed, number))))
+        made.append(GENERATORS[name](np.random.default_rng((seed, number))))
         if bar is not None:
             bar.advance(1)
     if bar is not None:
         bar.close()
-    images, labels = (np.stack(part) for part in zip(*found, strict=True))
+    images, labels = (np.stack(part) for part in zip(*made, strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open('wb') as file:
         np.savez(file, image=images, labels=labels)
     return Scene(images, labels)
+
+
+def cache_file(name: SceneSet, count: int, seed: int) -> Path:
+    """Return the file that keeps the scenes of a set."""
+    return CACHE / f'{name}_{count}_{seed}_{_version()}.npz'
+
+
+def _fits(found: Scene, count: int) -> bool:
+    """Return whether arrays can be `count` scenes."""
+    image, labels = found
+    kinds = image.dtype == labels.dtype == np.uint8
+    return kinds and image.shape == (*labels.shape, 3) and labels.shape[:1] == (count,)
 
 
 def _version() -> str:

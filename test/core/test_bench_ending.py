@@ -1,0 +1,45 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bench of a graph ends in bounded time, also if a call in C never returns, and on SIGTERM."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[2] / 'bench' / 'malformed'
+START = f"""\
+import sys, time
+sys.path.insert(0, {str(FOLDER)!r})
+from fuzzing.ending import end_within
+"""
+
+
+def run(script):
+    return subprocess.Popen(
+        [sys.executable, '-c', START + script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_it_ends_after_its_time_with_the_place_where_it_waits():
+    process = run('end_within(0.3); time.sleep(60)')
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert 'time.sleep' in errors or 'most recent call first' in errors
+
+
+def test_sigterm_cleans_up():
+    process = run(
+        "end_within(60)\ntry:\n    print('ready', flush=True); time.sleep(60)\n"
+        "finally:\n    print('clean')"
+    )
+    assert process.stdout.readline() == 'ready\n'
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert (process.returncode, output) == (128 + signal.SIGTERM, 'clean\n')
+    assert time.monotonic() - begun < 10
