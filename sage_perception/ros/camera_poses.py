@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import get_args
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
@@ -19,7 +19,7 @@ from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.transforms import AVAILABLE, MAX_READ, TFMessage, transform_from_msg
-from sage_perception.vision.positions import CalibratedCamera, CalibrationError, DistortionModel
+from sage_perception.vision.positions import CalibratedCamera, CalibrationError
 
 CAMERA_POSES = Parameter(
     'camera_poses',
@@ -36,6 +36,8 @@ BASE_FRAME = Parameter(
     'Frame that the poses of the cameras are in.',
     read_only=True,
 )
+MAX_MODEL_CHARS = 40
+"""Number of characters of an unknown distortion model that are reported."""
 POSE_TOPICS = (
     Topic('{camera}/camera_info', CameraInfo, qos.SENSOR_DATA, 'Calibration of each camera.'),
     Topic('/tf', TFMessage, qos.TF, 'Transforms of cameras that move; see `camera_poses`.'),
@@ -79,24 +81,24 @@ class CameraPoses:
         """Return a camera; None if its calibration or pose is not known, see `faults`."""
         info = self._infos.get(name)
         if info is None:
-            return self._note(name, 'no camera_info received')
+            self._faults[name] = 'no camera_info received'
+            return None
         pose = self._mounts.get(name)
         if pose is None:
             pose = self._tree.lookup(self.base_frame, info.header.frame_id)
         if pose is None:
-            return self._note(
-                name,
+            self._faults[name] = (
                 f'no transform from {self.base_frame} to {info.header.frame_id}: set its pose '
-                '(pose0:="x y z roll pitch yaw"), or publish it on tf',
+                '(pose0:="x y z roll pitch yaw"), or publish it on tf'
             )
+            return None
         # Drivers leave the model of an image without distortion empty.
-        model = info.distortion_model or 'plumb_bob'
+        model: Any = info.distortion_model[:MAX_MODEL_CHARS] or 'plumb_bob'
         try:
-            if model not in get_args(DistortionModel):
-                raise CalibrationError(f'distortion model {model!r:.40} is unknown')
             found = CalibratedCamera(np.array(info.k), np.array(info.d), pose, model)
         except CalibrationError as error:
-            return self._note(name, str(error))
+            self._faults[name] = str(error)
+            return None
         self._faults.pop(name, None)
         return found
 
@@ -104,9 +106,6 @@ class CameraPoses:
     def faults(self) -> list[str]:
         """Return why cameras could not be used, by camera."""
         return [f'{camera}: {fault}' for camera, fault in sorted(self._faults.items())]
-
-    def _note(self, name: str, fault: str) -> None:
-        self._faults[name] = fault
 
     def _add_transforms(self, topic: str, static: bool, message: TFMessage) -> None:
         for each in message.transforms[:MAX_READ]:

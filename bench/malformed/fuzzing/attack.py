@@ -19,6 +19,7 @@ from fuzzing.values import Mutator
 from sage_perception.bringup.composition import compose
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
 from sage_perception.bringup.processes import GraphRunner
+from sage_perception.models import available
 
 MESSAGES, REQUESTS = 24, 4
 """Messages to a topic, and requests to a service, in one turn."""
@@ -78,7 +79,7 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
         memory=True,
         compressor=True,
         positions=True,
-        slots=True,
+        slots='slots' in available(),
         zspace=True,
     )
     own = {'memory': {'store': str(folder / 'memory.db')}}

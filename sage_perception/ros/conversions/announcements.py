@@ -14,6 +14,7 @@ from sage_msgs.msg import ProbeSet as ProbeSetMessage
 from std_msgs.msg import Header
 
 from sage_perception.models import Codec
+from sage_perception.models.slot_encoder import SlotEncoder
 from sage_perception.ros.conversions.arrays import floats_to_msg
 from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
 from sage_perception.trust.security.announcements import (
@@ -25,7 +26,7 @@ from sage_perception.trust.security.announcements import (
 
 
 def model_info_to_msg(
-    codec: Codec,
+    codec: Codec | SlotEncoder,
     stamp: Time,
     entity_id: str = '',
     sequence: int = 0,
