@@ -27,6 +27,9 @@ EXECUTABLES = (
     'memory',
     'compressor',
     'proprioception',
+    'positions',
+    'slots',
+    'zspace',
 )
 
 

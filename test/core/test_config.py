@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from sage_perception.bringup.graph import dual_camera, single_camera
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 PARAMS_FILES = ('single_camera.yaml', 'dual_camera.yaml', 'jetson_dual_csi.yaml')
@@ -24,7 +25,7 @@ def matches(key: str, path: str) -> bool:
 def test_every_key_matches_a_node_of_the_graph(name):
     keys = yaml.safe_load((CONFIG / name).read_text())
     graph = single_camera if name.startswith('single') else dual_camera
-    specs = graph(memory=True, compressor=True)
+    specs = graph(**{node.name: True for node in OPTIONAL_NODES})
     for key, content in keys.items():
         assert set(content) == {'ros__parameters'}
         assert any(matches(key, spec.path) for spec in specs), key

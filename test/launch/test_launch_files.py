@@ -29,6 +29,7 @@ from launch.launch_description_sources import (
 )
 
 from sage_perception.bringup.graph import Camera, dual_camera, single_camera
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH_ARGUMENTS = {
@@ -41,20 +42,17 @@ GRAPH_ARGUMENTS = {
     'autostart': '',
     'frame_prefix': '',
     'composition': 'false',
-    'use_viewer': 'true',
-    'use_memory': 'false',
-    'use_compressor': 'false',
-    'use_proprioception': 'false',
+    **{f'use_{node.name}': str(node.default).lower() for node in OPTIONAL_NODES},
     'use_rviz': 'false',
     'rviz_config': str(ROOT / 'config' / 'sage.rviz'),
     'use_foxglove': 'false',
     'foxglove_port': '8765',
 }
 ARGUMENTS = {
-    'single_camera': {'camera': 'cam0', 'source': '', 'image': ''},
+    'single_camera': {'camera': 'cam0', 'source': '', 'image': '', 'pose': ''},
     'dual_camera': {
-        **{'camera0': 'cam0', 'source0': '', 'image0': ''},
-        **{'camera1': 'cam1', 'source1': '', 'image1': ''},
+        **{'camera0': 'cam0', 'source0': '', 'image0': '', 'pose0': ''},
+        **{'camera1': 'cam1', 'source1': '', 'image1': '', 'pose1': ''},
     },
 }
 ARGUMENTS['jetson_dual_csi'] = ARGUMENTS['dual_camera']
@@ -122,7 +120,7 @@ def launch(tmp_path, monkeypatch):
     for package, executables in {
         'sage_perception': (
             *('camera', 'attention', 'encoder', 'arbiter', 'container'),
-            *('viewer', 'memory', 'compressor', 'proprioception', 'positions', 'slots', 'zspace'),
+            *(node.name for node in OPTIONAL_NODES),
         ),
         'rviz2': ('rviz2',),
         'foxglove_bridge': ('foxglove_bridge',),
