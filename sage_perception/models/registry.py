@@ -13,7 +13,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sage_perception.core.text import did_you_mean
 from sage_perception.models import artifact
@@ -23,8 +23,11 @@ from sage_perception.models.compressor import Compressor
 from sage_perception.models.slot_encoder import SlotEncoder
 
 if TYPE_CHECKING:
+    from sage_perception.models.semantic.image_codes import ImageCodes
     from sage_perception.models.semantic.semantic_text import SemanticText
 
+CODES = ('semantic_text', 'semantic_small')
+"""Models of this package with semantic and identity codes."""
 ZOO = Path(__file__).with_name('zoo')
 BACKENDS = ('auto', 'torch', 'onnxruntime', 'tensorrt')
 DEVICES = ('auto', 'cpu', 'cuda')
@@ -44,12 +47,16 @@ _SLOT_ENCODERS = {
 _SEMANTIC = {
     'onnxruntime': 'sage_perception.models.semantic.semantic_text:load_semantic_text',
 }
+_CODES = {
+    'onnxruntime': 'sage_perception.models.semantic.small_codes:SmallCodes',
+}
 LOADED = {
     'tinyvae': _CODECS,
     'lightweight': _CODECS,
     'h_to_l': _COMPRESSORS,
     'slots': _SLOT_ENCODERS,
     'semantic_text': _SEMANTIC,
+    'codes': _CODES,
 }
 """The class of loaded models by family and backend, imported on demand."""
 
@@ -78,13 +85,13 @@ def load(
     backend: str = 'auto',
     device: str = 'auto',
     precision: str = 'fp32',
-) -> Codec | Compressor | SlotEncoder | SemanticText:
+) -> Codec | Compressor | SlotEncoder | ImageCodes:
     """Load a model by its name in the package or from a folder.
 
     Returns a `Codec` for a model of images, a `Compressor` for the family `h_to_l`, a
-    `SlotEncoder` for the family `slots`, and a `SemanticText` for `semantic_text`; use
-    `load_codec`, `load_crop_codec`, `load_compressor`, `load_slot_encoder` or `load_semantic` to
-    require one of them.
+    `SlotEncoder` for the family `slots`, an `ImageCodes` for `codes`, and a `SemanticText`, which
+    is one, too, for `semantic_text`; use `load_codec`, `load_crop_codec`, `load_compressor`,
+    `load_slot_encoder`, `load_codes` or `load_semantic` to require one of them.
 
     Parameters
     ----------
@@ -130,7 +137,7 @@ def load(
             f'backend {backend} does not run {model.id.name}, a model of family {model.family}; '
             f'use one of {", ".join(LOADED[model.family])}'
         )
-    loaded: Callable[..., Codec | Compressor | SlotEncoder | SemanticText]
+    loaded: Callable[..., Codec | Compressor | SlotEncoder | ImageCodes]
     loaded = pkgutil.resolve_name(LOADED[model.family][backend])
     return loaded(model, device, precision)
 
@@ -193,12 +200,23 @@ def load_slot_encoder(name_or_path: str | Path, device: str = 'auto') -> SlotEnc
     return model
 
 
-def load_semantic(name_or_path: str | Path = 'semantic_text') -> SemanticText:
-    """Load a model of semantic codes as `load` does; raise `ModelError` for any other model."""
+def load_codes(name_or_path: str | Path = 'semantic_text') -> ImageCodes:
+    """Load a model of semantic and identity codes as `load` does.
+
+    Raises `ModelError` for any other model.
+    """
     model = load(name_or_path)
     if isinstance(model, (Codec, Compressor, SlotEncoder)):
-        raise ModelError(f'{model.id} has no codes for texts: use semantic_text')
+        raise ModelError(f'{model.id} has no semantic codes: use {" or ".join(CODES)}')
     return model
+
+
+def load_semantic(name_or_path: str | Path = 'semantic_text') -> SemanticText:
+    """Load a model with nouns for images as `load` does; raise `ModelError` for any other."""
+    model = load_codes(name_or_path)
+    if model.artifact.family != 'semantic_text':
+        raise ModelError(f'{model.id} has no nouns: use semantic_text')
+    return cast('SemanticText', model)
 
 
 def resolve(name_or_path: str | Path) -> Path:

@@ -237,6 +237,7 @@ class RunConfig:
     encoder : str
         Name or folder of a model whose encoder, and so whose latent space, is kept: only a decoder
         is trained. Family `identity` requires it: its latents are those that the head takes.
+        Family `codes` requires it, too: the model of semantic codes that it learns from.
     distillation : DistillationConfig, optional
         Learn from a teacher.
     contexts : ContextsConfig, optional
@@ -272,6 +273,8 @@ class RunConfig:
             raise ValueError(
                 'encoder is missing: family identity learns from the latents of a model'
             )
+        if self.family == 'codes' and not self.encoder:
+            raise ValueError('encoder is missing: family codes learns from a model of codes')
         compresses = self.family == 'h_to_l'
         if compresses and self.contexts is None:
             raise ValueError('contexts is missing: family h_to_l learns from contexts')

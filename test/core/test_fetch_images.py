@@ -102,3 +102,34 @@ def test_failures_name_the_fix(fetch_images, package, monkeypatch, capsys):
     monkeypatch.setenv('PATH', '')
     assert fetch_images.main(command) == 1
     assert 'apt-get not found: this requires Debian or Ubuntu' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not shutil.which('dpkg-deb'), reason='requires dpkg-deb')
+def test_more_images_come_from_archives_of_games_and_from_chosen_folders(
+    fetch_images, tmp_path, monkeypatch
+):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    png = cv2.imencode('.png', noise)[1].tobytes()
+    root = tmp_path / 'root'
+    (root / 'DEBIAN').mkdir(parents=True)
+    (root / 'DEBIAN/control').write_text(
+        'Package: game\nVersion: 1\nArchitecture: all\nMaintainer: n <n@n>\nDescription: d\n'
+    )
+    for name in ('walls/a.png', 'charts/b.png'):
+        path = root / 'usr/share' / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(png)
+    with zipfile.ZipFile(root / 'usr/share/0.pk3', 'w') as archive:
+        archive.writestr('textures/brick.png', png)
+        archive.writestr('textures/tiny.png', png[:500])
+        archive.writestr('maps/a.bsp', png)
+    debs = tmp_path / 'dest' / 'debs'
+    debs.mkdir(parents=True)
+    command = ['dpkg-deb', '--build', root, debs / 'game_1_all.deb']
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    monkeypatch.setattr(fetch_images, 'PACKAGES', {})
+    monkeypatch.setattr(fetch_images, 'MORE', {'game': 2})
+    monkeypatch.setattr(fetch_images, 'PARTS', {'game': ('walls',)})
+    assert fetch_images.main(['--more', '--dest', str(tmp_path / 'dest')]) == 0
+    files = {path.name for path in (tmp_path / 'dest' / 'game').iterdir()}
+    assert files == {'textures-brick.png', 'walls-a.png', 'manifest.json'}

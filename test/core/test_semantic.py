@@ -191,7 +191,7 @@ def test_an_altered_vocabulary_is_an_error(tmp_path):
 
 
 def test_the_kinds_of_models_are_not_confused():
-    with pytest.raises(ModelError, match='no codes for texts'):
+    with pytest.raises(ModelError, match='no semantic codes'):
         load_semantic('tinyvae')
     with pytest.raises(ModelError, match='use a model of images'):
         load_codec('semantic_text')

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from sage_perception.models.networks.codes import Codes, CodesConfig
 from sage_perception.models.networks.h_to_l import HToLCompressor, HToLConfig
 from sage_perception.models.networks.identity import IdentityConfig, IdentityHead
 from sage_perception.models.networks.lightweight import LightweightVAE, LightweightVAEConfig
@@ -50,6 +51,7 @@ FAMILIES = {
         {'decoder.hint.': 'decoder.latent_features.', 'decoder.look.': 'decoder.image_features.'},
     ),
     'identity': Family(IdentityConfig, IdentityHead),
+    'codes': Family(CodesConfig, Codes),
     'h_to_l': Family(
         HToLConfig,
         HToLCompressor,

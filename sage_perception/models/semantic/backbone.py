@@ -120,7 +120,7 @@ def to_input(images: np.ndarray, size: int) -> np.ndarray:
     sides = images.shape[2:] if floats else images.shape[1:3]
     if not (floats or bytes_) or min(sides) < 8:
         raise ModelError(
-            'semantic_text takes images as float32 [B, 3, H, W] in [0, 1] or uint8 [B, H, W, 3] '
+            'models of codes take images as float32 [B, 3, H, W] in [0, 1] or uint8 [B, H, W, 3] '
             f'with sides of at least 8 pixels, not {images.dtype} {list(images.shape)}'
         )
     rows = images.transpose(0, 2, 3, 1) if floats else images
@@ -131,5 +131,7 @@ def to_input(images: np.ndarray, size: int) -> np.ndarray:
         resized = cv2.resize(np.ascontiguousarray(row), (size, size), interpolation=how)
         target[:] = resized if floats else resized / np.float32(255)
     if not np.isfinite(scaled).all():
-        raise ModelError('semantic_text takes finite images in [0, 1]: these have NaN or infinity')
+        raise ModelError(
+            'models of codes take finite images in [0, 1]: these have NaN or infinity'
+        )
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2).clip(0, 1))

@@ -11,6 +11,7 @@ both: the embedding of a sentence encoder to the first, and its regression to th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -21,16 +22,16 @@ import numpy as np
 
 from sage_perception.core.reading import read_bounded
 from sage_perception.models.artifact import Artifact, ModelError, check_file
-from sage_perception.models.loaded import LoadedModel
 from sage_perception.models.semantic.backbone import load_backbone, to_input
+from sage_perception.models.semantic.image_codes import Codes, ImageCodes
 from sage_perception.models.semantic.text_encoder import DIM, TextEncoder
 
 VOCABULARY, NOUNS = 'wordpiece.vocab', 'nouns.json'
+IDENTITY = ('identity.mean', 'identity.map')
 CLASSES = 1000
 MAX_NOUNS_BYTES = 4 << 20
 MAX_NOUNS = 20_000
 MAX_TEXTS = 10_000
-MAX_SIZE = 1024
 CHUNK = 64
 """Images that are scaled at a time; one takes 250 kB."""
 CHOICE_TEMPERATURE = 0.15
@@ -67,7 +68,7 @@ class Noun(NamedTuple):
     score: float
 
 
-class SemanticText(LoadedModel):
+class SemanticText(ImageCodes):
     """A loaded model of semantic codes.
 
     Raises `ModelError` on first use if an optional package is missing; the message has the fix.
@@ -87,12 +88,17 @@ class SemanticText(LoadedModel):
         return int(self._t['class_codes'].shape[1] + self._t['feature_map'].shape[1])
 
     @property
-    def input_size(self) -> int:
-        """Return the side that images are scaled to, pixels; raise `ModelError` if too large."""
-        size = self.artifact.count('img_size')
-        if size > MAX_SIZE:
-            raise ModelError(f'{self.artifact.path}: config.img_size is {size}, over {MAX_SIZE}')
-        return size
+    def semantic_space(self) -> bytes:
+        """Return the fingerprint of this model."""
+        return self.id.fingerprint
+
+    @cached_property
+    def identity_space(self) -> bytes:
+        """Return the SHA-256 of the map of the identity codes and of the network."""
+        digest = hashlib.sha256(str(self.config.get('backbone')).encode())
+        for name in IDENTITY:
+            digest.update(np.ascontiguousarray(self._t[name], '<f4').tobytes())
+        return digest.digest()
 
     @cached_property
     def _encoder(self) -> TextEncoder:
@@ -117,14 +123,14 @@ class SemanticText(LoadedModel):
             row[classes] = True
         return list(tree), members
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return the codes of images, float32 `[B, 64]` of length 1.
-
-        Images are float `[B, 3, H, W]` in [0, 1] or uint8 RGB `[B, H, W, 3]`; they are scaled to
-        `input_size`.
-        """
+    def codes(self, images: np.ndarray) -> Codes:
+        """Return both codes of images, from one pass of the network."""
         outputs = self._outputs(images)
-        return self._code(outputs)
+        t = self._t
+        name = _softmax(outputs['logits']) @ t['class_codes'] - t['class_mean']
+        visual = (outputs['features'] - t['feature_mean']) @ t['feature_map']
+        identity = (appearance(outputs) - t['identity.mean']) @ t['identity.map']
+        return Codes(_joined(name, visual), _unit(identity))
 
     def text(self, texts: Sequence[str]) -> np.ndarray:
         """Return the codes of texts, float32 `[B, 64]` of length 1.
@@ -142,16 +148,6 @@ class SemanticText(LoadedModel):
         name = e @ t['name_map'] - t['name_offset']
         visual = e @ t['regression'] - t['regression_offset']
         return _joined(name, visual)
-
-    def identity(self, images: np.ndarray) -> np.ndarray:
-        """Return identity codes of images, float32 `[B, 64]` of length 1.
-
-        The cosine of two codes is higher for two views of one thing than for two things. They come
-        from the features that `encode` uses and do not compare with codes of texts. Raises as
-        `encode` does.
-        """
-        outputs = self._outputs(images)
-        return _unit((appearance(outputs) - self._t['identity.mean']) @ self._t['identity.map'])
 
     def choose(self, images: np.ndarray, nouns: Sequence[str]) -> list[list[Noun]]:
         """Return the given nouns for each image, the best first, with scores of sum 1.
@@ -204,12 +200,6 @@ class SemanticText(LoadedModel):
         if not isinstance(value, (int, float)) or not 0.1 < value < 10:
             raise ModelError(f'{self.artifact.path}: config.temperature is {value!r}')
         return float(value)
-
-    def _code(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
-        t = self._t
-        name = _softmax(outputs['logits']) @ t['class_codes'] - t['class_mean']
-        visual = (outputs['features'] - t['feature_mean']) @ t['feature_map']
-        return _joined(name, visual)
 
 
 def load_semantic_text(artifact: Artifact, device: str, precision: str) -> SemanticText:

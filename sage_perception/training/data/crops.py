@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,20 +51,29 @@ class CropConfig:
 class Stills:
     """Crops from anywhere in a set of image files, each file equally often.
 
-    Raises `ValueError` for a file that is not a complete image.
+    With `balanced`, a folder of N files is chosen with a chance proportional to the square root of
+    N, so that a large collection of similar images does not displace the others. Raises
+    `ValueError` for a file that is not a complete image.
     """
 
-    def __init__(self, files: Sequence[Path]):
+    def __init__(self, files: Sequence[Path], balanced: bool = False):
         self.files = list(files)
         self.images = [ImagePyramid(read_rgb(path)) for path in self.files]
+        self._chances = folder_chances(self.files) if balanced else None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def pick(self, rng: np.random.Generator) -> ImagePyramid:
+        """Return a random image."""
+        if self._chances is None:
+            return self.images[rng.integers(len(self.images))]
+        return self.images[rng.choice(len(self.images), p=self._chances)]
+
     def draw(self, rng: np.random.Generator, config: CropConfig) -> np.ndarray:
         """Return one crop, uint8 RGB `[S, S, 3]`; most crops of low contrast are redrawn."""
         while True:
-            image = self.images[rng.integers(len(self.images))]
+            image = self.pick(rng)
             height, width = image.shape
             longest = min(height, width)
             if config.whole:
@@ -115,6 +125,13 @@ class Clips:
 
 
 CropSource = Stills | Clips
+
+
+def folder_chances(files: Sequence[Path]) -> np.ndarray:
+    """Return the chance of each file, `[N]`: for its folder, the square root of its files."""
+    counts = Counter(path.parent for path in files)
+    chances = np.array([counts[path.parent] ** -0.5 for path in files])
+    return chances / chances.sum()
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

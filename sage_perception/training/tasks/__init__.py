@@ -8,6 +8,7 @@ from typing import Any
 
 from sage_perception.training.config import RunConfig
 from sage_perception.training.task import Task
+from sage_perception.training.tasks.codes.task import CodesTask
 from sage_perception.training.tasks.distillation import DistillationTask
 from sage_perception.training.tasks.h_to_l.task import HToLTask
 from sage_perception.training.tasks.identity.task import IdentityTask
@@ -19,6 +20,7 @@ TASKS: dict[str, type[Task[Any]]] = {
     'lightweight': VaeTask,
     'h_to_l': HToLTask,
     'identity': IdentityTask,
+    'codes': CodesTask,
     'slots': SlotsTask,
 }
 """Task of each model family of `sage_perception.models.networks.families`."""

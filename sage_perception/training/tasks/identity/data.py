@@ -24,8 +24,9 @@ SCENES_AT_ONCE = 100
 class ViewBatches(Dataset[Tensor]):
     """One epoch of an endless stream of batches `[B, PLACES, 2, D]` that starts at batch `start`.
 
-    A batch consists of random scenes and two random views of each of their places. It depends only
-    on its number and the configured seed.
+    `latents` `[N, PLACES, VIEWS, ...]` may be anything that views have, also their pixels. A batch
+    consists of random scenes and two random views of each of their places. It depends only on its
+    number and the configured seed.
     """
 
     def __init__(self, latents: Tensor, config: TrainingConfig, start: int):

@@ -9,11 +9,11 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from sage_perception.core.discrimination import auroc
 from sage_perception.models.networks.identity import IdentityHead
 from sage_perception.training.config import TrainingConfig
+from sage_perception.training.losses.contrast import info_nce
 from sage_perception.training.module import TrainingModule
 
 TEMPERATURE = 0.1
@@ -38,9 +38,7 @@ class IdentityModule(TrainingModule):
         first, second = (
             self.model(batch.flatten(0, 1).flatten(0, 1)).unflatten(0, (-1, 2)).unbind(1)
         )
-        cosines = first @ second.T * self.log_scale.exp()
-        own = torch.arange(len(cosines), device=cosines.device)
-        loss = (cross_entropy(cosines, own) + cross_entropy(cosines.T, own)) / 2
+        loss = info_nce(first, second, self.log_scale.exp())
         self.log('loss', loss, prog_bar=True)
         return loss
 
