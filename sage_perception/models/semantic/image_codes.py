@@ -26,7 +26,7 @@ class Codes(NamedTuple):
 class ImageCodes(LoadedModel, ABC):
     """A loaded model of semantic and identity codes.
 
-    Images are float `[B, 3, H, W]` in [0, 1] or uint8 RGB `[B, H, W, 3]`, of any size from 8 pixels
+    Images are float `[B, 3, H, W]` in [0, 1] or uint8 RGB `[B, H, W, 3]`, of at least 8 pixels
     a side; they are scaled to `input_size`. Methods raise `ModelError` for anything else.
     """
 
