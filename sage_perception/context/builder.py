@@ -41,11 +41,15 @@ MAX_PAIRS = 4096
 
 
 class AgreementPair(NamedTuple):
-    """Ids of two matched LCTs of two cameras and their similarity in [-1, 1]."""
+    """Ids of two matched LCTs of two cameras and their similarity in [-1, 1].
+
+    `log_ratio` is the log-likelihood ratio that they show one thing, NaN if it is not fitted.
+    """
 
     lct_a: bytes
     lct_b: bytes
     similarity: float
+    log_ratio: float = math.nan
 
 
 class ContextBuilder:

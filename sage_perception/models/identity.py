@@ -14,10 +14,12 @@ network has 0.3 million multiplications a latent, so numpy is as fast as a runti
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,14 @@ class IdentityHead:
 
     tensors: Mapping[str, np.ndarray]
     thresholds: Mapping[float, float]
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the SHA-256 of the tensors, hexadecimal: what is fitted to a head names it."""
+        found = hashlib.sha256()
+        for name in sorted(self.tensors):
+            found.update(name.encode() + np.ascontiguousarray(self.tensors[name]).tobytes())
+        return found.hexdigest()
 
     @property
     def code_dim(self) -> int:

@@ -279,13 +279,12 @@ class Graph:
             },
             store=store,
             require_signatures=self._required,
-            threshold=similarity.threshold,
             shared_view=parameters['shared_view'],
             consistency_power=parameters['consistency_power'],
             slop_ns=round(parameters['sync_slop_s'] * 1e9),
             timeout_ns=round(parameters['sync_timeout_s'] * 1e9),
             weights=similarity.weights,
-            embed=similarity.embed,
+            comparer=similarity.comparer,
         )
 
     def _new_memory(self) -> tuple[EpisodicMemory, MemoryFeed]:

@@ -27,6 +27,7 @@ from sage_perception.trust.compatibility.estimator import CompatibilityResult
 from sage_perception.trust.compatibility.model import Model
 from sage_perception.trust.compatibility.report import Level, TrustReport
 from sage_perception.trust.compatibility.translator import Translator
+from sage_perception.trust.fusion.comparison import Comparer
 from sage_perception.trust.fusion.cross_view import CrossViewFusion
 from sage_perception.trust.fusion.geometry import CameraGeometry, PosedGeometry
 from sage_perception.trust.fusion.majority import agrees
@@ -72,8 +73,6 @@ class Arbiter:
         The trusted keys.
     require_signatures : bool, optional
         Reject LCTs of entities without a trusted key. Default: on if a store is given.
-    threshold : float
-        Similarity above which two crops agree.
     slop_ns, timeout_ns : int
         Synchronization of the cameras, see `FrameSynchronizer`.
     geometry : mapping, optional
@@ -87,12 +86,12 @@ class Arbiter:
         Mean time between the challenges of a camera, seconds.
     weights : np.ndarray or float
         Weights `[D]` of the dimensions for similarities, see `fitted.similarity_weights`.
-    embed : callable, optional
-        Identity codes `[N, C]` of latents `[N, D]`, which are matched instead of the weighted
-        latents, see `fitted.similarity_of`.
     consistency_power : float
         Exponent of the consistency of views with the past of their track, see
         `view_history.ViewHistory`; 0: views are weighed without the past.
+    comparer : Comparer, optional
+        Compares the crops of two cameras, see `fitted.similarity_of`; by default by the cosine of
+        weighted latents.
 
     """
 
@@ -105,13 +104,12 @@ class Arbiter:
         entities: Mapping[str, str] | None = None,
         store: TrustStore | None = None,
         require_signatures: bool | None = None,
-        threshold: float = 0.7,
         slop_ns: int = 20_000_000,
         timeout_ns: int = 150_000_000,
         geometry: Mapping[str, CameraGeometry] | None = None,
         cache: Path | None = None,
         weights: np.ndarray | float = 1.0,
-        embed: Callable[[np.ndarray], np.ndarray] | None = None,
+        comparer: Comparer | None = None,
         shared_view: bool = False,
         challenge_period_s: float = 60.0,
         consistency_power: float = 8.0,
@@ -148,23 +146,12 @@ class Arbiter:
             self.cameras,
             model.latent_mean,
             entity=self.identity.entity_id,
-            threshold=threshold,
+            comparer=comparer,
             weights=weights,
-            embed=embed,
             geometry=geometry,
             shared_view=shared_view,
             consistency_power=consistency_power,
         )
-
-    @property
-    def threshold(self) -> float:
-        """Similarity above which two crops agree."""
-        return self._fusion.threshold
-
-    @threshold.setter
-    def threshold(self, value: float) -> None:
-        """Set the threshold, also for frames that are waiting."""
-        self._fusion.threshold = value
 
     def set_geometry(self, camera: str, geometry: CameraGeometry | PosedGeometry) -> None:
         """Set the geometry of another camera that excludes matches with the primary one."""

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sage_perception.core.files import write_atomically
+from sage_perception.core.latent import ModelId
 from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
-from sage_perception.models.artifact import ModelError
+from sage_perception.models import identity
 from sage_perception.models.codec import Codec
+from sage_perception.models.identity import IdentityHead
+from sage_perception.trust.fusion import agreement
+from sage_perception.trust.fusion.agreement import AgreementModel
+from sage_perception.trust.fusion.comparison import Comparer, CosineComparer, FittedComparer
 from sage_perception.trust.quality import QualityMap, TelemetryTrust
 
 FILE = 'trust.json'
@@ -53,11 +57,17 @@ class FittedTrust:
 
     @classmethod
     def read(cls, codec: Codec) -> FittedTrust | None:
-        """Return the trust estimates of a loaded model, None if it has no `trust.json`.
+        """Return the trust estimates of a loaded model; see `of`."""
+        return cls.of(codec.artifact.path, codec.id, codec.latent_dim)
 
-        Raises `ValueError` in one line for a file that is damaged or of another latent space.
+    @classmethod
+    def of(cls, folder: Path, model: ModelId, dim: int) -> FittedTrust | None:
+        """Return the trust estimates in the folder of a model, None if it has no `trust.json`.
+
+        `dim` is that of its latents. Raises `ValueError` in one line for a file that is damaged or
+        of another latent space.
         """
-        path = Path(codec.artifact.path) / FILE
+        path = folder / FILE
         if not path.is_file():
             return None
         try:
@@ -67,15 +77,15 @@ class FittedTrust:
         except (ValueError, RecursionError) as error:
             reason = one_line(error)
             raise ValueError(f'{path} is invalid: {reason}; {FIX}') from error
-        if fitted.fingerprint != codec.id.fingerprint.hex():
+        if fitted.fingerprint != model.fingerprint.hex():
             space = one_line(fitted.fingerprint[:8])
             raise ValueError(
-                f'{path} is of the latent space {space}, but the model is {codec.id}; {FIX}'
+                f'{path} is of the latent space {space}, but the model is {model}; {FIX}'
             )
-        if len(fitted.weights) != codec.latent_dim:
+        if len(fitted.weights) != dim:
             raise ValueError(
-                f'{path} has {len(fitted.weights)} weights, but latents of {codec.id} have '
-                f'{codec.latent_dim} dimensions; {FIX}'
+                f'{path} has {len(fitted.weights)} weights, but latents of {model} have '
+                f'{dim} dimensions; {FIX}'
             )
         return fitted
 
@@ -132,13 +142,13 @@ def similarity_weights(codec: Codec) -> np.ndarray:
 class Similarity(NamedTuple):
     """How latents of a model are compared, arguments of `Arbiter`.
 
-    `weights` `[D]` scale the dimensions of centered latents; `embed`, if it is not None, maps
-    latents `[N, D]` to the codes that are compared instead. Two crops agree above `threshold`.
+    `weights` `[D]` scale the dimensions of centered latents in the fusion; `comparer` compares the
+    crops of two cameras. `note` is a sentence for the log, or ''.
     """
 
     weights: np.ndarray
-    embed: Callable[[np.ndarray], np.ndarray] | None
-    threshold: float
+    comparer: Comparer
+    note: str = ''
 
 
 def similarity_of(
@@ -146,18 +156,54 @@ def similarity_of(
 ) -> Similarity:
     """Return how latents of a model are compared.
 
-    With `agreement_fpr` above 0, the codes of its identity head are compared, and the threshold is
-    the one that this share of pairs of different things exceeds. Otherwise weighted latents are
-    compared at `agreement_threshold`. Raises as `FittedTrust.read` does, and `ModelError` if
-    `agreement_fpr` is set and the model has no identity head.
+    With `agreement_fpr` above 0, all cues are compared by the fitted agreement of the model, at
+    the threshold that this share of pairs of different things exceeds. Without it, and for a model
+    without a fitted agreement, weighted latents are compared at `agreement_threshold`. Raises
+    `ValueError` for a damaged file.
     """
     weights = similarity_weights(codec)
+    mean = codec.latent_mean.ravel()
+    cosine = CosineComparer(mean, weights, agreement_threshold)
     if not agreement_fpr:
-        return Similarity(weights, None, agreement_threshold)
-    head = codec.identity_head
-    if head is None:
-        raise ModelError(
-            f'{codec.id} has no identity head, which agreement_fpr requires: set it to 0, or use '
-            'tinyvae'
+        return Similarity(weights, cosine)
+    fitted = fitted_comparer(codec.artifact.path, codec.id, mean, agreement_fpr)
+    if fitted is None:
+        return Similarity(
+            weights,
+            cosine,
+            f'{codec.id} has no fitted agreement: agreement_threshold is used, not agreement_fpr',
         )
-    return Similarity(weights, head, head.threshold(agreement_fpr))
+    return Similarity(weights, fitted)
+
+
+def fitted_comparer(
+    folder: Path, model: ModelId, mean: np.ndarray, agreement_fpr: float
+) -> FittedComparer | None:
+    """Return the comparison by the fitted agreement in the folder of a model, None without one.
+
+    `mean` `[D]` is that of its latents. The model itself is not loaded. Raises `ValueError` for a
+    damaged file, and one that was fitted with another identity head.
+    """
+    fitted = agreement.read(folder)
+    if fitted is None:
+        return None
+    head = identity.read(folder, model.fingerprint, mean.size)
+    _check_agreement(fitted, model, mean.size, head, folder)
+    trust = FittedTrust.of(folder, model, mean.size)
+    weights = 1.0 if trust is None else np.array(trust.weights, float)
+    return FittedComparer(fitted, agreement_fpr, mean, weights, head)
+
+
+def _check_agreement(
+    fitted: AgreementModel, model: ModelId, dim: int, head: IdentityHead | None, folder: Path
+) -> None:
+    """Raise `ValueError` if an agreement was fitted to another model or identity head."""
+    path = folder / agreement.FILE
+    if fitted.fingerprint != model.fingerprint.hex():
+        raise ValueError(f'{path} is not of the latent space of {model}; {agreement.FIX}')
+    if fitted.color_map.shape[0] != dim:
+        raise ValueError(f'{path} is not for {dim} dimensions; {agreement.FIX}')
+    if fitted.head != ('' if head is None else head.digest):
+        raise ValueError(
+            f'{path} was fitted with another identity head than that of {model}; {agreement.FIX}'
+        )

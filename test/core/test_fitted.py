@@ -16,6 +16,8 @@ from sage_perception.trust.fitted import (
     similarity_weights,
     telemetry_trust_of,
 )
+from sage_perception.trust.fusion import agreement
+from sage_perception.trust.fusion.comparison import CosineComparer, FittedComparer
 from sage_perception.trust.quality import QualityMap
 
 MAP = QualityMap(-0.8, 0.2, (-1.0, 1.0, 3.0, 5.0), (0.1, 0.3, 0.8, 0.95), 3.0, 0.1)
@@ -89,16 +91,25 @@ def test_rejects_a_damaged_file_in_one_line(folder, content):
     assert '\n' not in str(rejected.value)
 
 
-def test_an_error_rate_selects_the_identity_head_and_its_threshold():
+def test_an_error_rate_selects_the_fitted_agreement():
     codec = models.load('tinyvae')
     weighted = similarity_of(codec, 0.6)
-    assert (weighted.embed, weighted.threshold) == (None, 0.6)
-    strict, loose = (similarity_of(codec, 0.6, rate) for rate in (0.001, 0.05))
-    assert strict.embed is codec.identity_head
-    assert strict.threshold > loose.threshold
+    assert isinstance(weighted.comparer, CosineComparer)
+    assert weighted.comparer.threshold == 0.6
+    fitted = similarity_of(codec, 0.6, 0.01)
+    assert isinstance(fitted.comparer, FittedComparer)
+    assert not fitted.note
+    np.testing.assert_array_equal(fitted.weights, weighted.weights)
 
 
-def test_an_error_rate_requires_an_identity_head(folder):
+def test_a_model_without_a_fitted_agreement_uses_the_threshold(folder):
+    (folder / agreement.FILE).unlink(missing_ok=True)
+    found = similarity_of(models.load(folder), 0.6, 0.01)
+    assert isinstance(found.comparer, CosineComparer)
+    assert 'agreement_threshold' in found.note
+
+
+def test_an_agreement_of_another_identity_head_is_refused(folder):
     (folder / 'identity.safetensors').unlink()
-    with pytest.raises(models.ModelError, match='agreement_fpr'):
+    with pytest.raises(ValueError, match='another identity head'):
         similarity_of(models.load(folder), 0.6, 0.01)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from builtin_interfaces.msg import Time
 from sage_msgs.msg import Agreement, AgreementArray, TrustReport
@@ -50,7 +52,7 @@ def agreements_from_msg(message: AgreementArray) -> list[AgreementPair]:
         if not abs(pair.similarity) <= MAX_SIMILARITY:
             raise ValueError(f'a similarity is {pair.similarity:g}: it must be in [-1, 1]')
     return [
-        AgreementPair(bytes(pair.lct_a), bytes(pair.lct_b), pair.similarity)
+        AgreementPair(bytes(pair.lct_a), bytes(pair.lct_b), pair.similarity, pair.log_ratio)
         for pair in message.agreements
     ]
 
@@ -75,6 +77,7 @@ def agreements_to_msg(
                 track_a=a[match.a].latent.track_id,
                 track_b=b[match.b].latent.track_id,
                 similarity=match.similarity,
+                log_ratio=math.nan if match.log_ratio is None else match.log_ratio,
                 level=level[agrees],
             )
             for match, agrees in zip(pairing.matches, pairing.agree, strict=True)

@@ -9,10 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from sage_perception.core.lct import LCT
+from sage_perception.trust.fusion.comparison import Comparer, CosineComparer
+from sage_perception.trust.fusion.comparison import View as ComparedView
 from sage_perception.trust.fusion.fusion import View, fuse
 from sage_perception.trust.fusion.geometry import CameraGeometry, PosedGeometry
 from sage_perception.trust.fusion.majority import (
@@ -21,7 +24,6 @@ from sage_perception.trust.fusion.majority import (
     agrees,
     majority_of,
 )
-from sage_perception.trust.fusion.matching import center, cosine_matrix, match
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment, Pairing
 from sage_perception.trust.fusion.synchronizer import Partner
 from sage_perception.trust.fusion.view_history import ViewHistory
@@ -37,8 +39,8 @@ class CrossViewFusion:
     ----------
     cameras : list of str
         Names; the first is the primary camera.
-    threshold : float
-        Similarity above which two crops agree, that is, are taken for the same object.
+    comparer : Comparer
+        Compares the crops of two cameras.
     geometry : dict
         For other cameras, the geometry that excludes matches with the primary camera.
 
@@ -50,9 +52,8 @@ class CrossViewFusion:
         latent_mean: np.ndarray,
         *,
         entity: str,
-        threshold: float = 0.7,
+        comparer: Comparer | None = None,
         weights: np.ndarray | float = 1.0,
-        embed: Callable[[np.ndarray], np.ndarray] | None = None,
         geometry: Mapping[str, CameraGeometry | PosedGeometry] | None = None,
         shared_view: bool = False,
         consistency_power: float = 8.0,
@@ -60,19 +61,18 @@ class CrossViewFusion:
         """Prepare for latents of one model.
 
         `latent_mean` `[D]` is the mean latent of that model and `weights` `[D]` scales the
-        dimensions, see `matching.center`; `embed`, if given, maps latents `[N, D]` to the codes
-        `[N, C]` that are matched instead. `entity` is the identity of fused LCTs. `geometry`
-        excludes matches between the primary camera and the cameras that it has an entry for.
+        dimensions, see `matching.center`. `comparer` is by default a `CosineComparer`. `entity` is
+        the identity of fused LCTs. `geometry` excludes matches between the primary camera and the
+        cameras that it has an entry for, and is evidence for those that it permits.
         `shared_view` states that all cameras see the same scene: a camera that agrees with none
         while the others agree then contradicts them. `consistency_power` is the exponent of the
         consistency of views with the past of their track, see `ViewHistory`; 0: no past.
         """
         self._shared_view = shared_view
         self.cameras = list(cameras)
-        self.threshold = threshold
         self._mean = np.asarray(latent_mean, np.float64).ravel()
         self._weights = weights
-        self._embed = embed
+        self.comparer: Comparer = comparer or CosineComparer(self._mean, weights)
         self.geometry: dict[str, CameraGeometry | PosedGeometry] = dict(geometry or {})
         self._entity = entity
         self._history = (
@@ -101,10 +101,15 @@ class CrossViewFusion:
         agree with the primary camera, no view confirms its crops.
         """
         primary = self.cameras[0]
-        centered = {primary: self._centered(frame.lcts)}
-        centered |= {camera: self._centered(p.item.lcts) for camera, p in partners.items()}
-        pairings = [self._pair(frame, c, p, centered) for c, p in partners.items()]
-        groups = agreement_groups(primary, centered, pairings, self.threshold)
+        compared = {primary: self.comparer.view(primary, frame.lcts)}
+        compared |= {c: self.comparer.view(c, p.item.lcts) for c, p in partners.items()}
+        pairings = [self._pair(frame, c, p, compared) for c, p in partners.items()]
+
+        def agree_of(a: str, b: str) -> list[bool]:
+            comparison = self.comparer.compare(compared[a], compared[b])
+            return [each.agrees for each in comparison.matches()]
+
+        groups = agreement_groups(primary, compared, pairings, agree_of)
         majority = majority_of(groups)
         expected = self._expected(primary, pairings, majority)
         weight, outvoted = camera_weights[primary], bool(majority) and primary not in majority
@@ -184,9 +189,10 @@ class CrossViewFusion:
             return None
         for index, other in enumerate(pairing.frame.lcts):
             if other.latent.track_id == partner and index not in taken:
-                vectors = self._vectors(np.stack([other.latent.mean, past]))
-                similarity = cosine_matrix(vectors[:1], vectors[1:])[0, 0]
-                return other if similarity > self.threshold else None
+                before = replace(other.latent, mean=past, log_var=None, codes=(), track_id=0)
+                seen = self.comparer.view(pairing.camera, [other])
+                earlier = self.comparer.view('', [replace(other, latent=before)])
+                return other if self.comparer.compare(seen, earlier).margin[0, 0] > 0 else None
         return None
 
     def _expected(self, primary: str, pairings: Sequence[Pairing], majority: set[str]) -> set[str]:
@@ -213,27 +219,18 @@ class CrossViewFusion:
         frame: AcceptedFrame,
         camera: str,
         partner: Partner[AcceptedFrame],
-        centered: Mapping[str, np.ndarray],
+        compared: Mapping[str, ComparedView],
     ) -> Pairing:
         theirs = partner.item
         possible = None
+        comparison = self.comparer.compare(compared[self.cameras[0]], compared[camera])
         if camera in self.geometry:
             ours_rois, their_rois = (
                 [lct.latent.roi for lct in each.lcts] for each in (frame, theirs)
             )
-            possible = self.geometry[camera].possible(ours_rois, their_rois)
-        matches = match(centered[self.cameras[0]], centered[camera], possible)
-        agree = [found.similarity > self.threshold for found in matches]
+            geometry = self.geometry[camera]
+            possible = geometry.possible(ours_rois, their_rois)
+            comparison = comparison.with_evidence(geometry.log_ratio(ours_rois, their_rois))
+        matches = comparison.matches(possible)
+        agree = [found.agrees for found in matches]
         return Pairing(camera, theirs, partner.delta_ns, matches, agree)
-
-    def _centered(self, lcts: Sequence[LCT]) -> np.ndarray:
-        """Return the codes or the centered latents `[N, D]` of LCTs, for cosine similarities."""
-        if not lcts:
-            return np.empty((0, self._mean.size))
-        return self._vectors(np.stack([lct.latent.mean for lct in lcts]))
-
-    def _vectors(self, latents: np.ndarray) -> np.ndarray:
-        """Return the codes or the centered latents `[N, D]` of latents `[N, D]`."""
-        if self._embed is not None:
-            return self._embed(latents)
-        return center(latents, self._mean, self._weights)

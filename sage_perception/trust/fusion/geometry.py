@@ -32,6 +32,9 @@ FORMAT = (
     'a camera geometry file has homography or fundamental, 3 rows of 3 numbers, and tolerance_px'
 )
 
+SPREAD = 5.0
+"""Distances of two objects that are near each other by chance, in tolerances."""
+MAX_LOG_RATIO = 20.0
 MIN_BASELINE_M = 1e-4
 """Distance of two cameras below which there are no epipolar lines, meters."""
 
@@ -86,6 +89,21 @@ class CameraGeometry:
 
         `ours` are regions of the primary camera. A region that is None excludes no pair.
         """
+        distance = self._distances(ours, theirs)
+        return (distance <= self.tolerance_px) | np.isnan(distance)
+
+    def log_ratio(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
+        """Return the log-likelihood ratios that pairs of regions show one object, `[N, M]`.
+
+        See `_log_ratio`. A region that is None is no evidence.
+        """
+        return _log_ratio(self._distances(ours, theirs) / self.tolerance_px, self.planar)
+
+    def _distances(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
+        """Return the distances of regions from their predictions, pixels, `[N, M]`.
+
+        NaN if a region is None.
+        """
         predicted = _centers(ours) @ self.matrix.T
         points = _centers(theirs)
         with np.errstate(divide='ignore', invalid='ignore'):
@@ -95,8 +113,9 @@ class CameraGeometry:
             else:
                 lengths = np.linalg.norm(predicted[:, :2], axis=1)
                 distance = abs(predicted @ points.T) / lengths[:, None]
-        near = distance <= self.tolerance_px
-        return near | np.isnan(points[:, 0])[None] | np.isnan(predicted[:, 0])[:, None]
+        unknown = np.isnan(points[:, 0])[None] | np.isnan(predicted[:, 0])[:, None]
+        # A point at infinity, or a line without a direction, is far from everything.
+        return np.where(unknown, np.nan, np.nan_to_num(distance, nan=np.inf))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,18 +137,45 @@ class PosedGeometry:
         `ours` are regions of the primary camera. A region that is None excludes no pair, and
         cameras at one place exclude none.
         """
+        distance = self._distances(ours, theirs)
+        return (distance <= self.tolerance_px) | np.isnan(distance)
+
+    def log_ratio(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
+        """Return the log-likelihood ratios that pairs of regions show one object, `[N, M]`.
+
+        See `_log_ratio`. A region that is None, and cameras at one place, are no evidence.
+        """
+        return _log_ratio(self._distances(ours, theirs) / self.tolerance_px, self.planar)
+
+    def _distances(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
+        """Return the distances of regions from the epipolar lines, pixels, NaN if unknown."""
         relative = np.linalg.inv(self.other.pose) @ self.primary.pose
         x, y, z = relative[:3, 3]
         if math.hypot(x, y, z) < MIN_BASELINE_M:
-            return np.ones((len(ours), len(theirs)), bool)
+            return np.full((len(ours), len(theirs)), np.nan)
         essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ relative[:3, :3]
         lines = _rays(self.primary, ours) @ essential.T
         points = _rays(self.other, theirs)
         lengths = np.linalg.norm(lines[:, :2], axis=1)
         focal = float(np.sqrt(self.other.matrix[0, 0] * self.other.matrix[1, 1]))
         with np.errstate(divide='ignore', invalid='ignore'):
-            distance = focal * abs(lines @ points.T) / lengths[:, None]
-        return (distance <= self.tolerance_px) | np.isnan(distance)
+            return np.asarray(focal * abs(lines @ points.T) / lengths[:, None])
+
+
+def _log_ratio(distance: np.ndarray, planar: bool) -> np.ndarray:
+    """Return the log-likelihood ratios of distances, in tolerances, 0 where they are NaN.
+
+    The distance of one object is normal, with 95% of it within the tolerance; that of two objects
+    is uniform within `SPREAD` tolerances, which is less evidence than a whole image would give.
+    """
+    if planar:
+        sigma = 1 / math.sqrt(-2 * math.log(0.05))  # of a Rayleigh distribution
+        at_zero = math.log(SPREAD**2 / (2 * sigma**2))
+    else:
+        sigma = 1 / 1.96
+        at_zero = math.log(2 * SPREAD / (math.sqrt(2 * math.pi) * sigma))
+    ratio = at_zero - distance**2 / (2 * sigma**2)
+    return np.nan_to_num(ratio.clip(-MAX_LOG_RATIO), nan=0.0)
 
 
 def _rays(camera: CalibratedCamera, rois: Sequence[Roi | None]) -> np.ndarray:

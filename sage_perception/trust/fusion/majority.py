@@ -5,11 +5,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 
-import numpy as np
-
-from sage_perception.trust.fusion.matching import match
 from sage_perception.trust.fusion.moments import Pairing
 
 AGREEMENT = 1.0
@@ -24,20 +21,20 @@ MIN_SHARE = 0.4
 
 def agreement_groups(
     primary: str,
-    centered: Mapping[str, np.ndarray],
+    views: Mapping[str, Sized],
     pairings: Sequence[Pairing],
-    threshold: float,
+    agree_of: Callable[[str, str], Sequence[bool]],
 ) -> list[set[str]]:
     """Return the groups of cameras that agree directly or through others, the largest first.
 
-    Two cameras agree if `MIN_SHARE` of their matched crops do. `centered` has the latents `[N, D]`
-    of each camera; a camera without crops is in no group.
+    Two cameras agree if `MIN_SHARE` of their matched crops do. `views` has the crops of each
+    camera; a camera without crops is in no group. `agree_of` returns which of the matched crops of
+    two cameras other than the primary one agree.
     """
-    groups = [{camera} for camera, latents in centered.items() if len(latents)]
+    groups = [{camera} for camera, crops in views.items() if len(crops)]
     pairs = {frozenset((primary, pairing.camera)): pairing.agree for pairing in pairings}
     for a, b in itertools.combinations([pairing.camera for pairing in pairings], 2):
-        matches = match(centered[a], centered[b])
-        pairs[frozenset((a, b))] = [found.similarity > threshold for found in matches]
+        pairs[frozenset((a, b))] = agree_of(a, b)
     for pair, agree in pairs.items():
         if agrees(agree):
             joined = [group for group in groups if group & pair]

@@ -12,11 +12,17 @@ from scipy.optimize import linear_sum_assignment
 
 @dataclass(frozen=True)
 class Match:
-    """Crop `a` of the primary camera and crop `b` of another, as indices; cosine in [-1, 1]."""
+    """Crop `a` of the primary camera and crop `b` of another, as indices.
+
+    `similarity` is a cosine in [-1, 1]. `agrees` tells whether the crops are taken for the same
+    object, and `log_ratio` is the log-likelihood ratio of that, None if it is not fitted.
+    """
 
     a: int
     b: int
     similarity: float
+    agrees: bool = False
+    log_ratio: float | None = None
 
 
 def center(latents: np.ndarray, mean: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
@@ -44,14 +50,27 @@ def match(a: np.ndarray, b: np.ndarray, possible: np.ndarray | None = None) -> l
     has min(N, M) matches, ordered by row of `a`. `possible`, bool `[N, M]`, excludes pairs; the
     result may then have fewer matches, but always as many as can be formed.
     """
-    if not len(a) or not len(b):
-        return []
     similarity = cosine_matrix(a, b)
-    # An excluded pair costs more than all other pairs together can gain.
-    gain = similarity if possible is None else np.where(possible, similarity, -2.0 * len(a) - 1)
+    return [Match(i, j, float(similarity[i, j])) for i, j in assign(similarity, possible)]
+
+
+def assign(score: np.ndarray, possible: np.ndarray | None = None) -> list[tuple[int, int]]:
+    """Return the pairs (row, column) of the one-to-one matching with the largest sum of scores.
+
+    `score` `[N, M]` is finite. The result has min(N, M) pairs, ordered by row. `possible`, bool
+    `[N, M]`, excludes pairs; the result may then have fewer pairs, but always as many as can be
+    formed.
+    """
+    if not score.size:
+        return []
+    gain = score
+    if possible is not None:
+        # An excluded pair costs more than all other pairs together can gain.
+        span = float(score.max() - score.min()) + 1.0
+        gain = np.where(possible, score, score.min() - span * len(score))
     rows, columns = linear_sum_assignment(gain, maximize=True)
     return [
-        Match(int(i), int(j), float(similarity[i, j]))
+        (int(i), int(j))
         for i, j in zip(rows, columns, strict=True)
         if possible is None or possible[i, j]
     ]

@@ -30,8 +30,7 @@ class Pairing:
     """A frame of another camera, with its crops matched to those of the primary frame.
 
     `delta_ns` is its stamp minus that of the primary frame. `matches` index into the LCTs of both
-    frames. `agree` has one flag per match: true if the similarity exceeds the threshold, so that
-    both crops are taken for the same object.
+    frames. `agree` has one flag per match: true if both crops are taken for the same object.
     """
 
     camera: str

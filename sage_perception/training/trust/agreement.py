@@ -1,0 +1,106 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fitting of the agreement of crops: monotone cue functions of a calibrated log-likelihood ratio.
+
+A logistic regression on ramps between the quantiles of each cue, with coefficients of at least 0,
+makes every function monotone, and their sum a log-likelihood ratio (both kinds of pairs have the
+same total weight). All cues of a fit are fitted together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import minimize
+
+from sage_perception.core.discrimination import threshold_at
+from sage_perception.trust.fusion.agreement import MAX_LOG_RATIO, CueFunction, Fit
+
+KNOTS = 8
+PRIOR = 1e-3
+"""Weight of the squares of the coefficients, which favors few and small steps."""
+MIN_STEP = 1e-4
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""False positive rates of which a fit has the thresholds."""
+
+
+def fit_agreement(same: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Fit:
+    """Return the fit to the cues of pairs of one thing and of other things, `[N]` and `[M]` each.
+
+    Raises `ValueError` if there are no pairs, or a cue is not finite or constant.
+    """
+    names = list(same)
+    knots = {name: _knots(np.concatenate([same[name], other[name]])) for name in names}
+    ramps = [_ramps(pairs[name], knots[name]) for pairs in (same, other) for name in names]
+    design = np.vstack([np.hstack(ramps[: len(names)]), np.hstack(ramps[len(names) :])])
+    count, others = len(same[names[0]]), len(other[names[0]])
+    target = np.repeat([1.0, -1.0], [count, others])
+    weight = np.repeat([0.5 / count, 0.5 / others], [count, others])
+    theta = _logistic(design, target, weight)
+    functions, first = {}, 0
+    for position, name in enumerate(names):
+        steps = theta[first : first + KNOTS - 1]
+        first += KNOTS - 1
+        heights = np.concatenate([[0.0], np.cumsum(steps)])
+        # The constant belongs to no cue; it is part of the first function.
+        heights += theta[-1] if position == 0 else 0.0
+        clipped = heights.clip(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        functions[name] = CueFunction(tuple(knots[name].tolist()), tuple(clipped.tolist()))
+    draft = Fit(functions, {0.5: 0.0})
+    scores = draft.log_ratio(other)
+    return Fit(functions, {rate: threshold_at(scores, rate) for rate in RATES})
+
+
+def fit_colors(
+    latents: np.ndarray, crops: np.ndarray, parts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the map `[D, K]` and the offset `[K]` from latents to the mean colors of crops.
+
+    `latents` are `[N, D]` of `crops`, uint8 `[N, S, S, 3]`; each crop has `parts` × `parts` parts,
+    and K is 3 · parts².
+    """
+    side = crops.shape[1] // parts * parts
+    shape = (len(crops), parts, side // parts, parts, side // parts, 3)
+    colors = crops[:, :side, :side].reshape(shape).mean((2, 4)).reshape(len(crops), -1) / 255
+    mean, center = latents.mean(0), colors.mean(0)
+    x = latents - mean
+    ridge = 1e-4 * np.trace(x.T @ x) / x.shape[1]
+    solution = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (colors - center))
+    return solution, center - mean @ solution
+
+
+def _knots(values: np.ndarray) -> np.ndarray:
+    """Return `KNOTS` increasing quantiles of a cue, denser at the high end, where pairs agree."""
+    if not np.isfinite(values).all() or values.max() - values.min() < MIN_STEP:
+        raise ValueError('a cue is not finite, or is the same for all pairs')
+    shares = 1 - (1 - np.linspace(0, 1, KNOTS)) ** 2
+    found = np.quantile(values, shares)
+    spread = MIN_STEP * (values.max() - values.min())
+    return found + spread * np.arange(KNOTS)
+
+
+def _ramps(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Return how far values are in each interval of the knots, `[N, KNOTS - 1]` in [0, 1]."""
+    return ((values[:, None] - knots[:-1]) / np.diff(knots)).clip(0, 1)
+
+
+def _logistic(design: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return coefficients of at least 0, and a free constant as the last value."""
+    columns = np.hstack([design, np.ones((len(design), 1))])
+
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        margins = target * (columns @ theta)
+        value = float((weight * np.logaddexp(0, -margins)).sum())
+        slopes = -weight * target / (1 + np.exp(margins.clip(-50, 50)))
+        gradient = columns.T @ slopes
+        penalty = theta[:-1]
+        value += PRIOR * float(penalty @ penalty)
+        gradient[:-1] += 2 * PRIOR * penalty
+        return value, gradient
+
+    size = columns.shape[1]
+    bounds: Sequence[tuple[float | None, float | None]] = [(0.0, None)] * (size - 1)
+    bounds = [*bounds, (None, None)]
+    start = np.full(size, 0.1)
+    return np.asarray(minimize(loss, start, jac=True, bounds=bounds, method='L-BFGS-B').x)

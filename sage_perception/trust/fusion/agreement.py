@@ -1,0 +1,217 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Agreement of two crops from several cues: a fitted, calibrated log-likelihood ratio.
+
+A fit is a sum of one function per cue, each piecewise linear and monotone: the more similar the
+crops, the larger the sum. The sum is the logarithm of how much likelier the cues are for two views
+of one object than for two objects. Its functions are fitted together, so cues that repeat each
+other are not counted twice. There is one fit for each set of cues that a pair can have, and the
+threshold of a fit is that of an error rate. The file `agreement.json` of a model has the fits:
+`tools/fit_agreement.py` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sage_perception.core.files import write_atomically
+from sage_perception.core.reading import read_bounded
+from sage_perception.core.text import one_line
+
+FILE = 'agreement.json'
+MAX_BYTES = 1 << 22
+FIX = 'run tools/fit_agreement.py to write it again, or delete it'
+MAX_LOG_RATIO = 20.0
+"""Bound of the contribution of a cue."""
+HEAD, LATENT, COLOR, CODE = 'head', 'latent', 'color', 'code'
+CUES = (HEAD, LATENT, COLOR, CODE)
+"""Cosine of the identity codes of the latents; cosine of the weighted latents; minus the distance
+of the colors that the latents contain; cosine of the identity codes that are sent."""
+
+
+@dataclass(frozen=True)
+class CueFunction:
+    """The contribution of a cue: piecewise linear through (`x`, `y`), constant outside.
+
+    Both increase, `y` weakly. Raises `ValueError` otherwise.
+    """
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        values = np.array([self.x, self.y], float) if len(self.x) == len(self.y) else np.empty(0)
+        if values.ndim != 2 or values.shape[1] < 2 or not np.isfinite(values).all():
+            raise ValueError('a cue function has two lists of the same 2 or more finite numbers')
+        if (np.diff(values[0]) <= 0).any() or (np.diff(values[1]) < 0).any():
+            raise ValueError('a cue function does not increase')
+        if np.abs(values[1]).max() > MAX_LOG_RATIO:
+            raise ValueError(f'a cue function exceeds {MAX_LOG_RATIO:g}')
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return the contributions of values of the cue, of any shape; NaN stays NaN."""
+        return np.interp(values, self.x, self.y)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The functions of a set of cues, and thresholds of the sum by false positive rate."""
+
+    functions: Mapping[str, CueFunction]
+    thresholds: Mapping[float, float]
+
+    def __post_init__(self) -> None:
+        if not self.functions or not set(self.functions) <= set(CUES):
+            raise ValueError(f'cues are {", ".join(self.functions)}, not some of {CUES}')
+        valid = all(0 < rate < 1 for rate in self.thresholds)
+        if not self.thresholds or not valid or not np.isfinite([*self.thresholds.values()]).all():
+            raise ValueError('thresholds must be finite, by rates in (0, 1)')
+
+    def log_ratio(self, cues: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the sum of the functions of the cues; NaN where one of them is missing."""
+        parts = [function(cues[name]) for name, function in self.functions.items()]
+        return np.sum(parts, axis=0)
+
+    def threshold(self, false_positive_rate: float) -> float:
+        """Return the sum above which two crops agree.
+
+        Interpolates linearly in the logarithm of the rate, and clips to the fitted rates.
+        """
+        rates = sorted(self.thresholds)
+        values = [self.thresholds[rate] for rate in rates]
+        return float(np.interp(math.log(false_positive_rate), np.log(rates), values))
+
+
+@dataclass(frozen=True, eq=False)
+class AgreementModel:
+    """The fits of one model of latents.
+
+    `fingerprint` of its latent space and `head`, the SHA-256 of its identity head, are
+    hexadecimal; `head` is empty for a model without one. `color_map` `[D, K]` and `color_offset`
+    `[K]` predict mean colors of parts of a crop, RGB in [0, 1], from a latent.
+    """
+
+    fingerprint: str
+    head: str
+    color_map: np.ndarray
+    color_offset: np.ndarray
+    fits: Sequence[Fit]
+
+    def __post_init__(self) -> None:
+        dim, colors = self.color_map.shape if self.color_map.ndim == 2 else (0, 0)
+        if not dim or colors % 3 or self.color_offset.shape != (colors,):
+            raise ValueError(
+                'color_map must be [D, K] and color_offset [K], with K divisible by 3'
+            )
+        if not (np.isfinite(self.color_map).all() and np.isfinite(self.color_offset).all()):
+            raise ValueError('color_map and color_offset must be finite')
+        if not self.fits:
+            raise ValueError('there are no fits')
+
+    def colors(self, latents: np.ndarray) -> np.ndarray:
+        """Return the colors of latents `[N, D]`, `[N, K]`.
+
+        Each part of a crop has its red and green relative to its blue and to the other parts, as
+        logarithms, so that neither exposure nor white balance changes them much.
+        """
+        rgb = (np.asarray(latents, float) @ self.color_map + self.color_offset).clip(0.02, 1)
+        logs = np.log(rgb).reshape(len(latents), -1, 3)
+        level = logs.mean(axis=2, keepdims=True)
+        chroma = logs - level
+        # Half of the mean color is kept: it is that of the object, and partly of the light.
+        chroma = chroma - 0.5 * chroma.mean(axis=1, keepdims=True)
+        relative = level - level.mean(axis=1, keepdims=True)
+        return np.concatenate([chroma, 0.5 * relative], axis=2).reshape(len(latents), -1)
+
+    def color_similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return minus the distance of colors `[N, K]` and `[M, K]`, `[N, M]`."""
+        return -np.linalg.norm(a[:, None] - b[None], axis=2)
+
+    def log_ratios(
+        self, cues: Mapping[str, np.ndarray], false_positive_rate: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-likelihood ratios of pairs, and by how much they exceed the threshold.
+
+        `cues` are of one shape, NaN where missing. For each pair the fit with the most cues that
+        it has is used; without any, both are -inf.
+        """
+        shape = next(iter(cues.values())).shape
+        ratios, margins = np.full(shape, -np.inf), np.full(shape, -np.inf)
+        for fit in sorted(self.fits, key=lambda each: len(each.functions)):
+            if not set(fit.functions) <= set(cues):
+                continue
+            found = fit.log_ratio(cues)
+            known = np.isfinite(found)
+            ratios = np.where(known, found, ratios)
+            margins = np.where(known, found - fit.threshold(false_positive_rate), margins)
+        return ratios, margins
+
+    def write(self, folder: Path) -> Path:
+        """Write `agreement.json` to the folder of the model; return the file."""
+        tree = {
+            'fingerprint': self.fingerprint,
+            'head': self.head,
+            'color_map': np.round(self.color_map, 5).tolist(),
+            'color_offset': np.round(self.color_offset, 5).tolist(),
+            'fits': [
+                {
+                    'cues': {
+                        name: {'x': _rounded(each.x), 'y': _rounded(each.y)}
+                        for name, each in fit.functions.items()
+                    },
+                    'thresholds': {str(rate): round(v, 4) for rate, v in fit.thresholds.items()},
+                }
+                for fit in self.fits
+            ],
+        }
+        write_atomically(folder / FILE, json.dumps(tree) + '\n')
+        return folder / FILE
+
+
+def read(folder: Path) -> AgreementModel | None:
+    """Return the agreement model in the folder of a model, None if there is none.
+
+    Raises `ValueError` in one line for a damaged file.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        tree = json.loads(read_bounded(path, MAX_BYTES))
+        return AgreementModel(
+            _text(tree['fingerprint']),
+            _text(tree['head']),
+            np.array(tree['color_map'], float),
+            np.array(tree['color_offset'], float),
+            [_fit(each) for each in tree['fits']],
+        )
+    except OSError as error:
+        raise ValueError(f'{path} is invalid: {error.strerror}; {FIX}') from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f'{path} is invalid: {one_line(error)}; {FIX}') from error
+
+
+def _fit(tree: Any) -> Fit:
+    functions = {
+        name: CueFunction(tuple(map(float, each['x'])), tuple(map(float, each['y'])))
+        for name, each in tree['cues'].items()
+    }
+    thresholds = {float(rate): float(value) for rate, value in tree['thresholds'].items()}
+    return Fit(functions, thresholds)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f'{value!r} is not a text')
+    return value
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 5) for value in values]

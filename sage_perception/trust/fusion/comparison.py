@@ -1,0 +1,185 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the crops of two cameras are compared: by one cosine, or by all cues that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from sage_perception.codecs.directions import unpack_direction
+from sage_perception.core.latent import LatentKind
+from sage_perception.core.lct import LCT
+from sage_perception.core.track_codes import TrackCodes
+from sage_perception.models.identity import IdentityHead
+from sage_perception.trust.fusion import agreement
+from sage_perception.trust.fusion.agreement import AgreementModel
+from sage_perception.trust.fusion.matching import Match, assign, center, cosine_matrix
+
+MAX_SCORE = 1e3
+"""Bound of a log-likelihood ratio in a matching, which needs finite numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """All pairs of the crops of two cameras, `[N, M]` each.
+
+    `similarity` is a cosine in [-1, 1]; `score` is what a matching maximizes, finite. Pairs whose
+    `margin` is above 0 are taken for the same object. `log_ratio` is the log-likelihood ratio of
+    that; None if it is not fitted.
+    """
+
+    similarity: np.ndarray
+    score: np.ndarray
+    margin: np.ndarray
+    log_ratio: np.ndarray | None = None
+
+    def with_evidence(self, log_ratio: np.ndarray) -> Comparison:
+        """Return the comparison with independent evidence, log-likelihood ratios `[N, M]`.
+
+        It has no effect on a comparison that is not fitted.
+        """
+        if self.log_ratio is None:
+            return self
+        parts = (each + log_ratio for each in (self.score, self.margin, self.log_ratio))
+        return Comparison(self.similarity, *parts)
+
+    def matches(self, possible: np.ndarray | None = None) -> list[Match]:
+        """Return the one-to-one matching with the largest score; see `matching.assign`."""
+        return [
+            Match(
+                i,
+                j,
+                float(self.similarity[i, j]),
+                bool(self.margin[i, j] > 0),
+                None if self.log_ratio is None else float(self.log_ratio[i, j]),
+            )
+            for i, j in assign(self.score, possible)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The crops of one camera as they are compared; `latents` are `[N, D]`, centered."""
+
+    latents: np.ndarray
+    cues: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+
+class Comparer(Protocol):
+    """Compares the crops of cameras."""
+
+    def view(self, camera: str, lcts: Sequence[LCT]) -> View:
+        """Return the LCTs of a frame of a camera as they are compared."""
+
+    def compare(self, a: View, b: View) -> Comparison:
+        """Return the comparison of the crops of two cameras."""
+
+
+class CosineComparer:
+    """Compares weighted latents by their cosine; two crops agree above `threshold`.
+
+    `mean` `[D]` is that of the model and `weights` `[D]` scale the dimensions, see
+    `matching.center`.
+    """
+
+    def __init__(
+        self, mean: np.ndarray, weights: np.ndarray | float = 1.0, threshold: float = 0.7
+    ) -> None:
+        self.threshold = threshold
+        self._mean, self._weights = np.asarray(mean, np.float64).ravel(), weights
+
+    def view(self, camera: str, lcts: Sequence[LCT]) -> View:
+        """Return the centered and weighted latents of LCTs."""
+        return View(center(_latents(lcts, self._mean.size), self._mean, self._weights))
+
+    def compare(self, a: View, b: View) -> Comparison:
+        """Return the cosines of all pairs."""
+        cosines = cosine_matrix(a.latents, b.latents)
+        return Comparison(cosines, cosines, cosines - self.threshold)
+
+
+class FittedComparer:
+    """Compares all cues that crops have by a fitted model; `rate` is its false positive rate.
+
+    `mean` and `weights` are those of the latents, as of `CosineComparer`; `head` is the identity
+    head of their model. The codes of tracks that arrive only now and then are kept.
+    """
+
+    def __init__(
+        self,
+        model: AgreementModel,
+        rate: float,
+        mean: np.ndarray,
+        weights: np.ndarray | float = 1.0,
+        head: IdentityHead | None = None,
+    ) -> None:
+        self._model, self._rate, self._head = model, rate, head
+        self._mean, self._weights = np.asarray(mean, np.float64).ravel(), weights
+        self._codes = TrackCodes()
+
+    def view(self, camera: str, lcts: Sequence[LCT]) -> View:
+        """Return the cues of LCTs; keeps the codes that they have."""
+        latents = _latents(lcts, self._mean.size)
+        cues = {agreement.COLOR: self._model.colors(latents)}
+        if self._head is not None:
+            cues[agreement.HEAD] = self._head(latents)
+        codes = self._identity_codes(camera, lcts)
+        if codes is not None:
+            cues[agreement.CODE] = codes
+        return View(center(latents, self._mean, self._weights), cues)
+
+    def compare(self, a: View, b: View) -> Comparison:
+        """Return the log-likelihood ratios of all pairs; `similarity` is that of the head."""
+        cues = {
+            agreement.LATENT: cosine_matrix(a.latents, b.latents),
+            agreement.COLOR: self._model.color_similarity(
+                a.cues[agreement.COLOR], b.cues[agreement.COLOR]
+            ),
+        }
+        similarity = cues[agreement.LATENT]
+        if self._head is not None:
+            similarity = cues[agreement.HEAD] = cosine_matrix(
+                a.cues[agreement.HEAD], b.cues[agreement.HEAD]
+            )
+        ours, theirs = a.cues.get(agreement.CODE), b.cues.get(agreement.CODE)
+        if ours is not None and theirs is not None and ours.shape[1] == theirs.shape[1]:
+            cues[agreement.CODE] = ours @ theirs.T  # NaN where a crop has no code
+        ratios, margins = self._model.log_ratios(cues, self._rate)
+        return Comparison(similarity.clip(-1, 1), ratios.clip(-MAX_SCORE), margins, ratios)
+
+    def _identity_codes(self, camera: str, lcts: Sequence[LCT]) -> np.ndarray | None:
+        """Return the newest identity code of each crop, float64 `[N, C]`, NaN without one.
+
+        None if no crop has a code, or if the codes are not of one space.
+        """
+        found: list[np.ndarray | None] = []
+        spaces = set()
+        for lct in lcts:
+            self._codes.update(camera, [lct.latent], lct.stamp_ns)
+            kept = self._codes.of(camera, lct.latent.track_id, lct.stamp_ns)
+            code = next((each for each in kept if each.kind is LatentKind.IDENTITY), None)
+            values = None
+            if code is not None:
+                try:
+                    values = unpack_direction(code.payload)
+                    spaces.add((code.model.fingerprint, values.size))
+                except ValueError:
+                    values = None  # of a later version
+            found.append(values)
+        if len(spaces) != 1:
+            return None
+        [(_, size)] = spaces
+        nothing = np.full(size, np.nan)
+        return np.stack([nothing if each is None else each for each in found])
+
+
+def _latents(lcts: Sequence[LCT], dim: int) -> np.ndarray:
+    """Return the latents of LCTs, `[N, D]`; N may be 0."""
+    return np.stack([lct.latent.mean for lct in lcts]) if lcts else np.empty((0, dim))

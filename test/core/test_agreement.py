@@ -1,0 +1,179 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Agreement of crops from several cues: the model, its fit, and the comparison that uses it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sage_perception import models
+from sage_perception.codecs.directions import pack_direction
+from sage_perception.core.latent import Code, Latent, LatentKind, ModelId, Roi
+from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.training.trust.agreement import fit_agreement
+from sage_perception.trust.fitted import similarity_of
+from sage_perception.trust.fusion import agreement
+from sage_perception.trust.fusion.agreement import CODE, HEAD, LATENT, AgreementModel, CueFunction
+from sage_perception.trust.fusion.agreement import Fit as AgreementFit
+from sage_perception.trust.fusion.geometry import CameraGeometry
+
+SPACE = ModelId('codes', '1', bytes(range(32)))
+
+
+@pytest.fixture(scope='module')
+def codec():
+    return models.load('tinyvae')
+
+
+def pairs_of(rng, count, shift, names=(HEAD, LATENT)):
+    """Return cues of pairs: a common part, which makes them depend on each other, and noise."""
+    common = rng.normal(shift, 1, count)
+    return {name: common + rng.normal(0, 0.7, count) for name in names}
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.5, 3.0))
+def test_a_fit_is_monotone_in_each_cue(seed, shift):
+    rng = np.random.default_rng(seed)
+    fit = fit_agreement(pairs_of(rng, 60, shift), pairs_of(rng, 60, 0.0))
+    grid = np.linspace(-6, 9, 50)
+    for name in (HEAD, LATENT):
+        cues = {HEAD: np.zeros(50), LATENT: np.zeros(50)} | {name: grid}
+        assert (np.diff(fit.log_ratio(cues)) >= -1e-9).all()
+
+
+def test_a_fit_is_calibrated_and_holds_its_error_rate():
+    rng = np.random.default_rng(0)
+    fit = fit_agreement(pairs_of(rng, 4000, 2.0), pairs_of(rng, 4000, 0.0))
+    same, other = (fit.log_ratio(pairs_of(rng, 4000, shift)) for shift in (2.0, 0.0))
+    scores = np.concatenate([same, other])
+    truth = np.repeat([1.0, 0.0], 4000)
+    for low, high in ((-2, -1), (-1, 0), (0, 1), (1, 2)):
+        some = (scores > low) & (scores <= high)
+        expected = 1 / (1 + np.exp(-scores[some]))
+        assert truth[some].mean() == pytest.approx(expected.mean(), abs=0.06)
+    for rate in (0.01, 0.05):
+        assert (other > fit.threshold(rate)).mean() == pytest.approx(rate, abs=0.5 * rate)
+    assert fit.threshold(0.01) > fit.threshold(0.05)
+
+
+def test_two_cues_that_repeat_each_other_are_not_counted_twice():
+    rng = np.random.default_rng(1)
+    same, other = rng.normal(1, 1, 3000), rng.normal(-1, 1, 3000)
+    alone = fit_agreement({HEAD: same}, {HEAD: other})
+    twice = fit_agreement({HEAD: same, LATENT: same}, {HEAD: other, LATENT: other})
+    grid = np.linspace(-1, 1, 9)
+    np.testing.assert_allclose(
+        twice.log_ratio({HEAD: grid, LATENT: grid}), alone.log_ratio({HEAD: grid}), atol=0.3
+    )
+
+
+def test_a_pair_uses_the_fit_with_the_most_cues_that_it_has():
+    one = AgreementFit({HEAD: CueFunction((0, 1), (0, 1))}, {0.1: 0.25})
+    both = AgreementFit(
+        {HEAD: CueFunction((0, 1), (0, 1)), CODE: CueFunction((0, 1), (0, 10))}, {0.1: 4.0}
+    )
+    model = AgreementModel('', '', np.zeros((4, 3)), np.zeros(3), [both, one])
+    cues = {HEAD: np.array([[0.5, 0.5, np.nan]]), CODE: np.array([[1.0, np.nan, 1.0]])}
+    ratios, margins = model.log_ratios(cues, 0.1)
+    np.testing.assert_allclose(ratios, [[10.5, 0.5, -np.inf]])
+    np.testing.assert_allclose(margins, [[6.5, 0.25, -np.inf]])
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        ({'fits': []}, 'no fits'),
+        ({'fits': [{'cues': {}, 'thresholds': {'0.1': 0}}]}, 'cues'),
+        ({'fits': [{'cues': {'head': {'x': [0, 0], 'y': [0, 1]}}, 'thresholds': {}}]}, 'increase'),
+        ({'color_map': [[1, 2]]}, 'color_map'),
+        ({'color_offset': [float('nan')] * 12}, 'finite'),
+        ({'fingerprint': 3}, 'text'),
+    ],
+    ids=str,
+)
+def test_a_damaged_file_is_refused_in_one_line(codec, tmp_path, change, reason):
+    tree = json.loads((codec.artifact.path / agreement.FILE).read_text())
+    (tmp_path / agreement.FILE).write_text(json.dumps({**tree, **change}))
+    with pytest.raises(ValueError, match=reason) as refused:
+        agreement.read(tmp_path)
+    assert str(tmp_path) in str(refused.value)
+    assert '\n' not in str(refused.value)
+
+
+def test_the_file_survives_a_round_trip(codec, tmp_path):
+    shipped = agreement.read(codec.artifact.path)
+    assert shipped is not None
+    shipped.write(tmp_path)
+    again = agreement.read(tmp_path)
+    assert again is not None
+    assert [fit.functions.keys() for fit in again.fits] == [
+        fit.functions.keys() for fit in shipped.fits
+    ]
+    np.testing.assert_allclose(again.color_map, shipped.color_map)
+
+
+def lct_of(codec, image, track=1, code=None):
+    z = codec.encode(image[None].transpose(0, 3, 1, 2).astype(np.float32) / 255)[0]
+    codes = ()
+    if code is not None:
+        codes = (Code(LatentKind.IDENTITY, SPACE, 2, pack_direction(code)),)
+    latent = Latent(z, model=codec.id, track_id=track, codes=codes)
+    return LCT('cam', 1, 10**9, latent, (Provenance(Operation.ENCODE, 'cam', codec.id),), 1.0)
+
+
+def textured(seed):
+    rng = np.random.default_rng(seed)
+    return np.kron(rng.uniform(30, 220, (4, 4, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+
+
+def test_the_shipped_model_tells_views_of_one_thing_from_others(codec):
+    comparer = similarity_of(codec, 0.7, 0.01).comparer
+    images = [textured(seed) for seed in range(4)]
+    ours = comparer.view('cam0', [lct_of(codec, image) for image in images])
+    darker = [lct_of(codec, np.roll(image, 3, 1) // 10 * 7) for image in images]
+    comparison = comparer.compare(ours, comparer.view('cam1', darker))
+    ratios = comparison.log_ratio
+    assert (np.diag(ratios) > 0).all()
+    assert np.diag(ratios).min() > ratios[~np.eye(4, dtype=bool)].max()
+    assert [(m.a, m.b) for m in comparison.matches()] == [(i, i) for i in range(4)]
+
+
+def test_codes_count_for_the_crops_of_tracks_that_have_had_one(codec):
+    comparer = similarity_of(codec, 0.7, 0.01).comparer
+    image, rng = textured(1), np.random.default_rng(0)
+    code, another = np.abs(rng.normal(size=(2, 64)))
+    without = comparer.compare(
+        *(comparer.view(name, [lct_of(codec, image)]) for name in ('a', 'b'))
+    )
+    comparer.view('cam0', [lct_of(codec, image, 7, code)])
+    comparer.view('cam1', [lct_of(codec, image, 8, code), lct_of(codec, image, 9, -another)])
+    ours = comparer.view('cam0', [lct_of(codec, image, 7)])
+    theirs = comparer.view('cam1', [lct_of(codec, image, n) for n in (8, 9, 10)])
+    ratios = comparer.compare(ours, theirs).log_ratio[0]
+    assert ratios[0] > ratios[1]
+    assert ratios[2] == pytest.approx(without.log_ratio[0, 0])
+
+
+def test_geometry_is_evidence_within_its_tolerance_and_no_evidence_without_regions():
+    geometry = CameraGeometry(np.eye(3), planar=True, tolerance_px=10)
+    ours = [Roi(0, 0, 10, 10), None]
+    theirs = [Roi(x, 0, 10, 10) for x in (0, 5, 10, 60)]
+    ratios = geometry.log_ratio(ours, theirs)
+    assert (np.diff(ratios[0]) < 0).all()
+    assert ratios[0, 0] > 3
+    assert ratios[0, 3] < -5
+    assert (ratios[1] == 0).all()
+
+
+def test_evidence_is_added_to_a_fitted_comparison_only(codec):
+    lcts = [lct_of(codec, textured(1))]
+    for rate, changes in ((0.0, False), (0.01, True)):
+        comparer = similarity_of(codec, 0.7, rate).comparer
+        plain = comparer.compare(comparer.view('a', lcts), comparer.view('b', lcts))
+        added = plain.with_evidence(np.array([[-30.0]]))
+        assert (added.margin[0, 0] < plain.margin[0, 0]) == changes
+        assert replace(plain, log_ratio=None).with_evidence(np.ones((1, 1))).score is plain.score
