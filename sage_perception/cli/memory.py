@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from sage_perception.cli.terminal import (
     report_errors,
 )
 from sage_perception.codecs.images import encode_images
+from sage_perception.core.latent import LatentKind
 from sage_perception.core.progress import progress
 from sage_perception.memory import (
     Hit,
@@ -35,9 +36,10 @@ from sage_perception.memory import (
     open_store,
 )
 from sage_perception.memory.opening import DEFAULT_FOLDER, ENVIRONMENT
-from sage_perception.memory.query import MAX_HITS, MAX_STAMP_NS
-from sage_perception.memory.words import rank_hits
+from sage_perception.memory.query import MAX_STAMP_NS
+from sage_perception.memory.words import Found, WordSearch
 from sage_perception.models import Codec, ModelError, load_crop_codec, load_semantic
+from sage_perception.pipeline.code_models import space_of
 from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.grid import grid
 from sage_perception.vision.image_file import read_bgr, write_image
@@ -47,12 +49,17 @@ Search the memory that memory_node writes. A record is the latent of a crop with
 not an image. The node may run at the same time.
 
 A search by --image encodes the central square of an image, so crop the image to the object of \
-interest. A search by words, such as "a red car", decodes the newest records and compares the \
-images with the words, because records have no code for words; it needs the packages of \
-requirements/semantic.txt. Latents keep colors, but little of what nouns depend on: for a class \
-of CIFAR-10, 24% of the ten best of 1,000 decoded latents are right (chance: 10%). With words and \
-an image, the similarities are added. --output decodes the records found and writes them as an \
-image grid.
+interest. A search by words, such as "a red car", compares the words with the semantic codes of \
+the records, and the color with their latents; it needs the packages of \
+requirements/semantic.txt. Records have codes if the parameter codes of the encoders has \
+semantic. In a memory without codes, the search decodes the newest latents and compares the \
+images with the words: latents keep colors, but little of what nouns depend on (for a class of \
+CIFAR-10, 24% of the ten best of 1,000 decoded latents are right; chance: 10%). With words and an \
+image, the similarities are added.
+
+A thing is an object that several tracks show, across cameras, robots and time. Option --thing \
+shows its records, and why they belong together. --output decodes the records found and writes \
+them as an image grid.
 
 The default memory is memory.db in ${ENVIRONMENT}, which defaults to {DEFAULT_FOLDER}. --store \
 selects another file or postgresql://user@host/database, like the parameter 'store' of the node.
@@ -87,13 +94,14 @@ def stamp_argument(text: str) -> int:
 
 def query_of(args: argparse.Namespace, like: np.ndarray | None = None) -> Query:
     """Return the query with the filters of the arguments."""
-    return Query(like, args.since, args.until, args.entity, args.track, args.count)
+    return Query(like, args.since, args.until, args.entity, args.track, args.count, args.thing)
 
 
 def info(args: argparse.Namespace) -> None:
     """Print a summary of a memory."""
     with open_store(args.store, create=False) as store:
         held = store.contents()
+        codes, things = store.extra_counts()
         print(f'{store}: {held.records} records, {held.size_bytes / 1e6:.1f} MB')
     if held.oldest_ns is not None and held.newest_ns is not None:
         print(f'from {local_time(held.oldest_ns)} to {local_time(held.newest_ns)}')
@@ -101,12 +109,16 @@ def info(args: argparse.Namespace) -> None:
         print(f'  {count:8} observed by {entity}')
     for fingerprint, count in held.models.items():
         print(f'  {count:8} latents of {held.model_names[fingerprint]}, {fingerprint[:8]}')
+    for kind, count in codes.items():
+        print(f'  {count:8} {kind} codes')
+    counted = ', '.join(f'{count} {name}' for name, count in things.items())
+    print(f'  {counted}')
 
 
 def list_records(args: argparse.Namespace) -> None:
     """Print the newest records."""
     with open_store(args.store, create=False) as store:
-        hits = store.find(query_of(args))
+        hits = store.with_things(store.find(query_of(args)))
         warn_of_unreadable(store)
     present(hits, args.output, args.model)
 
@@ -120,22 +132,35 @@ def search(args: argparse.Namespace) -> None:
     if args.image is not None:
         image = read_bgr(args.image)
         like = encode_images(codec, [args.image.name], [image], tiled=False).latents[0].ravel()
-    semantic = load_semantic() if args.text else None
     query = query_of(args, like)
+    semantic = load_semantic() if args.text else None
     with open_store(args.store, Space.of(args.model), create=False) as store:
-        hits = store.find(query if semantic is None else replace(query, count=MAX_HITS))
-        warn_of_unreadable(store)
         models = store.contents().models
         if models and codec.id.fingerprint.hex() not in models:
             raise StoreError(
                 f'{store} has no latents of {codec.id}: run sage memory info to list its models'
             )
-    if semantic is not None:
-        with progress('comparing records with the words'):
-            found = rank_hits(hits, codec, semantic, args.text)
-        print(f'compared {len(found)} records with the words, by their decoded latents')
-        hits = found[: args.count]
+        if semantic is None:
+            hits = store.find(query)
+        else:
+            space = space_of(semantic, LatentKind.SEMANTIC).fingerprint
+            with progress('comparing records with the words'):
+                found = WordSearch(semantic, space, codec, args.text).search(store, query)
+            print(basis_text(found))
+            hits = found.hits
+        hits = store.with_things(hits)
+        warn_of_unreadable(store)
     present(hits, args.output, args.model)
+
+
+def basis_text(found: Found) -> str:
+    """Return what a search by words compared, in one line."""
+    if not found.by_codes:
+        return f'compared {found.compared} records with the words, by their decoded latents'
+    text = f'compared {found.compared} records with the words, by their codes'
+    if found.without_code:
+        text += f'; {found.without_code} records without a code were left out'
+    return text
 
 
 def warn_of_unreadable(store: MemoryStore) -> None:
@@ -154,14 +179,19 @@ def present(hits: Sequence[Hit], output: Path | None, model: str) -> None:
     if not hits:
         print('no matching records')
         return
-    print(f'{"time":19}  {"entity":16} {"track":>6} {"simil.":>6} {"salient":>7}  S N A R C')
+    print(
+        f'{"time":19}  {"entity":16} {"track":>6} {"simil.":>6} {"salient":>7}  S N A R C  thing'
+    )
     for hit in hits:
         lct, snarc = hit.record.lct, hit.record.snarc
         scores = ' '.join(f'{score:.1f}' for score in astuple(snarc))
         print(
             f'{local_time(lct.stamp_ns)}  {hit.record.entity:16} {lct.latent.track_id or "":>6} '
-            f'{similarity_text(hit):>6} {snarc.salience:7.2f}  {scores}'
+            f'{similarity_text(hit):>6} {snarc.salience:7.2f}  {scores}  '
+            f'{hit.thing or ""}'
         )
+    for thing, evidence in {hit.thing: hit.evidence for hit in hits if hit.evidence}.items():
+        print(f'thing {thing}: {evidence}')
     if output is not None:
         write_image(output, decoded_grid(hits, load_crop_codec(model)))
         print(f'{output}: {len(hits)} records')
@@ -218,6 +248,9 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--entity', help='observing entity, such as robot1/cam0')
     parser.add_argument('--track', type=int, help='track ID')
+    parser.add_argument(
+        '--thing', type=int, help='object that the records show, a number of the last column'
+    )
     parser.add_argument(
         '-o', '--output', type=Path, metavar='GRID.png', help='write the decoded records here'
     )

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from sage_perception.core.lct import LCT, Operation, step_from
+from sage_perception.core.track_codes import TrackCodes
 from sage_perception.memory.query import Hit, Query
 from sage_perception.memory.record import MemoryRecord
 from sage_perception.memory.row import check_record
 from sage_perception.memory.snarc import Scorer, Snarc
 from sage_perception.memory.sql_store import MemoryStore
+from sage_perception.memory.things import Things
+from sage_perception.trust.fusion.comparison import Comparer
 from sage_perception.trust.security.limits import MAX_CHAIN
 from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.trust.security.validation import find_fault
 
+RESTORED_TRACKS = 256
 HITS_PER_RESULT = 8  # searched for each recalled record, because a track is recalled once
 
 
@@ -39,11 +43,20 @@ class EpisodicMemory:
     """A store, and the rule for adding observations to it.
 
     An observation is stored if its salience is at least `threshold` and its novelty, 1 − the
-    centered cosine to the nearest record, is at least `min_novelty`.
+    centered cosine to the nearest record, is at least `min_novelty`. `comparer` compares crops
+    for things that come back; see `Things`.
     """
 
-    def __init__(self, store: MemoryStore, threshold: float, min_novelty: float) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        threshold: float,
+        min_novelty: float,
+        comparer: Comparer | None = None,
+    ) -> None:
         self.store = store
+        self.things = Things(comparer)
+        self._codes = TrackCodes()
         self.threshold = threshold
         self.min_novelty = min_novelty
         self._scorer = Scorer(store.space.mean)
@@ -51,6 +64,28 @@ class EpisodicMemory:
     def reward(self, value: float, stamp_ns: int) -> None:
         """Set the reward of the task; see `Scorer.reward`."""
         self._scorer.reward(value, stamp_ns)
+
+    def note_codes(self, lcts: Sequence[LCT]) -> None:
+        """Keep the codes of the LCTs of a frame, also for recent records of their tracks.
+
+        Raises `StoreError`.
+        """
+        for lct in lcts:
+            latent, entity = lct.latent, observer_of(lct)
+            self._codes.update(entity, [latent], lct.stamp_ns)
+            if latent.codes and latent.track_id:
+                self.store.attach_codes(entity, latent.track_id, latent.codes, lct.stamp_ns)
+
+    def restore_things(self) -> None:
+        """Take the things of the store, also those of other robots. Raises `StoreError`."""
+        for row, record in self.store.known_tracks(RESTORED_TRACKS):
+            self.things.restore(row, record.lct)
+
+    def save_things(self) -> None:
+        """Save what has changed. Raises `StoreError`."""
+        changes = self.things.take()
+        if changes.tracks or changes.events:
+            self.store.save_things(changes.tracks, changes.events)
 
     def observe(
         self, lcts: Sequence[LCT], agreements: Mapping[bytes, float] | None = None
@@ -61,6 +96,7 @@ class EpisodicMemory:
         Raises `StoreError`.
         """
         agreements = agreements or {}
+        self.note_codes(lcts)
         rejections = [self._find_rejection(lct) for lct in lcts]
         valid = [lct for lct, reason in zip(lcts, rejections, strict=True) if not reason]
         novelties = iter(self._novelties(valid))
@@ -74,8 +110,11 @@ class EpisodicMemory:
             stored = snarc.salience >= self.threshold and novelty >= self.min_novelty
             observations.append(Observation(lct, snarc, stored))
             if stored:
-                records.append(MemoryRecord(lct, snarc))
+                kept = self._codes.of(observer_of(lct), lct.latent.track_id, lct.stamp_ns)
+                records.append(MemoryRecord(lct, snarc, kept))
         self.store.add(records)
+        if valid:
+            self.things.observe(observer_of(valid[0]), valid, valid[0].stamp_ns)
         return observations
 
     def remember(self, lct: LCT) -> bool:
@@ -132,6 +171,11 @@ class EpisodicMemory:
         except ValueError:
             return RejectionReason.MALFORMED.value
         return ''
+
+
+def observer_of(lct: LCT) -> str:
+    """Return the entity that observed an LCT: that of the first provenance step."""
+    return lct.provenance[0].entity_id if lct.provenance else lct.entity_id
 
 
 def recalled_lct(record: MemoryRecord, entity_id: str, sequence: int) -> LCT:

@@ -101,6 +101,8 @@ class MemoryFeed:
         until_ns = round((now_s - AGREEMENT_WAIT_S) * 1e9)
         ready = [f for f in self._waiting if f.stamp_ns <= until_ns]
         newest = {f.camera: f for f in ready}
+        for frame in ready:
+            self._memory.note_codes(frame.lcts)
         self._waiting = [f for f in self._waiting if f.stamp_ns > until_ns]
         found = []
         for camera, frame in newest.items():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sage_perception.core.text import one_line
+from sage_perception.memory import extensions
 from sage_perception.memory.query import Query, conditions
 from sage_perception.memory.row import COLUMNS
 from sage_perception.memory.space import Space
@@ -90,6 +91,14 @@ class PostgresStore(MemoryStore):
             # If several robots start together, one creates the table and the others wait.
             self._rows('SELECT pg_advisory_xact_lock(hashtext(?))', (TABLE,))
             self._db.execute(SCHEMA.encode())
+        extra = extensions.TABLES
+        self._extended = all(
+            self._rows('SELECT to_regclass(?) IS NOT NULL', (name,))[0][0] for name in extra
+        )
+        if create and not self._extended:
+            self._rows('SELECT pg_advisory_xact_lock(hashtext(?))', (TABLE,))
+            self._db.execute(extensions.SCHEMA.format(blob='BYTEA').encode())
+            self._extended = True
         self._db.commit()
 
     def close(self) -> None:
@@ -142,6 +151,9 @@ class PostgresStore(MemoryStore):
 
     def _size(self) -> int:
         return self._rows('SELECT pg_total_relation_size(?::regclass)', (TABLE,))[0][0]
+
+    def _begin(self) -> None:
+        """Do nothing: psycopg begins a transaction with the first statement."""
 
     def _commit(self) -> None:
         self._db.commit()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ class Query:
         Observing entity.
     track : int, optional
         Track ID of the latent.
+    thing : int, optional
+        Object that the record shows, see `things`.
     count : int
         Maximum number of hits, 1 to `MAX_HITS`.
 
@@ -47,6 +50,7 @@ class Query:
     entity: str | None = None
     track: int | None = None
     count: int = 10
+    thing: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MAX_HITS:
@@ -55,21 +59,37 @@ class Query:
             raise ValueError('since and until must be between 1970 and 2262')
         if self.track is not None and not 0 <= self.track <= MAX_TRACK_ID:
             raise ValueError(f'track is {self.track}: it must be 0 to {MAX_TRACK_ID}')
+        if self.thing is not None and not 0 < self.thing <= MAX_STAMP_NS:
+            raise ValueError(f'thing is {self.thing}: it must be 1 to {MAX_STAMP_NS}')
         if self.since_ns > self.until_ns:
             raise ValueError('since must not be later than until')
         if self.entity is not None and '\0' in self.entity:
             raise ValueError('entity must not contain a NUL character')
 
 
+class Basis(enum.IntEnum):
+    """What the similarity of a hit compares; the `BASIS_*` constants of `sage_msgs/Memory`."""
+
+    UNKNOWN = 0
+    LATENT = 1
+    CODE = 2
+    DECODED = 3
+
+
 @dataclass(frozen=True, eq=False)
 class Hit:
     """A record that a query found.
 
-    `similarity` is the centered cosine to `Query.like` in [-1, 1], or NaN without one.
+    `similarity` is the centered cosine to `Query.like` in [-1, 1], or NaN without one; a search by
+    words has scores of its own. `basis` tells what it compares. `thing` is the object that the
+    record shows, 0 if it is not known, and `evidence` the newest reasons for that.
     """
 
     record: MemoryRecord
     similarity: float
+    basis: Basis = Basis.UNKNOWN
+    thing: int = 0
+    evidence: str = ''
 
 
 def conditions(query: Query) -> tuple[str, list[Any]]:
@@ -80,4 +100,11 @@ def conditions(query: Query) -> tuple[str, list[Any]]:
         if value is not None:
             terms.append(f'{column} = ?')
             values.append(value)
+    if query.thing is not None:
+        terms.append(
+            'EXISTS (SELECT 1 FROM sage_memory_tracks t WHERE t.thing = ? AND t.entity = '
+            'sage_memory.entity AND t.track = sage_memory.track AND stamp BETWEEN t.since AND '
+            't.until)'
+        )
+        values.append(query.thing)
     return ' AND '.join(terms), values

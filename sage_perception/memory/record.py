@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sage_perception.core.latent import Code
 from sage_perception.core.lct import LCT
 from sage_perception.memory.snarc import Snarc
 
@@ -19,11 +20,13 @@ class MemoryRecord:
 
     A store keeps every field of the LCT except `log_var` and `energy_trajectory` of its latent,
     which describe the encoding and would take most of the space. The signature is kept: it
-    proves the origin of a recalled LCT.
+    proves the origin of a recalled LCT. `codes` are those of its track (`code_table`); a record
+    that was read has none.
     """
 
     lct: LCT
     snarc: Snarc
+    codes: tuple[Code, ...] = ()
 
     @property
     def entity(self) -> str:

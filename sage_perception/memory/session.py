@@ -17,13 +17,17 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sage_perception.core.lct import LCT
-from sage_perception.memory.episodic import EpisodicMemory, Observation
+from sage_perception.memory.episodic import EpisodicMemory, Observation, observer_of
 from sage_perception.memory.opening import CAPACITY, HALF_LIFE_S, open_store
 from sage_perception.memory.query import Hit, Query
 from sage_perception.memory.space import Space
 from sage_perception.memory.sql_store import StoreError
+from sage_perception.memory.words import WordSearch
+from sage_perception.trust.fusion.comparison import Comparer
 
 REOPEN_PERIOD_S = 5.0
+RESTORE_PERIOD_S = 30.0
+"""Period at which the things of other robots with the same store are read, seconds."""
 MAX_AGREEMENTS = 1024
 
 T = TypeVar('T')
@@ -46,7 +50,8 @@ class Logger(Protocol):
 class SessionConfig:
     """The store of a session, and the thresholds for storing observations.
 
-    `url` is that of `open_store`. See `EpisodicMemory` for `threshold` and `min_novelty`.
+    `url` is that of `open_store`. See `EpisodicMemory` for `threshold`, `min_novelty` and
+    `comparer`.
     """
 
     url: str | Path
@@ -55,6 +60,7 @@ class SessionConfig:
     threshold: float = 0.7
     min_novelty: float = 0.1
     reopen_period_s: float = REOPEN_PERIOD_S
+    comparer: Comparer | None = None
 
 
 class MemorySession:
@@ -88,7 +94,9 @@ class MemorySession:
         self._clock = clock
         self._threshold, self._min_novelty = config.threshold, config.min_novelty
         self._agreements: OrderedDict[bytes, float] = OrderedDict()
-        self._failed_at = 0.0
+        self._pairs: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+        self._observed: OrderedDict[bytes, tuple[str, int, int]] = OrderedDict()
+        self._failed_at = self._restored_at = 0.0
         self._reported: set[int] = set()  # unreadable rows
         self.fault = ''
         self.counts = Counter(observed=0, stored=0, forgotten=0, recalled=0)
@@ -108,11 +116,19 @@ class MemorySession:
         if self._memory is not None:
             self._memory.threshold, self._memory.min_novelty = threshold, min_novelty
 
-    def add_agreement(self, lct_ids: Sequence[bytes], similarity: float) -> None:
+    def add_agreement(
+        self, lct_ids: tuple[bytes, bytes], similarity: float, log_ratio: float = math.nan
+    ) -> None:
         """Record the similarity of matching LCTs of different cameras.
 
-        The lowest of several similarities of an LCT counts. The `MAX_AGREEMENTS` newest are kept.
+        The lowest of several similarities of an LCT counts. `log_ratio`, the log-likelihood ratio
+        that they show one thing, is evidence for `Things`; NaN: none. The `MAX_AGREEMENTS` newest
+        are kept.
         """
+        if math.isfinite(log_ratio):
+            self._pairs[lct_ids] = log_ratio
+            while len(self._pairs) > MAX_AGREEMENTS:
+                self._pairs.popitem(last=False)
         for lct_id in lct_ids:
             known = self._agreements.pop(lct_id, math.inf)
             self._agreements[lct_id] = min(known, similarity)
@@ -124,13 +140,36 @@ class MemorySession:
         if self._memory is not None:
             self._memory.reward(value, stamp_ns)
 
+    def note_codes(self, lcts: Sequence[LCT]) -> None:
+        """Keep the codes of the LCTs of a frame that is not observed."""
+        self._attempt(lambda memory: memory.note_codes(lcts))
+
     def observe(self, lcts: Sequence[LCT]) -> list[Observation] | None:
         """Score and store the LCTs of a frame; return None if the store is not available."""
         observations = self._attempt(lambda memory: memory.observe(lcts, self._agreements))
         if observations is not None:
             self.counts['observed'] += len(observations)
             self.counts['stored'] += sum(each.stored for each in observations)
+            self._link(observations)
         return observations
+
+    def _link(self, observations: Sequence[Observation]) -> None:
+        """Pass the agreements of LCTs that were both observed on to the things."""
+        assert self._memory is not None
+        for each in observations:
+            lct = each.lct
+            place = observer_of(lct), lct.latent.track_id, lct.stamp_ns
+            self._observed[lct.id] = place
+        while len(self._observed) > MAX_AGREEMENTS:
+            self._observed.popitem(last=False)
+        for ids in [ids for ids in self._pairs if all(i in self._observed for i in ids)]:
+            log_ratio = self._pairs.pop(ids)
+            (entity_a, track_a, stamp_ns), (entity_b, track_b, _) = (
+                self._observed[i] for i in ids
+            )
+            self._memory.things.add_agreement(
+                (entity_a, track_a), (entity_b, track_b), log_ratio, stamp_ns
+            )
 
     def recall(self, lcts: Sequence[LCT], before_ns: int, count: int) -> list[Hit] | None:
         """Return similar records; None if the store is not available. See `EpisodicMemory`."""
@@ -141,7 +180,20 @@ class MemorySession:
 
     def find(self, query: Query) -> list[Hit]:
         """Return the records that match a query. Raises `StoreError` and `ValueError`."""
-        return self._request(lambda memory: memory.store.find(query))
+        return self._request(lambda memory: memory.store.with_things(memory.store.find(query)))
+
+    def find_words(self, query: Query, words: WordSearch) -> list[Hit]:
+        """Return the records that fit words best. Raises as `find` does, and `ModelError`."""
+
+        def search(memory: EpisodicMemory) -> list[Hit]:
+            return memory.store.with_things(words.search(memory.store, query).hits)
+
+        return self._request(search)
+
+    @property
+    def thing_counts(self) -> dict[str, int]:
+        """Return the number of merges, splits and conflicts since the store was opened."""
+        return {} if self._memory is None else dict(self._memory.things.counts)
 
     def remember(self, lct: LCT) -> bool:
         """Store an LCT on request; return whether it is new. Raises as `find` does."""
@@ -160,6 +212,10 @@ class MemorySession:
         if self._memory is None:
             self._reopen()
             return
+        self._attempt(lambda memory: memory.save_things())
+        if self._clock() - self._restored_at >= RESTORE_PERIOD_S:
+            self._restored_at = self._clock()
+            self._attempt(lambda memory: memory.restore_things())
         result = self._attempt(lambda memory: memory.store.commit())
         if result is not None:
             self.records, self.size_bytes = result.records, result.size_bytes
@@ -169,6 +225,7 @@ class MemorySession:
         """Commit and close the store."""
         if self._memory is None:
             return
+        self._attempt(lambda memory: memory.save_things())
         self._attempt(lambda memory: memory.store.commit())
         if self._memory is not None:
             self._memory.store.close()
@@ -181,10 +238,14 @@ class MemorySession:
         )
         try:
             store.novelty(self._space.mean[None])  # builds the index now, not at the first frame
+            memory = EpisodicMemory(
+                store, self._threshold, self._min_novelty, self._config.comparer
+            )
+            memory.restore_things()
         except BaseException:
             store.close()
             raise
-        return EpisodicMemory(store, self._threshold, self._min_novelty)
+        return memory
 
     def _reopen(self) -> None:
         if not self.fault or self._clock() - self._failed_at < self._config.reopen_period_s:

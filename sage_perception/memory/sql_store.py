@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,7 +22,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sage_perception.core.text import one_line
-from sage_perception.memory.query import Hit, Query, conditions
+from sage_perception.memory import code_table
+from sage_perception.memory.extensions import StoreExtensions
+from sage_perception.memory.query import Basis, Hit, Query, conditions
 from sage_perception.memory.record import MemoryRecord
 from sage_perception.memory.row import COLUMNS, check_record, decode_row, encode_row
 from sage_perception.memory.space import Space
@@ -67,7 +69,7 @@ class CommitResult:
     forgotten: int
 
 
-class MemoryStore(ABC):
+class MemoryStore(StoreExtensions):
     """At most `capacity` memory records, searchable by similarity within one latent space.
 
     Added records are found immediately, and are durable after `commit`. Searches
@@ -126,7 +128,10 @@ class MemoryStore(ABC):
         latents = np.stack([record.lct.latent.mean for record in records])
         with self._guarded():
             rows = [encode_row(record, self.half_life_s) for record in records]
-            return self._insert(rows, self.space.directions(latents))
+            added = self._insert(rows, self.space.directions(latents))
+            for record in records:
+                code_table.insert(self._rows, record.lct.id, record.codes)
+            return added
 
     def commit(self) -> CommitResult:
         """Make added records durable, and delete the lowest retention ranks above the capacity.
@@ -140,6 +145,7 @@ class MemoryStore(ABC):
                     f'id IN (SELECT id FROM {TABLE} ORDER BY retention, id LIMIT ?)',
                     (records - self.capacity,),
                 )
+                self._prune()
             self._commit()
             return CommitResult(records - forgotten, self._size(), forgotten)
 
@@ -148,6 +154,7 @@ class MemoryStore(ABC):
 
         Raises `ValueError` for a latent of another dimension or with values that are not finite.
         """
+        self._check_things(query)
         if query.like is not None:
             return self.nearest(np.asarray(query.like)[None], query)[0]
         where, values = conditions(query)
@@ -162,21 +169,31 @@ class MemoryStore(ABC):
     def nearest(self, latents: np.ndarray, query: Query) -> list[list[Hit]]:
         """Return the hits of `find` for each latent `[B, D]` in place of `query.like`."""
         with self._guarded():
-            found = self._nearest(self._directions(latents), query)
-            ids = list({row_id for hits in found for row_id, _ in hits})
-            records: dict[int, MemoryRecord] = {}
-            for start in range(0, len(ids), MAX_VALUES):
-                chunk = ids[start : start + MAX_VALUES]
-                rows = self._rows(
-                    f'SELECT id, {", ".join(COLUMNS)} FROM {TABLE} '
-                    f'WHERE id IN ({", ".join("?" * len(chunk))})',
-                    chunk,
-                )
-                records |= self._decode(rows)
+            directions = self._directions(latents)
+            nearest = self._nearest if query.thing is None else self._nearest_of_thing
+            found = nearest(directions, query)
+            records = self._read(list({row_id for hits in found for row_id, _ in hits}))
         return [
-            [Hit(records[row_id], cosine) for row_id, cosine in hits if row_id in records]
+            [
+                Hit(records[row_id], cosine, Basis.LATENT)
+                for row_id, cosine in hits
+                if row_id in records
+            ]
             for hits in found
         ]
+
+    def _read(self, ids: Sequence[int]) -> dict[int, MemoryRecord]:
+        """Return the valid records with the given IDs."""
+        records: dict[int, MemoryRecord] = {}
+        for start in range(0, len(ids), MAX_VALUES):
+            chunk = ids[start : start + MAX_VALUES]
+            rows = self._rows(
+                f'SELECT id, {", ".join(COLUMNS)} FROM {TABLE} '
+                f'WHERE id IN ({", ".join("?" * len(chunk))})',
+                chunk,
+            )
+            records |= self._decode(rows)
+        return records
 
     def novelty(self, latents: np.ndarray) -> np.ndarray:
         """Return 1 − the centered cosine of each latent to its nearest record, in [0, 1].
@@ -195,6 +212,7 @@ class MemoryStore(ABC):
         where, values = conditions(replace(query, like=None))
         with self._guarded():
             forgotten = self._delete(where, values)
+            self._prune()
             self._commit()
             return forgotten
 
@@ -296,10 +314,6 @@ class MemoryStore(ABC):
     @abstractmethod
     def _delete(self, where: str, values: Sequence[Any]) -> int:
         """Delete the rows that match a condition; return how many."""
-
-    @abstractmethod
-    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Return the result of a statement with `?` placeholders."""
 
     @abstractmethod
     def _nearest(self, directions: np.ndarray, query: Query) -> list[list[tuple[int, float]]]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from sage_perception.core.reading import require_regular
+from sage_perception.memory import extensions
 from sage_perception.memory.index import Index
 from sage_perception.memory.query import Query
 from sage_perception.memory.row import COLUMNS
@@ -55,6 +56,7 @@ CREATE INDEX IF NOT EXISTS {TABLE}_by_entity ON {TABLE} (entity, track, stamp);
 CREATE INDEX IF NOT EXISTS {TABLE}_by_retention ON {TABLE} (retention);
 COMMIT;
 """
+EXTRA = f'BEGIN IMMEDIATE; {extensions.SCHEMA.format(blob="BLOB")} COMMIT;'
 
 
 class SqliteStore(MemoryStore):
@@ -85,7 +87,7 @@ class SqliteStore(MemoryStore):
             # A damaged row must not fail the whole query: row validation rejects bytes.
             self._db.text_factory = _decode_text
             try:
-                self._prepare()
+                self._prepare(create)
             except BaseException:
                 self._db.close()
                 raise
@@ -95,7 +97,7 @@ class SqliteStore(MemoryStore):
     def __str__(self) -> str:
         return str(self._path)
 
-    def _prepare(self) -> None:
+    def _prepare(self, create: bool) -> None:
         owner, version = (self._pragma(name) for name in ('application_id', 'user_version'))
         if not owner and not version and not self._pragma('schema_version'):  # an empty file
             # In WAL mode readers and the writer do not block each other.
@@ -107,6 +109,15 @@ class SqliteStore(MemoryStore):
             raise StoreError(
                 f'{self} is a memory of version {version}, expected version {VERSION}'
             )
+        extra = extensions.TABLES
+        marks = ', '.join('?' * len(extra))
+        [(found,)] = self._rows(
+            f"SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name IN ({marks})", extra
+        )
+        self._extended = found == len(extra)
+        if create and not self._extended:
+            self._db.executescript(EXTRA)
+            self._extended = True
         # A commit returns when its data is on the disk.
         self._db.execute('PRAGMA synchronous = FULL')
 
@@ -116,8 +127,7 @@ class SqliteStore(MemoryStore):
 
     def _insert(self, rows: list[tuple[Any, ...]], directions: np.ndarray) -> int:
         index = self._current_index()
-        if not self._db.in_transaction:
-            self._db.execute('BEGIN IMMEDIATE')
+        self._begin()
         sql = (
             f'INSERT INTO {TABLE} ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))}) '
             'ON CONFLICT (lct) DO NOTHING RETURNING id'
@@ -155,6 +165,10 @@ class SqliteStore(MemoryStore):
     def _size(self) -> int:
         files = (self._path, self._path.with_name(self._path.name + '-wal'))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def _begin(self) -> None:
+        if not self._db.in_transaction:
+            self._db.execute('BEGIN IMMEDIATE')
 
     def _commit(self) -> None:
         if self._db.in_transaction:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from sage_perception.memory.query import Hit
+from sage_perception.core.latent import LatentKind
+from sage_perception.memory.query import MAX_HITS, Basis, Hit, Query
+from sage_perception.memory.sql_store import MemoryStore
 from sage_perception.models.codec import Codec
 from sage_perception.vision.color_names import COLORS, color_shares, split_color
 from sage_perception.vision.crops import to_pixels
@@ -47,23 +49,103 @@ def rank_by_words(
     return cosines + np.float32(COLOR_WEIGHT) * np.sqrt(shares)
 
 
+class Found(NamedTuple):
+    """The hits of a search by words, the best first.
+
+    `by_codes` tells whether their stored codes were compared with the words, and otherwise their
+    decoded latents. `compared` records were, and `without_code` records have no code.
+    """
+
+    hits: list[Hit]
+    by_codes: bool
+    compared: int
+    without_code: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class WordSearch:
+    """A search by words.
+
+    `space` is the fingerprint of the semantic codes of `model`. `codec` decodes latents: for the
+    colors of words such as "a red car", and for records without codes.
+    """
+
+    model: TextModel
+    space: bytes
+    codec: Codec
+    text: str
+
+    def search(self, store: MemoryStore, query: Query) -> Found:
+        """Return the records that match the filters of a query and fit the text best.
+
+        There are at most `query.count`. With `query.like`, the similarity to that latent is added.
+        Records with a stored semantic code are compared by it; decoded latents are compared only
+        if no record that matches has one. Raises `StoreError`, `ModelError` and `ValueError`.
+        """
+        color, noun = split_color(self.text)
+        everything = replace(query, count=MAX_HITS, like=None)
+        code = self.model.text([noun])[0]
+        hits = store.nearest_codes(everything, code, self.space, int(LatentKind.SEMANTIC))
+        if not hits:
+            plain = store.find(replace(query, count=MAX_HITS))
+            ranked = rank_hits(plain, self.codec, self.model, self.text)
+            return Found(ranked[: query.count], False, len(ranked), len(plain))
+        total = len(store.find(everything))
+        scores = np.array([hit.similarity for hit in hits])
+        if color is not None:
+            scores = scores + COLOR_WEIGHT * np.sqrt(self._color(hits, color))
+        if query.like is not None:
+            scores = scores + self._likeness(store, hits, query.like)
+        order = np.argsort(-scores, kind='stable')[: query.count]
+        best = [replace(hits[i], similarity=float(scores[i])) for i in order]
+        return Found(best, True, len(hits), max(total - len(hits), 0))
+
+    def _color(self, hits: Sequence[Hit], color: str) -> np.ndarray:
+        """Return the share of a color in the images of hits, 0 for latents of another model."""
+        own = self.codec.id.fingerprint
+        known = [i for i, hit in enumerate(hits) if _model(hit) == own]
+        shares = np.zeros(len(hits))
+        if known:
+            images = _decoded([hits[i] for i in known], self.codec)
+            shares[known] = color_shares(images)[:, COLORS.index(color)]
+        return shares
+
+    @staticmethod
+    def _likeness(store: MemoryStore, hits: Sequence[Hit], like: np.ndarray) -> np.ndarray:
+        """Return the similarity of the latents of hits to a latent, 0 for another model."""
+        space = store.space
+        direction = space.directions(np.asarray(like)[None])[0]
+        found = np.zeros(len(hits))
+        for i, hit in enumerate(hits):
+            if _model(hit) == space.model.fingerprint:
+                found[i] = space.directions(hit.record.lct.latent.mean[None])[0] @ direction
+        return found
+
+
 def rank_hits(hits: Sequence[Hit], codec: Codec, model: TextModel, text: str) -> list[Hit]:
     """Return the hits whose latents are of `codec`, those that fit a text best first.
 
     The latents are decoded, and the images are compared with the text (`rank_by_words`). The
     similarity of a hit is its score; the similarity to an image that it already has is added.
     """
-    own = [
-        hit for hit in hits
-        if hit.record.lct.latent.model.fingerprint == codec.id.fingerprint
-    ]  # fmt: skip
+    own = [hit for hit in hits if _model(hit) == codec.id.fingerprint]
     if not own:
         return []
-    z = np.stack([hit.record.lct.latent.mean for hit in own])
-    images = to_pixels(codec.decode(z.reshape(-1, *codec.latent_shape)))
-    images = np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
+    images = _decoded(own, codec)
     scores = rank_by_words(model, text, model.encode(images), images)
     scores = scores + [0.0 if math.isnan(hit.similarity) else hit.similarity for hit in own]
     return [
-        replace(own[i], similarity=float(scores[i])) for i in np.argsort(-scores, kind='stable')
+        replace(own[i], similarity=float(scores[i]), basis=Basis.DECODED)
+        for i in np.argsort(-scores, kind='stable')
     ]
+
+
+def _model(hit: Hit) -> bytes:
+    return hit.record.lct.latent.model.fingerprint
+
+
+def _decoded(hits: Sequence[Hit], codec: Codec) -> np.ndarray:
+    """Return the decoded latents of hits, uint8 RGB `[N, S, S, 3]`."""
+    z = np.stack([hit.record.lct.latent.mean for hit in hits])
+    images = to_pixels(codec.decode(z.reshape(-1, *codec.latent_shape)))
+    return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from builtin_interfaces.msg import Time
@@ -16,14 +17,17 @@ from sage_msgs.msg import AgreementArray, LCTArray, SnarcArray
 from sage_msgs.srv import Forget, QueryMemory, Remember
 from std_msgs.msg import Float32
 
+from sage_perception.core.latent import LatentKind
 from sage_perception.memory import Hit, Space, StoreError, default_path, recalled_lct
 from sage_perception.memory.session import MemorySession, SessionConfig
-from sage_perception.models import ModelError, artifact
+from sage_perception.memory.words import WordSearch
+from sage_perception.models import ModelError, artifact, load_crop_codec, load_semantic
 from sage_perception.models.registry import resolve
+from sage_perception.pipeline.code_models import space_of
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput, RequestGuard
 from sage_perception.ros.conversions.latents import latent_from_msg
-from sage_perception.ros.conversions.lct_arrays import claimed_camera
+from sage_perception.ros.conversions.lct_arrays import carries_codes, claimed_camera
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.memory import (
     memory_to_msg,
@@ -44,11 +48,14 @@ from sage_perception.ros.node_parameters.memory import MAX_RESULTS, MEMORY
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
+from sage_perception.trust.fitted import fitted_comparer
 
 # Maximum delay between the trusted LCTs of a frame and its agreements, seconds.
 AGREEMENT_TIMEOUT_S = 0.25
 COMMIT_PERIOD_S = 1.0
 MAX_WAITING_FRAMES = 64
+REENTRY_FPR = 0.01
+"""Error rate of the comparison of tracks that come back; the evidence is its log-likelihood."""
 DEFAULT_RESULTS = 10
 
 Response = TypeVar('Response', QueryMemory.Response, Remember.Response, Forget.Response)
@@ -84,7 +91,9 @@ class MemoryNode(Node):
         ),
     )
     SERVES = (
-        Service('~/query', QueryMemory, 'Search by similarity, time, entity and track.'),
+        Service(
+            '~/query', QueryMemory, 'Search by words, similarity, time, entity, track and thing.'
+        ),
         Service('~/remember', Remember, 'Store an LCT regardless of its salience.'),
         Service('~/forget', Forget, 'Delete records by time, entity and track.'),
     )
@@ -102,6 +111,7 @@ class MemoryNode(Node):
         self._session = self._open_session()
         self._waiting: deque[tuple[float, LCTArray, bytes]] = deque(maxlen=MAX_WAITING_FRAMES)
         self._present: dict[str, RelayedFrame] = {}
+        self._words: WordSearch | None = None
         self._durations = Durations()
         self._snarc = self.publisher('snarc')
         self._recall = self.publisher('recall')
@@ -132,6 +142,8 @@ class MemoryNode(Node):
             model = artifact.read(resolve(self.parameters.model))
             self._space = Space.of(model.path)
             self._packers = packers_of(self.parameters.model)
+            mean = self._space.mean
+            self._comparer = fitted_comparer(model.path, model.id, mean, REENTRY_FPR)
         except (ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
 
@@ -142,6 +154,7 @@ class MemoryNode(Node):
             half_life_s=self.parameters.half_life_h * 3600,
             threshold=self.parameters.threshold,
             min_novelty=self.parameters.min_novelty,
+            comparer=self._comparer,
         )
         try:
             return MemorySession(config, self._space, self.get_logger())
@@ -160,7 +173,7 @@ class MemoryNode(Node):
             self._agreements.reject(str(error))
             return
         for pair in pairs:
-            self._session.add_agreement((pair.lct_a, pair.lct_b), pair.similarity)
+            self._session.add_agreement((pair.lct_a, pair.lct_b), pair.similarity, pair.log_ratio)
 
     def _on_reward(self, message: Float32) -> None:
         self._session.reward(message.data, self.get_clock().now().nanoseconds)
@@ -174,11 +187,23 @@ class MemoryNode(Node):
             due.append(self._waiting.popleft())
         if self._session.fault:
             return
+        # Codes come with few frames: those are all verified, in their order.
+        coded = {
+            index: self._verifier.frames(message, publisher)
+            for index, (_, message, publisher) in enumerate(due)
+            if carries_codes(message)
+        }
+        for found in coded.values():
+            for frame in found:
+                self._session.note_codes(frame.lcts)
         frames: dict[str, RelayedFrame] = {}
-        for _, message, publisher in reversed(due):
+        for index, (_, message, publisher) in reversed(list(enumerate(due))):
             # An older frame of a camera is verified only if no newer one is valid.
-            if claimed_camera(message) not in frames:
-                for frame in self._verifier.frames(message, publisher):
+            if index in coded or claimed_camera(message) not in frames:
+                verified = coded.get(index)
+                if verified is None:
+                    verified = self._verifier.frames(message, publisher)
+                for frame in verified:
                     frames.setdefault(frame.camera, frame)
         for camera, frame in frames.items():
             start = time.monotonic()
@@ -234,10 +259,21 @@ class MemoryNode(Node):
             if request.count > MAX_RESULTS:
                 raise ValueError(f'count is {request.count}: it must be at most {MAX_RESULTS}')
             query = query_from_msg(request, like, request.count or DEFAULT_RESULTS)
-            hits = self._session.find(query)
+            if request.text.strip():
+                hits = self._session.find_words(query, self._word_search(request.text))
+            else:
+                hits = self._session.find(query)
             response.memories = [memory_to_msg(hit, self._recalled(hit)) for hit in hits]
 
         return self._respond(response, search)
+
+    def _word_search(self, text: str) -> WordSearch:
+        """Return a search by words; its models are loaded for the first one."""
+        if self._words is None:
+            model = load_semantic()
+            space = space_of(model, LatentKind.SEMANTIC).fingerprint
+            self._words = WordSearch(model, space, load_crop_codec(self.parameters.model), '')
+        return replace(self._words, text=text)
 
     def _remember(
         self, request: Remember.Request, response: Remember.Response
@@ -279,6 +315,7 @@ class MemoryNode(Node):
             'size_mb': session.size_bytes / 1e6,
             'store': session.store_name,
             'unreadable': session.unreadable,
+            **{f'thing_{name}': count for name, count in session.thing_counts.items()},
             'observe_ms_p95': self._durations.percentile_ms(95),
             'public_key': self._identity.public_key,
         }

@@ -17,6 +17,8 @@ from sage_perception.memory import Hit, Observation, Query, Snarc
 from sage_perception.memory.query import MAX_STAMP_NS
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 
+MAX_EVIDENCE_BYTES = 512  # bound of `sage_msgs/Memory.evidence`
+
 
 def snarc_to_msg(snarc: Snarc) -> SnarcMessage:
     """Return salience scores as a message."""
@@ -46,6 +48,9 @@ def memory_to_msg(hit: Hit, lct: LCTMessage) -> Memory:
         entity_id=hit.record.entity,
         snarc=snarc_to_msg(hit.record.snarc),
         similarity=hit.similarity,
+        basis=int(hit.basis),
+        thing=hit.thing,
+        evidence=hit.evidence.encode()[:MAX_EVIDENCE_BYTES].decode(errors='ignore'),
     )
 
 
@@ -69,4 +74,5 @@ def query_from_msg(
         entity=request.entity_id or None,
         track=request.track_id or None,
         count=count,
+        thing=getattr(request, 'thing', 0) or None,
     )
