@@ -68,13 +68,13 @@ LATENTS: dict[str, list[tuple[Latent, Wire]]] = {
                 telemetry=Telemetry.trust_only(1.0),
                 codes=(
                     Code(LatentKind.IDENTITY, MODELS[1], 2, bytes(range(16))),
-                    Code(LatentKind.SEMANTIC, MODELS[2], 3, b'meaning'),
+                    Code(LatentKind.SEMANTIC, MODELS[2], 3, b'meaning', 200),
                 ),
             ),
             Wire(3, bytes.fromhex('a1b2c3d4e5')),
         )
     ],
-    'slot, audio and text': [
+    'slot, audio, text, proprioception and action': [
         (
             Latent(
                 np.empty(0, np.float32),
@@ -84,7 +84,13 @@ LATENTS: dict[str, list[tuple[Latent, Wire]]] = {
             ),
             Wire(1, bytes.fromhex('003c00bc')),
         )
-        for kind in (LatentKind.SLOT, LatentKind.AUDIO, LatentKind.TEXT)
+        for kind in (
+            LatentKind.SLOT,
+            LatentKind.AUDIO,
+            LatentKind.TEXT,
+            LatentKind.PROPRIOCEPTION,
+            LatentKind.ACTION,
+        )
     ],
 }
 
@@ -151,6 +157,7 @@ def code(value: Code) -> dict[str, Any]:
         'kind': int(value.kind),
         'model': MODELS.index(value.model),
         'encoding': value.encoding,
+        'trust': value.trust,
         'payload': value.payload.hex(),
     }
 

@@ -136,13 +136,24 @@ class Code:
     """A further code of an observation, as it is transmitted.
 
     `payload` is the code of the model `model` in the encoding `encoding`, one of
-    `codecs.packing.Encoding`.
+    `codecs.packing.Encoding`. `trust` is the calibrated confidence in the code, in units of 1/255;
+    0: not given. Raises `ValueError` for a trust that is not a byte.
     """
 
     kind: LatentKind
     model: ModelId
     encoding: int
     payload: bytes
+    trust: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.trust <= 255:
+            raise ValueError(f'the trust of a code is {self.trust}: it must be 0 to 255')
+
+    @property
+    def confidence(self) -> float:
+        """Return the trust in [0, 1], NaN if it is not given."""
+        return self.trust / 255 if self.trust else float('nan')
 
 
 @dataclass(frozen=True, eq=False)

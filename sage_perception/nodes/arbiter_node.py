@@ -20,7 +20,7 @@ from sage_msgs.msg import (
     TrustReport,
 )
 from sage_msgs.srv import Align
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 
 from sage_perception import models
 from sage_perception.core.lct import LCT
@@ -48,6 +48,7 @@ from sage_perception.ros.run import run
 from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.compatibility.map_cache import latent_map_folder
 from sage_perception.trust.fitted import Similarity, similarity_of
+from sage_perception.trust.fusion.comparison import CosineComparer
 from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.security.admission import Verdict
@@ -83,8 +84,15 @@ class ArbiterNode(Node):
             'Latents of the images of a challenge.',
         ),
         *POSE_TOPICS,
+        Topic(
+            'goal',
+            String,
+            qos.DEFAULT,
+            'Words for what all cameras look for, such as "a red car"; empty: nothing.',
+        ),
     )
     PUBLISHES = (
+        Topic('{camera}/goal', String, qos.LATCHED, 'The goal, for the encoder of each camera.'),
         Topic(
             '{camera}/probe_challenge',
             ProbeChallenge,
@@ -137,6 +145,9 @@ class ArbiterNode(Node):
         self._entities = self.camera_entities()
         model, similarity = self._load_model()
         geometry = self._load_geometry()
+        self._comparer = similarity.comparer
+        if similarity.note:
+            self.get_logger().info(similarity.note)
         self._arbiter = Arbiter(
             parameters.cameras,
             model,
@@ -145,7 +156,6 @@ class ArbiterNode(Node):
             geometry=geometry,
             store=self._keys.store,
             require_signatures=parameters.require_signatures,
-            threshold=similarity.threshold,
             shared_view=parameters.shared_view,
             challenge_period_s=parameters.challenge_period_s or 60.0,
             consistency_power=parameters.consistency_power,
@@ -153,7 +163,7 @@ class ArbiterNode(Node):
             timeout_ns=round(parameters.sync_timeout_s * 1e9),
             cache=latent_map_folder(),
             weights=similarity.weights,
-            embed=similarity.embed,
+            comparer=similarity.comparer,
         )
         self._mounts = CameraMounts(
             self, parameters.pose_tolerance_px, geometry, self._arbiter.set_geometry
@@ -177,6 +187,8 @@ class ArbiterNode(Node):
                 max_age_s=parameters.max_age_s,
                 guard=self._lct_guards[camera],
             )
+        self._goals = [self.publisher('{camera}/goal', c) for c in parameters.cameras]
+        self.subscribe('goal', self._relay_goal, timeout_s=0)
         self.add_timer(parameters.sync_timeout_s / 2 or 0.01, self._expire)
         self.add_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
@@ -203,8 +215,8 @@ class ArbiterNode(Node):
 
     def on_parameters_changed(self) -> None:
         """Apply the threshold, unless the error rate determines it."""
-        if not self.parameters.agreement_fpr:
-            self._arbiter.threshold = self.parameters.agreement_threshold
+        if isinstance(self._comparer, CosineComparer):
+            self._comparer.threshold = self.parameters.agreement_threshold
 
     # LCTs
 
@@ -267,6 +279,10 @@ class ArbiterNode(Node):
     def _warn(self, camera: str, verdict: Verdict, entity: str = '') -> None:
         if verdict.reason is not None:
             self._warnings.warn(f'{camera}/lcts', verdict.reason, entity, verdict.detail)
+
+    def _relay_goal(self, message: String) -> None:
+        for publisher in self._goals:
+            publisher.publish(message)
 
     # Fusion
 

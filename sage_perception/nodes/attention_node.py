@@ -11,15 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 from nav_msgs.msg import Odometry
-from sage_msgs.msg import CropArray, LCTArray
+from sage_msgs.msg import CropArray, LCTArray, TrackScores
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sage_perception.ros import detections, qos
+from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
-from sage_perception.ros.identity import node_identity
+from sage_perception.ros.identity import node_identity, own_keys
 from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import bgr_from_msg
 from sage_perception.ros.input_monitor import InputMonitor
@@ -61,6 +62,13 @@ class AttentionNode(Node):
             'of the source EXTERNAL. Where vision_msgs is installed.',
         ),
         Topic('slots', LCTArray, qos.DEFAULT, 'Object slots of the images, see `use_slots`.'),
+        Topic(
+            'track_scores',
+            TrackScores,
+            qos.DEFAULT,
+            'How well the tracks fit the goal, which weights the choice of crops. Signed with the '
+            'key of this node if it has one.',
+        ),
     )
     PUBLISHES = (
         Topic(
@@ -103,6 +111,16 @@ class AttentionNode(Node):
         self._intrinsics: np.ndarray | None = None
         self._last_stamp_s = 0.0
         self._odometry = self.subscribe('odom', self._receive_odometry, timeout_s=0)
+        self._scores = AuthenticatedInput(
+            self,
+            'track_scores',
+            self._receive_scores,
+            lambda: own_keys(self._identity),
+            self._identity.key is not None,
+            lambda: [self._identity.entity_id],
+            check_stamps=self._identity.key is not None,
+            timeout_s=0,
+        )
         self._infos: InputMonitor | None = None
         self._detections: InputMonitor | None = None
         self._regions: TopicPublisher | None = None
@@ -181,6 +199,13 @@ class AttentionNode(Node):
         if invalid and self._slots is not None:
             self._slots.reject(f'{invalid} slots have no region or no trust in [0, 1]')
         self._attention.add_slots(stamp_from_msg(message.header.stamp) * 1e-9, found)
+
+    def _receive_scores(self, message: TrackScores) -> None:
+        try:
+            scores = dict(zip(message.track_ids, message.scores, strict=True))
+            self._attention.set_track_scores(scores, stamp_from_msg(message.header.stamp) * 1e-9)
+        except ValueError as error:
+            self._scores.reject(str(error))
 
     def _receive_info(self, message: CameraInfo) -> None:
         matrix = np.reshape(message.k, (3, 3))

@@ -21,11 +21,11 @@ from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
 from sage_perception.pipeline.sending import LatentSender, SendingPolicy
-from sage_perception.ros import qos
+from sage_perception.ros import encoder_codes, qos
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.crops import residuals_to_msg
-from sage_perception.ros.conversions.irp import budget_to_msg
+from sage_perception.ros.conversions.irp import budget_shares, budget_to_msg
 from sage_perception.ros.conversions.latents import (
     latent_from_msg,
     latent_size_bytes,
@@ -73,6 +73,7 @@ class EncoderNode(LifecycleNode):
             qos.DEFAULT,
             'Challenges of an arbiter to encode new images.',
         ),
+        *encoder_codes.SUBSCRIBES,
     )
     PUBLISHES = (
         Topic('lcts', LCTArray, qos.DEFAULT, 'LCTs of each frame, in the order of its crops.'),
@@ -93,6 +94,7 @@ class EncoderNode(LifecycleNode):
             qos.VISUALIZATION,
             'Crops minus their reconstructions: gray level 128 is a difference of 0, 255 of 1.',
         ),
+        *encoder_codes.PUBLISHES,
     )
     SERVES = (
         Service('~/encode_image', EncodeImage, 'Encode one image.'),
@@ -116,6 +118,7 @@ class EncoderNode(LifecycleNode):
         self._budget = self.publisher('budget')
         self._residuals = self.publisher('residuals')
         self._probes = ProbePublisher(self)
+        self._codes = encoder_codes.EncoderCodes(self)
         required = self.parameters.require_signatures
         self._crops = AuthenticatedInput(
             self,
@@ -159,6 +162,10 @@ class EncoderNode(LifecycleNode):
                 "set the parameter 'key' too"
             )
         self._crops.reset()
+        try:
+            encoder.codes = self._codes.load(codec, identity)
+        except models.ModelError as error:
+            raise ConfigurationError(f"parameter 'codes': {error}") from error
         policy = SendingPolicy(parameters.send_on_change, parameters.max_bytes_per_s)
         sender = LatentSender(codec.latent_mean.ravel(), policy)
         self._configured = _Configured(encoder, identity, sender)
@@ -202,11 +209,14 @@ class EncoderNode(LifecycleNode):
                 [crop.track_id for crop in crops],
                 [crop.score for crop in crops],
                 self._camera_trust,
+                stamp_from_msg(message.header.stamp),
             )
             self._max_error = float(encoded.errors.max())
             saliences = [crop.score for crop in crops]
             lcts = self._pack(configured, encoded, saliences, message)
             self._publish_budget(message, crops, configured.encoder, encoded)
+            self._codes.publish_scores(message, encoded, configured.identity)
+            self._codes.publish_objects(message, encoded)
             if self.parameters.output != 'latents':
                 residuals = configured.encoder.residuals(encoded)
                 self._residuals.publish(residuals_to_msg(message, crops, residuals))
@@ -251,6 +261,7 @@ class EncoderNode(LifecycleNode):
         latents = [latent for latent, _, _ in found]
         sizes = [latent_size_bytes(latent, wire) for latent, wire, _ in found]
         chosen = configured.sender.select(latents, sizes, [s for _, _, s in found], stamp_ns)
+        self._codes.forget(latents, chosen)
         lcts = configured.encoder.lcts([latents[n] for n in chosen], stamp_ns, configured.identity)
         return list(zip(lcts, [found[n][1] for n in chosen], strict=True))
 
@@ -273,13 +284,18 @@ class EncoderNode(LifecycleNode):
         self, frame: CropArray, crops: list[Crop], encoder: CropEncoder, encoded: EncodedCrops
     ) -> None:
         """Publish how the refinement budget of a frame was distributed."""
-        if encoder.refiner is None or encoded.refinement is None:
-            return
-        self._refinement_fault = encoded.refinement.fault
-        tracks = [crop.track_id for crop in crops]
-        self._budget.publish(
-            budget_to_msg(encoded.refinement, tracks, encoder.refiner.budget, frame.header)
-        )
+        refined, coded = encoded.refinement, encoded.coded
+        total, shares = 0, []
+        if encoder.refiner is not None and refined is not None:
+            self._refinement_fault = refined.fault
+            total = encoder.refiner.budget
+            tracks = [crop.track_id for crop in crops]
+            shares = budget_shares(refined.shares, tracks, refined.outcome)
+        if coded is not None and coded.shares:
+            total += coded.budget
+            shares += budget_shares(coded.shares, coded.tracks)
+        if shares:
+            self._budget.publish(budget_to_msg(total, shares, frame.header))
 
     def _require_configured(self) -> _Configured:
         if self._configured is None:
@@ -321,6 +337,7 @@ class EncoderNode(LifecycleNode):
     def cleanup(self) -> None:
         """Release the model and the key."""
         self._probes.stop()
+        self._codes.unload()
         self._configured = None
 
     def close(self) -> None:
@@ -351,6 +368,7 @@ class EncoderNode(LifecycleNode):
             'worst_reconstruction_error': self._max_error,
             'camera_health': self._camera_trust,
             'trust_by': 'quality map' if encoder.telemetry_trust.quality else 'specification',
+            **self._codes.figures,
         }
         if not self.active:
             return WARN, 'not active', figures

@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import Any
 
-from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray
+from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray, ModelInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -68,6 +68,12 @@ class ViewerNode(Node):
             'LCTs of all cameras that the arbiter accepted.',
         ),
         Topic('agreement', AgreementArray, qos.SENSOR_DATA, 'Matched crops of the cameras.'),
+        Topic(
+            '{camera}/code_model_info',
+            ModelInfo,
+            qos.LATCHED_SHARED,
+            'Model of the codes of each camera: with semantic codes, regions have nouns.',
+        ),
     )
     PUBLISHES = (
         Topic(
@@ -129,6 +135,7 @@ class ViewerNode(Node):
             self._intensities[name] = IntensityRange()
             subscribe('{camera}/camera_info', partial(moment.add_info, name), group=frames)
             subscribe('{camera}/crops', partial(moment.add_crops, name), group=crops)
+            subscribe('{camera}/code_model_info', self._note_codes)
         self.subscribe('trusted', moment.add_lcts, timeout_s=0, group=moment.trusted_gate)
         if len(cameras) > 1:
             self.subscribe(
@@ -136,6 +143,9 @@ class ViewerNode(Node):
             )
         self.add_timer(1 / self.parameters.rate, self._draw)
         self.diagnostics.add('viewer', self._report)
+
+    def _note_codes(self, message: ModelInfo) -> None:
+        self._moment.labeled |= '- semantic' in message.card
 
     def _outputs(self, camera: str) -> tuple[TopicPublisher, ...]:
         return self._crop_images[camera], self._reconstructions[camera], self._markers[camera]
@@ -176,7 +186,7 @@ class ViewerNode(Node):
         moment = self._shown.cameras.get(name)
         if moment is None or moment.crops is None:
             return []
-        return self._decoder.tiles(moment.crops, moment.lcts)
+        return self._decoder.tiles(moment.crops, moment.lcts, self._moment.labels)
 
     def _draw_camera(self, name: str, tiles: list[Tile]) -> None:
         moment = self._shown.cameras.get(name)

@@ -75,7 +75,7 @@ class CameraPipeline:
         attend_s = attended_s - begun_s
         if not crops:
             return CameraFrame(stamp_ns, size, fault, [], None, [], attend_s)
-        encoded = self.encoder.encode_crops(crops, self.health.trust)
+        encoded = self.encoder.encode_crops(crops, self.health.trust, stamp_ns)
         lcts = self.encoder.lcts(encoded.latents, stamp_ns, self.identity)
         received = [self.encoder.received(lct) for lct in lcts]
         encode_s = time.perf_counter() - attended_s

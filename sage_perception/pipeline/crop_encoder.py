@@ -25,6 +25,7 @@ from sage_perception.irp.frame import FrameRefiner
 from sage_perception.irp.orchestrator import Result
 from sage_perception.irp.residual import to_residual
 from sage_perception.models import Codec
+from sage_perception.pipeline.code_encoder import CodedFrame, CodeEncoder
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY, ErrorSampler
 from sage_perception.trust.fitted import telemetry_trust_of
 from sage_perception.trust.quality import TelemetryTrust
@@ -40,14 +41,15 @@ class EncodedCrops:
     """The latents of the crops of one frame.
 
     `inputs` are the crops as the model reads them, float32 `[B, C, S, S]` in [0, 1]. `errors`
-    `[B]` are the reconstruction errors, `refinement` is the result of the refiner, None without
-    one.
+    `[B]` are the reconstruction errors, `refinement` is the result of the refiner and `coded` that
+    of the code encoder, None without one.
     """
 
     inputs: np.ndarray
     latents: list[Latent]
     errors: np.ndarray
     refinement: Result | None = None
+    coded: CodedFrame | None = None
 
     @property
     def means(self) -> np.ndarray:
@@ -60,8 +62,8 @@ class CropEncoder:
 
     `encoding` is the encoding in which the latents are transmitted: reconstruction errors are
     those of the latents after decoding. `measure_every` is explained in `ErrorSampler`. With a
-    `refiner` latents are refined within its budget. `telemetry_trust` is by default the one
-    calibrated for the model.
+    `refiner` latents are refined within its budget, with `codes` some latents get codes.
+    `telemetry_trust` is by default the one calibrated for the model.
 
     The encoder keeps state for each track: use one instance for each camera. Raises `ModelError`
     or `ValueError` if the codebook or the calibration of the model cannot be read, and
@@ -75,9 +77,10 @@ class CropEncoder:
         encoding: Encoding = Encoding.FLOAT32,
         measure_every: int = MEASURE_EVERY,
         refiner: FrameRefiner | None = None,
+        codes: CodeEncoder | None = None,
         telemetry_trust: TelemetryTrust | None = None,
     ):
-        self.codec, self.encoding, self.refiner = codec, encoding, refiner
+        self.codec, self.encoding, self.refiner, self.codes = codec, encoding, refiner, codes
         self.packer = Packer.of(codec)
         self.telemetry_trust = telemetry_trust or telemetry_trust_of(codec)
         if encoding == Encoding.VQ and self.packer.codebook is None:
@@ -111,7 +114,9 @@ class CropEncoder:
         """Return the latent of one image without region or track; see `to_input`."""
         return self.encode(self.to_input(image)[None], [None], [0]).latents[0]
 
-    def encode_crops(self, crops: Sequence[Crop], camera_trust: float = 1.0) -> EncodedCrops:
+    def encode_crops(
+        self, crops: Sequence[Crop], camera_trust: float = 1.0, stamp_ns: int | None = None
+    ) -> EncodedCrops:
         """Encode the crops of one frame; see `encode`."""
         return self.encode(
             np.stack([self.to_input(crop.image) for crop in crops]),
@@ -119,6 +124,7 @@ class CropEncoder:
             [crop.track_id for crop in crops],
             [crop.score for crop in crops],
             camera_trust,
+            stamp_ns,
         )
 
     def encode(
@@ -128,12 +134,14 @@ class CropEncoder:
         tracks: Sequence[int],
         scores: Sequence[float] | None = None,
         camera_trust: float = 1.0,
+        stamp_ns: int | None = None,
     ) -> EncodedCrops:
         """Encode the crops of one frame.
 
         `inputs` are float32 `[B, C, S, S]` in [0, 1] with B > 0; `tracks` are track ids, 0 for
         none. Only crops with `scores`, their salience, are refined. `camera_trust` in [0, 1] is
-        the factor for the health of the camera (`CameraHealth.trust`).
+        the factor for the health of the camera (`CameraHealth.trust`). Codes need `scores` and
+        `stamp_ns`, the stamp of the frame.
         """
         begun = time.perf_counter()
         mean, log_var = self.codec.encode_stats(inputs)
@@ -168,7 +176,11 @@ class CropEncoder:
             )
             for i, (roi, track) in enumerate(zip(rois, tracks, strict=True))
         ]
-        return EncodedCrops(inputs, latents, errors, refined)
+        coded = None
+        if self.codes is not None and scores is not None and stamp_ns is not None:
+            coded = self.codes.encode(latents, inputs, scores, stamp_ns)
+            latents = coded.latents
+        return EncodedCrops(inputs, latents, errors, refined, coded)
 
     def _refine(
         self,

@@ -103,7 +103,7 @@ class LatentSender:
     def _change(self, latent: Latent, stamp_ns: int) -> float:
         """Return the change of a latent, at most 1; 1 if its track must be sent."""
         track = self._tracks.get(latent.track_id)
-        if track is None or not 0 <= stamp_ns - track.sent_ns < REPEAT_S * 1e9:
+        if latent.codes or track is None or not 0 <= stamp_ns - track.sent_ns < REPEAT_S * 1e9:
             return 1.0
         if latent.roi and track.roi and latent.roi.iou(track.roi) < MIN_IOU:
             return 1.0

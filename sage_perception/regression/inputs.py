@@ -114,7 +114,7 @@ class CropInput:
             return done
         decoded_s = time.perf_counter()
         if done.crops:
-            encoded = self._encoder.encode_crops(done.crops, TRUST[done.fault])
+            encoded = self._encoder.encode_crops(done.crops, TRUST[done.fault], done.stamp_ns)
             lcts = self._encoder.lcts(encoded.latents, done.stamp_ns, self._identity)
             received = [self._encoder.received(lct) for lct in lcts]
             done.lcts = [(self._identity.sign(lct), PLAIN) for lct in received]

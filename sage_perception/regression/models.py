@@ -12,6 +12,9 @@ import numpy as np
 from sage_perception import models
 from sage_perception.codecs.packing import Encoding
 from sage_perception.irp.frame import FrameRefiner
+from sage_perception.pipeline.code_encoder import CodeEncoder
+from sage_perception.pipeline.code_models import CodeModel, kinds_of, load_code_model
+from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import CropEncoder
 
 
@@ -20,6 +23,7 @@ class ModelCache:
 
     def __init__(self) -> None:
         self._codecs: dict[tuple[str, ...], models.Codec] = {}
+        self._code_models: dict[str, CodeModel] = {}
 
     def codec(
         self, model: str, backend: str = 'auto', device: str = 'auto', precision: str = 'fp32'
@@ -50,4 +54,17 @@ class ModelCache:
             encoding=Encoding[parameters['encoding'].upper()],
             measure_every=parameters['measure_every'],
             refiner=refiner,
+            codes=self._codes(parameters, codec),
         )
+
+    def _codes(self, parameters: Mapping[str, Any], codec: models.Codec) -> CodeEncoder | None:
+        kinds = kinds_of(parameters['codes'])
+        if not kinds:
+            return None
+        name = parameters['code_model']
+        if name not in self._code_models:
+            self._code_models[name] = load_code_model(name)
+        policy = CodePolicy(
+            parameters['semantic_period_s'], budget_ms=parameters['code_budget_ms']
+        )
+        return CodeEncoder(self._code_models[name], kinds, codec.latent_mean, policy)

@@ -12,6 +12,8 @@ from sage_msgs.msg import LCTArray
 from std_msgs.msg import Header
 
 from sage_perception.core.frame import Crop
+from sage_perception.core.latent import Roi
+from sage_perception.models.semantic.vocabulary import MIN_CONFIDENCE, UNKNOWN, Label
 from sage_perception.vision.external_regions import ExternalDetection
 
 try:
@@ -81,18 +83,34 @@ def detections_to_msg(header: Header, crops: Sequence[Crop]) -> Detection2DArray
         raise RuntimeError('vision_msgs is not installed')
     array = Detection2DArray(header=header)
     for crop in crops:
-        detection = Detection2D(header=header, id=str(crop.track_id))
-        detection.bbox.center.position.x, detection.bbox.center.position.y = map(
-            float, crop.roi.center
-        )
-        detection.bbox.size_x = float(crop.roi.width)
-        detection.bbox.size_y = float(crop.roi.height)
-        result = ObjectHypothesisWithPose()
-        result.hypothesis.class_id = crop.source.name.lower()
-        result.hypothesis.score = float(crop.score)
-        detection.results = [result]
-        array.detections.append(detection)
+        source = crop.source.name.lower()
+        array.detections.append(_detection(header, crop.roi, crop.track_id, source, crop.score))
     return array
+
+
+def objects_to_msg(header: Header, objects: Sequence[tuple[Roi, int, Label]]) -> Detection2DArray:
+    """Return regions with their tracks and labels: the noun is the class, or "unknown".
+
+    Raises `RuntimeError` if `vision_msgs` is not installed.
+    """
+    if not AVAILABLE:
+        raise RuntimeError('vision_msgs is not installed')
+    array = Detection2DArray(header=header)
+    for roi, track_id, label in objects:
+        noun = label.noun if label.confidence >= MIN_CONFIDENCE else UNKNOWN
+        array.detections.append(_detection(header, roi, track_id, noun, label.confidence))
+    return array
+
+
+def _detection(header: Header, roi: Roi, track_id: int, class_id: str, score: float) -> Any:
+    detection = Detection2D(header=header, id=str(track_id))
+    detection.bbox.center.position.x, detection.bbox.center.position.y = map(float, roi.center)
+    detection.bbox.size_x, detection.bbox.size_y = float(roi.width), float(roi.height)
+    result = ObjectHypothesisWithPose()
+    result.hypothesis.class_id = class_id
+    result.hypothesis.score = float(score)
+    detection.results = [result]
+    return detection
 
 
 def _upright(

@@ -14,9 +14,11 @@ from sage_msgs.msg import Latent as LatentMessage
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 
 from sage_perception.codecs.packing import Packer
+from sage_perception.core.latent import LatentKind
 from sage_perception.models import Codec
+from sage_perception.pipeline.track_labels import TrackLabels
 from sage_perception.ros.conversions.latents import latent_from_msg
-from sage_perception.ros.conversions.lct_arrays import lct_messages
+from sage_perception.ros.conversions.lct_arrays import camera_of, lct_messages
 from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
@@ -75,6 +77,9 @@ class MomentCollector:
         frame_gates, crops_gates: callback groups of the subscriptions by camera.
         trusted_gate, agreement_gate: callback groups of the results of the arbiter.
         infos: the latest calibration of each camera.
+        labels: the nouns of the tracks.
+        labeled: whether encoders announced semantic codes. They come with few frames, so all LCTs
+            are then received while a moment is wanted.
     """
 
     def __init__(self, cameras: Sequence[str]) -> None:
@@ -82,6 +87,7 @@ class MomentCollector:
         self.crops_gates = {camera: OnDemandGroup() for camera in cameras}
         self.trusted_gate, self.agreement_gate = OnDemandGroup(), OnDemandGroup()
         self.infos: dict[str, CameraInfo] = {}
+        self.labels, self.labeled = TrackLabels(), False
         self.moments: dict[str, CameraMoment] = {}
         self._agreements: list[AgreementArray] = []
         self._retries = 0
@@ -146,11 +152,13 @@ class MomentCollector:
             self._replace(camera)
 
     def add_lcts(self, message: LCTArray) -> None:
-        """Store the LCTs if they belong to a frame of this moment."""
+        """Store the LCTs if they belong to a frame of this moment, and the labels of tracks."""
+        if self.labeled:
+            note_labels(self.labels, message)
         for moment in self.moments.values():
             if message.header == moment.frame.header:
                 moment.lcts = message
-        self.trusted_gate.is_open = not self.is_complete
+        self.trusted_gate.is_open = self.labeled or not self.is_complete
 
     def add_agreement(self, message: AgreementArray) -> None:
         """Store the matches of two cameras; `agreements` selects those of this moment."""
@@ -174,10 +182,13 @@ class TileDecoder:
         self._codec = codec
         self._packers = {codec.id.fingerprint: Packer.of(codec)}
 
-    def tiles(self, crops: CropArray, lcts: LCTArray | None) -> list[Tile]:
+    def tiles(
+        self, crops: CropArray, lcts: LCTArray | None, labels: TrackLabels | None = None
+    ) -> list[Tile]:
         """Return a tile for each crop of a frame, with the reconstruction from its latent if any.
 
-        Malformed images are skipped; attention and encoder report them.
+        `labels` are the nouns of tracks. Malformed images are skipped; attention and encoder
+        report them.
         """
         found: dict[Region, LCTMessage] = {}
         latents: dict[Region, np.ndarray] = {}
@@ -205,6 +216,9 @@ class TileDecoder:
                     decoded.get(region),
                     match.trust if match is not None else None,
                     match.id.tobytes() if match is not None else b'',
+                    ''
+                    if labels is None or match is None
+                    else labels.text(camera_of(match), match.latent.track_id),
                 )
             )
         return tiles
@@ -218,6 +232,20 @@ class TileDecoder:
         except ValueError:
             return None
         return mean if mean.size == self._codec.latent_dim else None
+
+
+def note_labels(labels: TrackLabels, message: LCTArray) -> None:
+    """Set the labels of the tracks whose semantic codes an array has."""
+    own = [message.model, *(model.fingerprint for model in message.models)]
+    found = [(message.camera, crop.track_id, crop.codes, own) for crop in message.crops]
+    for lct in message.lcts:
+        latent = lct.latent
+        models = [latent.model.fingerprint, *(model.fingerprint for model in latent.models)]
+        found.append((camera_of(lct), latent.track_id, latent.codes, models))
+    for camera, track_id, codes, models in found:
+        for code in codes:
+            if code.kind == LatentKind.SEMANTIC and code.model < len(models):
+                labels.add(camera, track_id, bytes(models[code.model]), bytes(code.payload))
 
 
 def rgb_or_none(

@@ -12,6 +12,7 @@ import numpy as np
 
 from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.latent import Roi
+from sage_perception.pipeline.track_labels import TrackLabels
 from sage_perception.viewing.items import (
     Boxes,
     Color,
@@ -23,7 +24,13 @@ from sage_perception.viewing.items import (
     Scalar,
     Text,
 )
-from sage_perception.viewing.messages import lcts_of, rgb_of, roi_of, stamp_ns
+from sage_perception.viewing.messages import (
+    lcts_of,
+    rgb_of,
+    roi_of,
+    semantic_codes_of,
+    stamp_ns,
+)
 from sage_perception.viewing.projection import Projection
 from sage_perception.viewing.sheets import sheet
 from sage_perception.vision.camera_health import Fault
@@ -52,6 +59,7 @@ class CameraScene:
             from crops.
         intensity: the range of its images, for pixels of more than 8 bits.
         latest: the newest crop of each track, uint8 RGB.
+        labels: the nouns of tracks.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class CameraScene:
         self.has_images = False
         self.intensity = IntensityRange()
         self.latest: OrderedDict[int, np.ndarray] = OrderedDict()
+        self.labels = TrackLabels()
         self._decoder, self._projection, self._period_ns = decoder, projection, period_ns
         self._crops: OrderedDict[int, list[CropView]] = OrderedDict()
         self._drawn_ns: dict[str, int] = {}
@@ -120,7 +129,10 @@ class CameraScene:
             yield Boxes(
                 (*self.path, 'regions'),
                 [_scaled(crop.roi, scale) for crop in crops],
-                [f'{c.track_id}  {score:.2f}' for c, score in zip(crops, scores, strict=True)],
+                [
+                    f'{c.track_id}  {score:.2f}  {self.labels.text("", c.track_id)}'.rstrip()
+                    for c, score in zip(crops, scores, strict=True)
+                ],
                 [self.color(crop.track_id) for crop in crops],
             )
         yield Scalar(('crops', self.name), float(len(crops)))
@@ -139,6 +151,8 @@ class CameraScene:
         Raises `ValueError` if it is malformed.
         """
         lcts = lcts_of(message)
+        for track, space, payload in semantic_codes_of(message):
+            self.labels.add('', track, space, payload)
         if not lcts:
             return
         yield Scalar(('trust', self.name), float(np.mean([lct.trust for lct in lcts])))

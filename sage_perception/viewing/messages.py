@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sage_perception.core.latent import Roi
+from sage_perception.core.latent import LatentKind, Roi
 from sage_perception.vision.image_messages import to_bgr
 from sage_perception.vision.intensity_range import IntensityRange
 
@@ -52,6 +52,27 @@ def _lct_of(message: Any, crop: Any) -> Any:
         track_id=crop.track_id,
     )
     return SimpleNamespace(trust=crop.trust, stamp=message.header.stamp, latent=latent)
+
+
+def semantic_codes_of(message: Any) -> list[tuple[int, bytes, bytes]]:
+    """Return track, space and payload of the semantic codes of a `sage_msgs/LCTArray`.
+
+    Codes of models that the message does not list are left out.
+    """
+    models = [
+        getattr(message, 'model', b''),
+        *(m.fingerprint for m in getattr(message, 'models', ())),
+    ]
+    return [
+        (
+            int(crop.track_id),
+            np.asarray(models[code.model], np.uint8).tobytes(),
+            np.asarray(code.payload, np.uint8).tobytes(),
+        )
+        for crop in getattr(message, 'crops', ())
+        for code in crop.codes
+        if int(code.kind) == LatentKind.SEMANTIC and int(code.model) < len(models)
+    ]
 
 
 def rgb_of(message: Any, intensity: IntensityRange | None = None) -> np.ndarray:

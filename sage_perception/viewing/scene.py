@@ -38,6 +38,7 @@ _READ_ERRORS = (ValueError, TypeError, AttributeError, LookupError, OverflowErro
 _NAMES = {
     'sage_msgs/msg/CropArray': ('crops',),
     'sage_msgs/msg/LCTArray': ('lcts', 'fused', 'recall'),
+    'sage_msgs/msg/ModelInfo': ('model_info',),
 }
 
 Handler = Callable[[Path, Any], Iterator[Item]]

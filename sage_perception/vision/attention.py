@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from sage_perception.vision.saliency import (
 )
 from sage_perception.vision.scene_motion import SceneMotion, SceneMotionDetector, flow_image
 from sage_perception.vision.thumbnails import thumbnail
+from sage_perception.vision.track_scores import TrackScores
 from sage_perception.vision.tracking import Detection, Tracker, View
 
 MIN_FRAME_SIDE = 16
@@ -73,6 +74,7 @@ class Attention:
         self._times = FrameTimes()
         self._external = ExternalRegions(self._ids)
         self._slots = ExternalRegions(self._ids, CropSource.SLOTS, SLOTS_WEIGHT)
+        self._track_scores = TrackScores()
         self._start((), (1, 1))
 
     @property
@@ -126,6 +128,14 @@ class Attention:
         limit = MAX_SLOT_AREA * float(np.prod(self._shape[:2]))
         self._slots.add(stamp_s, [each for each in regions if area(each.box) <= limit])
 
+    def set_track_scores(self, scores: Mapping[int, float], stamp_s: float) -> None:
+        """Weight the tracks of the next frames by how well they fit a goal.
+
+        `scores` in [0, 1] are those of the frame with the stamp `stamp_s`, 0.5 without effect; {}
+        ends the goal. Raises `ValueError` for other values.
+        """
+        self._track_scores.set(scores, stamp_s)
+
     def reset(self, config: AttentionConfig | None = None) -> None:
         """Forget the scene and, if given, use another `config`; track ids are not reused."""
         self._config = config or self._config
@@ -174,11 +184,13 @@ class Attention:
         height, width = image.shape[:2]
         for regions in (self._slots, self._external):
             moving = regions.merge(moving, self._object_roi, width, height)
-        chosen = suppress(moving, count)
+        weight = self._config.goal_weight
+        chosen = suppress(self._track_scores.apply(moving, stamp_s, weight), count)
         self._saliency_age_s += step.dt
         if self._config.saliency_weight and self._saliency_age_s >= self._config.saliency_period_s:
             self._saliency_age_s = 0.0
-            chosen = suppress(chosen + self._still_regions(small, scale, chosen), count)
+            still = self._still_regions(small, scale, chosen)
+            chosen = suppress(chosen + self._track_scores.apply(still, stamp_s, weight), count)
         salient = self._config.saliency_weight * self._still_map * self._inhibition.factor
         self._map = np.maximum(motion.evidence, salient)
         squares = [

@@ -72,6 +72,11 @@ class AttentionConfig:
     inhibition_s: Annotated[float, Interval(0.1, 600.0)] = _setting(
         3.0, 'Time constant of the inhibition and of the recovery from it, seconds.'
     )
+    goal_weight: Annotated[float, Interval(0.0, 1.0)] = _setting(
+        0.8,
+        'Weight of a goal in the score of a region: its factor is from 1 - goal_weight, for a '
+        'track that all other words fit better, to 1 + goal_weight. 0: goals have no effect.',
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -27,7 +27,8 @@ AGREE, DIFFER = (90, 200, 90), (235, 150, 60)
 class Tile:
     """A crop and the reconstruction from its latent, uint8 RGB or gray; `trust` in [0, 1].
 
-    `id` identifies the LCT of the latent; empty if there is none.
+    `id` identifies the LCT of the latent; empty if there is none. `label` is a noun for the
+    object.
     """
 
     roi: Roi | None
@@ -36,6 +37,7 @@ class Tile:
     reconstruction: np.ndarray | None = None
     trust: float | None = None
     id: bytes = b''
+    label: str = ''
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,8 @@ def annotate(frame: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
         corner = _clip(image, tile.roi.x, tile.roi.y)
         opposite = _clip(image, tile.roi.x + tile.roi.width - 1, tile.roi.y + tile.roi.height - 1)
         cv2.rectangle(image, corner, opposite, color, 2)
-        _text(image, f'{tile.track_id}', corner[0] + 3, max(corner[1] - 4, 12), color, 0.5, 2)
+        text = f'{tile.track_id} {tile.label}'.rstrip()
+        _text(image, text, corner[0] + 3, max(corner[1] - 4, 12), color, 0.5, 2)
     return image
 
 

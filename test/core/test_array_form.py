@@ -40,7 +40,12 @@ FLOAT32 = st.floats(width=32, allow_nan=False)
 UINT32 = st.integers(0, 2**32 - 1)
 MODELS = st.binary(min_size=32, max_size=32).map(lambda digest: ModelId(fingerprint=digest))
 CODES = st.builds(
-    Code, st.sampled_from(LatentKind), MODELS, st.integers(0, 4), st.binary(max_size=8)
+    Code,
+    st.sampled_from(LatentKind),
+    MODELS,
+    st.integers(0, 4),
+    st.binary(max_size=8),
+    st.integers(0, 255),
 )
 
 
@@ -104,7 +109,10 @@ def read_latent(data):
         telemetry = (number('H'), number('B'), number('B'), *(number('f') for _ in range(6)))
         telemetry += (tuple(number('f') for _ in range(number('H'))),)
     snarc = tuple(number('f') for _ in range(5)) if number('B') else None
-    codes = [(number('B'), number('B'), take(32), take(number('I'))) for _ in range(number('B'))]
+    codes = [
+        (number('B'), number('B'), number('B'), take(32), take(number('I')))
+        for _ in range(number('B'))
+    ]
     assert place == len(data)
     return kind, encoding, elements, log_var, region, track, fingerprint, telemetry, snarc, codes
 
@@ -131,7 +139,9 @@ def test_form_of_a_latent_contains_every_field(latent):
     else:
         assert telemetry is None
     assert snarc == latent.snarc
-    assert codes == [(c.kind, c.encoding, c.model.fingerprint, c.payload) for c in latent.codes]
+    assert codes == [
+        (c.kind, c.encoding, c.trust, c.model.fingerprint, c.payload) for c in latent.codes
+    ]
 
 
 @pytest.mark.parametrize('count', [*range(1, 10), 31, 32, 33, 63, 64])
@@ -183,6 +193,7 @@ def changes():
     yield 'track', {'latent': replace(latent, track_id=9)}
     yield 'kind', {'latent': replace(latent, kind=LatentKind.AUDIO)}
     yield 'code', {'latent': replace(latent, codes=(code,))}
+    yield 'trust of a code', {'latent': replace(latent, codes=(replace(code, trust=1),))}
     yield 'scores', {'latent': replace(latent, snarc=(0.1,) * 5)}
     yield 'telemetry', {'latent': replace(latent, telemetry=Telemetry.trust_only(0.5))}
     yield 'model of the latent', {'latent': replace(latent, model=OTHER_MODEL)}
@@ -299,6 +310,7 @@ def vector_lcts(vector):
                 models[code['model']],
                 code['encoding'],
                 bytes.fromhex(code['payload']),
+                code['trust'],
             )
             for code in others
         ]

@@ -151,7 +151,7 @@ def test_decay_never_raises_the_value(target, seconds):
 
 def test_cameras_agree_if_enough_of_their_crops_do():
     a, b = np.eye(4), np.eye(4)[[0, 1]]
-    groups = agreement_groups('a', {'a': a[:2], 'b': b, 'c': -b}, [], 0.7)
+    groups = agreement_groups('a', {'a': a[:2], 'b': b, 'c': -b}, [], lambda *_: [True])
     assert groups == [{'a'}, {'b'}, {'c'}]
     assert majority_of(groups) == set()
     assert MIN_SHARE < 0.5

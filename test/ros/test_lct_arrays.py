@@ -89,7 +89,7 @@ RICH = {
     'telemetry': Telemetry(0.75, 0.125, 0.25, 3.0, 0.5, 2, (0.5, 0.25)),
     'codes': (
         Code(LatentKind.IDENTITY, OTHER, int(Encoding.INT8), b'who'),
-        Code(LatentKind.SEMANTIC, MODEL, int(Encoding.INT8), b'what'),
+        Code(LatentKind.SEMANTIC, MODEL, int(Encoding.INT8), b'what', 170),
     ),
     'snarc': (0.0, 0.25, 0.5, 0.75, 1.0),
 }

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -13,6 +14,7 @@ from sage_msgs.msg import ModelInfo
 from sage_msgs.msg import ProbeSet as ProbeSetMessage
 from std_msgs.msg import Header
 
+from sage_perception.core.latent import ModelId
 from sage_perception.models import Codec
 from sage_perception.models.slot_encoder import SlotEncoder
 from sage_perception.ros.conversions.arrays import floats_to_msg
@@ -23,6 +25,7 @@ from sage_perception.trust.security.announcements import (
     ProbeSet,
     sign_announcement,
 )
+from sage_perception.trust.security.identity import Identity
 
 
 def model_info_to_msg(
@@ -65,6 +68,35 @@ def model_info_to_msg(
         latent_mean=floats_to_msg(announcement.mean),
         latent_std=floats_to_msg(announcement.std),
         card=codec.card,
+        entity_id=announcement.entity_id,
+        sequence=announcement.sequence,
+        signature=array('B', announcement.signature),
+    )
+
+
+def code_model_info_to_msg(
+    model: ModelId, spaces: Mapping[str, bytes], stamp: Time, identity: Identity
+) -> ModelInfo:
+    """Return the announcement of a model of codes, signed over the same form as other models.
+
+    Codes have no statistics: their mean is 0 and their standard deviation 1, and they compare by
+    the cosine. `latent_mean` and `latent_std` are therefore empty, and signed as empty.
+
+    Args:
+        model: the model.
+        spaces: the fingerprints of the spaces of its codes, by kind; the card lists them.
+        stamp: when it was loaded.
+        identity: the entity that announces it.
+    """
+    nothing = np.empty(0, np.float32)
+    announcement = ModelAnnouncement(
+        identity.entity_id, identity.next_sequence(), model, nothing, nothing
+    )
+    announcement = sign_announcement(announcement, identity.key)
+    return ModelInfo(
+        header=Header(stamp=stamp),
+        model=model_id_to_msg(model),
+        card='\n'.join(f'- {kind}: {space.hex()}' for kind, space in spaces.items()),
         entity_id=announcement.entity_id,
         sequence=announcement.sequence,
         signature=array('B', announcement.signature),

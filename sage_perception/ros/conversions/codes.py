@@ -43,6 +43,7 @@ def code_to_msg(code: Code, models: ModelTable) -> CodeMessage:
         kind=int(code.kind),
         model=models.index(code.model),
         encoding=int(code.encoding),
+        trust=code.trust,
         payload=array('B', code.payload),
     )
 
@@ -58,7 +59,11 @@ def code_from_msg(message: CodeMessage, models: Sequence[ModelId]) -> Code:
             f'a code refers to model {message.model} of a message with {len(models)} models'
         )
     return Code(
-        LatentKind(message.kind), models[message.model], message.encoding, bytes(message.payload)
+        LatentKind(message.kind),
+        models[message.model],
+        message.encoding,
+        bytes(message.payload),
+        message.trust,
     )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from std_msgs.msg import Header
 from sage_perception.codecs.packing import Encoding
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.core.lct import LCT
+from sage_perception.core.track_codes import CARRIED
 from sage_perception.ros.conversions.codes import (
     ModelTable,
     code_from_msg,
@@ -125,6 +127,14 @@ def received_lcts(message: LCTArray) -> list[ReceivedLCT]:
 def claimed_camera(message: LCTArray) -> str:
     """Return the camera entity of an array as the array claims it, before verification."""
     return camera_of(message.lcts[0]) if message.lcts and not message.crops else message.camera
+
+
+def carries_codes(message: LCTArray) -> bool:
+    """Return whether an array has identity or semantic codes, before verification."""
+    kinds = set(map(int, CARRIED))
+    of_crops = (code.kind for crop in message.crops for code in crop.codes)
+    of_lcts = (code.kind for lct in message.lcts for code in lct.latent.codes)
+    return any(kind in kinds for kind in itertools.chain(of_crops, of_lcts))
 
 
 def lct_messages(message: LCTArray) -> list[LCTMessage]:

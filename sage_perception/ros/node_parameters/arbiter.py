@@ -32,9 +32,9 @@ ARBITER = (
     Parameter(
         'agreement_fpr',
         0.0,
-        'Share of pairs of different objects that may be taken for the same one: the crops are '
-        'compared by the identity head of the model at the threshold fitted for this rate, such '
-        'as 0.1. 0 uses agreement_threshold and weighted latents.',
+        'Share of pairs of different objects that may be taken for the same one, such as 0.01: '
+        'identity codes, appearance, colors and geometry of crops are compared together, by the '
+        'fit of the model. 0, or a model without a fit, uses agreement_threshold.',
         minimum=0.0,
         maximum=0.1,
         read_only=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sage_perception.codecs.packing import Encoding
+from sage_perception.pipeline.code_models import kinds_of
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY
 from sage_perception.ros.common_parameters import (
     AUTOSTART,
@@ -16,6 +17,11 @@ from sage_perception.ros.common_parameters import (
 )
 from sage_perception.ros.identity import KEY, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
+
+
+def _check_kinds(names: str) -> None:
+    kinds_of(names)
+
 
 ENCODER = (
     AUTOSTART,
@@ -76,6 +82,39 @@ ENCODER = (
         'in the order of the salience of their crops times their change. 0: no limit.',
         minimum=0,
         maximum=1_000_000_000,
+        read_only=True,
+    ),
+    Parameter(
+        'codes',
+        '',
+        'Codes that are sent with latents when they are new: identity, semantic, or both with a '
+        'comma between them; 64 bytes each. A code is computed once for each track, and again '
+        'when its latent has changed enough or semantic_period_s has passed. Needs the packages '
+        'of requirements/semantic.txt. Empty: none.',
+        read_only=True,
+        rule=_check_kinds,
+    ),
+    Parameter(
+        'code_model',
+        'semantic_text',
+        'Model of the codes: the name of a model that ships with sage, or folder of an artifact.',
+        read_only=True,
+    ),
+    Parameter(
+        'semantic_period_s',
+        5.0,
+        'Time after which the codes of a track are computed again, seconds.',
+        minimum=0.1,
+        maximum=3600.0,
+        read_only=True,
+    ),
+    Parameter(
+        'code_budget_ms',
+        5.0,
+        'Time for codes per frame, milliseconds, by the nominal cost of the model; tracks beyond '
+        'it wait for the next frames. The rest of a frame is kept while tracks wait.',
+        minimum=0.1,
+        maximum=1000.0,
         read_only=True,
     ),
     ENTITY_ID,

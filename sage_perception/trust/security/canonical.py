@@ -37,6 +37,7 @@ NO_SNARC = b'\0'
 
 _LCT = struct.Struct('<QqfB')  # sequence, stamp, trust, number of steps
 _LATENT = struct.Struct('<BB')  # kind, encoding
+_CODE = struct.Struct('<BBB')  # kind, encoding, trust
 _SNARC = struct.Struct('<B5f')
 _REGION = struct.Struct('<4II')  # region of interest, track id
 _TELEMETRY = struct.Struct('<HBB6fH')
@@ -183,7 +184,7 @@ def _latent_form(latent: Latent, wire: Wire, version: int) -> bytes:
     parts.append(bytes([len(latent.codes)]))
     for code in latent.codes:
         parts += [
-            _LATENT.pack(code.kind, code.encoding),
+            _CODE.pack(code.kind, code.encoding, code.trust),
             code.model.fingerprint,
             _LENGTH.pack(len(code.payload)),
             code.payload,

@@ -1,0 +1,102 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The choice of the tracks whose codes are computed in a frame.
+
+A track gets its codes once, and again when its latent has changed enough or a period has passed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from sage_perception.core.latent import Latent
+
+MAX_TRACKS = 1024
+MIN_SALIENCE = 0.01
+
+
+@dataclass(frozen=True)
+class CodePolicy:
+    """When codes are computed, and with which budget.
+
+    Attributes
+    ----------
+    period_s : float
+        Time after which the codes of a track are computed again, seconds.
+    min_change : float
+        Distance of the latent to the one of the last codes, relative to its distance to the mean
+        latent, from which they are computed again before the period has passed.
+    min_interval_s : float
+        Least time between two codes of a track, seconds, however much it changes.
+    budget_ms : float
+        Time for codes per frame, milliseconds. What a frame leaves over is kept while tracks wait.
+
+    """
+
+    period_s: float = 5.0
+    min_change: float = 0.7
+    min_interval_s: float = 0.5
+    budget_ms: float = 5.0
+
+
+class Due(NamedTuple):
+    """A crop whose codes are due: its index in the frame, and its need, the largest first."""
+
+    item: int
+    need: float
+
+
+@dataclass
+class _Track:
+    values: np.ndarray
+    stamp_ns: int
+
+
+class CodeSchedule:
+    """Finds the tracks of one camera whose codes are due; `mean` `[D]` is the mean latent."""
+
+    def __init__(self, mean: np.ndarray, policy: CodePolicy) -> None:
+        self._mean, self._policy = mean, policy
+        self._tracks: OrderedDict[int, _Track] = OrderedDict()
+
+    def due(
+        self, latents: Sequence[Latent], saliences: Sequence[float], stamp_ns: int
+    ) -> list[Due]:
+        """Return the latents of a frame whose codes are due, the most needed first.
+
+        Latents without a track have no codes, because nothing could keep them.
+        """
+        found = []
+        for index, (latent, salience) in enumerate(zip(latents, saliences, strict=True)):
+            urgency = self._urgency(latent, stamp_ns) if latent.track_id else 0.0
+            if urgency >= 1:
+                found.append(Due(index, urgency * max(salience, MIN_SALIENCE)))
+        return sorted(found, key=lambda each: -each.need)
+
+    def note(self, latent: Latent, stamp_ns: int) -> None:
+        """Note that the codes of a latent were computed."""
+        self._tracks.pop(latent.track_id, None)
+        self._tracks[latent.track_id] = _Track(latent.mean, stamp_ns)
+        if len(self._tracks) > MAX_TRACKS:
+            self._tracks.popitem(last=False)
+
+    def forget(self, track_id: int) -> None:
+        """Make the codes of a track due, because they were not sent."""
+        self._tracks.pop(track_id, None)
+
+    def _urgency(self, latent: Latent, stamp_ns: int) -> float:
+        """Return how much the codes of a track are due: from 1, and 4 for a new track."""
+        policy, track = self._policy, self._tracks.get(latent.track_id)
+        if track is None or stamp_ns < track.stamp_ns:
+            return 4.0
+        age_s = (stamp_ns - track.stamp_ns) * 1e-9
+        if age_s < policy.min_interval_s:
+            return 0.0
+        size = max(float(np.linalg.norm(latent.mean - self._mean)), 1e-6)
+        change = min(float(np.linalg.norm(latent.mean - track.values)) / size, 2.0)
+        return max(age_s / policy.period_s, change / policy.min_change)

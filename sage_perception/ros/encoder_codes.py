@@ -1,0 +1,187 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The codes of an encoder node: their model, its announcement, the goal, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sage_msgs.msg import CropArray, ModelInfo, TrackScores
+from std_msgs.msg import String
+
+from sage_perception.core.latent import Latent, LatentKind
+from sage_perception.models import Codec, ModelError
+from sage_perception.pipeline.code_encoder import CodeEncoder
+from sage_perception.pipeline.code_models import kinds_of, load_code_model, space_of
+from sage_perception.pipeline.code_schedule import CodePolicy
+from sage_perception.pipeline.crop_encoder import EncodedCrops
+from sage_perception.pipeline.goal import Goal
+from sage_perception.pipeline.track_labels import TrackLabels
+from sage_perception.ros import detections, qos
+from sage_perception.ros.conversions.announcements import code_model_info_to_msg
+from sage_perception.ros.conversions.stamps import stamp_from_msg
+from sage_perception.ros.endpoints import Endpoints, Topic
+from sage_perception.ros.local_bus import TopicPublisher
+from sage_perception.ros.message_form import sign_message
+from sage_perception.trust.security.identity import Identity
+
+SUBSCRIBES = (
+    Topic(
+        'goal',
+        String,
+        qos.LATCHED,
+        'Words for what to look for, such as "a red car"; empty: nothing. The tracks that fit '
+        'them are scored, which needs semantic in `codes`. The arbiter relays the topic goal of '
+        'the graph to all cameras.',
+    ),
+)
+PUBLISHES = (
+    Topic(
+        'code_model_info',
+        ModelInfo,
+        qos.LATCHED,
+        'Model of the codes, if the parameter `codes` names any.',
+    ),
+    Topic(
+        'track_scores',
+        TrackScores,
+        qos.DEFAULT,
+        'How well the tracks of a frame fit the goal, while there is one.',
+    ),
+    Topic(
+        'objects',
+        detections.Detection2DArray,
+        qos.DEFAULT,
+        'The regions of the crops with their nouns as class hypotheses, while it is subscribed; '
+        'class "unknown" without a confident noun. Where vision_msgs is installed.',
+    ),
+)
+
+
+class EncoderCodes:
+    """The topics `goal`, `track_scores`, `objects` and `code_model_info` of an encoder node.
+
+    A goal is not signed: it changes which crops attention prefers, and nothing else.
+    """
+
+    def __init__(self, node: Endpoints) -> None:
+        self._node = node
+        self._encoder: CodeEncoder | None = None
+        self._goal: Goal | None = None
+        self._words, self._fault = '', ''
+        self._info = node.publisher('code_model_info')
+        self._scores = node.publisher('track_scores')
+        self._labels = TrackLabels()
+        self._objects: TopicPublisher | None = None
+        if detections.AVAILABLE:
+            self._objects = node.publisher('objects')
+        self._input = node.subscribe('goal', self._receive_goal, timeout_s=0)
+
+    def load(self, codec: Codec, identity: Identity) -> CodeEncoder | None:
+        """Load the model that the parameters name and announce it; None without codes.
+
+        Raises `ModelError`.
+        """
+        parameters = self._node.parameters
+        kinds = kinds_of(parameters.codes)
+        self._encoder = self._goal = None
+        if not kinds:
+            return None
+        model = load_code_model(parameters.code_model)
+        policy = CodePolicy(parameters.semantic_period_s, budget_ms=parameters.code_budget_ms)
+        self._encoder = CodeEncoder(model, kinds, codec.latent_mean, policy)
+        space = space_of(model, LatentKind.SEMANTIC).fingerprint
+        if LatentKind.SEMANTIC in kinds:
+            try:
+                self._goal = Goal(model, space)
+            except ModelError as error:
+                self._node.get_logger().warning(f'no goals: {error}')
+        self._set_goal()
+        self._info.publish(
+            code_model_info_to_msg(
+                model.id,
+                {kind.name.lower(): space_of(model, kind).fingerprint for kind in kinds},
+                self._node.get_clock().now().to_msg(),
+                identity,
+            )
+        )
+        return self._encoder
+
+    def unload(self) -> None:
+        """Release the model."""
+        self._encoder = self._goal = None
+
+    def forget(self, latents: Sequence[Latent], sent: Sequence[int]) -> None:
+        """Have the codes of latents that were not sent computed again; `sent` are indices."""
+        if self._encoder is not None:
+            for index in set(range(len(latents))) - set(sent):
+                if latents[index].codes:
+                    self._encoder.forget(latents[index].track_id)
+
+    def publish_scores(self, frame: CropArray, encoded: EncodedCrops, identity: Identity) -> None:
+        """Publish how well the tracks of a frame fit the goal."""
+        if self._goal is None:
+            return
+        stamp_ns = stamp_from_msg(frame.header.stamp)
+        self._goal.update(encoded.latents, stamp_ns)
+        tracks = [latent.track_id for latent in encoded.latents if latent.track_id]
+        scores = self._goal.scores(tracks, stamp_ns)
+        if not scores and not self._words:
+            return
+        message = TrackScores(
+            header=frame.header,
+            goal=self._goal.words,
+            track_ids=list(scores),
+            scores=list(scores.values()),
+        )
+        self._scores.publish(sign_message(message, identity))
+
+    def publish_objects(self, frame: CropArray, encoded: EncodedCrops) -> None:
+        """Publish the regions of a frame with the nouns of their tracks."""
+        if self._encoder is None or self._objects is None:
+            return
+        for latent in encoded.latents:
+            for code in latent.codes:
+                if code.kind is LatentKind.SEMANTIC:
+                    self._labels.add('', latent.track_id, code.model.fingerprint, code.payload)
+        if not self._objects.get_subscription_count():
+            return
+        objects = []
+        for latent in encoded.latents:
+            label = self._labels.label('', latent.track_id)
+            if latent.roi is not None and label is not None:
+                objects.append((latent.roi, latent.track_id, label))
+        self._objects.publish(detections.objects_to_msg(frame.header, objects))
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Return values for diagnostics."""
+        encoder = self._encoder
+        if encoder is None:
+            return {'codes': 'none'}
+        return {
+            'codes': self._node.parameters.codes,
+            'code_model': encoder.model.id,
+            'codes_computed': encoder.count,
+            'ms_per_code': 1e3 * encoder.time_s / max(encoder.count, 1),
+            'goal': self._words or 'none',
+            **({'goal_fault': self._fault} if self._fault else {}),
+        }
+
+    def _receive_goal(self, message: String) -> None:
+        self._words = message.data
+        self._set_goal()
+
+    def _set_goal(self) -> None:
+        """Use the words that were received last, also if they came before the model."""
+        self._fault = ''
+        if self._goal is None:
+            if self._words and self._encoder is not None:
+                self._fault = "set the parameter 'codes' to semantic"
+            return
+        try:
+            self._goal.set(self._words)
+        except ValueError as error:  # a ModelError too
+            self._fault = str(error)
+            self._input.reject(f'goal: {error}')

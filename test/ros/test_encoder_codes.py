@@ -1,0 +1,178 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Codes that the encoder node sends, what it announces, and the goal that it scores tracks by."""
+
+import numpy as np
+import pytest
+from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, TrackScores
+from sensor_msgs.msg import RegionOfInterest
+from std_msgs.msg import Header, String
+
+from sage_perception.codecs.directions import unpack_direction
+from sage_perception.core.latent import LatentKind, ModelId
+from sage_perception.models.registry import available
+from sage_perception.models.semantic import vocabulary
+from sage_perception.nodes.attention_node import AttentionNode
+from sage_perception.nodes.encoder_node import EncoderNode
+from sage_perception.pipeline.code_encoder import PLUGIN
+from sage_perception.pipeline.track_labels import TrackLabels
+from sage_perception.ros import encoder_codes, qos
+from sage_perception.ros.conversions.lct_arrays import carries_codes, received_lcts
+from sage_perception.ros.conversions.stamps import stamp_to_msg
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.images import image_to_msg
+from sage_perception.ros.viewer_input import note_labels
+
+BRIGHT, DARK = (np.full((64, 64, 3), level, np.uint8) for level in (220, 30))
+
+
+class TwoNouns:
+    """Sees a dog in bright crops and a truck in dark ones, in the space of the shipped nouns."""
+
+    id = ModelId('two_nouns', '1', b't' * 32)
+
+    def __init__(self):
+        self._words = vocabulary.read(available()['semantic_text'])
+        self.semantic_space = self._words.space
+
+    def text(self, texts):
+        nouns = [text.removeprefix('a ') for text in texts]
+        return np.stack([self._words.codes[self._words.nouns.index(noun)] for noun in nouns])
+
+    def codes(self, images):
+        nouns = ['dog' if image.mean() > 0.5 else 'truck' for image in images]
+        return self.text(nouns), np.ones((len(images), 8), np.float32) / np.sqrt(8)
+
+
+@pytest.fixture
+def model(monkeypatch):
+    made = TwoNouns()
+    monkeypatch.setattr(encoder_codes, 'load_code_model', lambda name: made)
+    return made
+
+
+@pytest.fixture
+def encoder(ros, model):
+    """Start an encoder with codes; give a sender of crops and the LCTs."""
+    lcts = ros.collect(LCTArray, 'lcts')
+    crops = ros.node.create_publisher(CropArray, 'crops', 10)
+    ros.make(
+        EncoderNode,
+        '-p',
+        'codes:=identity,semantic',
+        '-p',
+        'code_budget_ms:=100.0',
+        '-p',
+        'entity_id:=cam0',
+    )
+    ros.wait_for(crops.get_subscription_count, 'a subscriber')
+    ros.wait_for(lambda: ros.node.count_publishers('lcts'), 'the publisher')
+
+    def send(number, images=(BRIGHT, DARK)):
+        header = Header(stamp=stamp_to_msg(10**9 + number * 10**9 // 30), frame_id='lens')
+        array = CropArray(header=header, source_width=640, source_height=480)
+        array.crops = [
+            Crop(
+                image=image_to_msg(image, 'rgb8', header),
+                roi=RegionOfInterest(x_offset=70 * n, width=64, height=64),
+                track_id=n + 1,
+                score=1.0 / (n + 1),
+            )
+            for n, image in enumerate(images)
+        ]
+        crops.publish(array)
+
+    return send, lcts
+
+
+def codes_of(array):
+    """Return the codes of each track of an array that are not those of its latent."""
+    kinds = (LatentKind.IDENTITY, LatentKind.SEMANTIC)
+    return {
+        lct.latent.track_id: [code for code in lct.latent.codes if code.kind in kinds]
+        for lct, _ in (each.read() for each in received_lcts(array))
+    }
+
+
+def test_codes_are_sent_once_per_track_with_their_trust(ros, encoder, model):
+    send, lcts = encoder
+    budgets = ros.collect(Budget, 'budget')
+    ros.wait_for(lambda: ros.node.count_publishers('budget'), 'the publisher')
+    send(0)
+    ros.wait_for(lambda: lcts, 'the LCTs')
+    send(1)
+    ros.wait_for(lambda: len(lcts) == 2, 'the second frame')
+    first, second = map(codes_of, lcts)
+    assert [len(codes) for codes in first.values()] == [2, 2]
+    assert [len(codes) for codes in second.values()] == [0, 0]
+    assert [carries_codes(array) for array in lcts] == [True, False]
+    identity, semantic = first[1]
+    assert (identity.kind, semantic.kind) == (LatentKind.IDENTITY, LatentKind.SEMANTIC)
+    assert (len(semantic.payload), identity.trust) == (64, 0)
+    assert semantic.model.fingerprint == model.semantic_space
+    expected = vocabulary.read(available()['semantic_text']).confidence(model.text(['dog']))[0]
+    assert semantic.confidence == pytest.approx(expected, abs=0.01)
+    assert unpack_direction(semantic.payload) @ model.text(['dog'])[0] > 0.999
+    budget = ros.wait_for(lambda: budgets and budgets[0], 'the budget')
+    assert {share.plugin for share in budget.shares} == {PLUGIN}
+    assert sum(share.spent for share in budget.shares) <= budget.total
+
+
+def test_receivers_label_tracks_by_the_codes_of_earlier_frames(ros, encoder):
+    send, lcts = encoder
+    send(0)
+    ros.wait_for(lambda: lcts, 'the LCTs')
+    labels = TrackLabels()
+    note_labels(labels, lcts[0])
+    assert (labels.label('cam0', 1).noun, labels.label('cam0', 2).noun) == ('dog', 'truck')
+    assert labels.text('cam0', 3) == labels.text('cam1', 1) == ''
+
+
+def test_the_model_of_codes_is_announced(ros, encoder, model):
+    found = ros.collect(ModelInfo, 'code_model_info', qos.LATCHED)
+    info = ros.wait_for(lambda: found and found[0], 'the announcement')
+    assert bytes(info.model.fingerprint) == model.id.fingerprint
+    assert f'- semantic: {model.semantic_space.hex()}' in info.card
+
+
+def test_tracks_are_scored_by_the_goal(ros, encoder):
+    send, lcts = encoder
+    scores = ros.collect(TrackScores, 'track_scores')
+    goal = ros.node.create_publisher(String, 'goal', qos.LATCHED)
+    ros.wait_for(goal.get_subscription_count, 'the encoder')
+    ros.wait_for(lambda: ros.node.count_publishers('track_scores'), 'the publisher')
+    goal.publish(String(data='a dog'))
+    counter = iter(range(1000))
+
+    def scored():
+        send(next(counter))
+        return scores and scores[-1].goal == 'a dog' and len(scores[-1].track_ids) == 2
+
+    ros.wait_for(scored, 'the scores')
+    by_track = dict(zip(scores[-1].track_ids, scores[-1].scores, strict=True))
+    assert by_track[1] > 0.9 > by_track[2]
+    goal.publish(String(data=''))
+
+    count = len(lcts)
+    ros.wait_for(lambda: send(next(counter)) or len(lcts) > count + 10, 'more frames')
+    settled = len(scores)
+    count = len(lcts)
+    ros.wait_for(lambda: send(next(counter)) or len(lcts) > count + 10, 'more frames')
+    assert len(scores) == settled
+
+
+def test_attention_uses_valid_scores_and_counts_others(ros):
+    publisher = ros.node.create_publisher(TrackScores, 'track_scores', 10)
+    node = ros.make(AttentionNode)
+    ros.wait_for(publisher.get_subscription_count, 'attention')
+    publisher.publish(TrackScores(goal='x', track_ids=[1], scores=[2.0]))
+    publisher.publish(TrackScores(goal='x', track_ids=[1, 2], scores=[0.5]))
+    publisher.publish(TrackScores(goal='x', track_ids=[3], scores=[1.0]))
+    ros.wait_for(lambda: node._attention._track_scores._scores == {3: 1.0}, 'the scores')
+    assert node._scores.monitor._rejected == 2
+
+
+@pytest.mark.parametrize('codes', ['color', 'semantic,semantic'])
+def test_unknown_codes_are_a_configuration_error(ros, codes):
+    with pytest.raises(ConfigurationError, match='kind of codes'):
+        ros.make(EncoderNode, '-p', f'codes:={codes}')
