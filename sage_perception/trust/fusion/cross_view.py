@@ -189,7 +189,8 @@ class CrossViewFusion:
             return None
         for index, other in enumerate(pairing.frame.lcts):
             if other.latent.track_id == partner and index not in taken:
-                before = replace(other.latent, mean=past, log_var=None, codes=(), track_id=0)
+                mean = np.asarray(past, np.float32)
+                before = replace(other.latent, mean=mean, log_var=None, codes=(), track_id=0)
                 seen = self.comparer.view(pairing.camera, [other])
                 earlier = self.comparer.view('', [replace(other, latent=before)])
                 return other if self.comparer.compare(seen, earlier).margin[0, 0] > 0 else None
