@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from sage_perception.core.latent import LatentKind, ModelId
-from sage_perception.models import load_semantic
+from sage_perception.models import load_codes
 
 KINDS = {'identity': LatentKind.IDENTITY, 'semantic': LatentKind.SEMANTIC}
 """Kinds of codes by the name that parameters use."""
@@ -52,7 +52,7 @@ def kinds_of(names: str) -> tuple[LatentKind, ...]:
 
 def load_code_model(name: str) -> CodeModel:
     """Return a model of codes by name or folder, run once to warm it up; raise `ModelError`."""
-    model = load_semantic(name)
+    model = load_codes(name)
     model.codes(np.zeros((1, 3, 64, 64), np.float32))
     return model
 

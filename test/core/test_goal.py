@@ -133,3 +133,9 @@ def test_scores_weight_candidates_for_a_limited_time():
 def test_invalid_scores_are_refused(score):
     with pytest.raises(ValueError, match='track 1'):
         TrackScores().set({1: score}, 0.0)
+
+
+def test_the_vocabulary_is_that_of_the_shipped_model(words):
+    """After a change of the model: python tools/make_vocabulary.py."""
+    assert words.space == load_semantic().semantic_space
+    assert vocabulary.installed_vocabulary(words.space) is not None
