@@ -28,7 +28,7 @@ from sage_perception.training.puzzle.scenes import OBJECTS, SceneTokens, read_or
 FOLDER = Path('out/puzzle')
 TRAIN_SCENES, TEST_SCENES = 1440, 180
 TRAIN_SEED, TEST_SEED = 2, 1
-STEPS = 800
+STEPS = 1000
 CONDITIONS = {
     'fused': TRAINING,
     'text': replace(TRAINING, text=1.0, gaze=0.0),

@@ -36,13 +36,7 @@ class BodyStates:
 
     def add(self, message: JointState) -> None:
         """Add a joint state; raise `ValueError` if its arrays do not fit together."""
-        count = len(message.name)
-        if count > MAX_NAMES:
-            raise ValueError(f'name has {count} joints, at most {MAX_NAMES} are accepted')
-        for field in _FIELDS:
-            given = len(getattr(message, field))
-            if given not in (0, count):
-                raise ValueError(f'{field} has {given} values for {count} joints in name')
+        check_arrays(message)
         stamp_ns = stamp_from_msg(message.header.stamp)
         for position, name in enumerate(message.name):
             i = self._index.get(name)
@@ -74,6 +68,17 @@ class BodyStates:
             _unless_unknown(_xyz(imu.angular_velocity), imu.angular_velocity_covariance),
             _unless_unknown(_xyz(imu.linear_acceleration), imu.linear_acceleration_covariance),
         )
+
+
+def check_arrays(message: JointState) -> None:
+    """Raise `ValueError` for a joint state whose arrays do not fit together or are too long."""
+    count = len(message.name)
+    if count > MAX_NAMES:
+        raise ValueError(f'name has {count} joints, at most {MAX_NAMES} are accepted')
+    for field in _FIELDS:
+        given = len(getattr(message, field))
+        if given not in (0, count):
+            raise ValueError(f'{field} has {given} values for {count} joints in name')
 
 
 def _xyz(vector: object) -> np.ndarray:

@@ -52,7 +52,7 @@ class Condition:
     objects: tuple[int, int] = (OBJECTS, OBJECTS)
 
 
-TRAINING = Condition(0.8, 0.6, 0.4, (0.03, 0.3), 0.8, 0.3, (2, OBJECTS))
+TRAINING = Condition(0.65, 0.65, 0.4, (0.03, 0.3), 0.8, 0.3, (2, OBJECTS))
 
 
 def draw(

@@ -63,6 +63,7 @@ def fit_attention(
         return cross_entropy(logits, batch.target) + DECODED_WEIGHT * decoded
 
     pool = draw(scenes, clean, noisy, condition, config.pool, np.random.default_rng(config.seed))
+    model.standardize(pool.cues, pool.given)
     _train(model, pool, loss, config)
     return model
 

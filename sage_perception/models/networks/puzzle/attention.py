@@ -97,6 +97,9 @@ class CrossModalAttention(nn.Module):
         self.register_buffer('token_mean', torch.zeros(config.token_dim))
         self.register_buffer('token_std', torch.ones(config.token_dim))
         self.tokens = _mlp(config.token_dim, 2 * width, width)
+        for i, dim in enumerate(config.cue_dims):
+            self.register_buffer(f'cue_mean_{i}', torch.zeros(dim))
+            self.register_buffer(f'cue_std_{i}', torch.ones(dim))
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width)
         self.cues = nn.ModuleList(_mlp(dim, 2 * width, width) for dim in config.cue_dims)
@@ -127,7 +130,7 @@ class CrossModalAttention(nn.Module):
         direct = objects.new_zeros(batch, self.config.fused_dim)
         context = objects.new_zeros(batch, self.config.width)
         for i, (network, cue) in enumerate(zip(self.cues, cues, strict=True)):
-            hidden = network(cue)
+            hidden = network(self._standardized(i, cue))
             query = hidden.reshape(batch, heads, -1)
             scores = torch.einsum('bhd,bnhd->bhn', query, keys) / query.shape[2] ** 0.5
             weight = given[:, i, None]
@@ -140,6 +143,19 @@ class CrossModalAttention(nn.Module):
         meant = torch.einsum('bn,bnd->bd', torch.softmax(logits, 1), values)
         joined = torch.cat((meant, context / given.sum(1, keepdim=True).clamp(min=1)), 1)
         return Fused(self.out(joined) + direct, logits)
+
+    def standardize(self, cues: tuple[Tensor, ...], given: Tensor) -> None:
+        """Set the statistics of the cues from examples; those of constant dimensions stay."""
+        for i, cue in enumerate(cues):
+            values = cue[given[:, i] > 0]
+            if len(values) < 2:
+                continue
+            std = values.std(0)
+            self.get_buffer(f'cue_mean_{i}').copy_(values.mean(0))
+            self.get_buffer(f'cue_std_{i}').copy_(torch.where(std > 1e-4, std, 1.0))
+
+    def _standardized(self, i: int, cue: Tensor) -> Tensor:
+        return (cue - self.get_buffer(f'cue_mean_{i}')) / self.get_buffer(f'cue_std_{i}')
 
     def decode(self, fused: Tensor) -> tuple[Tensor, Tensor]:
         """Return the token `[B, token_dim]` of the object meant, and the proprioception."""
