@@ -1,0 +1,236 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""An arm that reaches for the ball that a sentence names, in closed loop.
+
+Two to five balls of different colors lie before a KUKA arm in pybullet. The camera sees them
+once, before the arm moves: regions are what differs from the image of the empty scene. Sentences
+have forms that the training has not. In each cycle of 0.1 s the policy gets the measured joints,
+and the product's effector limits its action in rate and range. A scene counts if the hand is
+within 5 cm (`near10`: 10 cm) of the center of the named ball in the end. `swapped` names another
+ball than in `text`, with the same scene: `value` is the share that ends at that one, `original`
+at the first one. `joints_only` is a policy without words and crops, `without_words` one with
+crops alone, `geometry` the crop that attention chooses, its place by the geometry of the camera,
+and the refinement `control` instead of the effector network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+
+from sage_perception.core.latent import Latent, LatentKind
+from sage_perception.core.lct import LCT
+from sage_perception.irp.control import Reaches
+from sage_perception.models import load_crop_codec
+from sage_perception.puzzle.action import ACTION, ACTION_DIM, LEFT_ARM, LOG_VAR_USED
+from sage_perception.puzzle.effector import Effector
+from sage_perception.puzzle.kinematics import KUKA_IIWA
+from sage_perception.puzzle.proprioception import BodyState
+from sage_perception.training.puzzle.cues import Phrases, phrases
+from sage_perception.training.puzzle.sentences import unseen_sentences
+from translation_parts.arm_policy import (
+    ABOVE,
+    BODY,
+    REACH,
+    ArmPolicy,
+    Bank,
+    Examples,
+    draw,
+    fit_policy,
+    perceive,
+    render_bank,
+)
+from translation_parts.arm_world import HOME, RADIUS, ArmWorld, Ball, random_balls
+from translation_parts.scenes import encoder, network_file, sentences
+
+SCENES, POOL, STEPS = 120, 12_000, 1800
+CYCLES, PERIOD_S = 32, 0.1
+NEAR, NEAR10 = 0.05, 0.10
+
+
+def measure(seeds: Sequence[int]) -> dict:
+    """Return the figures of the arm."""
+    rows = [reach_all(policy(seed, 'text')) for seed in seeds]
+    blind = reach_all(policy(seeds[0], 'joints'), given=(0, 0, 1), blind=True)
+    mute = reach_all(policy(seeds[0], 'crops'), given=(0, 0, 1))
+    geometry = reach_all(policy(seeds[0], 'text'), by_geometry=True)
+    text = [row['text'] for row in rows]
+    swapped = [row['swapped'] for row in rows]
+    return {
+        'arm': {
+            'text': {
+                'value': mean(text), 'seeds': text,
+                'near10': mean([row['near10'] for row in rows]),
+                'chosen': mean([row['chosen'] for row in rows]),
+                'median_m': mean([row['median_m'] for row in rows]),
+                'scenes': SCENES,
+                'baselines': {
+                    'joints_only': blind['text'], 'without_words': mute['text'],
+                    'geometry': geometry['text'],
+                },
+            },
+            'swapped': {
+                'value': mean(swapped), 'seeds': swapped,
+                'original': mean([row['original'] for row in rows]),
+                'baselines': {'geometry': geometry['swapped']},
+            },
+        }
+    }  # fmt: skip
+
+
+def reach_all(
+    network: ArmPolicy,
+    given: tuple[float, float, float] = (1, 0, 1),
+    blind: bool = False,
+    by_geometry: bool = False,
+) -> dict[str, float]:
+    """Return the shares of the scenes in which the hand ends near the named ball."""
+    rng, words, simulation = np.random.default_rng(31), ball_phrases(), world()
+    simulation.reset([])
+    empty = simulation.image()
+    first, other, original, chosen = [], [], [], []
+    for _ in range(SCENES):
+        balls = random_balls(rng, int(rng.integers(2, 6)))
+        meant, second = rng.permutation(len(balls))[:2]
+        sentence = [words.draw(balls[i].color, 0, rng) for i in (meant, second)]
+        simulation.reset(balls)
+        tokens, present = perceive(simulation.image(), empty, codec())
+        tokens = tokens * (0 if blind else 1)
+        ends = []
+        for embedded in sentence:
+            simulation.reset(balls)
+            weights = run(network, tokens, present, embedded, given, by_geometry)
+            ends.append(simulation.hand())
+            if len(ends) == 1:
+                place = simulation.project(balls[meant].center[None])[0]
+                found = tokens[int(weights.argmax()), 128:130]
+                chosen.append(float(np.linalg.norm(found - place)) < 0.1)
+        first.append(distance(ends[0], balls[meant]))
+        other.append(distance(ends[1], balls[second]))
+        original.append(distance(ends[1], balls[meant]))
+    return {
+        'text': share(first, NEAR), 'near10': share(first, NEAR10),
+        'median_m': float(np.median(first)), 'chosen': mean(chosen),
+        'swapped': share(other, NEAR), 'original': share(original, NEAR),
+    }  # fmt: skip
+
+
+@torch.inference_mode()
+def run(
+    network: ArmPolicy,
+    tokens: np.ndarray,
+    present: np.ndarray,
+    sentence: np.ndarray,
+    given: tuple[float, float, float],
+    by_geometry: bool,
+) -> np.ndarray:
+    """Let the arm move for all cycles; return the weights of the objects."""
+    places = dict(zip(range(LEFT_ARM.start, LEFT_ARM.stop), KUKA_IIWA.joints, strict=True))
+    effector = Effector(places, min_trust=0.0, timeout_s=0.5)
+    objects, there, words, trust = (
+        torch.from_numpy(np.asarray(each, np.float32)[None])
+        for each in (tokens, present, sentence, given)
+    )
+    for cycle in range(CYCLES):
+        now_ns = (1 + cycle) * round(PERIOD_S * 1e9)
+        measured = world().angles()
+        body = BODY.encode(BodyState(measured, np.zeros(7), np.zeros(7))).mean
+        action, logits = network(objects, there, words, torch.from_numpy(body[None]), trust)
+        weights = torch.softmax(logits, 1)[0].numpy()
+        values = action[0].numpy()
+        if by_geometry:
+            values = reach_by_geometry(tokens[int(weights.argmax()), 128:130])
+        latent = Latent(
+            values, np.full(ACTION_DIM, LOG_VAR_USED, np.float32), LatentKind.ACTION, ACTION
+        )
+        lct = LCT.encoded(
+            latent, entity_id='policy', sequence=cycle, stamp_ns=now_ns,
+            trust=float(weights.max()),
+        )  # fmt: skip
+        effector.add_action(lct, now_ns)
+        for joint, angle in zip(KUKA_IIWA.joints, measured, strict=True):
+            effector.add_position(joint.name, float(angle), now_ns)
+        setpoint = effector.next_setpoint(now_ns, PERIOD_S)
+        assert setpoint is not None
+        world().move(np.array([setpoint.positions[j.name] for j in KUKA_IIWA.joints]), PERIOD_S)
+    return weights
+
+
+def reach_by_geometry(place: np.ndarray) -> np.ndarray:
+    """Return the action that reaches for a place of the image, at the height of the balls."""
+    line = np.linspace(0.3, 0.8, 51), np.linspace(-0.4, 0.4, 81)
+    grid = np.stack(np.meshgrid(*line, indexing='ij'), -1).reshape(-1, 2)
+    points = np.column_stack((grid, np.full(len(grid), RADIUS)))
+    point = points[np.linalg.norm(world().project(points) - place, axis=1).argmin()]
+    (angles,), _ = REACH.refine(Reaches((point + ABOVE)[None], HOME[None]))
+    values = np.zeros(ACTION_DIM, np.float32)
+    span = KUKA_IIWA.upper - KUKA_IIWA.lower
+    values[LEFT_ARM] = 2 * (angles - KUKA_IIWA.lower) / span - 1
+    return values
+
+
+@cache
+def world() -> ArmWorld:
+    """Return the simulation of this process."""
+    return ArmWorld()
+
+
+@cache
+def codec():
+    """Return the model of the crops."""
+    return load_crop_codec('tinyvae')
+
+
+@cache
+def ball_phrases() -> Phrases:
+    """Return sentences of unseen forms about spheres."""
+    texts, labels = unseen_sentences()
+    spheres = np.flatnonzero(labels[:, 1] == 0)
+    return phrases([texts[i] for i in spheres], labels[spheres], encoder())
+
+
+@cache
+def training() -> Examples:
+    """Return the examples of the training."""
+    rng = np.random.default_rng(41)
+    bank: Bank = render_bank(world(), codec(), rng)
+    clean, _ = sentences()
+    every = Phrases(
+        np.concatenate((clean.embedded, encoder()(list(BLUE)))),
+        np.concatenate((clean.labels, np.tile((2, 0), (len(BLUE), 1)))),
+    )
+    return draw(world(), bank, every, POOL, rng)
+
+
+# The training sentences leave out blue spheres, which the scenes of this figure have.
+BLUE = ('the blue ball', 'a blue sphere', 'find the blue ball', 'go to the blue sphere')
+
+
+@cache
+def policy(seed: int, kind: str) -> ArmPolicy:
+    """Return a trained policy; `kind` is text, crops (no words) or joints (nothing else)."""
+    path, network = network_file(f'arm_{kind}_{STEPS}_{seed}'), ArmPolicy()
+    if not path.is_file():
+        given = (1, 0, 1) if kind == 'text' else (0, 0, 1)
+        fitted = fit_policy(training(), STEPS, seed, given, kind == 'joints')
+        torch.save(fitted.state_dict(), path)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network.eval()
+
+
+def distance(hand: np.ndarray, ball: Ball) -> float:
+    """Return the distance of the hand from the center of a ball, m."""
+    return float(np.linalg.norm(hand - ball.center))
+
+
+def share(distances: Sequence[float], limit: float) -> float:
+    """Return the share of distances below a limit."""
+    return mean([d < limit for d in distances])
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of values."""
+    return float(np.mean(values))
