@@ -14,6 +14,7 @@ NODES = (
     'memory',
     'compressor',
     'proprioception',
+    'effector',
     'positions',
     'slots',
     'zspace',

@@ -27,6 +27,7 @@ EXECUTABLES = (
     'memory',
     'compressor',
     'proprioception',
+    'effector',
     'positions',
     'slots',
     'zspace',

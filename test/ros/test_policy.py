@@ -19,7 +19,7 @@ from sage_perception.installation.policy import (
     recipe,
 )
 
-OPTIONAL = ('memory', 'compressor', 'proprioception', 'positions', 'zspace')
+OPTIONAL = ('memory', 'compressor', 'proprioception', 'effector', 'positions', 'zspace')
 WHOLE = dual_camera(**dict.fromkeys(OPTIONAL, True))
 DRIVER = single_camera([Camera('cam0', topic='/driver/image_raw')])
 ARGUMENTS = {

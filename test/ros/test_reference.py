@@ -24,6 +24,7 @@ NODES = [
     'memory',
     'compressor',
     'proprioception',
+    'effector',
     'positions',
     'slots',
     'zspace',

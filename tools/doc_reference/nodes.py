@@ -19,6 +19,7 @@ NODES = (
     'memory',
     'compressor',
     'proprioception',
+    'effector',
     'positions',
     'slots',
     'zspace',
