@@ -341,6 +341,7 @@ def poisoned(seed: int, count: int = 200, model: str = 'tinyvae') -> dict:
     """
     codec, rng = load(model), np.random.default_rng(seed)
     right = probe_set.probe_latents(codec)
+    seen = np.concatenate([challenge_latents(codec, rng.bytes(32)) for _ in range(15)])
     evaluator = CompatibilityEstimator(codec)
     dim = right.shape[1]
     undetected: Counter[str] = Counter()
@@ -367,7 +368,7 @@ def poisoned(seed: int, count: int = 200, model: str = 'tinyvae') -> dict:
             answer = answer @ turn
         trust = challenge_trust(found, codec, nonce, answer)
         state.challenges.note(trust, passes(found, trust))
-        live = right[rng.permutation(len(right))]
+        live = seen[rng.permutation(len(seen))]
         live = {'rotated_live': live @ turn, 'scaled_live': 4 * live}.get(kind, live)
         usable = found.trust.level is not Level.NONE
         for frame in range(60 if usable else 0):
@@ -421,7 +422,10 @@ def _each(
         for name, shared in (('shared_view', True), ('unknown_view', False))
         for when, sees, since_s in (('from_start', from_start, 0), ('later', later, 30))
     }
-    worst = [run for name in ('from_start', 'later') for run in runs[f'shared_view_{name}']]
+    worst, unknown = (
+        [run for when in ('from_start', 'later') for run in runs[f'{view}_{when}']]
+        for view in ('shared_view', 'unknown_view')
+    )
     return {
         'honest_min': min(run['honest_min'] for run in worst),
         'liar_max': max(run['liar_max'] for run in worst),
@@ -429,6 +433,14 @@ def _each(
         'false_trust_max': max(run['false_trust_max'] for run in worst),
         'false_trust_bound': ALONE_TRUST,
         'accused': sorted({name for run in worst for name in run['accused']}),
+        # Without a known view, a camera that lies and one that looks elsewhere are the same; what
+        # holds is the bound on the trust of what one camera alone reports.
+        'unknown_view': {
+            'liar_max': max(run['liar_max'] for run in unknown),
+            'false_trust_max': max(run['false_trust_max'] for run in unknown),
+            'false_trust_bound': ALONE_TRUST,
+            'within_bound': all(run['false_trust_max'] <= ALONE_TRUST for run in unknown),
+        },
         'runs': runs,
     }
 

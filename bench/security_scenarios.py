@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import scenarios
 import signed_messages
+from live_statistics import live_statistics
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tools'))
 from fuzz.results import RESULTS, merge
@@ -27,11 +28,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--probe-sets', type=int, default=200, help='poisoned probe sets')
+    parser.add_argument(
+        '--footage',
+        type=Path,
+        default=Path('out/data/footage'),
+        help='folder of videos, see tools/fetch_footage.py (default: out/data/footage)',
+    )
     parser.add_argument('--json', type=Path, default=RESULTS)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     found = {'oracle': signed_messages.oracle()}
     found |= scenarios.measure(args.seeds, args.probe_sets)
+    found['poisoned']['live'] = live_statistics(args.footage)
     merge('scenarios', found, args.json)
     print(json.dumps({name: _brief(value) for name, value in found.items()}))
     return 0

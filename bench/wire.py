@@ -6,8 +6,9 @@
 writes `out/bench/wire.json`. The rates are those of two cameras at 30 Hz that see the video, with
 signed, entropy-coded latents: all of them, and those that `send_on_change` and `max_bytes_per_s`
 select. The loss of the latter is that of what a receiver holds for each crop of each frame, in
-PSNR against the fresh latent. The key `predicted` is for `send_on_change`: a latent that did not
-change is not sent, and the others are complete, not residuals.
+PSNR against the fresh latent; `curve` has it for several values of `send_on_change`. The key
+`predicted` is for `send_on_change`: a latent that did not change is not sent, and the others are
+complete, not residuals.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ POLICY = SendingPolicy(min_change=0.2)
 Frame = tuple[np.ndarray, list[Latent], list[float], int]
 """Inputs `[B, C, S, S]`, latents, saliences, and the stamp."""
 LIMITED = SendingPolicy(min_change=0.1, max_bytes_per_s=8000)  # 16 kB/s with two cameras
+CURVE = (0.1, 0.2, 0.3, 0.4, 0.6)
+"""Values of `min_change` of the curve of rate against loss."""
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -147,10 +150,24 @@ def stream(codec: Codec, video: Path, seconds: float) -> dict[str, Any]:
     policies = {'signed': SendingPolicy(), 'predicted': POLICY, 'limited': LIMITED}
     found = {name: sent(codec, frames, decoded, policy) for name, policy in policies.items()}
     crops = sum(len(latents) for _, latents, _, _ in frames)
+    whole = float(np.mean(fresh))
+    points = [
+        (change, sent(codec, frames, decoded, SendingPolicy(min_change=change)))
+        for change in CURVE
+    ]
     return {
+        'curve': [
+            {
+                'min_change': change,
+                'kb_per_s': each['kb_per_s'],
+                'kb_per_s_without_payloads': each['kb_per_s_without_payloads'],
+                'loss_db': whole - each['psnr_db'],
+            }
+            for change, each in points
+        ],
         'crops_per_frame': crops / len(frames),
         'kb_per_s': {name: each['kb_per_s'] for name, each in found.items()},
-        'loss_db': {name: float(np.mean(fresh)) - each['psnr_db'] for name, each in found.items()},
+        'loss_db': {name: whole - each['psnr_db'] for name, each in found.items()},
         'crops_sent': {name: each['crops'] / max(crops, 1) for name, each in found.items()},
     }
 
@@ -161,11 +178,15 @@ def sent(
     decoded: dict[tuple[int, int], np.ndarray],
     policy: SendingPolicy,
 ) -> dict[str, float]:
-    """Return the rate of two cameras, the number of sent crops, and the PSNR at receivers."""
+    """Return the rate of two cameras, the number of sent crops, and the PSNR at receivers.
+
+    `kb_per_s_without_payloads` is the rate if the latents had no bytes at all: no encoding of them
+    can be below it.
+    """
     maker, packer = Sender(codec), Packer.of(codec)
     sender = LatentSender(codec.latent_mean.ravel(), policy)
     held: dict[int, np.ndarray] = {}
-    size = crops = 0
+    size = payloads = crops = 0
     quality: list[float] = []
     for number, (x, latents, saliences, stamp_ns) in enumerate(frames):
         wires = [pack(latent, Encoding.ENTROPY_INT8, packer) for latent in latents]
@@ -174,6 +195,7 @@ def sent(
         if chosen or not latents:
             some = [latents[n] for n in chosen], [wires[n] for n in chosen]
             size += len(serialize_message(maker.message(*some, stamp_ns)))
+        payloads += sum(sizes[n] for n in chosen)
         crops += len(chosen)
         held |= {latents[n].track_id: decoded[number, n] for n in chosen}
         mean = codec.latent_mean.ravel()
@@ -181,7 +203,12 @@ def sent(
             values = np.stack([held.get(latent.track_id, mean) for latent in latents])
             quality += psnr(codec.decode(values.astype(np.float32)), x).tolist()
     per_s = RATE_HZ * CAMERAS / len(frames) / 1000
-    return {'kb_per_s': size * per_s, 'crops': crops, 'psnr_db': float(np.mean(quality))}
+    return {
+        'kb_per_s': size * per_s,
+        'kb_per_s_without_payloads': (size - payloads) * per_s,
+        'crops': crops,
+        'psnr_db': float(np.mean(quality)),
+    }
 
 
 def bytes_per_crop(maker: Sender, latents: list[Latent]) -> dict[str, float]:

@@ -34,6 +34,14 @@ def forget(args: argparse.Namespace, identity: Identity) -> None:
     print(f'{count} records deleted')
 
 
+def remember(args: argparse.Namespace, identity: Identity) -> None:
+    """Have a memory node store the next LCT of a topic, and print which one."""
+    from sage_perception.ros import requests
+
+    stored = requests.remember(args.node, identity, args.timeout, args.topic, args.track)
+    print(f'stored: {stored}')
+
+
 def align(args: argparse.Namespace, identity: Identity) -> None:
     """Have an arbiter measure a camera again, and print the result."""
     from sage_perception.ros import requests
@@ -65,6 +73,7 @@ def parser() -> Parser:
         description=DESCRIPTION,
         epilog=examples(
             'sage request forget /memory --entity robot1/cam0 --since 10m',
+            'sage request remember /memory --track 7',
             'sage request align /arbiter cam1',
         ),
     )
@@ -77,11 +86,17 @@ def parser() -> Parser:
     one.add_argument('--until', type=stamp_argument, default=0, metavar='TIME', help='latest time')
     one.add_argument('--entity', default='', help='observing entity, such as robot1/cam0')
     one.add_argument('--track', type=int, default=0, help='track of the latent')
+    kept = add_command(commands, 'remember', remember, 'store an LCT regardless of its salience')
+    kept.add_argument('node', metavar='NODE', help='name of the node, such as /memory')
+    kept.add_argument(
+        '--topic', default='trusted', help='topic whose next LCT is stored (default: trusted)'
+    )
+    kept.add_argument('--track', type=int, default=0, help='only an LCT of this track')
     other = add_command(commands, 'align', align, 'measure again how well latents can be used')
     other.add_argument('node', metavar='NODE', help='name of the node, such as /arbiter')
     other.add_argument('sender', metavar='SENDER', help='camera that sends the latents')
     other.add_argument('--receiver', default='', help='camera that uses them (default: arbiter)')
-    for command in (one, other):
+    for command in (one, kept, other):
         command.add_argument(
             '--operator', default='operator', help='entity that signs (default: operator)'
         )

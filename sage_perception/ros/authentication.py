@@ -17,6 +17,7 @@ from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.local_bus import ProcessId
 from sage_perception.ros.message_form import MessageVerifier
+from sage_perception.trust.security.rate_limit import PublisherRateLimiter
 from sage_perception.trust.security.rejection import RejectionReason, explain
 from sage_perception.trust.security.trust_store import TrustStore
 
@@ -27,6 +28,9 @@ class AuthenticatedInput:
     Parameters are those of `MessageVerifier` and `Endpoints.subscribe`; `store` and `entities` are
     called before the first message, and after `reset`. With `check_stamps`, messages of other
     processes whose stamp differs from the clock by more than the tolerance are rejected.
+
+    A forged signature is as expensive to check as a valid one: messages of a publisher whose
+    messages are rejected too often are dropped unread, see `PublisherRateLimiter`.
     """
 
     def __init__(
@@ -45,14 +49,20 @@ class AuthenticatedInput:
         self._store, self._required, self._entities = store, required, entities
         self._check_stamps = check_stamps
         self._verifier: MessageVerifier | None = None
+        self._limiter = PublisherRateLimiter()
         self.monitor: InputMonitor = node.subscribe(topic, self._receive, guard=self, **options)
 
     def admits(self, publisher: bytes) -> bool:
         """Return whether to deserialize a message of `publisher`."""
-        return True
+        admitted = isinstance(publisher, ProcessId) or self._limiter.admits(publisher)
+        if not admitted:
+            self.reasons[RejectionReason.RATE_LIMITED] += 1
+            self.monitor.reject(explain(RejectionReason.RATE_LIMITED))
+        return admitted
 
     def note_malformed(self, publisher: bytes) -> None:
         """Count a message that cannot be deserialized."""
+        self._limiter.note(publisher, accepted=False)
         self.reasons[RejectionReason.MALFORMED] += 1
 
     def reset(self) -> None:
@@ -70,6 +80,7 @@ class AuthenticatedInput:
                 self._verifier = MessageVerifier(self._store(), self._required, entities)
             now_ns = self._clock.now().nanoseconds if self._check_stamps else None
             fault = self._verifier.find_fault(message, now_ns)
+            self._limiter.note(publisher, accepted=fault is None)
             if fault is not None:
                 self.reasons[fault] += 1
                 self.monitor.reject(explain(fault, message.signature.entity_id))

@@ -23,21 +23,25 @@ from sage_perception.trust.security.announcements import (
     ProbeSet,
 )
 from sage_perception.trust.security.identity import Identity
-from sage_perception.trust.security.rate_limit import TokenBucket
+from sage_perception.trust.security.rate_limit import PublisherQuota, TokenBucket
 from sage_perception.trust.security.trust_store import TrustStore
 
 # Challenges of a sender that are answered, which takes half a second each: per second, and in a
 # burst.
 CHALLENGE_RATE_HZ = 0.1
 CHALLENGE_BURST = 4.0
+# An arbiter challenges once a minute on average.
+UNKNOWN_RATE_HZ = 0.05
+MAX_UNKNOWN = 4
 
 
 class ProbePublisher:
     """The topics `probe_latents`, `probe_challenge` and `probe_answers` of a node with a model.
 
     Each trusted entity that signs its challenges has its own rate limit, so that a flood does not
-    affect it; all others share one. The model encodes in a worker thread. `close` must be called
-    before the node is destroyed.
+    affect it. The first `MAX_UNKNOWN` other publishers have one each, so that an arbiter without a
+    trusted key is answered beside a flood; all further ones share one. The model encodes in a
+    worker thread. `close` must be called before the node is destroyed.
     """
 
     def __init__(self, node: Endpoints) -> None:
@@ -48,9 +52,19 @@ class ProbePublisher:
         self._tokens: defaultdict[str, TokenBucket] = defaultdict(
             partial(TokenBucket, rate=CHALLENGE_RATE_HZ, burst=CHALLENGE_BURST)
         )
+        self._unknown = PublisherQuota(
+            rate=UNKNOWN_RATE_HZ, burst=CHALLENGE_BURST, max_publishers=MAX_UNKNOWN
+        )
         self._probes = node.publisher('probe_latents')
         self._answers = node.publisher('probe_answers')
-        node.subscribe('probe_challenge', self._answer, timeout_s=0)
+        node.subscribe('probe_challenge', self._answer, timeout_s=0, guard=self)
+
+    def admits(self, publisher: bytes) -> bool:
+        """Return whether to deserialize a challenge of `publisher`: `_answer` limits them."""
+        return True
+
+    def note_malformed(self, publisher: bytes) -> None:
+        """Do nothing: a challenge that cannot be deserialized costs no answer."""
 
     def start(self, codec: Codec, identity: Identity, keys: TrustStore) -> None:
         """Publish the latents of a model's probe images, and answer challenges from now on.
@@ -82,19 +96,26 @@ class ProbePublisher:
         if self._sender == (codec, identity):
             self._probes.publish(message)
 
-    def _answer(self, message: ProbeChallenge) -> None:
+    def _answer(self, message: ProbeChallenge, publisher: bytes) -> None:
         """Schedule the answer to a challenge; challenges beyond the rate limit are dropped.
 
         Anyone may challenge: the answer is about the model, which is announced anyway.
         """
         if self._sender is None:
             return
-        trusted = self._verifier.find_fault(message, None) is None
-        tokens = self._tokens[message.signature.entity_id if trusted else '']
-        if tokens.empty:
+        if not self._affords(message, publisher):
             return
-        tokens.take()
         self._worker.submit(partial(self._publish_answer, *self._sender, bytes(message.nonce)))
+
+    def _affords(self, message: ProbeChallenge, publisher: bytes) -> bool:
+        """Return whether a challenge is within the rate limit of its sender."""
+        if self._verifier.find_fault(message, None) is not None:
+            return self._unknown.admits(publisher)
+        tokens = self._tokens[message.signature.entity_id]
+        if tokens.empty:
+            return False
+        tokens.take()
+        return True
 
     def _publish_answer(self, codec: Codec, identity: Identity, nonce: bytes) -> None:
         if codec.latent_dim > MAX_PROBE_DIMENSIONS:

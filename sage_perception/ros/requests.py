@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import rclpy
-from sage_msgs.srv import Align, Forget
+from sage_msgs.msg import LCT, LCTArray
+from sage_msgs.srv import Align, Forget, Remember
 
+from sage_perception.ros import qos
+from sage_perception.ros.conversions.lct_arrays import lct_messages
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.message_form import sign_message
 from sage_perception.trust.security.identity import Identity
@@ -40,6 +44,16 @@ def forget(
     return _call(Forget, f'{node}/forget', request, identity, timeout_s).forgotten
 
 
+def remember(node: str, identity: Identity, timeout_s: float, topic: str, track: int = 0) -> str:
+    """Have a memory node store the next LCT on `topic`, of a track if it is not 0; return which.
+
+    Raises `RequestFailed`. `rclpy` must be initialized.
+    """
+    lct = _next_lct(topic, track, timeout_s)
+    _call(Remember, f'{node}/remember', Remember.Request(lct=lct), identity, timeout_s)
+    return f'{lct.entity_id}, track {lct.latent.track_id}'
+
+
 def align(node: str, identity: Identity, timeout_s: float, receiver: str, sender: str) -> str:
     """Have an arbiter measure how well one entity can use the latents of another; return how.
 
@@ -47,6 +61,30 @@ def align(node: str, identity: Identity, timeout_s: float, receiver: str, sender
     """
     request = Align.Request(entity_a=receiver, entity_b=sender)
     return _call(Align, f'{node}/align', request, identity, timeout_s).report.reason
+
+
+def _next_lct(topic: str, track: int, timeout_s: float) -> LCT:
+    node = rclpy.create_node('sage_request')
+    found: list[LCT] = []
+
+    def receive(message: LCTArray) -> None:
+        try:
+            lcts = lct_messages(message)
+        except ValueError:  # the next array may be valid
+            return
+        found.extend(lct for lct in lcts if track in (0, lct.latent.track_id))
+
+    try:
+        node.create_subscription(LCTArray, topic, receive, qos.DEFAULT)
+        deadline = time.monotonic() + timeout_s
+        while not found and time.monotonic() < deadline:
+            rclpy.spin_once(node, timeout_sec=0.1)
+    finally:
+        node.destroy_node()
+    if not found:
+        wanted = f'LCT of track {track}' if track else 'LCT'
+        raise RequestFailed(f'no {wanted} on {topic} within {timeout_s:g} s: check the topic')
+    return found[0]
 
 
 def _call(kind: Any, name: str, request: Any, identity: Identity, timeout_s: float) -> Any:

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 from thumbnails import Thumbnails
 
 from sage_perception.core.latent import Latent, Telemetry
@@ -43,6 +45,9 @@ TURNED = Thumbnails(name='turned', turn=np.linalg.qr(RNG.standard_normal((48, 48
 SMALLER = Thumbnails(27, 'smaller')
 KEY, FORGED = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
 PERMUTED = RNG.permutation(48)
+SCENE = np.concatenate(
+    [probe_set.scale(challenge_images(bytes([n]) * 32), 8, 3) for n in range(8)]
+)
 
 
 class Sender:
@@ -81,7 +86,7 @@ class Sender:
 
     def send(self, frames=100):
         """Send frames of four live latents at 10 Hz; return the reputation."""
-        x = probe_set.to_input(8)[RNG.permutation(probe_set.COUNT)]
+        x = SCENE[RNG.permutation(len(SCENE))]
         for n in range(frames):
             stamp_ns, images = NOW + n * SECOND // 10, x[[(4 * n + m) % len(x) for m in range(4)]]
             telemetry = Telemetry(trust=1.0)
@@ -186,8 +191,9 @@ def test_challenges_come_at_random_times():
         lambda z: z[:, PERMUTED],
         lambda z: 4 * z,
         lambda z: RNG.standard_normal(z.shape),
+        lambda z: probe_set.probe_latents(OWN)[RNG.integers(0, probe_set.COUNT, len(z))],
     ],
-    ids=('rotated', 'permuted', 'scaled', 'noise'),
+    ids=('rotated', 'permuted', 'scaled', 'noise', 'probes'),
 )
 def test_live_latents_of_another_encoder_are_found(change):
     class Other(Thumbnails):
@@ -207,7 +213,8 @@ def test_live_latents_of_the_encoder_are_consistent(model):
     sender = Sender(model)
     sender.sends = OWN  # translated
     assert sender.send(120).value > 0.6
-    assert sender.state.live.alignment > 0.9
+    assert sender.state.live.contrast > 1
+    assert sender.state.live.copied < 0.1
 
 
 def test_latents_of_a_synthetic_scene_are_consistent():
@@ -226,7 +233,34 @@ def test_latents_of_a_synthetic_scene_are_consistent():
 def test_few_latents_are_not_judged():
     live = LiveStatistics(probe_set.probe_latents(OWN))
     live.add(RNG.standard_normal((MIN_LATENTS - 1, 48)))
-    assert math.isnan(live.alignment)
+    assert math.isnan(live.contrast)
     assert live.consistent
     live.add([np.zeros(3)])
     assert live.count == MIN_LATENTS - 1
+
+
+def test_latents_of_one_unchanging_object_are_not_judged_by_their_contrast():
+    probes = probe_set.probe_latents(OWN)
+    live = LiveStatistics(probes)
+    one = probes.mean(0) + 0.5 * RNG.standard_normal(48).astype(np.float32)
+    live.add(one + 0.01 * RNG.standard_normal((2 * MIN_LATENTS, 48)))
+    assert live.diversity == pytest.approx(1, abs=0.1)
+    assert live.consistent
+    live.add(probes.mean(0) + 0.5 * RNG.standard_normal((4 * MIN_LATENTS, 48)))
+    assert live.diversity > 10
+    assert not live.consistent
+
+
+@given(angle=st.floats(0, 2 * np.pi), gain=st.floats(0.5, 2))
+def test_the_contrast_does_not_depend_on_the_basis_or_the_scale(angle, gain):
+    rng = np.random.default_rng(0)
+    probes = rng.standard_normal((300, 16)) * np.linspace(0.2, 3, 16)
+    seen = gain * rng.standard_normal((200, 16)) * np.linspace(0.2, 3, 16) + probes.mean(0)
+    turn = np.eye(16)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    turn = turn @ np.linalg.qr(rng.standard_normal((16, 16)))[0]
+    a, b = LiveStatistics(probes), LiveStatistics(probes @ turn)
+    a.add(seen)
+    b.add(seen @ turn)
+    assert b.contrast == pytest.approx(a.contrast, rel=1e-6)
+    assert b.diversity == pytest.approx(a.diversity, rel=1e-6)

@@ -3,6 +3,8 @@
 """Signed ROS messages and requests: every field is covered, and nothing else is needed."""
 
 import copy
+import importlib
+import pkgutil
 import time
 from array import array
 
@@ -27,6 +29,7 @@ from sage_msgs.srv import Align, Forget, Remember
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from sage_perception import nodes
 from sage_perception.ros.message_form import (
     REQUEST_TOLERANCE_NS,
     MessageVerifier,
@@ -206,3 +209,26 @@ def test_requests_are_signed_recent_and_served_once(request_):
     bad.entity_id = 'cam0'
     now[0] = time.time_ns()
     assert find(bad) is RejectionReason.BAD_SIGNATURE
+
+
+def test_a_signature_covers_the_kind_of_its_message():
+    # The fields of empty messages of several kinds are the same bytes.
+    kinds = [type(message) for message in MESSAGES.values()]
+    kinds += [Align.Request, Forget.Request, Remember.Request]
+    assert len({message_form(kind()) for kind in kinds}) == len(kinds)
+
+
+def test_each_signed_kind_of_message_is_that_of_one_topic():
+    """Because the kind is covered, a message cannot be moved to another topic."""
+    topics = {}
+    for module in pkgutil.iter_modules(nodes.__path__, f'{nodes.__name__}.'):
+        for node in vars(importlib.import_module(module.name)).values():
+            for topic in (*getattr(node, 'SUBSCRIBES', ()), *getattr(node, 'PUBLISHES', ())):
+                # Types of Python alone, such as TFMessage, describe no fields.
+                described = getattr(topic.type, 'get_fields_and_field_types', dict)
+                if 'sage_msgs/Signature' in described().values():
+                    topics.setdefault(topic.type.__name__, set()).add(topic.name.split('/')[-1])
+    # Residuals are not signed, and nodes that require signatures do not use them.
+    assert topics.pop('CropArray') == {'crops', 'residuals'}
+    assert {'AgreementArray', 'SnarcArray', 'HContext', 'TrustReport'} <= set(topics)
+    assert all(len(names) == 1 for names in topics.values()), topics

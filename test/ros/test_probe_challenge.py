@@ -32,18 +32,22 @@ def test_flood_of_challenges_does_not_affect_those_of_a_trusted_arbiter(ros, tmp
     arbiter = Identity('arbiter', load_key(tmp_path, 'arbiter'))
     forger = Identity('arbiter', load_key(tmp_path, 'cam0'))
 
-    def challenge(number, identity=None):
+    def challenge(number, identity=None, publisher=b'flood'):
         message = ProbeChallenge(nonce=np.full(32, number, np.uint8))
         if identity is not None:
             sign_message(message, identity)
-        node._probes._answer(message)
+        node._probes._answer(message, publisher)
         return message
 
     for number in range(50):
         challenge(number, forger if number % 2 else None)
     signed = challenge(100, arbiter)
     for _ in range(50):
-        node._probes._answer(signed)
+        node._probes._answer(signed, b'flood')
     challenge(101, arbiter)
-    ros.wait_for(lambda: 101 in answered, 'the answers')
-    assert answered == [0, 1, 2, 3, 100, 101]
+    challenge(102, publisher=b'arbiter without a trusted key')
+    for number in range(20):
+        challenge(number, publisher=b'many %d' % number)
+    ros.wait_for(lambda: answered.count(5) or len(answered) > 12, 'the answers')
+    assert answered[:7] == [0, 1, 2, 3, 100, 101, 102]
+    assert len(answered) <= 7 + 2 + 4, 'the publishers after the fourth share one rate limit'

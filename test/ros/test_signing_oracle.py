@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forged crops and agreements are neither encoded nor signed; unsigned requests are refused."""
 
+import itertools
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,9 +18,13 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from sage_perception.cli import keys as keys_command
+from sage_perception.core.latent import Latent
+from sage_perception.core.lct import LCT
+from sage_perception.memory import Query
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.memory_node import MemoryNode
+from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.conversions.trust import agreements_from_msg
 from sage_perception.ros.errors import ConfigurationError
@@ -26,6 +32,7 @@ from sage_perception.ros.local_bus import ProcessId
 from sage_perception.ros.message_form import sign_message
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import load_key
+from sage_perception.trust.security.rejection import RejectionReason
 
 SAGE_REQUEST = 'import sys; from sage_perception.cli.request import main; sys.exit(main())'
 REMOTE = b'gid of another process'
@@ -68,6 +75,10 @@ class Publisher:
     def publish(self, message):
         self.sent.append(message)
 
+    def publish_counted(self, message):
+        self.publish(message)
+        return 1
+
     def get_subscription_count(self):
         return 1
 
@@ -95,6 +106,29 @@ def test_no_forged_crops_are_signed(encoder, keys):
     assert isinstance(array, LCTArray)
     assert len(array.crops) == 1
     assert len(array.signature) == 64
+
+
+def test_forgeries_are_dropped_unread_beyond_a_rate(encoder, keys):
+    for _ in range(200):
+        if encoder._crops.admits(REMOTE):
+            encoder._crops._receive(crops(), REMOTE)
+    verified = encoder._crops.reasons[RejectionReason.UNSIGNED]
+    assert verified < 130, 'a burst, and what the bucket gains meanwhile'
+    assert encoder._crops.reasons[RejectionReason.RATE_LIMITED] == 200 - verified
+    encoder._crops.note_malformed(REMOTE)
+    assert not encoder._crops.admits(REMOTE)
+    assert encoder._crops.admits(ProcessId(b'x')), 'the same process is exempt'
+
+
+def test_an_accepted_publisher_is_not_limited_by_the_forgeries_of_others(encoder, keys):
+    honest, identity = b'gid of attention', Identity('cam0', load_key(keys, 'cam0'))
+    encoder._crops._receive(sign_message(crops(), identity), honest)
+    for _ in range(150):
+        encoder._crops._receive(crops(), REMOTE)
+    assert not encoder._crops.admits(REMOTE)
+    assert encoder._crops.admits(honest)
+    encoder._crops._receive(sign_message(crops(), identity), honest)
+    assert len(encoder._lcts.sent) == 2
 
 
 def test_crops_of_the_same_process_need_no_signature(encoder):
@@ -174,6 +208,30 @@ def test_operator_sends_requests(keys, memory):
 
     assert run('--entity', 'cam0').stdout == '0 records deleted\n'
     assert 'wrong entity' in run('--entity', 'cam0', '--operator', 'cam0').stderr
+
+
+def test_operator_has_the_next_lct_of_a_topic_stored(ros, keys, memory):
+    publisher = ros.node.create_publisher(LCTArray, 'seen', 10)
+    numbers = itertools.count(time.time_ns())
+
+    def publish():
+        model = memory._space.model
+        latent = Latent(np.float32(memory._space.mean), model=model, track_id=7)
+        lct = LCT.encoded(
+            latent, entity_id='cam0', sequence=next(numbers), stamp_ns=time.time_ns()
+        )
+        message = lct_to_msg(lct, key=load_key(keys, 'cam0'))
+        publisher.publish(LCTArray(lcts=[message]))
+
+    timer = ros.node.create_timer(0.1, publish)
+    command = [sys.executable, '-c', SAGE_REQUEST, 'remember', '/under_test', '--topic', '/seen']
+    run = partial(subprocess.run, capture_output=True, text=True)
+    done = run([*command, '--track', '7', '--dir', str(keys)])
+    ros.node.destroy_timer(timer)
+    assert done.stdout == 'stored: cam0, track 7\n', done.stderr
+    assert len(memory._session.find(Query(count=5))) == 1
+    done = run([*command, '--timeout', '0.2', '--dir', str(keys)])
+    assert done.stderr.startswith('sage request: no LCT on /seen within 0.2 s')
 
 
 def test_parameters_of_a_node_that_requires_signatures_are_read_only(memory):

@@ -51,9 +51,9 @@ class TokenBucket:
 
 
 class PublisherRateLimiter:
-    """Limits the rejected LCTs of each publisher on a topic.
+    """Limits the rejected LCTs, or other signed messages, of each publisher on a topic.
 
-    Each rejected LCT takes a token: an honest publisher has almost none rejected, and a forged
+    Each rejected one takes a token: an honest publisher has almost none rejected, and a forged
     signature is as expensive to check as a valid one. Each publisher with an accepted LCT has its
     own bucket. All others share one, so that many publishers gain nothing over one, and a flood
     does not affect accepted publishers.
@@ -97,14 +97,22 @@ class PublisherQuota:
 
     A latched message is published once, so it must not be dropped because of other publishers:
     each publisher gets its own bucket immediately. Valid messages take a token too, because
-    evaluating them is expensive. More than `MAX_PUBLISHERS` publishers share one bucket.
+    evaluating them is expensive. More than `max_publishers` publishers share one bucket. `rate` is
+    in messages per second, `burst` in messages.
     """
 
-    RATE, BURST = 0.2, 8.0  # messages per second, messages
+    RATE, BURST = 0.2, 8.0
     MAX_PUBLISHERS = 64
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Clock = time.monotonic,
+        rate: float = RATE,
+        burst: float = BURST,
+        max_publishers: int = MAX_PUBLISHERS,
+    ) -> None:
+        self._clock, self._rate, self._burst = clock, rate, burst
+        self._max_publishers = max_publishers
         self._buckets: dict[bytes, TokenBucket] = {}
         self._shared = self._new_bucket()
 
@@ -117,12 +125,12 @@ class PublisherQuota:
         return True
 
     def _new_bucket(self) -> TokenBucket:
-        return TokenBucket(self._clock, self.RATE, self.BURST)
+        return TokenBucket(self._clock, self._rate, self._burst)
 
     def _add(self, publisher: bytes) -> TokenBucket:
         """Return a bucket for a publisher without one; full buckets of others are dropped."""
-        if len(self._buckets) >= self.MAX_PUBLISHERS:
+        if len(self._buckets) >= self._max_publishers:
             self._buckets = {p: b for p, b in self._buckets.items() if not b.full}
-        if len(self._buckets) >= self.MAX_PUBLISHERS:
+        if len(self._buckets) >= self._max_publishers:
             return self._shared
         return self._buckets.setdefault(publisher, self._new_bucket())
