@@ -46,7 +46,7 @@ from translation_parts.arm_policy import (
 from translation_parts.arm_world import HOME, RADIUS, ArmWorld, Ball, random_balls
 from translation_parts.scenes import encoder, network_file, sentences
 
-SCENES, POOL, STEPS = 120, 12_000, 1800
+SCENES, POOL, STEPS = 120, 6000, 600
 CYCLES, PERIOD_S = 32, 0.1
 NEAR, NEAR10 = 0.05, 0.10
 
