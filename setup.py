@@ -14,6 +14,7 @@ NODES = (
     'memory',
     'compressor',
     'proprioception',
+    'translator',
     'effector',
     'positions',
     'slots',

@@ -42,6 +42,7 @@ OPTIONAL_NODES = (
     OptionalNode('memory'),
     OptionalNode('compressor', cameras=True, lifecycle=True),
     OptionalNode('proprioception'),
+    OptionalNode('translator'),
     OptionalNode('effector'),
     OptionalNode('positions', cameras=True, images=True, poses=True),
     OptionalNode('slots', per_camera=True, images=True, lifecycle=True),

@@ -13,6 +13,7 @@ from sage_perception.models.registry import (
     load_codes,
     load_compressor,
     load_crop_codec,
+    load_fusion,
     load_semantic,
     load_slot_encoder,
 )
@@ -28,6 +29,7 @@ __all__ = [
     'load_codes',
     'load_compressor',
     'load_crop_codec',
+    'load_fusion',
     'load_semantic',
     'load_slot_encoder',
 ]

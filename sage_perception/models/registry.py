@@ -23,6 +23,7 @@ from sage_perception.models.compressor import Compressor
 from sage_perception.models.slot_encoder import SlotEncoder
 
 if TYPE_CHECKING:
+    from sage_perception.models.fusion import FusionModel
     from sage_perception.models.semantic.image_codes import ImageCodes
     from sage_perception.models.semantic.semantic_text import SemanticText
 
@@ -57,6 +58,7 @@ LOADED = {
     'slots': _SLOT_ENCODERS,
     'semantic_text': _SEMANTIC,
     'codes': _CODES,
+    'fusion': {'onnxruntime': 'sage_perception.models.fusion:FusionModel'},
 }
 """The class of loaded models by family and backend, imported on demand."""
 
@@ -85,7 +87,7 @@ def load(
     backend: str = 'auto',
     device: str = 'auto',
     precision: str = 'fp32',
-) -> Codec | Compressor | SlotEncoder | ImageCodes:
+) -> Codec | Compressor | SlotEncoder | ImageCodes | FusionModel:
     """Load a model by its name in the package or from a folder.
 
     Returns a `Codec` for a model of images, a `Compressor` for the family `h_to_l`, a
@@ -137,7 +139,7 @@ def load(
             f'backend {backend} does not run {model.id.name}, a model of family {model.family}; '
             f'use one of {", ".join(LOADED[model.family])}'
         )
-    loaded: Callable[..., Codec | Compressor | SlotEncoder | ImageCodes]
+    loaded: Callable[..., Codec | Compressor | SlotEncoder | ImageCodes | FusionModel]
     loaded = pkgutil.resolve_name(LOADED[model.family][backend])
     return loaded(model, device, precision)
 
@@ -200,15 +202,23 @@ def load_slot_encoder(name_or_path: str | Path, device: str = 'auto') -> SlotEnc
     return model
 
 
+def load_fusion(name_or_path: str | Path = 'fusion') -> FusionModel:
+    """Load a fusion network as `load` does; raise `ModelError` for any other model."""
+    model = load(name_or_path)
+    if model.artifact.family != 'fusion':
+        raise ModelError(f'{model.id} does not relate words and objects: use fusion')
+    return cast('FusionModel', model)
+
+
 def load_codes(name_or_path: str | Path = 'semantic_text') -> ImageCodes:
     """Load a model of semantic and identity codes as `load` does.
 
     Raises `ModelError` for any other model.
     """
     model = load(name_or_path)
-    if isinstance(model, (Codec, Compressor, SlotEncoder)):
+    if model.artifact.family not in ('semantic_text', 'codes'):
         raise ModelError(f'{model.id} has no semantic codes: use {" or ".join(CODES)}')
-    return model
+    return cast('ImageCodes', model)
 
 
 def load_semantic(name_or_path: str | Path = 'semantic_text') -> SemanticText:

@@ -27,6 +27,7 @@ EXECUTABLES = (
     'memory',
     'compressor',
     'proprioception',
+    'translator',
     'effector',
     'positions',
     'slots',

@@ -19,7 +19,15 @@ from sage_perception.installation.policy import (
     recipe,
 )
 
-OPTIONAL = ('memory', 'compressor', 'proprioception', 'effector', 'positions', 'zspace')
+OPTIONAL = (
+    'memory',
+    'compressor',
+    'proprioception',
+    'translator',
+    'effector',
+    'positions',
+    'zspace',
+)
 WHOLE = dual_camera(**dict.fromkeys(OPTIONAL, True))
 DRIVER = single_camera([Camera('cam0', topic='/driver/image_raw')])
 ARGUMENTS = {

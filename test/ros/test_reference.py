@@ -24,6 +24,7 @@ NODES = [
     'memory',
     'compressor',
     'proprioception',
+    'translator',
     'effector',
     'positions',
     'slots',

@@ -19,6 +19,7 @@ NODES = (
     'memory',
     'compressor',
     'proprioception',
+    'translator',
     'effector',
     'positions',
     'slots',

