@@ -42,7 +42,7 @@ from sage_perception.training.puzzle.fit import FitConfig
 from sage_perception.training.puzzle.fit_chain import fit_chain, run_chain
 from translation_parts.scenes import network_file, scenes, sentences, trained
 
-POOL, TEST, STEPS = 6000, 1500, 500
+POOL, TEST, STEPS = 4000, 1500, 400
 SPECIFIED = {'puzzle': 0.95, 'h': 0.90, 'bridge': 0.87}
 VARIANTS = {'default': (True, False), 'frozen': (True, True), 'no_skip': (False, False)}
 """Skip path, and whether the fusion network is frozen."""

@@ -18,13 +18,17 @@ from sage_perception.trust import fitted
 
 def summary(model: Artifact) -> dict[str, Any]:
     """Return the entry of a model in the list, JSON-compatible."""
-    if 'input_dim' in model.config:
+    if 'fused_dim' in model.config:
+        takes = 'words and crops'
+    elif 'input_dim' in model.config:
         takes = f'{model.count("input_dim")}-D context'
     else:
         color = 'RGB' if model.count('input_channels') == 3 else 'gray'
         size = model.count('img_size')
         takes = f'{size}×{size} {color}'
-    if 'code_dim' in model.config:
+    if 'fused_dim' in model.config:
+        latent = str(model.count('fused_dim'))
+    elif 'code_dim' in model.config:
         latent = str(model.count('code_dim'))
     else:
         latent = '×'.join(map(str, model.tensor(LATENT_MEAN).shape))

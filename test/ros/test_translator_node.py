@@ -99,12 +99,13 @@ def test_words_select_a_crop_and_become_an_action(ros):
         found = ros.wait_for(answer, f'the weights for {goal!r}')
         assert found.track_ids[int(np.argmax(found.scores))] == wanted
         assert sum(found.scores) == pytest.approx(1, abs=1e-5)
-        action = ros.wait_for(
-            lambda wanted=wanted: next(
-                (a for m in reversed(actions) for a in m.lcts if a.latent.track_id == wanted), None
-            ),
-            f'the action for {goal!r}',
-        )
+
+        def action_for(wanted=wanted):
+            send()
+            found = (lct for message in list(actions) for lct in message.lcts)
+            return next((lct for lct in found if lct.latent.track_id == wanted), None)
+
+        action = ros.wait_for(action_for, f'the action for {goal!r}')
         lct = lct_from_msg(action)
         assert lct.latent.kind is LatentKind.ACTION
         # Track 1 is at the left of the image: a positive pan.

@@ -15,6 +15,8 @@ from sage_perception.training.puzzle.fit import FitConfig, select
 
 BETA = 1e-4
 """Weight of the KL divergences, which are means over the batch."""
+MARK_WEIGHT = 20.0
+"""Weight of a marked cell, relative to one without a mark."""
 FREE_BITS = 0.05
 """Divergence of a dimension that costs nothing, nats."""
 WEIGHTS = {'written': 2.0, 'mark': 4.0, 'puzzle': 2.0, 'where': 2.0, 'action': 20.0, 'bridge': 1.0}
@@ -59,7 +61,7 @@ def loss_of(steps: Steps, part: ChainBatch, chain: Chain) -> Tensor:
     )
     terms = {
         'written': mse_loss(steps.puzzle[:, :TRUST], part.puzzle[:, :TRUST]),
-        'mark': mse_loss(steps.puzzle[:, TRUST], mark(part.where)),
+        'mark': mark_error(steps.puzzle[:, TRUST], mark(part.where)),
         'puzzle': mse_loss(decoded, steps.puzzle.detach()),
         'where': where,
         'action': mse_loss(steps.action, part.action),
@@ -71,6 +73,11 @@ def loss_of(steps: Steps, part: ChainBatch, chain: Chain) -> Tensor:
         total = total + 0.3 * cross_entropy(steps.logits, part.batch.target)
     assert isinstance(total, Tensor)
     return total
+
+
+def mark_error(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return the squared error of marks, weighted so that the few marked cells count."""
+    return ((1 + MARK_WEIGHT * wanted) * (found - wanted) ** 2).mean()
 
 
 def take(pool: ChainBatch, rows: Tensor) -> ChainBatch:

@@ -35,7 +35,7 @@ class SensorVAE(nn.Module):
         v, u = torch.meshgrid(line, line, indexing='ij')
         places = torch.stack((u, v, u * u, v * v, u * v))
         self.register_buffer('places', places, persistent=False)
-        self.meaning = nn.Linear(fused_dim, width)
+        self.meaning = nn.Linear(fused_dim, 2 * width)
         self.cell = nn.Conv2d(CHANNELS + len(places), width, 1)
         self.layers = nn.Sequential(
             nn.GELU(), nn.Conv2d(width, width, 1), nn.GELU(), nn.Conv2d(width, CHANNELS, 1)
@@ -50,7 +50,9 @@ class SensorVAE(nn.Module):
         """Return the puzzle `[B, 10, 30, 30]` of a puzzle and a fused latent `[B, 256]`."""
         places = self.places.expand(len(puzzle), -1, -1, -1)
         hidden = self.cell(torch.cat((puzzle, places), 1))
-        hidden = hidden + self.meaning(fused)[..., None, None]
+        # Products of places and meaning: a mark at a position is a quadratic form of both.
+        scale, shift = self.meaning(fused)[..., None, None].chunk(2, 1)
+        hidden = hidden * (1 + scale) + shift
         start = torch.logit(puzzle.clamp(_EDGE, 1 - _EDGE))
         return torch.sigmoid(start + self.layers(hidden))
 
