@@ -181,7 +181,7 @@ class TranslatorNode(Node):
         )  # fmt: skip
         if not fused.trust >= self.parameters.min_trust:
             raise TranslationRefused('the trust of the fused latent is too low')
-        return self._identity.sign(fused)
+        return fused
 
     def _look_at(self, latent: Latent) -> Latent:
         pan, tilt, *_ = self._joints
