@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
-from sage_perception.models import load_crop_codec, load_semantic
+from sage_perception.models import load_codes, load_crop_codec
 from sage_perception.training.config import read_config
 from sage_perception.training.data.crops import Stills
 from sage_perception.training.data.files import IMAGE_SUFFIXES, training_files
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--scenes', type=int, default=SCENES)
     parser.add_argument('--to', type=Path, help='folder (default: that of the model)')
     args = parser.parse_args(argv)
-    codec, codes = load_crop_codec(args.model), load_semantic(args.code_model)
+    codec, codes = load_crop_codec(args.model), load_codes(args.code_model)
     stills = Stills(training_files(read_config(args.config).data, IMAGE_SUFFIXES, False))
     views = sample_views(stills, CROP, args.scenes, SEED)[:, :, :2]
     scenes, places = views.shape[:2]
@@ -88,7 +88,9 @@ def main(argv: list[str] | None = None) -> int:
         }))  # fmt: skip
     fingerprint = codec.id.fingerprint.hex()
     digest = '' if head is None else head.digest
-    model = agreement.AgreementModel(fingerprint, digest, color_map, color_offset, fits)
+    model = agreement.AgreementModel(
+        fingerprint, digest, color_map, color_offset, fits, codes.identity_space.hex()
+    )
     print(model.write(args.to or codec.artifact.path))
     return 0
 

@@ -21,6 +21,7 @@ from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
 from sage_perception.pipeline.sending import LatentSender, SendingPolicy
+from sage_perception.pipeline.track_linker import TrackLinker
 from sage_perception.ros import encoder_codes, qos
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.announcements import model_info_to_msg
@@ -46,6 +47,7 @@ from sage_perception.ros.node_parameters.encoder import ENCODER
 from sage_perception.ros.probe_publisher import ProbePublisher
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import ByteRate, Durations
+from sage_perception.trust.fitted import track_comparer
 from sage_perception.trust.security.canonical import Wire
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST
@@ -149,6 +151,8 @@ class EncoderNode(LifecycleNode):
             encoder = CropEncoder(
                 codec, encoding=self._encoding, measure_every=parameters.measure_every
             )
+            if parameters.reentry_s:
+                encoder.linker = TrackLinker(track_comparer(codec), parameters.reentry_s)
         except EncodingError as error:
             raise ConfigurationError(f"parameter 'encoding': {error}") from error
         except (models.ModelError, ValueError) as error:

@@ -39,8 +39,8 @@ class CodePolicy:
     """
 
     period_s: float = 5.0
-    min_change: float = 0.7
-    min_interval_s: float = 0.5
+    min_change: float = 1.1
+    min_interval_s: float = 1.0
     budget_ms: float = 5.0
 
 

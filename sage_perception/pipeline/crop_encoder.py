@@ -27,6 +27,7 @@ from sage_perception.irp.residual import to_residual
 from sage_perception.models import Codec
 from sage_perception.pipeline.code_encoder import CodedFrame, CodeEncoder
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY, ErrorSampler
+from sage_perception.pipeline.track_linker import TrackLinker
 from sage_perception.trust.fitted import telemetry_trust_of
 from sage_perception.trust.quality import TelemetryTrust
 from sage_perception.trust.security.identity import Identity
@@ -42,7 +43,8 @@ class EncodedCrops:
 
     `inputs` are the crops as the model reads them, float32 `[B, C, S, S]` in [0, 1]. `errors`
     `[B]` are the reconstruction errors, `refinement` is the result of the refiner and `coded` that
-    of the code encoder, None without one.
+    of the code encoder, None without one. `tracks` are the ids of attention; those of the latents
+    differ for tracks that came back, with a track linker.
     """
 
     inputs: np.ndarray
@@ -50,6 +52,7 @@ class EncodedCrops:
     errors: np.ndarray
     refinement: Result | None = None
     coded: CodedFrame | None = None
+    tracks: Sequence[int] = ()
 
     @property
     def means(self) -> np.ndarray:
@@ -62,7 +65,8 @@ class CropEncoder:
 
     `encoding` is the encoding in which the latents are transmitted: reconstruction errors are
     those of the latents after decoding. `measure_every` is explained in `ErrorSampler`. With a
-    `refiner` latents are refined within its budget, with `codes` some latents get codes.
+    `refiner` latents are refined within its budget, with `codes` some latents get codes, and
+    with a `linker` tracks that come back keep their ids.
     `telemetry_trust` is by default the one calibrated for the model.
 
     The encoder keeps state for each track: use one instance for each camera. Raises `ModelError`
@@ -78,9 +82,11 @@ class CropEncoder:
         measure_every: int = MEASURE_EVERY,
         refiner: FrameRefiner | None = None,
         codes: CodeEncoder | None = None,
+        linker: TrackLinker | None = None,
         telemetry_trust: TelemetryTrust | None = None,
     ):
         self.codec, self.encoding, self.refiner, self.codes = codec, encoding, refiner, codes
+        self.linker = linker
         self.packer = Packer.of(codec)
         self.telemetry_trust = telemetry_trust or telemetry_trust_of(codec)
         if encoding == Encoding.VQ and self.packer.codebook is None:
@@ -141,7 +147,7 @@ class CropEncoder:
         `inputs` are float32 `[B, C, S, S]` in [0, 1] with B > 0; `tracks` are track ids, 0 for
         none. Only crops with `scores`, their salience, are refined. `camera_trust` in [0, 1] is
         the factor for the health of the camera (`CameraHealth.trust`). Codes need `scores` and
-        `stamp_ns`, the stamp of the frame.
+        `stamp_ns`, the stamp of the frame; links of tracks need `stamp_ns`.
         """
         begun = time.perf_counter()
         mean, log_var = self.codec.encode_stats(inputs)
@@ -176,11 +182,16 @@ class CropEncoder:
             )
             for i, (roi, track) in enumerate(zip(rois, tracks, strict=True))
         ]
+        if self.linker is not None and stamp_ns is not None:
+            ids = self.linker.link(latents, stamp_ns)
+            latents = [
+                replace(each, track_id=track) for each, track in zip(latents, ids, strict=True)
+            ]
         coded = None
         if self.codes is not None and scores is not None and stamp_ns is not None:
             coded = self.codes.encode(latents, inputs, scores, stamp_ns)
             latents = coded.latents
-        return EncodedCrops(inputs, latents, errors, refined, coded)
+        return EncodedCrops(inputs, latents, errors, refined, coded, list(tracks))
 
     def _refine(
         self,

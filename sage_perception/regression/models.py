@@ -16,6 +16,8 @@ from sage_perception.pipeline.code_encoder import CodeEncoder
 from sage_perception.pipeline.code_models import CodeModel, kinds_of, load_code_model
 from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import CropEncoder
+from sage_perception.pipeline.track_linker import TrackLinker
+from sage_perception.trust.fitted import track_comparer
 
 
 class ModelCache:
@@ -46,7 +48,9 @@ class ModelCache:
         names = 'model', 'backend', 'device', 'precision'
         codec = self.codec(*(parameters[name] for name in names))
         budget_ms = parameters['refine_budget_ms']
-        refiner = None
+        refiner = linker = None
+        if parameters['reentry_s']:
+            linker = TrackLinker(track_comparer(codec), parameters['reentry_s'])
         if budget_ms:
             refiner = FrameRefiner(parameters['model'], parameters['device'], budget_ms)
         return CropEncoder(
@@ -55,6 +59,7 @@ class ModelCache:
             measure_every=parameters['measure_every'],
             refiner=refiner,
             codes=self._codes(parameters, codec),
+            linker=linker,
         )
 
     def _codes(self, parameters: Mapping[str, Any], codec: models.Codec) -> CodeEncoder | None:

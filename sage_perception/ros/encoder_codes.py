@@ -125,8 +125,11 @@ class EncoderCodes:
             return
         stamp_ns = stamp_from_msg(frame.header.stamp)
         self._goal.update(encoded.latents, stamp_ns)
-        tracks = [latent.track_id for latent in encoded.latents if latent.track_id]
-        scores = self._goal.scores(tracks, stamp_ns)
+        published = [latent.track_id for latent in encoded.latents]
+        found = self._goal.scores(filter(None, published), stamp_ns)
+        # Attention has ids of its own for tracks that came back.
+        pairs = zip(encoded.tracks, published, strict=True)
+        scores = {track: found[own] for track, own in pairs if track and own in found}
         if not scores and not self._words:
             return
         message = TrackScores(

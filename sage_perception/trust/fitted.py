@@ -28,6 +28,8 @@ from sage_perception.trust.quality import QualityMap, TelemetryTrust
 
 FILE = 'trust.json'
 MAX_BYTES = 1 << 24
+TRACK_FPR = 0.01
+"""Share of other lost tracks that a new track may be taken for."""
 FIX = 'run `sage calibrate-trust` to write it again, or delete it'
 
 
@@ -192,6 +194,21 @@ def fitted_comparer(
     trust = FittedTrust.of(folder, model, mean.size)
     weights = 1.0 if trust is None else np.array(trust.weights, float)
     return FittedComparer(fitted, agreement_fpr, mean, weights, head)
+
+
+def track_comparer(codec: Codec) -> FittedComparer:
+    """Return the comparison of latents of one camera at different times, see `TrackLinker`.
+
+    Raises `ValueError` if the model has no fitted agreement, or a damaged one.
+    """
+    mean = codec.latent_mean.ravel()
+    found = fitted_comparer(codec.artifact.path, codec.id, mean, TRACK_FPR)
+    if found is None:
+        raise ValueError(
+            f'{codec.id} has no fitted agreement, which links of tracks require: set reentry_s to '
+            '0, or use tinyvae'
+        )
+    return found
 
 
 def _check_agreement(

@@ -21,8 +21,6 @@ from sage_perception.trust.fusion.agreement import CODE, HEAD, LATENT, Agreement
 from sage_perception.trust.fusion.agreement import Fit as AgreementFit
 from sage_perception.trust.fusion.geometry import CameraGeometry
 
-SPACE = ModelId('codes', '1', bytes(range(32)))
-
 
 @pytest.fixture(scope='module')
 def codec():
@@ -92,6 +90,7 @@ def test_a_pair_uses_the_fit_with_the_most_cues_that_it_has():
         ({'color_map': [[1, 2]]}, 'color_map'),
         ({'color_offset': [float('nan')] * 12}, 'finite'),
         ({'fingerprint': 3}, 'text'),
+        ({'code_space': None}, 'text'),
     ],
     ids=str,
 )
@@ -116,11 +115,13 @@ def test_the_file_survives_a_round_trip(codec, tmp_path):
     np.testing.assert_allclose(again.color_map, shipped.color_map)
 
 
-def lct_of(codec, image, track=1, code=None):
+def lct_of(codec, image, track=1, code=None, space=None):
     z = codec.encode(image[None].transpose(0, 3, 1, 2).astype(np.float32) / 255)[0]
     codes = ()
     if code is not None:
-        codes = (Code(LatentKind.IDENTITY, SPACE, 2, pack_direction(code)),)
+        fitted = bytes.fromhex(agreement.read(codec.artifact.path).code_space)
+        model = ModelId(fingerprint=space or fitted)
+        codes = (Code(LatentKind.IDENTITY, model, 2, pack_direction(code)),)
     latent = Latent(z, model=codec.id, track_id=track, codes=codes)
     return LCT('cam', 1, 10**9, latent, (Provenance(Operation.ENCODE, 'cam', codec.id),), 1.0)
 
@@ -156,6 +157,15 @@ def test_codes_count_for_the_crops_of_tracks_that_have_had_one(codec):
     ratios = comparer.compare(ours, theirs).log_ratio[0]
     assert ratios[0] > ratios[1]
     assert ratios[2] == pytest.approx(without.log_ratio[0, 0])
+    comparer.view('cam2', [lct_of(codec, image, 11, code, b'x' * 32)])
+    other = comparer.compare(ours, comparer.view('cam2', [lct_of(codec, image, 11)]))
+    assert other.log_ratio[0, 0] == pytest.approx(without.log_ratio[0, 0])
+
+
+def test_the_fit_is_of_the_identity_codes_that_are_shipped(codec):
+    """After a change of the model: python tools/fit_agreement.py."""
+    space = models.load_semantic().identity_space.hex()
+    assert agreement.read(codec.artifact.path).code_space == space
 
 
 def test_geometry_is_evidence_within_its_tolerance_and_no_evidence_without_regions():

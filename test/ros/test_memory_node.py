@@ -15,11 +15,13 @@ from sage_msgs.srv import QueryMemory
 from std_msgs.msg import Header
 
 from sage_perception.cli import keys as keys_command
-from sage_perception.core.latent import Latent
+from sage_perception.codecs.directions import pack_direction
+from sage_perception.core.latent import Code, Latent, LatentKind, ModelId
 from sage_perception.core.lct import LCT
 from sage_perception.memory import MemoryRecord, Snarc, Space, StoreError, open_store
 from sage_perception.memory.session import SessionConfig
 from sage_perception.memory.sqlite import SqliteStore
+from sage_perception.memory.thing_table import Event, TrackRow
 from sage_perception.nodes import memory_node
 from sage_perception.nodes.memory_node import MemoryNode
 from sage_perception.ros.conversions.lcts import lct_to_msg
@@ -103,6 +105,39 @@ def test_answers_a_query_from_the_valid_rows_of_a_damaged_file(ros, tmp_path):
     diagnostics = Diagnostics(ros)
     diagnostics.wait_for_level(DiagnosticStatus.OK)
     assert diagnostics.value('unreadable') == '4'
+
+
+class TwoNouns:
+    """Encodes two nouns."""
+
+    id = ModelId('words', '1', b'w' * 32)
+
+    def text(self, texts):
+        nouns = {'a dog': np.eye(4)[0], 'a car': np.eye(4)[1]}
+        return np.float32([nouns[text] for text in texts])
+
+
+def test_answers_a_query_by_words_with_things_and_evidence(ros, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory_node, 'load_semantic', TwoNouns)
+    path = tmp_path / 'memory.db'
+    with open_store(path, SPACE) as store:
+        for number, noun in enumerate(('a dog', 'a car'), 1):
+            payload = pack_direction(TwoNouns().text([noun])[0])
+            code = Code(LatentKind.SEMANTIC, TwoNouns.id, 2, payload)
+            store.add([MemoryRecord(new_lct(number), Snarc(novelty=0.5), (code,))])
+        row = TrackRow('cam0', 2, 10**18, 10**18, 5)
+        store.save_things([row], [Event(10**18, 'merge', 5, 6, 7.0, 'cameras agree')])
+        store.commit()
+    ros.make(MemoryNode, '-p', f'store:={path}')
+    answer = ros.ask(QueryMemory, 'under_test/query', text='a car')
+    assert answer.success, answer.message
+    assert [m.lct.latent.track_id for m in answer.memories] == [2, 1]
+    first = answer.memories[0]
+    assert (first.basis, first.thing) == (first.BASIS_CODE, 5)
+    assert first.similarity == pytest.approx(1, abs=1e-3)
+    assert 'cameras agree' in first.evidence
+    of_thing = ros.ask(QueryMemory, 'under_test/query', thing=5)
+    assert [m.lct.latent.track_id for m in of_thing.memories] == [2]
 
 
 @pytest.mark.parametrize(

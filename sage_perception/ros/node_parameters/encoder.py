@@ -117,6 +117,16 @@ ENCODER = (
         maximum=1000.0,
         read_only=True,
     ),
+    Parameter(
+        'reentry_s',
+        0.0,
+        'Longest time for which a track may be lost and keep its id, seconds: a new track takes '
+        'the id of a lost one nearby that looks like the same thing, by the fitted agreement of '
+        'the model. The messages crops and regions of attention keep their own ids. 0: never.',
+        minimum=0.0,
+        maximum=60.0,
+        read_only=True,
+    ),
     ENTITY_ID,
     KEY,
     replace(

@@ -95,7 +95,8 @@ class AgreementModel:
 
     `fingerprint` of its latent space and `head`, the SHA-256 of its identity head, are
     hexadecimal; `head` is empty for a model without one. `color_map` `[D, K]` and `color_offset`
-    `[K]` predict mean colors of parts of a crop, RGB in [0, 1], from a latent.
+    `[K]` predict mean colors of parts of a crop, RGB in [0, 1], from a latent. `code_space` is the
+    fingerprint of the space of the identity codes that were fitted, hexadecimal.
     """
 
     fingerprint: str
@@ -103,6 +104,7 @@ class AgreementModel:
     color_map: np.ndarray
     color_offset: np.ndarray
     fits: Sequence[Fit]
+    code_space: str = ''
 
     def __post_init__(self) -> None:
         dim, colors = self.color_map.shape if self.color_map.ndim == 2 else (0, 0)
@@ -158,6 +160,7 @@ class AgreementModel:
         tree = {
             'fingerprint': self.fingerprint,
             'head': self.head,
+            'code_space': self.code_space,
             'color_map': np.round(self.color_map, 5).tolist(),
             'color_offset': np.round(self.color_offset, 5).tolist(),
             'fits': [
@@ -191,6 +194,7 @@ def read(folder: Path) -> AgreementModel | None:
             np.array(tree['color_map'], float),
             np.array(tree['color_offset'], float),
             [_fit(each) for each in tree['fits']],
+            _text(tree['code_space']),
         )
     except OSError as error:
         raise ValueError(f'{path} is invalid: {error.strerror}; {FIX}') from error

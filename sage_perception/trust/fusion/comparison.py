@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from sage_perception.codecs.directions import unpack_direction
-from sage_perception.core.latent import LatentKind
+from sage_perception.core.latent import Code, LatentKind
 from sage_perception.core.lct import LCT
 from sage_perception.core.track_codes import TrackCodes
 from sage_perception.models.identity import IdentityHead
@@ -154,28 +154,33 @@ class FittedComparer:
         ratios, margins = self._model.log_ratios(cues, self._rate)
         return Comparison(similarity.clip(-1, 1), ratios.clip(-MAX_SCORE), margins, ratios)
 
+    def _is_fitted(self, code: Code) -> bool:
+        """Return whether a code is an identity code of the space of the fit."""
+        own = code.model.fingerprint.hex() == self._model.code_space
+        return own and code.kind is LatentKind.IDENTITY
+
     def _identity_codes(self, camera: str, lcts: Sequence[LCT]) -> np.ndarray | None:
         """Return the newest identity code of each crop, float64 `[N, C]`, NaN without one.
 
-        None if no crop has a code, or if the codes are not of one space.
+        Codes of another space than that of the fit do not count. None if no crop has a code.
         """
         found: list[np.ndarray | None] = []
-        spaces = set()
+        sizes = set()
         for lct in lcts:
             self._codes.update(camera, [lct.latent], lct.stamp_ns)
             kept = self._codes.of(camera, lct.latent.track_id, lct.stamp_ns)
-            code = next((each for each in kept if each.kind is LatentKind.IDENTITY), None)
+            code = next((each for each in kept if self._is_fitted(each)), None)
             values = None
             if code is not None:
                 try:
                     values = unpack_direction(code.payload)
-                    spaces.add((code.model.fingerprint, values.size))
+                    sizes.add(values.size)
                 except ValueError:
                     values = None  # of a later version
             found.append(values)
-        if len(spaces) != 1:
+        if len(sizes) != 1:
             return None
-        [(_, size)] = spaces
+        [size] = sizes
         nothing = np.full(size, np.nan)
         return np.stack([nothing if each is None else each for each in found])
 
