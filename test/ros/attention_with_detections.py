@@ -18,9 +18,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
+from sage_perception.core.latent import Roi
+from sage_perception.models.semantic.vocabulary import Label
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.stamps import stamp_to_msg
+from sage_perception.ros.detections import objects_to_msg
 from sage_perception.ros.images import image_to_msg
 from sage_perception.vision.synthetic import SyntheticWorld
 
@@ -98,7 +101,16 @@ def main():
     _, _, values = attention._report()
     executor.shutdown()
     thread.join(5)
-    print(json.dumps({'frames': found, 'invalid': values['invalid_detections'] > 0}))
+    named = objects_to_msg(
+        Header(),
+        [(Roi(10, 20, 30, 40), 7, Label('dog', 0.75)), (Roi(0, 0, 8, 8), 8, Label('cat', 0.25))],
+    )
+    objects = [
+        [d.id, d.results[0].hypothesis.class_id, d.results[0].hypothesis.score, d.bbox.size_y]
+        for d in named.detections
+    ]
+    invalid = values['invalid_detections'] > 0
+    print(json.dumps({'frames': found, 'invalid': invalid, 'objects': objects}))
 
 
 if __name__ == '__main__':

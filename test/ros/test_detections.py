@@ -82,6 +82,7 @@ def test_detections_get_crops_and_regions_are_published(optional_messages):
     found = optional_messages(program)
     assert len(found['frames']) >= 3
     assert found['invalid'] is True
+    assert found['objects'] == [['7', 'dog', 0.75, 40.0], ['8', 'unknown', 0.25, 8.0]]
     ids = {tuple(crop[1] for crop in frame['crops']) for frame in found['frames']}
     assert len(ids) == 1
     for frame in found['frames']:
