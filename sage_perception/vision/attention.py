@@ -25,7 +25,7 @@ from sage_perception.vision.saliency import (
     signature_saliency,
     square_around,
 )
-from sage_perception.vision.scene_motion import SceneMotion, SceneMotionDetector, flow_image
+from sage_perception.vision.scene_motion import SceneMotion, SceneMotionDetector
 from sage_perception.vision.thumbnails import thumbnail
 from sage_perception.vision.track_scores import TrackScores
 from sage_perception.vision.tracking import Detection, Tracker, View
@@ -63,8 +63,8 @@ class Attention:
     _inhibition: InhibitionOfReturn
     _camera: CameraMotion | None
     _speed_px: float
-    _map: np.ndarray
     _still_map: np.ndarray
+    _factor: np.ndarray
     _saliency_age_s: float
     _crops: list[Crop]
 
@@ -168,12 +168,10 @@ class Attention:
         if step.new or image.shape != self._shape:
             self._start(image.shape, (1, 1))
         small, scale = _halve(image)
-        motion = self._scene.update(
-            small, flow_image(image, small), step.dt, self._hint(camera_motion, scale)
-        )
+        motion = self._scene.update(small, step.dt, self._hint(camera_motion, scale))
         self._camera = motion.camera
         self._speed_px = scale * mean_motion(motion.matrix, small.shape[:2])
-        if motion.new or self._map.shape != small.shape[:2]:
+        if motion.new or self._still_map.shape != small.shape[:2]:
             self._forget(small.shape[:2])
         self._inhibition.move(motion.matrix)
         self._still.move(motion.matrix)
@@ -191,8 +189,7 @@ class Attention:
             self._saliency_age_s = 0.0
             still = self._still_regions(small, scale, chosen)
             chosen = suppress(chosen + self._track_scores.apply(still, stamp_s, weight), count)
-        salient = self._config.saliency_weight * self._still_map * self._inhibition.factor
-        self._map = np.maximum(motion.evidence, salient)
+        self._factor = self._inhibition.factor
         squares = [
             (c.roi.center[0] / scale, c.roi.center[1] / scale, c.roi.width / scale)
             for c in chosen
@@ -222,7 +219,8 @@ class Attention:
 
         The map has the working resolution: the frame halved until it has at most 40,000 pixels.
         """
-        return self._map
+        salient = self._config.saliency_weight * self._still_map * self._factor
+        return np.maximum(self._scene.evidence(), salient)
 
     def _start(self, image_shape: tuple[int, ...], map_shape: tuple[int, int]) -> None:
         """Start a new scene with frames of `image_shape`."""
@@ -238,7 +236,6 @@ class Attention:
         self._still = StillAttention(self._ids)
         self._inhibition = InhibitionOfReturn(config.inhibition, config.inhibition_s)
         self._camera, self._speed_px = None, 0.0
-        self._map = np.zeros(map_shape, np.float32)
         self._crops = []
         self._forget(map_shape)
 
@@ -250,6 +247,7 @@ class Attention:
         self._slots.clear()
         self._inhibition.reset(shape)
         self._still_map = np.zeros(shape, np.float32)
+        self._factor = self._inhibition.factor
         self._saliency_age_s = math.inf
 
     def _hint(self, matrix: np.ndarray | None, scale: int) -> np.ndarray | None:

@@ -122,20 +122,26 @@ class Background:
         aligned, inside = warp(frame, pose), overlap(self.shape, pose)
         weight *= inside
         gain, offset = photometry(aligned, self.mean, weight)
-        aligned = (aligned - offset) / gain
-        aligned /= row_gain(gray(aligned), reference, weight * self._confidence)
+        aligned = aligned - offset
+        aligned /= gain
+        weight *= self._confidence
+        aligned /= row_gain(gray(aligned), reference, weight)
         # Saturation, in this frame or when the background was learned, hides the true brightness.
         white = (255 - offset) / gain
-        difference = aligned - np.minimum(self.mean, white)
+        difference = np.minimum(self.mean, white)
+        np.subtract(aligned, difference, out=difference)
         contrast = local_contrast(reference)
         noise = self._noise(gain, contrast)
-        square = _mean_square(difference) * inside
+        square = _mean_square(difference)
+        square *= inside
         differs = (square > self._threshold**2 * noise).astype(np.uint8)
         # Flat areas match at any shift: weight the pixels by their detail.
-        detail = inside * (1 + np.minimum(contrast, MAX_DETAIL))
+        detail = np.minimum(contrast, MAX_DETAIL)
+        detail += 1
+        detail *= inside
         total = detail.sum()  # 0: the pose has left no overlap
         comparable = gain.max() > GAINS[0] and total > 0
-        mismatch = float(np.vdot(differs, detail) / total) if comparable else 1.0
+        mismatch = float(detail[differs.view(bool)].sum() / total) if comparable else 1.0
         return Comparison(
             pose,
             gain,
@@ -177,33 +183,50 @@ class Background:
         """Update the short-term average; return where the image is moving, bool `[h, w]`."""
         change = comparison.aligned - np.minimum(self._recent, comparison.white)
         limit = self._threshold**2 * comparison.noise
-        left = _mean_square(change) * comparison.inside > limit
+        square = _mean_square(change)
+        square *= comparison.inside
         # The median filter removes rain drops, which differ for a single frame.
-        left = cv2.medianBlur(left.astype(np.uint8), 3).astype(bool)
-        self._recent += np.where(left, 1, _rate(dt, RECENT_S) * comparison.inside) * change
-        self._steady_s = (self._steady_s + dt) * ~left
+        left = cv2.medianBlur((square > limit).view(np.uint8), 3).view(bool)
+        rate = _rate(dt, RECENT_S) * comparison.inside
+        rate[left] = 1
+        change *= rate
+        self._recent += change
+        self._steady_s += np.float32(dt)
+        self._steady_s[left] = 0
         return self._steady_s < MOVING_S
 
     def learn(self, comparison: Comparison, foreground: np.ndarray, dt: float) -> None:
         """Update mean, variance and confidence; `foreground` is uint8 `[h, w]`, 0 or 1."""
-        rate = _rate(dt, BACKGROUND_S) * (self.known & (foreground == 0))
-        recent_rate = np.float32(_rate(dt, RECENT_S))
-        rates = np.where(self.known, rate, recent_rate) * comparison.inside
+        moving, unknown = foreground.view(bool), ~self.known
+        rates = _rate(dt, BACKGROUND_S) * comparison.inside
+        rates[moving] = 0
+        if unknown.any():
+            rates[unknown] = _rate(dt, RECENT_S) * comparison.inside[unknown]
         self.mean += rates * comparison.difference
         # Limit the influence of outliers, so that passing objects do not desensitize the pixel.
-        surprise = np.minimum(comparison.square, 4 * self._variance) - self._variance
-        self._variance += rates * self.known * surprise
+        surprise = np.minimum(comparison.square, 4 * self._variance)
+        surprise -= self._variance
+        surprise *= rates
+        surprise[unknown] = 0
+        self._variance += surprise
 
-        new = ~self.known & (self._steady_s > SETTLE_S)
-        rested = foreground & (self._steady_s > self._rest_s)
-        ghosts = self._ghosts(foreground, foreground & (self._steady_s > SETTLE_S))
-        self.replace(new | rested.astype(bool) | ghosts, self._recent)
+        settled = self._steady_s > SETTLE_S
+        rested = moving & settled
+        replaced = unknown & settled
+        if rested.any():
+            replaced |= self._ghosts(foreground, rested.view(np.uint8))
+            replaced |= moving & (self._steady_s > self._rest_s)
+        self.replace(replaced, self._recent)
         if np.count_nonzero(self.known) > self.known.size / 2:
-            doubtful = cv2.dilate(foreground, SQUARE5).astype(bool) | ~self.known
-            self._confidence = np.where(doubtful, FOREGROUND_CONFIDENCE, 1).astype(np.float32)
+            doubtful = cv2.dilate(foreground, SQUARE5).view(bool)
+            doubtful |= ~self.known
+            self._confidence = np.ones(self.shape, np.float32)
+            self._confidence[doubtful] = FOREGROUND_CONFIDENCE
 
     def replace(self, where: np.ndarray, image: np.ndarray) -> None:
         """Set the background to `image`, float32 `[C, h, w]`, at the pixels `where`, bool."""
+        if not where.any():
+            return
         np.copyto(self.mean, image, where=where)
         np.copyto(self._recent, image, where=where)
         self._variance[where] = START_NOISE**2
@@ -212,17 +235,23 @@ class Background:
     def follow_exposure(self, comparison: Comparison, dt: float) -> None:
         """Move the brightness of the whole background towards that of the frame."""
         drift = _rate(dt, EXPOSURE_S)
+        gain = 1 + drift * (comparison.gain - 1)
+        offset = drift * comparison.offset
         for image in (self.mean, self._recent):
-            image *= 1 + drift * (comparison.gain - 1)
-            image += drift * comparison.offset
+            image *= gain
+            image += offset
 
     def _noise(self, gain: np.ndarray, contrast: np.ndarray) -> np.ndarray:
         """Return the expected variance between the background and a frame without motion."""
         variance = np.clip(self._variance, MIN_NOISE**2, MAX_NOISE**2)
         variance /= min(float(gain.min()), 1.0) ** 2  # brightening a frame amplifies its noise
-        variance += (REGISTRATION_ERROR / 2 * contrast) ** 2
-        unknown = np.float32((np.abs(1 - gain).max() * SATURATED) ** 2)
-        return variance + unknown * np.any(self.mean > SATURATED, axis=0)
+        error = REGISTRATION_ERROR / 2 * contrast
+        error *= error
+        variance += error
+        saturated = self.mean > SATURATED
+        if saturated.any():
+            variance[saturated.any(axis=0)] += (np.abs(1 - gain).max() * SATURATED) ** 2
+        return variance
 
     def _ghosts(self, foreground: np.ndarray, steady: np.ndarray) -> np.ndarray:
         """Return the areas of `steady` that an object has left, bool `[h, w]`.
@@ -230,21 +259,28 @@ class Background:
         The outline of an object that arrived is an edge of the present image; the outline of one
         that left is an edge of the background. Both maps are uint8 `[h, w]`, 0 or 1.
         """
-        if not steady.any():
-            return steady.astype(bool)
+        found = np.zeros(self.shape, bool)
+        window = _window_around(steady, 3)
+        steady, foreground = steady[window].copy(), foreground[window]
         count, labels = cv2.connectedComponents(steady, ltype=cv2.CV_16U)
         # The parts of an object that have settled border on those that have not: no outline.
         outline = np.flatnonzero(_edge(steady) & _edge(foreground))
-        faded = local_contrast(gray(self.mean)) - local_contrast(gray(self._recent))
+        before, now = (gray(image[:, window[0], window[1]]) for image in (self.mean, self._recent))
+        faded = local_contrast(before) - local_contrast(now)
         around = cv2.dilate(labels, SQUARE3).ravel()[outline]
         left = np.bincount(around, faded.ravel()[outline], count) > 0
         left[0] = False
-        return left[labels]
+        found[window] = left[labels]
+        return found
 
 
 def gray(image: np.ndarray) -> np.ndarray:
     """Return the mean `[h, w]` of the channels of an image `[C, h, w]`."""
-    return sum(image) / len(image)
+    mean = image[0] + image[1] if len(image) > 1 else image[0].copy()
+    for channel in image[2:]:
+        mean += channel
+    mean /= len(image)
+    return mean
 
 
 def local_contrast(image: np.ndarray) -> np.ndarray:
@@ -252,12 +288,21 @@ def local_contrast(image: np.ndarray) -> np.ndarray:
     return cv2.dilate(image, SQUARE3) - cv2.erode(image, SQUARE3)
 
 
+def _window_around(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Return rows and columns of the part of a mask, uint8 `[h, w]`, that is not 0."""
+    x, y, width, height = cv2.boundingRect(mask)
+    top, left = max(y - margin, 0), max(x - margin, 0)
+    return slice(top, y + height + margin), slice(left, x + width + margin)
+
+
 def _edge(mask: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, SQUARE3), np.uint8)
 
 
 def _mean_square(difference: np.ndarray) -> np.ndarray:
-    return np.einsum('kij,kij->ij', difference, difference) / len(difference)
+    square = np.einsum('kij,kij->ij', difference, difference)
+    square /= len(difference)
+    return square
 
 
 def _rate(dt: float, time_constant: float) -> float:

@@ -34,10 +34,11 @@ def intersection(a: Box, b: Box) -> float:
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return intersection over union of boxes `[..., 4]`, broadcast against each other."""
-    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
-    return shared / (areas[0] + areas[1] - shared)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    np.maximum(sides, 0, out=sides)
+    shared = sides[..., 0] * sides[..., 1]
+    of_a, of_b = ((c[..., 2] - c[..., 0]) * (c[..., 3] - c[..., 1]) for c in (a, b))
+    return np.asarray(shared / (of_a + of_b - shared))
 
 
 def clip(box: Box, width: float, height: float) -> Box:

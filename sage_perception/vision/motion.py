@@ -151,8 +151,8 @@ class MotionDetector:
         background.pose = result.pose
         foreground = _persistent(result.differs, scene.differed)
         scene.differed = result.differs
-        strength = 1 - np.exp(-np.sqrt(result.square / result.noise) / STRONG_CONTRAST)
         moving = background.track_changes(result, dt)
+        strength = _strength(result, foreground)
         blobs, relit = _blobs(background, foreground, result, strength, moving)
         background.learn(result, foreground, dt)
         background.replace(relit, result.aligned)
@@ -162,9 +162,9 @@ class MotionDetector:
             scene.differed = _moved(scene.differed, result.pose)
         if scene.age_s < WARMUP_S:
             return scene.without_motion(mismatch=result.mismatch)
-        evidence = strength * foreground
+        strength *= foreground
         return Motion(
-            evidence, blobs, result.pose, scene.step, ready=True, mismatch=result.mismatch
+            strength, blobs, result.pose, scene.step, ready=True, mismatch=result.mismatch
         )
 
     def _start(self, frame: np.ndarray) -> Motion:
@@ -186,9 +186,11 @@ def _blobs(
     Those areas are removed from `foreground`, uint8 `[h, w]`. `strength` is the contrast, float32
     `[h, w]` in [0, 1]; `moving` is bool `[h, w]`.
     """
+    relit = np.zeros(foreground.shape, bool)
+    if not foreground.any():
+        return [], relit
     closed = cv2.morphologyEx(foreground, cv2.MORPH_CLOSE, SQUARE3)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
-    relit = np.zeros(labels.shape, bool)
+    labels, stats = connected_areas(closed)
     blobs = []
     for label in 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind='stable'):
         x, y, width, height, area = stats[label].tolist()
@@ -206,6 +208,30 @@ def _blobs(
         blobs.append(Blob((x, y, x + width, y + height), area, contrast, activity))
     foreground[relit] = 0
     return blobs, relit
+
+
+def connected_areas(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels, int32 `[h, w]`, and OpenCV's statistics of the 8-connected areas of a mask.
+
+    `mask` is uint8 `[h, w]`; label 0 is what is 0 in it.
+    """
+    # Several times as fast as the default for images of this size.
+    _, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        mask, 8, cv2.CV_32S, cv2.CCL_GRANA
+    )
+    return labels, stats
+
+
+def _strength(result: Comparison, foreground: np.ndarray) -> np.ndarray:
+    """Return the contrast, float32 `[h, w]` in [0, 1]; 0 far from `foreground`, uint8 `[h, w]`."""
+    strength = np.zeros(foreground.shape, np.float32)
+    x, y, width, height = cv2.boundingRect(foreground)
+    if width:
+        # Closing the foreground adds pixels inside of its bounding box alone.
+        window = np.s_[y : y + height, x : x + width]
+        ratio = np.sqrt(result.square[window] / result.noise[window])
+        strength[window] = 1 - np.exp(-ratio / STRONG_CONTRAST)
+    return strength
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -10,10 +10,10 @@ their component along the epipolar lines is no evidence of motion.
 
 from __future__ import annotations
 
-import itertools
-
 import cv2
 import numpy as np
+
+from sage_perception.vision.motion import connected_areas
 
 MIN_RESIDUAL = 1.5
 """Evidence of an area that takes part in the search of the epipole."""
@@ -64,7 +64,7 @@ class Parallax:
     def update(self, residual: np.ndarray, evidence: np.ndarray, dt: float) -> None:
         """Search the epipole in a frame.
 
-        `residual` `[h, w, 2]` is the flow that the camera leaves over, pixels, `evidence` `[h, w]`
+        `residual` `[2, h, w]` is the flow that the camera leaves over, pixels, `evidence` `[h, w]`
         its significance, `dt` the time since the last frame, seconds.
         """
         self._age_s += dt
@@ -84,16 +84,18 @@ class Parallax:
         """Return the length of the residual without parallax, `[h, w]`, pixels."""
         epipole = self.epipole
         if epipole is None:
-            return np.linalg.norm(residual, axis=2)
-        height, width = residual.shape[:2]
+            return cv2.magnitude(*residual)
+        height, width = residual.shape[1:]
         x = epipole[0] - epipole[2] * np.arange(width, dtype=np.float32)
         y = epipole[1] - epipole[2] * np.arange(height, dtype=np.float32)[:, None]
-        length = np.maximum(np.hypot(x, y), 1e-6)
-        x, y = x / length, y / length
-        along = residual[..., 0] * x + residual[..., 1] * y
-        across = residual[..., 0] * y - residual[..., 1] * x
-        across = np.maximum(np.abs(across) - TOLERANCE * np.maximum(along, 0), 0)
-        return np.hypot(across, np.minimum(along, 0))
+        x, y = np.array(np.broadcast_arrays(x, y), np.float32).reshape(2, height, width)
+        length = np.maximum(cv2.magnitude(x, y), 1e-6)
+        x /= length
+        y /= length
+        along = residual[0] * x + residual[1] * y
+        across = np.abs(residual[0] * y - residual[1] * x)
+        across -= TOLERANCE * np.maximum(along, 0)
+        return cv2.magnitude(np.maximum(across, 0), np.minimum(along, 0))
 
     def _refine(
         self,
@@ -103,7 +105,7 @@ class Parallax:
         areas: list[np.ndarray],
     ) -> np.ndarray:
         """Return the epipole that fits all agreeing areas of the last frames best."""
-        agreeing = _cosines(epipole, centers, vectors) > MIN_COSINE
+        agreeing = _cosines(epipole[None], centers, vectors)[0] > MIN_COSINE
         lines = np.cross(_homogeneous(centers), _homogeneous(centers + vectors))[agreeing]
         lines /= np.linalg.norm(lines[:, :2], axis=1, keepdims=True) + 1e-9
         weights = np.array([len(area) for area in areas])[agreeing]
@@ -113,7 +115,7 @@ class Parallax:
         self._lines = MEMORY * self._lines + (weights[:, None] * lines).T @ lines
         best = unit @ np.linalg.eigh(self._lines)[1][:, 0]
         best /= np.linalg.norm(best)
-        sign = np.sign(np.sum(weights * _cosines(best, centers, vectors)[agreeing]))
+        sign = np.sign(np.sum(weights * _cosines(best[None], centers, vectors)[0, agreeing]))
         return best * (sign or 1.0)
 
     def _search(
@@ -121,22 +123,24 @@ class Parallax:
     ) -> np.ndarray | None:
         """Return the epipole that most areas agree on, if they are enough and scattered."""
         lines = np.cross(_homogeneous(centers), _homogeneous(centers + vectors))
-        candidates = [
-            np.cross(lines[i], lines[j]) for i, j in itertools.combinations(range(len(lines)), 2)
-        ]
+        first, second = np.triu_indices(len(lines), 1)
+        candidates = np.cross(lines[first], lines[second])
         if self._epipole is not None:
-            candidates.insert(0, self._epipole)
-        best, most = None, MIN_AGREEING - 1
-        for candidate in candidates:
-            norm = float(np.linalg.norm(candidate))
-            if norm < 1e-9:
-                continue
-            cosines = _cosines(candidate / norm, centers, vectors)
-            for sign in (1, -1):
-                agreeing = sign * cosines > MIN_COSINE
-                if agreeing.sum() > most and self._scattered(areas, agreeing):
-                    best, most = sign * candidate / norm, int(agreeing.sum())
-        return best
+            candidates = np.vstack([self._epipole, candidates])
+        norms = np.linalg.norm(candidates, axis=1)
+        candidates = candidates[norms > 1e-9] / norms[norms > 1e-9, None]
+        cosines = _cosines(candidates, centers, vectors)
+        agreeing = np.stack([cosines, -cosines], axis=1).reshape(-1, len(areas)) > MIN_COSINE
+        counts = agreeing.sum(axis=1)
+        tried = set()
+        for index in np.argsort(-counts, kind='stable'):
+            if counts[index] < MIN_AGREEING:
+                break
+            chosen = agreeing[index].tobytes()
+            if chosen not in tried and self._scattered(areas, agreeing[index]):
+                return np.asarray((1 - 2 * (index % 2)) * candidates[index // 2], float)
+            tried.add(chosen)
+        return None
 
     def _scattered(self, areas: list[np.ndarray], chosen: np.ndarray) -> bool:
         """Return whether the chosen areas lie far apart, as parts of one object do not."""
@@ -152,18 +156,19 @@ def _areas(
     residual: np.ndarray, evidence: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Return center `[N, 2]`, mean residual `[N, 2]` and pixels of the areas with evidence."""
-    mask = (evidence > MIN_RESIDUAL).astype(np.uint8)
-    _, labels, stats, centers = cv2.connectedComponentsWithStats(mask)
+    mask = (evidence > MIN_RESIDUAL).view(np.uint8)
+    labels, stats = connected_areas(mask)
     order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind='stable')
     places, vectors, areas = [], [], []
     for label in order[:MAX_AREAS]:
-        x, y, width, height, area = stats[label]
+        x, y, width, height, area = stats[label].tolist()
         if area < MIN_AREA:
             break
-        own = labels[y : y + height, x : x + width] == label
-        places.append(centers[label])
-        vectors.append(np.median(residual[y : y + height, x : x + width][own], axis=0))
-        areas.append(np.argwhere(own)[:, ::-1] + (x, y))
+        rows, columns = np.nonzero(labels[y : y + height, x : x + width] == label)
+        rows, columns = rows + y, columns + x
+        places.append((columns.mean(), rows.mean()))
+        vectors.append(np.median(residual[:, rows, columns], axis=1))
+        areas.append(np.stack([columns, rows], axis=1))
     return np.array(places).reshape(-1, 2), np.array(vectors).reshape(-1, 2), areas
 
 
@@ -171,8 +176,9 @@ def _homogeneous(points: np.ndarray) -> np.ndarray:
     return np.column_stack([points, np.ones(len(points))])
 
 
-def _cosines(epipole: np.ndarray, centers: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the cosine `[N]` between each residual and the direction to the epipole."""
-    directions = epipole[:2] - epipole[2] * centers
-    lengths = np.linalg.norm(directions, axis=1) * np.linalg.norm(vectors, axis=1)
-    return np.einsum('ij,ij->i', directions, vectors) / np.maximum(lengths, 1e-9)
+def _cosines(epipoles: np.ndarray, centers: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return the cosines `[K, N]` between each residual and its direction to each epipole."""
+    directions = epipoles[:, None, :2] - epipoles[:, None, 2:] * centers
+    lengths = np.hypot(directions[..., 0], directions[..., 1]) * np.linalg.norm(vectors, axis=1)
+    along = np.einsum('kij,ij->ki', directions, vectors)
+    return np.asarray(along / np.maximum(lengths, 1e-9), float)

@@ -10,6 +10,8 @@ Images are float32 in gray levels, lengths are in pixels of the given images. A 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -61,10 +63,14 @@ def register(
     dx = cv2.Sobel(details, -1, 1, 0, scale=1 / 8)[rows]
     dy = cv2.Sobel(details, -1, 0, 1, scale=1 / 8)[rows]
     x, y = _coordinates(reference.shape, ROW_STEP)
-    motions = [dx, dy, dx * x + dy * y, dy * x - dx * y]
-    columns = np.stack([*motions, details[rows], np.ones_like(dx)]).reshape(6, -1)
+    columns = np.empty((6, *dx.shape), np.float32)
+    columns[0], columns[1] = dx, dy
+    np.add(dx * x, dy * y, out=columns[2])
+    np.subtract(dy * x, dx * y, out=columns[3])
+    columns[4], columns[5] = details[rows], 1
+    columns = columns.reshape(6, -1)
     # A few strong edges, possibly of one moving object, must not outweigh the rest of the image.
-    slope = (dx**2 + dy**2).ravel()
+    slope = columns[0] * columns[0] + columns[1] * columns[1]
     known = confidence[rows].ravel()
     prior_weight = known * SLOPE_LIMIT**2 / (SLOPE_LIMIT**2 + slope)
     # Without texture the prior decides: no motion, and a gain of 1.
@@ -85,7 +91,8 @@ def register(
     pose = _pose(motion, reference.shape)
     # The photometry depends on the brightness, which the details lack.
     moved = warp(frame[None], pose, ROW_STEP).ravel()
-    columns = np.stack([(reference[rows] - reference.mean()).ravel(), np.ones_like(moved)])
+    columns = columns[4:]
+    np.subtract(reference[rows], reference.mean(), out=columns[0].reshape(dx.shape))
     for _ in range(PHOTOMETRIC_ITERATIONS):
         _, weight = _solve(columns, moved, known * weight, prior[4:, 4:], np.array([1.0, 0.0]))
     weight = np.repeat(weight.reshape(-1, reference.shape[1]), ROW_STEP, axis=0)
@@ -105,10 +112,15 @@ def _solve(
     """
     weighted = columns * weight
     solution = np.linalg.solve(weighted @ columns.T + prior, weighted @ target + prior @ expected)
-    error = np.abs(target - solution.astype(np.float32) @ columns)
+    error = solution.astype(np.float32) @ columns
+    error -= target
+    np.abs(error, out=error)
     middle = target.size // 16
     median = float(np.partition(error[::8], middle)[middle])
-    return solution, 1 / (1 + (error / max(2 * median, 1.0)) ** 2)
+    error *= np.float32(1 / max(2 * median, 1.0))
+    error *= error
+    error += 1
+    return solution, np.reciprocal(error, out=error)
 
 
 def _details(image: np.ndarray) -> np.ndarray:
@@ -116,6 +128,7 @@ def _details(image: np.ndarray) -> np.ndarray:
     return image - cv2.blur(image, DETAIL_WINDOW)
 
 
+@lru_cache(maxsize=8)
 def _coordinates(shape: tuple[int, ...], row_step: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Return x `[w]` and y `[h, 1]` from the center of an image in units of half its width."""
     height, width = shape
@@ -157,7 +170,9 @@ def photometry(
     total = w.sum() + 1e-6
     mean_x, mean_y = x @ w / total, y @ w / total
     x, y = x - mean_x[:, None], y - mean_y[:, None]
-    gain = ((x * y) @ w / total + FLAT_VARIANCE) / ((x * x) @ w / total + FLAT_VARIANCE)
+    y *= x
+    x *= x
+    gain = (y @ w / total + FLAT_VARIANCE) / (x @ w / total + FLAT_VARIANCE)
     gain = np.clip(gain, *GAINS)
     return gain[:, None, None], (mean_y - gain * mean_x)[:, None, None]
 
@@ -181,9 +196,11 @@ def is_negligible(pose: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 def displacement(pose: np.ndarray, shape: tuple[int, ...]) -> float:
     """Return the largest displacement along x or y of the corners of an image, pixels."""
-    height, width = shape
-    corners = np.array([(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)])
-    return float(np.abs(corners @ pose[:, :2].T + pose[:, 2] - corners).max())
+    right, bottom = shape[1] - 1, shape[0] - 1
+    (a, b, x), (c, d, y) = pose.tolist()
+    u, v = (a - 1) * right, (d - 1) * bottom
+    b, c = b * bottom, c * right
+    return float(max(map(abs, (x, x + u, x + b, x + u + b, y, y + c, y + v, y + c + v))))
 
 
 def similarity(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -229,15 +246,16 @@ def warp(image: np.ndarray, pose: np.ndarray, row_step: int = 1) -> np.ndarray:
     matrix = pose * (1, row_step, 1)
     size, flags = (width, -(-height // row_step)), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     border = cv2.BORDER_REPLICATE
-    return np.stack(
-        [cv2.warpAffine(c, matrix, size, flags=flags, borderMode=border) for c in image]
-    )
+    moved = np.empty((len(image), *size[::-1]), np.float32)
+    for channel, to in zip(image, moved, strict=True):
+        cv2.warpAffine(channel, matrix, size, dst=to, flags=flags, borderMode=border)
+    return moved
 
 
 def overlap(shape: tuple[int, int], pose: np.ndarray) -> np.ndarray:
     """Return where pose(x) lies inside an image of `shape`, float32 `[h, w]`, 0 or 1."""
     height, width = shape
-    if is_negligible(pose, shape):
+    if displacement(pose, shape) < 0.5:
         return np.ones(shape, np.float32)
     x, y = np.arange(width), np.arange(height)[:, None]
     u, v = (a * x + b * y + c for a, b, c in pose)

@@ -9,12 +9,14 @@ over time along the flow.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
-from sage_perception.vision.background import SQUARE3
-from sage_perception.vision.ego_motion import CameraMotion
-from sage_perception.vision.motion import Blob
+from sage_perception.vision.background import SQUARE3, SQUARE5
+from sage_perception.vision.ego_motion import CameraMotion, homography_positions
+from sage_perception.vision.motion import Blob, connected_areas
 from sage_perception.vision.parallax import Parallax
 
 UNIT = 0.06
@@ -49,6 +51,8 @@ FILL = 0.7
 """Limit of the weight that replaces the evidence so far where there is none."""
 MIN_SEEN = 0.3
 """Fraction of a box inside of the image below which its object has left."""
+THIRDS = np.full((1, 3), 1 / 3, np.float32)
+"""Weights of the channels in the mean."""
 WINDOW = (5, 5)
 """Window of the local averages, pixels."""
 
@@ -78,31 +82,49 @@ class ResidualMotion:
             self.remember(image)
             return []
         self._previous = image
-        flow, background = camera.flow, camera.background_flow
         contrast = _local_contrast(image)
-        by_flow, inside = _mismatch(image, previous, flow)
-        certain = inside / (1 + (by_flow / (MISMATCH[0] + MISMATCH[1] * contrast)) ** 2)
-        kept = _sample(self.evidence, flow)
-        rate = np.float32(1 - np.exp(-dt / AVERAGING_S))
-        history = (1 - rate) * (MIN_HISTORY + (1 - MIN_HISTORY) * certain)
+        to_x, to_y = _positions(camera.flow)
+        by_flow, inside = _mismatch(image, previous, to_x, to_y)
+        certain = by_flow / (MISMATCH[0] + MISMATCH[1] * contrast)
+        certain *= certain
+        certain += 1
+        rate = np.float32(1 - math.exp(-dt / AVERAGING_S))
+        history = (1 - rate) * (1 - MIN_HISTORY) / certain
+        history *= inside
+        history += (1 - rate) * MIN_HISTORY
         if self._fresh:
-            history *= 0
+            history[:] = 0
+        kept = _sample(self.evidence, to_x, to_y)
+        kept *= history
         if not camera.valid:
-            self.evidence = history * kept
+            self.evidence = kept
             return []
         self._fresh = False
-        by_camera, comparable = _mismatch(image, previous, background)
-        gain = (by_camera - by_flow - MIN_GAIN) / (GAIN[0] + GAIN[1] * contrast)
-        gain = np.clip(gain, 0, 1) * cv2.erode(comparable, np.ones(WINDOW, np.uint8))
+        camera_x, camera_y = homography_positions(camera.matrix, contrast.shape)
+        gain, comparable = _mismatch(image, previous, camera_x, camera_y)
+        gain -= by_flow
+        gain -= MIN_GAIN
+        contrast *= GAIN[1]
+        contrast += GAIN[0]
+        gain /= contrast
+        np.clip(gain, 0, 1, out=gain)
+        gain *= cv2.erode(comparable.view(np.uint8), SQUARE5)
         unit = UNIT + NOISE_UNITS * camera.noise
-        residual = flow - background
-        self._parallax.update(residual, gain * np.linalg.norm(residual, axis=2) / unit, dt)
-        length = self._parallax.remove(residual)
-        evidence = np.minimum(length / unit, MAX_EVIDENCE) * gain
+        residual = np.stack([to_x - camera_x, to_y - camera_y])
+        self._parallax.update(residual, gain * cv2.magnitude(*residual) / unit, dt)
+        evidence = self._parallax.remove(residual)
+        evidence *= np.float32(1 / unit)
+        np.minimum(evidence, MAX_EVIDENCE, out=evidence)
+        evidence *= gain
         evidence = cv2.blur(evidence, WINDOW)
+        evidence *= rate
+        evidence += kept
         # Where the flow leads to nothing known, the present evidence counts more.
-        self.evidence = (history * kept + rate * evidence) / np.maximum(history + rate, FILL)
-        return _blobs(self.evidence)
+        history += rate
+        np.maximum(history, FILL, out=history)
+        np.divide(evidence, history, out=evidence)
+        self.evidence = np.asarray(evidence, np.float32)
+        return _blobs(evidence)
 
     def displace(
         self, box: tuple[float, float, float, float], camera: CameraMotion
@@ -121,73 +143,67 @@ class ResidualMotion:
             if (right - left) * (bottom - top) < max(MIN_SEEN * whole, 4) or right <= left:
                 return None
             evidence = self.evidence[top:bottom, left:right].ravel()
-            flow = camera.flow[top:bottom, left:right].reshape(-1, 2)
             chosen = evidence >= np.partition(evidence, evidence.size // 2)[evidence.size // 2]
             y, x = np.divmod(np.flatnonzero(chosen), right - left)
-            flow = flow[chosen]
-            shift = np.median(flow, axis=0)
-            around = np.stack([x - x.mean(), y - y.mean()], axis=1)
-            growth = np.vdot(flow - shift, around) / (np.vdot(around, around) + 64.0)
-            scale = 1 / (1 + float(np.clip(growth, -0.08, 0.08)))
-            x0, y0 = (box[0] + box[2]) / 2 - shift[0], (box[1] + box[3]) / 2 - shift[1]
+            flow = camera.flow[top:bottom, left:right].reshape(-1, 2)[chosen].T
+            middle = len(x) // 2
+            shift_x, shift_y = np.partition(flow, middle, axis=1)[:, middle].tolist()
+            x, y = x - x.sum() / len(x), y - y.sum() / len(y)
+            # The shift does not matter here: x and y have the mean 0.
+            growth = (flow[0] @ x + flow[1] @ y) / (x @ x + y @ y + 64.0)
+            scale = 1 / (1 + min(max(float(growth), -0.08), 0.08))
+            x0, y0 = (box[0] + box[2]) / 2 - shift_x, (box[1] + box[3]) / 2 - shift_y
             half = scale * (box[2] - box[0]) / 2, scale * (box[3] - box[1]) / 2
-            moved = (
-                float(x0 - half[0]),
-                float(y0 - half[1]),
-                float(x0 + half[0]),
-                float(y0 + half[1]),
-            )
+            moved = (x0 - half[0], y0 - half[1], x0 + half[0], y0 + half[1])
         return moved
 
 
 def _blobs(evidence: np.ndarray) -> list[Blob]:
     """Return the connected areas of high evidence, each down to a fraction of its own peak."""
     limit = max(KEEP_EVIDENCE, MIN_OF_STRONGEST * float(evidence.max()))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((evidence > limit).astype(np.uint8))
+    labels, stats = connected_areas((evidence > limit).view(np.uint8))
     blobs = []
-    for label in range(1, len(stats)):
-        x, y, width, height, area = stats[label].tolist()
-        if area < MIN_AREA:
+    for label, (x, y, width, height, area) in enumerate(stats.tolist()):
+        if label == 0 or area < MIN_AREA:
             continue
         rows, columns = slice(y, y + height), slice(x, x + width)
-        own = np.where(labels[rows, columns] == label, evidence[rows, columns], 0)
-        peak = float(np.percentile(own[own > 0], 90))
-        _, _, parts, _ = cv2.connectedComponentsWithStats(
-            (own > MIN_OF_PEAK * peak).astype(np.uint8)
-        )
+        own = evidence[rows, columns] * (labels[rows, columns] == label)
+        rank = own.size - 1 - area // 10
+        peak = float(np.partition(own, rank, axis=None)[rank])  # the 90th percentile of the area
+        _, parts = connected_areas((own > MIN_OF_PEAK * peak).view(np.uint8))
         for left, top, w, h, part in parts[1:].tolist():
             if part < max(MIN_AREA, MIN_PART * area) or w * h > MAX_FRACTION * evidence.size:
                 continue
             box = (x + left, y + top, x + left + w, y + top + h)
-            contrast = 1 - float(np.exp(-peak / 2))
+            contrast = 1 - math.exp(-peak / 2)
             blobs.append(Blob(box, part, contrast, 1.0, peak > START_EVIDENCE))
     return sorted(blobs, key=lambda blob: -blob.area)
 
 
 def _mismatch(
-    image: np.ndarray, previous: np.ndarray, flow: np.ndarray
+    image: np.ndarray, previous: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean difference around each pixel, gray levels, and 1 where it is known."""
-    warped = _sample(previous, flow)
-    difference = cv2.absdiff(image, warped)
+    """Return the mean difference around each pixel, gray levels, and bool, where it is known.
+
+    x and y, float32 `[h, w]`, are the positions in `previous`.
+    """
+    difference = cv2.absdiff(image, _sample(previous, x, y))
     if difference.ndim == 3:
-        difference = cv2.transform(difference, np.full((1, 3), 1 / 3, np.float32))
-    x, y = _positions(flow)
+        difference = cv2.transform(difference, THIRDS)  # the hue of an object counts, too
     height, width = image.shape[:2]
     inside = (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)
-    return cv2.blur(difference.astype(np.float32), WINDOW), inside.astype(np.float32)
+    return cv2.boxFilter(difference, cv2.CV_32F, WINDOW), inside
 
 
-def _sample(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    x, y = _positions(flow)
+def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _positions(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the coordinates x, y, float32 `[h, w]`, that the flow leads to."""
-    height, width = flow.shape[:2]
-    x = flow[..., 0] + np.arange(width, dtype=np.float32)
-    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    x, y = cv2.split(flow)
+    x += np.arange(x.shape[1], dtype=np.float32)
+    y += np.arange(y.shape[0], dtype=np.float32)[:, None]
     return x, y
 
 
@@ -195,4 +211,4 @@ def _local_contrast(image: np.ndarray) -> np.ndarray:
     """Return the mean range of gray levels in the neighborhood of each pixel, float32 `[h, w]`."""
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     edges = cv2.morphologyEx(gray, cv2.MORPH_GRADIENT, SQUARE3)
-    return cv2.blur(edges.astype(np.float32), WINDOW)
+    return cv2.boxFilter(edges, cv2.CV_32F, WINDOW)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from sage_perception.vision.boxes import Box, center, size
-from sage_perception.vision.ego_motion import MIN_SIDE, CameraMotion, EgoMotion, transform_point
+from sage_perception.vision.ego_motion import MIN_SIDE, CameraMotion, EgoMotion, displacements
 from sage_perception.vision.motion import Blob, Motion, MotionDetector
 from sage_perception.vision.registration import invert, similarity, warp
 from sage_perception.vision.residual_motion import ResidualMotion
@@ -35,8 +35,6 @@ SUSPICIOUS_MISMATCH = 0.12
 
 The registration of the background could follow large objects or smoke.
 """
-PLACES = [(x, y) for x in (0.1, 0.5, 0.9) for y in (0.1, 0.5, 0.9)]
-"""Points at which the motion of the camera is averaged, fractions of the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +42,12 @@ class SceneMotion:
     """The motion in one frame, in pixels of the working image.
 
     Attributes:
-        evidence: float32 `[h, w]` in [0, 1], the contrast of what moves.
         blobs: the moving areas, in coordinates of the frame.
         matrix: `[3, 3]`, the motion of the camera from the last frame to this one.
         camera: the estimate by optical flow; None where it was not needed.
         new: whether the frame shows another scene than the last one.
     """
 
-    evidence: np.ndarray
     blobs: list[Blob]
     matrix: np.ndarray
     camera: CameraMotion | None
@@ -73,8 +69,10 @@ class SceneMotionDetector:
         self._still: Motion | None = None
         self._ego = ego
         self._residual = ResidualMotion()
-        self._gray: np.ndarray | None = None
+        self._image = _Gray(np.zeros((1, 1), np.uint8))
         self._steps: deque[tuple[float, np.ndarray]] = deque(maxlen=MAX_STEPS)
+        self._drift: np.ndarray = np.zeros((9, 2))
+        self._drift_s = 0.0
         self._speed = 0.0
         self._moving = False
         self._by_flow = False
@@ -90,23 +88,20 @@ class SceneMotionDetector:
         """Return whether the blobs of the latest frame come from the optical flow."""
         return self._by_flow
 
-    def update(
-        self, image: np.ndarray, gray: np.ndarray, dt: float, hint: np.ndarray | None = None
-    ) -> SceneMotion:
+    def update(self, image: np.ndarray, dt: float, hint: np.ndarray | None = None) -> SceneMotion:
         """Return the motion in a frame.
 
         Args:
             image: the working image, uint8 `[h, w, 3]` or `[h, w]`.
-            gray: the image for the optical flow, uint8 `[H, W]`, of at least the same size.
             dt: time since the last frame, seconds; ignored for the first one.
             hint: homography `[3, 3]` from the present frame to the last one, from another source
                 than the images, working pixels.
         """
         shape = image.shape[:2]
-        previous, self._gray = self._gray, gray
+        previous, self._image = self._image, _Gray(image)
         camera = None
-        if self._ego and previous is not None and self._needs_flow(gray):
-            camera = self._ego.estimate(gray, previous, shape, hint)
+        if self._ego and previous.shape == shape and self._needs_flow(shape):
+            camera = self._ego.estimate(self._image.pixels, previous.pixels, hint)
         step = similarity(np.linalg.inv(camera.matrix), shape) if camera and camera.valid else None
         still = self._background.update(image, dt, step) if self._background else None
         self._still = still
@@ -123,20 +118,23 @@ class SceneMotionDetector:
         self._state = 'standing' if settled else 'moving' if self._moving else 'learning'
         if still and settled:
             blobs = [_moved(blob, still.pose) for blob in still.blobs]
-            evidence = warp(still.evidence[None], invert(still.pose))[0]
-        elif camera:
-            evidence = 1 - np.exp(-self._residual.evidence / 2)
-        else:
-            evidence = np.zeros(shape, np.float32)
-        return SceneMotion(evidence, blobs, matrix, camera, new)
+        return SceneMotion(blobs, matrix, camera, new)
+
+    def evidence(self) -> np.ndarray:
+        """Return the contrast of what moves in the latest frame, float32 `[h, w]` in [0, 1]."""
+        if self._still and self._state == 'standing':
+            return warp(self._still.evidence[None], invert(self._still.pose))[0]
+        if self._by_flow:
+            return 1 - np.exp(-self._residual.evidence / 2)
+        return np.zeros(self._image.shape, np.float32)
 
     def displace(self, box: Box, camera: CameraMotion) -> Box | None:
         """Return where the flow has carried a box of the last frame, working pixels."""
         return self._residual.displace(box, camera)
 
-    def _needs_flow(self, gray: np.ndarray) -> bool:
+    def _needs_flow(self, shape: tuple[int, int]) -> bool:
         """Return whether the comparison with the background does not suffice."""
-        if min(gray.shape) < MIN_SIDE:
+        if min(shape) < MIN_SIDE:
             return False
         still = self._still
         if still is None or not still.ready or still.mismatch > SUSPICIOUS_MISMATCH:
@@ -158,28 +156,42 @@ class SceneMotionDetector:
         `seen` is whether the flow of the whole image shows the motion: the registration of the
         background can follow a large object instead.
         """
-        points = np.multiply(PLACES, shape[::-1])
-        steps = np.array([transform_point(matrix, *point) for point in points]) - points
+        steps = displacements(matrix, shape)
+        if len(self._steps) == MAX_STEPS:
+            self._forget_step()
         self._steps.append((dt, steps))
-        while len(self._steps) > 1 and sum(t for t, _ in self._steps) > DRIFT_S:
-            self._steps.popleft()
-        drift = np.sum([step for _, step in self._steps], axis=0) / DRIFT_S
-        self._speed = float(np.linalg.norm(drift, axis=1).mean())
+        self._drift, self._drift_s = self._drift + steps, self._drift_s + dt
+        while len(self._steps) > 1 and self._drift_s > DRIFT_S:
+            self._forget_step()
+        self._speed = float(np.hypot(self._drift[:, 0], self._drift[:, 1]).mean()) / DRIFT_S
         if not self._moving and seen and self._speed > MOVING_SPEED:
             self._moving, self._background = True, None
         elif self._moving and self._speed < STANDING_SPEED:
             self._moving, self._background = False, MotionDetector(*self._settings)
 
+    def _forget_step(self) -> None:
+        """Take the oldest step out of the sum."""
+        dt, steps = self._steps.popleft()
+        self._drift, self._drift_s = self._drift - steps, self._drift_s - dt
 
-def flow_image(frame: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Return the image for the optical flow: gray, twice the size of `image` if `frame` allows.
 
-    `image` is the working image, a reduced `frame`; both are uint8 `[h, w, 3]` or `[h, w]`.
-    """
-    size = 2 * image.shape[1], 2 * image.shape[0]
-    if frame.shape[1] >= size[0] and frame.shape[0] >= size[1]:
-        image = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+class _Gray:
+    """A working image that becomes gray where the optical flow needs it."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self._image = image
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return height and width, pixels."""
+        return self._image.shape[0], self._image.shape[1]
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Return the gray image, uint8 `[h, w]`."""
+        if self._image.ndim == 3:
+            self._image = cv2.cvtColor(self._image, cv2.COLOR_BGR2GRAY)
+        return self._image
 
 
 def _moved(blob: Blob, pose: np.ndarray) -> Blob:

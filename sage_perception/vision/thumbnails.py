@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -25,5 +27,6 @@ def thumbnail(image: np.ndarray, box: Box) -> np.ndarray | None:
     if right - left < 2 or bottom - top < 2:
         return None
     patch = cv2.resize(image[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    values = patch.astype(np.float32) - patch.mean(axis=(0, 1), dtype=np.float32)
-    return values / max(float(np.linalg.norm(values)), 1e-3)
+    values = patch.reshape(SIDE * SIDE, -1).astype(np.float32)
+    values -= values.sum(axis=0) / len(values)
+    return values / max(math.sqrt(np.vdot(values, values)), 1e-3)

@@ -90,6 +90,8 @@ class View:
     blind: bool = False
 
 
+STANDS = np.eye(3).tolist()
+"""The motion of a camera that stands."""
 STILL = View()
 """A camera that stands still, without an image."""
 
@@ -150,7 +152,7 @@ class Tracker:
 
     def _predict(self, dt: float, view: View) -> None:
         """Move the tracks, and the lost ones, to the present frame."""
-        moves = not np.array_equal(view.matrix, np.eye(3))
+        moves = view.matrix.tolist() != STANDS
         for track in [*self._tracks, *self._lost]:
             before = track.box
             if moves:
