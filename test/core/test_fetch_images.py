@@ -129,7 +129,7 @@ def test_more_images_come_from_archives_of_games_and_from_chosen_folders(
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     monkeypatch.setattr(fetch_images, 'PACKAGES', {})
     monkeypatch.setattr(fetch_images, 'MORE', {'game': 2})
-    monkeypatch.setattr(fetch_images, 'PARTS', {'game': ('walls',)})
+    monkeypatch.setattr(fetch_images, 'SKIPPED', {'game': {'charts'}})
     assert fetch_images.main(['--more', '--dest', str(tmp_path / 'dest')]) == 0
     files = {path.name for path in (tmp_path / 'dest' / 'game').iterdir()}
     assert files == {'textures-brick.png', 'walls-a.png', 'manifest.json'}

@@ -26,8 +26,8 @@ class SmallCodes(OnnxModel, ImageCodes):
         super().__init__(artifact, device, precision)
         space = artifact.config.get('space')
         try:
-            self._space = bytes.fromhex(space)
-        except (TypeError, ValueError):
+            self._space = bytes.fromhex(space if isinstance(space, str) else '-')
+        except ValueError:
             raise ModelError(
                 f'{artifact.path}: config.space is {space!r}, not hexadecimal'
             ) from None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sage_perception.models.networks.codes import Codes
+from sage_perception.models.networks.memory_format import with_memory_format
 from sage_perception.training.config import TrainingConfig
 from sage_perception.training.losses.contrast import info_nce
 from sage_perception.training.module import TrainingModule
@@ -33,7 +34,7 @@ class CodesModule(TrainingModule):
     model: Codes
 
     def __init__(self, model: Codes, config: TrainingConfig):
-        super().__init__(model.to(memory_format=torch.channels_last), config)
+        super().__init__(with_memory_format(model, torch.channels_last), config)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(TEMPERATURE)))
 
     def training_step(self, batch: tuple[Tensor, Lessons], _: int) -> Tensor:
@@ -62,7 +63,7 @@ class CodesModule(TrainingModule):
         codes = torch.cat([self.model(as_input(chunk))[0] for chunk in chunks])
         auroc = places_auroc(codes.unflatten(0, views.shape[:3]).cpu().numpy())
         parts = [self.model.heads(as_input(chunk)) for chunk in lessons.crops.split(512)]
-        _, distilled, semantic = (torch.cat(each) for each in zip(*parts, strict=True))
+        _learned, distilled, semantic = (torch.cat(each) for each in zip(*parts, strict=True))
         target = teacher_half(lessons.identity, distilled.shape[1])
         figures = {
             'val_auroc': torch.tensor(auroc),
