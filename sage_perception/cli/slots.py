@@ -112,15 +112,19 @@ def parser() -> Parser:
     parser = Parser(
         prog='sage slots',
         description='Divide the frames of a video among the slots of a model, and draw them: the '
-        'frame, its segmentation, what each slot holds, and the reconstruction. No slot model is '
-        'shipped; docs/slots.md shows how to train one.',
+        'frame, its segmentation, what each slot holds, and the reconstruction.',
         epilog=examples(
-            'sage slots clip.mp4 --model out/slots -o sheet.png',
+            'sage slots clip.mp4 -o sheet.png',
             'sage slots clip.mp4 --model out/slots -o slots.mp4 --frames 300',
         ),
     )
     parser.add_argument('video', type=Path, metavar='VIDEO', help='video file')
-    parser.add_argument('--model', required=True, metavar='FOLDER', help='folder of a slot model')
+    parser.add_argument(
+        '--model',
+        default='slots',
+        metavar='NAME',
+        help='slot model: name or folder (default: slots)',
+    )
     parser.add_argument(
         '-o',
         '--output',

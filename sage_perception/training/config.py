@@ -195,7 +195,8 @@ class ScenesConfig:
     Attributes
     ----------
     set : str
-        Key of `GENERATORS`.
+        Key of `GENERATORS`; or `'photographs'`: crops of the photographs in `data`, for models
+        that compose features (`decoder_features`).
     count, held_out : int
         Scenes of training, and those of validation.
     frames : int
@@ -208,7 +209,7 @@ class ScenesConfig:
 
     """
 
-    set: SceneSet
+    set: Literal[SceneSet, 'photographs']
     count: PositiveInt = 20_000
     held_out: PositiveInt = 320
     frames: Annotated[int, Interval(1, 24)] = 1
@@ -236,16 +237,21 @@ class RunConfig:
         Key of `FAMILIES`; `model` is the configuration of its network.
     encoder : str
         Name or folder of a model whose encoder, and so whose latent space, is kept: only a decoder
+<<<<<<< HEAD
         is trained. Family `identity` requires it: its latents are those that the head takes.
         Family `codes` requires it, too: the model of semantic codes that it learns from.
+=======
+        is trained. Family `identity` requires it: its latents are those that the head takes; and
+        family `slot_sequences`: the slot model whose slots are predicted.
+>>>>>>> fc2dd53 (Slot models compose features of photographs: the model slots ships, with a temporal transformer and benches of real video, videos and losses)
     distillation : DistillationConfig, optional
         Learn from a teacher.
     contexts : ContextsConfig, optional
         Required for the family `h_to_l`, which compresses contexts, and not allowed for others.
         Excludes `encoder` and `distillation`.
     scenes : ScenesConfig, optional
-        Required for the family `slots`, which learns from generated scenes instead of `data`, and
-        not allowed for others. Excludes `encoder` and `distillation`.
+        Required for the families `slots` and `slot_sequences`, which learn from generated scenes
+        instead of `data`, and not allowed for others. Excludes `encoder` for `slots`.
 
     """
 
@@ -262,13 +268,22 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.family == 'slots':
-            if self.scenes is None:
-                raise ValueError('scenes is missing: family slots learns from generated scenes')
-        elif self.scenes is not None:
+        learns_slots = self.family in ('slots', 'slot_sequences')
+        if learns_slots and self.scenes is None:
+            raise ValueError(f'scenes is missing: family {self.family} learns from scenes')
+        if self.scenes is not None and not learns_slots:
             raise ValueError(f'scenes is for family slots, not {self.family}: remove it')
-        if self.scenes is not None:
+        if self.family == 'slot_sequences':
+            if not self.encoder:
+                raise ValueError('encoder is missing: name the slot model whose slots to predict')
+        elif self.scenes is not None:
             self._require_unset('scenes')
+            if (self.scenes.set == 'photographs') != bool(self.model.decoder_features):
+                raise ValueError(
+                    f'scenes.set is {self.scenes.set}, decoder_features '
+                    f'{self.model.decoder_features}: models with features learn from photographs, '
+                    'models of pixels from generated scenes'
+                )
         if self.family == 'identity' and not self.encoder:
             raise ValueError(
                 'encoder is missing: family identity learns from the latents of a model'
@@ -332,7 +347,7 @@ def read_config(path: Path) -> RunConfig:
             'contexts': ContextsConfig,
             'scenes': ScenesConfig,
         }
-        if family == 'slots':  # learns from generated scenes
+        if family.startswith('slot'):  # learns from generated scenes
             tree.setdefault('data', {'root': ''})
         if 'data' in tree:
             tree['data'] = data_section(tree, path)

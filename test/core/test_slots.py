@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sage_perception.models.networks.slots import (
+    SequenceConfig,
     SlotModel,
     SlotsConfig,
     TemporalTransformer,
@@ -119,7 +120,7 @@ def test_rejects_impossible_configurations(change, message):
 
 def test_an_untrained_transformer_predicts_the_last_visible_slot():
     torch.manual_seed(0)
-    model = TemporalTransformer(16).eval()
+    model = TemporalTransformer(SequenceConfig(16)).eval()
     slots = torch.randn(2, 5, 3, 16)
     hidden = torch.zeros(2, 5, 3, dtype=torch.bool)
     hidden[0, 2:, 1] = True
@@ -139,7 +140,7 @@ def test_a_slot_that_was_never_visible_has_the_default():
 @pytest.mark.parametrize('causal', [True, False])
 def test_a_causal_transformer_ignores_later_frames(causal):
     torch.manual_seed(0)
-    model = TemporalTransformer(16).eval()
+    model = TemporalTransformer(SequenceConfig(16)).eval()
     torch.nn.init.normal_(model.output.weight)
     slots, hidden = torch.randn(1, 6, 3, 16), torch.zeros(1, 6, 3, dtype=torch.bool)
     hidden[:, 2] = True

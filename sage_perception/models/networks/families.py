@@ -13,7 +13,12 @@ from sage_perception.models.networks.codes import Codes, CodesConfig
 from sage_perception.models.networks.h_to_l import HToLCompressor, HToLConfig
 from sage_perception.models.networks.identity import IdentityConfig, IdentityHead
 from sage_perception.models.networks.lightweight import LightweightVAE, LightweightVAEConfig
-from sage_perception.models.networks.slots import SlotModel, SlotsConfig
+from sage_perception.models.networks.slots import (
+    SequenceConfig,
+    SlotModel,
+    SlotsConfig,
+    TemporalTransformer,
+)
 from sage_perception.models.networks.tinyvae import TinyVAE, TinyVAEConfig
 
 
@@ -75,4 +80,5 @@ FAMILIES = {
         },
     ),
     'slots': Family(SlotsConfig, SlotModel),
+    'slot_sequences': Family(SequenceConfig, TemporalTransformer),
 }

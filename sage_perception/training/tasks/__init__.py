@@ -12,6 +12,8 @@ from sage_perception.training.tasks.codes.task import CodesTask
 from sage_perception.training.tasks.distillation import DistillationTask
 from sage_perception.training.tasks.h_to_l.task import HToLTask
 from sage_perception.training.tasks.identity.task import IdentityTask
+from sage_perception.training.tasks.slot_sequences.task import SlotSequencesTask
+from sage_perception.training.tasks.slots.features import SlotFeaturesTask
 from sage_perception.training.tasks.slots.task import SlotsTask
 from sage_perception.training.tasks.vae import VaeTask
 
@@ -22,6 +24,7 @@ TASKS: dict[str, type[Task[Any]]] = {
     'identity': IdentityTask,
     'codes': CodesTask,
     'slots': SlotsTask,
+    'slot_sequences': SlotSequencesTask,
 }
 """Task of each model family of `sage_perception.models.networks.families`."""
 
@@ -30,4 +33,6 @@ def task_for(config: RunConfig) -> Task[Any]:
     """Return the task of a configuration."""
     if config.distillation is not None:
         return DistillationTask(config)
+    if config.family == 'slots' and config.model.decoder_features:
+        return SlotFeaturesTask(config)
     return TASKS[config.family](config)

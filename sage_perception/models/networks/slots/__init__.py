@@ -10,6 +10,14 @@ slot comes to hold one object.
 from sage_perception.models.networks.slots.config import SlotsConfig
 from sage_perception.models.networks.slots.decoder import Decoded
 from sage_perception.models.networks.slots.model import SlotModel, SlotsOutput, segment
-from sage_perception.models.networks.slots.temporal import TemporalTransformer
+from sage_perception.models.networks.slots.temporal import SequenceConfig, TemporalTransformer
 
-__all__ = ['Decoded', 'SlotModel', 'SlotsConfig', 'SlotsOutput', 'TemporalTransformer', 'segment']
+__all__ = [
+    'Decoded',
+    'SequenceConfig',
+    'SlotModel',
+    'SlotsConfig',
+    'SlotsOutput',
+    'TemporalTransformer',
+    'segment',
+]

@@ -11,6 +11,7 @@ from sage_perception.core.settings import Interval, PositiveInt, check
 
 Initialization = Literal['random', 'learned']
 Norm = Literal['group', 'batch']
+Encoder = Literal['convolutions', 'efficientnet']
 Masks = Literal['decoder', 'attention']
 
 
@@ -37,8 +38,14 @@ class SlotsConfig:
         `'learned'`: each slot has a learned start (Jia et al., 2023).
     implicit : bool
         Compute gradients through the last round only (Chang et al., 2022).
+    encoder : str
+        `'convolutions'`, or `'efficientnet'`: the frozen first 11 blocks of EfficientNet-Lite0,
+        16 pixels per token, and an MLP.
     encoder_channels : tuple of int
         Channels of the four convolutions of the encoder; the specification has 384 in the last.
+        The last one is that of the tokens with either encoder.
+    kernel : int
+        Side of the convolutions of the encoder, pixels: 3 or 5.
     stride : int
         Pixels per token in each direction, a power of two up to 16; the specification has 16.
     norm : str
@@ -48,6 +55,9 @@ class SlotsConfig:
     decoder_grid : int
         Side of the grid that slots are broadcast to. The decoder doubles it until it covers the
         image.
+    decoder_features : int
+        0: the decoder composes pixels. Otherwise each slot has one color and this number of
+        features, which its attention composes (`FeatureDecoder`).
     masks : str
         `'decoder'`: the pixel decoder predicts the masks; `'attention'`: the masks of the
         attention compose the image, as in the specification.
@@ -62,11 +72,14 @@ class SlotsConfig:
     video_iterations: Annotated[int, Interval(1, 16)] = 1
     init: Initialization = 'random'
     implicit: bool = False
+    encoder: Encoder = 'convolutions'
     encoder_channels: tuple[PositiveInt, ...] = (32, 32, 32, 64)
+    kernel: Literal[3, 5] = 5
     stride: Annotated[int, Interval(1, 16)] = 4
     norm: Norm = 'group'
     decoder_channels: PositiveInt = 32
     decoder_grid: Annotated[int, Interval(4, 128)] = 8
+    decoder_features: Annotated[int, Interval(0, 512)] = 0
     masks: Masks = 'decoder'
 
     def __post_init__(self) -> None:
@@ -81,6 +94,11 @@ class SlotsConfig:
             raise ValueError(
                 f'decoder_grid is {self.decoder_grid}; it must be at most img_size {self.img_size}'
             )
+
+        if self.encoder == 'efficientnet' and (self.stride, self.input_channels) != (16, 3):
+            raise ValueError('encoder efficientnet requires stride 16 and 3 input_channels')
+        if self.decoder_features and self.masks != 'attention':
+            raise ValueError(f'masks is {self.masks}; decoder_features requires attention')
 
     @property
     def token_grid(self) -> int:

@@ -41,23 +41,15 @@ class BroadcastDecoder(nn.Module):
         self.size, self.channels = config.img_size, config.input_channels
         self.attention_masks = config.masks == 'attention'
         self.grid, self.token_grid = config.decoder_grid, config.token_grid
-        self.position = PositionEmbedding(self.grid, config.slot_dim)
         hidden, outputs = config.decoder_channels, self.channels + 1
-        layers: list[nn.Module] = [
-            nn.Conv2d(config.slot_dim, hidden, 5, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(hidden, hidden, 3, padding=1),
-            nn.ReLU(),
-        ]
+        # A convolution of equal slots is a projection of the slot: it is computed before the
+        # slot is repeated, at a fraction of the cost.
+        self.project = nn.Linear(config.slot_dim, hidden)
+        self.position = PositionEmbedding(self.grid, hidden)
+        layers: list[nn.Module] = [nn.ReLU(), nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU()]
         doublings = math.ceil(math.log2(self.size / self.grid))
         for _ in range(doublings - 1):
-            layers += [
-                nn.Conv2d(hidden, 4 * hidden, 3, padding=1),
-                nn.PixelShuffle(2),
-                nn.ReLU(),
-                nn.Conv2d(hidden, hidden, 3, padding=1),
-                nn.ReLU(),
-            ]
+            layers += [nn.Conv2d(hidden, 4 * hidden, 3, padding=1), nn.PixelShuffle(2), nn.ReLU()]
         # The last doubling computes four pixels per position, which is cheapest.
         layers.append(nn.Conv2d(hidden, outputs * (4 if doublings else 1), 3, padding=1))
         if doublings:
@@ -69,22 +61,25 @@ class BroadcastDecoder(nn.Module):
 
         The attention `[B, K, N]` of the tokens gives the masks if `attention_masks` is set.
         """
-        batch, count, dim = slots.shape
-        grid = self.position(slots.reshape(-1, 1, dim).expand(-1, self.grid**2, -1))
-        maps = grid.transpose(1, 2).reshape(-1, dim, self.grid, self.grid)
+        batch, count = slots.shape[:2]
+        grid = self.position(self.project(slots).flatten(0, 1)[:, None])
+        maps = grid.transpose(1, 2).unflatten(-1, (self.grid, self.grid))
         pixels = self.pixels(maps)[..., : self.size, : self.size]
         pixels = pixels.reshape(batch, count, -1, self.size, self.size)
         images, logits = pixels[:, :, :-1], pixels[:, :, -1]
         if self.attention_masks:
             assert attention is not None  # an argument of this variant
-            masks = self.upsampled(attention)
+            masks = upsampled(attention, self.token_grid, self.size)
         else:
             masks = logits.softmax(1)
         return Decoded((masks[:, :, None] * images).sum(1), images, masks)
 
-    def upsampled(self, attention: Tensor) -> Tensor:
-        """Return the attention `[B, K, N]` as masks `[B, K, S, S]` that sum to 1."""
-        maps = attention.unflatten(-1, (self.token_grid, self.token_grid))
-        size = (self.size, self.size)
-        masks = nn.functional.interpolate(maps, size, mode='bilinear', align_corners=False)
-        return masks / masks.sum(1, keepdim=True).clamp_min(torch.finfo(masks.dtype).tiny)
+
+def upsampled(attention: Tensor, side: int, size: int) -> Tensor:
+    """Return the attention `[B, K, side²]` of a grid as masks `[B, K, size, size]`.
+
+    They sum to 1 over the slots.
+    """
+    maps = attention.unflatten(-1, (side, side))
+    masks = nn.functional.interpolate(maps, (size, size), mode='bilinear', align_corners=False)
+    return masks / masks.sum(1, keepdim=True).clamp_min(torch.finfo(masks.dtype).tiny)

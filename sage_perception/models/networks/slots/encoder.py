@@ -8,11 +8,10 @@ import math
 
 from torch import Tensor, nn
 
+from sage_perception.models.networks.efficientnet import Trunk
 from sage_perception.models.networks.layers import group_norm
 from sage_perception.models.networks.slots.config import SlotsConfig
 from sage_perception.models.networks.slots.positions import PositionEmbedding
-
-KERNEL = 5
 
 
 class TokenEncoder(nn.Module):
@@ -28,7 +27,7 @@ class TokenEncoder(nn.Module):
         inputs = config.input_channels
         for block, outputs in enumerate(config.encoder_channels):
             stride = 2 if block < halvings else 1
-            layers.append(nn.Conv2d(inputs, outputs, KERNEL, stride, KERNEL // 2))
+            layers.append(nn.Conv2d(inputs, outputs, config.kernel, stride, config.kernel // 2))
             layers.append(
                 group_norm(outputs) if config.norm == 'group' else nn.BatchNorm2d(outputs)
             )
@@ -44,3 +43,40 @@ class TokenEncoder(nn.Module):
         """Return tokens `[B, N, C]` of images, float `[B, channels, S, S]` in [0, 1]."""
         maps = self.convolutions(2 * x - 1)
         return self.mlp(self.position(maps.flatten(2).transpose(1, 2)))
+
+
+class PretrainedEncoder(nn.Module):
+    """The frozen first blocks of EfficientNet-Lite0, then an MLP and positions.
+
+    Only the MLP and the positions are trained, so a training can keep the maps of its images.
+    """
+
+    BLOCKS, HIDDEN = 11, 128
+
+    def __init__(self, config: SlotsConfig) -> None:
+        super().__init__()
+        self.trunk = Trunk(self.BLOCKS)
+        inputs, outputs = self.trunk.channels, config.encoder_channels[-1]
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(inputs),
+            nn.Linear(inputs, self.HIDDEN),
+            nn.ReLU(),
+            nn.Linear(self.HIDDEN, outputs),
+        )
+        self.position = PositionEmbedding(config.token_grid, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens `[B, N, C]` of images, float `[B, 3, S, S]` in [0, 1]."""
+        return self.project(self.trunk(x))
+
+    def project(self, maps: Tensor) -> Tensor:
+        """Return tokens `[B, N, C]` of maps of the frozen blocks, float `[B, 112, g, g]`."""
+        return self.position(self.mlp(maps.flatten(2).transpose(1, 2)))
+
+
+def token_encoder(config: SlotsConfig) -> TokenEncoder | PretrainedEncoder:
+    """Return the encoder of a configuration.
+
+    Raises `ModuleNotFoundError` if it needs packages that are not installed.
+    """
+    return TokenEncoder(config) if config.encoder == 'convolutions' else PretrainedEncoder(config)

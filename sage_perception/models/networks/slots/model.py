@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from sage_perception.models.networks.slots.attention import SlotAttention, SlotStart
 from sage_perception.models.networks.slots.config import SlotsConfig
 from sage_perception.models.networks.slots.decoder import BroadcastDecoder, Decoded
-from sage_perception.models.networks.slots.encoder import TokenEncoder
+from sage_perception.models.networks.slots.encoder import token_encoder
+from sage_perception.models.networks.slots.feature_decoder import FeatureDecoder
 from sage_perception.models.networks.slots.temporal import SlotPredictor
 
 
@@ -41,13 +42,14 @@ class SlotModel(nn.Module):
         self.config = config
         self.encoder = nn.ModuleDict(
             {
-                'tokens': TokenEncoder(config),
+                'tokens': token_encoder(config),
                 'start': SlotStart(config),
                 'attention': SlotAttention(config),
                 'predictor': SlotPredictor(config.slot_dim),
             }
         )
-        self.decoder = BroadcastDecoder(config)
+        decoder = FeatureDecoder if config.decoder_features else BroadcastDecoder
+        self.decoder = decoder(config)
 
     def attend(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return slots `[B, K, D]` and attention `[B, K, N]` of images `[B, C, S, S]`.
@@ -62,10 +64,12 @@ class SlotModel(nn.Module):
 
     def refine(self, x: Tensor, start: Tensor, iterations: int = 0) -> tuple[Tensor, Tensor]:
         """Return what `attend` does, from `start`; 0 iterations: as many as on a first frame."""
+        return self.compete(self.encoder['tokens'](x), start, iterations)
+
+    def compete(self, tokens: Tensor, start: Tensor, iterations: int = 0) -> tuple[Tensor, Tensor]:
+        """Return what `refine` does, of tokens `[B, N, C]` instead of images."""
         attention = self.encoder['attention']
-        slots, shares = attention(
-            self.encoder['tokens'](x), start, iterations or self.config.iterations
-        )
+        slots, shares = attention(tokens, start, iterations or self.config.iterations)
         return slots, shares
 
     def compose(self, slots: Tensor, attention: Tensor | None = None) -> Decoded:

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
+
+from sage_perception.core.settings import Interval, check
 
 HEADS = 4
 
@@ -43,6 +47,28 @@ def time_embedding(frames: int, dim: int) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), -1).flatten(1)[:, :dim]
 
 
+@dataclass(frozen=True)
+class SequenceConfig:
+    """How a temporal transformer is built.
+
+    Attributes
+    ----------
+    slot_dim : int
+        D, the dimensions of a slot: a multiple of 4.
+    layers : int
+        Layers over time, each followed by one over the slots of a frame.
+
+    """
+
+    slot_dim: Annotated[int, Interval(4, 512)] = 64
+    layers: Annotated[int, Interval(1, 12)] = 2
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.slot_dim % HEADS:
+            raise ValueError(f'slot_dim is {self.slot_dim}; it must be a multiple of {HEADS}')
+
+
 class TemporalTransformer(nn.Module):
     """Predicts hidden slots of a clip from the others, as BERT predicts words.
 
@@ -53,8 +79,10 @@ class TemporalTransformer(nn.Module):
     MAX_FRAMES = 64
     embedding: Tensor
 
-    def __init__(self, dim: int, layers: int = 2) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
+        self.config = config
+        dim, layers = config.slot_dim, config.layers
         self.over_time = nn.ModuleList(attention_layer(dim) for _ in range(layers))
         self.over_slots = nn.ModuleList(attention_layer(dim) for _ in range(layers))
         self.hidden = nn.Parameter(torch.randn(dim) * dim**-0.5)

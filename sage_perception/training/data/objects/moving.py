@@ -19,6 +19,7 @@ MAX_SPEED = 2.2
 BAR_SHARE = 0.5
 """Share of the videos with a bar that hides what passes behind it."""
 BAR_WIDTH = (14, 22)
+OCCLUDED_FRAMES, HIDDEN_FRAMES = 34, 12
 
 
 def moving_sprites(rng: Rng) -> Scene:
@@ -43,6 +44,39 @@ def moving_sprites(rng: Rng) -> Scene:
             for label, (sprite, center) in enumerate(zip(sprites, centers, strict=True), 1)
         ]
         frames.append(compose(background, [*layers, *([bar] if bar else [])]))
+    return _video(frames)
+
+
+def occluded_sprites(rng: Rng) -> Scene:
+    """Return a video of `OCCLUDED_FRAMES` frames in which a wide bar hides object 1 for twelve.
+
+    Object 1 crosses the image behind the bar; one or two others move above and below it.
+    """
+    texture = 0.06 * clouds(rng, SIZE, SIZE, 8)[..., None]
+    background = (rng.uniform(0.15, 0.85, 3) + texture).astype(np.float32)
+    radius, speed = rng.uniform(4.5, 5.5), rng.uniform(1.8, 2.0)
+    sprites = [random_sprite(rng, radius, radius)]
+    row = rng.uniform(26, 38)
+    for _ in range(int(rng.integers(1, 3))):
+        sprites.append(random_sprite(rng, 6, 9))
+    heights = (row, *rng.permutation((9, 55)))
+    rates = (speed, *rng.uniform(-1, 1, 2))
+    starts = (radius + 1, *rng.uniform(10, SIZE - 10, 2))
+    left = int(2 * radius + 3)
+    width = int(2 * radius + HIDDEN_FRAMES * speed + 1)
+    opacity = np.zeros((SIZE, SIZE), np.float32)
+    opacity[round(row) - 10 : round(row) + 11, left : left + width] = 1
+    bar = Layer(rng.uniform(0, 1, 3).astype(np.float32), opacity, 0)
+    mirrored = rng.random() < 0.5
+    frames = []
+    for frame in range(OCCLUDED_FRAMES):
+        layers = []
+        for label, sprite in enumerate(sprites, 1):
+            x = starts[label - 1] + rates[label - 1] * frame
+            center = np.array([_bounce(np.array(x), 4, SIZE - 4), heights[label - 1]])
+            layers.append(draw(sprite, center, SIZE, label))
+        scene = compose(background, [*layers, bar])
+        frames.append(Scene(*(part[:, ::-1] for part in scene)) if mirrored else scene)
     return _video(frames)
 
 

@@ -23,7 +23,9 @@ CACHE = Path('out/data/objects')
 MAX_BYTES = 16 << 30
 """Maximum size of a file of scenes; 20,000 videos of 24 frames take 8 GB."""
 
-SceneSet = Literal['tetrominoes', 'sprites', 'solids', 'moving_sprites', 'moving_solids']
+SceneSet = Literal[
+    'tetrominoes', 'sprites', 'solids', 'moving_sprites', 'moving_solids', 'occluded_sprites'
+]
 
 GENERATORS: dict[str, Callable[[Rng], Scene]] = {
     'tetrominoes': tetrominoes.tetrominoes,
@@ -31,6 +33,7 @@ GENERATORS: dict[str, Callable[[Rng], Scene]] = {
     'solids': rendered.solids,
     'moving_sprites': moving.moving_sprites,
     'moving_solids': moving.moving_solids,
+    'occluded_sprites': moving.occluded_sprites,
 }
 """The function that generates a scene of each set."""
 

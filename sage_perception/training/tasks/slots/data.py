@@ -64,6 +64,7 @@ class SceneDataModule(lightning.LightningDataModule):
 
     def __init__(self, config: ScenesConfig, training: TrainingConfig) -> None:
         super().__init__()
+        assert config.set != 'photographs'  # RunConfig requires features for those
         self.config, self.training = config, training
         self.train = with_time(scenes(config.set, config.count, seed=0))
         self.validation = with_time(scenes(config.set, config.held_out, seed=HELD_OUT_SEED))

@@ -7,12 +7,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from sage_perception.models import artifact
 from sage_perception.models.networks.memory_format import with_memory_format
-from sage_perception.models.networks.slots import SlotModel, SlotsConfig
+from sage_perception.models.networks.slots import SlotModel
 from sage_perception.training.config import ConfigError, RunConfig, ScenesConfig
 from sage_perception.training.data.images import to_model
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
@@ -46,14 +46,25 @@ class SlotsTask(Task[SceneDataModule]):
 
     def export(self, run: Path, folder: Path) -> None:
         """Write the model folder of a run, without its card. Raises `ConfigError`."""
-        model = load_run(self.config, run, SlotModel)
-        folder.mkdir(parents=True, exist_ok=True)
-        model = with_memory_format(model.float().eval(), torch.contiguous_format)
-        tensors = round_weights(model) | slot_statistics(model, self.data())
-        save_tensors(tensors, folder / artifact.WEIGHTS)
-        write_graphs(model, folder)
-        files = [artifact.WEIGHTS, artifact.ENCODER, artifact.TRACKER, artifact.DECODER]
-        finalize(folder, self.config, asdict(model.config), tensors, files)
+        model = load_run(self.config, run, SlotModel).float().eval()
+        export_model(self.config, model, held_out_slots(model, self.data()), folder)
+
+
+def export_model(config: RunConfig, model: SlotModel, slots: Tensor, folder: Path) -> None:
+    """Write the model folder of a trained network, without its card.
+
+    `slots`, float `[N, D]`, are those of held-out images; their statistics are stored.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = with_memory_format(model, torch.contiguous_format)
+    tensors = round_weights(model) | {
+        artifact.LATENT_MEAN: slots.mean(0).numpy().copy(),
+        artifact.LATENT_STD: slots.std(0).clamp_min(1e-6).numpy().copy(),
+    }
+    save_tensors(tensors, folder / artifact.WEIGHTS)
+    write_graphs(model, folder)
+    files = [artifact.WEIGHTS, artifact.ENCODER, artifact.TRACKER, artifact.DECODER]
+    finalize(folder, config, asdict(model.config), tensors, files)
 
 
 def write_graphs(model: SlotModel, folder: Path) -> None:
@@ -83,14 +94,9 @@ def scenes_section(config: RunConfig) -> ScenesConfig:
     return config.scenes
 
 
-def slot_statistics(model: SlotModel, data: SceneDataModule) -> dict[str, np.ndarray]:
-    """Return mean and standard deviation `[D]` of the slots of held-out scenes."""
-    assert isinstance(model.config, SlotsConfig)
+def held_out_slots(model: SlotModel, data: SceneDataModule) -> Tensor:
+    """Return the slots of held-out scenes, float32 `[N, D]`."""
     torch.manual_seed(0)
     x = torch.from_numpy(to_model(data.validation.image[:, 0], CHANNELS))
     with torch.inference_mode():
-        slots = torch.cat([model.attend(part)[0].flatten(0, 1) for part in x.split(64)])
-    return {
-        artifact.LATENT_MEAN: slots.mean(0).numpy().copy(),
-        artifact.LATENT_STD: slots.std(0).clamp_min(1e-6).numpy().copy(),
-    }
+        return torch.cat([model.attend(part)[0].flatten(0, 1) for part in x.split(64)])

@@ -1,0 +1,155 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trainings on generated scenes and their scores: sets, a plain reference, and the losses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sage_perception.models.networks.slots import SlotModel, segment
+from sage_perception.training.config import RunConfig, read_config
+from sage_perception.training.data.images import to_model
+from sage_perception.training.data.objects.pool import scenes
+from sage_perception.training.data.objects.scene import Scene
+from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, load_run
+from sage_perception.training.tasks.slots.data import CHANNELS, with_time
+from sage_perception.training.tasks.slots.task import scenes_section
+from sage_perception.training.train import train
+from slots_parts.baselines import Segmenter, baselines, score
+
+SETS = ('tetrominoes', 'sprites', 'solids', 'moving_sprites')
+TEST_SEED = 2
+TEST_SCENES = 320
+LOSSES = {'orthogonality': 1e-2, 'mask_entropy': 1e-3, 'coverage': 1e-2, 'appearance': 1e-2}
+"""Weights of the auxiliary losses in the table."""
+LOSSES_SET = 'tetrominoes'
+
+
+def slot_segmenter(model: SlotModel) -> Segmenter:
+    """Return the segmentation by a model, whose random starts are the same in each call."""
+
+    def segments(video: np.ndarray) -> np.ndarray:
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            outputs = model.frames(torch.from_numpy(to_model(video, CHANNELS))[None])
+        return torch.cat([segment(output.masks) for output in outputs]).numpy()
+
+    return segments
+
+
+def shortened(config: RunConfig, run: Path, minutes: float) -> RunConfig:
+    """Return a configuration with the steps that fit into CPU minutes, from a trial of 20 steps.
+
+    A run that has started keeps its steps.
+    """
+    training = config.training
+    if (run / CONFIG).is_file():
+        steps = read_config(run / CONFIG).training.steps
+        return replace(config, training=replace(training, steps=steps))
+    trial = replace(training, steps=20, epoch=10, warmup=10)
+    started = time.process_time()
+    train(replace(config, training=trial), Path(f'out/train/{run.name}_trial'), progress=False)
+    per_step = (time.process_time() - started) / 20
+    epochs = max(int(minutes * 60 / per_step) // training.epoch, 1)
+    return replace(config, training=replace(training, steps=epochs * training.epoch))
+
+
+def train_and_score(
+    config: RunConfig, name: str, seed: int, minutes: float | None, test: Scene
+) -> dict:
+    """Train or resume a run, and return its scores, core-minutes and curve.
+
+    A run that has ended is only scored.
+    """
+    run = Path(f'out/train/{name}_seed{seed}')
+    config = replace(config, training=replace(config.training, seed=seed))
+    if minutes is not None:
+        config = shortened(config, run, minutes)
+    if not ((run / METRICS).is_file() and (run / CHECKPOINT).is_file()):
+        train(config, run)
+    config = read_config(run / CONFIG)
+    model = load_run(config, run, SlotModel).eval()
+    metrics = json.loads((run / METRICS).read_text())
+    core_minutes = round(metrics['seconds'] * torch.get_num_threads() / 60, 1)
+    print(f'{name}, seed {seed}: {core_minutes} core-minutes', flush=True)
+    return {
+        **score(test, slot_segmenter(model)),
+        'core_minutes': core_minutes,
+        'curve': curve(run, metrics['steps'], core_minutes),
+        'parameters': metrics['parameters'],
+    }
+
+
+def curve(run: Path, steps: int, minutes: float) -> list[tuple[float, float]]:
+    """Return core-minutes and FG-ARI of each validation of a run.
+
+    Minutes are the share of the steps, so pauses of the run are spread evenly.
+    """
+    points = {}
+    for path in sorted(run.glob('csv/*/metrics.csv')):
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                if row.get('val_fg_ari'):
+                    points[int(row['step']) + 1] = float(row['val_fg_ari'])
+    return [(round(minutes * s / steps, 2), round(v, 4)) for s, v in sorted(points.items())]
+
+
+def columns(rows: Sequence[dict]) -> dict:
+    """Return rows of one form as a dictionary of lists."""
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def plain(config: RunConfig) -> RunConfig:
+    """Return a configuration as published: random starts, gradient through all rounds."""
+    model = replace(config.model, init='random', implicit=False, kernel=5)
+    training = replace(config.training, precision='32-true', learning_rate=4e-4)
+    return replace(config, model=model, training=training)
+
+
+def measure_set(name: str, seeds: list[int], minutes: float | None, reference: bool) -> dict:
+    """Return the scores of a set for each seed, and of the baselines."""
+    config = read_config(Path(f'config/train/slots_{name}.yaml'))
+    section = scenes_section(config)
+    assert section.set != 'photographs'  # no configuration of a set has them
+    test = with_time(scenes(section.set, TEST_SCENES, TEST_SEED))
+    rows = [train_and_score(config, config.name, seed, minutes, test) for seed in seeds]
+    result = columns(rows) | {'seeds': seeds, 'baselines': baselines(test, config.model.slots)}
+    if reference:
+        cost = float(np.mean(result['core_minutes']))
+        label = f'{config.name}_plain'
+        result['reference'] = columns(
+            [train_and_score(plain(config), label, seed, cost, test) for seed in seeds]
+        )
+    return result
+
+
+def measure_losses(seeds: list[int], minutes: float) -> dict:
+    """Return FG-ARI and mBO with each auxiliary loss, all of them, none, and attention masks."""
+    config = read_config(Path(f'config/train/slots_{LOSSES_SET}.yaml'))
+    config = replace(config, training=replace(config.training, epoch=200, warmup=200))
+    section = scenes_section(config)
+    test = with_time(scenes(LOSSES_SET, TEST_SCENES, TEST_SEED))
+    variants = {
+        'reconstruction': {},
+        **{name: {name: weight} for name, weight in LOSSES.items()},
+        'all': LOSSES,
+    }
+    table = {
+        name: replace(config, scenes=replace(section, **weights))
+        for name, weights in variants.items()
+    }
+    table['attention_masks'] = replace(config, model=replace(config.model, masks='attention'))
+    return {
+        name: columns(
+            [train_and_score(each, f'losses_{name}', seed, minutes, test) for seed in seeds]
+        )
+        for name, each in table.items()
+    }
