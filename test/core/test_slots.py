@@ -129,6 +129,15 @@ def test_an_untrained_transformer_predicts_the_last_visible_slot():
     assert torch.equal(predicted[~hidden], slots[~hidden])
 
 
+def test_a_trained_transformer_keeps_visible_slots():
+    model = TemporalTransformer(SequenceConfig(16)).eval()
+    torch.nn.init.normal_(model.output.weight)
+    slots, hidden = torch.randn(2, 5, 3, 16), torch.rand(2, 5, 3) < 0.3
+    predicted = model(slots, hidden)
+    assert torch.equal(predicted[~hidden], slots[~hidden])
+    assert not torch.equal(predicted[hidden], slots[hidden])
+
+
 def test_a_slot_that_was_never_visible_has_the_default():
     slots, hidden = torch.randn(1, 3, 2, 4), torch.zeros(1, 3, 2, dtype=torch.bool)
     hidden[0, :2, 0] = True

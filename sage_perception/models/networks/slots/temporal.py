@@ -117,7 +117,7 @@ class TemporalTransformer(nn.Module):
             rows = over_time(rows, src_mask=mask)
             x = rows.view(batch, count, frames, dim).transpose(1, 2)
             x = over_slots(x.reshape(batch * frames, count, dim)).view(x.shape)
-        return base + self.output(x)
+        return torch.where(hidden[..., None], base + self.output(x), slots)
 
 
 def last_visible(slots: Tensor, hidden: Tensor, default: Tensor) -> Tensor:
