@@ -48,18 +48,21 @@ def slot_segmenter(model: SlotModel) -> Segmenter:
 def shortened(config: RunConfig, run: Path, minutes: float) -> RunConfig:
     """Return a configuration with the steps that fit into CPU minutes, from a trial of 20 steps.
 
-    A run that has started keeps its steps.
+    The weights are averaged over a twentieth of a short run. A run that has started keeps its
+    steps.
     """
     training = config.training
     if (run / CONFIG).is_file():
-        steps = read_config(run / CONFIG).training.steps
-        return replace(config, training=replace(training, steps=steps))
+        before = read_config(run / CONFIG).training
+        return replace(config, training=replace(training, steps=before.steps, ema=before.ema))
     trial = replace(training, steps=20, epoch=10, warmup=10)
     started = time.process_time()
     train(replace(config, training=trial), Path(f'out/train/{run.name}_trial'), progress=False)
     per_step = (time.process_time() - started) / 20
     epochs = max(int(minutes * 60 / per_step) // training.epoch, 1)
-    return replace(config, training=replace(training, steps=epochs * training.epoch))
+    steps = epochs * training.epoch
+    average = min(training.ema, 1 - 20 / steps) 
+    return replace(config, training=replace(training, steps=steps, ema=average))
 
 
 def train_and_score(

@@ -237,13 +237,9 @@ class RunConfig:
         Key of `FAMILIES`; `model` is the configuration of its network.
     encoder : str
         Name or folder of a model whose encoder, and so whose latent space, is kept: only a decoder
-<<<<<<< HEAD
         is trained. Family `identity` requires it: its latents are those that the head takes.
-        Family `codes` requires it, too: the model of semantic codes that it learns from.
-=======
-        is trained. Family `identity` requires it: its latents are those that the head takes; and
+        Family `codes` requires it, too: the model of semantic codes that it learns from; and
         family `slot_sequences`: the slot model whose slots are predicted.
->>>>>>> fc2dd53 (Slot models compose features of photographs: the model slots ships, with a temporal transformer and benches of real video, videos and losses)
     distillation : DistillationConfig, optional
         Learn from a teacher.
     contexts : ContextsConfig, optional

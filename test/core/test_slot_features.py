@@ -22,6 +22,7 @@ from sage_perception.training.tasks.slot_sequences.task import MAX_SPAN, hidden_
 from sage_perception.training.tasks.slots.features import Targets
 from sage_perception.training.tasks.slots.photographs import Photographs
 from sage_perception.training.train import train
+from sage_perception.vision.sprites import make_background, make_sprite
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -136,13 +137,26 @@ def test_features_are_learned_from_photographs_only():
         SlotsConfig(encoder='efficientnet')
 
 
-def test_the_shipped_model_divides_an_image():
+def test_a_slot_of_the_shipped_model_stays_with_an_object():
     model = load_slot_encoder('slots')
-    x = np.zeros((1, 3, 128, 128), np.float32)
-    x[:, 0, :, 64:] = 1
-    slots = model.encode(x)
-    decoded = model.decode(slots)
-    assert slots.slots.shape == (1, model.slot_count, 64)
-    assert np.allclose(decoded.masks.sum(1), 1, atol=1e-4)
-    owner = decoded.masks[0].argmax(0)
-    assert not set(np.unique(owner[:, :32])) & set(np.unique(owner[:, 96:]))
+    rng = np.random.default_rng(0)
+    background, sprite = make_background(rng, 192, 128), make_sprite(rng, np.array([56, 56]), 0)
+    slots, owners = None, []
+    for left in (40, 48, 56):
+        image = background[:, :128].astype(np.float32)
+        cover = sprite.opacity[..., None]
+        window = np.s_[36:92, left : left + 56]
+        image[window] = cover * sprite.image + (1 - cover) * image[window]
+        x = image[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+        slots = model.encode(x) if slots is None else model.track(x, slots.slots)
+        masks = model.decode(slots).masks[0]
+        assert np.allclose(masks.sum(0), 1, atol=1e-4)
+        inside = np.zeros((128, 128), bool)
+        inside[window] = sprite.opacity > 0.5
+        owner = masks.argmax(0)
+        scores = [
+            ((owner == k) & inside).sum() / ((owner == k) | inside).sum() for k in range(7)
+        ]
+        assert max(scores) > 0.4
+        owners.append(int(np.argmax(scores)))
+    assert len(set(owners)) == 1

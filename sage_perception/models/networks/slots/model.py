@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sage_perception.models.networks.slots.attention import SlotAttention, SlotStart
 from sage_perception.models.networks.slots.config import SlotsConfig
 from sage_perception.models.networks.slots.decoder import BroadcastDecoder, Decoded
-from sage_perception.models.networks.slots.encoder import token_encoder
+from sage_perception.models.networks.slots.encoder import PretrainedEncoder, token_encoder
 from sage_perception.models.networks.slots.feature_decoder import FeatureDecoder
 from sage_perception.models.networks.slots.temporal import SlotPredictor
 
@@ -71,6 +71,17 @@ class SlotModel(nn.Module):
         attention = self.encoder['attention']
         slots, shares = attention(tokens, start, iterations or self.config.iterations)
         return slots, shares
+
+    def attend_maps(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `attend` does, of maps of the frozen encoder, float `[B, 112, g, g]`."""
+        tokens = self.encoder['tokens']
+        assert isinstance(tokens, PretrainedEncoder)  # others have no maps
+        return self.compete(tokens.project(maps), self.encoder['start'](len(maps)))
+
+    def compose_features(self, slots: Tensor, attention: Tensor) -> Tensor:
+        """Return composed colors and features of tokens, `[B, N, C + F]`; see `features`."""
+        assert isinstance(self.decoder, FeatureDecoder)  # others compose pixels
+        return self.decoder.features(slots, attention)
 
     def compose(self, slots: Tensor, attention: Tensor | None = None) -> Decoded:
         """Compose images of slots; `attention` is required if it composes the image."""

@@ -127,7 +127,9 @@ def last_visible(slots: Tensor, hidden: Tensor, default: Tensor) -> Tensor:
     objects that have not been visible.
     """
     frames = slots.shape[1]
-    index = torch.arange(frames, device=slots.device)[None, :, None].expand(hidden.shape)
-    last = torch.where(hidden, -1, index).cummax(1).values
+    index = torch.arange(frames, device=slots.device)
+    earlier = index[:, None] >= index  # [T, T]
+    visible = earlier[None, :, :, None] & ~hidden[:, None]
+    last = torch.where(visible, index[:, None], -1).amax(2)
     gathered = slots.gather(1, last.clamp_min(0)[..., None].expand(slots.shape))
     return torch.where(last[..., None] < 0, default, gathered)

@@ -99,9 +99,8 @@ class FeatureModule(TrainingModule):
     def error(self, maps: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error of colors and features."""
         model = self.model
-        tokens = model.encoder['tokens'].project(maps.permute(0, 3, 1, 2))
-        slots, attention = model.compete(tokens, model.encoder['start'](len(maps)))
-        composed = model.decoder.features(slots, attention).float()
+        slots, attention = model.attend_maps(maps.permute(0, 3, 1, 2))
+        composed = model.compose_features(slots, attention).float()
         weights = torch.ones(composed.shape[-1], device=composed.device)
         weights[: model.config.input_channels] = COLOR_WEIGHT
         return losses.reconstruction(weights * composed, targets.flatten(1, 2))
@@ -144,6 +143,5 @@ class SlotFeaturesTask(Task[FeatureDataModule]):
         maps, _ = self.data().held_out
         torch.manual_seed(0)
         with torch.inference_mode():
-            tokens = model.encoder['tokens'].project(maps.permute(0, 3, 1, 2))
-            slots = model.compete(tokens, model.encoder['start'](len(maps)))[0].flatten(0, 1)
+            slots = model.attend_maps(maps.permute(0, 3, 1, 2))[0].flatten(0, 1)
         export_model(self.config, model, slots, folder)
