@@ -61,7 +61,7 @@ def shortened(config: RunConfig, run: Path, minutes: float) -> RunConfig:
     per_step = (time.process_time() - started) / 20
     epochs = max(int(minutes * 60 / per_step) // training.epoch, 1)
     steps = epochs * training.epoch
-    average = min(training.ema, 1 - 20 / steps) 
+    average = min(training.ema, 1 - 20 / steps)
     return replace(config, training=replace(training, steps=steps, ema=average))
 
 

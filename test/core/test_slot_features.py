@@ -154,9 +154,7 @@ def test_a_slot_of_the_shipped_model_stays_with_an_object():
         inside = np.zeros((128, 128), bool)
         inside[window] = sprite.opacity > 0.5
         owner = masks.argmax(0)
-        scores = [
-            ((owner == k) & inside).sum() / ((owner == k) | inside).sum() for k in range(7)
-        ]
+        scores = [((owner == k) & inside).sum() / ((owner == k) | inside).sum() for k in range(7)]
         assert max(scores) > 0.4
         owners.append(int(np.argmax(scores)))
     assert len(set(owners)) == 1

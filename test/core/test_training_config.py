@@ -144,7 +144,7 @@ def test_rejects_invalid_training_settings(error_of, changes, message):
         ({'name': None}, 'name is empty; it must be a string'),
         (
             {'family': 'vae'},
-            "family is 'vae'; it must be one of tinyvae, lightweight, identity, h_to_l",
+            "family is 'vae'; it must be one of tinyvae, lightweight, identity, codes, h_to_l",
         ),
         ({'family': [1]}, 'family is [1]; it must be one of'),
         ({'trainig': {}}, 'trainig is unknown: did you mean training'),
