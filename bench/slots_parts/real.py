@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slots on real video with masks: the best slot of the moving object, beside its motion.
 
-A folder of clips has `JPEGImages/CLIP/*.jpg` and `Annotations/CLIP/*.png`, as DAVIS has; labels
-above 0 are one object here. Rules were chosen on the first half of the clips, by name; the other
-half is reported separately as `unseen`.
+A folder of clips has `JPEGImages/CLIP/*.jpg` and `Annotations/CLIP/*.png`, as DAVIS has, or the
+files of one clip without the folder CLIP. Labels above 0 are one object here. Rules were chosen on
+the first half of the clips, by name; the other half is reported separately as `unseen`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sage_perception.models.slot_encoder import SlotEncoder, Slots
 from sage_perception.slots.segmentation import segment
 from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.ego_motion import EgoMotion
-from sage_perception.vision.scene_motion import SceneMotionDetector, flow_image
+from sage_perception.vision.scene_motion import SceneMotionDetector
 
 WIDTH = 320
 SKIPPED = 5
@@ -69,7 +69,7 @@ def clip_rows(model: SlotEncoder, clip: Path, labels: Path, count: int) -> tuple
         frame = cv2.imread(str(path))
         height = round(WIDTH * frame.shape[0] / frame.shape[1])
         image = cv2.resize(frame, (WIDTH, height), interpolation=cv2.INTER_AREA)
-        motion = detector.update(image, flow_image(frame, image), 1 / 24)
+        detector.update(image, 1 / 24)
         side = model.input_size
         x = cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1]
         x = x.transpose(2, 0, 1)[None].astype(np.float32) / 255
@@ -87,7 +87,7 @@ def clip_rows(model: SlotEncoder, clip: Path, labels: Path, count: int) -> tuple
         segments = segment(masks)
         y, x3 = np.mgrid[0:height, 0:WIDTH]
         cells = y * 3 // height * 3 + x3 * 3 // WIDTH
-        evidence = motion.evidence.clip(0, 1)
+        evidence = detector.evidence().clip(0, 1)
         rows.append(
             Row(
                 max(overlap(segments == slot, truth) for slot in range(len(masks))),
@@ -128,8 +128,10 @@ def measure(model_name: str, folder: Path, count: int) -> dict:
     model = load_slot_encoder(model_name)
     clips = {}
     started = time.process_time()
-    for clip in sorted((folder / 'JPEGImages').iterdir()):
-        scored = clip_rows(model, clip, folder / 'Annotations' / clip.name, count)
+    images = folder / 'JPEGImages'
+    for clip in sorted(path for path in images.iterdir() if path.is_dir()) or [images]:
+        labels = folder / 'Annotations' / clip.relative_to(images)
+        scored = clip_rows(model, clip, labels, count)
         if scored[0]:
             clips[clip.name] = scored
     names = list(clips)
