@@ -34,8 +34,9 @@ class KindTranslator:
         source, target: kinds of the latents.
         source_model, target_model: spaces of the latents.
         trust: measured probability that a translation keeps what is meant, in [0, 1].
-        function: latent to latent; it may set a trust of the item in the telemetry of its result,
-            which then counts instead of `trust`.
+        function: latent to latent.
+        by_item: whether the trust in the telemetry of a result counts instead of `trust`, which
+            is then only the expected one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class KindTranslator:
     target_model: ModelId
     trust: float
     function: Callable[[Latent], Latent]
+    by_item: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.trust <= 1:
@@ -115,8 +117,9 @@ class TranslatorRegistry:
             latent = each.function(lct.latent)
             if latent.kind is not each.target or not np.isfinite(latent.mean).all():
                 raise TranslationRefused(f'{each.name} returned no valid latent')
-            given = latent.telemetry.given or latent.telemetry.trust > 0
-            trust = float(np.clip(latent.telemetry.trust, 0, 1)) if given else each.trust
+            trust = each.trust
+            if each.by_item:
+                trust = float(np.nan_to_num(latent.telemetry.trust).clip(0, 1))
             step = step_from(lct, Operation.TRANSLATE, entity_id, each.target_model, trust)
             lct = LCT.derived(
                 latent,

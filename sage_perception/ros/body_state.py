@@ -56,14 +56,16 @@ class BodyStates:
         if not self.stamp_ns:
             return None
         old = np.abs(self.stamp_ns - self._stamps) > self._max_age_ns
-        joints = np.where(old, np.nan, self._values)
+        position, velocity, effort = np.where(old, np.nan, self._values)
         imu = self._imu
         stamp_ns = 0 if imu is None else stamp_from_msg(imu.header.stamp)
         if imu is None or abs(self.stamp_ns - stamp_ns) > self._max_age_ns:
-            return BodyState(*joints)
+            return BodyState(position, velocity, effort)
         q = imu.orientation
         return BodyState(
-            *joints,
+            position,
+            velocity,
+            effort,
             _unless_unknown(gravity_direction((q.x, q.y, q.z, q.w)), imu.orientation_covariance),
             _unless_unknown(_xyz(imu.angular_velocity), imu.angular_velocity_covariance),
             _unless_unknown(_xyz(imu.linear_acceleration), imu.linear_acceleration_covariance),

@@ -114,7 +114,7 @@ def test_training_lowers_the_loss_of_the_chain(examples):
             return float(loss_of(network(whole.batch, whole.puzzle), whole, network))
 
     before = loss()
-    fit_chain(network, examples, FitConfig(steps=12, batch=8, learning_rate=2e-3))
+    fit_chain(network, examples, FitConfig(steps=60, batch=8, learning_rate=2e-3))
     assert loss() < 0.8 * before
 
 

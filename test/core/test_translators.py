@@ -91,7 +91,7 @@ def test_a_trust_of_the_item_counts_instead_of_the_mean():
     def doubt(latent):
         return replace(latent, telemetry=Telemetry(trust=0.3))
 
-    found = registry(translator(VISION, SEMANTIC, 0.9, change=doubt))
+    found = registry(replace(translator(VISION, SEMANTIC, 0.9, change=doubt), by_item=True))
     assert translate(found, crop(), SEMANTIC).trust == pytest.approx(0.27)
     with pytest.raises(TranslationRefused, match='below'):
         translate(found, crop(), SEMANTIC, 0.5)

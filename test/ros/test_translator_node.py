@@ -3,7 +3,9 @@
 """The translator node: a goal and crops to weights, a fused latent and an action."""
 
 import importlib.util
+import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -67,15 +69,13 @@ def test_words_select_a_crop_and_become_an_action(ros):
         ros.wait_for(publisher.get_subscription_count, 'the node')
     for topic in ('target', 'action', 'fused'):
         ros.wait_for(lambda t=topic: node.count_subscribers(t), f'a subscriber of {topic}')
-    sequence = 0
+    sequences = itertools.count(1)
 
     def send():
-        nonlocal sequence
-        sequence += 1
         stamp_ns = node.get_clock().now().nanoseconds
         header = Header(stamp=stamp_to_msg(stamp_ns))
         body = ProprioceptionSpace(HEAD).encode(BodyState(*np.zeros((3, 2))))
-        lct = LCT.encoded(body, entity_id='body', sequence=sequence, stamp_ns=stamp_ns)
+        lct = LCT.encoded(body, entity_id='body', sequence=next(sequences), stamp_ns=stamp_ns)
         bodies.publish(LCTArray(header=header, lcts=[lct_to_msg(lct)]))
         lcts = []
         for track, (z, x) in enumerate(zip(latents, (60, 500), strict=True), 1):
@@ -84,7 +84,7 @@ def test_words_select_a_crop_and_become_an_action(ros):
                 telemetry=Telemetry(0.9, 0.01, 2.0, 4.0),
             )  # fmt: skip
             made = LCT.encoded(
-                latent, entity_id='cam0', sequence=sequence, stamp_ns=stamp_ns, index=track
+                latent, entity_id='cam0', sequence=next(sequences), stamp_ns=stamp_ns
             )
             lcts.append(lct_to_msg(made))
         trusted.publish(LCTArray(header=header, source_width=640, source_height=480, lcts=lcts))
@@ -94,6 +94,7 @@ def test_words_select_a_crop_and_become_an_action(ros):
 
         def answer(goal=goal):
             send()
+            time.sleep(0.05)
             return next((s for s in reversed(scores) if s.goal == goal), None)
 
         found = ros.wait_for(answer, f'the weights for {goal!r}')
@@ -102,6 +103,7 @@ def test_words_select_a_crop_and_become_an_action(ros):
 
         def action_for(wanted=wanted):
             send()
+            time.sleep(0.05)
             found = (lct for message in list(actions) for lct in message.lcts)
             return next((lct for lct in found if lct.latent.track_id == wanted), None)
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -91,8 +91,8 @@ def _pairs() -> list[tuple[str, str]]:
 
 def _combined(
     templates: Sequence[str],
-    color_words: dict[str, tuple[str, ...]],
-    nouns: dict[str, tuple[str, ...]],
+    color_words: Mapping[str, Sequence[str]],
+    nouns: Mapping[str, Sequence[str]],
     pairs: Sequence[tuple[str, str]],
 ) -> tuple[list[str], np.ndarray]:
     texts, labels = [], []
