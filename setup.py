@@ -19,6 +19,7 @@ NODES = (
     'positions',
     'slots',
     'zspace',
+    'audio',
 )
 
 setup(

@@ -25,6 +25,7 @@ LAYERS = (
     'core',
     'bringup',
     'vision',
+    'audio',
     'zspace',
     'models',
     'codecs',

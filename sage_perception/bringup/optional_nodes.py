@@ -47,6 +47,7 @@ OPTIONAL_NODES = (
     OptionalNode('positions', cameras=True, images=True, poses=True),
     OptionalNode('slots', per_camera=True, images=True, lifecycle=True),
     OptionalNode('zspace', cameras=True, images=True),
+    OptionalNode('audio', lifecycle=True),
     OptionalNode('viewer', default=True, cameras=True, images=True),
 )
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 from sage_perception.core.text import did_you_mean
 from sage_perception.models import artifact
 from sage_perception.models.artifact import ModelError
+from sage_perception.models.audio_model import AudioModel
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
 from sage_perception.models.slot_encoder import SlotEncoder
@@ -45,6 +46,9 @@ _COMPRESSORS = {
 _SLOT_ENCODERS = {
     'onnxruntime': 'sage_perception.models.backends.onnx_backend:OnnxSlotEncoder',
 }
+_AUDIO = {
+    'onnxruntime': 'sage_perception.models.backends.onnx_audio:OnnxAudioModel',
+}
 _SEMANTIC = {
     'onnxruntime': 'sage_perception.models.semantic.semantic_text:load_semantic_text',
 }
@@ -56,6 +60,7 @@ LOADED = {
     'lightweight': _CODECS,
     'h_to_l': _COMPRESSORS,
     'slots': _SLOT_ENCODERS,
+    'audio': _AUDIO,
     'semantic_text': _SEMANTIC,
     'codes': _CODES,
     'fusion': {'onnxruntime': 'sage_perception.models.fusion:FusionModel'},
@@ -87,13 +92,14 @@ def load(
     backend: str = 'auto',
     device: str = 'auto',
     precision: str = 'fp32',
-) -> Codec | Compressor | SlotEncoder | ImageCodes | FusionModel:
+) -> Codec | Compressor | SlotEncoder | AudioModel | ImageCodes | FusionModel:
     """Load a model by its name in the package or from a folder.
 
     Returns a `Codec` for a model of images, a `Compressor` for the family `h_to_l`, a
-    `SlotEncoder` for the family `slots`, an `ImageCodes` for `codes`, and a `SemanticText`, which
-    is one, too, for `semantic_text`; use `load_codec`, `load_crop_codec`, `load_compressor`,
-    `load_slot_encoder`, `load_codes` or `load_semantic` to require one of them.
+    `SlotEncoder` for the family `slots`, an `AudioModel` for `audio`, an `ImageCodes` for `codes`,
+    and a `SemanticText`, which is one, too, for `semantic_text`; use `load_codec`,
+    `load_crop_codec`, `load_compressor`, `load_slot_encoder`, `load_audio`, `load_codes` or
+    `load_semantic` to require one of them.
 
     Parameters
     ----------
@@ -139,7 +145,7 @@ def load(
             f'backend {backend} does not run {model.id.name}, a model of family {model.family}; '
             f'use one of {", ".join(LOADED[model.family])}'
         )
-    loaded: Callable[..., Codec | Compressor | SlotEncoder | ImageCodes | FusionModel]
+    loaded: Callable[..., Codec | Compressor | SlotEncoder | AudioModel | ImageCodes | FusionModel]
     loaded = pkgutil.resolve_name(LOADED[model.family][backend])
     return loaded(model, device, precision)
 
@@ -153,7 +159,11 @@ def load_codec(
     """Load a model of images as `load` does; raise `ModelError` for one of another kind."""
     model = load(name_or_path, backend, device, precision)
     if not isinstance(model, Codec):
-        kinds = {'h_to_l': 'compresses contexts', 'slots': 'divides images'}
+        kinds = {
+            'h_to_l': 'compresses contexts',
+            'slots': 'divides images',
+            'audio': 'encodes sound',
+        }
         kind = kinds.get(model.artifact.family, 'has no latents of images')
         raise ModelError(f'{model.id} {kind}: use a model of images, such as tinyvae')
     return model
@@ -199,6 +209,14 @@ def load_slot_encoder(name_or_path: str | Path, device: str = 'auto') -> SlotEnc
     model = load(name_or_path, 'onnxruntime', device)
     if not isinstance(model, SlotEncoder):
         raise ModelError(f'{model.id} is not a slot model: use one of the family slots')
+    return model
+
+
+def load_audio(name_or_path: str | Path = 'audiovae', device: str = 'auto') -> AudioModel:
+    """Load a model of sound as `load` does, on ONNX Runtime; raise `ModelError` for others."""
+    model = load(name_or_path, 'onnxruntime', device)
+    if not isinstance(model, AudioModel):
+        raise ModelError(f'{model.id} is not a model of sound: use one such as audiovae')
     return model
 
 

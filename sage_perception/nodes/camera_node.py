@@ -91,7 +91,7 @@ class CameraNode(LifecycleNode):
     def setup(self) -> None:
         """Create the endpoints."""
         self._source: ReconnectingSource | None = None
-        self._capture: CaptureThread | None = None
+        self._capture: CaptureThread[Frame] | None = None
         self._connection = Connection(False, 'not configured')
         self._capture_error: Exception | None = None
         self._rate = Rate()

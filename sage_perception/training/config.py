@@ -343,7 +343,7 @@ def read_config(path: Path) -> RunConfig:
             'contexts': ContextsConfig,
             'scenes': ScenesConfig,
         }
-        if family.startswith('slot'):  # learns from generated scenes
+        if family.startswith('slot') or family == 'audio':  # learn from what is generated
             tree.setdefault('data', {'root': ''})
         if 'data' in tree:
             tree['data'] = data_section(tree, path)

@@ -27,11 +27,13 @@ OPTIONAL = (
     'effector',
     'positions',
     'zspace',
+    'audio',
 )
 WHOLE = dual_camera(**dict.fromkeys(OPTIONAL, True))
 DRIVER = single_camera([Camera('cam0', topic='/driver/image_raw')])
 ARGUMENTS = {
     'camera': ['source:=synthetic://'],
+    'audio': ['source:=synthetic://'],
     'memory': ['store:={tmp}/memory.db'],
     'attention': ['image_transport:=compressed'],
     'positions': ['use_depth:=true'],

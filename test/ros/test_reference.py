@@ -29,6 +29,7 @@ NODES = [
     'positions',
     'slots',
     'zspace',
+    'audio',
 ]
 
 

@@ -24,6 +24,7 @@ NODES = (
     'positions',
     'slots',
     'zspace',
+    'audio',
 )
 RELIABILITY = {1: 'reliable', 2: 'best effort'}
 INTRODUCTION = """\

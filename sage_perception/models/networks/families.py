@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from sage_perception.models.networks.audio import AudioConfig, AudioVAE
 from sage_perception.models.networks.codes import Codes, CodesConfig
 from sage_perception.models.networks.h_to_l import HToLCompressor, HToLConfig
 from sage_perception.models.networks.identity import IdentityConfig, IdentityHead
@@ -81,4 +82,5 @@ FAMILIES = {
     ),
     'slots': Family(SlotsConfig, SlotModel),
     'slot_sequences': Family(SequenceConfig, TemporalTransformer),
+    'audio': Family(AudioConfig, AudioVAE),
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from sage_perception.training.config import RunConfig
 from sage_perception.training.task import Task
+from sage_perception.training.tasks.audio.task import AudioTask
 from sage_perception.training.tasks.codes.task import CodesTask
 from sage_perception.training.tasks.distillation import DistillationTask
 from sage_perception.training.tasks.h_to_l.task import HToLTask
@@ -25,6 +26,7 @@ TASKS: dict[str, type[Task[Any]]] = {
     'codes': CodesTask,
     'slots': SlotsTask,
     'slot_sequences': SlotSequencesTask,
+    'audio': AudioTask,
 }
 """Task of each model family of `sage_perception.models.networks.families`."""
 

@@ -6,16 +6,34 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-from sage_perception.core.frame import Frame
-from sage_perception.vision.sources.base import FrameSource
+
+class Indexed(Protocol):
+    """An item of a source; gaps in the indices are skipped items."""
+
+    @property
+    def index(self) -> int:
+        """Return the number of the item."""
+
+
+ItemT = TypeVar('ItemT', bound=Indexed)
+ReadT = TypeVar('ReadT', bound=Indexed, covariant=True)
+
+
+class Readable(Protocol[ReadT]):
+    """A source of images or of sound."""
+
+    def read(self, timeout_s: float) -> ReadT | None:
+        """Wait for the next item and return it, or None after `timeout_s` seconds."""
+
 
 READ_TIMEOUT_S = 0.2
 """Maximum time `stop` waits for a source that delivers no frames, seconds."""
 
 
-class CaptureThread:
-    """Passes each frame of a source to a callback, in a background thread.
+class CaptureThread(Generic[ItemT]):
+    """Passes each frame, or block of sound, of a source to a callback, in a background thread.
 
     Args:
         source: the source; it stays open when the capture stops.
@@ -30,8 +48,8 @@ class CaptureThread:
 
     def __init__(
         self,
-        source: FrameSource,
-        on_frame: Callable[[Frame], None],
+        source: Readable[ItemT],
+        on_frame: Callable[[ItemT], None],
         on_end: Callable[[Exception], None],
         name: str = 'capture',
     ) -> None:

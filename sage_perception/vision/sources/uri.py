@@ -58,7 +58,9 @@ class SourceUri:
         return f'{self.scheme}://{quote(path)}{mark}{query}'
 
 
-def _number(kind: type[int] | type[float], low: float, high: float) -> Option:
+def number(kind: type[int] | type[float], low: float, high: float) -> Option:
+    """Return an option with the numbers from `low` to `high`."""
+
     def read(text: str) -> float:
         value = kind(text)
         if not low <= value <= high:
@@ -69,7 +71,9 @@ def _number(kind: type[int] | type[float], low: float, high: float) -> Option:
     return Option(read, f'{name} from {low} to {high}')
 
 
-def _choice(*values: str) -> Option:
+def choice(*values: str) -> Option:
+    """Return an option with fixed values."""
+
     def read(text: str) -> str:
         if text not in values:
             raise ValueError(text)
@@ -78,7 +82,8 @@ def _choice(*values: str) -> Option:
     return Option(read, ' or '.join(values))
 
 
-def _flag() -> Option:
+def flag() -> Option:
+    """Return an option that is true or false."""
     values = {'true': True, '1': True, 'false': False, '0': False}
 
     def read(text: str) -> bool:
@@ -104,32 +109,32 @@ def _roi(text: str) -> Roi:
 
 
 MIN_SIDE, MAX_SIDE = 16, 8192  # px
-SIDE = _number(int, MIN_SIDE, MAX_SIDE)
-WORLD_SIDE = _number(int, 32, 4096)
-FPS = _number(float, 0.01, 1000)
+SIDE = number(int, MIN_SIDE, MAX_SIDE)
+WORLD_SIDE = number(int, 32, 4096)
+FPS = number(float, 0.01, 1000)
 
 VIEW = {
     'size': Option(_size, f'WIDTHxHEIGHT, {MIN_SIDE} to {MAX_SIDE} pixels each'),
     'roi': Option(_roi, f'X,Y,WIDTH,HEIGHT in pixels, at least {MIN_SIDE} wide and high'),
-    'gain': _number(float, 0.01, 100),
+    'gain': number(float, 0.01, 100),
 }
-PLAYBACK = {'fps': FPS, 'pace': _choice('realtime', 'fast'), 'lock': _choice('wall')} | {
-    'pan': _number(float, 0, 10_000),
-    'shake': _number(float, 0, 1000),
+PLAYBACK = {'fps': FPS, 'pace': choice('realtime', 'fast'), 'lock': choice('wall')} | {
+    'pan': number(float, 0, 10_000),
+    'shake': number(float, 0, 1000),
 }
 OPTIONS: dict[str, dict[str, Option]] = {
-    'v4l2': VIEW | {'width': SIDE, 'height': SIDE, 'fps': FPS, 'format': _choice('MJPG', 'YUYV')},
+    'v4l2': VIEW | {'width': SIDE, 'height': SIDE, 'fps': FPS, 'format': choice('MJPG', 'YUYV')},
     'csi': VIEW
     | {'width': SIDE, 'height': SIDE, 'fps': FPS}
-    | {'flip': _number(int, 0, 7), 'wbmode': _number(int, 0, 9), 'mode': _number(int, 0, 63)},
-    'rtsp': VIEW | {'transport': _choice('tcp', 'udp')},
-    'file': VIEW | PLAYBACK | {'loop': _flag()},
-    'images': VIEW | PLAYBACK | {'loop': _flag()},
+    | {'flip': number(int, 0, 7), 'wbmode': number(int, 0, 9), 'mode': number(int, 0, 63)},
+    'rtsp': VIEW | {'transport': choice('tcp', 'udp')},
+    'file': VIEW | PLAYBACK | {'loop': flag()},
+    'images': VIEW | PLAYBACK | {'loop': flag()},
     'synthetic': VIEW
     | PLAYBACK
     | {'width': WORLD_SIDE, 'height': WORLD_SIDE}
-    | {'seed': _number(int, 0, 2**63 - 1), 'objects': _number(int, 0, 64)}
-    | {'flicker': _number(float, 0, 1)},
+    | {'seed': number(int, 0, 2**63 - 1), 'objects': number(int, 0, 64)}
+    | {'flicker': number(float, 0, 1)},
 }
 
 
@@ -143,7 +148,7 @@ def parse_uri(text: str) -> SourceUri:
     if scheme not in OPTIONS:
         raise bare.error(f'unknown scheme {scheme}; use {", ".join(sorted(OPTIONS))}')
     path, _, query = text[found.end() if found else 0 :].partition('?')
-    options, rest = _read_options(bare, query)
+    options, rest = read_options(bare, query, OPTIONS[scheme])
     if scheme == 'rtsp':
         path = f'rtsp://{path}' + ('?' + '&'.join(rest) if rest else '')
     elif found:
@@ -152,9 +157,14 @@ def parse_uri(text: str) -> SourceUri:
     return SourceUri(text, scheme, path, options)
 
 
-def _read_options(uri: SourceUri, query: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the options, and the parts of the query that belong to the camera (RTSP)."""
-    table = OPTIONS[uri.scheme]
+def read_options(
+    uri: SourceUri, query: str, table: dict[str, Option]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the options in `table`, and the parts of a query that belong to a camera (RTSP).
+
+    Raises:
+        SourceError: an option is unknown, given twice or has a value that is not allowed.
+    """
     options: dict[str, Any] = {}
     rest = []
     for part in query.split('&') if query else ():

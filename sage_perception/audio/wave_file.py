@@ -1,0 +1,77 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read WAV files, resample signals."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from scipy.io import wavfile
+from scipy.signal import resample_poly
+
+from sage_perception.audio.mel import RATE
+from sage_perception.core.reading import read_bounded
+from sage_perception.core.text import one_line
+
+MAX_FILE_BYTES = 256 << 20
+MIN_RATE, MAX_RATE = 8_000, 192_000
+"""Sampling rates that are resampled, Hz; others are refused."""
+MAX_CHANNELS = 8
+
+
+class WaveError(ValueError):
+    """A file that is not usable as sound; the message names the file, the value and the fix."""
+
+
+def read_wave(path: Path) -> np.ndarray:
+    """Return the samples of a WAV file at `RATE`, float32 `[N, C]`; full scale is 1.
+
+    Raises:
+        OSError: the file cannot be read.
+        WaveError: it is not a WAV file, or its rate or number of channels is not supported.
+    """
+    content = read_bounded(path, MAX_FILE_BYTES)
+    try:
+        rate, samples = wavfile.read(io.BytesIO(content))
+    except Exception as error:  # noqa: BLE001 - the reader raises exceptions of many kinds
+        raise WaveError(
+            f'{path} cannot be read as WAV ({one_line(error)}); convert it, for example with '
+            'ffmpeg -i FILE -ar 16000 FILE.wav'
+        ) from None
+    if not samples.size:
+        raise WaveError(f'{path} has no samples')
+    samples = samples.reshape(len(samples), -1)
+    if samples.shape[1] > MAX_CHANNELS:
+        raise WaveError(f'{path} has {samples.shape[1]} channels; at most {MAX_CHANNELS}')
+    check_rate(rate, str(path))
+    return resample(to_float(samples), rate)
+
+
+def check_rate(rate: int, name: str) -> None:
+    """Raise `WaveError` for a sampling rate that is not supported."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise WaveError(
+            f'{name} has a sampling rate of {rate} Hz; it must be {MIN_RATE} to {MAX_RATE} Hz: '
+            f'resample it, for example with ffmpeg -i FILE -ar {RATE} FILE.wav'
+        )
+
+
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """Return samples of any integer or float type as float32, full scale 1."""
+    if samples.dtype.kind == 'f':
+        return samples.astype(np.float32)
+    if samples.dtype.kind == 'u':  # 8 bits, around the middle
+        return ((samples.astype(np.float64) - 128) / 128).astype(np.float32)
+    return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+
+
+def resample(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Return samples `[N, C]` of `rate` Hz at `RATE`, float32; a polyphase low-pass filter."""
+    if rate == RATE:
+        return samples.astype(np.float32, copy=False)
+    ratio = Fraction(RATE, rate)
+    resampled: np.ndarray = resample_poly(samples, ratio.numerator, ratio.denominator, axis=0)
+    return resampled.astype(np.float32)

@@ -1,0 +1,100 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The interface of loaded models of sound, independent of the backend."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, Artifact, ModelError
+from sage_perception.models.loaded import LoadedModel
+
+TEMPERATURE = 'head.temperature'
+"""Tensor of an artifact: divides the logits before the softmax."""
+
+
+class AudioLatents(NamedTuple):
+    """The result for a batch of spectrograms.
+
+    Attributes:
+        mean, log_var: float32 `[B, D]`; natural logarithm.
+        logits: float32 `[B, W]`, of the labels.
+    """
+
+    mean: np.ndarray
+    log_var: np.ndarray
+    logits: np.ndarray
+
+
+class AudioModel(LoadedModel):
+    """A loaded model of log-mel spectrograms.
+
+    Spectrograms are float32 `[B, 1, bands, frames]` in [0, 1], of `audio.mel.log_mel`.
+
+    Attributes
+    ----------
+    id, backend, device, precision
+        As of `LoadedModel`.
+    labels : tuple of str
+        The words of the logits; the last one stands for all other sounds.
+    latent_mean, latent_std : np.ndarray
+        Statistics of the latents of training words, float32 `[D]`.
+    temperature : float
+        Of the probabilities of the labels, fitted to held-out voices.
+
+    """
+
+    def __init__(self, artifact: Artifact, device: str, precision: str):
+        super().__init__(artifact, device, precision)
+        labels = artifact.config.get('labels')
+        if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
+            raise ModelError(f'{artifact.path}: config.labels must be a list of words')
+        self.labels: tuple[str, ...] = tuple(labels)
+        self.latent_mean = artifact.tensor(LATENT_MEAN).astype(np.float32)
+        self.latent_std = artifact.tensor(LATENT_STD).astype(np.float32)
+        self.temperature = float(artifact.tensor(TEMPERATURE).ravel()[0])
+
+    @property
+    def latent_dim(self) -> int:
+        """Return D, the number of dimensions of a latent."""
+        return self.artifact.count('latent_dim')
+
+    @property
+    def mel_shape(self) -> tuple[int, int]:
+        """Return the bands and frames of a spectrogram."""
+        return self.artifact.count('bands'), self.artifact.count('frames')
+
+    def encode(self, mel: np.ndarray) -> AudioLatents:
+        """Return the latents and the logits of spectrograms `[B, 1, bands, frames]`.
+
+        Raises `ModelError` for another shape.
+        """
+        expected = (1, *self.mel_shape)
+        if mel.shape[1:] != expected or not len(mel):
+            raise ModelError(
+                f'{self.id.name} takes spectrograms of shape [B, {", ".join(map(str, expected))}],'
+                f' not {list(mel.shape)}'
+            )
+        return self._encode(np.asarray(mel, np.float32))
+
+    def recognize(self, logits: np.ndarray) -> list[tuple[str, float]]:
+        """Return the word of each row of logits `[B, W]`, and its probability in [0, 1]."""
+        scaled = logits.astype(np.float64) / self.temperature
+        odds = np.exp(scaled - scaled.max(1, keepdims=True))
+        probabilities = odds / odds.sum(1, keepdims=True)
+        best = probabilities.argmax(1)
+        return [
+            (self.labels[index], float(row[index]))
+            for index, row in zip(best, probabilities, strict=True)
+        ]
+
+    @abstractmethod
+    def _encode(self, mel: np.ndarray) -> AudioLatents:
+        """Return the result for float32 spectrograms."""
+
+    @abstractmethod
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Return the spectrograms of latents `[B, D]`, float32 `[B, 1, bands, frames]`."""

@@ -1,0 +1,72 @@
+# Copyright 2026 The sage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sound events → spectrograms → latents with trust and words."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from sage_perception.audio.event_stream import SoundEvent
+from sage_perception.audio.mel import log_mel
+from sage_perception.core.latent import Latent, LatentKind, Telemetry
+from sage_perception.models.audio_model import AudioModel
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSound:
+    """An event with its latent.
+
+    Attributes:
+        latent: of kind AUDIO; its telemetry has the trust.
+        word: the most likely label of the model, which may be its label for all other sounds.
+        confidence: calibrated probability of `word`, in [0, 1].
+        known: whether `word` is not the label for all other sounds.
+    """
+
+    latent: Latent
+    word: str
+    confidence: float
+    known: bool
+
+
+class SoundEncoder:
+    """Encodes events with a model of sound."""
+
+    def __init__(self, model: AudioModel) -> None:
+        self.model = model
+
+    def encode(self, event: SoundEvent) -> EncodedSound:
+        """Return the latent and the word of an event.
+
+        The trust is R² of the latent's own reconstruction, and 0 for a faulty microphone. Raises
+        `ModelError` for a model that cannot run.
+        """
+        start_s = time.perf_counter()
+        mel = log_mel(event.samples)[None, None]
+        mean, log_var, logits = self.model.encode(mel)
+        decoded = self.model.decode(mean)
+        error = float(np.square(decoded - mel).mean())
+        variance = float(np.square(mel - mel.mean()).mean())
+        fit = 1 - error / variance if variance > 0 else 0.0
+        trust = 0.0 if event.fault or not np.isfinite(fit) else min(max(fit, 0.0), 1.0)
+        kl = float(0.5 * (mean**2 + np.exp(log_var) - 1 - log_var).mean())
+        telemetry = Telemetry(
+            trust=trust,
+            reconstruction_error=error,
+            kl_per_dim=kl,
+            latent_norm=float(np.linalg.norm(mean)),
+            time_s=time.perf_counter() - start_s,
+        )
+        latent = Latent(
+            mean=mean[0],
+            log_var=log_var[0],
+            kind=LatentKind.AUDIO,
+            model=self.model.id,
+            telemetry=telemetry,
+        )
+        ((word, confidence),) = self.model.recognize(logits)
+        known = word != self.model.labels[-1]
+        return EncodedSound(latent, word, 0.0 if event.fault else confidence, known)
