@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Free Spoken Digit Dataset (CC BY-SA 4.0) as spectrograms: for tests, not for what ships."""
+"""Recordings of digits, FSDD (CC BY-SA 4.0), as spectrograms: for tests, not for what ships."""
 
 from __future__ import annotations
 

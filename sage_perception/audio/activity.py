@@ -26,9 +26,13 @@ MAX_FRAMES = 160
 FLOOR_FRAMES, FLOOR_DB = 240, -75.0
 """Frames of the background level, 3 s, and its least level over full scale."""
 LOW_HZ, HIGH_HZ = 100.0, 4000.0
-MAX_FLATNESS, MIN_PERIODICITY, MIN_CHANGE_DB = 0.30, 0.5, 1.5
+MAX_FLATNESS, MIN_PERIODICITY, MIN_CHANGE_DB = 0.30, 0.5, 0.35
 """Limits of voices; see `describe`."""
 MIN_VOICE_FRAMES = 12
+STRONG = 0.1
+"""Power of a frame relative to the loudest one below which its changes do not count."""
+AUDIBLE = 10**-1.5
+"""Power of a band relative to the loudest one below which its changes do not count."""
 PITCH_HZ = 70.0, 400.0
 
 
@@ -142,11 +146,14 @@ def describe(samples: np.ndarray) -> tuple[float, float, float]:
     shape = correlation[:, low:high] / np.maximum(correlation[:, :1], 1e-15)
     periodicity = (shape / (window[low:high] / window[0])).max(1)
     bands = band[:, : band.shape[1] // 8 * 8].reshape(count, -1, 8).sum(2)
-    decibels = 10 * np.log10(bands / bands.sum(1, keepdims=True) + 1e-4)
+    # Bands far below the loudest one change with the background alone.
+    decibels = 10 * np.log10(bands / bands.max(1, keepdims=True) + AUDIBLE)
     step = 4
-    changes = np.abs(decibels[step:] - decibels[:-step]).mean(1) if count > step else np.zeros(1)
+    strong = power >= STRONG * power.max()
+    pairs = strong[step:] & strong[:-step]
+    changes = np.abs(decibels[step:] - decibels[:-step])[pairs]
     return (
         float(np.median(flatness[loud])),
         float(np.median(periodicity[loud])),
-        float(changes.mean()),
+        float(changes.mean()) if len(changes) else 0.0,
     )

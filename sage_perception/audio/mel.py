@@ -45,7 +45,8 @@ def mel_filters() -> np.ndarray:
     Davis and Mermelstein, 1980: corners equally spaced in mel, each filter ends at the centers of
     its neighbors. Slopes are linear in frequency, as in HTK.
     """
-    corners = mel_to_hz(np.linspace(*hz_to_mel(np.array([LOW_HZ, HIGH_HZ])), BANDS + 2))
+    low, high = float(hz_to_mel(LOW_HZ)), float(hz_to_mel(HIGH_HZ))
+    corners = mel_to_hz(np.linspace(low, high, BANDS + 2))
     hz = np.fft.rfftfreq(FFT, 1 / RATE)
     rise = (hz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
     fall = (corners[2:, None] - hz) / (corners[2:] - corners[1:-1])[:, None]
