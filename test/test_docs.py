@@ -21,6 +21,8 @@ from documents import (
     shell_text,
 )
 
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
+
 WRITTEN = [pytest.param(path, id=name(path)) for path in pages() if path not in GENERATED]
 
 
@@ -99,7 +101,7 @@ def test_python_blocks_compile_and_import_what_exists(path):
 @cache
 def known_words():
     """Return the words of the code: of modules, messages, settings, scripts and tests."""
-    words = set()
+    words = {f'use_{node.name}' for node in OPTIONAL_NODES}
     for folder in ('sage_perception', 'sage_msgs', 'config', 'launch', 'bench', 'tools', 'test'):
         for path in (ROOT / folder).rglob('*'):
             if path.suffix in {'.py', '.msg', '.srv', '.yaml', '.md'} and 'docs' not in path.name:
