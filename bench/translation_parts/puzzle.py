@@ -3,7 +3,7 @@
 """The cost of going through the puzzle grid, and what each modality looks like afterwards.
 
 `vision`: classes of CIFAR-10 from latents of tinyvae, of images and of the same images read back
-from the grid. `sound`: spoken digits of a voice that the head was not trained on, from
+from the grid. `sound`: digits of a voice that the head was not trained on, from
 spectrograms and from those read back. The head is the same for both: 64 principal components and
 logistic regression, trained on its own representation. `ten_levels` has a grid of ten levels, as
 puzzles of ARC. `cost` is the loss in points. All modalities are in the grid together when it is

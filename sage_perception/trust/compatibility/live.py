@@ -10,7 +10,7 @@ along the first and the last eighth of the axes, of latents scaled to length 1. 
 for rotated latents; real video and synthetic scenes are above `MIN_CONTRAST`
 (`bench/live_statistics.py`).
 
-Latents of one unchanging object are one direction, whose contrast says nothing. The `diversity`,
+Latents of one unchanging object are one direction, whose contrast is no evidence. The `diversity`,
 the participation ratio of the second moment, counts the directions; below `MIN_DIVERSITY` the
 contrast is not judged. Therefore latents of a monotonous scene pass, rotated or not. So do latents
 that mirror the mean, and recorded latents of the same encoder, because their statistics are right.
