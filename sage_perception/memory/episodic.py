@@ -65,6 +65,10 @@ class EpisodicMemory:
         """Set the reward of the task; see `Scorer.reward`."""
         self._scorer.reward(value, stamp_ns)
 
+    def sound(self, arousal: float, stamp_ns: int) -> None:
+        """Set the arousal of a sound; see `Scorer.sound`."""
+        self._scorer.sound(arousal, stamp_ns)
+
     def note_codes(self, lcts: Sequence[LCT]) -> None:
         """Keep the codes of the LCTs of a frame, also for recent records of their tracks.
 

@@ -140,6 +140,11 @@ class MemorySession:
         if self._memory is not None:
             self._memory.reward(value, stamp_ns)
 
+    def sound(self, arousal: float, stamp_ns: int) -> None:
+        """Set the arousal of a sound; see `Scorer.sound`."""
+        if self._memory is not None:
+            self._memory.sound(arousal, stamp_ns)
+
     def note_codes(self, lcts: Sequence[LCT]) -> None:
         """Keep the codes of the LCTs of a frame that is not observed."""
         self._attempt(lambda memory: memory.note_codes(lcts))

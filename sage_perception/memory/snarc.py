@@ -22,7 +22,7 @@ MIN_SAMPLES = 20  # before a scale adapts
 LOW_QUANTILE, HIGH_QUANTILE = 0.5, 0.95  # score 0 and 1
 MAX_TRACKS = 256  # the track that was updated least recently is dropped
 MAX_GAP_NS = 2_000_000_000  # after a longer gap a track restarts
-REWARD_TIME_CONSTANT_S = 1.0  # of the exponential decay of a reward
+TIME_CONSTANT_S = 1.0  # of the exponential decay of a reward and of a sound
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,30 @@ def motion(before: Roi | None, now: Roi | None, seconds: float) -> float:
     return math.hypot(distance, growth) / seconds
 
 
+class Decaying:
+    """A value in [0, 1] that decays with `TIME_CONSTANT_S`; 0 at first."""
+
+    def __init__(self) -> None:
+        self._value, self._stamp_ns = 0.0, 0
+
+    def set(self, value: float, stamp_ns: int) -> None:
+        """Set the value at a time, at most 1; one that is not finite or negative counts as 0.
+
+        A value below the decayed rest of the previous one is ignored.
+        """
+        value = min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
+        if value >= self.at(stamp_ns):
+            self._value, self._stamp_ns = value, stamp_ns
+
+    def at(self, stamp_ns: int) -> float:
+        """Return the decayed value; up to 1 s before its stamp it has its full size."""
+        since_s = (stamp_ns - self._stamp_ns) * 1e-9
+        # An earlier stamp means that the clock went back, as at the start of a replayed bag.
+        if since_s <= -TIME_CONSTANT_S:
+            return 0.0
+        return self._value * math.exp(-max(since_s, 0.0) / TIME_CONSTANT_S)
+
+
 class Scorer:
     """Scores the observations of one latent space; `mean` `[D]` is the mean of its latents."""
 
@@ -147,18 +171,18 @@ class Scorer:
         self._novelty = AdaptiveScale(0.2, 1.0)
         self._arousal = AdaptiveScale(0.5, 5.0)
         self._conflict = AdaptiveScale(0.3, 1.0)
-        self._reward, self._reward_stamp_ns = 0.0, 0
+        self._reward, self._sound = Decaying(), Decaying()
 
     def reward(self, value: float, stamp_ns: int) -> None:
         """Set the reward of the task at a time.
 
-        Only the magnitude counts, at most 1, because failure is as memorable as success; a value
-        that is not finite counts as 0. A reward below the decayed rest of the previous one is
-        ignored.
+        Only the magnitude counts, because failure is as memorable as success.
         """
-        value = min(abs(value), 1.0) if math.isfinite(value) else 0.0
-        if value >= self._reward_at(stamp_ns):
-            self._reward, self._reward_stamp_ns = value, stamp_ns
+        self._reward.set(abs(value), stamp_ns)
+
+    def sound(self, arousal: float, stamp_ns: int) -> None:
+        """Set the arousal of a sound at a time: what is seen then has at least that arousal."""
+        self._sound.set(arousal, stamp_ns)
 
     def score(self, lct: LCT, novelty: float, agreement: float | None = None) -> Snarc:
         """Return the scores of one observation.
@@ -181,8 +205,8 @@ class Scorer:
         return Snarc(
             surprise=self._surprise.score(error),
             novelty=self._novelty.score(novelty),
-            arousal=self._arousal.score(speed),
-            reward=self._reward_at(lct.stamp_ns),
+            arousal=max(self._arousal.score(speed), self._sound.at(lct.stamp_ns)),
+            reward=self._reward.at(lct.stamp_ns),
             conflict=self._score_conflict(agreement),
         )
 
@@ -191,11 +215,3 @@ class Scorer:
             return 0.0
         # A similarity that cannot be measured must not pass as agreement.
         return self._conflict.score(1 - agreement) if math.isfinite(agreement) else 1.0
-
-    def _reward_at(self, stamp_ns: int) -> float:
-        """Return the decayed reward; up to 1 s before its stamp it has its full value."""
-        since_s = (stamp_ns - self._reward_stamp_ns) * 1e-9
-        # An earlier stamp means that the clock went back, as at the start of a replayed bag.
-        if since_s <= -REWARD_TIME_CONSTANT_S:
-            return 0.0
-        return self._reward * math.exp(-max(since_s, 0.0) / REWARD_TIME_CONSTANT_S)

@@ -12,9 +12,8 @@ from typing import Any
 
 from geometry_msgs.msg import Pose, PoseStamped, Quaternion
 from rclpy.duration import Duration
-from sage_msgs.msg import LCTArray, SnarcArray, SnarcScore
-from sage_msgs.msg import Snarc as SnarcMessage
-from std_msgs.msg import Bool, Header, String
+from sage_msgs.msg import LCTArray
+from std_msgs.msg import Bool, Float32, Header, String
 
 from sage_perception import models
 from sage_perception.audio.event_stream import EventStream, SoundEvent
@@ -66,10 +65,11 @@ class AudioNode(LifecycleNode):
         ),
         Topic('voice', Bool, qos.DEFAULT, 'Whether each event is a voice.'),
         Topic(
-            'sound_events',
-            SnarcArray,
+            'arousal',
+            Float32,
             qos.DEFAULT,
-            'Arousal of each event: its level over the noise, half of it for other than voices.',
+            'Arousal of each event: its level over the background, half of it for other than '
+            'voices. The memory node adds it to the salience of what is seen.',
         ),
         Topic('goal', String, qos.DEFAULT, 'Recognized words, successive ones joined.'),
     )
@@ -93,7 +93,7 @@ class AudioNode(LifecycleNode):
         self._audio = self.publisher('audio')
         self._bearings = self.publisher('bearing')
         self._voices = self.publisher('voice')
-        self._scores = self.publisher('sound_events')
+        self._arousals = self.publisher('arousal')
         self._goals = self.publisher('goal')
         self.diagnostics.add('sound', self._report)
         # Not `add_timer`: this exception must end the node, so that it is restarted.
@@ -197,9 +197,9 @@ class AudioNode(LifecycleNode):
         )
         array = lct_array_to_msg(header, (0, 0), identity.entity_id, [(lct, PLAIN)], identity.key)
         self._audio.publish(array)
-        self._scores.publish(arousal_to_msg(header, identity.entity_id, lct, arousal))
         if event.fault:
             return
+        self._arousals.publish(Float32(data=arousal))
         self._voices.publish(Bool(data=event.voice))
         if event.bearing is not None:
             self._bearings.publish(bearing_to_msg(header, event.bearing.angle))
@@ -234,12 +234,6 @@ def bearing_to_msg(header: Header, angle: float) -> PoseStamped:
     """Return a direction, radians, positive to the left, as the yaw of a pose at the origin."""
     turn = Quaternion(x=0.0, y=0.0, z=math.sin(angle / 2), w=math.cos(angle / 2))
     return PoseStamped(header=header, pose=Pose(orientation=turn))
-
-
-def arousal_to_msg(header: Header, entity: str, lct: LCT, arousal: float) -> SnarcArray:
-    """Return the arousal of an event as scores of its LCT."""
-    score = SnarcScore(lct=list(lct.id), snarc=SnarcMessage(arousal=arousal), salience=arousal)
-    return SnarcArray(header=header, scores=[score], camera=entity)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -79,6 +79,7 @@ class MemoryNode(Node):
             qos.DEFAULT,
             'Reward of the task, -1 to 1; only its magnitude counts.',
         ),
+        Topic('arousal', Float32, qos.DEFAULT, 'Arousal of each sound, 0 to 1.'),
     )
     PUBLISHES = (
         Topic('snarc', SnarcArray, qos.DEFAULT, 'Salience of the observed LCTs.'),
@@ -120,6 +121,7 @@ class MemoryNode(Node):
             self, 'agreement', self._on_agreement, lambda: keys.store, keys.required, timeout_s=0
         )
         self.subscribe('reward', self._on_reward, timeout_s=0)
+        self.subscribe('arousal', self._on_sound, timeout_s=0)
         self.serve('~/query', self._query)
         self.serve('~/remember', self._remember)
         self.serve('~/forget', self._forget)
@@ -177,6 +179,9 @@ class MemoryNode(Node):
 
     def _on_reward(self, message: Float32) -> None:
         self._session.reward(message.data, self.get_clock().now().nanoseconds)
+
+    def _on_sound(self, message: Float32) -> None:
+        self._session.sound(message.data, self.get_clock().now().nanoseconds)
 
     # Timers
 

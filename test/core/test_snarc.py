@@ -138,6 +138,15 @@ def test_reward_counts_by_its_magnitude_and_decays(scorer, value, score):
     assert scorer.score(observation(noisy_latent(), -3600), 0.0).reward == 0
 
 
+@pytest.mark.parametrize(('value', 'score'), [(0.8, 0.8), (7.0, 1), (-1.0, 0), (float('nan'), 0)])
+def test_a_sound_raises_the_arousal_and_decays(scorer, value, score):
+    scorer.sound(value, START)
+    assert scorer.score(observation(noisy_latent(), -0.2), 0.0).arousal == pytest.approx(score)
+    later = scorer.score(observation(noisy_latent(), 1.0), 0.0)
+    assert later.arousal == pytest.approx(score * math.exp(-1))
+    assert later.reward == 0
+
+
 def test_a_smaller_reward_does_not_replace_a_larger_one(scorer):
     scorer.reward(1.0, START)
     scorer.reward(0.1, START + 1000)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from sage_msgs.msg import LCTArray, SnarcArray
+from sage_msgs.msg import LCTArray
 from scipy.io import wavfile
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool, Float32, String
 
 from sage_perception.audio.mel import RATE
 from sage_perception.audio.synthetic import synthetic_sound
@@ -30,11 +30,11 @@ def test_events_become_signed_latents_with_bearing_and_arousal(ros, tmp_path):
     assert keys.main(['create', 'robot1/head', '--dir', str(tmp_path)]) == 0
     arrays = ros.collect(LCTArray, 'robot1/head/audio')
     bearings = ros.collect(PoseStamped, 'robot1/head/bearing')
-    scores = ros.collect(SnarcArray, 'robot1/head/sound_events')
+    arousals = ros.collect(Float32, 'robot1/head/arousal')
     voices = ros.collect(Bool, 'robot1/head/voice')
     source = 'source:=synthetic://?channels=2&bearing=40&pace=fast'
     node = ros.make(AudioNode, '-p', source, '-p', f'key:={tmp_path}', namespace='robot1/head')
-    ros.wait_for(lambda: len(arrays) > 2 and bearings and scores and voices, 'events')
+    ros.wait_for(lambda: len(arrays) > 2 and bearings and arousals and voices, 'events')
     node.deactivate()
     array = arrays[0]
     assert array.header.frame_id == 'head_link'
@@ -50,9 +50,8 @@ def test_events_become_signed_latents_with_bearing_and_arousal(ros, tmp_path):
     assert verify(lct, store) is None
     turn = bearings[0].pose.orientation
     assert math.degrees(2 * math.atan2(turn.z, turn.w)) == pytest.approx(40, abs=4)
-    by_lct = {bytes(s.lct): s.snarc.arousal for message in scores for s in message.scores}
-    assert by_lct[lct.id] == pytest.approx(lct.latent.snarc[2])
-    assert 0 < by_lct[lct.id] <= 1
+    assert arousals[0].data == pytest.approx(lct.latent.snarc[2])
+    assert 0 < arousals[0].data <= 1
 
 
 def test_words_above_the_confidence_are_goals_and_successive_ones_are_joined(ros, monkeypatch):
