@@ -239,6 +239,8 @@ class PositionsNode(Node):
 
     def _report(self) -> Status:
         values = {'positions': self._count, 'frame': self._poses.base_frame}
+        for camera in self.parameters.cameras:
+            self._poses.camera(camera)  # also while nothing is published
         faults = self._poses.faults
         return (WARN if faults else OK), '; '.join(faults) or 'locating', values
 
