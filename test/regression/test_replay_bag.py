@@ -159,7 +159,7 @@ def test_released_bag_is_replayed_from_each_recorded_stage():
         replay_bag(bag, stage=Stage.IMAGES)
 
 
-@pytest.mark.parametrize('version', ['0_1', '0_2'])
+@pytest.mark.parametrize('version', ['0_1', '0_2', '0_3'])
 def test_signed_lcts_of_every_release_are_accepted(version, tmp_path):
     bag = DATA / f'sage_msgs_{version}'
     keys = tmp_path / 'keys'

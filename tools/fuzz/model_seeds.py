@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from sage_perception.codecs.codebook import Codebook, write
+from sage_perception.core.reading import require_regular
 from sage_perception.models import artifact, identity
 from sage_perception.models.backbones.state_dict import save_weights
 from sage_perception.models.networks.slots.model import SlotModel
@@ -56,8 +57,10 @@ def fixed_model(folder: Path) -> None:
         file = folder / 'model' / name
         if file.is_file() and file.stat().st_size < 1 << 26:
             tree['files'][name] = artifact.file_sha256(file)
-    with contextlib.suppress(Exception):  # the weights may be no safetensors file
-        tensors = load_file(folder / 'model' / artifact.WEIGHTS)
+    weights = folder / 'model' / artifact.WEIGHTS
+    with contextlib.suppress(Exception):  # the weights may be no safetensors file, or a pipe
+        require_regular(weights, 1 << 26)
+        tensors = load_file(weights)
         found = artifact.fingerprint(tree['family'], tree['config'], tensors)
         tree['fingerprint'] = found.hex()
     path.write_text(yaml.safe_dump(tree))

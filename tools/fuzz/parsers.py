@@ -326,7 +326,7 @@ PARSERS = (
     Parser(
         'bag of LCTs',
         seeds.lcts_bag,
-        ('lcts/sage_msgs_0_2_0.mcap',),
+        ('lcts/sage_msgs_0_3_0.mcap',),
         BYTES,
         _lcts_bag,
         (ValueError,),

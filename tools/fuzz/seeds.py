@@ -189,7 +189,7 @@ def bag(folder: Path) -> None:
 
 def lcts_bag(folder: Path) -> None:
     """Copy a bag with LCTs of a released version."""
-    shutil.copytree(ROOT / 'test/data/bags/sage_msgs_0_2', folder / 'lcts')
+    shutil.copytree(ROOT / 'test/data/bags/sage_msgs_0_3', folder / 'lcts')
 
 
 def database_bag(folder: Path) -> None:
