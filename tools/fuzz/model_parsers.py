@@ -210,5 +210,5 @@ MODEL_PARSERS = (
         JSON,
         _network,
     ),
-    Parser('scene cache', seeds.scene_cache, ('cache.npz',), NPZ, _scenes, (), weight=0.5),
+    Parser('scene cache', seeds.scene_cache, ('cache.npz',), NPZ, _scenes, (OSError,), weight=0.5),
 )
