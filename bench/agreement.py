@@ -20,7 +20,7 @@ from identity import CONDITIONS, groups, sets
 
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
 from sage_perception.core.files import write_atomically
-from sage_perception.models import load_crop_codec, load_semantic
+from sage_perception.models import load_codes, load_crop_codec
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.matching import center, cosine_matrix
@@ -35,6 +35,7 @@ def main() -> None:
     """Write the figures, and print the means over the sets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', default='tinyvae')
+    parser.add_argument('--code-model', default='semantic_text')
     parser.add_argument('--images', type=Path, default=Path('out/data/images'))
     parser.add_argument('--shared', type=Path, help='folder with stereo_kitti_raw')
     parser.add_argument('--no-code', action='store_true', help='without the codes that are sent')
@@ -45,7 +46,9 @@ def main() -> None:
     model = agreement.read(codec.artifact.path)
     if model is None:
         raise SystemExit(f'{codec.id} has no fitted agreement: run tools/fit_agreement.py')
-    features = features_of(codec, model, None if args.no_code else load_semantic().identity)
+    features = features_of(
+        codec, model, None if args.no_code else load_codes(args.code_model).identity
+    )
     by: dict[str, dict[str, dict[str, float]]] = {}
     for name, pairs in sets(args.images, args.shared).items():
         for condition, found in groups(pairs).items():

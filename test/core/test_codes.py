@@ -17,6 +17,7 @@ from sage_perception.training.data.crops import Stills, folder_chances
 from sage_perception.training.tasks.codes.data import CodesBatches, Lessons
 from sage_perception.training.tasks.codes.module import CodesModule
 from sage_perception.training.tasks.codes.task import CodesTask, write_model
+from sage_perception.training.tasks.identity.module import places_auroc
 from sage_perception.training.tasks.identity.views import PLACES, VIEWS, displaced, sample_views
 
 CONFIG = Path('config/train/identity_small.yaml')
@@ -198,3 +199,26 @@ def test_parallax_changes_views_only_a_little(tmp_path):
     stills = Stills([tmp_path / 'a.png'])
     views = sample_views(stills, 32, 2, 0, parallax=0.05)
     assert views.shape == (2, PLACES, VIEWS, 32, 32, 3)
+
+
+def test_the_shipped_network_is_small_and_shares_the_space_of_texts():
+    model = load_codes('semantic_small')
+    assert model.parameters < 1_000_000
+    assert model.semantic_space == load_semantic().semantic_space
+
+
+def test_the_shipped_network_separates_places_in_other_light(tmp_path):
+    for number in range(3):
+        small = np.random.default_rng(number).integers(0, 256, (40, 60, 3), np.uint8)
+        large = cv2.resize(small, (960, 640), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(tmp_path / f'{number}.png'), large)
+    views = sample_views(Stills(sorted(tmp_path.glob('*.png'))), 64, 12, 0, parallax=0.04)
+    crops = views.reshape(-1, 64, 64, 3)
+    codes = load_codes('semantic_small').identity(crops)
+    thumbnails = crops.reshape(len(crops), 8, 8, 8, 8, 3).mean((2, 4)).reshape(len(crops), -1)
+    thumbnails -= thumbnails.mean(1, keepdims=True)
+    thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True)
+    separations = [
+        places_auroc(each.reshape(12, PLACES, VIEWS, -1)) for each in (codes, thumbnails)
+    ]
+    assert separations[0] > separations[1] + 0.01
