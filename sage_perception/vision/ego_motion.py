@@ -77,7 +77,7 @@ class EgoMotion:
         self._flow.setPatchSize(8)
         self._flow.setPatchStride(5)
         self._flow.setGradientDescentIterations(8)
-        # The refinement takes a third of the time and changes no figure of bench/attention.py.
+        # The refinement takes a third of the time of the flow and changes the figures little.
         self._flow.setVariationalRefinementIterations(0)
 
     def estimate(
