@@ -16,22 +16,26 @@ from sage_perception.models.registry import available, resolve
 from sage_perception.trust import fitted
 
 
-def summary(model: Artifact) -> dict[str, Any]:
-    """Return the entry of a model in the list, JSON-compatible."""
-    if 'fused_dim' in model.config:
-        takes = 'words and crops'
-    elif 'input_dim' in model.config:
-        takes = f'{model.count("input_dim")}-D context'
-    else:
-        color = 'RGB' if model.count('input_channels') == 3 else 'gray'
-        size = model.count('img_size')
-        takes = f'{size}×{size} {color}'
-    if 'fused_dim' in model.config:
-        latent = str(model.count('fused_dim'))
-    elif 'code_dim' in model.config:
+def interface(model: Artifact) -> tuple[str, str]:
+    """Return what a model takes, in words, and the dimensions of its codes."""
+    if model.family == 'fusion':
+        return 'words and crops', str(model.count('fused_dim'))
+    if model.family == 'audio':
+        takes = f'{model.count("frames")}×{model.count("bands")} log-mel'
+        return takes, str(model.count('latent_dim'))
+    if 'code_dim' in model.config:
         latent = str(model.count('code_dim'))
     else:
         latent = '×'.join(map(str, model.tensor(LATENT_MEAN).shape))
+    if 'input_dim' in model.config:
+        return f'{model.count("input_dim")}-D context', latent
+    color = 'RGB' if model.count('input_channels') == 3 else 'gray'
+    return f'{model.count("img_size")}×{model.count("img_size")} {color}', latent
+
+
+def summary(model: Artifact) -> dict[str, Any]:
+    """Return the entry of a model in the list, JSON-compatible."""
+    takes, latent = interface(model)
     return {
         'name': model.id.name,
         'version': model.id.version,

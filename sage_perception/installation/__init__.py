@@ -27,6 +27,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     ros.launch,
     ros.bridge,
     ros.detections,
+    ros.transforms,
     hardware.model,
     hardware.gstreamer,
     hardware.cuda,

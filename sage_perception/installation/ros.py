@@ -28,6 +28,7 @@ ROS_PACKAGES = (
     'rosgraph_msgs',
     'sensor_msgs',
     'std_msgs',
+    'trajectory_msgs',
     'visualization_msgs',
 )
 IMPORT_TIMEOUT_S = 60.0
@@ -155,6 +156,14 @@ def detections() -> Finding:
         fix = f'apt install ros-{distribution_name()}-vision-msgs'
         return Finding('vision_msgs', OPTIONAL, 'not installed; no detections of others', fix)
     return Finding('vision_msgs', OK, 'attention takes detections')
+
+
+def transforms() -> Finding:
+    """Check for the messages in which the arbiter publishes where cameras are mounted."""
+    if find_spec('tf2_msgs') is None:
+        fix = f'apt install ros-{distribution_name()}-tf2-msgs'
+        return Finding('tf2_msgs', OPTIONAL, 'not installed; poses of cameras are not on tf', fix)
+    return Finding('tf2_msgs', OK, 'poses of cameras are on tf')
 
 
 def _try(program: str) -> tuple[str, str]:

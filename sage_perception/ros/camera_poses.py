@@ -11,6 +11,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from sage_perception.core.pose import Pose
+from sage_perception.core.rotations import optical_matrix
 from sage_perception.core.transforms import TransformTree
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.stamps import stamp_from_msg
@@ -63,7 +64,7 @@ class CameraPoses:
     def __init__(self, node: Endpoints) -> None:
         """Create the subscriptions; raise `ConfigurationError` for an invalid parameter."""
         self.base_frame: str = node.parameters.base_frame
-        self._mounts = {camera: pose.optical() for camera, pose in mounts_of(node).items()}
+        self._mounts = {camera: optical_matrix(pose) for camera, pose in mounts_of(node).items()}
         self._infos: dict[str, CameraInfo] = {}
         self._faults: dict[str, str] = {}
         self._tree = TransformTree()

@@ -10,7 +10,8 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
 
-from sage_perception.core.pose import OPTICAL, Pose, quaternion, rotation_of
+from sage_perception.core.pose import Pose
+from sage_perception.core.rotations import OPTICAL, body_matrix, quaternion, rotation_of
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -55,7 +56,7 @@ def mounts_to_msg(mounts: dict[str, Pose], base_frame: str, prefix: str, stamp: 
     for name, pose in mounts.items():
         link = f'{prefix}{name}_link'
         transforms += [
-            _transform(base_frame, link, pose.matrix(), stamp),
+            _transform(base_frame, link, body_matrix(pose), stamp),
             _transform(link, f'{prefix}{name}_optical_frame', OPTICAL, stamp),
         ]
     return TFMessage(transforms=transforms)

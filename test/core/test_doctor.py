@@ -32,7 +32,7 @@ from sage_perception.installation import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKED_SEPARATELY = {'launch', 'launch_ros', 'cv_bridge', 'sage_msgs', 'vision_msgs'}
+CHECKED_SEPARATELY = {'launch', 'launch_ros', 'cv_bridge', 'sage_msgs', 'tf2_msgs', 'vision_msgs'}
 OF_PYTEST = {'pytest'}
 """What only the plugin of pytest imports."""
 MODULES = {package.module for package in PACKAGES}

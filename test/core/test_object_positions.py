@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sage_perception.core.latent import Roi
 from sage_perception.core.pose import Pose
+from sage_perception.core.rotations import optical_matrix
 from sage_perception.pipeline.object_positions import (
     TrackView,
     bearing_of,
@@ -24,7 +25,7 @@ from sage_perception.vision.positions import CalibratedCamera, Position
 SIZE = (640, 480)
 K = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
 CAMERAS = {
-    name: CalibratedCamera(K, np.zeros(0), Pose.parse(pose).optical())
+    name: CalibratedCamera(K, np.zeros(0), optical_matrix(Pose.parse(pose)))
     for name, pose in {'left': '0 0.3 0 0 0 -0.05', 'right': '0 -0.3 0 0 0 0.05'}.items()
 }
 POINTS = st.tuples(st.floats(2, 5), st.floats(-0.3, 0.3), st.floats(-0.4, 0.4))

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from sage_perception.core.pose import Pose, quaternion, rotation_of
+from sage_perception.core.pose import Pose
+from sage_perception.core.rotations import body_matrix, optical_matrix, quaternion, rotation_of
 from sage_perception.core.transforms import MAX_FRAMES, TransformTree
 
 ANGLE = st.floats(-math.pi, math.pi)
@@ -20,7 +21,7 @@ POSES = st.builds(Pose, *[st.floats(-10, 10)] * 3, ANGLE, ANGLE, ANGLE)
 @given(POSES)
 def test_matrix_and_quaternion_are_those_of_the_angles(pose):
     expected = Rotation.from_euler('xyz', pose[3:])  # about fixed axes
-    matrix = pose.matrix()
+    matrix = body_matrix(pose)
     np.testing.assert_allclose(matrix[:3, :3], expected.as_matrix(), atol=1e-9)
     np.testing.assert_array_equal(matrix[:3, 3], pose[:3])
     found = quaternion(matrix[:3, :3])
@@ -29,11 +30,11 @@ def test_matrix_and_quaternion_are_those_of_the_angles(pose):
 
 
 def test_a_camera_looks_along_x_of_its_body():
-    ahead = Pose.parse('1 2 3 0 0 0').optical() @ (0, 0, 5, 1)
+    ahead = optical_matrix(Pose.parse('1 2 3 0 0 0')) @ (0, 0, 5, 1)
     np.testing.assert_allclose(ahead, (6, 2, 3, 1))
-    left = Pose.parse(f'0 0 0 0 0 {math.pi / 2}').optical() @ (0, 0, 5, 1)
+    left = optical_matrix(Pose.parse(f'0 0 0 0 0 {math.pi / 2}')) @ (0, 0, 5, 1)
     np.testing.assert_allclose(left, (0, 5, 0, 1), atol=1e-9)
-    right_of_the_image = Pose.parse('0 0 0 0 0 0').optical() @ (1, 0, 0, 1)
+    right_of_the_image = optical_matrix(Pose.parse('0 0 0 0 0 0')) @ (1, 0, 0, 1)
     np.testing.assert_allclose(right_of_the_image, (0, -1, 0, 1))
 
 
@@ -56,10 +57,10 @@ def test_other_numbers_are_no_rotations(values):
 @given(POSES, POSES, POSES)
 def test_transforms_are_composed_over_the_common_ancestor(a, b, c):
     tree = TransformTree()
-    tree.add('base', 'arm', a.matrix())
-    tree.add('arm', 'hand', b.matrix(), 5.0)
-    tree.add('/base', '/head', c.matrix())
-    expected = np.linalg.inv(c.matrix()) @ a.matrix() @ b.matrix()
+    tree.add('base', 'arm', body_matrix(a))
+    tree.add('arm', 'hand', body_matrix(b), 5.0)
+    tree.add('/base', '/head', body_matrix(c))
+    expected = np.linalg.inv(body_matrix(c)) @ body_matrix(a) @ body_matrix(b)
     np.testing.assert_allclose(tree.lookup('head', '/hand'), expected, atol=1e-6)
     np.testing.assert_allclose(tree.lookup('base', 'base'), np.eye(4))
     assert tree.lookup('base', 'elsewhere') is None
@@ -67,7 +68,7 @@ def test_transforms_are_composed_over_the_common_ancestor(a, b, c):
 
 def test_old_transforms_are_ignored_unless_the_clock_jumped_back():
     tree = TransformTree()
-    newer, older = Pose(2, 0, 0, 0, 0, 0).matrix(), Pose(1, 0, 0, 0, 0, 0).matrix()
+    newer, older = body_matrix(Pose(2, 0, 0, 0, 0, 0)), body_matrix(Pose(1, 0, 0, 0, 0, 0))
     assert tree.add('base', 'hand', newer, 100.0)
     assert not tree.add('base', 'hand', older, 99.9)
     assert tree.lookup('base', 'hand')[0, 3] == 2

@@ -16,6 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from sage_perception.core.latent import Latent, Roi, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.core.pose import Pose
+from sage_perception.core.rotations import optical_matrix
 from sage_perception.models import artifact
 from sage_perception.models.registry import resolve
 from sage_perception.nodes.positions_node import PositionsNode
@@ -57,7 +58,7 @@ class Robot:
 
     def lct(self, camera, stamp_ns, track):
         self.sequence += 1
-        pose = Pose.parse(POSES[camera]).optical()
+        pose = optical_matrix(Pose.parse(POSES[camera]))
         x, y = CalibratedCamera(K, np.zeros(0), pose).project(POINT)
         roi = Roi(round(x - SIDE / 2), round(y - SIDE / 2), SIDE, SIDE)
         mean = np.float32(self.model.tensors[artifact.LATENT_MEAN].ravel())

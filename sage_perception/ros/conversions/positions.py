@@ -12,7 +12,7 @@ from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from sage_perception.core.pose import quaternion
+from sage_perception.core.rotations import quaternion
 from sage_perception.pipeline.object_positions import Bearing, ObjectPosition
 from sage_perception.vision.mosaic import track_color
 
