@@ -38,7 +38,6 @@ from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import TrustedKeys, node_identity
-from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters.proprioception import check_joints
 from sage_perception.ros.node_parameters.translator import TRANSLATOR
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
@@ -59,7 +58,12 @@ class TranslatorNode(Node):
         Topic('proprioception', LCTArray, qos.DEFAULT, 'Latents of the body.'),
     )
     PUBLISHES = (
-        Topic('target', TrackScores, qos.DEFAULT, 'Probability that the goal means a track.'),
+        Topic(
+            'target',
+            TrackScores,
+            qos.DEFAULT,
+            'Probability that the goal means a track; unsigned.',
+        ),
         Topic('fused', LCTArray, qos.DEFAULT, 'The fused latent of goal and crops.'),
         Topic('action', LCTArray, qos.DEFAULT, 'The action that turns the head to the crop.'),
     )
@@ -150,7 +154,7 @@ class TranslatorNode(Node):
             track_ids=[lct.latent.track_id for lct in lcts],
             scores=meaning.weights.tolist(),
         )
-        self._target.publish(sign_message(scores, self._identity))
+        self._target.publish(scores)
         self._size = frame.size
         try:
             fused = self._fuse(lcts, meaning)

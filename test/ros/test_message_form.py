@@ -230,5 +230,7 @@ def test_each_signed_kind_of_message_is_that_of_one_topic():
                     topics.setdefault(topic.type.__name__, set()).add(topic.name.split('/')[-1])
     # Residuals are not signed, and nodes that require signatures do not use them.
     assert topics.pop('CropArray') == {'crops', 'residuals'}
+    # Targets are not signed either, and attention reads only the scores.
+    assert topics.pop('TrackScores') == {'target', 'track_scores'}
     assert {'AgreementArray', 'SnarcArray', 'HContext', 'TrustReport'} <= set(topics)
     assert all(len(names) == 1 for names in topics.values()), topics

@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,9 @@ def assign(score: np.ndarray, possible: np.ndarray | None = None) -> list[tuple[
         # An excluded pair costs more than all other pairs together can gain.
         span = float(score.max() - score.min()) + 1.0
         gain = np.where(possible, score, score.min() - span * len(score))
+    # 40 MB, which an encoder that compares tracks does not need.
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(gain, maximize=True)
     return [
         (int(i), int(j))
