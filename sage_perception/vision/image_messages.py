@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from sage_perception.vision.compressed_images import bgr_from_compressed
 from sage_perception.vision.encodings import Data, bgr_image
 from sage_perception.vision.intensity_range import IntensityRange
 
@@ -34,6 +33,9 @@ def to_bgr(message: Any, intensity: IntensityRange | None = None) -> np.ndarray:
     """
     try:
         if is_compressed(message):
+            # Loads Pillow, which nodes without compressed images do not need.
+            from sage_perception.vision.compressed_images import bgr_from_compressed
+
             return bgr_from_compressed(message.format, message.data, intensity)
         return bgr_image(*raw_fields(message), intensity)
     except (AttributeError, TypeError) as error:  # a bag can have another definition
