@@ -1,26 +1,12 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
 PACKAGE = 'sage_perception'
-NODES = (
-    'camera',
-    'attention',
-    'encoder',
-    'arbiter',
-    'viewer',
-    'memory',
-    'compressor',
-    'proprioception',
-    'translator',
-    'effector',
-    'positions',
-    'slots',
-    'zspace',
-    'audio',
-)
+EXECUTABLES = sorted(path.stem for path in Path(PACKAGE, 'nodes').glob('*_node.py'))
 
 setup(
     name=PACKAGE,
@@ -57,10 +43,7 @@ setup(
         'pytest11': [f'sage = {PACKAGE}.regression.pytest_plugin'],
         'console_scripts': [
             'sage = sage_perception.cli.main:main',
-            *(
-                f'{node}_node = {PACKAGE}.bringup.start:{node}_node'
-                for node in (*NODES, 'container')
-            ),
+            *(f'{name} = {PACKAGE}.bringup.start:{name}' for name in EXECUTABLES),
         ],
     },
 )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sage_perception.bringup.graph import NODES
+
 PACKAGE = 'sage_perception'
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / PACKAGE).rglob('*.py'))
@@ -196,21 +198,7 @@ def test_a_file_fits_one_idea(module):
     assert lines <= MAX_LINES, f'{module} has {lines} lines: look for the second idea in it'
 
 
-@pytest.mark.parametrize(
-    'node',
-    [
-        'camera',
-        'attention',
-        'encoder',
-        'arbiter',
-        'viewer',
-        'memory',
-        'compressor',
-        'positions',
-        'slots',
-        'zspace',
-    ],
-)
+@pytest.mark.parametrize('node', NODES)
 def test_nodes_start_without_torch(node):
     program = (
         f'import sys, sage_perception.nodes.{node}_node; '

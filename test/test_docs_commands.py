@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from documents import GENERATED, ROOT, name, pages, shell_commands, shell_text, split
 
+from sage_perception.bringup.graph import NODES
+from sage_perception.bringup.node_class import node_class
 from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 from sage_perception.cli.main import COMMANDS
 from sage_perception.vision.sources.uri import parse_uri
@@ -20,7 +22,6 @@ from sage_perception.vision.sources.uri import parse_uri
 sys.path.insert(0, str(ROOT / 'tools'))
 from doc_reference import commands as command_reference
 from doc_reference import messages as message_reference
-from doc_reference.nodes import NODES, node_class
 
 WRITTEN = [pytest.param(path, id=name(path)) for path in pages() if path not in GENERATED]
 OTHER_TOPICS = {'/diagnostics', '/clock', '/parameter_events', '/rosout'}
@@ -93,7 +94,7 @@ def test_unknown_options_are_found():
 @cache
 def parameters():
     """Return the parameters of each node by the name of the node."""
-    return {node: {p.name: p for p in node_class(node).PARAMETERS} for node in NODES}
+    return {node: {p.name: p for p in node_class(f'{node}_node').PARAMETERS} for node in NODES}
 
 
 def assignments(path):
@@ -123,7 +124,7 @@ def topics():
     """Return the names of all topics and services, without their namespaces."""
     known = set()
     for node in NODES:
-        tables = node_class(node)
+        tables = node_class(f'{node}_node')
         for each in (*tables.PUBLISHES, *tables.SUBSCRIBES, *tables.SERVES):
             known.add(each.name.removeprefix('{camera}/').removeprefix('~/'))
     return known
@@ -177,7 +178,7 @@ def test_rviz_configuration_shows_topics_of_the_graph():
         'true',
         'false',
     }
-    published = {t.name.removeprefix('{camera}/') for t in node_class('viewer').PUBLISHES}
+    published = {t.name.removeprefix('{camera}/') for t in node_class('viewer_node').PUBLISHES}
     assert len(shown) >= 3
     assert shown <= published | topics()
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sage_perception.bringup.graph import PACKAGE, NodeSpec
+from sage_perception.bringup.graph import CAMERA_NODES, PACKAGE, NodeSpec
 from sage_perception.core.reading import read_bounded
 
 MODES = ('none', 'camera', 'graph')
@@ -20,7 +20,7 @@ CRASH_SUFFIX = '.crash'
 
 MAX_CRASH_BYTES = 1 << 20
 
-_OF_CAMERA = ('camera_node', 'attention_node', 'encoder_node', 'slots_node')
+_OF_CAMERA = tuple(f'{name}_node' for name in CAMERA_NODES)
 _THREAD = re.compile(r'^thread (0x[0-9a-f]+) (.+)$', re.MULTILINE)
 _FATAL = re.compile(r'^Fatal Python error: (.+)$', re.MULTILINE)
 _CURRENT = re.compile(r'^Current thread (0x[0-9a-f]+)', re.MULTILINE)

@@ -9,10 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sage_perception.bringup.optional_nodes import chosen
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES, chosen
 from sage_perception.core.pose import Pose
 
 PACKAGE = 'sage_perception'
+NODES = ('camera', 'attention', 'encoder', 'arbiter', *(node.name for node in OPTIONAL_NODES))
+"""The nodes that graphs are made of; the executable of each is `NAME_node`."""
+CAMERA_NODES = (*NODES[:3], *(node.name for node in OPTIONAL_NODES if node.per_camera))
+"""The nodes that each camera has in its namespace."""
 
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _NAMESPACE = re.compile(r'(/?[A-Za-z][A-Za-z0-9_]*)+')

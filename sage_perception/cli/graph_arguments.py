@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 from dataclasses import replace
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from sage_perception.bringup.graph import (
     fleet,
     single_camera,
 )
+from sage_perception.bringup.node_class import node_class
 from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 from sage_perception.cli.terminal import port
 from sage_perception.core.redact import without_secrets
@@ -197,10 +197,9 @@ def _parameter_names(spec: NodeSpec) -> set[str]:
     The import takes a second, which only the users of `--set` wait for.
     """
     try:
-        module = importlib.import_module(f'{spec.package}.nodes.{spec.executable}')
+        node = node_class(spec.executable)
     except ImportError:
         return set()
-    node = getattr(module, f'{spec.executable.title().replace("_", "")}')
     return {parameter.name for parameter in node.PARAMETERS} | {'use_sim_time'}
 
 

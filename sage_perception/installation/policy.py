@@ -11,7 +11,6 @@ services, for `sage record`, `sage watch`, Foxglove and `ros2 param`.
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from sage_perception.bringup.graph import NodeSpec
+from sage_perception.bringup.node_class import node_class
 
 VERSION = '0.2.0'
 """Version of the policy schema of sros2."""
@@ -142,17 +142,11 @@ def recipe(enclaves: Sequence[Enclave], keystore: str, policy: str) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def node_class(spec: NodeSpec) -> Any:
-    """Return the class of a node, which has the tables."""
-    module = importlib.import_module(f'{spec.package}.nodes.{spec.executable}')
-    return getattr(module, spec.executable.title().replace('_', ''))
-
-
 def _profile(spec: NodeSpec, composed: bool) -> Profile:
     # Not at the top level: `sage doctor` reports a missing ROS.
     from sage_perception.ros.lifecycle import LifecycleNode
 
-    node = node_class(spec)
+    node = node_class(spec.executable)
     namespace = f'/{spec.namespace}' if spec.namespace else '/'
     publish = [*_PUBLISHED, *_topics(spec, node.PUBLISHES)]
     subscribe = [*_SUBSCRIBED, *_topics(spec, node.SUBSCRIBES)]

@@ -7,48 +7,31 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 
 from rclpy.utilities import remove_ros_args
 
+from sage_perception.bringup.graph import NODES
+from sage_perception.bringup.node_class import node_class
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.ros.composition import Composition, crash_file, read_nodes
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 
-EXECUTABLES = (
-    'camera',
-    'attention',
-    'encoder',
-    'arbiter',
-    'viewer',
-    'memory',
-    'compressor',
-    'proprioception',
-    'translator',
-    'effector',
-    'positions',
-    'slots',
-    'zspace',
-)
 
-
-def node_class(executable: str) -> type[Endpoints]:
+def composable_class(executable: str) -> type[Endpoints]:
     """Return the class of the node that an executable runs, such as 'camera_node'.
 
     Raises:
         ConfigurationError: there is no such executable.
     """
-    kind = executable.removesuffix('_node')
-    if kind not in EXECUTABLES:
+    if executable.removesuffix('_node') not in NODES:
         raise ConfigurationError(
             f'executable {executable!r} cannot be composed; use one of '
-            f'{", ".join(f"{name}_node" for name in EXECUTABLES)}'
+            f'{", ".join(f"{name}_node" for name in NODES)}'
         )
-    module = importlib.import_module(f'sage_perception.nodes.{kind}_node')
-    found: type[Endpoints] = getattr(module, f'{kind.capitalize()}Node')
+    found: type[Endpoints] = node_class(executable)
     return found
 
 
@@ -60,7 +43,7 @@ def main(args: list[str] | None = None) -> None:
             raise ConfigurationError('usage: container_node --nodes FILE')
         path = Path(words[1])
         makers = {
-            name: (node_class(executable), arguments)
+            name: (composable_class(executable), arguments)
             for name, (executable, arguments) in read_nodes(path).items()
         }
     except ConfigurationError as error:

@@ -8,28 +8,19 @@ import pytest
 
 from sage_perception.bringup.composition import compose
 from sage_perception.bringup.graph import Camera, dual_camera, fleet, single_camera
+from sage_perception.bringup.node_class import node_class
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 from sage_perception.cli import security
 from sage_perception.installation import dds_security
 from sage_perception.installation.policy import (
     INPUTS,
     OPERATOR,
     enclaves_of,
-    node_class,
     policy_xml,
     recipe,
 )
 
-OPTIONAL = (
-    'memory',
-    'compressor',
-    'proprioception',
-    'translator',
-    'effector',
-    'positions',
-    'zspace',
-    'audio',
-)
-WHOLE = dual_camera(**dict.fromkeys(OPTIONAL, True))
+WHOLE = dual_camera(**{node.name: True for node in OPTIONAL_NODES})
 DRIVER = single_camera([Camera('cam0', topic='/driver/image_raw')])
 ARGUMENTS = {
     'camera': ['source:=synthetic://'],
@@ -53,7 +44,7 @@ def created(ros, spec, tmp_path):
     if 'cameras' in spec.parameters:
         words += ['-p', f'cameras:=[{", ".join(spec.parameters["cameras"])}]']
     namespace = f'/{spec.namespace}'
-    ros.make(node_class(spec), *words, name=spec.name, namespace=spec.namespace)
+    ros.make(node_class(spec.executable), *words, name=spec.name, namespace=spec.namespace)
     place = (spec.name, namespace)
     ros.wait_for(lambda: ros.node.get_service_names_and_types_by_node(*place), 'its services')
     return [
@@ -107,7 +98,12 @@ def test_the_operator_may_call_every_service_and_publish_nothing_of_the_graph():
 
 def test_composed_nodes_share_an_enclave():
     found = profiles(compose(WHOLE, 'camera'))
-    assert [p.node for p in found['/cam0/container']] == ['camera', 'attention', 'encoder']
+    assert [p.node for p in found['/cam0/container']] == [
+        'camera',
+        'attention',
+        'encoder',
+        'slots',
+    ]
     assert '/arbiter' in found
 
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference and the parameter files agree with the tables of the nodes."""
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,32 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sage_perception.bringup.graph import NODES
+from sage_perception.bringup.node_class import node_class
 from sage_perception.cli.main import COMMANDS, usage
 
 ROOT = Path(__file__).resolve().parents[2]
 # Parameters that the graph sets itself, and the URIs of the cameras.
 SET_BY_THE_GRAPH = {'source', 'cameras'}
-NODES = [
-    'camera',
-    'attention',
-    'encoder',
-    'arbiter',
-    'viewer',
-    'memory',
-    'compressor',
-    'proprioception',
-    'translator',
-    'effector',
-    'positions',
-    'slots',
-    'zspace',
-    'audio',
-]
-
-
-def node_class(name):
-    module = importlib.import_module(f'sage_perception.nodes.{name}_node')
-    return getattr(module, f'{name.capitalize()}Node')
 
 
 def test_reference_is_up_to_date():
@@ -47,7 +27,7 @@ def test_reference_is_up_to_date():
 @pytest.mark.parametrize('path', sorted((ROOT / 'config').glob('*.yaml')), ids=lambda p: p.name)
 def test_parameter_files_have_the_defaults_of_the_code(path):
     for key, content in yaml.safe_load(path.read_text()).items():
-        table = {p.name: p for p in node_class(key.rpartition('/')[2]).PARAMETERS}
+        table = {p.name: p for p in node_class(f'{key.rpartition("/")[2]}_node').PARAMETERS}
         for name, value in content['ros__parameters'].items():
             assert table[name].check(value) == value
             if name not in SET_BY_THE_GRAPH:
@@ -56,7 +36,7 @@ def test_parameter_files_have_the_defaults_of_the_code(path):
 
 @pytest.mark.parametrize('name', NODES)
 def test_every_parameter_has_a_description_and_a_valid_default(name):
-    for parameter in node_class(name).PARAMETERS:
+    for parameter in node_class(f'{name}_node').PARAMETERS:
         assert parameter.description
         assert parameter.check(parameter.default) == parameter.default
 
@@ -67,3 +47,8 @@ def test_help_lists_every_command_once():
         assert [line for line in lines if line.startswith(f'  {name:<16} ')] == [
             f'  {name:<16} {command.help}'
         ]
+
+
+def test_every_node_is_part_of_graphs():
+    files = {path.stem for path in (ROOT / 'sage_perception' / 'nodes').glob('*_node.py')}
+    assert files - {'container_node'} == {f'{name}_node' for name in NODES}

@@ -4,28 +4,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any
 
 from doc_reference.markdown import escape, table
+from sage_perception.bringup.graph import NODES
+from sage_perception.bringup.node_class import node_class
 
-NODES = (
-    'camera',
-    'attention',
-    'encoder',
-    'arbiter',
-    'viewer',
-    'memory',
-    'compressor',
-    'proprioception',
-    'translator',
-    'effector',
-    'positions',
-    'slots',
-    'zspace',
-    'audio',
-)
 RELIABILITY = {1: 'reliable', 2: 'best effort'}
 INTRODUCTION = """\
 # Nodes
@@ -40,12 +25,6 @@ topic: `qos_overrides./robot1/cam0/image_raw.subscription.reliability: best_effo
 """
 
 
-def node_class(name: str) -> Any:
-    """Return the class of a node, which has the tables."""
-    module = importlib.import_module(f'sage_perception.nodes.{name}_node')
-    return getattr(module, f'{name.capitalize()}Node')
-
-
 def page() -> str:
     """Return the page."""
     return INTRODUCTION + '\n'.join(map(section, NODES))
@@ -53,7 +32,7 @@ def page() -> str:
 
 def section(name: str) -> str:
     """Return the section of one node: topics, services and parameters."""
-    node = node_class(name)
+    node = node_class(f'{name}_node')
     parts = [f'## {name}_node\n']
     parts += [f'{inspect.getdoc(each)}\n' for each in (inspect.getmodule(node), node)]
     for title, topics in (
