@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sage_perception.bringup.optional_nodes import OPTIONAL_NODES, chosen
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES, OptionalNode, chosen
 from sage_perception.core.pose import Pose
 
 PACKAGE = 'sage_perception'
-NODES = ('camera', 'attention', 'encoder', 'arbiter', *(node.name for node in OPTIONAL_NODES))
+_OF_EACH_CAMERA = ('camera', 'attention', 'encoder')
+CAMERA_NODES = (*_OF_EACH_CAMERA, *(node.name for node in OPTIONAL_NODES if node.per_camera))
+"""The nodes that a camera can have in its namespace."""
+NODES = (*_OF_EACH_CAMERA, 'arbiter', *(node.name for node in OPTIONAL_NODES))
 """The nodes that graphs are made of; the executable of each is `NAME_node`."""
-CAMERA_NODES = (*NODES[:3], *(node.name for node in OPTIONAL_NODES if node.per_camera))
-"""The nodes that each camera has in its namespace."""
 
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 _NAMESPACE = re.compile(r'(/?[A-Za-z][A-Za-z0-9_]*)+')
@@ -148,6 +149,7 @@ def perception(
 
     nodes = chosen(optional)
     slots = any(added.name == 'slots' for added in nodes)
+    poses = _poses(cameras, frame_prefix)
 
     def node(
         kind: str,
@@ -171,6 +173,18 @@ def perception(
             respawn_delay_s=respawn_delay_s,
         )
 
+    def optional_node(
+        added: OptionalNode, camera: Camera | None, topics: Sequence[tuple[str, str]]
+    ) -> NodeSpec:
+        return node(
+            added.name,
+            camera,
+            topics if added.images else (),
+            cameras=names if added.cameras else None,
+            autostart=autostart if added.lifecycle else None,
+            **(poses if added.poses else {}),
+        )
+
     graph = []
     for camera in cameras:
         if not camera.topic:
@@ -187,32 +201,13 @@ def perception(
         graph.append(node('attention', camera, camera.remappings, use_slots=slots or None))
         graph.append(node('encoder', camera, device=device, autostart=autostart))
         graph += [
-            node(
-                added.name,
-                camera,
-                camera.remappings if added.images else (),
-                autostart=autostart if added.lifecycle else None,
-            )
-            for added in nodes
-            if added.per_camera
+            optional_node(added, camera, camera.remappings) for added in nodes if added.per_camera
         ]
     topics = [
         (f'{camera.name}/{name}', topic) for camera in cameras for name, topic in camera.remappings
     ]
-    poses = _poses(cameras, frame_prefix)
     graph.append(node('arbiter', None, topics if poses else (), cameras=names, **poses))
-    graph += [
-        node(
-            added.name,
-            None,
-            topics if added.images else (),
-            cameras=names if added.cameras else None,
-            autostart=autostart if added.lifecycle else None,
-            **(poses if added.poses else {}),
-        )
-        for added in nodes
-        if not added.per_camera
-    ]
+    graph += [optional_node(added, None, topics) for added in nodes if not added.per_camera]
     return graph
 
 
