@@ -21,7 +21,7 @@ from scipy.special import fdtri
 
 DistortionModel = Literal['plumb_bob', 'rational_polynomial', 'equidistant']
 MIN_PARALLAX_RAD = math.radians(0.25)
-"""Smallest angle between two bearings of a triangulation."""
+"""Smallest angle between the lines of two bearings of a triangulation."""
 TAIL_FREEDOM = 3.0
 """Degrees of freedom of the errors of positions, fitted by bench/zspace_positions.py."""
 MAX_ITERATIONS = 20
@@ -199,8 +199,8 @@ def triangulate(
     for pixel, deviation in zip(pixels, deviations_px, strict=True):
         _check(pixel, deviation)
     bearings = np.stack([c.bearing(p) for c, p in zip(cameras, pixels, strict=True)])
-    cosines = bearings @ bearings.T
-    if math.acos(min(max(float(cosines.min()), -1.0), 1.0)) < MIN_PARALLAX_RAD:
+    cosines = abs(bearings @ bearings.T)  # opposite bearings are parallel too
+    if math.acos(min(float(cosines.min()), 1.0)) < MIN_PARALLAX_RAD:
         return None
     point = _closest_point(np.stack([camera.center for camera in cameras]), bearings)
     # In normalized coordinates the projection has a simple derivative and no distortion.

@@ -100,6 +100,17 @@ def test_parallel_bearings_and_points_behind_have_no_position():
     assert cameras[0].project((0, 0, -1)) is None
 
 
+def test_cameras_that_face_each_other_do_not_locate_an_object_between_them():
+    opposite = np.diag([-1.0, 1, -1, 1])
+    opposite[2, 3] = 4
+    cameras = [CalibratedCamera(K, (), pose()), CalibratedCamera(K, (), opposite)]
+    for point in ((0, 0, 2), (0, 0.004, 2)):
+        assert triangulate(cameras, [c.project(point) for c in cameras], [1, 1]) is None
+    beside = (0, 0.4, 2)
+    found = triangulate(cameras, [c.project(beside) for c in cameras], [1, 1])
+    np.testing.assert_allclose(found.point, beside, atol=1e-6)
+
+
 def test_depth_gives_the_point_with_its_covariance():
     random, camera = np.random.default_rng(1), rig(PLUMB_BOB)[0]
     point = np.array([0.3, -0.2, 2.5])
