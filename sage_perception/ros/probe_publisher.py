@@ -40,8 +40,10 @@ class ProbePublisher:
 
     Each trusted entity that signs its challenges has its own rate limit, so that a flood does not
     affect it. The first `MAX_UNKNOWN` other publishers have one each, so that an arbiter without a
-    trusted key is answered beside a flood; all further ones share one. The model encodes in a
-    worker thread. `close` must be called before the node is destroyed.
+    trusted key is answered beside a flood; all further ones share one. A forged signature is as
+    expensive to check as a valid one, so challenges of a publisher that sends more than
+    `TokenBucket.RATE` per second are dropped unread. The model encodes in a worker thread. `close`
+    must be called before the node is destroyed.
     """
 
     def __init__(self, node: Endpoints) -> None:
@@ -55,13 +57,14 @@ class ProbePublisher:
         self._unknown = PublisherQuota(
             rate=UNKNOWN_RATE_HZ, burst=CHALLENGE_BURST, max_publishers=MAX_UNKNOWN
         )
+        self._read = PublisherQuota(rate=TokenBucket.RATE, burst=TokenBucket.BURST)
         self._probes = node.publisher('probe_latents')
         self._answers = node.publisher('probe_answers')
         node.subscribe('probe_challenge', self._answer, timeout_s=0, guard=self)
 
     def admits(self, publisher: bytes) -> bool:
-        """Return whether to deserialize a challenge of `publisher`: `_answer` limits them."""
-        return True
+        """Return whether to read a challenge of `publisher`; `_answer` limits the answers."""
+        return self._read.admits(publisher)
 
     def note_malformed(self, publisher: bytes) -> None:
         """Do nothing: a challenge that cannot be deserialized costs no answer."""

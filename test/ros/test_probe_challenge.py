@@ -51,3 +51,6 @@ def test_flood_of_challenges_does_not_affect_those_of_a_trusted_arbiter(ros, tmp
     ros.wait_for(lambda: answered.count(5) or len(answered) > 12, 'the answers')
     assert answered[:7] == [0, 1, 2, 3, 100, 101, 102]
     assert len(answered) <= 7 + 2 + 4, 'the publishers after the fourth share one rate limit'
+    read = sum(node._probes.admits(b'flood') for _ in range(2000))
+    assert 0 < read < 500, 'a flood of forged signatures is dropped unread'
+    assert node._probes.admits(b'arbiter without a trusted key')
