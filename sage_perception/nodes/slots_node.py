@@ -107,11 +107,12 @@ class SlotsNode(LifecycleNode):
         identity = node_identity(self, parameters.entity_id or self._default_entity())
         try:
             model = models.load_slot_encoder(parameters.model)
+            model.threads = parameters.threads
+            warm_up, side = SlotStream(model), model.input_size
+            for stamp_s in (0.0, 0.1):  # first and later images have graphs of their own
+                warm_up.update(np.zeros((side, side, 3), np.uint8), stamp_s)
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-        model.threads = parameters.threads
-        side = model.input_size
-        SlotStream(model).update(np.zeros((side, side, 3), np.uint8), 0.0)
         self._configured = _Configured(model, SlotStream(model, parameters.min_area), identity)
         now = self.get_clock().now().to_msg()
         sequence = identity.next_sequence()

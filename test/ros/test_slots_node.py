@@ -12,7 +12,7 @@ from tiny_slots import export_tiny_slots
 from sage_perception.context.layout import BLOCKS
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
 from sage_perception.core.lct import LCT
-from sage_perception.models import load_compressor, load_slot_encoder
+from sage_perception.models import artifact, load_compressor, load_slot_encoder
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.nodes.slots_node import SlotsNode
@@ -42,6 +42,8 @@ def an_image(shift=0):
 def test_slots_of_images_are_lcts_and_segmentations(ros, model):
     words = ('-p', f'model:={model}', '-p', 'min_area:=0.0', '-p', 'rate:=60.0')
     node = ros.make(SlotsNode, *words, namespace='cam0')
+    loaded = set(node._configured.model._sessions)
+    assert loaded == {artifact.ENCODER, artifact.TRACKER, artifact.DECODER}, 'before an image'
     images = ros.node.create_publisher(Image, '/cam0/image_raw', qos.CAMERA)
     arrays = ros.collect(LCTArray, '/cam0/slots')
     infos = ros.collect(ModelInfo, '/cam0/slots_model_info', qos.LATCHED)
