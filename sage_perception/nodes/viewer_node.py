@@ -18,7 +18,7 @@ from visualization_msgs.msg import MarkerArray
 
 from sage_perception import models
 from sage_perception.ros import qos
-from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT
+from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT, rate
 from sage_perception.ros.conversions.markers import regions_to_markers
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Node, Topic
@@ -47,9 +47,7 @@ class ViewerNode(Node):
     PARAMETERS = (
         CAMERAS,
         IMAGE_TRANSPORT,
-        Parameter(
-            'rate', 5.0, 'Rate of the images, Hz.', minimum=0.1, maximum=30.0, read_only=True
-        ),
+        rate(5.0, 'Rate of the images, Hz.', maximum=30.0),
         Parameter(
             'model',
             'tinyvae',

@@ -49,6 +49,11 @@ MAX_AGE = Parameter(
 )
 
 
+def rate(default: float, description: str, maximum: float) -> Parameter:
+    """Return the parameter that sets the rate of a node, Hz."""
+    return Parameter('rate', default, description, minimum=0.1, maximum=maximum, read_only=True)
+
+
 def threads(library: str) -> Parameter:
     """Return the parameter that bounds the threads of a library in the process of a node."""
     return Parameter(

@@ -8,6 +8,7 @@ from sage_perception.ros.common_parameters import (
     AUTOSTART,
     CAMERA_ENTITIES,
     CAMERAS,
+    rate,
 )
 from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
@@ -29,13 +30,10 @@ COMPRESSOR = (
         choices=('auto', 'torch', 'onnxruntime'),
         read_only=True,
     ),
-    Parameter(
-        'rate',
+    rate(
         5.0,
         'Maximum rate of contexts, Hz; without new frames no context is published.',
-        minimum=0.1,
         maximum=30.0,
-        read_only=True,
     ),
     Parameter(
         'window_s',

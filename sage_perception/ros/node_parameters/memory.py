@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from sage_perception.core.redact import require_no_password
 from sage_perception.memory.opening import CAPACITY, ENVIRONMENT
+from sage_perception.ros.common_parameters import rate
 from sage_perception.ros.identity import KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
 
@@ -59,14 +60,7 @@ MEMORY = (
         minimum=0.0,
         maximum=1.0,
     ),
-    Parameter(
-        'rate',
-        5.0,
-        'Maximum rate at which frames of each camera are observed, Hz.',
-        minimum=0.1,
-        maximum=60.0,
-        read_only=True,
-    ),
+    rate(5.0, 'Maximum rate at which frames of each camera are observed, Hz.', maximum=60.0),
     Parameter(
         'recall_rate',
         1.0,

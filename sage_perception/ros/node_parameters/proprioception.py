@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from sage_perception.puzzle.joints import SYNTAX, parse_joints
+from sage_perception.ros.common_parameters import rate
 from sage_perception.ros.identity import KEY
 from sage_perception.ros.parameters import Parameter
 
@@ -35,13 +36,10 @@ PROPRIOCEPTION = (
         'Add the inertial measurements of the topic imu to the latent.',
         read_only=True,
     ),
-    Parameter(
-        'rate',
+    rate(
         30.0,
         'Maximum rate of the latents, Hz; without new joint states none is published.',
-        minimum=0.1,
         maximum=200.0,
-        read_only=True,
     ),
     Parameter(
         'max_age_s',

@@ -9,6 +9,7 @@ from sage_perception.ros.common_parameters import (
     ENTITY_ID,
     IMAGE_TRANSPORT,
     MAX_AGE,
+    rate,
     threads,
 )
 from sage_perception.ros.identity import KEY
@@ -22,9 +23,7 @@ SLOTS = (
         'Name of a slot model that ships with sage, or folder of an artifact of sage export.',
         read_only=True,
     ),
-    Parameter(
-        'rate', 10.0, 'Maximum rate of the slots, Hz.', minimum=0.1, maximum=60.0, read_only=True
-    ),
+    rate(10.0, 'Maximum rate of the slots, Hz.', maximum=60.0),
     Parameter(
         'min_area',
         0.002,

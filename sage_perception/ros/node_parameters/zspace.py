@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT, threads
+from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT, rate, threads
 from sage_perception.ros.parameters import Parameter
 
 ZSPACE = (
     CAMERAS,
     IMAGE_TRANSPORT,
-    Parameter(
-        'rate', 5.0, 'Maximum rate of the maps, Hz.', minimum=0.1, maximum=30.0, read_only=True
-    ),
+    rate(5.0, 'Maximum rate of the maps, Hz.', maximum=30.0),
     Parameter(
         'weight_time_s',
         0.7,
