@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, deque
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,6 +50,7 @@ MAX_VIEWS = 2048
 """Maximum number of recent regions that agreements can refer to."""
 MAX_FRAMES = 64
 MAX_MATCHES = 64
+"""Maximum number of matches of one frame with each other camera."""
 
 
 class PositionsNode(Node):
@@ -69,7 +69,7 @@ class PositionsNode(Node):
             Image,
             qos.SENSOR_DATA,
             'Depth images, 16UC1 in millimeters or 32FC1 in meters, aligned with the images of '
-            'each camera; see `use_depth`.',
+            'the primary camera; see `use_depth`.',
         ),
     )
     PUBLISHES = (
@@ -104,9 +104,9 @@ class PositionsNode(Node):
         self._views: OrderedDict[bytes, TrackView] = OrderedDict()
         self._frames: deque[tuple[int, int, list[bytes]]] = deque(maxlen=MAX_FRAMES)
         self._newest: dict[str, list[TrackView]] = {}
-        self._matches: OrderedDict[int, dict[bytes, list[bytes]]] = OrderedDict()
-        self._depths: dict[str, tuple[int, Image]] = {}
-        self._depth_inputs: dict[str, InputMonitor] = {}
+        self._matches: OrderedDict[int, dict[tuple[bytes, bytes], None]] = OrderedDict()
+        self._depth: Image | None = None
+        self._depth_input: InputMonitor | None = None
         self._count = 0
         self._poses_out = self.publisher('positions')
         self._markers = self.publisher('position_markers')
@@ -125,9 +125,8 @@ class PositionsNode(Node):
             timeout_s=0,
         )
         if parameters.use_depth:
-            for camera in parameters.cameras:
-                receive = partial(self._receive_depth, camera)
-                self._depth_inputs[camera] = self.subscribe('{camera}/depth', receive, camera)
+            primary = parameters.cameras[0]
+            self._depth_input = self.subscribe('{camera}/depth', self._receive_depth, primary)
         self.add_timer(1 / parameters.rate, self._publish)
         self.diagnostics.add('positions', self._report)
 
@@ -137,30 +136,32 @@ class PositionsNode(Node):
             camera = self._camera_of.get(frame.camera)
             if camera is None:
                 continue
-            ids = []
-            for lct in frame.lcts:
-                if lct.latent.roi is not None:
-                    view = TrackView(camera, lct.latent.track_id, lct.latent.roi, frame.size)
-                    self._views[lct.id] = view
-                    ids.append(lct.id)
+            views = {
+                lct.id: TrackView(camera, lct.latent.track_id, lct.latent.roi, frame.size)
+                for lct in frame.lcts
+                if lct.latent.roi is not None
+            }
+            self._views |= views
             while len(self._views) > MAX_VIEWS:
                 self._views.popitem(last=False)
-            self._newest[camera] = [self._views[lct_id] for lct_id in ids]
+            self._newest[camera] = list(views.values())
             if camera == primary:
                 now_ns = self.get_clock().now().nanoseconds
-                self._frames.append((frame.stamp_ns, now_ns, ids))
+                self._frames.append((frame.stamp_ns, now_ns, list(views)))
 
     def _receive_agreements(self, message: AgreementArray) -> None:
         stamp_ns = stamp_from_msg(message.header.stamp)
         matches = self._matches.setdefault(stamp_ns, {})
         while len(self._matches) > MAX_FRAMES:
             self._matches.popitem(last=False)
+        limit = MAX_MATCHES * (len(self.parameters.cameras) - 1)
         for pair in message.agreements[:MAX_MATCHES]:
-            if pair.level == Agreement.LEVEL_HIGH:
-                matches.setdefault(bytes(pair.lct_a), []).append(bytes(pair.lct_b))
+            # Repeated matches are no further evidence, and messages may repeat a stamp.
+            if pair.level == Agreement.LEVEL_HIGH and len(matches) < limit:
+                matches[bytes(pair.lct_a), bytes(pair.lct_b)] = None
 
-    def _receive_depth(self, camera: str, message: Image) -> None:
-        self._depths[camera] = stamp_from_msg(message.header.stamp), message
+    def _receive_depth(self, message: Image) -> None:
+        self._depth = message
 
     def _due(self) -> tuple[int, list[bytes]] | None:
         """Return stamp and LCTs of the newest primary frame that need not wait any longer."""
@@ -203,14 +204,17 @@ class PositionsNode(Node):
         self, stamp_ns: int, ids: list[bytes], cameras: dict[str, CalibratedCamera]
     ) -> list[ObjectPosition]:
         """Return the positions of the tracks of a primary frame that can be located."""
-        matches = self._matches.get(stamp_ns, {})
-        depths = self._depth_near(self.parameters.cameras[0], stamp_ns)
+        matches: dict[bytes, list[TrackView]] = {}
+        for ours, theirs in self._matches.get(stamp_ns, {}):
+            if theirs in self._views:
+                matches.setdefault(ours, []).append(self._views[theirs])
+        depths = self._depth_at(stamp_ns)
         found = []
         for lct_id in ids:
             view = self._views.get(lct_id)
             if view is None:
                 continue
-            others = [self._views[each] for each in matches.get(lct_id, ()) if each in self._views]
+            others = matches.get(lct_id, [])
             position = triangulated([view, *others], cameras)
             if position is None and depths is not None and view.camera in cameras:
                 position = from_depth(view, cameras[view.camera], depths)
@@ -226,15 +230,17 @@ class PositionsNode(Node):
             views += newest if camera != primary else []
         return [bearing_of(v, cameras[v.camera]) for v in views if v.camera in cameras]
 
-    def _depth_near(self, camera: str, stamp_ns: int) -> np.ndarray | None:
-        """Return the depths of a camera at a time, meters; None if there are none."""
-        at_ns, message = self._depths.get(camera, (0, None))
-        if message is None or abs(at_ns - stamp_ns) > MAX_DEPTH_LAG_NS:
+    def _depth_at(self, stamp_ns: int) -> np.ndarray | None:
+        """Return the depths of the primary camera at a time, meters; None if there are none."""
+        message = self._depth
+        if message is None or self._depth_input is None:
+            return None
+        if abs(stamp_from_msg(message.header.stamp) - stamp_ns) > MAX_DEPTH_LAG_NS:
             return None
         try:
             return depth_image(message)
         except ValueError as error:
-            self._depth_inputs[camera].reject(str(error))
+            self._depth_input.reject(str(error))
             return None
 
     def _report(self) -> Status:

@@ -18,6 +18,7 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.endpoints import Endpoints, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.input_monitor import InputMonitor
+from sage_perception.ros.message_checks import find_fault
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.transforms import AVAILABLE, MAX_READ, TFMessage, transform_from_msg
 from sage_perception.vision.positions import CalibratedCamera, CalibrationError
@@ -110,6 +111,9 @@ class CameraPoses:
 
     def _add_transforms(self, topic: str, static: bool, message: TFMessage) -> None:
         for each in message.transforms[:MAX_READ]:
+            if fault := find_fault(each):
+                self._monitors[topic].reject(fault)
+                continue
             stamp_s = np.inf if static else stamp_from_msg(each.header.stamp) * 1e-9
             try:
                 matrix = transform_from_msg(each)

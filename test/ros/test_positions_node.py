@@ -3,11 +3,12 @@
 """The positions node: positions of tracks from two cameras and from depth images."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseArray
+from geometry_msgs.msg import PoseArray, TransformStamped
 from sage_msgs.msg import Agreement, AgreementArray, LCTArray
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -19,12 +20,14 @@ from sage_perception.core.pose import Pose
 from sage_perception.core.rotations import optical_matrix
 from sage_perception.models import artifact
 from sage_perception.models.registry import resolve
-from sage_perception.nodes.positions_node import PositionsNode
+from sage_perception.nodes.positions_node import MAX_MATCHES, PositionsNode
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import image_to_msg
+from sage_perception.ros.input_monitor import InputMonitor
+from sage_perception.ros.message_checks import MAX_NAME_CHARS
 from sage_perception.vision.positions import CalibratedCamera
 
 K = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
@@ -141,6 +144,40 @@ def test_a_camera_without_a_pose_is_reported(ros):
         return any('cam1: no transform from base_link to cam1_optical_frame' in t for t in texts)
 
     ros.wait_for(warned, 'the warning')
+
+
+def test_only_the_depth_images_that_are_used_are_received(ros):
+    node = ros.make(PositionsNode, '-p', 'use_depth:=true')
+    assert [node.count_subscribers(f'{camera}/depth') for camera in ('cam0', 'cam1')] == [1, 0]
+
+
+def test_messages_that_repeat_do_not_accumulate(ros):
+    node = ros.make(PositionsNode)
+    array = AgreementArray(header=Header(stamp=stamp_to_msg(10**9)))
+
+    def send(number):
+        ids = [np.full(16, value, np.uint8) for value in (1, number)]
+        array.agreements = [Agreement(lct_a=ids[0], lct_b=ids[1], similarity=0.9, level=2)]
+        node._receive_agreements(array)
+        return len(repr(node._matches))
+
+    once = send(0)
+    assert [send(0) for _ in range(10)][-1] == once, 'no further evidence'
+    full = [send(number) for number in range(256)]
+    assert once < full[1] < full[MAX_MATCHES - 1] == full[-1]
+
+
+def test_transforms_with_names_of_any_length_are_rejected(ros):
+    poses = ros.make(PositionsNode)._poses
+    monitor = poses._monitors['/tf'] = InputMonitor(ros.node, '/tf', Header, qos.TF, 0)
+    names = ('lens', 'x' * (MAX_NAME_CHARS + 1), 'a\nb')
+    transforms = [TransformStamped(child_frame_id=name) for name in names]
+    for each in transforms:
+        each.header.frame_id = 'base_link'
+    poses._add_transforms('/tf', False, SimpleNamespace(transforms=transforms))
+    known = [poses._tree.lookup('base_link', name) is not None for name in names]
+    assert known == [True, False, False]
+    assert monitor.report()[1][2]['rejected'] == 2
 
 
 @pytest.mark.parametrize('poses', ['cam0=1 2 3', 'cam7=0 0 0 0 0 0'])

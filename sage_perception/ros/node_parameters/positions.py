@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from sage_perception.ros.camera_poses import BASE_FRAME, CAMERA_POSES
-from sage_perception.ros.common_parameters import CAMERA_ENTITIES, CAMERAS
+from sage_perception.ros.common_parameters import CAMERA_ENTITIES, CAMERAS, rate
 from sage_perception.ros.identity import KEYS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
 
@@ -20,19 +20,12 @@ POSITIONS = (
     ),
     CAMERA_POSES,
     BASE_FRAME,
-    Parameter(
-        'rate',
-        10.0,
-        'Maximum rate of the positions, Hz.',
-        minimum=0.1,
-        maximum=60.0,
-        read_only=True,
-    ),
+    rate(10.0, 'Maximum rate of the positions, Hz.', maximum=60.0),
     Parameter(
         'use_depth',
         False,
-        'Subscribe to depth images that are aligned with the images of the cameras. They give the '
-        'positions of tracks that only one camera sees.',
+        'Subscribe to depth images that are aligned with the images of the primary camera. They '
+        'give the positions of tracks that are not triangulated.',
         read_only=True,
     ),
     Parameter(
