@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from sage_perception.core.frame import Crop
 from sage_perception.core.latent import Roi
 from sage_perception.models.semantic.vocabulary import MIN_CONFIDENCE, UNKNOWN, Label
+from sage_perception.ros.optional_messages import stand_in
 from sage_perception.vision.external_regions import ExternalDetection
 
 try:
@@ -22,11 +23,7 @@ try:
     AVAILABLE = True
 except ImportError:
     AVAILABLE = False
-
-    class Detection2DArray:  # type: ignore[no-redef]
-        """Stands for the type in the tables of topics where `vision_msgs` is not installed."""
-
-        __module__ = 'vision_msgs.msg'
+    Detection2DArray = stand_in('vision_msgs', 'Detection2DArray')
 
 
 MAX_READ = 1000

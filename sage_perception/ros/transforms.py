@@ -12,6 +12,7 @@ from geometry_msgs.msg import TransformStamped
 
 from sage_perception.core.pose import Pose
 from sage_perception.core.rotations import OPTICAL, body_matrix, quaternion, rotation_of
+from sage_perception.ros.optional_messages import stand_in
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -19,11 +20,7 @@ try:
     AVAILABLE = True
 except ImportError:
     AVAILABLE = False
-
-    class TFMessage:  # type: ignore[no-redef]
-        """Stands for the type in the tables of topics where `tf2_msgs` is not installed."""
-
-        __module__ = 'tf2_msgs.msg'
+    TFMessage = stand_in('tf2_msgs', 'TFMessage')
 
 
 MAX_READ = 256

@@ -14,6 +14,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from sage_perception.core.rotations import quaternion
 from sage_perception.pipeline.object_positions import Bearing, ObjectPosition
+from sage_perception.ros.optional_messages import stand_in
 from sage_perception.vision.mosaic import track_color
 
 try:
@@ -22,11 +23,7 @@ try:
     AVAILABLE = True
 except ImportError:
     AVAILABLE = False
-
-    class Detection3DArray:  # type: ignore[no-redef]
-        """Stands for the type in the tables of topics where `vision_msgs` is not installed."""
-
-        __module__ = 'vision_msgs.msg'
+    Detection3DArray = stand_in('vision_msgs', 'Detection3DArray')
 
 
 ELLIPSOID = 0.9
