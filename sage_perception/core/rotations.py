@@ -56,7 +56,11 @@ def rotation_of(x: float, y: float, z: float, w: float) -> np.ndarray:
     length = math.sqrt(x * x + y * y + z * z + w * w)
     if not abs(length - 1) <= 0.01:
         raise ValueError(f'({x:g}, {y:g}, {z:g}, {w:g}) is not a unit quaternion')
-    x, y, z, w = (value / length for value in (x, y, z, w))
+    return unit_rotation(*(value / length for value in (x, y, z, w)))
+
+
+def unit_rotation(x: float, y: float, z: float, w: float) -> np.ndarray:
+    """Return the rotation `[3, 3]` of a quaternion of length 1, which is not checked."""
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],

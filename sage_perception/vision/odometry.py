@@ -9,13 +9,14 @@ from collections import deque
 
 import numpy as np
 
+from sage_perception.core.rotations import OPTICAL, unit_rotation
 from sage_perception.vision.ego_motion import rotation_homography
 
 HISTORY = 400
 """Number of orientations that are kept."""
 MAX_DISTANCE_S = 0.1
 """Time between a frame and the nearest orientation beyond which the rotation is unknown."""
-OPTICAL_TO_BASE = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+OPTICAL_TO_BASE = OPTICAL[:3, :3]
 """Rotation from the optical frame of a camera that looks forward to REP-103's body axes."""
 
 
@@ -71,16 +72,4 @@ class OdometryRotation:
         span = stamps[after] - stamps[before]
         part = min(max((stamp_s - stamps[before]) / span, 0.0), 1.0) if span > 0 else 1.0
         mean = (1 - part) * first + part * second * (1 if first @ second >= 0 else -1)
-        return _matrix(mean / np.linalg.norm(mean))
-
-
-def _matrix(quaternion: np.ndarray) -> np.ndarray:
-    """Return the rotation matrix of a unit quaternion (x, y, z, w)."""
-    x, y, z, w = quaternion
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+        return unit_rotation(*(mean / np.linalg.norm(mean)))
