@@ -19,6 +19,7 @@ import numpy as np
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.models.slot_encoder import SlotEncoder, Slots
 from sage_perception.slots.segmentation import segment
+from sage_perception.slots.video import scaled_input
 from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.ego_motion import EgoMotion
 from sage_perception.vision.scene_motion import SceneMotionDetector
@@ -70,9 +71,7 @@ def clip_rows(model: SlotEncoder, clip: Path, labels: Path, count: int) -> tuple
         height = round(WIDTH * frame.shape[0] / frame.shape[1])
         image = cv2.resize(frame, (WIDTH, height), interpolation=cv2.INTER_AREA)
         detector.update(image, 1 / 24)
-        side = model.input_size
-        x = cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1]
-        x = x.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        x = scaled_input(frame, model.input_size, model.input_channels)[None]
         previous = model.track(x, previous.slots) if previous else model.encode(x)
         masks = model.decode(previous).masks[0]
         masks = np.stack([cv2.resize(mask, (WIDTH, height)) for mask in masks])
@@ -85,8 +84,8 @@ def clip_rows(model: SlotEncoder, clip: Path, labels: Path, count: int) -> tuple
             continue
         states.append(detector.state)
         segments = segment(masks)
-        y, x3 = np.mgrid[0:height, 0:WIDTH]
-        cells = y * 3 // height * 3 + x3 * 3 // WIDTH
+        row, column = np.mgrid[0:height, 0:WIDTH]
+        cells = row * 3 // height * 3 + column * 3 // WIDTH
         evidence = detector.evidence().clip(0, 1)
         rows.append(
             Row(

@@ -142,12 +142,13 @@ def measure(model_name: str, runs: list[Path], count: int) -> dict:
     hidden = scenes('occluded_sprites', count, TEST_SEED)
     carried, single = segments(model, test.image), segments(model, test.image, carry=False)
     flat = (-1, *test.labels.shape[2:])
+    carried_ari = mean_ari(test.labels, carried)
     result: dict = {
-        'fg_ari': mean_ari(test.labels, carried),
+        'fg_ari': carried_ari,
         'ablations': {
             'no_carry_over': mean_ari(test.labels, single),
             'image_only_by_frame': mean_ari(test.labels.reshape(flat), single.reshape(flat)),
-            'no_transformer': mean_ari(test.labels, carried),
+            'no_transformer': carried_ari,
             'transformer': [],
         },
         'occlusion_identity': {

@@ -18,7 +18,7 @@ from sage_perception.core.progress import track
 from sage_perception.core.thinning import Thinned
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.slots.drawing import draw_frame
-from sage_perception.slots.segmentation import slot_regions
+from sage_perception.slots.segmentation import segment, slot_regions
 from sage_perception.slots.video import SlotFrame, segment_frames
 from sage_perception.vision.grid import grid
 from sage_perception.vision.image_file import write_image
@@ -75,7 +75,8 @@ def write_sheet(path: Path, frames: Iterable[SlotFrame]) -> int:
 
 def _column(frame: SlotFrame) -> tuple[list[np.ndarray], str]:
     """Return the images of a frame, and the number of its regions as text."""
-    return draw_frame(frame), f'{len(slot_regions(frame.masks))} regions'
+    regions = slot_regions(frame.masks, segment(frame.masks))
+    return draw_frame(frame), f'{len(regions)} regions'
 
 
 def write_video(path: Path, frames: Iterator[SlotFrame], fps: float) -> int:

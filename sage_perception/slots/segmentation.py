@@ -37,12 +37,14 @@ def segment(masks: np.ndarray) -> np.ndarray:
     return masks.argmax(0).astype(np.uint8)
 
 
-def slot_regions(masks: np.ndarray, min_area: float = MIN_AREA) -> list[SlotRegion]:
+def slot_regions(
+    masks: np.ndarray, segments: np.ndarray, min_area: float = MIN_AREA
+) -> list[SlotRegion]:
     """Return the regions of the slots in masks `[K, S, S]`, largest first.
 
-    A slot whose segment is smaller than `min_area` of the image has no region.
+    `segments` are those of `segment`. A slot whose segment is smaller than `min_area` of the image
+    has no region.
     """
-    segments = segment(masks)
     regions = []
     for slot in range(len(masks)):
         inside = segments == slot

@@ -8,12 +8,12 @@ import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
 from sage_perception.models.slot_encoder import DecodedSlots, SlotEncoder, Slots
 from sage_perception.slots.segmentation import MIN_AREA, SlotRegion, segment, slot_regions
+from sage_perception.slots.video import scaled_input
 
 MAX_STEP_S = 1.0
 """Time between frames after which slots start over, seconds."""
@@ -72,19 +72,20 @@ class SlotStream:
         if shape != self._shape or not 0 < stamp_s - self._stamp_s <= MAX_STEP_S:
             self.reset()
         self._stamp_s, self._shape = stamp_s, shape
-        x = self._input(image)
+        x = scaled_input(image, self._model.input_size, self._model.input_channels)[None]
         previous = self._previous
         slots = self._model.encode(x) if previous is None else self._model.track(x, previous.slots)
         self._previous = slots
         decoded = self._model.decode(slots)
         masks = decoded.masks[0]
-        regions = slot_regions(masks, self._min_area)
         segments = segment(masks)
+        regions = slot_regions(masks, segments, self._min_area)
+        mean_color = x[0].mean(axis=(1, 2))[:, None]
         numbers = np.zeros(len(masks), np.uint8)
         latents = []
         for number, region in enumerate(regions, start=1):
             numbers[region.slot] = number
-            telemetry = _telemetry(x[0], decoded, segments == region.slot, region)
+            telemetry = _telemetry(x[0], mean_color, decoded, segments == region.slot, region)
             roi = self._to_image(region.roi)
             latents.append(
                 Latent(
@@ -97,17 +98,6 @@ class SlotStream:
                 )
             )
         return SlotObservation(latents, numbers[segments])
-
-    def _input(self, image: np.ndarray) -> np.ndarray:
-        """Return an image as the model takes it, float32 `[1, C, S, S]` in [0, 1]."""
-        side = self._model.input_size
-        larger = min(image.shape[:2]) > side
-        interpolation = cv2.INTER_AREA if larger else cv2.INTER_LINEAR
-        small = cv2.resize(image, (side, side), interpolation=interpolation)
-        if self._model.input_channels == 1:
-            return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)[None, None].astype(np.float32) / 255
-        rgb = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
-        return rgb.transpose(2, 0, 1)[None].astype(np.float32) / 255
 
     def _to_image(self, roi: Roi) -> Roi:
         """Return a region of the model's image in pixels of the camera's image."""
@@ -138,16 +128,20 @@ def _is_near(before: Roi, now: Roi) -> bool:
 
 
 def _telemetry(
-    x: np.ndarray, decoded: DecodedSlots, inside: np.ndarray, region: SlotRegion
+    x: np.ndarray,
+    mean_color: np.ndarray,
+    decoded: DecodedSlots,
+    inside: np.ndarray,
+    region: SlotRegion,
 ) -> Telemetry:
     """Return the telemetry of a slot; `inside` `[S, S]` marks the pixels of its segment.
 
-    The trust is the share of the variance of these pixels about the mean color of the image that
-    the slot explains, times the mean mask.
+    The trust is the share of the variance of these pixels about `mean_color`, that of the image
+    `[C, 1]`, that the slot explains, times the mean mask.
     """
     target = x[:, inside]
     error = float(np.square(decoded.images[0, region.slot][:, inside] - target).mean())
-    spread = float(np.square(target - x.mean(axis=(1, 2))[:, None]).mean())
+    spread = float(np.square(target - mean_color).mean())
     explained = 1 - error / max(spread, 1e-4)
     trust = float(np.clip(explained, 0, 1)) * region.confidence
     return Telemetry(trust=min(trust, 1.0), reconstruction_error=error)

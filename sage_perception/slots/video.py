@@ -54,11 +54,16 @@ def model_input(image: np.ndarray, size: int, channels: int) -> np.ndarray:
     """
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    square = image[top : top + side, left : left + side]
-    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    square = cv2.resize(square, (size, size), interpolation=interpolation)
+    return scaled_input(image[top : top + side, left : left + side], size, channels)
+
+
+def scaled_input(image: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """Return a whole image as `model_input` does; other proportions become a square."""
+    larger = min(image.shape[:2]) > size
+    interpolation = cv2.INTER_AREA if larger else cv2.INTER_LINEAR
+    small = cv2.resize(image, (size, size), interpolation=interpolation)
     if channels == 1:
-        gray = square if square.ndim == 2 else cv2.cvtColor(square, cv2.COLOR_BGR2GRAY)
+        gray = small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         return gray[None].astype(np.float32) / 255
-    code = cv2.COLOR_GRAY2RGB if square.ndim == 2 else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(square, code).transpose(2, 0, 1).astype(np.float32) / 255
+    code = cv2.COLOR_GRAY2RGB if small.ndim == 2 else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(small, code).transpose(2, 0, 1).astype(np.float32) / 255

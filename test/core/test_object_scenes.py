@@ -15,7 +15,7 @@ from sage_perception.core.latent import Roi
 from sage_perception.models import ModelError, load_codec
 from sage_perception.models.networks.slots import SlotModel
 from sage_perception.models.registry import load_slot_encoder
-from sage_perception.slots.segmentation import slot_regions
+from sage_perception.slots.segmentation import segment, slot_regions
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data.objects import pool
 from sage_perception.training.data.objects.moving import FRAMES
@@ -206,7 +206,7 @@ def test_regions_are_the_boxes_of_the_segments():
     masks[0] = 0.3
     masks[1, 2:5, 3:8] = 0.9
     masks[2, 0, 0] = 0.8
-    regions = slot_regions(masks, min_area=0.02)
+    regions = slot_regions(masks, segment(masks), min_area=0.02)
     assert [region.slot for region in regions] == [0, 1]
     assert regions[1].roi == Roi(3, 2, 5, 3)
     assert regions[1].area == 15 / 64
