@@ -125,6 +125,14 @@ def load_run(config: RunConfig, run: Path, kind: type[NetworkT]) -> NetworkT:
     return model
 
 
+def load_or_new(config: RunConfig, run: Path, kind: type[NetworkT]) -> NetworkT:
+    """Return the network of the last checkpoint in the folder `run`, or a new one.
+
+    Raises as `load_run` does.
+    """
+    return load_run(config, run, kind) if (run / CHECKPOINT).exists() else kind(config.model)
+
+
 def freeze_encoder(model: VAE, source: artifact.Artifact) -> None:
     """Copy the encoder of a model and exclude it from training.
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 from safetensors.numpy import load_file
 from torch import nn
@@ -22,8 +22,7 @@ from sage_perception.models.networks.slots.model import SlotModel
 from sage_perception.models.registry import ZOO
 from sage_perception.training.config import read_config
 from sage_perception.training.data.objects.pool import GENERATORS
-from sage_perception.training.export.folder import finalize, round_weights, save_tensors
-from sage_perception.training.tasks.slots.task import write_graphs
+from sage_perception.training.tasks.slots.task import export_model
 
 MODEL = 'tinyvae32_ultratiny'
 SLOTS = """\
@@ -85,19 +84,8 @@ def slot_model(folder: Path) -> None:
     """Write the folder of a small slot model with random weights."""
     (folder / 'slots.yaml').write_text(SLOTS)
     config = read_config(folder / 'slots.yaml')
-    network = SlotModel(config.model).eval()
-    copied = folder / 'model'
-    copied.mkdir()
-    dim = config.model.slot_dim
-    statistics = {
-        artifact.LATENT_MEAN: np.zeros(dim, np.float32),
-        artifact.LATENT_STD: np.ones(dim, np.float32),
-    }
-    tensors = round_weights(network) | statistics
-    save_tensors(tensors, copied / artifact.WEIGHTS)
-    write_graphs(network, copied)
-    files = [artifact.WEIGHTS, artifact.ENCODER, artifact.TRACKER, artifact.DECODER]
-    finalize(copied, config, asdict(network.config), tensors, files)
+    slots = torch.eye(config.model.slot_dim)
+    export_model(config, SlotModel(config.model).eval(), slots, folder / 'model')
 
 
 def network_weights(folder: Path) -> None:

@@ -20,7 +20,7 @@ from sage_perception.training.data.speech.corpus import Corpus, corpus
 from sage_perception.training.data.speech.voices import SpeechUnavailable
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
 from sage_perception.training.export.onnx_graph import ExportWrapper, to_onnx
-from sage_perception.training.runs import CHECKPOINT, load_run
+from sage_perception.training.runs import load_or_new, load_run
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.audio.data import SpeechDataModule
 from sage_perception.training.tasks.audio.module import AudioModule
@@ -46,10 +46,7 @@ class AudioTask(Task[SpeechDataModule]):
 
     def module(self, data: SpeechDataModule, run: Path) -> AudioModule:
         """Return a new module, or that of the checkpoint."""
-        if (run / CHECKPOINT).exists():
-            model = load_run(self.config, run, AudioVAE)
-        else:
-            model = AudioVAE(self.config.model)
+        model = load_or_new(self.config, run, AudioVAE)
         return AudioModule(model, self.config.training)
 
     def export(self, run: Path, folder: Path) -> None:

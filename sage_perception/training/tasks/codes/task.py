@@ -17,7 +17,7 @@ from sage_perception.models.semantic.semantic_text import SemanticText
 from sage_perception.training.config import ConfigError, RunConfig
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
 from sage_perception.training.export.onnx_graph import to_onnx
-from sage_perception.training.runs import CHECKPOINT, load_run
+from sage_perception.training.runs import load_or_new, load_run
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.codes.data import CodesDataModule
 from sage_perception.training.tasks.codes.module import CodesModule
@@ -39,10 +39,7 @@ class CodesTask(Task[CodesDataModule]):
 
     def module(self, data: CodesDataModule, run: Path) -> CodesModule:
         """Return a new module, or that of the checkpoint."""
-        if (run / CHECKPOINT).exists():
-            model = load_run(self.config, run, Codes)
-        else:
-            model = Codes(self.config.model)
+        model = load_or_new(self.config, run, Codes)
         return CodesModule(model, self.config.training)
 
     def export(self, run: Path, folder: Path) -> None:

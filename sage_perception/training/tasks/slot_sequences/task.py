@@ -24,7 +24,7 @@ from sage_perception.training.data.objects.pool import scenes
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
 from sage_perception.training.export.onnx_graph import ExportWrapper, to_onnx
 from sage_perception.training.module import TrainingModule
-from sage_perception.training.runs import CHECKPOINT, load_run
+from sage_perception.training.runs import load_or_new, load_run
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.slots.data import HELD_OUT_SEED
 from sage_perception.training.tasks.slots.task import scenes_section
@@ -157,10 +157,7 @@ class SlotSequencesTask(Task[SequenceDataModule]):
 
     def module(self, data: SequenceDataModule, run: Path) -> SequenceModule:
         """Return a new module, or that of the checkpoint."""
-        if (run / CHECKPOINT).exists():
-            model = load_run(self.config, run, TemporalTransformer)
-        else:
-            model = TemporalTransformer(self.config.model)
+        model = load_or_new(self.config, run, TemporalTransformer)
         return SequenceModule(model, self.config.training)
 
     def export(self, run: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from sage_perception.models.networks.slots import SlotModel
 from sage_perception.training.config import RunConfig, ScenesConfig, TrainingConfig
 from sage_perception.training.losses import slots as losses
 from sage_perception.training.module import TrainingModule
-from sage_perception.training.runs import CHECKPOINT, load_run
+from sage_perception.training.runs import load_or_new, load_run
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.slots.photographs import Photographs, photographs
 from sage_perception.training.tasks.slots.task import export_model, scenes_section
@@ -133,8 +133,7 @@ class SlotFeaturesTask(Task[FeatureDataModule]):
 
     def module(self, data: FeatureDataModule, run: Path) -> FeatureModule:
         """Return a new module, or that of the checkpoint."""
-        trained = (run / CHECKPOINT).exists()
-        model = load_run(self.config, run, SlotModel) if trained else SlotModel(self.config.model)
+        model = load_or_new(self.config, run, SlotModel)
         return FeatureModule(model, self.config.training)
 
     def export(self, run: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from sage_perception.training.config import ConfigError, RunConfig, ScenesConfig
 from sage_perception.training.data.images import to_model
 from sage_perception.training.export.folder import finalize, round_weights, save_tensors
 from sage_perception.training.export.onnx_graph import ExportWrapper, to_onnx
-from sage_perception.training.runs import CHECKPOINT, load_run
+from sage_perception.training.runs import load_or_new, load_run
 from sage_perception.training.task import Task
 from sage_perception.training.tasks.slots.data import CHANNELS, SceneDataModule
 from sage_perception.training.tasks.slots.module import SlotsModule
@@ -38,10 +38,7 @@ class SlotsTask(Task[SceneDataModule]):
 
     def module(self, data: SceneDataModule, run: Path) -> SlotsModule:
         """Return a new module, or that of the checkpoint."""
-        if (run / CHECKPOINT).exists():
-            model = load_run(self.config, run, SlotModel)
-        else:
-            model = SlotModel(self.config.model)
+        model = load_or_new(self.config, run, SlotModel)
         return SlotsModule(model, self.config.training, data.config)
 
     def export(self, run: Path, folder: Path) -> None:
