@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +66,7 @@ def photographs(data: DataConfig, count: int, held_out: bool) -> Photographs:
         raise ConfigError('encoder efficientnet: pip install -r requirements/semantic.txt')
     path = pool.CACHE / f'photographs_{count}_{_version(files)}.npz'
     if path.is_file():
-        with suppress(ValueError, KeyError):  # a damaged file is computed again
+        with suppress(ValueError, KeyError, OSError):  # a damaged file is computed again
             stored = read_npz(path, MAX_BYTES)
             return Photographs(stored['maps'], stored['features'], stored['colors'])
     found = describe(crops(files, count))
@@ -129,6 +130,6 @@ def resized(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def _version(files: list[Path]) -> str:
-    """Return a short hash of the names of the files and of the functions that compute."""
-    source = inspect.getsource(crops) + inspect.getsource(describe)
+    """Return a short hash of the names of the files and of the code that computes."""
+    source = inspect.getsource(sys.modules[__name__])
     return hashlib.sha256('\n'.join((source, *map(str, files))).encode()).hexdigest()[:12]
