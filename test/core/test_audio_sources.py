@@ -218,9 +218,20 @@ def test_a_lost_microphone_is_opened_again_and_indices_go_on():
 
 def test_a_missing_file_is_waited_for(tmp_path):
     path = tmp_path / 'late.wav'
-    source = ReconnectingSound(str(path), backoff_s=(0.0, 0.0))
+    source = ReconnectingSound(str(path), backoff_s=(0.001, 0.001))
     assert not source.state.connected
     assert source.read(0.01) is None
+    write(path, RATE, np.zeros(BLOCK, np.float32))
+    source.read(0.01)
+    assert source.state.connected
+
+
+def test_a_file_that_is_still_being_copied_is_waited_for(tmp_path):
+    path = tmp_path / 'late.wav'
+    source = ReconnectingSound(str(path), backoff_s=(0.001, 0.001))
+    path.write_bytes(b'RIFF')
+    assert source.read(0.01) is None
+    assert 'cannot be read as WAV' in source.state.reason
     write(path, RATE, np.zeros(BLOCK, np.float32))
     source.read(0.01)
     assert source.state.connected

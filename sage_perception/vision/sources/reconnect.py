@@ -1,12 +1,14 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A frame source that reconnects to its device."""
+"""Sources that reconnect to their device."""
 
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 from sage_perception.core.frame import Frame
 from sage_perception.vision.sources.base import (
@@ -19,6 +21,9 @@ from sage_perception.vision.sources.base import (
 from sage_perception.vision.sources.opening import open_source
 from sage_perception.vision.sources.pacing import NS, SystemClock
 
+BACKOFF_S = 0.5, 8.0
+"""First and longest delay between two attempts, seconds."""
+
 
 @dataclass(frozen=True)
 class Connection:
@@ -29,12 +34,29 @@ class Connection:
     attempts: int = 0
 
 
-class ReconnectingSource(FrameSource):
+class Source(Protocol):
+    """A source of images or of sound; see `FrameSource`."""
+
+    identity: str
+    uri: str
+
+    def read(self, timeout_s: float) -> Any:
+        """Wait for the next item and return it, or None after `timeout_s` seconds."""
+
+    def close(self) -> None:
+        """Release the device."""
+
+
+SourceT = TypeVar('SourceT', bound=Source)
+ItemT = TypeVar('ItemT')
+
+
+class Reconnecting(Generic[SourceT, ItemT]):
     """Opens a source and reopens it after each loss, until the same device is back.
 
     Attempts happen inside `read`; one can take the few seconds that a driver or a network needs to
-    respond. A device that is missing at the start counts as lost; `width` and `height` are 0 until
-    it is connected. Frame indices continue across reconnections.
+    respond. A device that is missing at the start counts as lost. The indices of the items
+    continue across reconnections.
 
     Args:
         uri: the URI of the source.
@@ -51,20 +73,19 @@ class ReconnectingSource(FrameSource):
     def __init__(
         self,
         uri: str,
-        on_state: Callable[[Connection], None] = lambda state: None,
-        backoff_s: tuple[float, float] = (0.5, 8.0),
-        opener: Callable[[str], FrameSource] = open_source,
-        clock: SystemClock | None = None,
+        on_state: Callable[[Connection], None],
+        backoff_s: tuple[float, float],
+        opener: Callable[[str], SourceT],
+        clock: SystemClock | None,
     ) -> None:
         self.identity, self.uri = '', uri
-        self.width, self.height, self.fps = 0, 0, float('nan')
         self._opener = opener
         self._on_state = on_state
         self._first_s, self._max_s = backoff_s
         self._clock = clock or SystemClock()
         self._closed = threading.Event()
         self._swap = threading.Lock()  # guards _source against `close`
-        self._source: FrameSource | None = None
+        self._source: SourceT | None = None
         self._index_offset = 0
         self._next_index = 0
         self._delay_s = self._first_s
@@ -74,8 +95,12 @@ class ReconnectingSource(FrameSource):
         except SourceUnavailable as error:
             self._lose(str(error))
 
-    def read(self, timeout_s: float) -> Frame | None:
-        """Return the next frame, or None after `timeout_s` seconds or while the device is lost."""
+    @abstractmethod
+    def _adopt(self, source: SourceT) -> None:
+        """Take over the properties of a source that has been opened."""
+
+    def read(self, timeout_s: float) -> ItemT | None:
+        """Return the next item, or None after `timeout_s` seconds or while the device is lost."""
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * NS)
         while True:
             source = self._source
@@ -85,16 +110,16 @@ class ReconnectingSource(FrameSource):
                 self._retry()
                 continue
             try:
-                frame = source.read(max(deadline_ns - self._clock.monotonic_ns(), 0) / NS)
+                item = source.read(max(deadline_ns - self._clock.monotonic_ns(), 0) / NS)
             except SourceLost as lost:
                 self._lose(str(lost))
                 continue
-            if frame is None:
+            if item is None:
                 return None
             self._delay_s = self._first_s  # the connection works
-            frame = replace(frame, index=frame.index + self._index_offset)
-            self._next_index = frame.index + 1
-            return frame
+            moved: ItemT = replace(item, index=item.index + self._index_offset)
+            self._next_index = item.index + self._index_offset + 1
+            return moved
 
     def close(self) -> None:
         """Close the device and end the attempts to reconnect."""
@@ -127,7 +152,7 @@ class ReconnectingSource(FrameSource):
                 source.close()
         # From now on reopen the device that was found first.
         self.identity, self.uri = source.identity, source.uri
-        self.width, self.height, self.fps = source.width, source.height, source.fps
+        self._adopt(source)
         self._index_offset = self._next_index
         self._report(Connection(True))
 
@@ -146,3 +171,21 @@ class ReconnectingSource(FrameSource):
     def _report(self, state: Connection) -> None:
         self.state = state
         self._on_state(state)
+
+
+class ReconnectingSource(Reconnecting[FrameSource, Frame], FrameSource):
+    """A source of images that reconnects; `width` and `height` are 0 until it is connected."""
+
+    def __init__(
+        self,
+        uri: str,
+        on_state: Callable[[Connection], None] = lambda state: None,
+        backoff_s: tuple[float, float] = BACKOFF_S,
+        opener: Callable[[str], FrameSource] = open_source,
+        clock: SystemClock | None = None,
+    ) -> None:
+        self.width, self.height, self.fps = 0, 0, float('nan')
+        super().__init__(uri, on_state, backoff_s, opener, clock)
+
+    def _adopt(self, source: FrameSource) -> None:
+        self.width, self.height, self.fps = source.width, source.height, source.fps
