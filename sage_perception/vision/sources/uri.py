@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -140,25 +140,54 @@ OPTIONS: dict[str, dict[str, Option]] = {
 
 def parse_uri(text: str) -> SourceUri:
     """Return the parsed URI; raise `SourceError` if it is not valid."""
+    default = 'v4l2' if text.startswith('/dev/') else 'file'
+    return parse(text, default, OPTIONS, _requirements)
+
+
+Requirements = dict[str, tuple[object, str]]
+"""By scheme: something that is true if a path is allowed, and what it must be, with an example."""
+
+
+def parse(
+    text: str,
+    default: str,
+    tables: Mapping[str, Mapping[str, Option]],
+    requirements: Callable[[str, bool], Requirements],
+) -> SourceUri:
+    """Return the parsed URI of a source of images or of sound.
+
+    Args:
+        text: the URI.
+        default: the scheme of a bare path.
+        tables: the options by scheme.
+        requirements: returns the requirements on a path, and on the path of an address.
+
+    Raises:
+        SourceError: the URI is not valid.
+    """
     found = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://', text)
-    scheme = found[1].lower() if found else 'v4l2' if text.startswith('/dev/') else 'file'
+    scheme = found[1].lower() if found else default
     bare = SourceUri(text, scheme, '', {})
     if not text.isprintable():
         raise SourceError(f'source {text!r}: control characters are not allowed')
-    if scheme not in OPTIONS:
-        raise bare.error(f'unknown scheme {scheme}; use {", ".join(sorted(OPTIONS))}')
+    if scheme not in tables:
+        raise bare.error(f'unknown scheme {scheme}; use {", ".join(sorted(tables))}')
     path, _, query = text[found.end() if found else 0 :].partition('?')
-    options, rest = read_options(bare, query, OPTIONS[scheme])
+    options, rest = _read_options(bare, query, tables[scheme])
     if scheme == 'rtsp':
         path = f'rtsp://{path}' + ('?' + '&'.join(rest) if rest else '')
     elif found:
         path = unquote(path)
-    _check_path(bare, path, is_address=bool(found))
+    valid, wanted = requirements(path, bool(found))[scheme]
+    if not valid:
+        raise bare.error(f'{scheme}:// requires {wanted}')
+    if not path.isprintable():
+        raise bare.error('control characters are not allowed in the path')
     return SourceUri(text, scheme, path, options)
 
 
-def read_options(
-    uri: SourceUri, query: str, table: dict[str, Option]
+def _read_options(
+    uri: SourceUri, query: str, table: Mapping[str, Option]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the options in `table`, and the parts of a query that belong to a camera (RTSP).
 
@@ -187,8 +216,8 @@ def read_options(
     return options, rest
 
 
-def _check_path(uri: SourceUri, path: str, is_address: bool) -> None:
-    expected = {
+def _requirements(path: str, is_address: bool) -> Requirements:
+    return {
         'v4l2': (path.startswith('/dev/'), 'a device, as in v4l2:///dev/video0'),
         'csi': (re.fullmatch('[0-9]{1,2}', path), 'a sensor number, as in csi://0'),
         'rtsp': (re.match('rtsp://[^/?]', path), 'a host, as in rtsp://192.168.0.10/stream'),
@@ -199,8 +228,3 @@ def _check_path(uri: SourceUri, path: str, is_address: bool) -> None:
         'images': (path.startswith('/'), 'an absolute path, as in images:///data/folder'),
         'synthetic': (not path, 'only options, as in synthetic://?seed=1'),
     }
-    ok, wanted = expected[uri.scheme]
-    if not ok:
-        raise uri.error(f'{uri.scheme}:// requires {wanted}')
-    if not path.isprintable():
-        raise uri.error('control characters are not allowed in the path')
