@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sage_perception.audio.event_stream import SoundEvent
-from sage_perception.audio.mel import log_mel
+from sage_perception.audio.mel import BANDS, FRAMES, log_mel
 from sage_perception.core.latent import Latent, LatentKind, Telemetry
+from sage_perception.core.metrics import kl_per_dim
+from sage_perception.models.artifact import ModelError
 from sage_perception.models.audio_model import AudioModel
 
 
@@ -33,9 +35,18 @@ class EncodedSound:
 
 
 class SoundEncoder:
-    """Encodes events with a model of sound."""
+    """Encodes events with a model of sound.
+
+    Raises `ModelError` for a model of spectrograms of another size.
+    """
 
     def __init__(self, model: AudioModel) -> None:
+        if model.mel_shape != (BANDS, FRAMES):
+            bands, frames = model.mel_shape
+            raise ModelError(
+                f'{model.id} reads spectrograms of {bands} bands and {frames} frames; events have '
+                f'{BANDS} and {FRAMES}: use a model such as audiovae'
+            )
         self.model = model
 
     def encode(self, event: SoundEvent) -> EncodedSound:
@@ -52,11 +63,10 @@ class SoundEncoder:
         variance = float(np.square(mel - mel.mean()).mean())
         fit = 1 - error / variance if variance > 0 else 0.0
         trust = 0.0 if event.fault or not np.isfinite(fit) else min(max(fit, 0.0), 1.0)
-        kl = float(0.5 * (mean**2 + np.exp(log_var) - 1 - log_var).mean())
         telemetry = Telemetry(
             trust=trust,
             reconstruction_error=error,
-            kl_per_dim=kl,
+            kl_per_dim=float(kl_per_dim(mean, log_var)[0]),
             latent_norm=float(np.linalg.norm(mean)),
             time_s=time.perf_counter() - start_s,
         )

@@ -94,6 +94,12 @@ def test_the_trust_is_that_of_the_reconstruction_and_none_with_a_fault(shipped, 
     assert silent.latent.telemetry.trust == 0
 
 
+def test_a_model_of_other_spectrograms_is_refused(shipped, monkeypatch):
+    monkeypatch.setattr(type(shipped), 'mel_shape', (48, 80))
+    with pytest.raises(ModelError, match='48 bands and 80 frames; events have 40 and 80'):
+        SoundEncoder(shipped)
+
+
 def test_a_model_is_trained_exported_and_runs_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(task_module, 'corpus', lambda: bars(labels=2))
     config = read_config(CONFIG)
