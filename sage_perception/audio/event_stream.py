@@ -58,22 +58,26 @@ class EventStream:
         self.fault, self.gaps = '', 0
         self._spacing_m = spacing_m
         self._health = SoundHealth()
-        self._detector = ActivityDetector()
-        self._index: int | None = None
-        self._count = 0  # samples since the detector was started
         self._faults: list[tuple[int, str]] = []
+        self.restart()
 
     @property
     def active(self) -> bool:
         """Return whether there is an event now."""
         return self._detector.active
 
+    def restart(self) -> None:
+        """Drop the current event: the next block does not continue the last one."""
+        self._detector = ActivityDetector()
+        self._index: int | None = None
+        self._count = 0  # samples since the detector was started
+        self._faults.clear()
+
     def add(self, block: SoundBlock) -> list[SoundEvent]:
         """Add a block; return the events that have ended. A gap drops the current event."""
         if self._index is not None and block.index != self._index + 1:
             self.gaps += 1
-            self._detector, self._count = ActivityDetector(), 0
-            self._faults.clear()
+            self.restart()
         self._index = block.index
         self.fault = self._health.add(block.samples)
         if self.fault:

@@ -152,6 +152,20 @@ def test_lost_blocks_are_counted_and_stamps_go_on():
     assert all(expected - 0.2 < event.captured_ns / NS < expected + 7 for event in later)
 
 
+def test_sound_of_before_a_restart_does_not_continue_after_it():
+    sound = synthetic_sound('voice', seed=4)
+    stream = EventStream()
+    half = 20 * BLOCK  # within the first event
+    assert not [e for block in blocks(sound[:half]) for e in stream.add(block)]
+    assert stream.active
+    stream.restart()
+    assert not stream.active
+    rest = [e for block in blocks(sound[half:], 100 * NS, 20) for e in stream.add(block)]
+    assert stream.gaps == 0
+    assert all(event.captured_ns > 100 * NS for event in rest)
+    assert rest[0].captured_ns / NS == pytest.approx(100 + 1.5 * PERIOD_S, abs=0.12)
+
+
 def test_words_are_joined_within_the_gap():
     phrase = Phrase(1.5)
     assert phrase.add('red', 10 * NS) == 'red'

@@ -4,6 +4,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,16 +15,19 @@ from scipy.io import wavfile
 from std_msgs.msg import Bool, Float32, String
 
 from sage_perception.audio.mel import RATE
+from sage_perception.audio.sources import ReconnectingSound, open_sound
 from sage_perception.audio.synthetic import synthetic_sound
 from sage_perception.cli import keys
 from sage_perception.core.latent import LatentKind
 from sage_perception.models import load_audio
+from sage_perception.nodes import audio_node
 from sage_perception.nodes.audio_node import AudioNode
 from sage_perception.pipeline import sound_encoder
 from sage_perception.ros.conversions.lct_arrays import received_lcts
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.trust import TrustStore, verify
 from sage_perception.trust.security.keys import load_key, public_bytes
+from sage_perception.vision.sources import SourceLost, SourceUnavailable
 
 
 def test_events_become_signed_latents_with_bearing_and_arousal(ros, tmp_path):
@@ -123,6 +127,29 @@ def test_a_rate_that_is_not_supported_is_named(ros, tmp_path):
     wavfile.write(path, 4000, np.zeros(4000, np.int16))
     with pytest.raises(ConfigurationError, match='sampling rate of 4000 Hz'):
         ros.make(AudioNode, '-p', f'source:={path}')
+
+
+def test_a_lost_microphone_is_opened_again(ros, monkeypatch):
+    opened = []
+
+    def opener(uri):
+        opened.append(uri)
+        if len(opened) == 2:
+            raise SourceUnavailable('unplugged')
+        source = open_sound(uri)
+        if len(opened) == 1:
+            monkeypatch.setattr(source, 'read', lost)
+        return source
+
+    def lost(timeout_s):
+        raise SourceLost('unplugged')
+
+    reconnecting = partial(ReconnectingSound, opener=opener, backoff_s=(0.01, 0.01))
+    monkeypatch.setattr(audio_node, 'ReconnectingSound', reconnecting)
+    arrays = ros.collect(LCTArray, 'audio')
+    ros.make(AudioNode, '-p', 'source:=synthetic://?pace=fast')
+    ros.wait_for(lambda: arrays, 'an event')
+    assert len(opened) == 3
 
 
 def test_a_missing_microphone_is_waited_for_or_ends_the_node(ros, tmp_path):
