@@ -104,7 +104,7 @@ class Things:
             if due and self._comparer is not None:
                 track.compared = True
                 self._find_earlier(track, stamp_ns)
-        self._forget()
+        self._limit()
 
     def restore(self, row: TrackRow, lct: LCT) -> None:
         """Add a track of the store with one of its LCTs, unless it is known.
@@ -123,7 +123,7 @@ class Things:
         if same:
             self._links[frozenset((key, same[0].key))] = _Link(MERGE, because='stored')
             self._connect(key, same[0].key)
-        self._forget()
+        self._limit()
 
     def add_agreement(
         self, a: tuple[str, int], b: tuple[str, int], log_ratio: float, stamp_ns: int
@@ -159,8 +159,11 @@ class Things:
     def _note(self, entity: str, lct: LCT, stamp_ns: int) -> _Track:
         place = entity, lct.latent.track_id
         track = self._tracks.pop(place, None)
-        if track is None or not 0 <= stamp_ns - track.until_ns <= 60 * ABSENT_NS:
+        if track is not None and not 0 <= stamp_ns - track.until_ns <= 60 * ABSENT_NS:
             # The number of a track may be used again after a restart.
+            self._forget(track.key)
+            track = None
+        if track is None:
             track = _Track((*place, stamp_ns), stamp_ns, lct)
         else:
             track.until_ns, track.changed = stamp_ns, True
@@ -327,23 +330,27 @@ class Things:
         for track in self._tracks.values():
             track.changed |= track.key in wanted
 
-    def _forget(self) -> None:
-        """Forget the tracks that were seen longest ago; the numbers of things stay."""
+    def _limit(self) -> None:
+        """Forget the tracks above `MAX_TRACKS` that were seen longest ago."""
         while len(self._tracks) > MAX_TRACKS:
             _, track = self._tracks.popitem(last=False)
-            key, number = track.key, self._thing(track.key)
-            near = sorted(self._near.pop(key, ()))
-            for other in near:
-                self._near[other].discard(key)
-            for first, second in itertools.pairwise(near):
-                link = self._links.setdefault(frozenset((first, second)), _Link(MERGE))
-                link.because = link.because or f'both were linked to {_name(key)}'
-                self._connect(first, second)
-            self._numbers.pop(key, None)
-            if near:
-                self._numbers[_oldest(self._component(near[0]))] = number
-            self._links = {p: link for p, link in self._links.items() if key not in p}
-            self._apart = {pair for pair in self._apart if key not in pair}
+            self._forget(track.key)
+
+    def _forget(self, key: Key) -> None:
+        """Forget a track that is no longer in `_tracks`; the numbers of things stay."""
+        number = self._thing(key)
+        near = sorted(self._near.pop(key, ()))
+        for other in near:
+            self._near[other].discard(key)
+        for first, second in itertools.pairwise(near):
+            link = self._links.setdefault(frozenset((first, second)), _Link(MERGE))
+            link.because = link.because or f'both were linked to {_name(key)}'
+            self._connect(first, second)
+        self._numbers.pop(key, None)
+        if near:
+            self._numbers[_oldest(self._component(near[0]))] = number
+        self._links = {p: link for p, link in self._links.items() if key not in p}
+        self._apart = {pair for pair in self._apart if key not in pair}
 
 
 def _pairs(tracks: Sequence[_Track]) -> Iterable[tuple[_Track, _Track]]:

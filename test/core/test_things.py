@@ -142,6 +142,19 @@ def test_a_number_that_is_used_again_is_another_track():
     assert things.thing('cam0', 1) != first
 
 
+def test_numbers_that_are_used_again_leave_nothing_behind():
+    things = Things()
+    two_cameras(things, 3)
+    number = things.thing(*CAM0)
+    see(things, 'cam0', 1, 2, at_s=500)
+    assert things.thing(*CAM1) == number != things.thing(*CAM0)
+    sizes = set()
+    for second in range(20):
+        see(things, 'cam0', 1, 2, at_s=400 - second)  # each time before the last one
+        sizes.add((len(things._near), len(things._links), len(things._apart)))
+    assert sizes == {(1, 0, 1)}
+
+
 def test_the_number_of_a_thing_stays_when_its_oldest_track_is_forgotten():
     things = Things()
     two_cameras(things, 3)
