@@ -195,17 +195,16 @@ class Things:
             self._add(track, other, 2 * evidence, stamp_ns, because, once=True)
 
     def _compare(self, track: _Track, others: Sequence[_Track]) -> list[float]:
+        own, *theirs = (self._view(each) for each in (track, *others))
         assert self._comparer is not None
-        for each in (track, *others):
-            if each.view is None:
-                each.view = self._comparer.view(each.key[0], [each.lct])
-        found = []
-        for other in others:
-            assert track.view is not None
-            assert other.view is not None
-            log_ratio = self._comparer.compare(track.view, other.view).log_ratio
-            found.append(-np.inf if log_ratio is None else float(log_ratio[0, 0]))
-        return found
+        log_ratio = self._comparer.compare(own, View.joined(theirs)).log_ratio
+        return [-np.inf] * len(others) if log_ratio is None else log_ratio[0].tolist()
+
+    def _view(self, track: _Track) -> View:
+        if track.view is None:
+            assert self._comparer is not None
+            track.view = self._comparer.view(track.key[0], [track.lct])
+        return track.view
 
     def _add(
         self,

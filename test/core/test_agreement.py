@@ -19,6 +19,7 @@ from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import CODE, HEAD, LATENT, AgreementModel, CueFunction
 from sage_perception.trust.fusion.agreement import Fit as AgreementFit
+from sage_perception.trust.fusion.comparison import View
 from sage_perception.trust.fusion.geometry import CameraGeometry
 
 
@@ -160,6 +161,19 @@ def test_codes_count_for_the_crops_of_tracks_that_have_had_one(codec):
     comparer.view('cam2', [lct_of(codec, image, 11, code, b'x' * 32)])
     other = comparer.compare(ours, comparer.view('cam2', [lct_of(codec, image, 11)]))
     assert other.log_ratio[0, 0] == pytest.approx(without.log_ratio[0, 0])
+
+
+def test_joined_views_compare_as_each_of_them_does(codec):
+    comparer = similarity_of(codec, 0.7, 0.01).comparer
+    code = np.abs(np.random.default_rng(0).normal(size=64))
+    ours = comparer.view('a', [lct_of(codec, textured(1), 1, code)])
+    theirs = [
+        comparer.view('b', [lct_of(codec, textured(seed), seed, values)])
+        for seed, values in ((1, None), (2, code), (3, code[:32]), (4, -code))
+    ]
+    joined = comparer.compare(ours, View.joined(theirs)).log_ratio[0]
+    single = [comparer.compare(ours, each).log_ratio[0, 0] for each in theirs]
+    np.testing.assert_allclose(joined, single)
 
 
 def test_the_fit_is_of_the_identity_codes_that_are_shipped(codec):

@@ -71,6 +71,29 @@ class View:
     def __len__(self) -> int:
         return len(self.latents)
 
+    @classmethod
+    def joined(cls, views: Sequence[View]) -> View:
+        """Return the crops of one or more views as one, NaN where a cue is missing.
+
+        A cue of another width than in the first view that has it is missing, too.
+        """
+        widths = {
+            name: values.shape[1] for each in reversed(views) for name, values in each.cues.items()
+        }
+        cues = {
+            name: np.concatenate([_cue(each, name, width) for each in views])
+            for name, width in widths.items()
+        }
+        return cls(np.concatenate([each.latents for each in views]), cues)
+
+
+def _cue(view: View, name: str, width: int) -> np.ndarray:
+    """Return a cue of a view, `[N, width]`; NaN if it has none of that width."""
+    values = view.cues.get(name)
+    if values is None or values.shape[1] != width:
+        return np.full((len(view), width), np.nan)
+    return values
+
 
 class Comparer(Protocol):
     """Compares the crops of cameras."""
