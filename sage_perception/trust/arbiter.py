@@ -29,7 +29,7 @@ from sage_perception.trust.compatibility.report import Level, TrustReport
 from sage_perception.trust.compatibility.translator import Translator
 from sage_perception.trust.fusion.comparison import Comparer
 from sage_perception.trust.fusion.cross_view import CrossViewFusion
-from sage_perception.trust.fusion.geometry import CameraGeometry, PosedGeometry
+from sage_perception.trust.fusion.geometry import Geometry
 from sage_perception.trust.fusion.majority import agrees
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.fusion.synchronizer import FrameSynchronizer, Synchronized
@@ -106,7 +106,7 @@ class Arbiter:
         require_signatures: bool | None = None,
         slop_ns: int = 20_000_000,
         timeout_ns: int = 150_000_000,
-        geometry: Mapping[str, CameraGeometry] | None = None,
+        geometry: Mapping[str, Geometry] | None = None,
         cache: Path | None = None,
         weights: np.ndarray | float = 1.0,
         comparer: Comparer | None = None,
@@ -153,7 +153,7 @@ class Arbiter:
             consistency_power=consistency_power,
         )
 
-    def set_geometry(self, camera: str, geometry: CameraGeometry | PosedGeometry) -> None:
+    def set_geometry(self, camera: str, geometry: Geometry) -> None:
         """Set the geometry of another camera that excludes matches with the primary one."""
         self._fusion.geometry[camera] = geometry
 

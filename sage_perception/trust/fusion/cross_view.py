@@ -17,7 +17,7 @@ from sage_perception.core.lct import LCT
 from sage_perception.trust.fusion.comparison import Comparer, CosineComparer
 from sage_perception.trust.fusion.comparison import View as ComparedView
 from sage_perception.trust.fusion.fusion import View, fuse
-from sage_perception.trust.fusion.geometry import CameraGeometry, PosedGeometry
+from sage_perception.trust.fusion.geometry import Geometry
 from sage_perception.trust.fusion.majority import (
     agreement_evidence,
     agreement_groups,
@@ -54,7 +54,7 @@ class CrossViewFusion:
         entity: str,
         comparer: Comparer | None = None,
         weights: np.ndarray | float = 1.0,
-        geometry: Mapping[str, CameraGeometry | PosedGeometry] | None = None,
+        geometry: Mapping[str, Geometry] | None = None,
         shared_view: bool = False,
         consistency_power: float = 8.0,
     ):
@@ -73,7 +73,7 @@ class CrossViewFusion:
         self._mean = np.asarray(latent_mean, np.float64).ravel()
         self._weights = weights
         self.comparer: Comparer = comparer or CosineComparer(self._mean, weights)
-        self.geometry: dict[str, CameraGeometry | PosedGeometry] = dict(geometry or {})
+        self.geometry: dict[str, Geometry] = dict(geometry or {})
         self._entity = entity
         self._history = (
             ViewHistory(self.cameras, self._mean, consistency_power)
@@ -231,7 +231,9 @@ class CrossViewFusion:
             )
             geometry = self.geometry[camera]
             possible = geometry.possible(ours_rois, their_rois)
-            comparison = comparison.with_evidence(geometry.log_ratio(ours_rois, their_rois))
+            if comparison.log_ratio is not None:
+                evidence = geometry.log_ratio(ours_rois, their_rois)
+                comparison = comparison.with_evidence(evidence)
         matches = comparison.matches(possible)
         agree = [found.agrees for found in matches]
         return Pairing(camera, theirs, partner.delta_ns, matches, agree)

@@ -17,6 +17,7 @@ but calibrations and poses of both cameras.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,41 @@ MIN_BASELINE_M = 1e-4
 """Distance of two cameras below which there are no epipolar lines, meters."""
 
 
+class Geometry(ABC):
+    """Which regions of another camera can show the object of a region of the primary camera.
+
+    A region is possible within `tolerance_px` of the point or the line that the primary region
+    predicts; `planar` tells that it is a point.
+    """
+
+    planar: bool
+    tolerance_px: float
+
+    def possible(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
+        """Return which pairs of regions can show one object, bool `[N, M]`.
+
+        `ours` are regions of the primary camera. A pair without a prediction is not excluded.
+        """
+        distance = self._distances(ours, theirs)
+        return (distance <= self.tolerance_px) | np.isnan(distance)
+
+    def log_ratio(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
+        """Return the log-likelihood ratios that pairs of regions show one object, `[N, M]`.
+
+        See `_log_ratio`. A pair without a prediction is no evidence.
+        """
+        return _log_ratio(self._distances(ours, theirs) / self.tolerance_px, self.planar)
+
+    @abstractmethod
+    def _distances(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
+        """Return the distances of regions from their predictions, pixels, `[N, M]`.
+
+        NaN without a prediction, which needs both regions.
+        """
+
+
 @dataclass(frozen=True, eq=False)
-class CameraGeometry:
+class CameraGeometry(Geometry):
     """Where an object in the primary image can appear in the image of another camera.
 
     `matrix` is float64 `[3, 3]`: a homography if `planar`, otherwise a fundamental matrix.
@@ -84,26 +118,7 @@ class CameraGeometry:
         except OverflowError:
             raise ValueError('tolerance_px is out of range') from None
 
-    def possible(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
-        """Return which pairs of regions can show one object, bool `[N, M]`.
-
-        `ours` are regions of the primary camera. A region that is None excludes no pair.
-        """
-        distance = self._distances(ours, theirs)
-        return (distance <= self.tolerance_px) | np.isnan(distance)
-
-    def log_ratio(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
-        """Return the log-likelihood ratios that pairs of regions show one object, `[N, M]`.
-
-        See `_log_ratio`. A region that is None is no evidence.
-        """
-        return _log_ratio(self._distances(ours, theirs) / self.tolerance_px, self.planar)
-
     def _distances(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
-        """Return the distances of regions from their predictions, pixels, `[N, M]`.
-
-        NaN if a region is None.
-        """
         predicted = _centers(ours) @ self.matrix.T
         points = _centers(theirs)
         with np.errstate(divide='ignore', invalid='ignore'):
@@ -119,11 +134,11 @@ class CameraGeometry:
 
 
 @dataclass(frozen=True, eq=False)
-class PosedGeometry:
+class PosedGeometry(Geometry):
     """Where an object in the primary image can appear in that of another calibrated camera.
 
-    Both cameras are in one fixed frame. A region of the other camera is possible if its center
-    is within `tolerance_px` of the epipolar line, without distortion.
+    Both cameras are in one fixed frame. A region predicts its epipolar line, without distortion;
+    cameras at one place predict nothing.
     """
 
     primary: CalibratedCamera
@@ -131,24 +146,7 @@ class PosedGeometry:
     tolerance_px: float
     planar: bool = False
 
-    def possible(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
-        """Return which pairs of regions can show one object, bool `[N, M]`.
-
-        `ours` are regions of the primary camera. A region that is None excludes no pair, and
-        cameras at one place exclude none.
-        """
-        distance = self._distances(ours, theirs)
-        return (distance <= self.tolerance_px) | np.isnan(distance)
-
-    def log_ratio(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
-        """Return the log-likelihood ratios that pairs of regions show one object, `[N, M]`.
-
-        See `_log_ratio`. A region that is None, and cameras at one place, are no evidence.
-        """
-        return _log_ratio(self._distances(ours, theirs) / self.tolerance_px, self.planar)
-
     def _distances(self, ours: Sequence[Roi | None], theirs: Sequence[Roi | None]) -> np.ndarray:
-        """Return the distances of regions from the epipolar lines, pixels, NaN if unknown."""
         relative = np.linalg.inv(self.other.pose) @ self.primary.pose
         x, y, z = relative[:3, 3]
         if math.hypot(x, y, z) < MIN_BASELINE_M:
