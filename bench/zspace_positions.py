@@ -25,7 +25,9 @@ from sage_perception.core.frame import CropSource
 from sage_perception.core.latent import Roi
 from sage_perception.models import load_crop_codec
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.trust.fusion.matching import center, match
+from sage_perception.trust.fusion.assignment import matches
+from sage_perception.trust.fusion.comparison import Comparison
+from sage_perception.trust.fusion.matching import center, cosine_matrix
 from sage_perception.vision import Attention
 from sage_perception.vision.positions import CalibratedCamera, triangulate
 from sage_perception.vision.sprites import NoiseBank, make_background, make_sprite
@@ -127,7 +129,8 @@ def rendered(seed: int, encoder: CropEncoder, fraction: float) -> list[Found]:
         if index < SETTLE or not (rois[0] and rois[1]):
             continue
         possible = np.array([[_epipolar(a, b) for b in rois[1]] for a in rois[0]])
-        for pair in match(*latents, possible):
+        cosines = cosine_matrix(*latents)
+        for pair in matches(Comparison(cosines, cosines, cosines), possible):
             if pair.similarity <= SIMILARITY:
                 continue
             own = [rois[0][pair.a], rois[1][pair.b]]

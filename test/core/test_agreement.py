@@ -19,6 +19,7 @@ from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import CODE, HEAD, LATENT, AgreementModel, CueFunction
 from sage_perception.trust.fusion.agreement import Fit as AgreementFit
+from sage_perception.trust.fusion.assignment import matches
 from sage_perception.trust.fusion.comparison import View
 from sage_perception.trust.fusion.geometry import CameraGeometry
 
@@ -141,7 +142,7 @@ def test_the_shipped_model_tells_views_of_one_thing_from_others(codec):
     ratios = comparison.log_ratio
     assert (np.diag(ratios) > 0).all()
     assert np.diag(ratios).min() > ratios[~np.eye(4, dtype=bool)].max()
-    assert [(m.a, m.b) for m in comparison.matches()] == [(i, i) for i in range(4)]
+    assert [(m.a, m.b) for m in matches(comparison)] == [(i, i) for i in range(4)]
 
 
 def test_codes_count_for_the_crops_of_tracks_that_have_had_one(codec):

@@ -17,7 +17,7 @@ from sage_perception.core.track_codes import TrackCodes
 from sage_perception.models.identity import IdentityHead
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import AgreementModel
-from sage_perception.trust.fusion.matching import Match, assign, center, cosine_matrix
+from sage_perception.trust.fusion.matching import center, cosine_matrix
 
 MAX_SCORE = 1e3
 """Bound of a log-likelihood ratio in a matching, which needs finite numbers."""
@@ -46,19 +46,6 @@ class Comparison:
             return self
         parts = (each + log_ratio for each in (self.score, self.margin, self.log_ratio))
         return Comparison(self.similarity, *parts)
-
-    def matches(self, possible: np.ndarray | None = None) -> list[Match]:
-        """Return the one-to-one matching with the largest score; see `matching.assign`."""
-        return [
-            Match(
-                i,
-                j,
-                float(self.similarity[i, j]),
-                bool(self.margin[i, j] > 0),
-                None if self.log_ratio is None else float(self.log_ratio[i, j]),
-            )
-            for i, j in assign(self.score, possible)
-        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from sage_perception.core.lct import LCT
+from sage_perception.trust.fusion.assignment import matches
 from sage_perception.trust.fusion.comparison import Comparer, CosineComparer
 from sage_perception.trust.fusion.comparison import View as ComparedView
 from sage_perception.trust.fusion.fusion import View, fuse
@@ -107,7 +108,7 @@ class CrossViewFusion:
 
         def agree_of(a: str, b: str) -> list[bool]:
             comparison = self.comparer.compare(compared[a], compared[b])
-            return [each.agrees for each in comparison.matches()]
+            return [each.agrees for each in matches(comparison)]
 
         groups = agreement_groups(primary, compared, pairings, agree_of)
         majority = majority_of(groups)
@@ -234,6 +235,6 @@ class CrossViewFusion:
             if comparison.log_ratio is not None:
                 evidence = geometry.log_ratio(ours_rois, their_rois)
                 comparison = comparison.with_evidence(evidence)
-        matches = comparison.matches(possible)
-        agree = [found.agrees for found in matches]
-        return Pairing(camera, theirs, partner.delta_ns, matches, agree)
+        found = matches(comparison, possible)
+        agree = [each.agrees for each in found]
+        return Pairing(camera, theirs, partner.delta_ns, found, agree)
