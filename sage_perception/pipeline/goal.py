@@ -18,6 +18,13 @@ from sage_perception.pipeline.code_models import CodeModel
 MAX_CHARS = 1024
 
 
+def goal_words(text: str) -> str:
+    """Return the words of a goal in one line; raise `ValueError` for more than `MAX_CHARS`."""
+    if len(text) > MAX_CHARS:
+        raise ValueError(f'a goal has {len(text)} characters: at most {MAX_CHARS}')
+    return ' '.join(text.split())
+
+
 class Goal:
     """The present goal of one camera, and the last semantic codes of its tracks.
 
@@ -37,12 +44,10 @@ class Goal:
     def set(self, words: str) -> None:
         """Set the words; empty ends the goal.
 
-        Raises `ValueError` for more than `MAX_CHARS`, and `ModelError` if the sentence encoder is
-        not installed; the goal then stays as it is.
+        Raises `ValueError` as `goal_words` does, and `ModelError` if the sentence encoder is not
+        installed; the goal then stays as it is.
         """
-        words = ' '.join(words.split())
-        if len(words) > MAX_CHARS:
-            raise ValueError(f'a goal has {len(words)} characters: at most {MAX_CHARS}')
+        words = goal_words(words)
         self._text = self._model.text([words])[0] if words else None
         self.words = words
 

@@ -16,7 +16,7 @@ from sage_perception.pipeline.code_encoder import CodeEncoder
 from sage_perception.pipeline.code_models import kinds_of, load_code_model, space_of
 from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import EncodedCrops
-from sage_perception.pipeline.goal import Goal
+from sage_perception.pipeline.goal import Goal, goal_words
 from sage_perception.pipeline.track_labels import TrackLabels
 from sage_perception.ros import detections, qos
 from sage_perception.ros.conversions.announcements import code_model_info_to_msg
@@ -173,8 +173,12 @@ class EncoderCodes:
         }
 
     def _receive_goal(self, message: String) -> None:
-        self._words = message.data
-        self._set_goal()
+        try:
+            self._words = goal_words(message.data)
+        except ValueError as error:
+            self._input.reject(f'goal: {error}')
+        else:
+            self._set_goal()
 
     def _set_goal(self) -> None:
         """Use the words that were received last, also if they came before the model."""
@@ -185,6 +189,6 @@ class EncoderCodes:
             return
         try:
             self._goal.set(self._words)
-        except ValueError as error:  # a ModelError too
+        except ModelError as error:
             self._fault = str(error)
             self._input.reject(f'goal: {error}')

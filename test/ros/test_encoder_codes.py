@@ -161,6 +161,17 @@ def test_tracks_are_scored_by_the_goal(ros, encoder):
     assert len(scores) == settled
 
 
+def test_a_goal_that_is_too_long_is_rejected_and_not_kept(ros, model):
+    goal = ros.node.create_publisher(String, 'goal', qos.LATCHED)
+    node = ros.make(EncoderNode, '-p', 'codes:=semantic')
+    ros.wait_for(goal.get_subscription_count, 'the encoder')
+    goal.publish(String(data='a dog'))
+    ros.wait_for(lambda: node._codes.figures['goal'] == 'a dog', 'the goal')
+    goal.publish(String(data='a dog ' * 10_000))
+    ros.wait_for(lambda: node._codes._input._rejected == 1, 'the rejection')
+    assert node._codes.figures['goal'] == 'a dog'
+
+
 def test_attention_uses_valid_scores_and_counts_others(ros):
     publisher = ros.node.create_publisher(TrackScores, 'track_scores', 10)
     node = ros.make(AttentionNode)
