@@ -24,7 +24,6 @@ from sage_perception.cli.terminal import (
     report_errors,
 )
 from sage_perception.codecs.images import encode_images
-from sage_perception.core.latent import LatentKind
 from sage_perception.core.progress import progress
 from sage_perception.memory import (
     Hit,
@@ -37,10 +36,8 @@ from sage_perception.memory import (
 )
 from sage_perception.memory.opening import DEFAULT_FOLDER, ENVIRONMENT
 from sage_perception.memory.query import MAX_STAMP_NS
-from sage_perception.memory.words import Found, WordSearch
+from sage_perception.memory.words import Found, WordSearch, decoded
 from sage_perception.models import Codec, ModelError, load_crop_codec, load_semantic
-from sage_perception.pipeline.code_models import space_of
-from sage_perception.vision.crops import to_pixels
 from sage_perception.vision.grid import grid
 from sage_perception.vision.image_file import read_bgr, write_image
 
@@ -143,9 +140,8 @@ def search(args: argparse.Namespace) -> None:
         if semantic is None:
             hits = store.find(query)
         else:
-            space = space_of(semantic, LatentKind.SEMANTIC).fingerprint
             with progress('comparing records with the words'):
-                found = WordSearch(semantic, space, codec, args.text).search(store, query)
+                found = WordSearch(semantic, codec, args.text).search(store, query)
             print(basis_text(found))
             hits = found.hits
         hits = store.with_things(hits)
@@ -203,9 +199,6 @@ def decoded_grid(hits: Sequence[Hit], codec: Codec) -> np.ndarray:
         model = hit.record.lct.latent.model
         if model.fingerprint != codec.id.fingerprint:
             raise ModelError(f'{codec.id} cannot decode a latent of {model}: use --model')
-    z = np.stack([hit.record.lct.latent.mean for hit in hits])
-    crops = to_pixels(codec.decode(z.reshape(-1, *codec.latent_shape)))
-    crops = np.repeat(crops, 3, axis=3) if crops.shape[3] == 1 else crops
     captions = [
         [
             f'{hit.record.entity} {hit.record.lct.latent.track_id or ""}',
@@ -214,7 +207,7 @@ def decoded_grid(hits: Sequence[Hit], codec: Codec) -> np.ndarray:
         ]
         for hit in hits
     ]
-    return grid([[crop] for crop in crops], captions)
+    return grid([[crop] for crop in decoded(hits, codec)], captions)
 
 
 def similarity_text(hit: Hit) -> str:

@@ -97,6 +97,17 @@ def nearest(rows: Rows, query: Query, code: np.ndarray, space: bytes, kind: int)
     return CodeHits([ids[i] for i in order], [float(cosines[i]) for i in order])
 
 
+def count(rows: Rows, query: Query, space: bytes, kind: int) -> tuple[int, int]:
+    """Return how many records match the filters of a query, and how many have such a code."""
+    where, values = conditions(query)
+    [(total, coded)] = rows(
+        f'SELECT COUNT(*), COUNT(c.lct) FROM {RECORDS} LEFT JOIN {TABLE} c '
+        f'ON c.lct = {RECORDS}.lct AND c.kind = ? AND c.fingerprint = ? WHERE {where}',
+        (kind, space, *values),
+    )
+    return total, coded
+
+
 def counts(rows: Rows) -> dict[int, int]:
     """Return the number of codes by kind."""
     found = rows(f'SELECT kind, COUNT(*) FROM {TABLE} GROUP BY 1', ())

@@ -69,6 +69,14 @@ class StoreExtensions(ABC):
             if row_id in records
         ]
 
+    def count_codes(self, query: Query, space: bytes, kind: int) -> tuple[int, int]:
+        """Return how many records match the filters of a query, and how many have such a code.
+
+        See `nearest_codes`; there is no limit to the numbers. Needs a store with codes.
+        """
+        with self._guarded():
+            return code_table.count(self._rows, query, space, kind)
+
     def save_things(
         self, tracks: Sequence[thing_table.TrackRow], events: Sequence[thing_table.Event]
     ) -> None:

@@ -25,6 +25,10 @@ COLOR_WEIGHT = 1.0
 class TextModel(Protocol):
     """A model that encodes images and texts, such as `semantic_text`."""
 
+    @property
+    def semantic_space(self) -> bytes:
+        """Return the fingerprint of the space of the codes."""
+
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Return the codes of images, float32 `[N, D]` of length 1."""
 
@@ -66,12 +70,11 @@ class Found(NamedTuple):
 class WordSearch:
     """A search by words.
 
-    `space` is the fingerprint of the semantic codes of `model`. `codec` decodes latents: for the
-    colors of words such as "a red car", and for records without codes.
+    `codec` decodes latents: for the colors of words such as "a red car", and for records without
+    codes.
     """
 
     model: TextModel
-    space: bytes
     codec: Codec
     text: str
 
@@ -83,14 +86,16 @@ class WordSearch:
         if no record that matches has one. Raises `StoreError`, `ModelError` and `ValueError`.
         """
         color, noun = split_color(self.text)
-        everything = replace(query, count=MAX_HITS, like=None)
-        code = self.model.text([noun])[0]
-        hits = store.nearest_codes(everything, code, self.space, int(LatentKind.SEMANTIC))
+        # A color or a latent changes the order: then more than the best codes are compared.
+        count = query.count if color is None and query.like is None else MAX_HITS
+        wide = replace(query, count=count, like=None)
+        code, space = self.model.text([noun])[0], self.model.semantic_space
+        hits = store.nearest_codes(wide, code, space, int(LatentKind.SEMANTIC))
         if not hits:
             plain = store.find(replace(query, count=MAX_HITS))
             ranked = rank_hits(plain, self.codec, self.model, self.text)
             return Found(ranked[: query.count], False, len(ranked), len(plain))
-        total = len(store.find(everything))
+        total, compared = store.count_codes(query, space, int(LatentKind.SEMANTIC))
         scores = np.array([hit.similarity for hit in hits])
         if color is not None:
             scores = scores + COLOR_WEIGHT * np.sqrt(self._color(hits, color))
@@ -98,7 +103,7 @@ class WordSearch:
             scores = scores + self._likeness(store, hits, query.like)
         order = np.argsort(-scores, kind='stable')[: query.count]
         best = [replace(hits[i], similarity=float(scores[i])) for i in order]
-        return Found(best, True, len(hits), max(total - len(hits), 0))
+        return Found(best, True, compared, total - compared)
 
     def _color(self, hits: Sequence[Hit], color: str) -> np.ndarray:
         """Return the share of a color in the images of hits, 0 for latents of another model."""
@@ -106,7 +111,7 @@ class WordSearch:
         known = [i for i, hit in enumerate(hits) if _model(hit) == own]
         shares = np.zeros(len(hits))
         if known:
-            images = _decoded([hits[i] for i in known], self.codec)
+            images = decoded([hits[i] for i in known], self.codec)
             shares[known] = color_shares(images)[:, COLORS.index(color)]
         return shares
 
@@ -131,7 +136,7 @@ def rank_hits(hits: Sequence[Hit], codec: Codec, model: TextModel, text: str) ->
     own = [hit for hit in hits if _model(hit) == codec.id.fingerprint]
     if not own:
         return []
-    images = _decoded(own, codec)
+    images = decoded(own, codec)
     scores = rank_by_words(model, text, model.encode(images), images)
     scores = scores + [0.0 if math.isnan(hit.similarity) else hit.similarity for hit in own]
     return [
@@ -144,8 +149,8 @@ def _model(hit: Hit) -> bytes:
     return hit.record.lct.latent.model.fingerprint
 
 
-def _decoded(hits: Sequence[Hit], codec: Codec) -> np.ndarray:
-    """Return the decoded latents of hits, uint8 RGB `[N, S, S, 3]`."""
+def decoded(hits: Sequence[Hit], codec: Codec) -> np.ndarray:
+    """Return the decoded latents of hits, uint8 RGB `[N, S, S, 3]`; all are of `codec`."""
     z = np.stack([hit.record.lct.latent.mean for hit in hits])
     images = to_pixels(codec.decode(z.reshape(-1, *codec.latent_shape)))
     return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images

@@ -17,13 +17,11 @@ from sage_msgs.msg import AgreementArray, LCTArray, SnarcArray
 from sage_msgs.srv import Forget, QueryMemory, Remember
 from std_msgs.msg import Float32
 
-from sage_perception.core.latent import LatentKind
 from sage_perception.memory import Hit, Space, StoreError, default_path, recalled_lct
 from sage_perception.memory.session import MemorySession, SessionConfig
 from sage_perception.memory.words import WordSearch
 from sage_perception.models import ModelError, artifact, load_crop_codec, load_semantic
 from sage_perception.models.registry import resolve
-from sage_perception.pipeline.code_models import space_of
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput, RequestGuard
 from sage_perception.ros.conversions.latents import latent_from_msg
@@ -275,9 +273,8 @@ class MemoryNode(Node):
     def _word_search(self, text: str) -> WordSearch:
         """Return a search by words; its models are loaded for the first one."""
         if self._words is None:
-            model = load_semantic()
-            space = space_of(model, LatentKind.SEMANTIC).fingerprint
-            self._words = WordSearch(model, space, load_crop_codec(self.parameters.model), '')
+            codec = load_crop_codec(self.parameters.model)
+            self._words = WordSearch(load_semantic(), codec, text)
         return replace(self._words, text=text)
 
     def _remember(

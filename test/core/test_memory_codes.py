@@ -28,6 +28,8 @@ def semantic(noun, kind=LatentKind.SEMANTIC, model=WORDS):
 class Texts:
     """A sentence encoder that knows two nouns."""
 
+    semantic_space = WORDS.fingerprint
+
     def text(self, texts):
         return np.float32([NOUNS[text.split()[-1]] for text in texts])
 
@@ -184,7 +186,7 @@ def test_a_damaged_code_is_left_out(path):
 
 
 def search(store, text, **query):
-    return WordSearch(Texts(), WORDS.fingerprint, Decoder(), text).search(store, Query(**query))
+    return WordSearch(Texts(), Decoder(), text).search(store, Query(**query))
 
 
 def test_a_search_by_words_compares_codes_where_there_are_any(store):
@@ -198,6 +200,14 @@ def test_a_search_by_words_compares_codes_where_there_are_any(store):
     result = search(store, 'a car', count=1)
     assert numbers(result.hits) == [2]
     assert (result.by_codes, result.compared, result.without_code) == (True, 2, 1)
+
+
+def test_all_records_that_match_are_counted(store):
+    codes = {n: [semantic('car')] * (n < 1100) for n in range(2300)}
+    store.add([with_codes(memory_record(n, at_s=n), *some) for n, some in codes.items()])
+    result = search(store, 'a car', until_ns=START + 2249 * SECOND)
+    assert len(result.hits) == 10
+    assert (result.compared, result.without_code) == (1100, 1150)
 
 
 def test_a_color_is_that_of_the_latent_and_the_noun_that_of_the_code(store):

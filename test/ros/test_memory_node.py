@@ -111,6 +111,7 @@ class TwoNouns:
     """Encodes two nouns."""
 
     id = ModelId('words', '1', b'w' * 32)
+    semantic_space = id.fingerprint
 
     def text(self, texts):
         nouns = {'a dog': np.eye(4)[0], 'a car': np.eye(4)[1]}
