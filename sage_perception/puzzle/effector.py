@@ -3,8 +3,8 @@
 """From latents of actions to positions of joints, within limits of rate and range.
 
 The dead-man rule: joints move only while fresh, trusted actions arrive and the positions of the
-joints are known. When one of these ends, the joints are commanded to stop once, where they are;
-after that there are no commands.
+joints are known. When one of these ends, or an action no longer commands a joint, the joints are
+commanded to stop once, where they are; after that there are no commands.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Effector:
         self, joints: Mapping[int, Joint], min_trust: float, timeout_s: float, speed: float = 1.0
     ):
         self.joints = dict(joints)
+        self._names = {joint.name for joint in self.joints.values()}
         self.min_trust, self.timeout_s, self.speed = min_trust, timeout_s, speed
         self.state = State.NO_ACTION
         self.refused: dict[str, int] = {}
@@ -94,45 +95,60 @@ class Effector:
         return True
 
     def add_position(self, name: str, position: float, stamp_ns: int) -> None:
-        """Keep the measured position of a joint; one that is not finite is ignored."""
-        if np.isfinite(position):
+        """Keep the measured position of a joint; ignore other joints, and one that is not finite."""
+        if name in self._names and np.isfinite(position):
             self._measured[name] = (float(position), stamp_ns)
 
     def next_setpoint(self, now_ns: int, period_s: float) -> Setpoint | None:
         """Return the next positions; None if there is no command, see the dead-man rule."""
         was_moving = self.state is State.MOVING
-        names = [joint.name for joint in self.joints.values() if joint.name in self._targets]
-        known = all(
-            name in self._measured and self._is_fresh(self._measured[name][1], now_ns)
-            for name in names
-        )
-        if not names or not self._is_fresh(self._action_ns, now_ns):
+        if not self._is_fresh(self._action_ns, now_ns):
+            # Forgotten, because a clock that jumps back would make them fresh again.
+            self._targets = {}
+        if not self._targets:
             self.state = State.NO_ACTION
+        elif all(self._is_measured(name, now_ns) for name in self._targets):
+            self.state = State.MOVING
         else:
-            self.state = State.MOVING if known else State.NO_POSITION
+            self.state = State.NO_POSITION
         if self.state is not State.MOVING:
-            return self._stop(period_s) if was_moving else None
-        if not was_moving:
-            self._commanded = {}
+            return self._stop(now_ns, period_s) if was_moving else None
         positions, velocities = {}, {}
         for joint in self.joints.values():
-            if joint.name not in self._targets:
-                continue
-            start = self._commanded.get(joint.name, self._measured[joint.name][0])
-            reach = joint.velocity * self.speed * period_s
-            wanted = float(np.clip(self._targets[joint.name], joint.lower, joint.upper))
-            change = float(np.clip(wanted - start, -reach, reach))
-            positions[joint.name] = start + change
-            velocities[joint.name] = 0.0 if abs(change) < reach else change / period_s
-        self._commanded = positions
+            name = joint.name
+            if name in self._targets:
+                start = self._commanded.get(name, self._measured[name][0])
+                reach = joint.velocity * self.speed * period_s
+                wanted = float(np.clip(self._targets[name], joint.lower, joint.upper))
+                change = float(np.clip(wanted - start, -reach, reach))
+                positions[name] = start + change
+                velocities[name] = 0.0 if abs(change) < reach else change / period_s
+            elif name in self._commanded:
+                positions[name], velocities[name] = self._rest(joint, now_ns), 0.0
+        self._commanded = {name: positions[name] for name in self._targets}
         return Setpoint(positions, velocities, period_s)
 
-    def _stop(self, period_s: float) -> Setpoint | None:
-        """Return the command to stop where the joints are, or where they were sent last."""
-        names = list(self._commanded)
-        positions = {n: self._measured.get(n, (self._commanded[n], 0))[0] for n in names}
+    def _stop(self, now_ns: int, period_s: float) -> Setpoint:
+        """Return the command to stop."""
+        moved = [joint for joint in self.joints.values() if joint.name in self._commanded]
+        positions = {joint.name: self._rest(joint, now_ns) for joint in moved}
         self._commanded, self._targets = {}, {}
-        return Setpoint(positions, dict.fromkeys(names, 0.0), period_s) if names else None
+        return Setpoint(positions, dict.fromkeys(positions, 0.0), period_s)
+
+    def _rest(self, joint: Joint, now_ns: int) -> float:
+        """Return where a joint stops: where it is, or was sent last if that is not known.
+
+        Joint states are not signed: the stop is no farther from the last command than the joint
+        can trail it, `timeout_s` at its maximum speed.
+        """
+        sent = self._commanded[joint.name]
+        if not self._is_measured(joint.name, now_ns):
+            return sent
+        reach = joint.velocity * self.speed * self.timeout_s
+        return sent + float(np.clip(self._measured[joint.name][0] - sent, -reach, reach))
+
+    def _is_measured(self, name: str, now_ns: int) -> bool:
+        return name in self._measured and self._is_fresh(self._measured[name][1], now_ns)
 
     def _is_fresh(self, stamp_ns: int, now_ns: int) -> bool:
         return abs(now_ns - stamp_ns) <= self.timeout_s * 1e9
@@ -147,4 +163,6 @@ class Effector:
             return 'not trusted'
         if not self._is_fresh(lct.stamp_ns, now_ns):
             return 'too old'
-        return 'older than the last' if lct.stamp_ns < self._action_ns else ''
+        # After the clock jumped back, the last action is not fresh, and every new one is older.
+        is_late = lct.stamp_ns < self._action_ns and self._is_fresh(self._action_ns, now_ns)
+        return 'older than the last' if is_late else ''

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The effector: limits of rate and range, trust, and the dead-man rule."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,66 @@ def test_without_a_fresh_action_the_joints_stop_once_and_then_nothing_is_command
     assert stop.velocities == {'pan': 0}
     assert effector.state is State.NO_ACTION
     assert effector.next_setpoint(later, PERIOD_S) is None
+
+
+def test_joints_stop_where_they_were_sent_last_if_their_positions_are_not_known():
+    effector = ready()
+    for tick in range(12):
+        now_ns = START_NS + tick * int(PERIOD_S * SECOND)
+        effector.add_action(action(1.0, stamp_ns=now_ns), now_ns)
+        setpoint = effector.next_setpoint(now_ns, PERIOD_S)
+        if effector.state is not State.MOVING:
+            break
+        sent = setpoint.positions
+    # The measured position is that of the start, half a second ago.
+    assert effector.state is State.NO_POSITION
+    assert sent['pan'] > 0.5
+    assert setpoint.positions == sent
+    assert setpoint.velocities == {'pan': 0}
+
+
+def test_a_stop_is_no_farther_than_a_joint_can_trail_its_command():
+    effector = ready(speed=0.1)
+    effector.add_action(action(1.0), START_NS)
+    sent = effector.next_setpoint(START_NS, PERIOD_S).positions['pan']
+    later = START_NS + int(0.51 * SECOND)
+    effector.add_position('pan', -1e9, later)
+    stop = effector.next_setpoint(later, PERIOD_S)
+    assert stop.positions == {'pan': pytest.approx(sent - 0.1 * 2 * 0.5)}
+
+
+def test_a_joint_that_the_last_action_does_not_command_stops_once():
+    effector = ready()
+    effector.add_action(action(1.0, 1.0), START_NS)
+    assert effector.next_setpoint(START_NS, PERIOD_S).velocities['tilt'] > 0
+    effector.add_position('tilt', 0.04, START_NS)
+    effector.add_action(action(1.0), START_NS)
+    setpoint = effector.next_setpoint(START_NS, PERIOD_S)
+    assert setpoint.positions['tilt'] == pytest.approx(0.04)
+    assert setpoint.velocities['tilt'] == 0
+    assert setpoint.velocities['pan'] > 0
+    assert list(effector.next_setpoint(START_NS, PERIOD_S).positions) == ['pan']
+
+
+def test_after_the_clock_jumps_back_new_actions_are_followed_and_old_ones_are_not():
+    effector = Effector(parse_places(PLACES), 0.5, 0.5)
+    effector.add_action(action(1.0), START_NS)
+    assert effector.next_setpoint(START_NS + SECOND, PERIOD_S) is None
+    # The old action was not followed for lack of positions, and its time comes again.
+    effector.add_position('pan', 0.0, START_NS)
+    assert effector.next_setpoint(START_NS, PERIOD_S) is None
+    early = START_NS - 50 * SECOND
+    effector.add_position('pan', 0.0, early)
+    assert effector.add_action(action(-1.0, stamp_ns=early), early)
+    assert effector.next_setpoint(early, PERIOD_S).positions['pan'] < 0
+
+
+def test_positions_of_other_joints_are_not_kept():
+    effector = ready()
+    size = len(pickle.dumps(effector))
+    for number in range(1000):
+        effector.add_position(f'joint_{number}', 0.0, START_NS)
+    assert len(pickle.dumps(effector)) == size
 
 
 def test_without_fresh_positions_nothing_moves():
