@@ -95,7 +95,7 @@ class Effector:
         return True
 
     def add_position(self, name: str, position: float, stamp_ns: int) -> None:
-        """Keep the measured position of a joint; ignore other joints, and one that is not finite."""
+        """Keep the position of a joint; ignore other joints, and values that are not finite."""
         if name in self._names and np.isfinite(position):
             self._measured[name] = (float(position), stamp_ns)
 
