@@ -7,23 +7,23 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numpy as np
 from builtin_interfaces.msg import Duration
 from sage_msgs.msg import LCTArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from sage_perception.codecs.packing import Packer
 from sage_perception.puzzle.action import ACTION, ACTION_DIM
 from sage_perception.puzzle.effector import Effector, Setpoint, State, parse_places
 from sage_perception.ros import qos
 from sage_perception.ros.body_state import check_arrays
+from sage_perception.ros.conversions.packers import plain_packer
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.node_parameters.effector import EFFECTOR
+from sage_perception.ros.node_parameters.proprioception import check_joints
 from sage_perception.ros.relayed import RelayedVerifier
 from sage_perception.ros.run import run
 
@@ -58,8 +58,8 @@ class EffectorNode(Node):
             parameters.speed,
         )
         keys = TrustedKeys(self)
-        packer = Packer(np.zeros(ACTION_DIM, np.float32), np.ones(ACTION_DIM, np.float32))
-        self._verifier = RelayedVerifier(self, 'action', keys, {ACTION.fingerprint: packer})
+        packers = {ACTION.fingerprint: plain_packer(ACTION_DIM)}
+        self._verifier = RelayedVerifier(self, 'action', keys, packers)
         self._commands = self.publisher('joint_trajectory')
         self.subscribe('action', self._receive_action, guard=self._verifier)
         self._joint_states = self.subscribe('joint_states', self._receive_joints)
@@ -68,10 +68,7 @@ class EffectorNode(Node):
 
     def check_parameters(self, values: dict[str, Any]) -> None:
         """Raise `ValueError` for joints that are not valid."""
-        try:
-            parse_places(values['joints'])
-        except ValueError as error:
-            raise ValueError(f"parameter 'joints': {error}") from None
+        check_joints(values, parse_places)
 
     def on_parameters_changed(self) -> None:
         """Apply the new limits."""

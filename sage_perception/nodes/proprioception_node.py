@@ -72,8 +72,9 @@ class ProprioceptionNode(Node):
 
     def _publish(self) -> None:
         """Publish the newest state if there is a new one."""
-        state, stamp_ns = self._states.newest(), self._states.stamp_ns
-        if state is None or stamp_ns == self._published_ns:
+        stamp_ns = self._states.stamp_ns
+        state = self._states.newest() if stamp_ns != self._published_ns else None
+        if state is None:
             return
         self._published_ns = stamp_ns
         identity = self._identity

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sage_perception.codecs import codebook
 from sage_perception.codecs.packing import Packer
 from sage_perception.models import artifact
@@ -20,3 +22,8 @@ def packers_of(name_or_path: str) -> dict[bytes, Packer]:
     model = artifact.read(resolve(name_or_path))
     mean, std = (model.tensors[name].ravel() for name in (LATENT_MEAN, LATENT_STD))
     return {model.id.fingerprint: Packer(mean, std, codebook.read(model.path))}
+
+
+def plain_packer(dim: int) -> Packer:
+    """Return the packer of a layout of `dim` values, which has no model: mean 0, deviation 1."""
+    return Packer(np.zeros(dim, np.float32), np.ones(dim, np.float32))

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from sage_perception.puzzle.joints import SYNTAX, parse_joints
 from sage_perception.ros.common_parameters import rate
 from sage_perception.ros.identity import KEY
@@ -20,10 +22,10 @@ def joints_parameter(what: str) -> Parameter:
     )
 
 
-def check_joints(values: dict) -> None:
-    """Raise `ValueError` unless the value of `joints` describes joints."""
+def check_joints(values: dict, parse: Callable[[Sequence[str]], object] = parse_joints) -> None:
+    """Raise `ValueError` unless `parse` reads the value of `joints`."""
     try:
-        parse_joints(values['joints'])
+        parse(values['joints'])
     except ValueError as error:
         raise ValueError(f"parameter 'joints': {error}") from None
 
