@@ -106,6 +106,8 @@ class EffectorNode(Node):
 
 
 def _trajectory(setpoint: Setpoint, now_ns: int) -> JointTrajectory:
+    # joint_trajectory_controller rejects a point with velocities, or without some of its joints,
+    # unless allow_nonzero_velocity_at_trajectory_end and allow_partial_joints_goal are set.
     names = list(setpoint.positions)
     nanoseconds = round(setpoint.period_s * 1e9)
     point = JointTrajectoryPoint(

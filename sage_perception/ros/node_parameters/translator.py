@@ -48,6 +48,13 @@ TRANSLATOR = (
         minimum=0.0,
         maximum=1.0,
     ),
+    Parameter(
+        'unsigned_goals',
+        False,
+        'Whether goals lead to actions with require_signatures, too. They are not signed: anyone '
+        'on the network can select the trusted crop that the head turns to.',
+        read_only=True,
+    ),
     REQUIRE_SIGNATURES,
     KEYS,
     KEY,
