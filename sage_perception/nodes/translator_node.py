@@ -66,7 +66,7 @@ class TranslatorNode(Node):
             qos.DEFAULT,
             'Probability that the goal means a track; unsigned.',
         ),
-        Topic('fused', LCTArray, qos.DEFAULT, 'The fused latent of goal and crops.'),
+        Topic('goal_latent', LCTArray, qos.DEFAULT, 'The fused latent of goal and crops.'),
         Topic('action', LCTArray, qos.DEFAULT, 'The action that turns the head to the crop.'),
     )
 
@@ -106,7 +106,7 @@ class TranslatorNode(Node):
         layout = {self._body.id.fingerprint: plain_packer(DIM)}
         self._bodies = RelayedVerifier(self, 'proprioception', keys, layout)
         self._target = self.publisher('target')
-        self._fused = self.publisher('fused')
+        self._fused = self.publisher('goal_latent')
         self._actions = self.publisher('action')
         self.subscribe('trusted', self._receive_frame, guard=self._trusted)
         self.subscribe('goal', self._receive_goal, timeout_s=0)

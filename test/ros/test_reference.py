@@ -41,6 +41,13 @@ def test_every_parameter_has_a_description_and_a_valid_default(name):
         assert parameter.check(parameter.default) == parameter.default
 
 
+def test_no_topic_is_published_by_two_kinds_of_nodes():
+    tables = {name: node_class(f'{name}_node').PUBLISHES for name in NODES}
+    topics = [(topic.name, name) for name, table in tables.items() for topic in table]
+    publishers = {topic: [n for t, n in topics if t == topic] for topic, _ in topics}
+    assert {topic: names for topic, names in publishers.items() if len(names) > 1} == {}
+
+
 def test_help_lists_every_command_once():
     lines = usage().splitlines()
     for name, command in COMMANDS.items():

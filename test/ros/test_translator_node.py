@@ -81,11 +81,11 @@ class Graph:
         self.scores = ros.collect(TrackScores, 'target')
         self.actions, self.fused = (
             ros.collect(LCTArray, 'action'),
-            ros.collect(LCTArray, 'fused'),
+            ros.collect(LCTArray, 'goal_latent'),
         )
         for publisher in (self.trusted, self.goals, self.bodies):
             ros.wait_for(publisher.get_subscription_count, 'the node')
-        for topic in ('target', 'action', 'fused'):
+        for topic in ('target', 'action', 'goal_latent'):
             ros.wait_for(
                 lambda t=topic: self.node.count_subscribers(t), f'a subscriber of {topic}'
             )
