@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bench of a graph ends in bounded time, also if a call in C never returns, and on SIGTERM."""
+"""Benches of graphs end in bounded time, and on SIGTERM; nodes to be fuzzed read everything."""
 
 import signal
 import subprocess
@@ -43,3 +43,19 @@ def test_sigterm_cleans_up():
     output, _ = process.communicate(timeout=20)
     assert (process.returncode, output) == (128 + signal.SIGTERM, 'clean\n')
     assert time.monotonic() - begun < 10
+
+
+def test_a_node_to_be_fuzzed_reads_every_message():
+    process = run(
+        'from fuzzing.unlimited import lift_limits\n'
+        'from sage_perception.trust.security import rate_limit as limits\n'
+        'lift_limits()\n'
+        'quota, limiter = limits.PublisherQuota(), limits.PublisherRateLimiter()\n'
+        'of_bucket = limits.PublisherQuota(rate=limits.TokenBucket.RATE, '
+        'burst=limits.TokenBucket.BURST)\n'
+        'for _ in range(1000):\n'
+        "    limiter.note(b'a', accepted=False)\n"
+        "    assert quota.admits(b'a') and limiter.admits(b'a') and of_bucket.admits(b'a')\n"
+    )
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
