@@ -23,7 +23,11 @@ from sage_perception.trust.security.announcements import (
     ProbeSet,
 )
 from sage_perception.trust.security.identity import Identity
-from sage_perception.trust.security.rate_limit import PublisherQuota, TokenBucket
+from sage_perception.trust.security.rate_limit import (
+    PublisherQuota,
+    PublisherRateLimiter,
+    TokenBucket,
+)
 from sage_perception.trust.security.trust_store import TrustStore
 
 # Challenges of a sender that are answered, which takes half a second each: per second, and in a
@@ -40,10 +44,12 @@ class ProbePublisher:
 
     Each trusted entity that signs its challenges has its own rate limit, so that a flood does not
     affect it. The first `MAX_UNKNOWN` other publishers have one each, so that an arbiter without a
-    trusted key is answered beside a flood; all further ones share one. A forged signature is as
-    expensive to check as a valid one, so challenges of a publisher that sends more than
-    `TokenBucket.RATE` per second are dropped unread. The model encodes in a worker thread. `close`
-    must be called before the node is destroyed.
+    trusted key is answered beside a flood; all further ones share one. The model encodes in a
+    worker thread. `close` must be called before the node is destroyed.
+
+    A forged signature is as expensive to check as a valid one, so challenges of a publisher that
+    sends more than `TokenBucket.RATE` per second are dropped unread. Publishers of trusted
+    entities are limited by their rejected challenges only, however many others there are.
     """
 
     def __init__(self, node: Endpoints) -> None:
@@ -57,14 +63,17 @@ class ProbePublisher:
         self._unknown = PublisherQuota(
             rate=UNKNOWN_RATE_HZ, burst=CHALLENGE_BURST, max_publishers=MAX_UNKNOWN
         )
-        self._read = PublisherQuota(rate=TokenBucket.RATE, burst=TokenBucket.BURST)
+        self._trusted = PublisherRateLimiter()
+        self._others = PublisherQuota(rate=TokenBucket.RATE, burst=TokenBucket.BURST)
         self._probes = node.publisher('probe_latents')
         self._answers = node.publisher('probe_answers')
         node.subscribe('probe_challenge', self._answer, timeout_s=0, guard=self)
 
     def admits(self, publisher: bytes) -> bool:
         """Return whether to read a challenge of `publisher`; `_answer` limits the answers."""
-        return self._read.admits(publisher)
+        if self._trusted.has_accepted(publisher):
+            return self._trusted.admits(publisher)
+        return self._others.admits(publisher)
 
     def note_malformed(self, publisher: bytes) -> None:
         """Do nothing: a challenge that cannot be deserialized costs no answer."""
@@ -112,7 +121,9 @@ class ProbePublisher:
 
     def _affords(self, message: ProbeChallenge, publisher: bytes) -> bool:
         """Return whether a challenge is within the rate limit of its sender."""
-        if self._verifier.find_fault(message, None) is not None:
+        fault = self._verifier.find_fault(message, None)
+        self._trusted.note(publisher, accepted=fault is None)
+        if fault is not None:
             return self._unknown.admits(publisher)
         tokens = self._tokens[message.signature.entity_id]
         if tokens.empty:

@@ -44,13 +44,16 @@ def test_flood_of_challenges_does_not_affect_those_of_a_trusted_arbiter(ros, tmp
     signed = challenge(100, arbiter)
     for _ in range(50):
         node._probes._answer(signed, b'flood')
-    challenge(101, arbiter)
+    challenge(101, arbiter, b'trusted arbiter')
     challenge(102, publisher=b'arbiter without a trusted key')
     for number in range(20):
         challenge(number, publisher=b'many %d' % number)
     ros.wait_for(lambda: answered.count(5) or len(answered) > 12, 'the answers')
     assert answered[:7] == [0, 1, 2, 3, 100, 101, 102]
     assert len(answered) <= 7 + 2 + 4, 'the publishers after the fourth share one rate limit'
-    read = sum(node._probes.admits(b'flood') for _ in range(2000))
+    read = sum(node._probes.admits(b'forger') for _ in range(2000))
     assert 0 < read < 500, 'a flood of forged signatures is dropped unread'
     assert node._probes.admits(b'arbiter without a trusted key')
+    read = [node._probes.admits(b'%d' % number) for number in range(100) for _ in range(200)]
+    assert not all(read[-100:]), 'publishers after the sixty-fourth share one limit'
+    assert node._probes.admits(b'trusted arbiter'), 'which does not concern a trusted one'
