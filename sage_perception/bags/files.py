@@ -8,6 +8,8 @@ import os
 import re
 from pathlib import Path
 
+from sage_perception.core.text import natural_key
+
 METADATA = 'metadata.yaml'
 MCAP_MAGIC = b'\x89MCAP0\r\n'
 COMPRESSED_SUFFIXES = ('.zstd', '.zst', '.lz4')
@@ -36,7 +38,7 @@ def storage_files(path: Path) -> list[Path]:
     found = {file for file in files if is_storage_file(file)}
     found = {file for file in found if not (is_compressed(file) and file.with_suffix('') in found)}
     if found:
-        return sorted(found, key=_natural)
+        return sorted(found, key=lambda file: natural_key(file.name))
     if path.suffix == '.bag':
         raise BagError(
             f'{path} is a bag of ROS 1: convert it with "pip install rosbags" and '
@@ -86,9 +88,3 @@ def readable_files(path: Path) -> list[Path]:
             f'run "sage record --repair {path}"'
         )
     return files
-
-
-def _natural(file: Path) -> list[tuple[int, int, str]]:
-    """Return a key that sorts bag_2 before bag_10."""
-    parts = re.findall(r'(\d+)|(\D+)', file.name)
-    return [(1, int(number), '') if number else (0, 0, text) for number, text in parts]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -16,6 +17,12 @@ def one_line(value: object) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number and a noun with a regular plural, such as '1 frame' or '2 frames'."""
     return f'{number} {noun}{"" if number == 1 else "s"}'
+
+
+def natural_key(name: str) -> list[int | str]:
+    """Return a sort key that orders the numbers in names by value: img2 before img10."""
+    parts = re.split('([0-9]+)', name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 
 import cv2
 import numpy as np
 
 from sage_perception.core.reading import read_bounded
+from sage_perception.core.text import natural_key
 from sage_perception.vision.image_file import MAX_FILE_BYTES, decode_pixels, to_bgr
 from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.sources.base import SourceLost
@@ -95,7 +95,7 @@ class ImageFolder:
         if hidden:
             LOG.warning('%s: %d hidden files are left out', folder, len(hidden))
         self._paths = [
-            os.path.join(folder, name) for name in sorted({*names} - {*hidden}, key=_natural)
+            os.path.join(folder, name) for name in sorted({*names} - {*hidden}, key=natural_key)
         ]
         if not self._paths:
             raise SourceLost(f'{folder} contains no images ({" ".join(IMAGE_SUFFIXES)})')
@@ -148,12 +148,6 @@ def letterboxed(image: np.ndarray, width: int, height: int) -> np.ndarray:
     x, y = (width - inner_width) // 2, (height - inner_height) // 2
     result[y : y + inner_height, x : x + inner_width] = inner
     return result
-
-
-def _natural(name: str) -> list[int | str]:
-    """Return a sort key that orders numbers by value."""
-    parts = re.split('([0-9]+)', name)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 class SyntheticFootage:
