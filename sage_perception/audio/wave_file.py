@@ -20,6 +20,8 @@ MAX_FILE_BYTES = 256 << 20
 MIN_RATE, MAX_RATE = 8_000, 192_000
 """Sampling rates that are resampled, Hz; others are refused."""
 MAX_CHANNELS = 8
+MAX_SECONDS = 3_600
+"""Length of a file, which bounds the memory of its resampled signal."""
 
 
 class WaveError(ValueError):
@@ -31,7 +33,8 @@ def read_wave(path: Path) -> np.ndarray:
 
     Raises:
         OSError: the file cannot be read.
-        WaveError: it is not a WAV file, or its rate or number of channels is not supported.
+        WaveError: it is not a WAV file, or its rate, length or number of channels is not
+            supported.
     """
     content = read_bounded(path, MAX_FILE_BYTES)
     try:
@@ -46,17 +49,17 @@ def read_wave(path: Path) -> np.ndarray:
     samples = samples.reshape(len(samples), -1)
     if samples.shape[1] > MAX_CHANNELS:
         raise WaveError(f'{path} has {samples.shape[1]} channels; at most {MAX_CHANNELS}')
-    check_rate(rate, str(path))
-    return resample(to_float(samples), rate)
-
-
-def check_rate(rate: int, name: str) -> None:
-    """Raise `WaveError` for a sampling rate that is not supported."""
     if not MIN_RATE <= rate <= MAX_RATE:
         raise WaveError(
-            f'{name} has a sampling rate of {rate} Hz; it must be {MIN_RATE} to {MAX_RATE} Hz: '
+            f'{path} has a sampling rate of {rate} Hz; it must be {MIN_RATE} to {MAX_RATE} Hz: '
             f'resample it, for example with ffmpeg -i FILE -ar {RATE} FILE.wav'
         )
+    if len(samples) > MAX_SECONDS * rate:
+        raise WaveError(
+            f'{path} has {len(samples) / rate:.0f} s of sound; at most {MAX_SECONDS} s: cut it, '
+            f'for example with ffmpeg -i FILE -t {MAX_SECONDS} FILE.wav'
+        )
+    return resample(to_float(samples), rate)
 
 
 def to_float(samples: np.ndarray) -> np.ndarray:
@@ -64,8 +67,8 @@ def to_float(samples: np.ndarray) -> np.ndarray:
     if samples.dtype.kind == 'f':
         return samples.astype(np.float32)
     if samples.dtype.kind == 'u':  # 8 bits, around the middle
-        return ((samples.astype(np.float64) - 128) / 128).astype(np.float32)
-    return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+        return samples.astype(np.float32) / 128 - 1
+    return samples.astype(np.float32) / -np.float32(np.iinfo(samples.dtype).min)
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from sage_perception.audio import wave_file
 from sage_perception.audio.mel import RATE
-from sage_perception.audio.sources import ReconnectingSound, SoundSource, open_sound
+from sage_perception.audio.sources import ReconnectingSound, SoundSource, open_sound, recorded
 from sage_perception.audio.sources.base import BLOCK
 from sage_perception.audio.wave_file import read_wave
 from sage_perception.vision.sources.base import (
@@ -135,6 +136,28 @@ def test_files_that_are_no_sound_are_explained(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(SourceUnavailable, match='no WAV files'):
         open_sound(f'sounds://{tmp_path}/empty')
+
+
+def test_sound_is_bounded(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(wave_file, 'MAX_SECONDS', 1)
+    path = write(tmp_path / 'a.wav', 8000, np.zeros(8001, np.uint8))
+    with pytest.raises(SourceError, match=r'a\.wav has 1 s of sound; at most 1 s: cut it'):
+        open_sound(str(path))
+    write(path, 8000, np.zeros(8000, np.uint8))
+    write(tmp_path / 'b.wav', 8000, np.zeros(8000, np.uint8))
+    monkeypatch.setattr(recorded, 'MAX_FILES', 1)
+    open_sound(f'sounds://{tmp_path}')
+    assert 'has 2 WAV files; the first 1 are played' in caplog.text
+
+
+@pytest.mark.parametrize('dtype', ['int16', 'int32', 'uint8'])
+def test_full_scale_is_one(dtype):
+    limits = np.iinfo(dtype)
+    middle = 128 if dtype == 'uint8' else 0
+    found = wave_file.to_float(np.array([limits.min, middle, limits.max], dtype))
+    assert found.dtype == np.float32
+    assert found[:2].tolist() == [-1, 0]
+    assert 0.99 < found[2] <= 1
 
 
 def test_a_missing_package_for_microphones_is_named(monkeypatch):

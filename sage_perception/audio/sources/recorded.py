@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import threading
 from pathlib import Path
 
@@ -14,14 +14,16 @@ import numpy as np
 from sage_perception.audio.mel import RATE
 from sage_perception.audio.sources.base import BLOCK, SoundBlock, SoundSource
 from sage_perception.audio.synthetic import synthetic_sound
-from sage_perception.audio.wave_file import WaveError, read_wave
+from sage_perception.audio.wave_file import MAX_SECONDS, WaveError, read_wave
+from sage_perception.core.text import natural_key
 from sage_perception.vision.sources.base import EndOfStream
 from sage_perception.vision.sources.pacing import NS, SystemClock
 from sage_perception.vision.sources.uri import SourceUri
 
+LOG = logging.getLogger(__name__)
 MAX_LATE_NS = NS
 """A reader that is later than this skips blocks, ns."""
-MAX_FILES, MAX_SECONDS = 2_000, 3_600
+MAX_FILES = 2_000
 BLOCK_NS = BLOCK * NS // RATE
 
 
@@ -89,11 +91,14 @@ def open_sounds(uri: SourceUri, clock: SystemClock) -> RecordedSound:
     """Open a folder of WAV files: one after the other, in the natural order of their names."""
     folder = Path(os.path.abspath(uri.path))
     try:
-        files = sorted((f for f in folder.iterdir() if _is_wave(f)), key=_natural)[:MAX_FILES]
+        waves = [file for file in folder.iterdir() if _is_wave(file)]
     except OSError as error:
         raise uri.unavailable(f'{folder} is not readable: {error.strerror}') from None
-    if not files:
+    if not waves:
         raise uri.unavailable(f'{folder} has no WAV files')
+    if len(waves) > MAX_FILES:
+        LOG.warning('%s has %d WAV files; the first %d are played', folder, len(waves), MAX_FILES)
+    files = sorted(waves, key=lambda file: natural_key(file.name))[:MAX_FILES]
     pieces: list[np.ndarray] = []
     try:
         for file in files:
@@ -122,9 +127,3 @@ def open_synthetic(uri: SourceUri, clock: SystemClock) -> RecordedSound:
 
 def _is_wave(path: Path) -> bool:
     return path.suffix.lower() == '.wav' and not path.name.startswith('.') and path.is_file()
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts a2 before a10."""
-    parts = re.split(r'([0-9]+)', path.name)
-    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]
