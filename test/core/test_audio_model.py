@@ -101,7 +101,7 @@ def test_a_model_of_other_spectrograms_is_refused(shipped, monkeypatch):
 
 
 def test_a_model_is_trained_exported_and_runs_alike(tmp_path, monkeypatch):
-    monkeypatch.setattr(task_module, 'corpus', lambda: bars(labels=2))
+    monkeypatch.setattr(task_module, 'corpus', lambda labels: bars(labels=2))
     config = read_config(CONFIG)
     model = AudioConfig(
         latent_dim=16, channels=(8, 8, 8), code_channels=4, dropout=0.0,
@@ -132,6 +132,25 @@ def test_a_missing_synthesizer_is_explained(monkeypatch):
     config = read_config(CONFIG)
     with pytest.raises(ConfigError, match='espeak-ng is not installed: apt-get install'):
         task_module.AudioTask(config).data()
+
+
+def test_other_labels_are_those_of_the_configuration(monkeypatch):
+    monkeypatch.setattr(corpus_module, 'voices', lambda: voices.voices()[:7])
+    images = np.zeros((1, mel.BANDS, mel.FRAMES), np.uint8)
+    monkeypatch.setattr(
+        corpus_module, '_spectrograms', lambda voice, words: images.repeat(len(words), 0)
+    )
+    config = read_config(CONFIG)
+    labels = ('stop', 'red', 'rest')
+    data = task_module.AudioTask(replace(config, model=AudioConfig(labels=labels))).data()
+    found = np.concatenate([data.train.label, data.validation.label])
+    # Each voice has red; every third one, of seven, has stop.
+    assert np.bincount(found).tolist()[:2] == [3, 7]
+    assert found.max() == 2
+    SpeechBatches(data.train, 3, config.training, 0, 1)[0]
+    model = AudioConfig(labels=('sesame', 'rest'))
+    with pytest.raises(ConfigError, match="has 'sesame', which is not generated"):
+        task_module.AudioTask(replace(config, model=model)).data()
 
 
 def test_invalid_configurations_are_explained():

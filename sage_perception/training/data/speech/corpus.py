@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.audio import mel
-from sage_perception.audio.words import LABELS, UNKNOWN, WORDS
+from sage_perception.audio.words import LABELS, WORDS
 from sage_perception.core.files import replacing
 from sage_perception.core.npz_file import read_npz
-from sage_perception.core.progress import Bar
+from sage_perception.core.progress import track
 from sage_perception.training.data.speech import voices as voice_list
 from sage_perception.training.data.speech.voices import Voice, synthesize, voices
 
@@ -32,7 +32,7 @@ OTHER_WORDS = (
     'robot', 'school', 'show', 'stop', 'table', 'take', 'that', 'the', 'thing', 'this', 'today',
     'under', 'walk', 'water', 'where', 'window', 'world', 'yes', 'yesterday', 'you',
 )  # fmt: skip
-"""Words of the class unknown."""
+"""Words of the class unknown, unless a configuration has them as labels."""
 OTHER_SHARE = 3
 """Every third voice has each of the other words."""
 HELD_OUT_SHARE = 6
@@ -48,7 +48,7 @@ class Corpus:
 
     Attributes:
         mel: float32 `[N, BANDS, FRAMES]` in [0, 1], of `mel.log_mel`.
-        label: int64 `[N]`, index into `LABELS`.
+        label: int64 `[N]`, index into the labels.
         person: `[N]`, name of the person of each voice.
         weight: float64 `[N]`, how often each item is drawn relative to others of its label.
     """
@@ -70,27 +70,30 @@ class Corpus:
         return np.isin(self.person, sorted(chosen))
 
 
-def corpus(progress: bool = True) -> Corpus:
+def corpus(labels: Sequence[str] = LABELS) -> Corpus:
     """Return the corpus; the words of each voice are generated once and kept in `CACHE`.
 
-    A change of the voices, the words or the spectrogram generates them again.
+    A change of the voices, the words or the spectrogram generates them again. Words that are not
+    among the labels have the last one.
 
     Raises:
         SpeechUnavailable: a synthesizer is missing.
+        ValueError: a label but the last is not a word that is generated.
     """
-    everyone = voices()
-    bar = Bar('speech', len(everyone)) if progress else None
-    known = {word: number for number, word in enumerate(LABELS)}
+    missing = sorted({*labels[:-1]} - {*WORDS, *OTHER_WORDS})
+    if missing:
+        raise ValueError(
+            f'model.labels has {missing[0]!r}, which is not generated: use the words of '
+            'audio/words.py and training/data/speech/corpus.py'
+        )
+    last = len(labels) - 1
+    known = {word: number for number, word in enumerate(labels[:-1])}
     images, label, person = [], [], []
-    for number, voice in enumerate(everyone):
+    for number, voice in enumerate(track(voices(), 'speech')):
         words = words_of(number)
         images.append(_spectrograms(voice, words))
-        label += [known.get(word, known[UNKNOWN]) for word in words]
+        label += [known.get(word, last) for word in words]
         person += [voice.person] * len(words)
-        if bar is not None:
-            bar.advance(1)
-    if bar is not None:
-        bar.close()
     spectrograms = np.concatenate(images).astype(np.float32) / 255
     names = np.array(person)
     flite = np.char.startswith(names, 'flite')

@@ -34,14 +34,14 @@ class AudioTask(Task[SpeechDataModule]):
 
     def data(self) -> SpeechDataModule:
         """Generate the words, or read them from the cache. Raises `ConfigError`."""
+        labels = self.config.model.labels
         try:
-            words = corpus()
-        except SpeechUnavailable as error:
+            words = corpus(labels)
+        except (SpeechUnavailable, ValueError) as error:
             raise ConfigError(str(error)) from None
-        labels = len(self.config.model.labels)
         held_out = words.held_out
         return SpeechDataModule(
-            words.only(~held_out), words.only(held_out), labels, self.config.training
+            words.only(~held_out), words.only(held_out), len(labels), self.config.training
         )
 
     def module(self, data: SpeechDataModule, run: Path) -> AudioModule:
