@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, Artifact, ModelError
+from sage_perception.models.artifact import LATENT_MEAN, LATENT_STD, WEIGHTS, Artifact, ModelError
 from sage_perception.models.loaded import LoadedModel
+from sage_perception.models.softmax import softmax
 
 TEMPERATURE = 'head.temperature'
 """Tensor of an artifact: divides the logits before the softmax."""
@@ -50,12 +51,22 @@ class AudioModel(LoadedModel):
     def __init__(self, artifact: Artifact, device: str, precision: str):
         super().__init__(artifact, device, precision)
         labels = artifact.config.get('labels')
-        if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
-            raise ModelError(f'{artifact.path}: config.labels must be a list of words')
+        if (
+            not isinstance(labels, list)
+            or len(labels) < 2
+            or not all(isinstance(each, str) for each in labels)
+        ):
+            raise ModelError(f'{artifact.path}: config.labels must be a list of two words or more')
         self.labels: tuple[str, ...] = tuple(labels)
         self.latent_mean = artifact.tensor(LATENT_MEAN).astype(np.float32)
         self.latent_std = artifact.tensor(LATENT_STD).astype(np.float32)
-        self.temperature = float(artifact.tensor(TEMPERATURE).ravel()[0])
+        temperature = artifact.tensor(TEMPERATURE)
+        if temperature.size != 1 or not 0.05 < temperature.item() < 20:
+            raise ModelError(
+                f'{artifact.path / WEIGHTS}: {TEMPERATURE} must be one number from 0.05 to 20: '
+                'export the model again'
+            )
+        self.temperature = float(temperature.item())
 
     @property
     def latent_dim(self) -> int:
@@ -82,9 +93,7 @@ class AudioModel(LoadedModel):
 
     def recognize(self, logits: np.ndarray) -> list[tuple[str, float]]:
         """Return the word of each row of logits `[B, W]`, and its probability in [0, 1]."""
-        scaled = logits.astype(np.float64) / self.temperature
-        odds = np.exp(scaled - scaled.max(1, keepdims=True))
-        probabilities = odds / odds.sum(1, keepdims=True)
+        probabilities = softmax(logits.astype(np.float64) / self.temperature)
         best = probabilities.argmax(1)
         return [
             (self.labels[index], float(row[index]))

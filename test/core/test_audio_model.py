@@ -15,6 +15,7 @@ from sage_perception.audio.event_stream import SoundEvent
 from sage_perception.audio.synthetic import syllables
 from sage_perception.audio.words import LABELS, UNKNOWN
 from sage_perception.models import ModelError, load_audio, load_codec
+from sage_perception.models.audio_model import TEMPERATURE
 from sage_perception.models.networks.audio import AudioConfig, AudioVAE
 from sage_perception.pipeline.sound_encoder import SoundEncoder
 from sage_perception.training.config import ConfigError, TrainingConfig, read_config
@@ -92,6 +93,24 @@ def test_the_trust_is_that_of_the_reconstruction_and_none_with_a_fault(shipped, 
     assert (encoded.confidence == 0) == bool(fault)
     silent = SoundEncoder(shipped).encode(replace(event, samples=np.zeros(8000, np.float32)))
     assert silent.latent.telemetry.trust == 0
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        ({'temperature': np.empty(0, np.float32)}, 'must be one number from 0.05 to 20'),
+        ({'temperature': np.array([np.nan], np.float32)}, 'must be one number from 0.05 to 20'),
+        ({'labels': []}, 'must be a list of two words or more'),
+    ],
+)
+def test_a_model_with_invalid_content_is_refused(shipped, change, text):
+    tensors, config = dict(shipped.artifact.tensors), dict(shipped.artifact.config)
+    if 'temperature' in change:
+        tensors[TEMPERATURE] = change['temperature']
+    else:
+        config |= change
+    with pytest.raises(ModelError, match=text):
+        type(shipped)(replace(shipped.artifact, tensors=tensors, config=config), 'cpu', 'fp32')
 
 
 def test_a_model_of_other_spectrograms_is_refused(shipped, monkeypatch):

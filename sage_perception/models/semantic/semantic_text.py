@@ -25,6 +25,7 @@ from sage_perception.models.artifact import Artifact, ModelError, check_file
 from sage_perception.models.semantic.backbone import load_backbone, to_input
 from sage_perception.models.semantic.image_codes import Codes, ImageCodes
 from sage_perception.models.semantic.text_encoder import DIM, TextEncoder
+from sage_perception.models.softmax import softmax
 
 VOCABULARY, NOUNS = 'wordpiece.vocab', 'nouns.json'
 IDENTITY = ('identity.mean', 'identity.map')
@@ -127,7 +128,7 @@ class SemanticText(ImageCodes):
         """Return both codes of images, from one pass of the network."""
         outputs = self._outputs(images)
         t = self._t
-        name = _softmax(outputs['logits']) @ t['class_codes'] - t['class_mean']
+        name = softmax(outputs['logits']) @ t['class_codes'] - t['class_mean']
         visual = (outputs['features'] - t['feature_mean']) @ t['feature_map']
         identity = (appearance(outputs) - t['identity.mean']) @ t['identity.map']
         return Codes(_joined(name, visual), _unit(identity))
@@ -158,7 +159,7 @@ class SemanticText(ImageCodes):
         """
         if not nouns or not all(nouns) or len(set(nouns)) < len(nouns):
             raise ModelError(f'nouns must be distinct and not empty: {list(nouns)}')
-        chances = _softmax(self.encode(images) @ self.text(nouns).T / CHOICE_TEMPERATURE)
+        chances = softmax(self.encode(images) @ self.text(nouns).T / CHOICE_TEMPERATURE)
         return [
             [Noun(nouns[i], float(row[i])) for i in np.argsort(-row, kind='stable')]
             for row in chances
@@ -175,7 +176,7 @@ class SemanticText(ImageCodes):
         """
         outputs = self._outputs(images)
         names, members = self.nouns
-        chances = _softmax(outputs['logits'] / self._temperature) @ members.T.astype(np.float32)
+        chances = softmax(outputs['logits'] / self._temperature) @ members.T.astype(np.float32)
         information = np.log2(CLASSES / members.sum(1))
         ranks = np.argsort(-chances * information, axis=1)
         return [
@@ -255,11 +256,6 @@ def _distinct(
         if not overlaps:
             kept.append(int(noun))
     return [Noun(names[i], float(min(chances[i], 1.0))) for i in kept]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def appearance(outputs: dict[str, np.ndarray]) -> np.ndarray:

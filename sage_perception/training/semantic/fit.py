@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from sage_perception.models.softmax import softmax
 from sage_perception.training.semantic.classes import ImageClass, Synset
 
 HALF_DIM = 32
@@ -112,12 +113,6 @@ def fit_temperature(logits: np.ndarray, better: np.ndarray) -> float:
         return float(-(targets * np.log(np.maximum(chances, 1e-12))).sum(1).mean())
 
     return float(minimize_scalar(cost, bounds=(0.5, 5.0), method='bounded').x)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities `[N, C]` of logits."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
