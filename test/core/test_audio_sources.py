@@ -2,11 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources of sound."""
 
+import shutil
 import sys
+import tempfile
 import types
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.io import wavfile
 
 from sage_perception.audio import wave_file
@@ -136,6 +142,26 @@ def test_files_that_are_no_sound_are_explained(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(SourceUnavailable, match='no WAV files'):
         open_sound(f'sounds://{tmp_path}/empty')
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(['int16', 'int32', 'uint8', 'float32', 'float64']),
+    st.lists(st.tuples(st.integers(0, 47), st.integers(0, 255)), min_size=1, max_size=4),
+    st.integers(0, 300),
+)
+def test_damaged_files_are_sound_or_a_wave_error(dtype, changes, cut):
+    folder = Path(tempfile.mkdtemp())
+    path = write(folder / 'a.wav', 8000, np.arange(200).reshape(100, 2).astype(dtype))
+    content = bytearray(path.read_bytes())
+    for place, value in changes:
+        content[place] = value
+    path.write_bytes(content[: max(len(content) - cut, 0)])
+    with suppress(wave_file.WaveError):
+        samples = read_wave(path)
+        assert samples.dtype == np.float32
+        assert samples.ndim == 2
+    shutil.rmtree(folder)
 
 
 def test_sound_is_bounded(tmp_path, monkeypatch, caplog):
