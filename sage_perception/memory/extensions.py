@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -90,13 +90,20 @@ class StoreExtensions(ABC):
         if query.thing is not None and not self._extended:
             raise ValueError(f'{self} is of an earlier release: it has no things')
 
-    def known_tracks(self, count: int) -> list[tuple[thing_table.TrackRow, MemoryRecord]]:
-        """Return the tracks that were seen last, each with its newest record in the space."""
+    def known_tracks(
+        self, count: int, skip: Callable[[thing_table.TrackRow], bool] = lambda _: False
+    ) -> list[tuple[thing_table.TrackRow, MemoryRecord]]:
+        """Return the tracks that were seen last, each with its newest record in the space.
+
+        The records of those to `skip` are not read.
+        """
         if not self._extended:
             return []
         found = []
         with self._guarded():
             for track in thing_table.newest(self._rows, count):
+                if skip(track):
+                    continue
                 rows = self._rows(
                     f'SELECT id, {", ".join(COLUMNS)} FROM {TABLE} WHERE entity = ? AND track = ? '
                     'AND stamp BETWEEN ? AND ? AND fingerprint = ? ORDER BY stamp DESC LIMIT 1',

@@ -247,6 +247,7 @@ class MemorySession:
                 store, self._threshold, self._min_novelty, self._config.comparer
             )
             memory.restore_things()
+            self._restored_at = self._clock()
         except BaseException:
             store.close()
             raise

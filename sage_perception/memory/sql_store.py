@@ -34,6 +34,8 @@ from sage_perception.trust.security.validation import find_latent_fault
 TABLE = 'sage_memory'
 VERSION = 1  # of the table; a new key in `detail` does not need a new version
 MAX_VALUES = 500  # in one statement: SQLite limits them
+PRUNED_SHARE = 0.01
+"""Share of the capacity that is displaced before codes and things are pruned, which takes long."""
 
 Self = TypeVar('Self', bound='MemoryStore')
 
@@ -91,6 +93,7 @@ class MemoryStore(StoreExtensions):
         self.half_life_s = half_life_s
         self._space = space
         self._unreadable: dict[int, str] = {}
+        self._displaced = 0  # records since the last pruning
 
     def __enter__(self: Self) -> Self:
         return self
@@ -145,7 +148,10 @@ class MemoryStore(StoreExtensions):
                     f'id IN (SELECT id FROM {TABLE} ORDER BY retention, id LIMIT ?)',
                     (records - self.capacity,),
                 )
-                self._prune()
+                self._displaced += forgotten
+                if self._displaced >= PRUNED_SHARE * self.capacity:
+                    self._prune()
+                    self._displaced = 0
             self._commit()
             return CommitResult(records - forgotten, self._size(), forgotten)
 

@@ -106,6 +106,10 @@ class Things:
                 self._find_earlier(track, stamp_ns)
         self._limit()
 
+    def knows(self, row: TrackRow) -> bool:
+        """Return whether the number of a track of the store is that of a known track."""
+        return (row.entity, row.track) in self._tracks
+
     def restore(self, row: TrackRow, lct: LCT) -> None:
         """Add a track of the store with one of its LCTs, unless it is known.
 
@@ -113,8 +117,7 @@ class Things:
         """
         place = row.entity, row.track
         key = (*place, row.since_ns)
-        known = self._tracks.get(place)
-        if known is not None:
+        if self.knows(row):
             return
         same = [t for t in self._tracks.values() if self._thing(t.key) == row.thing]
         self._tracks[place] = _Track(key, row.until_ns, lct, compared=True, changed=False)

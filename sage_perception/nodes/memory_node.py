@@ -196,9 +196,6 @@ class MemoryNode(Node):
             for index, (_, message, publisher) in enumerate(due)
             if carries_codes(message)
         }
-        for found in coded.values():
-            for frame in found:
-                self._session.note_codes(frame.lcts)
         frames: dict[str, RelayedFrame] = {}
         for index, (_, message, publisher) in reversed(list(enumerate(due))):
             # An older frame of a camera is verified only if no newer one is valid.
@@ -208,6 +205,10 @@ class MemoryNode(Node):
                     verified = self._verifier.frames(message, publisher)
                 for frame in verified:
                     frames.setdefault(frame.camera, frame)
+        for found in coded.values():
+            for frame in found:
+                if frames[frame.camera] is not frame:  # those are noted when they are observed
+                    self._session.note_codes(frame.lcts)
         for camera, frame in frames.items():
             start = time.monotonic()
             observations = self._session.observe(frame.lcts)

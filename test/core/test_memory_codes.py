@@ -130,6 +130,16 @@ def test_forgotten_and_displaced_records_take_their_codes_and_things_with_them(p
         assert (codes, things['things']) == ({}, 0)
 
 
+def test_a_full_store_prunes_once_for_several_displaced_records(path):
+    with open_store(path, SPACE, capacity=200) as store:
+        counts = []
+        for numbers in (range(201), [201], [202]):
+            store.add([with_codes(memory_record(n, at_s=n), semantic('car')) for n in numbers])
+            assert store.commit().forgotten == 1
+            counts.append(store.extra_counts()[0]['semantic'])
+    assert counts == [201, 200, 201]
+
+
 def test_hits_have_their_things_and_the_evidence(store):
     store.add([memory_record(1), memory_record(2, at_s=20)])
     row = TrackRow('cam0', 1, START, START + 5 * SECOND, 42)
