@@ -139,3 +139,10 @@ def test_the_vocabulary_is_that_of_the_shipped_model(words):
     """After a change of the model: python tools/make_vocabulary.py."""
     assert words.space == load_semantic().semantic_space
     assert vocabulary.installed_vocabulary(words.space) is not None
+
+
+def test_unknown_spaces_do_not_read_files(words, monkeypatch):
+    assert vocabulary.installed_vocabulary(words.space) is not None
+    monkeypatch.setattr('os.open', None)  # every file of a model is opened with it
+    assert vocabulary.installed_vocabulary(b'?' * 32) is None
+    assert vocabulary.installed_vocabulary(words.space) is not None

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +24,8 @@ from safetensors.numpy import save_file
 
 from sage_perception.core.files import replacing
 from sage_perception.core.reading import require_regular
-from sage_perception.models.artifact import ModelError
-from sage_perception.models.registry import available, installed_name
+from sage_perception.models.artifact import ModelError, declared_fingerprint
+from sage_perception.models.registry import available
 
 FILE = 'vocabulary.safetensors'
 MAX_BYTES = 16 << 20
@@ -157,12 +158,25 @@ def _checked(metadata: Mapping[str, str], codes: np.ndarray, bias: np.ndarray) -
     )
 
 
-@lru_cache(maxsize=4)
 def installed_vocabulary(space: bytes) -> Vocabulary | None:
     """Return the vocabulary of a space of semantic codes, None if no installed model has one.
 
     Raises `ModelError` for a damaged file.
     """
-    name = installed_name(space)
-    found = None if name is None else read(available()[name])
+    folder = _folders().get(space)
+    found = None if folder is None else _read_once(folder)
     return found if found is None or found.space == space else None
+
+
+@cache
+def _folders() -> dict[bytes, Path]:
+    """Return the folders with a vocabulary by space; once, because spaces arrive in messages."""
+    found = {}
+    for folder in available().values():
+        if (folder / FILE).is_file():
+            with suppress(ModelError):
+                found[declared_fingerprint(folder)] = folder
+    return found
+
+
+_read_once = cache(read)
