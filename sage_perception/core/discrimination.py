@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -31,6 +34,16 @@ def threshold_at(other: np.ndarray, false_positive_rate: float) -> float:
         raise ValueError(f'false_positive_rate is {false_positive_rate}; it must be in [0, 1)')
     ordered = np.sort(other)[::-1]
     return float(ordered[int(false_positive_rate * len(ordered))])
+
+
+def interpolated_threshold(thresholds: Mapping[float, float], false_positive_rate: float) -> float:
+    """Return the threshold of a rate, from `thresholds` by rate.
+
+    Interpolates linearly in the logarithm of the rate between the given rates, and clips to them.
+    """
+    rates = sorted(thresholds)
+    values = [thresholds[rate] for rate in rates]
+    return float(np.interp(math.log(false_positive_rate), np.log(rates), values))
 
 
 def tpr_at_fpr(same: np.ndarray, other: np.ndarray, false_positive_rate: float) -> float:

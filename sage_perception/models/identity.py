@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from sage_perception.core.discrimination import interpolated_threshold
 from sage_perception.core.files import replacing
-from sage_perception.core.reading import require_regular
 from sage_perception.models.artifact import ModelError
+from sage_perception.models.tensor_file import opened
 
 WEIGHTS = 'identity.safetensors'
 GRAPH = 'identity.onnx'
@@ -92,12 +91,9 @@ class IdentityHead:
     def threshold(self, false_positive_rate: float) -> float:
         """Return the cosine above which two latents are taken for the same thing.
 
-        Interpolates linearly in the logarithm of the rate between the fitted rates, and clips to
-        them.
+        See `interpolated_threshold`.
         """
-        rates = sorted(self.thresholds)
-        values = [self.thresholds[rate] for rate in rates]
-        return float(np.interp(math.log(false_positive_rate), np.log(rates), values))
+        return interpolated_threshold(self.thresholds, false_positive_rate)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -128,16 +124,11 @@ def read(folder: Path, fingerprint: bytes, latent_dim: int) -> IdentityHead | No
     path = folder / WEIGHTS
     if not path.is_file():
         return None
-    try:
-        require_regular(path, MAX_BYTES)
-        with safe_open(path, 'numpy') as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).astype(np.float32) for name in _NAMES}
-        declared = metadata['fingerprint']
-        pairs = json.loads(metadata['thresholds']).items()
+    with opened(path, MAX_BYTES, FIX) as file:
+        tensors = {name: file.tensor(name) for name in _NAMES}
+        declared = file.metadata['fingerprint']
+        pairs = json.loads(file.metadata['thresholds']).items()
         thresholds = {float(rate): float(value) for rate, value in pairs}
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f'{path} cannot be read: {error}; {FIX}') from error
     if declared != fingerprint.hex():
         raise ModelError(
             f'{path} is of the latent space {declared[:8]}, the model is of '

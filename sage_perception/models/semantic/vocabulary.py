@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from sage_perception.core.files import replacing
-from sage_perception.core.reading import require_regular
 from sage_perception.models.artifact import ModelError, declared_fingerprint
 from sage_perception.models.registry import available
+from sage_perception.models.tensor_file import opened
 
 FILE = 'vocabulary.safetensors'
 MAX_BYTES = 16 << 20
@@ -130,14 +129,8 @@ def read(folder: Path) -> Vocabulary | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        require_regular(path, MAX_BYTES)
-        with safe_open(path, 'numpy') as file:
-            metadata = file.metadata() or {}
-            codes, bias = (file.get_tensor(name).astype(np.float32) for name in ('codes', 'bias'))
-        return _checked(metadata, codes, bias)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f'{path} cannot be read: {error}; {FIX}') from error
+    with opened(path, MAX_BYTES, FIX) as file:
+        return _checked(file.metadata, file.tensor('codes'), file.tensor('bias'))
 
 
 def _checked(metadata: Mapping[str, str], codes: np.ndarray, bias: np.ndarray) -> Vocabulary:

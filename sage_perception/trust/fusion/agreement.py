@@ -13,7 +13,6 @@ threshold of a fit is that of an error rate. The file `agreement.json` of a mode
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from sage_perception.core.discrimination import interpolated_threshold
 from sage_perception.core.files import write_atomically
 from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
@@ -80,13 +80,8 @@ class Fit:
         return np.sum(parts, axis=0)
 
     def threshold(self, false_positive_rate: float) -> float:
-        """Return the sum above which two crops agree.
-
-        Interpolates linearly in the logarithm of the rate, and clips to the fitted rates.
-        """
-        rates = sorted(self.thresholds)
-        values = [self.thresholds[rate] for rate in rates]
-        return float(np.interp(math.log(false_positive_rate), np.log(rates), values))
+        """Return the sum above which two crops agree; see `interpolated_threshold`."""
+        return interpolated_threshold(self.thresholds, false_positive_rate)
 
 
 @dataclass(frozen=True, eq=False)
