@@ -21,9 +21,8 @@ def find_fault(message: Any) -> str:
 
     A stamp must not be negative, and its nanoseconds must be below 10⁹. A name has at most
     `MAX_NAME_CHARS` characters, all of them printable; another text at most `MAX_TEXT_CHARS`. The
-    checked fields are the header, stamps
-    and texts at the top level of the message; what else a message holds is checked by its
-    conversion. The fault names the field and the value.
+    checked fields are the header, stamps and texts at the top level of the message; what else a
+    message holds is checked by its conversion. The fault names the field and the value.
     """
     for name in _fields(message.__class__, 'string'):
         if fault := _text_fault(name, getattr(message, name)):
