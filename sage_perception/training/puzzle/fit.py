@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from sage_perception.core.progress import Bar
 from sage_perception.models.networks.puzzle.attention import (
     Concatenation,
     CrossModalAttention,
     FusionConfig,
 )
+from sage_perception.training.in_memory import train
 from sage_perception.training.puzzle.cues import Phrases
 from sage_perception.training.puzzle.examples import TRAINING, Batch, Condition, draw
 from sage_perception.training.puzzle.scenes import OBJECTS, SceneTokens
@@ -64,7 +64,7 @@ def fit_attention(
 
     pool = draw(scenes, clean, noisy, condition, config.pool, np.random.default_rng(config.seed))
     model.standardize(pool.cues, pool.given)
-    _train(model, pool, loss, config)
+    fit_pool(model, lambda rows: loss(select(pool, rows)), len(pool.target), config)
     return model
 
 
@@ -86,8 +86,21 @@ def fit_concatenation(
         logits = model(*blurred(batch)[:4]).masked_fill(batch.present < 0.5, -1e4)
         return cross_entropy(logits, batch.target)
 
-    _train(model, pool, loss, config)
+    fit_pool(model, lambda rows: loss(select(pool, rows)), len(pool.target), config)
     return model
+
+
+def fit_pool(
+    model: nn.Module, loss: Callable[[Tensor], Tensor], count: int, config: FitConfig
+) -> None:
+    """Train what requires gradients in a network; `loss` and `count` are those of `train`."""
+    model.train()
+    train(
+        (parameter for parameter in model.parameters() if parameter.requires_grad), loss, count,
+        steps=config.steps, batch=config.batch, learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay, seed=config.seed,
+    )  # fmt: skip
+    model.eval()
 
 
 @torch.inference_mode()
@@ -115,30 +128,6 @@ def _standardize(mean: Tensor, std: Tensor, scenes: SceneTokens) -> None:
     tokens = torch.from_numpy(scenes.tokens).flatten(0, 1)
     mean.copy_(tokens.mean(0))
     std.copy_(tokens.std(0).clamp(min=1e-3))
-
-
-def _train(
-    model: nn.Module, pool: Batch, loss: Callable[[Batch], Tensor], config: FitConfig
-) -> None:
-    optimizer = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-    generator = torch.Generator().manual_seed(config.seed)
-    bar = Bar('training', config.steps)
-    try:
-        for _ in range(config.steps):
-            rows = torch.randint(len(pool.target), (config.batch,), generator=generator)
-            value = loss(select(pool, rows))
-            optimizer.zero_grad()
-            value.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            bar.advance()
-    finally:
-        bar.close()
-    model.eval()
 
 
 def blurred(batch: Batch) -> Batch:

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from sage_perception.core.progress import Bar
 from sage_perception.puzzle.space import TRUST
 from sage_perception.training.puzzle.chain import Chain, ChainBatch, Steps, mark
-from sage_perception.training.puzzle.fit import FitConfig, select
+from sage_perception.training.puzzle.fit import FitConfig, fit_pool, select
 
 BETA = 1e-4
 """Weight of the KL divergences, which are means over the batch."""
@@ -25,28 +24,13 @@ WEIGHTS = {'written': 2.0, 'mark': 4.0, 'puzzle': 2.0, 'where': 2.0, 'action': 2
 def fit_chain(chain: Chain, pool: ChainBatch, config: FitConfig) -> Chain:
     """Train a chain on a pool of examples and return it."""
     torch.manual_seed(config.seed)
-    parameters = [p for p in chain.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-    generator = torch.Generator().manual_seed(config.seed)
-    bar = Bar('training', config.steps)
-    chain.train()
-    try:
-        for _ in range(config.steps):
-            rows = torch.randint(len(pool.where), (config.batch,), generator=generator)
-            part = take(pool, rows)
-            value = loss_of(chain(part.batch, part.puzzle, sample=True), part, chain)
-            optimizer.zero_grad()
-            value.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            schedule.step()
-            bar.advance()
-    finally:
-        bar.close()
-    return chain.eval()
+
+    def loss(rows: Tensor) -> Tensor:
+        part = take(pool, rows)
+        return loss_of(chain(part.batch, part.puzzle, sample=True), part, chain)
+
+    fit_pool(chain, loss, len(pool.where), config)
+    return chain
 
 
 def loss_of(steps: Steps, part: ChainBatch, chain: Chain) -> Tensor:
