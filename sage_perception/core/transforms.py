@@ -57,7 +57,7 @@ class TransformTree:
     def lookup(self, target: str, source: str) -> np.ndarray | None:
         """Return the transform `[4, 4]` from frame `source` to frame `target`.
 
-        None if the frames are not connected, or their transforms form a circle.
+        None if the frames are not connected. A circle of transforms is not followed twice.
         """
         ours, theirs = self._path(source.lstrip('/')), self._path(target.lstrip('/'))
         for frame, matrix in ours.items():
