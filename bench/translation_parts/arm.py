@@ -10,7 +10,8 @@ within 5 cm (`near10`: 10 cm) of the center of the named ball in the end. `swapp
 ball than in `text`, with the same scene: `value` is the share that ends at that one, `original`
 at the first one. `joints_only` is a policy without words and crops, `without_words` one with
 crops alone, `geometry` the crop that attention chooses, its place by the geometry of the camera,
-and the refinement `control` instead of the effector network.
+and the refinement `control` instead of the effector network. `kinematics_error_m` is the largest
+difference of the hand in pybullet and in the forward kinematics of the product.
 """
 
 from __future__ import annotations
@@ -43,8 +44,15 @@ from translation_parts.arm_policy import (
     perceive,
     render_bank,
 )
-from translation_parts.arm_world import HOME, RADIUS, ArmWorld, Ball, random_balls
-from translation_parts.scenes import encoder, network_file, sentences
+from translation_parts.arm_world import (
+    HOME,
+    RADIUS,
+    ArmWorld,
+    Ball,
+    check_kinematics,
+    random_balls,
+)
+from translation_parts.scenes import encoder, mean, network_file, sentences
 
 SCENES, POOL, STEPS = 120, 6000, 600
 CYCLES, PERIOD_S = 32, 0.1
@@ -77,6 +85,7 @@ def measure(seeds: Sequence[int]) -> dict:
                 'original': mean([row['original'] for row in rows]),
                 'baselines': {'geometry': geometry['swapped']},
             },
+            'kinematics_error_m': check_kinematics(world(), np.random.default_rng(0)),
         }
     }  # fmt: skip
 
@@ -229,8 +238,3 @@ def distance(hand: np.ndarray, ball: Ball) -> float:
 def share(distances: Sequence[float], limit: float) -> float:
     """Return the share of distances below a limit."""
     return mean([d < limit for d in distances])
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean of values."""
-    return float(np.mean(values))

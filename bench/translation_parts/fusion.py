@@ -19,7 +19,7 @@ import numpy as np
 
 from sage_perception.training.puzzle.examples import Batch, Condition, draw
 from sage_perception.training.puzzle.fit import accuracy
-from translation_parts.scenes import scenes, sentences, trained
+from translation_parts.scenes import mean, scenes, sentences, trained
 
 EXAMPLES = 2000
 BASE = Condition(text=1.0, gaze=1.0, noisy_text=0.7, gaze_noise=(0.08, 0.08))
@@ -72,8 +72,3 @@ def without(batch: Batch, modality: str) -> Batch:
     given = batch.given.clone()
     given[:, MISSING[modality]] = 0
     return batch._replace(given=given)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean of values."""
-    return float(np.mean(values))

@@ -29,7 +29,7 @@ from sage_perception.training.puzzle.sentences import (
     unseen_sentences,
     unseen_words,
 )
-from translation_parts.scenes import encoder, scenes, trained, trained_concatenation
+from translation_parts.scenes import encoder, mean, scenes, trained, trained_concatenation
 
 EXAMPLES = 2000
 
@@ -45,9 +45,10 @@ def measure(seeds: Sequence[int]) -> dict:
     for count in (2, 6):
         condition = Condition(objects=(count, count))
         batch = examples(unseen, condition)
+        ours = [accuracy(trained(seed), batch) for seed in seeds]
         figures[f'of{count}'] = {
-            'value': mean([accuracy(trained(seed), batch) for seed in seeds]),
-            'seeds': [accuracy(trained(seed), batch) for seed in seeds],
+            'value': mean(ours),
+            'seeds': ours,
             'baselines': {
                 'chance': 1 / count,
                 'concatenation': mean([accuracy(trained_concatenation(s), batch) for s in seeds]),
@@ -84,8 +85,3 @@ def nearest(texts: Sequence[str], labels: np.ndarray, condition: Condition) -> f
     scores = torch.einsum('bnd,bd->bn', batch.objects[..., 64:128], batch.cues[0][:, :64])
     found = scores.masked_fill(batch.present < 0.5, -1e4).argmax(1)
     return float((found == batch.target).float().mean())
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean of values."""
-    return float(np.mean(values))

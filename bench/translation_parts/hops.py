@@ -50,8 +50,7 @@ VARIANTS = {'default': (True, False), 'frozen': (True, True), 'no_skip': (False,
 
 def measure(seeds: Sequence[int]) -> dict:
     """Return the trusts of the hops, and those of the variants for the first seed."""
-    first, *others = [figures(seed) for seed in seeds]
-    merged = merge([first, *others])
+    merged = merge([figures(seed) for seed in seeds])
     merged['variants'] = {name: figures(seeds[0], name) for name in VARIANTS if name != 'default'}
     return {'hops': merged}
 

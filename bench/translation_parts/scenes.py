@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -78,6 +79,11 @@ def trained_concatenation(seed: int) -> Concatenation:
         torch.save(fitted.state_dict(), path)
     model.load_state_dict(torch.load(path, weights_only=True))
     return model.eval()
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of values."""
+    return float(np.mean(values))
 
 
 def network_file(name: str) -> Path:

@@ -15,8 +15,7 @@ import numpy as np
 from sage_perception.core.latent import ModelId
 
 ACTION_DIM = 19
-HEAD, TORSO, LEFT_ARM = slice(0, 2), slice(2, 3), slice(3, 10)
-RIGHT_ARM, GRIPPERS = slice(10, 17), slice(17, 19)
+HEAD, LEFT_ARM = slice(0, 2), slice(3, 10)
 NAMES = (
     'head_pan', 'head_tilt', 'torso',
     *(f'left_arm_{i}' for i in range(1, 8)),

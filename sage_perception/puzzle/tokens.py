@@ -8,8 +8,6 @@ import math
 
 import numpy as np
 
-POSITION_DIM = 4
-
 
 def positions(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return the positions of boxes in an image, float32 `[N, 4]`.

@@ -22,6 +22,11 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(8, channels), channels, eps=1e-3)
 
 
+def two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Return two linear layers with a GELU between them."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
 def init_near_zero(layer: nn.Conv2d | nn.Linear, std: float, bias: float = 0.0) -> None:
     """Initialize weights from a Gaussian of deviation `std`, and the bias, if any, to `bias`."""
     nn.init.normal_(layer.weight, std=std)

@@ -79,7 +79,7 @@ class Chain(nn.Module):
 
     def __init__(self, fusion: CrossModalAttention, skip: bool = True, frozen: bool = False):
         super().__init__()
-        self.fusion, self.frozen, self.has_skip = fusion, frozen, skip
+        self.fusion, self.frozen = fusion, frozen
         fusion.requires_grad_(not frozen)
         self.sensor, self.puzzle_vae = SensorVAE(), PuzzleVAE(skip)
         self.bridge, self.effector = LatentBridge(), EffectorVAE()
@@ -89,7 +89,7 @@ class Chain(nn.Module):
         """Return the results of all hops; `sample` draws the latents, for training."""
         fused, logits = self.fusion(*batch[:4])
         written = self.sensor(puzzle, fused)
-        mean, log_var, l = self.puzzle_vae.encode(written, fused if self.has_skip else None)
+        mean, log_var, l = self.puzzle_vae.encode(written, fused)
         h = mean
         if sample:
             h = mean + torch.exp(log_var / 2) * torch.randn_like(mean)

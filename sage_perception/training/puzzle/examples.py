@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sage_perception.models.networks.puzzle.attention import FusionConfig
 from sage_perception.training.puzzle.cues import Phrases, Rng, gaze
 from sage_perception.training.puzzle.scenes import OBJECTS, SceneTokens
 
 TEXT, AUDIO, PROPRIOCEPTION = range(3)
-TEXT_DIM, AUDIO_DIM, PROPRIOCEPTION_DIM = 384, 128, 32
+TEXT_DIM, AUDIO_DIM, PROPRIOCEPTION_DIM = FusionConfig().cue_dims
 
 
 class Batch(NamedTuple):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sage_perception.core.settings import PositiveInt, check
+from sage_perception.models.networks.layers import two_layers
 
 CUES = ('text', 'audio', 'proprioception')
 """Modalities that refer to an object, in the order of the masks."""
@@ -62,7 +63,7 @@ class FusionConfig:
         return self.appearance_dim + self.semantic_dim + self.position_dim
 
     @property
-    def cue_dims(self) -> tuple[int, ...]:
+    def cue_dims(self) -> tuple[int, int, int]:
         """Return the dimensions of the cues, in the order of `CUES`."""
         return self.text_dim, self.audio_dim, self.proprioception_dim
 
@@ -96,16 +97,16 @@ class CrossModalAttention(nn.Module):
         width, heads = config.width, config.heads
         self.register_buffer('token_mean', torch.zeros(config.token_dim))
         self.register_buffer('token_std', torch.ones(config.token_dim))
-        self.tokens = _mlp(config.token_dim, 2 * width, width)
+        self.tokens = two_layers(config.token_dim, 2 * width, width)
         for i, dim in enumerate(config.cue_dims):
             self.register_buffer(f'cue_mean_{i}', torch.zeros(dim))
             self.register_buffer(f'cue_std_{i}', torch.ones(dim))
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width)
-        self.cues = nn.ModuleList(_mlp(dim, 2 * width, width) for dim in config.cue_dims)
+        self.cues = nn.ModuleList(two_layers(dim, 2 * width, width) for dim in config.cue_dims)
         self.head_weights = nn.Parameter(torch.ones(len(CUES), heads) / heads)
         self.direct = nn.ModuleList(nn.Linear(width, config.fused_dim) for _ in CUES)
-        self.out = _mlp(2 * width, 2 * width, config.fused_dim)
+        self.out = two_layers(2 * width, 2 * width, config.fused_dim)
         self.decoder = nn.Linear(config.fused_dim, config.token_dim + config.proprioception_dim)
 
     def forward(
@@ -189,7 +190,3 @@ class Concatenation(nn.Module):
         weighted = [given[:, i, None] * cue for i, cue in enumerate(cues)]
         logits: Tensor = self.layers(torch.cat((tokens.flatten(1), *weighted), 1))
         return logits
-
-
-def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))

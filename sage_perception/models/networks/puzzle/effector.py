@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sage_perception.models.networks.layers import two_layers
 from sage_perception.models.networks.puzzle.grid import H_DIM, L_DIM
 
 ACTION_DIM = 19
@@ -34,12 +35,8 @@ class EffectorVAE(nn.Module):
 
     def __init__(self, width: int = 192):
         super().__init__()
-        self.encoder = nn.Sequential(
-            nn.Linear(H_DIM + L_DIM, width), nn.GELU(), nn.Linear(width, 2 * CODE_DIM)
-        )
-        self.decoder = nn.Sequential(
-            nn.Linear(CODE_DIM, width), nn.GELU(), nn.Linear(width, ACTION_DIM)
-        )
+        self.encoder = two_layers(H_DIM + L_DIM, width, 2 * CODE_DIM)
+        self.decoder = two_layers(CODE_DIM, width, ACTION_DIM)
 
     def forward(self, h: Tensor, l: Tensor, sample: bool = False) -> Command:
         """Return the actions of latents; `sample` draws the code instead of taking its mean."""

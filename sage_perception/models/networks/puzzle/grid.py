@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sage_perception.models.networks.layers import two_layers
+
 SIDE, CHANNELS = 30, 10
 H_DIM, L_DIM = 256, 1024
 _EDGE = 0.02
@@ -112,8 +114,8 @@ class LatentBridge(nn.Module):
 
     def __init__(self, width: int = 384):
         super().__init__()
-        self.down = _mlp(H_DIM, width, L_DIM)
-        self.up = _mlp(L_DIM, width, H_DIM)
+        self.down = two_layers(H_DIM, width, L_DIM)
+        self.up = two_layers(L_DIM, width, H_DIM)
 
     def h_to_l(self, h: Tensor) -> Tensor:
         """Return the concrete latents `[B, 1024]` of abstract ones."""
@@ -124,7 +126,3 @@ class LatentBridge(nn.Module):
         """Return the abstract latents `[B, 256]` of concrete ones."""
         found: Tensor = self.up(l)
         return found
-
-
-def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
