@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -65,22 +66,23 @@ def find_bearing(
     spectra = np.fft.rfft(frames, FFT)
     hz = np.fft.rfftfreq(FFT, 1 / RATE)
     band = (hz >= LOW_HZ) & (hz <= HIGH_HZ)
-    cross = (spectra[1] * spectra[0].conj())[:, band]
+    cross = spectra[1] * spectra[0].conj()
     cross /= np.maximum(np.abs(cross), 1e-15)
     weights = _onsets(power)
-    total = (weights[:, None] * cross).sum(0) / weights.sum()
-    largest = spacing_m / SPEED_M_S
-    count = max(int(2 * largest * RATE * UPSAMPLING), 8)
-    delays = np.linspace(-largest, largest, count + 1)
-    steering = np.exp(2j * np.pi * hz[band] * delays[:, None])
-    scores = (steering @ total).real / band.sum()
+    total = np.where(band, weights @ cross / weights.sum(), 0)
+    # The correlation at delays of 1 / (RATE · UPSAMPLING); it is 1 if all phases agree.
+    length = FFT * UPSAMPLING
+    correlation = np.fft.irfft(total, length) * length / (2 * band.sum())
+    largest = spacing_m / SPEED_M_S * RATE * UPSAMPLING
+    reach = math.ceil(largest)
+    scores = correlation[np.arange(-reach, reach + 1)]
     best = int(scores.argmax())
-    delay = delays[best]
-    if 0 < best < count:  # parabola through the peak
+    delay = float(best - reach)
+    if 0 < best < 2 * reach:  # parabola through the peak
         before, peak, after = scores[best - 1 : best + 2]
         curve = before - 2 * peak + after
         if curve < 0:
-            delay += 0.5 * (before - after) / curve * (delays[1] - delays[0])
+            delay += 0.5 * (before - after) / curve
     sine = np.clip(delay / largest, -1, 1)
     return Bearing(float(np.arcsin(sine)), float(np.clip(scores[best], 0, 1)))
 
