@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from sage_perception.audio.mel import FFT, FRAME, HOP, RATE
 
@@ -128,11 +129,9 @@ def describe(samples: np.ndarray) -> tuple[float, float, float]:
     of the normalized autocorrelation at the periods of voices, in [-1, 1]; and the mean change of
     the spectrum in 50 ms, decibels.
     """
-    count = (len(samples) - FFT) // HOP + 1
-    if count < 1:
+    if len(samples) < FFT:
         return 1.0, 0.0, 0.0
-    frames = np.stack([samples[n * HOP : n * HOP + FFT] for n in range(count)])
-    frames = frames.astype(np.float64) * np.hanning(FFT)
+    frames = sliding_window_view(samples.astype(np.float64), FFT)[::HOP] * np.hanning(FFT)
     spectrum = np.abs(np.fft.rfft(frames, 2 * FFT)) ** 2
     power = spectrum.sum(1)
     loud = power >= np.median(power)
@@ -145,7 +144,7 @@ def describe(samples: np.ndarray) -> tuple[float, float, float]:
     low, high = round(RATE / PITCH_HZ[1]), round(RATE / PITCH_HZ[0])
     shape = correlation[:, low:high] / np.maximum(correlation[:, :1], 1e-15)
     periodicity = (shape / (window[low:high] / window[0])).max(1)
-    bands = band[:, : band.shape[1] // 8 * 8].reshape(count, -1, 8).sum(2)
+    bands = band[:, : band.shape[1] // 8 * 8].reshape(len(band), -1, 8).sum(2)
     # Bands far below the loudest one change with the background alone.
     decibels = 10 * np.log10(bands / bands.max(1, keepdims=True) + AUDIBLE)
     step = 4

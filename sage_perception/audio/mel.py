@@ -60,8 +60,7 @@ def power_spectrum(samples: np.ndarray) -> np.ndarray:
     """
     if len(samples) < FRAME:
         return np.empty((0, FFT // 2 + 1))
-    frames = sliding_window_view(samples, FRAME)[::HOP] * np.hanning(FRAME)
-    return np.abs(np.fft.rfft(frames, FFT)) ** 2
+    return np.abs(_spectrum(samples)) ** 2
 
 
 def to_window(samples: np.ndarray) -> np.ndarray:
