@@ -22,32 +22,17 @@ adds a plain Slot Attention (random starts, gradient through all rounds) at the 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
+from result_file import store
 from slots_parts import node, real, sets, video
 
-from sage_perception.core.files import write_atomically
 from sage_perception.models import ModelError
 from sage_perception.training.config import ConfigError
 
 PARTS = ('sets', 'video', 'losses', 'real', 'node')
-
-
-def store(path: Path, key: str, value: Any) -> None:
-    """Replace `key`, such as `node` or `sets.solids`, of a JSON file."""
-    tree = json.loads(path.read_text()) if path.is_file() else {}
-    branch = tree
-    *parents, last = key.split('.')
-    for parent in parents:
-        branch = branch.setdefault(parent, {})
-    branch[last] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(tree, indent=1) + '\n')
-    print(f'{key}: {json.dumps(value)}', flush=True)
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ python bench/translation.py digits bearing         # some parts
 python bench/translation.py arm --seeds 1          # one seed
 
 Each part is a file of bench/translation_parts with a function `measure(seeds)`, which returns its
-figures by key, with baselines. A part that has ended is written to the output, so the bench can be
+figures with baselines. A part that has ended is written to the output, so the bench can be
 stopped and started again with the parts that are left. The recordings of digits are not part of
 the project: the variable SAGE_FSDD has their folder.
 """
@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 import time
 from pathlib import Path
 
-from sage_perception.core.files import make_folder, write_atomically
+from result_file import store
 
 PARTS = (
     *('digits', 'sound_to_image', 'bearing', 'voice_activity', 'sound_node'),
@@ -41,14 +40,9 @@ def main() -> int:
         parser.error(f'unknown part {unknown[0]}; use {", ".join(PARTS)}')
     for name in options.parts or PARTS:
         start_s = time.monotonic()
-        found = importlib.import_module(f'translation_parts.{name}').measure(options.seeds)
-        found = found if name in found else {name: found}
-        result = json.loads(options.out.read_text()) if options.out.is_file() else {}
-        result |= found
-        make_folder(options.out.parent)
-        write_atomically(options.out, json.dumps(result, indent=1, default=float) + '\n')
+        part = importlib.import_module(f'translation_parts.{name}')
+        store(options.out, name, part.measure(options.seeds))
         print(f'{name}: {time.monotonic() - start_s:.0f} s', flush=True)
-        print(json.dumps(found, indent=1, default=float), flush=True)
     return 0
 
 

@@ -68,25 +68,23 @@ def measure(seeds: Sequence[int]) -> dict:
     text = [row['text'] for row in rows]
     swapped = [row['swapped'] for row in rows]
     return {
-        'arm': {
-            'text': {
-                'value': mean(text), 'seeds': text,
-                'near10': mean([row['near10'] for row in rows]),
-                'chosen': mean([row['chosen'] for row in rows]),
-                'median_m': mean([row['median_m'] for row in rows]),
-                'scenes': SCENES,
-                'baselines': {
-                    'joints_only': blind['text'], 'without_words': mute['text'],
-                    'geometry': geometry['text'],
-                },
+        'text': {
+            'value': mean(text), 'seeds': text,
+            'near10': mean([row['near10'] for row in rows]),
+            'chosen': mean([row['chosen'] for row in rows]),
+            'median_m': mean([row['median_m'] for row in rows]),
+            'scenes': SCENES,
+            'baselines': {
+                'joints_only': blind['text'], 'without_words': mute['text'],
+                'geometry': geometry['text'],
             },
-            'swapped': {
-                'value': mean(swapped), 'seeds': swapped,
-                'original': mean([row['original'] for row in rows]),
-                'baselines': {'geometry': geometry['swapped']},
-            },
-            'kinematics_error_m': check_kinematics(world(), np.random.default_rng(0)),
-        }
+        },
+        'swapped': {
+            'value': mean(swapped), 'seeds': swapped,
+            'original': mean([row['original'] for row in rows]),
+            'baselines': {'geometry': geometry['swapped']},
+        },
+        'kinematics_error_m': check_kinematics(world(), np.random.default_rng(0)),
     }  # fmt: skip
 
 

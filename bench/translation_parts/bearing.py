@@ -36,11 +36,10 @@ def measure(seeds: Sequence[int]) -> dict[str, object]:
         tails.append(float(np.quantile(errors, 0.9)))
         ahead.append(float(np.median(np.abs(angles))))
         guessed.append(float(np.median(np.abs(angles - rng.permutation(angles)))))
-    figures = {
+    return {
         'value': float(np.mean(medians)),
         'unit': 'degrees, median error',
         'seeds': medians,
         'error_90_percent': float(np.mean(tails)),
         'baselines': {'straight ahead': float(np.mean(ahead)), 'random': float(np.mean(guessed))},
     }
-    return {'bearing': figures}

@@ -68,9 +68,12 @@ def configuration(voice: str, seed: int) -> RunConfig:
     return replace(config, name=f'digits_{voice}', training=training)
 
 
+generated_words = cache(corpus)
+
+
 def mixed(digits: Digits, held_out: np.ndarray) -> Corpus:
     """Return the generated words and the recordings that are not held out."""
-    words, recorded = corpus(), ~held_out
+    words, recorded = generated_words(), ~held_out
     generated = (words.label >= FIRST) & (words.label < FIRST + len(DIGITS))
     weight = RECORDED_SHARE * words.weight[generated].sum() / recorded.sum()
     return Corpus(
@@ -136,7 +139,7 @@ def measure(seeds: Sequence[int]) -> dict[str, object]:
                 y = network.decode(torch.from_numpy(z)).numpy()
             fits.append(r2(digits.mel[test], y))
     means = [float(np.mean(row)) for row in zip(*accuracies.values(), strict=True)]
-    figures = {
+    return {
         'value': float(np.mean(means)),
         'seeds': means,
         'voices': accuracies,
@@ -150,4 +153,3 @@ def measure(seeds: Sequence[int]) -> dict[str, object]:
             **{name: float(np.mean(row)) for name, row in baselines.items()},
         },
     }
-    return {'digits': figures}

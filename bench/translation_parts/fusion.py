@@ -58,7 +58,7 @@ def measure(seeds: Sequence[int]) -> dict:
             'value': mean(fused), 'seeds': fused, 'baselines': {kind: single},
             'loss': 100 * (single - mean(fused)),
         }  # fmt: skip
-    return {'fusion': {**noised['none'], 'noised': noised, 'missing': lost}}
+    return {**noised['none'], 'noised': noised, 'missing': lost}
 
 
 def examples(condition: Condition) -> Batch:

@@ -52,7 +52,7 @@ def measure(seeds: Sequence[int]) -> dict:
     """Return the trusts of the hops, and those of the variants for the first seed."""
     merged = merge([figures(seed) for seed in seeds])
     merged['variants'] = {name: figures(seeds[0], name) for name in VARIANTS if name != 'default'}
-    return {'hops': merged}
+    return merged
 
 
 def figures(seed: int, variant: str = 'default') -> dict:

@@ -24,7 +24,7 @@ def in_room(
     """Return what two microphones record of a source in a random room, float32 `[N, 2]`.
 
     The rooms are boxes of 4 to 8 m by 4 to 8 m by 2.5 to 3.5 m. The source is 1 to 2.5 m away at
-    `angle`, radians, positive to the left of the first microphone's side. White noise is
+    `angle`, radians, positive to the left, where the first microphone is. White noise is
     independent for each microphone.
     """
     while True:

@@ -60,17 +60,15 @@ def measure(seeds: Sequence[int]) -> dict[str, object]:
         rows.append(np.mean(persons, 0))
     latents, words, recognized = np.mean(rows, 0)
     return {
-        'sound_to_image': {
-            'value': float(words),
-            'way': 'words',
-            'seeds': [float(row[1]) for row in rows],
-            'of_digit_accuracy': float(words / recognized),
-            'latents': {
-                'value': float(latents),
-                'seeds': [float(row[0]) for row in rows],
-                'of_digit_accuracy': float(latents / recognized),
-            },
-            'digit_accuracy': float(recognized),
-            'baselines': {'chance': 0.1, 'reader_on_real_images': float(np.mean(reads))},
-        }
+        'value': float(words),
+        'way': 'words',
+        'seeds': [float(row[1]) for row in rows],
+        'of_digit_accuracy': float(words / recognized),
+        'latents': {
+            'value': float(latents),
+            'seeds': [float(row[0]) for row in rows],
+            'of_digit_accuracy': float(latents / recognized),
+        },
+        'digit_accuracy': float(recognized),
+        'baselines': {'chance': 0.1, 'reader_on_real_images': float(np.mean(reads))},
     }

@@ -76,4 +76,4 @@ def measure(seeds: Sequence[int]) -> dict[str, object]:
             **dict(zip(names, map(float, means), strict=True)),
             'seeds': [[float(value) for value in row] for row in rows],
         }
-    return {'voice_activity': figures}
+    return figures
