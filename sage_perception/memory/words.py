@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sage_perception.core.latent import LatentKind
 from sage_perception.memory.query import MAX_HITS, Basis, Hit, Query
 from sage_perception.memory.sql_store import MemoryStore
 from sage_perception.models.codec import Codec
+from sage_perception.models.semantic.image_codes import ImageCodes
 from sage_perception.vision.color_names import COLORS, color_shares, split_color
 from sage_perception.vision.crops import to_pixels
 
@@ -22,22 +23,8 @@ COLOR_WEIGHT = 1.0
 """Weight of the share of a color relative to the cosine of a noun."""
 
 
-class TextModel(Protocol):
-    """A model that encodes images and texts, such as `semantic_text`."""
-
-    @property
-    def semantic_space(self) -> bytes:
-        """Return the fingerprint of the space of the codes."""
-
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return the codes of images, float32 `[N, D]` of length 1."""
-
-    def text(self, texts: list[str]) -> np.ndarray:
-        """Return the codes of texts, float32 `[N, D]` of length 1."""
-
-
 def rank_by_words(
-    model: TextModel, text: str, codes: np.ndarray, images: np.ndarray
+    model: ImageCodes, text: str, codes: np.ndarray, images: np.ndarray
 ) -> np.ndarray:
     """Return how well images fit a text, float32 `[N]`, higher is better.
 
@@ -74,7 +61,7 @@ class WordSearch:
     codes.
     """
 
-    model: TextModel
+    model: ImageCodes
     codec: Codec
     text: str
 
@@ -127,7 +114,7 @@ class WordSearch:
         return found
 
 
-def rank_hits(hits: Sequence[Hit], codec: Codec, model: TextModel, text: str) -> list[Hit]:
+def rank_hits(hits: Sequence[Hit], codec: Codec, model: ImageCodes, text: str) -> list[Hit]:
     """Return the hits whose latents are of `codec`, those that fit a text best first.
 
     The latents are decoded, and the images are compared with the text (`rank_by_words`). The

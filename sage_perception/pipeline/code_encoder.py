@@ -20,8 +20,9 @@ from sage_perception.codecs.packing import Encoding
 from sage_perception.core.latent import Code, Latent, LatentKind
 from sage_perception.irp.ledger import Ledger, atp_of
 from sage_perception.irp.orchestrator import Share
+from sage_perception.models.semantic.image_codes import ImageCodes
 from sage_perception.models.semantic.vocabulary import installed_vocabulary
-from sage_perception.pipeline.code_models import CodeModel, by_kind, cost_ms, space_of
+from sage_perception.pipeline.code_models import by_kind, space_of
 from sage_perception.pipeline.code_schedule import CodePolicy, CodeSchedule
 
 PLUGIN = 'codes'
@@ -60,7 +61,7 @@ class CodeEncoder:
 
     def __init__(
         self,
-        model: CodeModel,
+        model: ImageCodes,
         kinds: Sequence[LatentKind],
         latent_mean: np.ndarray,
         policy: CodePolicy | None = None,
@@ -73,7 +74,7 @@ class CodeEncoder:
         semantic = space_of(model, LatentKind.SEMANTIC)
         self._vocabulary = installed_vocabulary(semantic.fingerprint)
         self._ledger, self._budget = Ledger(), atp_of(policy.budget_ms)
-        self._cost = max(atp_of(cost_ms(model)), 1)
+        self._cost = max(atp_of(model.cost_ms), 1)
 
     def encode(
         self,

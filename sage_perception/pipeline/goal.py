@@ -12,8 +12,8 @@ from sage_perception.codecs.directions import unpack_direction
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.core.track_codes import TrackCodes
 from sage_perception.models.artifact import ModelError
+from sage_perception.models.semantic.image_codes import ImageCodes
 from sage_perception.models.semantic.vocabulary import installed_vocabulary
-from sage_perception.pipeline.code_models import CodeModel
 
 MAX_CHARS = 1024
 
@@ -32,7 +32,7 @@ class Goal:
     vocabulary, which makes the scores comparable.
     """
 
-    def __init__(self, model: CodeModel, space: bytes) -> None:
+    def __init__(self, model: ImageCodes, space: bytes) -> None:
         vocabulary = installed_vocabulary(space)
         if vocabulary is None:
             raise ModelError('goals require a model of semantic codes with a vocabulary')

@@ -12,8 +12,9 @@ import numpy as np
 from sage_perception import models
 from sage_perception.codecs.packing import Encoding
 from sage_perception.irp.frame import FrameRefiner
+from sage_perception.models.semantic.image_codes import ImageCodes
 from sage_perception.pipeline.code_encoder import CodeEncoder
-from sage_perception.pipeline.code_models import CodeModel, kinds_of, load_code_model
+from sage_perception.pipeline.code_models import kinds_of, load_code_model
 from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.pipeline.track_linker import TrackLinker
@@ -25,7 +26,7 @@ class ModelCache:
 
     def __init__(self) -> None:
         self._codecs: dict[tuple[str, ...], models.Codec] = {}
-        self._code_models: dict[str, CodeModel] = {}
+        self._code_models: dict[str, ImageCodes] = {}
 
     def codec(
         self, model: str, backend: str = 'auto', device: str = 'auto', precision: str = 'fp32'

@@ -15,18 +15,21 @@ from sage_perception.core.latent import Code, Latent, LatentKind, ModelId
 from sage_perception.core.track_codes import MAX_AGE_S, TrackCodes
 from sage_perception.irp.ledger import atp_of
 from sage_perception.pipeline.code_encoder import CodeEncoder
-from sage_perception.pipeline.code_models import COST_MS, kinds_of
+from sage_perception.pipeline.code_models import kinds_of
 from sage_perception.pipeline.code_schedule import CodePolicy
 
 BOTH = kinds_of('identity,semantic')
 MEAN = np.zeros(4, np.float32)
 S = 10**9
+COST_MS = 5.0
 
 
 class ColorModel:
     """Codes that are the mean color of the upper and the lower half of a crop."""
 
     id = ModelId('colors', '1', b'c' * 32)
+    semantic_space = identity_space = id.fingerprint
+    cost_ms = COST_MS
     calls = 0
 
     def codes(self, images):

@@ -4,9 +4,9 @@
 
 import numpy as np
 import pytest
-from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, TrackScores
-from sensor_msgs.msg import RegionOfInterest
-from std_msgs.msg import Header, String
+from crop_arrays import crop_array
+from sage_msgs.msg import Budget, CropArray, LCTArray, ModelInfo, TrackScores
+from std_msgs.msg import String
 
 from sage_perception.codecs.directions import unpack_direction
 from sage_perception.core.latent import LatentKind, ModelId
@@ -18,9 +18,7 @@ from sage_perception.pipeline.code_encoder import PLUGIN
 from sage_perception.pipeline.track_labels import TrackLabels
 from sage_perception.ros import encoder_codes, qos
 from sage_perception.ros.conversions.lct_arrays import carries_codes, received_lcts
-from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.images import image_to_msg
 from sage_perception.ros.viewer_input import note_labels
 
 BRIGHT, DARK = (np.full((64, 64, 3), level, np.uint8) for level in (220, 30))
@@ -30,6 +28,8 @@ class TwoNouns:
     """Sees a dog in bright crops and a truck in dark ones, in the space of the shipped nouns."""
 
     id = ModelId('two_nouns', '1', b't' * 32)
+    identity_space = id.fingerprint
+    cost_ms = 5.0
 
     def __init__(self):
         self._words = vocabulary.read(available()['semantic_text'])
@@ -69,18 +69,7 @@ def encoder(ros, model):
     ros.wait_for(lambda: ros.node.count_publishers('lcts'), 'the publisher')
 
     def send(number, images=(BRIGHT, DARK)):
-        header = Header(stamp=stamp_to_msg(10**9 + number * 10**9 // 30), frame_id='lens')
-        array = CropArray(header=header, source_width=640, source_height=480)
-        array.crops = [
-            Crop(
-                image=image_to_msg(image, 'rgb8', header),
-                roi=RegionOfInterest(x_offset=70 * n, width=64, height=64),
-                track_id=n + 1,
-                score=1.0 / (n + 1),
-            )
-            for n, image in enumerate(images)
-        ]
-        crops.publish(array)
+        crops.publish(crop_array(number, images))
 
     return send, lcts
 

@@ -4,14 +4,11 @@
 
 import numpy as np
 import pytest
+from crop_arrays import crop_array
 from diagnostic_msgs.msg import DiagnosticArray
-from sage_msgs.msg import Crop, CropArray, LCTArray
-from sensor_msgs.msg import RegionOfInterest
-from std_msgs.msg import Header
+from sage_msgs.msg import CropArray, LCTArray
 
 from sage_perception.nodes.encoder_node import EncoderNode
-from sage_perception.ros.conversions.stamps import stamp_to_msg
-from sage_perception.ros.images import image_to_msg
 from sage_perception.vision.synthetic import SyntheticWorld
 
 IMAGE = np.ascontiguousarray(SyntheticWorld(seed=1).render(0.0, 0)[80:144, 100:164, ::-1])
@@ -30,18 +27,7 @@ def encoder(ros):
         ros.wait_for(lambda: ros.node.count_publishers('lcts'), 'the publisher')
 
         def send(number, images):
-            header = Header(stamp=stamp_to_msg(10**9 + number * 10**9 // 30), frame_id='lens')
-            array = CropArray(header=header, source_width=640, source_height=480)
-            array.crops = [
-                Crop(
-                    image=image_to_msg(image, 'rgb8', header),
-                    roi=RegionOfInterest(x_offset=70 * n, width=64, height=64),
-                    track_id=n + 1,
-                    score=1.0 / (n + 1),
-                )
-                for n, image in enumerate(images)
-            ]
-            crops.publish(array)
+            crops.publish(crop_array(number, images))
 
         return send, lcts
 

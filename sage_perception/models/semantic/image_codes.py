@@ -30,6 +30,9 @@ class ImageCodes(LoadedModel, ABC):
     a side; they are scaled to `input_size`. Methods raise `ModelError` for anything else.
     """
 
+    cost_ms = 5.0
+    """Nominal time of the codes of one crop on one thread, milliseconds."""
+
     @property
     @abstractmethod
     def semantic_space(self) -> bytes:

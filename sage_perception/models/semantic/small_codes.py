@@ -23,7 +23,6 @@ class SmallCodes(OnnxModel, ImageCodes):
     """
 
     cost_ms = 0.5
-    """Nominal time of one crop on one thread, milliseconds."""
 
     def __init__(self, artifact: Artifact, device: str, precision: str):
         super().__init__(artifact, device, precision)
