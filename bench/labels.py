@@ -21,6 +21,7 @@ from sage_perception.codecs.directions import pack_direction, unpack_direction
 from sage_perception.core.files import write_atomically
 from sage_perception.models import load_semantic
 from sage_perception.models.semantic.vocabulary import MIN_CONFIDENCE, installed_vocabulary
+from sage_perception.puzzle.hop_trust import calibration_error
 
 CROP, BINS, COVERAGE = 64, 10, 0.3
 
@@ -48,13 +49,13 @@ def main() -> None:
     hits, sure = np.array(right, float), np.array(confidence)
     order = np.argsort(-sure)
     best = order[: round(COVERAGE * len(order))]
-    bins = np.array_split(order, BINS)
+    error, _ = calibration_error(sure, hits, BINS)
     shown = sure >= MIN_CONFIDENCE
     figures = {
         'images': len(hits),
         'right': hits.mean(),
         'confidence': sure.mean(),
-        'ece': sum(abs(hits[b].mean() - sure[b].mean()) * len(b) for b in bins) / len(hits),
+        'ece': error,
         'right_30': hits[best].mean(),
         'confidence_30': sure[best].mean(),
         'labeled': shown.mean(),

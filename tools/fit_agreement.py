@@ -24,7 +24,7 @@ from sage_perception.core.discrimination import auroc, tpr_at_fpr
 from sage_perception.models import load_codes, load_crop_codec
 from sage_perception.training.config import read_config
 from sage_perception.training.data.crops import Stills
-from sage_perception.training.data.files import IMAGE_SUFFIXES, training_files
+from sage_perception.training.data.files import training_images
 from sage_perception.training.latents import encode_crops
 from sage_perception.training.tasks.identity.views import sample_views
 from sage_perception.training.trust.agreement import fit_agreement, fit_colors
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--to', type=Path, help='folder (default: that of the model)')
     args = parser.parse_args(argv)
     codec, codes = load_crop_codec(args.model), load_codes(args.code_model)
-    stills = Stills(training_files(read_config(args.config).data, IMAGE_SUFFIXES, False))
+    stills = Stills(training_images(read_config(args.config).data, held_out=False))
     views = sample_views(stills, CROP, args.scenes, SEED)[:, :, :2]
     scenes, places = views.shape[:2]
     crops = views.reshape(-1, CROP, CROP, 3)

@@ -30,9 +30,10 @@ from fetch_images import download
 from sage_perception.models import load_semantic
 from sage_perception.models.semantic import vocabulary as vocabularies
 from sage_perception.models.semantic.semantic_text import SemanticText
+from sage_perception.puzzle.hop_trust import calibration_error
 from sage_perception.training.config import read_config
 from sage_perception.training.data.crops import CropConfig, Stills
-from sage_perception.training.data.files import IMAGE_SUFFIXES, training_files
+from sage_perception.training.data.files import training_images
 
 FONT_PACKAGE, FONT = 'fonts-noto-color-emoji', 'usr/share/fonts/truetype/noto/NotoColorEmoji.ttf'
 FONT_SIZE, EMOJI_SIDE = 109, 136  # the only size of the font
@@ -49,7 +50,7 @@ PHOTOGRAPHS = {
     'python3-skimage/*-coffee.png': 'coffee', 'python3-skimage/*-rocket.jpg': 'rocket',
     'python3-skimage/*-motorcycle_left.png': 'motorcycle',
 }  # fmt: skip
-CHUNK = 64
+CHUNK, BINS = 64, 10
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,14 +62,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--to', type=Path, help='folder (default: that of the model)')
     args = parser.parse_args(argv)
     model = load_semantic(args.model)
-    stills = Stills(training_files(read_config(args.config).data, IMAGE_SUFFIXES, False))
+    stills = Stills(training_images(read_config(args.config).data, held_out=False))
     rng = np.random.default_rng(1)
     crops = CropConfig(CROP, smallest=64)
     backgrounds = np.stack([stills.draw(rng, crops) for _ in range(BACKGROUNDS)])
     nouns, members = model.nouns
     codes = np.concatenate([model.text(nouns[i : i + 500]) for i in range(0, len(nouns), 500)])
     bias = (encode(model, backgrounds) @ codes.T).mean(0)
-    space = getattr(model, 'semantic_space', model.id.fingerprint)
+    space = model.semantic_space
     draft = vocabularies.Vocabulary(space, nouns, codes, bias, (1.0, 1.0, 0.0))
     images, labels = labeled(nouns, args.images, backgrounds, rng)
     scores = draft.scores(encode(model, images))
@@ -76,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     held_out = labels % 2 == 1
     logistic = fit_logistic(draft.features(scores[~held_out]), right[~held_out])
     made = vocabularies.Vocabulary(space, nouns, codes, bias, logistic)
-    confidence = made._confidence(scores)
+    confidence = made.confidence_of(scores)
+    error, _ = calibration_error(confidence[held_out], right[held_out], BINS)
     folder = args.to or model.artifact.path
     print(vocabularies.write(folder, made))
     figures = {
@@ -84,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         'images': len(labels),
         'right': round(float(right.mean()), 3),
         'logistic': [round(value, 3) for value in logistic],
-        'ece_held_out': round(calibration_error(confidence[held_out], right[held_out]), 3),
+        'ece_held_out': round(error, 3),
         'confidence_held_out': round(float(confidence[held_out].mean()), 3),
         'right_held_out': round(float(right[held_out].mean()), 3),
     }
@@ -186,19 +188,6 @@ def fit_logistic(features: np.ndarray, right: np.ndarray) -> tuple[float, float,
     done = minimize(loss, start, bounds=[(0, None), (0, None), (None, None)])
     first, second, constant = map(float, done.x)
     return first, second, constant
-
-
-def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Return the expected calibration error over bins of equal count (Nixon et al., 2019)."""
-    order = np.argsort(confidence)
-    return float(
-        sum(
-            abs(confidence[some].mean() - right[some].mean()) * len(some)
-            for some in np.array_split(order, bins)
-            if len(some)
-        )
-        / len(order)
-    )
 
 
 if __name__ == '__main__':

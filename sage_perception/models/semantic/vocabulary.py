@@ -73,7 +73,7 @@ class Vocabulary:
     def nearest(self, codes: np.ndarray) -> list[Label]:
         """Return the best noun of each code `[B, D]`."""
         scores = self.scores(codes)
-        best, confidences = scores.argmax(1), self._confidence(scores)
+        best, confidences = scores.argmax(1), self.confidence_of(scores)
         return [
             Label(self.nouns[noun], float(confidence))
             for noun, confidence in zip(best, confidences, strict=True)
@@ -81,7 +81,7 @@ class Vocabulary:
 
     def confidence(self, codes: np.ndarray) -> np.ndarray:
         """Return the probability that the best noun of each code is right, `[B]` in [0, 1]."""
-        return self._confidence(self.scores(codes))
+        return self.confidence_of(self.scores(codes))
 
     def likeness(self, codes: np.ndarray, text: np.ndarray) -> np.ndarray:
         """Return the share of the nouns that fit each code worse than a text, `[B]` in [0, 1].
@@ -99,7 +99,8 @@ class Vocabulary:
         ordered = -np.sort(-scores, axis=1)[:, : RUNNERS_UP.stop]
         return np.stack([ordered[:, 0], ordered[:, 0] - ordered[:, RUNNERS_UP].mean(1)], axis=1)
 
-    def _confidence(self, scores: np.ndarray) -> np.ndarray:
+    def confidence_of(self, scores: np.ndarray) -> np.ndarray:
+        """Return the probability that the noun with the best of the scores `[B, N]` is right."""
         first, second, constant = self.logistic
         logits = self.features(scores) @ np.array([first, second]) + constant
         return 1 / (1 + np.exp(-logits.clip(-30, 30)))

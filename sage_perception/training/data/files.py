@@ -93,6 +93,21 @@ def training_files(data: DataConfig, suffixes: Collection[str], held_out: bool) 
     return find_files(Path(data.root), suffixes, file_filter(data, held_out))
 
 
+def training_images(data: DataConfig, held_out: bool) -> list[Path]:
+    """Return the images of a configuration to train on, or the held-out images.
+
+    Raises `ConfigError` if there are none.
+    """
+    try:
+        files = training_files(data, IMAGE_SUFFIXES, held_out)
+    except FileNotFoundError as error:
+        raise ConfigError(f'data.root: {error}') from None
+    if not files:
+        which = 'data.held_out matches none' if held_out else f'{data.root} has none'
+        raise ConfigError(f'the training needs images, and {which}')
+    return files
+
+
 def files_by_kind(root: Path, selected: FileFilter = any_file) -> dict[str, list[Path]]:
     """Return the selected files under `root`: images as `'stills'`, clips and bags as `'motion'`.
 

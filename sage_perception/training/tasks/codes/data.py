@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import lightning
@@ -14,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sage_perception.models.semantic.semantic_text import SemanticText
-from sage_perception.training.config import ConfigError, RunConfig, TrainingConfig
+from sage_perception.training.config import RunConfig, TrainingConfig
 from sage_perception.training.data.crops import CropConfig, Stills
-from sage_perception.training.data.files import IMAGE_SUFFIXES, training_files
+from sage_perception.training.data.files import training_images
 from sage_perception.training.tasks.identity.data import ViewBatches
 from sage_perception.training.tasks.identity.views import PLACES, VIEWS, sample_views
 
@@ -75,14 +74,14 @@ class CodesDataModule(lightning.LightningDataModule):
     def of(cls, config: RunConfig, teacher: SemanticText) -> CodesDataModule:
         """Cut the crops of a configuration and compute the codes of the teacher.
 
-        `training.fitted_crops` and `training.validation_crops` are the numbers of views; a third
+        `training.fitted_crops` and `training.validation_crops` are the numbers of views; a sixth
         as many crops get codes of the teacher. Raises `ConfigError` if there are no images.
         """
         parts = []
         for held_out in (False, True):
             training = config.training
             count = training.validation_crops if held_out else training.fitted_crops
-            stills = Stills(image_files(config, held_out), balanced=True)
+            stills = Stills(training_images(config.data, held_out), balanced=True)
             seed = training.seed << 1 | held_out
             scenes = max(count // (PLACES * VIEWS), 2)
             views = sample_views(stills, config.model.img_size, scenes, seed, PARALLAX)
@@ -101,18 +100,6 @@ class CodesDataModule(lightning.LightningDataModule):
         # A list has the methods of a map-style dataset but not its type.
         batch = [(self.validation, self.held_out)]
         return DataLoader(batch, None)  # type: ignore[arg-type]
-
-
-def image_files(config: RunConfig, held_out: bool) -> list[Path]:
-    """Return the images to train or to validate on. Raises `ConfigError` if there are none."""
-    try:
-        files = training_files(config.data, IMAGE_SUFFIXES, held_out)
-    except FileNotFoundError as error:
-        raise ConfigError(f'data.root: {error}') from None
-    if not files:
-        which = 'data.held_out matches no image' if held_out else f'{config.data.root} has none'
-        raise ConfigError(f'{config.family} is trained on images, and {which}')
-    return files
 
 
 def teach(

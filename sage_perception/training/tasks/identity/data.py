@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sage_perception.models import Codec
-from sage_perception.training.config import ConfigError, RunConfig, TrainingConfig
+from sage_perception.training.config import RunConfig, TrainingConfig
 from sage_perception.training.data.crops import Stills
-from sage_perception.training.data.files import IMAGE_SUFFIXES, training_files
+from sage_perception.training.data.files import training_images
 from sage_perception.training.latents import encode_crops
 from sage_perception.training.tasks.identity.views import PLACES, VIEWS, sample_views
 
@@ -87,14 +87,7 @@ def encoded_views(config: RunConfig, codec: Codec, held_out: bool, scenes: int) 
 
     Raises `ConfigError` if there are no images.
     """
-    try:
-        files = training_files(config.data, IMAGE_SUFFIXES, held_out)
-    except FileNotFoundError as error:
-        raise ConfigError(f'data.root: {error}') from None
-    if not files:
-        which = 'data.held_out matches no image' if held_out else f'{config.data.root} has none'
-        raise ConfigError(f'identity heads are trained on images, and {which}')
-    stills = Stills(files)
+    stills = Stills(training_images(config.data, held_out))
     parts = []
     for first in range(0, scenes, SCENES_AT_ONCE):
         count = min(SCENES_AT_ONCE, scenes - first)
