@@ -232,6 +232,18 @@ def test_microphones_deliver_blocks_until_they_are_lost(monkeypatch):
         open_sound('alsa://hw:1,0')
 
 
+def test_sound_of_before_an_overrun_is_not_joined_with_sound_after_it(monkeypatch):
+    fake = types.SimpleNamespace(
+        PCM=FakePcm, PCM_CAPTURE=1, PCM_NONBLOCK=1, PCM_FORMAT_S16_LE=2, ALSAAudioError=OSError
+    )
+    monkeypatch.setitem(sys.modules, 'alsaaudio', fake)
+    source = open_sound('alsa://plughw:1,0')
+    source._pcm.reads = 1  # half of a block until the overrun
+    block = source.read(1)
+    assert block.index == 1
+    assert (block.samples == -0.5).all()
+
+
 class Flaky(SoundSource):
     """Delivers three blocks of a source, then is lost."""
 

@@ -46,6 +46,7 @@ class AlsaSource(SoundSource):
             now_s = time.monotonic()
             if frames < 0:  # overrun: the driver dropped samples
                 self._index += 1
+                self._pending = self._pending[:0]
             if frames > 0:
                 samples = np.frombuffer(content, '<i2')[: frames * self.channels]
                 block = to_float(samples.reshape(-1, self.channels))
