@@ -63,7 +63,7 @@ class AudioNode(CaptureNode[ReconnectingSound, SoundBlock]):
             Float32,
             qos.DEFAULT,
             'Arousal of each event: its level over the background, half of it for other than '
-            'voices. The memory node adds it to the salience of what is seen.',
+            'voices. What the memory node observes then has at least this arousal.',
         ),
         Topic('goal', String, qos.DEFAULT, 'Recognized words, successive ones joined.'),
     )
