@@ -23,6 +23,7 @@ from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, Enc
 from sage_perception.pipeline.sending import LatentSender, SendingPolicy
 from sage_perception.pipeline.track_linker import TrackLinker
 from sage_perception.ros import encoder_codes, qos
+from sage_perception.ros.array_sizes import ArraySizes
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.crops import residuals_to_msg
@@ -114,7 +115,7 @@ class EncoderNode(LifecycleNode):
         self._encoding = Encoding[self.parameters.encoding.upper()]
         self._durations = Durations()
         self._max_error = self._bytes = float('nan')
-        self._sent = ByteRate()
+        self._sent, self._sizes = ByteRate(), ArraySizes()
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
         self._budget = self.publisher('budget')
@@ -282,7 +283,9 @@ class EncoderNode(LifecycleNode):
         if lcts:
             payloads = [code.payload for crop in array.crops for code in crop.codes]
             self._bytes = sum(map(len, payloads)) / len(lcts)
-        self._sent.add(self._lcts.publish_counted(array))
+        self._lcts.publish(array)
+        if self._lcts.uses_dds:
+            self._sent.add(self._sizes.of(array))
 
     def _publish_budget(
         self, frame: CropArray, crops: list[Crop], encoder: CropEncoder, encoded: EncodedCrops

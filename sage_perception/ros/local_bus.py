@@ -23,7 +23,6 @@ import rclpy
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
-from rclpy.serialization import serialize_message
 from std_msgs.msg import Empty
 
 # Called with a message and its info, in the form of rclpy's message info.
@@ -229,21 +228,13 @@ class TopicPublisher:
         """Publish a message, which must not be changed afterwards."""
         if self._local is not None:
             self._local.publish(message)
-        if self._latched or self._publisher.get_subscription_count():
+        if self.uses_dds:
             self._publisher.publish(message)
 
-    def publish_counted(self, message: Any) -> int:
-        """Publish a message as `publish` does; return its bytes for DDS, 0 if DDS has no receiver.
-
-        For small messages: the serialized message is copied.
-        """
-        if self._local is not None:
-            self._local.publish(message)
-        if not (self._latched or self._publisher.get_subscription_count()):
-            return 0
-        data = serialize_message(message)
-        self._publisher.publish(data)
-        return len(data)
+    @property
+    def uses_dds(self) -> bool:
+        """Whether DDS carries the messages, besides the bus within the process."""
+        return self._latched or self._publisher.get_subscription_count() > 0
 
 
 def middleware_is_isolated(node: Node) -> bool:
