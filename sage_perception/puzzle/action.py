@@ -32,8 +32,6 @@ LOG_VAR_UNUSED = 0.0
 LOG_VAR_USED = -8.0
 
 
-def used(log_var: np.ndarray | None) -> np.ndarray:
+def used(log_var: np.ndarray) -> np.ndarray:
     """Return which values of an action are commands, bool `[19]`, from its log-variance."""
-    if log_var is None:
-        return np.ones(ACTION_DIM, bool)
     return np.asarray(log_var) < (LOG_VAR_USED + LOG_VAR_UNUSED) / 4

@@ -85,7 +85,9 @@ class Effector:
         if reason:
             self.refused[reason] = self.refused.get(reason, 0) + 1
             return False
-        valid = used(lct.latent.log_var)
+        log_var = lct.latent.log_var
+        assert log_var is not None
+        valid = used(log_var)
         self._targets = {}
         for place, joint in self.joints.items():
             if valid[place]:
@@ -159,6 +161,9 @@ class Effector:
             return 'not an action'
         if latent.dim != ACTION_DIM or not np.isfinite(latent.mean).all():
             return 'not finite'
+        if latent.log_var is None:
+            # As in every packed latent: which values are commands is not known.
+            return 'no log-variance'
         if not lct.trust >= self.min_trust:
             return 'not trusted'
         if not self._is_fresh(lct.stamp_ns, now_ns):

@@ -171,6 +171,10 @@ def test_without_fresh_positions_nothing_moves():
             replace(action(1.0), latent=replace(action(1.0).latent, model=ModelId())),
             'not an action',
         ),
+        (
+            replace(action(1.0), latent=replace(action(1.0).latent, log_var=None)),
+            'no log-variance',
+        ),
     ],
 )
 def test_other_actions_are_not_followed_and_counted(lct, reason):
