@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from sage_perception.models.backends.onnx_backend import OnnxModel
 
 MAX_OBJECTS = 16
 """Objects of the graph."""
+POSITION_DIM = 4
+"""Dimensions of a position of `puzzle.tokens`."""
 INPUTS = ('objects', 'present', 'text', 'audio', 'proprioception', 'given')
 
 
@@ -34,12 +37,18 @@ class FusionModel(OnnxModel):
     def __init__(self, artifact: Artifact, device: str, precision: str):
         super().__init__(artifact, device, precision)
         mean = artifact.tensor('encoder.token_mean').astype(np.float32)
-        first = artifact.count('appearance_dim')
-        self._mean_code = mean[first : first + artifact.count('semantic_dim')]
+        first, codes = artifact.count('appearance_dim'), artifact.count('semantic_dim')
+        shape = (first + codes + POSITION_DIM,)
+        if mean.shape != shape or shape != (artifact.count('token_dim'),):
+            raise ModelError(
+                f'{artifact.path}: config.token_dim is {artifact.config["token_dim"]}, the mean '
+                f'token has the shape {list(mean.shape)}, and their parts {list(shape)}'
+            )
+        self._mean_code = mean[first : first + codes]
         temperature, space = self.config.get('temperature'), self.config.get('appearance_space')
         if not isinstance(temperature, float) or not 0.05 < temperature < 20:
             raise ModelError(f'{artifact.path}: config.temperature is {temperature!r}')
-        if not isinstance(space, str) or len(space) != 64:
+        if not isinstance(space, str) or re.fullmatch('[0-9a-f]{64}', space) is None:
             raise ModelError(f'{artifact.path}: config.appearance_space is {space!r}')
         self._temperature = temperature
         self.appearance_space = bytes.fromhex(space)
@@ -65,7 +74,7 @@ class FusionModel(OnnxModel):
 
         """
         count = len(appearance)
-        wanted = (count, self.artifact.count('appearance_dim')), (count, 4)
+        wanted = (count, self.artifact.count('appearance_dim')), (count, POSITION_DIM)
         if not 1 <= count <= MAX_OBJECTS or (appearance.shape, position.shape) != wanted:
             raise ModelError(
                 f'{self.id.name} takes 1 to {MAX_OBJECTS} latents {wanted[0]} with positions '

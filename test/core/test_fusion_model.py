@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped fusion network, without the sentence encoder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sage_perception.models import ModelError, load_codec, load_codes, load_fusion
-from sage_perception.models.fusion import MAX_OBJECTS
+from sage_perception.models.fusion import MAX_OBJECTS, FusionModel
 
 
 @pytest.fixture(scope='module')
@@ -54,6 +56,21 @@ def test_values_that_are_not_finite_are_an_error(model):
     appearance[0, 0] = np.nan
     with pytest.raises(ModelError, match='must be finite'):
         model(appearance, position, text)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'reason'),
+    [
+        ('appearance_space', 'z' * 64, 'appearance_space'),
+        ('semantic_dim', 63, 'their parts'),
+        ('token_dim', 200, 'their parts'),
+        ('temperature', float('nan'), 'temperature'),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_an_error_at_the_start(model, key, value, reason):
+    config = {**model.artifact.config, key: value}
+    with pytest.raises(ModelError, match=reason):
+        FusionModel(replace(model.artifact, config=config), 'cpu', 'fp32')
 
 
 def test_other_loaders_reject_the_model_and_its_loader_others():
