@@ -62,27 +62,26 @@ class ControlIRP(IRPPlugin[Reaches, Posture]):
             raise ValueError(f'{x.angles.shape[1]} angles for {len(self.chain.joints)} joints')
         angles = np.asarray(x.angles, float).clip(self.chain.lower, self.chain.upper)
         damping = np.full(len(x), 0.01)
-        return Posture(x, angles, damping, self._energies(x, angles))
+        return Posture(x, angles, damping, self._energies(x.targets, angles))
 
     def step(self, state: Posture, active: np.ndarray) -> Posture:
         """Return the state after one damped step of the active items."""
-        hand, jacobian = self.chain.jacobian(state.angles)
-        error = np.asarray(state.reaches.targets, float) - hand
-        square = jacobian @ jacobian.transpose(0, 2, 1)
-        square = square + state.damping[:, None, None] * np.eye(3)
-        change = (jacobian.transpose(0, 2, 1) @ np.linalg.solve(square, error[..., None]))[..., 0]
-        angles = (state.angles + change).clip(self.chain.lower, self.chain.upper)
-        energies = self._energies(state.reaches, angles)
-        better = active & (energies < state.energies)
-        worse = active & ~better
-        damping = np.where(better, state.damping / 4, state.damping)
-        damping = np.where(worse, damping * 8, damping).clip(MIN_DAMPING, MAX_DAMPING)
-        return replace(
-            state,
-            angles=np.where(better[:, None], angles, state.angles),
-            damping=damping,
-            energies=np.where(better, energies, state.energies),
+        rows = np.flatnonzero(active)
+        targets = np.asarray(state.reaches.targets, float)[rows]
+        hand, jacobian = self.chain.jacobian(state.angles[rows])
+        transposed = jacobian.transpose(0, 2, 1)
+        square = jacobian @ transposed + state.damping[rows, None, None] * np.eye(3)
+        change = (transposed @ np.linalg.solve(square, (targets - hand)[..., None]))[..., 0]
+        new = (state.angles[rows] + change).clip(self.chain.lower, self.chain.upper)
+        found = self._energies(targets, new)
+        better = found < state.energies[rows]
+        angles, damping, energies = (
+            each.copy() for each in (state.angles, state.damping, state.energies)
         )
+        angles[rows[better]], energies[rows[better]] = new[better], found[better]
+        factor = np.where(better, 0.25, 8.0)
+        damping[rows] = (damping[rows] * factor).clip(MIN_DAMPING, MAX_DAMPING)
+        return replace(state, angles=angles, damping=damping, energies=energies)
 
     def energy(self, state: Posture) -> np.ndarray:
         """Return half the squared distances, m², `[B]`."""
@@ -101,8 +100,9 @@ class ControlIRP(IRPPlugin[Reaches, Posture]):
     ) -> Telemetry:
         """Return the telemetry with the trust: 1 at the target, 0 from `TRUST_SCALE_M` on."""
         distance = np.sqrt(2 * min(telemetry.energy_trajectory, default=np.inf))
-        return replace(telemetry, trust=float(np.clip(1 - distance / TRUST_SCALE_M, 0, 1)))
+        trust = np.nan_to_num(1 - distance / TRUST_SCALE_M).clip(0, 1)
+        return replace(telemetry, trust=float(trust))
 
-    def _energies(self, reaches: Reaches, angles: np.ndarray) -> np.ndarray:
-        error = np.asarray(reaches.targets, float) - self.chain.forward(angles)
+    def _energies(self, targets: np.ndarray, angles: np.ndarray) -> np.ndarray:
+        error = np.asarray(targets, float) - self.chain.forward(angles)
         return np.asarray((error**2).sum(1) / 2)

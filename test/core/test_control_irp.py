@@ -66,6 +66,13 @@ def test_a_target_out_of_reach_halts_with_trust_zero():
     assert telemetry.halt_reason is not HaltReason.UNKNOWN
 
 
+def test_a_target_that_is_not_finite_has_trust_zero_and_does_not_affect_others():
+    targets = np.array([[np.nan, 0, 0], [0.5, 0.1, 0.3]])
+    _, (wrong, right) = ControlIRP().refine(Reaches(targets, np.tile(HOME, (2, 1))))
+    assert (wrong.trust, wrong.halt_reason) == (0, HaltReason.NOT_FINITE)
+    assert right.trust >= 0.98
+
+
 def test_shapes_that_do_not_fit_are_errors():
     with pytest.raises(ValueError, match=r'must be \[B, 3\] and \[B, J\]'):
         Reaches(np.zeros((2, 3)), np.zeros((1, 7)))
