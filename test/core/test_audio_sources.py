@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from footage import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
@@ -92,6 +93,18 @@ def test_playback_in_real_time_waits_for_the_end_of_a_block():
     first, second = source.read(1.0), source.read(1.0)
     assert second.captured_ns - first.captured_ns == 50_000_000
     assert source.read(0.0) is None
+
+
+def test_a_late_reader_skips_blocks_up_to_the_end(tmp_path):
+    path = write(tmp_path / 'a.wav', RATE, np.zeros(40 * BLOCK, np.float32))
+    clock = FakeClock()
+    source = open_sound(f'file://{path}?loop=false', clock=clock)
+    assert source.read(1.0).index == 0
+    clock.now_ns += 1_100_000_000
+    assert source.read(1.0).index == 22
+    clock.now_ns += 1_100_000_000
+    with pytest.raises(EndOfStream, match='has ended'):
+        source.read(1.0)
 
 
 def test_generated_sound_depends_on_its_seed_alone():

@@ -46,16 +46,16 @@ class RecordedSound(SoundSource):
         """Wait until the next block has been played and return it."""
         if self._closed.is_set():
             raise EndOfStream(f'{self.identity} is closed')
-        if self._index >= self._blocks and not self._loop:
-            raise EndOfStream(f'{self.identity} has ended')
-        now_ns = self._clock.monotonic_ns()
+        captured_ns = now_ns = self._clock.monotonic_ns()
         if self._start_ns is None:
             self._start_ns = now_ns
-        captured_ns = now_ns
         if not self._fast:
             late_ns = now_ns - (self._start_ns + (self._index + 1) * BLOCK_NS)
             if late_ns > MAX_LATE_NS:
                 self._index += late_ns // BLOCK_NS
+        if self._index >= self._blocks and not self._loop:
+            raise EndOfStream(f'{self.identity} has ended')
+        if not self._fast:
             captured_ns = self._start_ns + self._index * BLOCK_NS
             wait_s = (captured_ns + BLOCK_NS - now_ns) / NS
             if self._clock.wait(self._closed, min(max(wait_s, 0), timeout_s)):
