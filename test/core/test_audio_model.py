@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.io import wavfile
 
 from sage_perception.audio import mel
 from sage_perception.audio.event_stream import SoundEvent
@@ -221,6 +222,22 @@ def test_held_out_persons_are_not_in_the_training():
     assert 0.1 < held_out.mean() < 0.3
     assert not set(corpus.person[held_out]) & set(corpus.person[~held_out])
     assert any(name.startswith('flite') for name in corpus.person[held_out])
+
+
+def test_speech_is_read_at_16_khz_and_a_file_without_sound_is_explained(monkeypatch):
+    voice = voices.Voice('espeak-ng', 'en-us+max', 50, 150)
+    monkeypatch.setattr(voices.shutil, 'which', lambda name: name)
+    tone = np.sin(np.arange(11025) / 5).astype(np.float32)
+    made = {'content': lambda path: wavfile.write(path, 22050, tone)}
+    monkeypatch.setattr(
+        voices, '_run', lambda command: made['content'](command[command.index('-w') + 1])
+    )
+    samples = voices.synthesize(voice, 'red')
+    assert samples.dtype == np.float32
+    assert len(samples) == pytest.approx(8000, abs=160)
+    made['content'] = lambda path: None
+    with pytest.raises(voices.SpeechUnavailable, match="espeak-ng made no sound of 'red'"):
+        voices.synthesize(voice, 'red')
 
 
 def test_utterances_are_trimmed():

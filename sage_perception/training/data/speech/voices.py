@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from scipy.io import wavfile
 
-from sage_perception.audio.wave_file import resample, to_float
+from sage_perception.audio.wave_file import WaveError, read_wave
 
 TIMEOUT_S = 20.0
 TRIM_DB = 40.0
@@ -101,10 +101,10 @@ def synthesize(voice: Voice, text: str) -> np.ndarray:
             options += ['--setf', f'duration_stretch={voice.speed:.3f}', '-voice', voice.name]
             _run([voice.engine, *options, '-t', text, '-o', file.name])
         try:
-            rate, samples = wavfile.read(file.name)
-        except ValueError as error:
+            samples = read_wave(Path(file.name))
+        except WaveError as error:
             raise SpeechUnavailable(f'{voice.engine} made no sound of {text!r}: {error}') from None
-    return trim(resample(to_float(samples.reshape(len(samples), -1)), rate)[:, 0])
+    return trim(samples[:, 0])
 
 
 def trim(samples: np.ndarray, below_db: float = TRIM_DB) -> np.ndarray:
