@@ -170,7 +170,7 @@ class EncoderNode(LifecycleNode):
         try:
             encoder.codes = self._codes.load(codec, identity)
         except models.ModelError as error:
-            raise ConfigurationError(f"parameter 'codes': {error}") from error
+            raise ConfigurationError(f"parameter 'code_model': {error}") from error
         policy = SendingPolicy(parameters.send_on_change, parameters.max_bytes_per_s)
         sender = LatentSender(codec.latent_mean.ravel(), policy)
         self._configured = _Configured(encoder, identity, sender)

@@ -176,3 +176,8 @@ def test_attention_uses_valid_scores_and_counts_others(ros):
 def test_unknown_codes_are_a_configuration_error(ros, codes):
     with pytest.raises(ConfigurationError, match='kind of codes'):
         ros.make(EncoderNode, '-p', f'codes:={codes}')
+
+
+def test_an_unknown_model_of_codes_is_a_configuration_error(ros):
+    with pytest.raises(ConfigurationError, match=r"parameter 'code_model': .*'nothing'"):
+        ros.make(EncoderNode, '-p', 'codes:=identity', '-p', 'code_model:=nothing')

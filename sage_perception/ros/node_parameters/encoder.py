@@ -89,15 +89,16 @@ ENCODER = (
         '',
         'Codes that are sent with latents when they are new: identity, semantic, or both with a '
         'comma between them; 64 bytes each. A code is computed once for each track, and again '
-        'when its latent has changed enough or semantic_period_s has passed. Needs the packages '
-        'of requirements/semantic.txt. Empty: none.',
+        'when its latent has changed enough or semantic_period_s has passed. Empty: none.',
         read_only=True,
         rule=_check_kinds,
     ),
     Parameter(
         'code_model',
         'semantic_text',
-        'Model of the codes: the name of a model that ships with sage, or folder of an artifact.',
+        'Model of the codes: the name of a model that ships with sage, or folder of an artifact. '
+        'semantic_text needs the packages of requirements/semantic.txt; semantic_small needs them '
+        'for goals only.',
         read_only=True,
     ),
     Parameter(
