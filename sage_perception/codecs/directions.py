@@ -29,13 +29,21 @@ def pack_direction(code: np.ndarray) -> bytes:
     return np.rint(values / largest * LEVELS).astype(np.int8).tobytes()
 
 
+def unpack_directions(payloads: bytes, dim: int) -> np.ndarray:
+    """Return the codes of the joined bytes of several, float32 `[N, dim]` of length 1.
+
+    A code whose bytes are all 0 is not a direction and stays 0.
+    """
+    values = np.frombuffer(payloads, np.int8).reshape(-1, dim).astype(np.float32)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.where(lengths > 0, lengths, np.float32(1))
+
+
 def unpack_direction(payload: bytes) -> np.ndarray:
     """Return the code of bytes, float32 `[D]` of length 1.
 
     Raises `ValueError` for bytes that are not those of `pack_direction`.
     """
-    values = np.frombuffer(payload, np.int8).astype(np.float32)
-    length = float(np.linalg.norm(values))
-    if not 0 < values.size <= MAX_DIM or not length:
+    if not 0 < len(payload) <= MAX_DIM or not any(payload):
         raise ValueError(f'{len(payload)} bytes are not the direction of a code')
-    return values / np.float32(length)
+    return unpack_directions(payload, len(payload))[0]

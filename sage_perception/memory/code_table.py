@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sage_perception.codecs.directions import MAX_DIM, unpack_direction
+from sage_perception.codecs.directions import MAX_DIM, unpack_directions
 from sage_perception.core.latent import Code
 from sage_perception.core.track_codes import CARRIED, MAX_AGE_S
 from sage_perception.memory.query import Query, conditions
@@ -35,10 +35,14 @@ CREATE TABLE IF NOT EXISTS sage_memory_codes (
 
 
 class CodeHits(NamedTuple):
-    """IDs of records, `[N]`, and the cosines of their codes, `[N]`, the largest first."""
+    """IDs of records, `[N]`, and the cosines of their codes, `[N]`, the largest first.
+
+    They are the best of the `compared` codes.
+    """
 
     ids: list[int]
     cosines: list[float]
+    compared: int
 
 
 def insert(rows: Rows, lct_id: bytes, codes: Sequence[Code]) -> None:
@@ -81,31 +85,13 @@ def nearest(rows: Rows, query: Query, code: np.ndarray, space: bytes, kind: int)
         f'WHERE c.kind = ? AND c.fingerprint = ? AND {where}',
         (kind, space, *values),
     )
-    ids, directions = [], []
-    for row_id, payload in found:
-        try:
-            direction = unpack_direction(bytes(payload))
-        except (ValueError, TypeError):
-            continue
-        if direction.size == code.size:
-            ids.append(row_id)
-            directions.append(direction)
-    if not ids:
-        return CodeHits([], [])
-    cosines = np.stack(directions) @ np.asarray(code, np.float32)
+    valid = [(i, each) for i, each in found if isinstance(each, bytes) and len(each) == code.size]
+    directions = unpack_directions(b''.join(each for _, each in valid), code.size)
+    known = directions.any(axis=1)
+    ids = [row_id for (row_id, _), each in zip(valid, known, strict=True) if each]
+    cosines = directions[known] @ np.asarray(code, np.float32)
     order = np.argsort(-cosines, kind='stable')[: query.count]
-    return CodeHits([ids[i] for i in order], [float(cosines[i]) for i in order])
-
-
-def count(rows: Rows, query: Query, space: bytes, kind: int) -> tuple[int, int]:
-    """Return how many records match the filters of a query, and how many have such a code."""
-    where, values = conditions(query)
-    [(total, coded)] = rows(
-        f'SELECT COUNT(*), COUNT(c.lct) FROM {RECORDS} LEFT JOIN {TABLE} c '
-        f'ON c.lct = {RECORDS}.lct AND c.kind = ? AND c.fingerprint = ? WHERE {where}',
-        (kind, space, *values),
-    )
-    return total, coded
+    return CodeHits([ids[i] for i in order], [float(cosines[i]) for i in order], len(ids))
 
 
 def counts(rows: Rows) -> dict[int, int]:

@@ -51,31 +51,26 @@ class StoreExtensions(ABC):
                 code_table.attach(self._rows, entity, track, code, stamp_ns) for code in codes
             )
 
-    def nearest_codes(self, query: Query, code: np.ndarray, space: bytes, kind: int) -> list[Hit]:
+    def nearest_codes(
+        self, query: Query, code: np.ndarray, space: bytes, kind: int
+    ) -> tuple[list[Hit], int]:
         """Return the records whose codes are most similar to a code `[C]`, the best first.
 
-        `space` is the fingerprint of the space of the code, and `kind` its `LatentKind`. The
-        filters and the count are those of `query`; its `like` is ignored. Empty if the store has
-        no such codes.
+        Also returns how many records were compared. `space` is the fingerprint of the space of
+        the code, and `kind` its `LatentKind`. The filters and the count are those of `query`; its
+        `like` is ignored. Empty if the store has no such codes.
         """
         if not self._extended:
-            return []
+            return [], 0
         with self._guarded():
             found = code_table.nearest(self._rows, query, code, space, kind)
             records = self._read(found.ids)
-        return [
+        hits = [
             Hit(records[row_id], cosine, Basis.CODE)
             for row_id, cosine in zip(found.ids, found.cosines, strict=True)
             if row_id in records
         ]
-
-    def count_codes(self, query: Query, space: bytes, kind: int) -> tuple[int, int]:
-        """Return how many records match the filters of a query, and how many have such a code.
-
-        See `nearest_codes`; there is no limit to the numbers. Needs a store with codes.
-        """
-        with self._guarded():
-            return code_table.count(self._rows, query, space, kind)
+        return hits, found.compared
 
     def save_things(
         self, tracks: Sequence[thing_table.TrackRow], events: Sequence[thing_table.Event]

@@ -222,6 +222,12 @@ class MemoryStore(StoreExtensions):
             self._commit()
             return forgotten
 
+    def count(self, query: Query) -> int:
+        """Return the number of records that match the filters of a query, whatever its count."""
+        where, values = conditions(query)
+        with self._guarded():
+            return self._rows(f'SELECT COUNT(*) FROM {TABLE} WHERE {where}', values)[0][0]
+
     def contents(self) -> Contents:
         """Return a summary of the store."""
         with self._guarded():

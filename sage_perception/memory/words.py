@@ -77,12 +77,11 @@ class WordSearch:
         count = query.count if color is None and query.like is None else MAX_HITS
         wide = replace(query, count=count, like=None)
         code, space = self.model.text([noun])[0], self.model.semantic_space
-        hits = store.nearest_codes(wide, code, space, int(LatentKind.SEMANTIC))
+        hits, compared = store.nearest_codes(wide, code, space, int(LatentKind.SEMANTIC))
         if not hits:
             plain = store.find(replace(query, count=MAX_HITS))
             ranked = rank_hits(plain, self.codec, self.model, self.text)
             return Found(ranked[: query.count], False, len(ranked), len(plain))
-        total, compared = store.count_codes(query, space, int(LatentKind.SEMANTIC))
         scores = np.array([hit.similarity for hit in hits])
         if color is not None:
             scores = scores + COLOR_WEIGHT * np.sqrt(self._color(hits, color))
@@ -90,7 +89,7 @@ class WordSearch:
             scores = scores + self._likeness(store, hits, query.like)
         order = np.argsort(-scores, kind='stable')[: query.count]
         best = [replace(hits[i], similarity=float(scores[i])) for i in order]
-        return Found(best, True, compared, total - compared)
+        return Found(best, True, compared, store.count(query) - compared)
 
     def _color(self, hits: Sequence[Hit], color: str) -> np.ndarray:
         """Return the share of a color in the images of hits, 0 for latents of another model."""

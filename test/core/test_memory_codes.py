@@ -69,7 +69,7 @@ def with_codes(record, *codes):
 
 def found(store, noun, query=None):
     space = WORDS.fingerprint
-    return store.nearest_codes(query or Query(), NOUNS[noun], space, int(LatentKind.SEMANTIC))
+    return store.nearest_codes(query or Query(), NOUNS[noun], space, int(LatentKind.SEMANTIC))[0]
 
 
 def test_records_are_found_by_their_codes(path):
