@@ -67,7 +67,8 @@ class CrossViewFusion:
         cameras that it has an entry for, and is evidence for those that it permits.
         `shared_view` states that all cameras see the same scene: a camera that agrees with none
         while the others agree then contradicts them. `consistency_power` is the exponent of the
-        consistency of views with the past of their track, see `ViewHistory`; 0: no past.
+        consistency of views with the past of their track, see `ViewHistory`; 0, or one camera: no
+        past.
         """
         self._shared_view = shared_view
         self.cameras = list(cameras)
@@ -78,7 +79,7 @@ class CrossViewFusion:
         self._entity = entity
         self._history = (
             ViewHistory(self.cameras, self._mean, consistency_power)
-            if consistency_power > 0
+            if consistency_power > 0 and len(self.cameras) > 1
             else None
         )
 
