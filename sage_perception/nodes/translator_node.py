@@ -158,7 +158,7 @@ class TranslatorNode(Node):
         try:
             fused = self._fuse(lcts, meaning)
             self._publish(self._fused, frame, fused)
-            if not self._acts:
+            if not self._acts or self.parameters.head_camera not in ('', frame.camera):
                 return
             action = self._registry.translate(
                 fused, LatentKind.ACTION, entity_id=self._identity.entity_id,

@@ -170,6 +170,19 @@ def test_words_select_a_crop_and_become_an_action(ros):
 
 
 @NEEDS_ENCODER
+def test_only_frames_of_the_camera_on_the_head_become_actions(ros):
+    graph = Graph(ros, '-p', 'head_camera:=cam1')
+    graph.goals.publish(String(data='look at the red ball'))
+
+    def fused():
+        graph.send()
+        return len(graph.fused) > 4
+
+    ros.wait_for(fused, 'fused latents of cam0')
+    assert not graph.actions
+
+
+@NEEDS_ENCODER
 @pytest.mark.parametrize('unsigned_goals', ['false', 'true'])
 def test_goals_are_not_signed_and_become_no_signed_action_by_default(
     ros, tmp_path, unsigned_goals

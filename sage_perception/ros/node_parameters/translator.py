@@ -26,6 +26,13 @@ TRANSLATOR = (
         read_only=True,
     ),
     Parameter(
+        'head_camera',
+        '',
+        'Entity of the camera on the head, such as cam0: only its frames lead to actions. Empty: '
+        'those of all cameras, for a graph with one.',
+        read_only=True,
+    ),
+    Parameter(
         'horizontal_fov_deg',
         60.0,
         'Horizontal field of view of the camera, degrees.',
