@@ -18,7 +18,13 @@ from scipy.io import wavfile
 
 from sage_perception.audio import wave_file
 from sage_perception.audio.mel import RATE
-from sage_perception.audio.sources import ReconnectingSound, SoundSource, open_sound, recorded
+from sage_perception.audio.sources import (
+    ReconnectingSound,
+    SoundSource,
+    alsa,
+    open_sound,
+    recorded,
+)
 from sage_perception.audio.sources.base import BLOCK
 from sage_perception.audio.wave_file import read_wave
 from sage_perception.vision.sources.base import (
@@ -228,11 +234,17 @@ class FakePcm:
         self.reads = 100
 
 
-def test_microphones_deliver_blocks_until_they_are_lost(monkeypatch):
+@pytest.fixture
+def pcm(monkeypatch):
     fake = types.SimpleNamespace(
         PCM=FakePcm, PCM_CAPTURE=1, PCM_NONBLOCK=1, PCM_FORMAT_S16_LE=2, ALSAAudioError=OSError
     )
     monkeypatch.setitem(sys.modules, 'alsaaudio', fake)
+    return FakePcm
+
+
+@pytest.mark.usefixtures('pcm')
+def test_microphones_deliver_blocks_until_they_are_lost(monkeypatch):
     source = open_sound('alsa://plughw:1,0')
     first, second = source.read(1), source.read(1)
     assert first.samples[0, 0] == pytest.approx(0.5)
@@ -245,16 +257,32 @@ def test_microphones_deliver_blocks_until_they_are_lost(monkeypatch):
         open_sound('alsa://hw:1,0')
 
 
-def test_sound_of_before_an_overrun_is_not_joined_with_sound_after_it(monkeypatch):
-    fake = types.SimpleNamespace(
-        PCM=FakePcm, PCM_CAPTURE=1, PCM_NONBLOCK=1, PCM_FORMAT_S16_LE=2, ALSAAudioError=OSError
-    )
-    monkeypatch.setitem(sys.modules, 'alsaaudio', fake)
+@pytest.mark.usefixtures('pcm')
+def test_sound_of_before_an_overrun_is_not_joined_with_sound_after_it():
     source = open_sound('alsa://plughw:1,0')
     source._pcm.reads = 1  # half of a block until the overrun
     block = source.read(1)
     assert block.index == 1
     assert (block.samples == -0.5).all()
+
+
+def test_only_the_time_of_reading_counts_as_time_without_sound(pcm, monkeypatch):
+    now_s = [0.0]
+    clock = types.SimpleNamespace(
+        monotonic=lambda: now_s[0],
+        monotonic_ns=lambda: round(now_s[0] * 1e9),
+        sleep=lambda seconds: now_s.__setitem__(0, now_s[0] + seconds),
+    )
+    monkeypatch.setattr(alsa, 'time', clock)
+    content = np.full(400, 16384, '<i2').tobytes()
+    reads = iter([(0, b''), (400, content), (400, content)])
+    monkeypatch.setattr(pcm, 'read', lambda self: next(reads, (0, b'')))
+    source = open_sound('alsa://plughw:1,0')
+    now_s[0] = 60.0  # the node is activated a minute after it was configured
+    assert source.read(1.0).index == 0
+    assert source.read(1.0) is None
+    with pytest.raises(SourceLost, match='has delivered no sound for 2 s'):
+        source.read(2.0)
 
 
 class Flaky(SoundSource):

@@ -31,7 +31,7 @@ class AlsaSource(SoundSource):
         self._pending = np.empty((0, channels), np.float32)
         self._index = 0
         self._closed = False
-        self._arrived_s = time.monotonic()
+        self._waited_s = 0.0  # in `read`, since the last sound
 
     def read(self, timeout_s: float) -> SoundBlock | None:
         """Return the next block; the driver's overruns leave a gap in the index."""
@@ -43,7 +43,6 @@ class AlsaSource(SoundSource):
                 frames, content = self._pcm.read()
             except self._error as error:
                 raise SourceLost(f'{self.identity}: {one_line(error)}') from None
-            now_s = time.monotonic()
             if frames < 0:  # overrun: the driver dropped samples
                 self._index += 1
                 self._pending = self._pending[:0]
@@ -51,13 +50,14 @@ class AlsaSource(SoundSource):
                 samples = np.frombuffer(content, '<i2')[: frames * self.channels]
                 block = to_float(samples.reshape(-1, self.channels))
                 self._pending = np.concatenate([self._pending, block])
-                self._arrived_s = now_s
+                self._waited_s = 0.0
                 continue
-            if now_s - self._arrived_s > STALL_S:
+            if self._waited_s > STALL_S:
                 raise SourceLost(f'{self.identity} has delivered no sound for {STALL_S:.0f} s')
-            if now_s >= deadline_s:
+            if time.monotonic() >= deadline_s:
                 return None
             time.sleep(POLL_S)
+            self._waited_s += POLL_S
         samples, self._pending = self._pending[:BLOCK], self._pending[BLOCK:]
         behind_s = (len(self._pending) + BLOCK) / RATE
         captured_ns = time.monotonic_ns() - round(behind_s * 1e9)
