@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sage_perception.bringup.composition import compose
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
 from sage_perception.bringup.processes import GraphRunner
 from sage_perception.models import available
+from sage_perception.models.semantic.text_encoder import PACKAGE
 
 MESSAGES, REQUESTS = 24, 4
 """Messages to a topic, and requests to a service, in one turn."""
@@ -71,7 +73,7 @@ class Result:
 
 
 def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[NodeSpec]:
-    """Return the processes of a graph with all nodes, without rate limits."""
+    """Return the processes of a graph with all nodes but sound, without rate limits."""
     source = 'synthetic://?size=160x120&fps=5'
     specs = perception(
         [Camera(f'cam{n}', f'{source}&seed={n}') for n in range(cameras)],
@@ -81,6 +83,9 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
         positions=True,
         slots='slots' in available(),
         zspace=True,
+        proprioception=True,
+        translator=find_spec(PACKAGE) is not None,
+        effector=True,
     )
     own = {'memory': {'store': str(folder / 'memory.db')}}
     specs = [
