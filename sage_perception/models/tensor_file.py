@@ -13,7 +13,19 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from sage_perception.core.reading import require_regular
+from sage_perception.core.text import one_line
 from sage_perception.models.artifact import ModelError
+
+_DAMAGE = (
+    SafetensorError,
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class TensorFile(NamedTuple):
@@ -38,5 +50,5 @@ def opened(path: Path, max_bytes: int, fix: str) -> Iterator[TensorFile]:
         require_regular(path, max_bytes)
         with safe_open(path, 'numpy') as file:
             yield TensorFile(file.metadata() or {}, file)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f'{path} cannot be read: {error}; {fix}') from error
+    except _DAMAGE as error:
+        raise ModelError(f'{path} cannot be read: {one_line(error)}; {fix}') from error

@@ -93,8 +93,9 @@ def test_a_pair_uses_the_fit_with_the_most_cues_that_it_has():
         ({'color_offset': [float('nan')] * 12}, 'finite'),
         ({'fingerprint': 3}, 'text'),
         ({'code_space': None}, 'text'),
+        ({'color_offset': [10**400]}, 'too large'),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 def test_a_damaged_file_is_refused_in_one_line(codec, tmp_path, change, reason):
     tree = json.loads((codec.artifact.path / agreement.FILE).read_text())

@@ -96,7 +96,19 @@ def test_a_head_of_another_latent_space_is_an_error(model):
         load_codec(model).identity(np.zeros((1, 64), np.float32))
 
 
-@pytest.mark.parametrize('thresholds', ['{}', '[1]', '{"0.01": "x"}', '{"2": 0.5}', 'nonsense'])
+@pytest.mark.parametrize(
+    'thresholds',
+    [
+        '{}',
+        '[1]',
+        '{"0.01": "x"}',
+        '{"2": 0.5}',
+        'nonsense',
+        f'{{"0.01": {10**400}}}',
+        '[' * 10**5,
+    ],
+    ids=lambda text: text[:20],
+)
 def test_damaged_thresholds_are_one_line_errors(model, thresholds):
     rewrite(model, thresholds=thresholds)
     with pytest.raises(ModelError) as caught:

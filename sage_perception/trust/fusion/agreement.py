@@ -30,6 +30,7 @@ MAX_BYTES = 1 << 22
 FIX = 'run tools/fit_agreement.py to write it again, or delete it'
 MAX_LOG_RATIO = 20.0
 """Bound of the contribution of a cue."""
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 HEAD, LATENT, COLOR, CODE = 'head', 'latent', 'color', 'code'
 CUES = (HEAD, LATENT, COLOR, CODE)
 """Cosine of the identity codes of the latents; cosine of the weighted latents; minus the distance
@@ -193,7 +194,7 @@ def read(folder: Path) -> AgreementModel | None:
         )
     except OSError as error:
         raise ValueError(f'{path} is invalid: {error.strerror}; {FIX}') from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _DAMAGE as error:
         raise ValueError(f'{path} is invalid: {one_line(error)}; {FIX}') from error
 
 
