@@ -106,13 +106,13 @@ class ProprioceptionSpace:
     def decode(self, latent: Latent) -> BodyState:
         """Return the state of a latent; what the latent does not hold is NaN.
 
-        Raises `ValueError` for a latent of another space.
+        Without a log-variance, as in a packed latent, it is not known what was measured: all is
+        NaN. Raises `ValueError` for a latent of another space.
         """
         if latent.model.fingerprint != self.id.fingerprint or latent.dim != DIM:
             raise ValueError(f'a latent of {latent.model} cannot be decoded by {self.id}')
-        values = latent.mean.astype(float)
-        if latent.log_var is not None:
-            values = np.where(latent.log_var >= LOG_VAR_MISSING, np.nan, values)
+        measured = False if latent.log_var is None else latent.log_var < LOG_VAR_MISSING
+        values = np.where(measured, latent.mean.astype(float), np.nan)
         count = len(self.joints)
         found = {'position': self._lower + (values[:count] + 1) / 2 * self._range}
         start = count

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latents of the body: standardization, decoding, trust, and descriptions of joints."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -74,6 +76,14 @@ def test_unknown_values_lower_the_trust_and_stay_unknown():
     assert np.isnan(decoded.position[2])
     assert np.isnan(decoded.velocity).all()
     np.testing.assert_allclose(np.delete(decoded.position - state.position, 2), 0, atol=1e-5)
+
+
+def test_nothing_is_known_from_a_latent_without_a_variance():
+    space = ProprioceptionSpace(ARM, inertial=True)
+    latent = space.encode(state_of(ARM, np.random.default_rng(0)))
+    decoded = space.decode(replace(latent, log_var=None))
+    for field in FIELDS:
+        assert np.isnan(getattr(decoded, field)).all()
 
 
 def test_values_beyond_their_limits_lower_the_trust_and_are_clipped():
