@@ -88,7 +88,7 @@ def nearest(rows: Rows, query: Query, code: np.ndarray, space: bytes, kind: int)
     valid = [(i, each) for i, each in found if isinstance(each, bytes) and len(each) == code.size]
     directions = unpack_directions(b''.join(each for _, each in valid), code.size)
     known = directions.any(axis=1)
-    ids = [row_id for (row_id, _), each in zip(valid, known, strict=True) if each]
+    ids = [valid[i][0] for i in np.flatnonzero(known)]
     cosines = directions[known] @ np.asarray(code, np.float32)
     order = np.argsort(-cosines, kind='stable')[: query.count]
     return CodeHits([ids[i] for i in order], [float(cosines[i]) for i in order], len(ids))
