@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -30,6 +31,9 @@ from fuzzing.attack import Attack, Result, graph
 from fuzzing.client import Client
 from fuzzing.ending import end_within
 
+START_AND_END_S = 600.0
+"""Maximum time to start and to end the graph, seconds."""
+
 
 def attack(
     count: int,
@@ -38,9 +42,14 @@ def attack(
     cameras: int = 2,
     composed: bool = False,
     raw_requests: bool = False,
+    only: str = '',
+    seconds: float = math.inf,
     verbose: bool = True,
 ) -> Result:
-    """Start the nodes, send `count` malformed messages, and return what broke."""
+    """Start the nodes, send malformed messages, and return what broke.
+
+    `count` messages are sent, or those that `seconds` allow. See `Attack` for `only`.
+    """
     paths = [str(FOLDER), os.environ.get('PYTHONPATH', '')]
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, paths))
     os.environ.update(dds_environment(os.environ))
@@ -68,9 +77,9 @@ def attack(
         client = Client()
         try:
             with GraphRunner(specs, on_line=on_line, log_level='warn') as runner:
-                run = Attack(runner, client, seed, raw_requests)
+                run = Attack(runner, client, seed, raw_requests, only)
                 run.prepare()
-                run.run(count, on_progress)
+                run.run(count, on_progress, seconds)
                 return run.result
         finally:
             client.close()
@@ -84,10 +93,11 @@ def main() -> int:
     parser.add_argument('--cameras', type=int, default=2, help='cameras (default: 2)')
     parser.add_argument('--composed', action='store_true', help='all nodes in one process')
     parser.add_argument('--raw-requests', action='store_true', help='also damaged requests')
+    parser.add_argument('--node', default='', help='only messages to this node, such as memory')
     parser.add_argument('--hours', type=float, default=4.0, help='maximum duration (4)')
     parser.add_argument('--out', type=Path, default=RESULTS)
     options = parser.parse_args()
-    end_within(options.hours * 3600)
+    end_within(options.hours * 3600 + START_AND_END_S)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     figures = attack(
         options.count,
@@ -95,6 +105,8 @@ def main() -> int:
         cameras=options.cameras,
         composed=options.composed,
         raw_requests=options.raw_requests,
+        only=options.node,
+        seconds=options.hours * 3600,
     ).summary()
     merge('messages', figures, options.out)
     print(json.dumps(figures))

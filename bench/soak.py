@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a graph for hours, and bound the growth of the memory of each node.
 
-The resident memory of each process is sampled every few seconds. After the warm-up, a line is
-fitted to the samples; `bound` is the upper end of the 95 % confidence interval of its slope. The
+The memory of each process (`own_memory_mb`) is sampled every few seconds. After the warm-up, a line
+is fitted to the samples; `bound` is the upper end of the 95 % confidence interval of its slope. The
 samples of a process are correlated, so that the interval is computed from the means of blocks.
 The index of the memory node grows with its records until it has reached its capacity: the memory
 node is not compared with the limit.
@@ -22,7 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 from scipy import stats
 
 from sage_perception.bringup.composition import MODES, compose
@@ -35,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent / 'malformed'))
 
 from fuzzing.client import Client
 from fuzzing.ending import end_within
+from fuzzing.own_memory import own_memory_mb
 
 BLOCKS = 20
 """Number of means to which a line is fitted."""
@@ -72,8 +72,7 @@ def soak(
             while (now := time.monotonic() - begun) < seconds:
                 for path, process in runner.processes.items():
                     if process.pid is not None:
-                        memory = psutil.Process(process.pid).memory_info().rss / 1e6
-                        samples[path].append((now, memory))
+                        samples[path].append((now, own_memory_mb(process.pid)))
                 time.sleep(period_s)
             restarts = {path: process.restarts for path, process in runner.processes.items()}
             figures = {}

@@ -20,17 +20,22 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from fuzz.parsers import PARSERS
 from fuzz.results import RESULTS, merge
 
-TIMEOUT_S = 30.0
-START_TIMEOUT_S = 180.0
+TIMEOUT_S, START_TIMEOUT_S = 30.0, 180.0
+"""CPU time of one case, and of the first one of a worker, after which it hangs, seconds."""
+BLOCKED_TIMEOUT_S = 300.0
+"""Time after which a case hangs in any event: a reader of a pipe waits without using the CPU."""
+POLL_S = 0.5
 CASES_PER_WORKER = 2000
 """Cases after which a worker is replaced, which bounds the effects of one case on later ones."""
 FINDINGS = {
@@ -65,9 +70,8 @@ class Worker:
         self.cases += 1
         self.process.stdin.write(json.dumps(task) + '\n')
         self.process.stdin.flush()
-        try:
-            answer = self.answers.get(timeout=timeout_s)
-        except queue.Empty:
+        answer = self._answer(timeout_s)
+        if answer is None:
             self.stop()
             return {**task, 'result': 'hang', 'reason': f'no answer within {timeout_s:g} s'}
         if answer:
@@ -81,6 +85,21 @@ class Worker:
         output = self.folder / 'output'
         log += output.read_text(errors='replace') if output.exists() else ''
         return {**task, 'result': 'abort', 'reason': f'exit code {code}: {log[-1500:]}'}
+
+    def _answer(self, timeout_s: float) -> str | None:
+        """Return the next line of the process, '' when it has ended, None if it hangs.
+
+        The limit is in CPU time, so that a loaded machine makes no hang of a slow case.
+        """
+        assert self.process is not None
+        until_cpu_s = _cpu_s(self.process.pid) + timeout_s
+        until_s = time.monotonic() + max(BLOCKED_TIMEOUT_S, timeout_s)
+        while True:
+            try:
+                return self.answers.get(timeout=POLL_S)
+            except queue.Empty:
+                if _cpu_s(self.process.pid) > until_cpu_s or time.monotonic() > until_s:
+                    return None
 
     def start(self) -> None:
         """Start the process."""
@@ -104,6 +123,15 @@ class Worker:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU time of a process in seconds, 0 if it has ended."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system
 
 
 def _forward(stream: Any, answers: queue.Queue[str]) -> None:

@@ -18,6 +18,7 @@ import random
 import resource
 import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +41,11 @@ def prepare(parser: Parser, seeds: Path) -> Path:
     """Return the folder with the valid files of a parser; create it on first use."""
     folder = seeds / parser.name.replace(' ', '_')
     if not folder.exists():
-        folder.mkdir(parents=True)
-        parser.seed(folder)
+        seeds.mkdir(parents=True, exist_ok=True)
+        # Of a worker that is stopped in this step, no half of the files may remain in the folder.
+        made = Path(tempfile.mkdtemp(dir=seeds))
+        parser.seed(made)
+        made.rename(folder)
     return folder
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,10 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rclpy.serialization import serialize_message
+from sage_msgs.srv import QueryMemory
 
 from fuzzing.client import Client, Endpoint, load_type, wait_for
+from fuzzing.own_memory import own_memory_mb
 from fuzzing.values import Mutator
 from sage_perception.bringup.composition import compose
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
@@ -44,7 +46,7 @@ class Result:
         sent: number of messages and requests.
         deaths: number of processes that ended, and of nodes that did not answer.
         exceptions: exceptions of callbacks that were caught, by node.
-        rss_mb: growth of the resident memory by process, after the warm-up.
+        rss_mb: growth of the memory of each process, see `own_memory_mb`, after the warm-up.
         silent: topics without a valid message after the attack.
         log: a line for each death, with the endpoint and the seed that repeat it.
     """
@@ -98,14 +100,20 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
 class Attack:
     """An attack on the nodes of a running graph; `seed` makes it repeatable.
 
-    With `raw_requests`, damaged serialized requests are sent, too.
+    With `raw_requests`, damaged serialized requests are sent, too. With `only`, the name of a node
+    such as 'memory', nothing is sent to the others.
     """
 
     def __init__(
-        self, runner: GraphRunner, client: Client, seed: int, raw_requests: bool = False
+        self,
+        runner: GraphRunner,
+        client: Client,
+        seed: int,
+        raw_requests: bool = False,
+        only: str = '',
     ) -> None:
         self._runner, self._client, self._seed = runner, client, seed
-        self._raw_requests = raw_requests
+        self._raw_requests, self._only = raw_requests, only
         self.result = Result()
         specs = [process.spec for process in runner.processes.values()]
         self.nodes = {
@@ -139,17 +147,37 @@ class Attack:
             for name, _ in outputs
             if client.received[name] and name.rpartition('/')[2] not in RARE
         ]
-        self._endpoints = [each for node in self.nodes for each in client.endpoints(node)]
+        attacked = [node for node in self.nodes if self._only in ('', node.rpartition('/')[2])]
+        if not attacked:
+            raise ValueError(f'no node is named {self._only!r}: {", ".join(self.nodes)}')
+        self._endpoints = [each for node in attacked for each in client.endpoints(node)]
+        self._load_models()
 
-    def run(self, count: int, on_progress: Callable[[Result], None] = lambda _: None) -> None:
-        """Send at least `count` messages, the same number to each endpoint."""
+    def _load_models(self) -> None:
+        """Search by words once: the models that the first search loads are not growth."""
+        for node in self.nodes:
+            if node.endswith('/memory'):
+                request = QueryMemory.Request(text='a red car')
+                self._client.call(f'{node}/query', QueryMemory, request, RECOVERY_S)
+
+    def run(
+        self,
+        count: int,
+        on_progress: Callable[[Result], None] = lambda _: None,
+        seconds: float = math.inf,
+    ) -> None:
+        """Send `count` messages or some more, the same number to each endpoint.
+
+        No message to an endpoint is begun after `seconds`.
+        """
         baseline: dict[str, float] = {}
-        turn = 0
-        while (sent := self.result.sent.total()) < count:
+        turn, until = 0, time.monotonic() + seconds
+        while (sent := self.result.sent.total()) < count and time.monotonic() < until:
             if sent >= WARM_UP * count and not baseline:
                 baseline = self._memory()
             for endpoint in self._endpoints:
-                self._attack(endpoint, turn)
+                if time.monotonic() < until:
+                    self._attack(endpoint, turn)
             turn += 1
             self.result.rss_mb = self._memory()
             on_progress(self.result)
@@ -217,12 +245,12 @@ class Attack:
         return self._runner.processes[self.nodes[node]].restarts
 
     def _memory(self) -> dict[str, float]:
-        """Return the resident memory of the processes, megabytes."""
-        found = {}
-        for path, process in self._runner.processes.items():
-            if process.pid is not None:
-                found[path] = psutil.Process(process.pid).memory_info().rss / 1e6
-        return found
+        """Return the memory of the processes, megabytes."""
+        return {
+            path: own_memory_mb(process.pid)
+            for path, process in self._runner.processes.items()
+            if process.pid is not None
+        }
 
     def _check_outputs(self) -> None:
         """Find the topics that have no messages any more."""
