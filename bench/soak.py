@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a graph for hours, and bound the growth of the memory of each node.
 
-The memory of each process (`own_memory_mb`) is sampled every few seconds. After the warm-up, a line
-is fitted to the samples; `bound` is the upper end of the 95 % confidence interval of its slope. The
-samples of a process are correlated, so that the interval is computed from the means of blocks.
-The index of the memory node grows with its records until it has reached its capacity: the memory
+The memory of each process (`own_memory_mb`) is sampled every few seconds. After the warm-up, a
+line is fitted to the samples; `bound` is the upper end of the 95 % confidence interval of its
+slope. The samples of a process are correlated, so that the interval is computed from the means of
+blocks. The index of the memory node grows with its records until it has reached its capacity: this
 node is not compared with the limit.
 Prints one JSON object, also to out/bench/soak.json.
 """

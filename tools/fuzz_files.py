@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 from fuzz.parsers import PARSERS
@@ -52,6 +52,8 @@ FINDINGS = {
 @dataclass
 class Worker:
     """A process of `fuzz/worker.py`, started on demand."""
+
+    COMMAND: ClassVar = (sys.executable, str(Path(__file__).with_name('fuzz') / 'worker.py'))
 
     folder: Path
     process: subprocess.Popen[str] | None = None
@@ -104,9 +106,8 @@ class Worker:
     def start(self) -> None:
         """Start the process."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        script = Path(__file__).with_name('fuzz') / 'worker.py'
         self.process = subprocess.Popen(
-            [sys.executable, str(script), str(self.folder)],
+            [*self.COMMAND, str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(self.folder / 'log.txt').open('w'),

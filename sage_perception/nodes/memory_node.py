@@ -55,6 +55,8 @@ MAX_WAITING_FRAMES = 64
 REENTRY_FPR = 0.01
 """Error rate of the comparison of tracks that come back; the evidence is its log-likelihood."""
 DEFAULT_RESULTS = 10
+MAX_DECODED = 100
+"""Records without codes that a search by words decodes, half a second of work."""
 
 Response = TypeVar('Response', QueryMemory.Response, Remember.Response, Forget.Response)
 
@@ -275,7 +277,7 @@ class MemoryNode(Node):
         """Return a search by words; its models are loaded for the first one."""
         if self._words is None:
             codec = load_crop_codec(self.parameters.model)
-            self._words = WordSearch(load_semantic(), codec, text)
+            self._words = WordSearch(load_semantic(), codec, text, MAX_DECODED)
         return replace(self._words, text=text)
 
     def _remember(

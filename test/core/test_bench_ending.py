@@ -1,6 +1,9 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Benches of graphs end in bounded time, and on SIGTERM; nodes to be fuzzed read everything."""
+"""Benches of graphs end in bounded time, and on SIGTERM; nodes to be fuzzed read everything.
+
+The memory of nodes is what they allocate.
+"""
 
 import signal
 import subprocess
@@ -56,6 +59,24 @@ def test_a_node_to_be_fuzzed_reads_every_message():
         'for _ in range(1000):\n'
         "    limiter.note(b'a', accepted=False)\n"
         "    assert quota.admits(b'a') and limiter.admits(b'a') and of_bucket.admits(b'a')\n"
+    )
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
+def test_pages_of_files_are_not_the_memory_of_a_process(tmp_path):
+    file = tmp_path / 'library'
+    file.write_bytes(bytes(50_000_000))
+    process = run(
+        'import mmap, os\n'
+        'from fuzzing.own_memory import own_memory_mb\n'
+        'before = own_memory_mb(os.getpid())\n'
+        f"opened = open({str(file)!r}, 'rb')\n"
+        'mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)\n'
+        'assert sum(mapped[::4096]) == 0\n'
+        'assert own_memory_mb(os.getpid()) - before < 10\n'
+        "allocated = b'1' * 50_000_000\n"
+        'assert 45 < own_memory_mb(os.getpid()) - before < 60\n'
     )
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors

@@ -243,3 +243,12 @@ def test_without_codes_decoded_latents_are_compared(store):
     assert not result.by_codes
     assert {hit.basis for hit in result.hits} == {Basis.DECODED}
     assert (result.compared, result.without_code) == (2, 2)
+
+
+def test_a_search_decodes_a_bounded_number_of_records(store):
+    # In a node that anyone may ask, 1000 records took five seconds.
+    store.add([memory_record(n, at_s=n) for n in range(30)])
+    limited = WordSearch(Texts(), Decoder(), 'a dog', max_decoded=4)
+    result = limited.search(store, Query(count=10))
+    assert sorted(numbers(result.hits)) == [26, 27, 28, 29], 'the newest ones'
+    assert (result.compared, result.without_code) == (4, 30)
