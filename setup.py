@@ -31,7 +31,11 @@ setup(
         (f'share/{PACKAGE}/config/train', glob('config/train/*.yaml')),
     ],
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest'], 'view': ['rerun-sdk']},
+    extras_require={
+        'test': ['pytest'],
+        'view': ['rerun-sdk'],
+        'bench': ['pybullet', 'pyroomacoustics'],
+    },
     zip_safe=True,
     entry_points={
         'sage.irp_plugins': [

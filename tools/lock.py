@@ -22,6 +22,7 @@ LOCKS = {
     'common': ['base.in', 'dev.in'],
     'ros-jazzy': ['ros-jazzy.in', '-c', 'lock/common.txt'],
     'ros-kilted': ['ros-kilted.in', '-c', 'lock/common.txt'],
+    'bench': ['bench.in', '-c', 'lock/common.txt'],
     'installed-ros': ['base.in', 'dev.in', 'installed-ros.in'],
     # The theme of the site requires Python 3.11.
     'docs': ['docs.in', '--python-version', '3.11'],
