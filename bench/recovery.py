@@ -21,8 +21,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
+from scipy.io import wavfile
 
+from sage_perception.audio.mel import RATE
 from sage_perception.bringup.composition import MODES, compose
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
@@ -34,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).parent / 'malformed'))
 
 from fuzzing.client import Client, wait_for
 from fuzzing.ending import end_within
+from translation_parts.inputs import inputs
 
 START_S = 60.0
 TIMEOUT_S = 30.0
@@ -43,10 +47,21 @@ RATE_S = 4.0
 SETTLE_S = 0.3
 """Time after a kill in which messages of the dead process may still arrive, seconds."""
 RESULTS = ('/fused', '/l_latent')
+TRANSLATION = ('audio', 'proprioception', 'translator', 'effector')
+"""Nodes that `--translation` adds; the bench publishes joint states and a goal for them."""
 
 
 class NotWhole(RuntimeError):
     """A process that does not work again; the message has the reason."""
+
+
+def tones(folder: Path) -> Path:
+    """Return a WAV file with more than one sound event a second."""
+    rng, time_s = np.random.default_rng(0), np.arange(4 * RATE) / RATE
+    sound = np.where(time_s % 0.7 < 0.2, 0.2 * np.sin(2 * np.pi * 600 * time_s), 0)
+    sound += 1e-3 * rng.standard_normal(len(time_s))
+    wavfile.write(folder / 'tones.wav', RATE, sound.astype(np.float32))
+    return folder / 'tones.wav'
 
 
 def nodes_of(runner: GraphRunner) -> dict[str, list[str]]:
@@ -152,6 +167,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--runs', type=int, default=5, help='kills of each process (default: 5)')
     parser.add_argument('--fps', type=float, default=15.0, help='frame rate (default: 15)')
+    parser.add_argument(
+        '--translation', action='store_true', help='with the nodes of sound, body and translation'
+    )
     parser.add_argument('--composition', choices=MODES, default='none')
     parser.add_argument('--minutes', type=float, default=20.0, help='maximum duration (20)')
     parser.add_argument('--out', type=Path, default=Path('out/bench/recovery.json'))
@@ -162,13 +180,20 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         source = f'synthetic://?size=640x480&fps={options.fps}&lock=wall'
         cameras = [Camera('cam0', source), Camera('cam1', f'{source}&seed=1')]
-        specs = perception(cameras, memory=True, compressor=True)
-        own = {'memory': {'store': f'{folder}/memory.db'}}
+        added = dict.fromkeys(TRANSLATION, options.translation)
+        specs = perception(cameras, memory=True, compressor=True, **added)
+        own = {
+            'memory': {'store': f'{folder}/memory.db'},
+            'audio': {'source': f'file://{tones(Path(folder))}'},
+            'translator': {'head_camera': 'cam0', 'min_trust': 0.0},
+            'effector': {'min_trust': 0.0},
+        }
         specs = [
             replace(spec, parameters={**spec.parameters, **own.get(spec.name, {})})
             for spec in specs
         ]
-        found = measure(compose(specs, options.composition), options.runs)
+        with inputs(goal_period_s=1.0):
+            found = measure(compose(specs, options.composition), options.runs)
     failed = {path: each['failed'] for path, each in found.items() if 'failed' in each}
     seconds = {path: float(each['seconds']) for path, each in found.items() if path not in failed}
     slowest = max(seconds, key=lambda path: seconds[path], default='')

@@ -45,7 +45,7 @@ class Graph(torch.nn.Module):
 
     def forward(self, objects, present, text, audio, body, given):
         """Return the fused latents and the logits of the objects."""
-        return tuple(self.network(objects, present, (text, audio, body), given))
+        return tuple(self.network(objects, present, (text, audio, body), given)[:2])
 
 
 def main(argv: list[str] | None = None) -> int:

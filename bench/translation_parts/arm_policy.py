@@ -82,7 +82,7 @@ class ArmPolicy(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return actions `[B, 19]` and logits of the objects."""
         audio = text.new_zeros(len(text), AUDIO_DIM)
-        fused, logits = self.fusion(objects, present, (text, audio, body), given)
+        fused, logits, _ = self.fusion(objects, present, (text, audio, body), given)
         return self.effector(self.to_h(fused), self.to_l(fused)).action, logits
 
 

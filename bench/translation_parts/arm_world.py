@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A KUKA arm before colored balls in pybullet, with a rendered camera.
 
-pybullet (zlib license) is needed for this measurement alone: pip install pybullet.
+pybullet (zlib license) is needed for this measurement alone: requirements/bench.in.
 """
 
 from __future__ import annotations

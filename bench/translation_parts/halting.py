@@ -16,14 +16,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from sage_perception.irp import learned_halting
 from sage_perception.irp.control import ControlIRP, Reaches
 from sage_perception.irp.discovery import load
 from sage_perception.irp.halting import Halting
-from sage_perception.irp.learned_halting import LearnedHalting
 from sage_perception.irp.plugin import IRPPlugin
 from sage_perception.irp.tinyvae import Crops
 from sage_perception.training.puzzle.scenes import cut_crops, render_scene
+from translation_parts import learned_halting
+from translation_parts.learned_halting import LearnedHalting
 
 ITEMS, CROPS, STEPS = 200, 36, 40
 HOME = np.array([0.0, 0.0, 0.0, -1.4, 0.0, 1.0, 0.0])

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy as np
 import psutil
 
 from sage_perception.benchmark import figures
-from sage_perception.benchmark.figures import Window
+from sage_perception.benchmark.figures import Arrivals, Window
 from sage_perception.benchmark.receiver import Receiver
 from sage_perception.benchmark.usage import PowerMeter, Usage, UsageMeter
 from sage_perception.bringup.composition import compose
 from sage_perception.bringup.environment import config_path, dds_environment
-from sage_perception.bringup.graph import Camera, perception
+from sage_perception.bringup.graph import Camera, NodeSpec, perception
 from sage_perception.bringup.processes import GraphRunner
 
 START_LIMIT_S = 60.0
@@ -49,14 +50,21 @@ def measure(
         MeasurementError: the graph does not start, or a node fails.
     """
     specs = compose(perception(cameras, viewer=viewer), composition)
+    with running(specs, params_file) as (domain, pids):
+        return observe([camera.name for camera in cameras], domain, duration_s, rate_hz, pids)
+
+
+@contextlib.contextmanager
+def running(
+    specs: Sequence[NodeSpec], params_file: Path | None = None
+) -> Iterator[tuple[int, Callable[[], dict[str, int]]]]:
+    """Run a graph in its own ROS domain; yield the domain, and `pids` of `observe`."""
     log: list[str] = []
     domain = free_domain()
-    env = {'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-    names = [camera.name for camera in cameras]
     with GraphRunner(
         specs,
         params_file=params_file or config_path('dual_camera.yaml'),
-        env=env,
+        env={'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'},
         on_line=lambda node, line: log.append(f'{node}: {line}'),
     ) as runner:
 
@@ -65,7 +73,7 @@ def measure(
                 raise MeasurementError('\n'.join([runner.failure, *log[-20:]]))
             return {path: node.pid for path, node in runner.processes.items() if node.pid}
 
-        return observe(names, domain, duration_s, rate_hz, pids)
+        yield domain, pids
 
 
 def observe(
@@ -74,6 +82,7 @@ def observe(
     duration_s: float,
     rate_hz: float,
     pids: Callable[[], Mapping[str, int]],
+    topics: Mapping[str, type] | None = None,
 ) -> dict[str, Any]:
     """Wait until a graph works, and return its figures.
 
@@ -83,18 +92,20 @@ def observe(
         duration_s: time to measure, seconds.
         rate_hz: nominal rate of the cameras, Hz.
         pids: returns the process ids by name; raises `MeasurementError` if a node failed.
+        topics: further topics to measure, with their types; their messages start with a header.
 
     Returns:
         `attended` (share of the published frames that were encoded), `loss` (share of the nominal
         number of frames that was not), `fps`, `p50_ms`, `p95_ms` and `jitter_ms` from source to
         latents, `fused_p95_ms` from source to fused LCTs, `max_drop` (successive frames), `growth`
         (see `figures.growth`), `cpu_percent` and `pss_mb` of all processes, `power`, and
-        `processes` and `nodes` in detail.
+        `processes`, `nodes` and `topics` in detail.
     """
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(dds_environment(os.environ))
     start_s = time.monotonic()
     with Receiver(cameras, domain) as receiver:
+        further = {name: receiver.subscribe(kind, name) for name, kind in (topics or {}).items()}
         while not (receiver.fused and all(receiver.encoded.values())):
             pids()
             if time.monotonic() - start_s > START_LIMIT_S:
@@ -125,6 +136,17 @@ def observe(
             for name, use in processes.items()
         },
         'nodes': _nodes(diagnostics),
+        'topics': {name: _topic(arrivals, window) for name, arrivals in further.items()},
+    }
+
+
+def _topic(arrivals: Arrivals, window: Window) -> dict[str, float | None]:
+    """Return the rate of a topic, and the times from the stamps of its messages."""
+    times = figures.latencies_ms(arrivals, window)
+    return {
+        'hz': round(len(times) / window.seconds, 2),
+        'p50_ms': figures.percentile(times, 50),
+        'p95_ms': figures.percentile(times, 95),
     }
 
 

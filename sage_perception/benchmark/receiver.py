@@ -37,10 +37,8 @@ class Receiver:
     """
 
     def __init__(self, cameras: Sequence[str], domain: int, namespace: str = '') -> None:
-        self.published: dict[str, Arrivals] = {camera: [] for camera in cameras}
-        self.encoded: dict[str, Arrivals] = {camera: [] for camera in cameras}
-        self.fused: Arrivals = []
-        self.mosaics: Arrivals = []
+        self.published: dict[str, Arrivals] = {}
+        self.encoded: dict[str, Arrivals] = {}
         self._diagnostics: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
         self._context = rclpy.Context()
@@ -49,10 +47,10 @@ class Receiver:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         for camera in cameras:
-            self._subscribe(CameraInfo, f'{camera}/camera_info', self.published[camera])
-            self._subscribe(LCTArray, f'{camera}/lcts', self.encoded[camera])
-        self._subscribe(LCTArray, 'fused', self.fused)
-        self._subscribe(CompressedImage, 'mosaic/compressed', self.mosaics)
+            self.published[camera] = self.subscribe(CameraInfo, f'{camera}/camera_info')
+            self.encoded[camera] = self.subscribe(LCTArray, f'{camera}/lcts')
+        self.fused = self.subscribe(LCTArray, 'fused')
+        self.mosaics = self.subscribe(CompressedImage, 'mosaic/compressed')
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._read, 100)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._spin, name='receiver', daemon=True)
@@ -82,7 +80,13 @@ class Receiver:
         while not self._stopping.is_set():
             self._executor.spin_once(timeout_sec=0.2)
 
-    def _subscribe(self, kind: type, topic: str, arrivals: Arrivals) -> None:
+    def subscribe(self, kind: type, topic: str) -> Arrivals:
+        """Return the list that the messages of a topic will be added to.
+
+        Messages of this type start with a header.
+        """
+        arrivals: Arrivals = []
+
         # Releases before Jazzy pass no message info.
         def receive(data: bytes, info: Any = None) -> None:
             received_ns = (info or {}).get('received_timestamp') or time_ns()
@@ -94,6 +98,7 @@ class Receiver:
         has_info = hasattr(rclpy.subscription.Subscription, 'CallbackType')
         callback = receive_with_info if has_info else receive
         self._node.create_subscription(kind, topic, callback, qos.DEFAULT, raw=True)
+        return arrivals
 
     def _read(self, message: DiagnosticArray) -> None:
         with self._lock:

@@ -57,6 +57,7 @@ COMMANDS = {
     'describe': Command(IMAGES, 'Name the object in the center of images'),
     'zspace': Command(IMAGES, 'Draw saliency maps of cameras and their weights over time'),
     'memory': Command(IMAGES, 'Search the memory of a robot or a fleet'),
+    'imagine': Command(IMAGES, 'Show images for words, from the memory of a robot'),
     'models': Command(MODELS, 'List the models, or show a model card'),
     'train': Command(MODELS, 'Train a model'),
     'export': Command(MODELS, 'Export a training run as a model artifact'),

@@ -2,23 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bridge between vision and words (LanguageVisionBridge, specification 002 §8.3).
 
-An image becomes words of a vocabulary with a color, or "unknown"; no language model invents any.
+A memory becomes words of a vocabulary with a color, or "unknown"; no language model invents any.
 Words become memories of real crops, the best first; beside them stands the mean of their latents,
-which is decoded to an image that no camera has seen, and is labeled so. Both directions keep the
-provenance of the LCTs that they start from.
+which is decoded to an image that no camera has captured, and is labeled so. Both directions keep
+the provenance of the LCTs that they start from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
-from sage_perception.core.latent import Latent, LatentKind, ModelId, Telemetry
+from sage_perception.core.latent import Latent, LatentKind, Telemetry
 from sage_perception.core.lct import LCT, Operation, step_from
+from sage_perception.memory.query import Hit, Query
+from sage_perception.memory.sql_store import MemoryStore
+from sage_perception.memory.words import Found, WordSearch, decoded, rank_by_words
+from sage_perception.models.codec import Codec
+from sage_perception.models.semantic.semantic_text import SemanticText
 from sage_perception.vision.color_names import color_shares, main_color
+from sage_perception.vision.crops import to_pixels
 
 UNKNOWN = 'unknown'
 MIN_SCORE = 0.3
@@ -27,23 +33,6 @@ MAX_BLENDED = 5
 """Memories whose latents are averaged."""
 SHARPNESS = 20.0
 """Factor of the similarities in the weights of that average."""
-
-
-class Vocabulary(Protocol):
-    """A model that names images and encodes texts, such as `semantic_text`."""
-
-    id: ModelId
-
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return the codes of images, float32 `[N, D]` of length 1."""
-
-    def text(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the codes of texts, float32 `[N, D]` of length 1."""
-
-    def describe(
-        self, images: np.ndarray, count: int = 1
-    ) -> Sequence[Sequence[tuple[str, float]]]:
-        """Return the best nouns of each image with their scores in [0, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +49,11 @@ class Imagined:
     """An image for words.
 
     Attributes:
-        origin: `'memory'`: a crop that a camera has seen; `'decoded'`: made of several latents.
+        origin: `'memory'`: a crop that a camera has captured; `'decoded'`: made of several
+            latents.
         image: uint8 RGB `[S, S, 3]`.
-        similarity: cosine of the codes of the image and of the words.
+        similarity: that of the search by words for a memory; the score of
+            `memory.words.rank_by_words` for a decoded image.
         lct: its latent; that of a memory is the memory itself.
     """
 
@@ -73,28 +64,29 @@ class Imagined:
 
 
 class LanguageVisionBridge:
-    """Translates LCTs of crops to words, and words to LCTs of crops.
+    """Translates memories to words, and words to memories.
 
     Args:
-        vocabulary: the model of words.
-        decode: latents `[N, D]` to images, uint8 RGB `[N, S, S, 3]`.
+        vocabulary: the model that names images and encodes words.
+        codec: decodes the latents; memories of other models are left out.
         entity_id: the entity of the LCTs that this object makes, unsigned.
         next_sequence: returns their sequences.
     """
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
-        decode: Callable[[np.ndarray], np.ndarray],
+        vocabulary: SemanticText,
+        codec: Codec,
         entity_id: str,
         next_sequence: Callable[[], int],
     ):
-        self._vocabulary, self._decode = vocabulary, decode
+        self._vocabulary, self._codec = vocabulary, codec
         self._entity_id, self._next_sequence = entity_id, next_sequence
 
     def describe(self, lct: LCT) -> Description:
         """Return words for the crop of an LCT of kind VISION, and their code as an LCT."""
-        image = self._decode(lct.latent.mean[None])
+        z = lct.latent.mean[None].reshape(-1, *self._codec.latent_shape)
+        image = to_pixels(self._codec.decode(z))
         noun, score = self._vocabulary.describe(image, 1)[0][0]
         known = score >= MIN_SCORE
         text = f'{main_color(color_shares(image)[0])} {noun}' if known else UNKNOWN
@@ -107,36 +99,41 @@ class LanguageVisionBridge:
         return Description(text, confidence, self._derived(lct, latent, confidence))
 
     def imagine_from_text(
-        self, text: str, memories: Sequence[LCT], count: int = MAX_BLENDED
-    ) -> list[Imagined]:
+        self, text: str, store: MemoryStore, query: Query
+    ) -> tuple[list[Imagined], Found]:
         """Return the memories that fit words best, then the image decoded from their mean.
 
-        `memories` are LCTs of kind VISION of one model. The mean latent has the provenance of the
-        best memory. Raises `ValueError` for words without letters and for `count` below 1; without
-        memories nothing can be imagined, and the list is empty.
+        The memories are those that `WordSearch` finds with the filters of `query`; the search is
+        returned too. The mean latent has the provenance of the best memory; its trust is the
+        similarity of its image, limited to [0, 1]. Without memories nothing can be imagined, and
+        the list is empty. Raises `ValueError` for words without letters, and as `WordSearch`.
         """
-        if not any(letter.isalpha() for letter in text) or count < 1:
-            raise ValueError(f'{text!r} has no words, or count {count} is not positive')
-        if not memories:
-            return []
-        z = np.stack([lct.latent.mean for lct in memories])
-        images = self._decode(z)
-        wanted = self._vocabulary.text([text])[0]
-        cosines = self._vocabulary.encode(images) @ wanted
-        best = np.argsort(-cosines, kind='stable')[:count]
-        found = [
-            Imagined('memory', images[i], float(cosines[i]), memories[i]) for i in best.tolist()
+        if not any(letter.isalpha() for letter in text):
+            raise ValueError(f'{text!r} has no words: give a noun, such as "a red car"')
+        found = WordSearch(self._vocabulary, self._codec, text).search(store, query)
+        own = self._codec.id.fingerprint
+        hits = [hit for hit in found.hits if hit.record.lct.latent.model.fingerprint == own]
+        if not hits:
+            return [], found
+        memories = [
+            Imagined('memory', image, hit.similarity, hit.record.lct)
+            for hit, image in zip(hits, decoded(hits, self._codec), strict=True)
         ]
-        blended = best[:MAX_BLENDED]
-        weights = np.exp(SHARPNESS * (cosines[blended] - cosines[blended].max()))
-        mean = (weights[:, None] * z[blended]).sum(0) / weights.sum()
-        image = self._decode(mean[None])
-        similarity = float(self._vocabulary.encode(image)[0] @ wanted)
-        parent = memories[int(best[0])]
-        latent = Latent(mean.astype(np.float32), None, LatentKind.VISION, parent.latent.model)
-        trust = float(np.clip(similarity, 0, 1))
-        made = self._derived(parent, latent, trust)
-        return [*found, Imagined('decoded', image[0], similarity, made)]
+        return [*memories, self._blend(text, hits[:MAX_BLENDED])], found
+
+    def _blend(self, text: str, hits: Sequence[Hit]) -> Imagined:
+        """Return the image of the mean of the latents of hits, the best first."""
+        similarity = np.array([hit.similarity for hit in hits])
+        weights = np.exp(SHARPNESS * (similarity - similarity.max()))
+        z = np.stack([hit.record.lct.latent.mean for hit in hits])
+        mean = ((weights[:, None] * z).sum(0) / weights.sum()).astype(np.float32)
+        image = to_pixels(self._codec.decode(mean.reshape(1, *self._codec.latent_shape)))
+        codes = self._vocabulary.encode(image)
+        score = float(rank_by_words(self._vocabulary, text, codes, image)[0])
+        parent = hits[0].record.lct
+        latent = Latent(mean, None, LatentKind.VISION, parent.latent.model)
+        made = self._derived(parent, latent, float(np.clip(score, 0, 1)))
+        return Imagined('decoded', image[0], score, made)
 
     def _derived(self, parent: LCT, latent: Latent, trust: float) -> LCT:
         step = step_from(parent, Operation.TRANSLATE, self._entity_id, latent.model, trust)

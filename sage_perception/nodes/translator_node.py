@@ -11,19 +11,23 @@ from typing import Any
 
 import numpy as np
 from sage_msgs.msg import LCTArray, TrackScores
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.core.lct import LCT, Operation, step_from
-from sage_perception.models import ModelError, installed_name, load_fusion
+from sage_perception.models import ModelError, installed_name, load_crop_codec, load_fusion
+from sage_perception.models.codec import Codec
 from sage_perception.models.fusion import MAX_OBJECTS, Meaning
 from sage_perception.models.registry import resolve
 from sage_perception.models.semantic.semantic_text import VOCABULARY
 from sage_perception.models.semantic.text_encoder import TextEncoder
 from sage_perception.puzzle.action import ACTION
+from sage_perception.puzzle.drawing import draw_puzzle
 from sage_perception.puzzle.head import TRUST, look_at
 from sage_perception.puzzle.joints import parse_joints
-from sage_perception.puzzle.proprioception import DIM, ProprioceptionSpace
+from sage_perception.puzzle.proprioception import DIM, LOG_VAR_MISSING, ProprioceptionSpace
+from sage_perception.puzzle.space import write_scene
 from sage_perception.puzzle.tokens import positions
 from sage_perception.puzzle.translators import (
     KindTranslator,
@@ -31,23 +35,26 @@ from sage_perception.puzzle.translators import (
     TranslatorRegistry,
 )
 from sage_perception.ros import qos
-from sage_perception.ros.conversions.latents import Packers
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.packers import packers_of, plain_packer
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import TrustedKeys, node_identity
+from sage_perception.ros.images import image_to_msg
 from sage_perception.ros.node_parameters.proprioception import check_joints
 from sage_perception.ros.node_parameters.translator import TRANSLATOR
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
+from sage_perception.vision.crops import to_pixels
 
 MAX_GOAL = 200
 """Characters of a goal that are read."""
 MAX_ANGLE_AGE_NS = 500_000_000
 """Time between a frame and the angles of the head from which these are not used."""
+PUZZLE_PERIOD_NS = 200_000_000
+"""Least time between two images of the puzzle."""
 
 
 class TranslatorNode(Node):
@@ -68,6 +75,13 @@ class TranslatorNode(Node):
         ),
         Topic('goal_latent', LCTArray, qos.DEFAULT, 'The fused latent of goal and crops.'),
         Topic('action', LCTArray, qos.DEFAULT, 'The action that turns the head to the crop.'),
+        Topic(
+            'puzzle',
+            Image,
+            qos.VISUALIZATION,
+            'The puzzle grid of crops, goal and body, for people; at most 5 Hz, and drawn only '
+            'for subscribers.',
+        ),
     )
 
     def __init__(self, **options: Any):
@@ -82,14 +96,18 @@ class TranslatorNode(Node):
             self._body = ProprioceptionSpace(self._joints, parameters.use_imu)
             self._model = load_fusion(parameters.model)
             self._text = TextEncoder(resolve('semantic_text') / VOCABULARY)
-            packers = _packers(self._model.appearance_space)
+            self._codec_name = _codec_name(self._model.appearance_space)
+            packers = packers_of(self._codec_name)
             self._text(['a'])  # loads the sentence encoder, or raises if there is none
         except (ModelError, ValueError) as error:
             raise ConfigurationError(f"parameters 'model' and 'joints': {error}") from error
         fields = parameters.horizontal_fov_deg, parameters.vertical_fov_deg
         self._field_of_view = math.radians(fields[0]), math.radians(fields[1])
         self._goal, self._embedded = '', np.zeros(0, np.float32)
+        self._body_latent: Latent | None = None
         self._angles, self._angles_ns = (math.nan, math.nan), 0
+        self._codec: Codec | None = None
+        self._drawn_ns = 0
         self._refused: dict[str, int] = {}
         self._durations = Durations()
         self._registry = TranslatorRegistry()
@@ -108,6 +126,7 @@ class TranslatorNode(Node):
         self._target = self.publisher('target')
         self._fused = self.publisher('goal_latent')
         self._actions = self.publisher('action')
+        self._puzzles = self.publisher('puzzle')
         self.subscribe('trusted', self._receive_frame, guard=self._trusted)
         self.subscribe('goal', self._receive_goal, timeout_s=0)
         self.subscribe('proprioception', self._receive_body, timeout_s=0, guard=self._bodies)
@@ -128,6 +147,7 @@ class TranslatorNode(Node):
         for lct in self._bodies.lcts(message, publisher, self.get_clock().now().nanoseconds):
             pan, tilt = self._body.decode(lct.latent).position[:2]
             self._angles, self._angles_ns = (float(pan), float(tilt)), lct.stamp_ns
+            self._body_latent = lct.latent
 
     def _receive_frame(self, message: LCTArray, publisher: bytes) -> None:
         for frame in self._trusted.frames(message, publisher):
@@ -141,9 +161,10 @@ class TranslatorNode(Node):
         """Publish the weights of the objects of a frame, and the latents of the one meant."""
         rois = [lct.latent.roi for lct in lcts if lct.latent.roi is not None]
         boxes = np.array([[roi.x, roi.y, roi.width, roi.height] for roi in rois], float)
+        places = positions(boxes, frame.size)
         meaning = self._model(
             np.stack([lct.latent.mean for lct in lcts]),
-            positions(boxes, frame.size),
+            places,
             self._embedded,
             np.array([lct.trust for lct in lcts]),
         )
@@ -155,6 +176,10 @@ class TranslatorNode(Node):
         )
         self._target.publish(scores)
         self._frame = frame
+        wanted = abs(frame.stamp_ns - self._drawn_ns) >= PUZZLE_PERIOD_NS
+        if wanted and self._puzzles.get_subscription_count():
+            self._drawn_ns = frame.stamp_ns
+            self._draw(frame, lcts, places)
         try:
             fused = self._fuse(lcts, meaning)
             self._publish(self._fused, frame, fused)
@@ -169,6 +194,20 @@ class TranslatorNode(Node):
         except ValueError as error:
             reason = str(error).partition(':')[0]
             self._refused[reason] = self._refused.get(reason, 0) + 1
+
+    def _draw(self, frame: RelayedFrame, lcts: list[LCT], places: np.ndarray) -> None:
+        """Publish the puzzle of a frame as an image."""
+        if self._codec is None:
+            self._codec = load_crop_codec(self._codec_name)
+        z = np.stack([lct.latent.mean for lct in lcts]).reshape(-1, *self._codec.latent_shape)
+        body, latent = None, self._body_latent
+        if latent is not None and np.isfinite(self._angles_at(frame.stamp_ns)).all():
+            known = None if latent.log_var is None else latent.log_var < LOG_VAR_MISSING
+            body = latent.mean, known
+        trust = float(np.clip(max(lct.trust for lct in lcts), 0, 1))
+        crops = to_pixels(self._codec.decode(z))
+        puzzle = write_scene(crops, places, self._embedded, body, trust)
+        self._puzzles.publish(image_to_msg(draw_puzzle(puzzle), 'rgb8', frame.header))
 
     def _fuse(self, lcts: list[LCT], meaning: Meaning) -> LCT:
         """Return the fused LCT; its parent is the LCT of the object meant."""
@@ -226,12 +265,12 @@ class TranslatorNode(Node):
         return OK, state, figures
 
 
-def _packers(space: bytes) -> Packers:
-    """Return the packer of the installed model with a latent space."""
+def _codec_name(space: bytes) -> str:
+    """Return the name of the installed model with a latent space."""
     name = installed_name(space, 'tinyvae')
     if name is None:
         raise ModelError(f'no installed model has the latent space {space.hex()[:8]}')
-    return packers_of(name)
+    return name
 
 
 def main(args: list[str] | None = None) -> None:

@@ -92,6 +92,26 @@ def write_objects(crops: np.ndarray, positions: np.ndarray, trust: float = 1.0) 
     return write_vision(image, trust)
 
 
+def write_scene(
+    crops: np.ndarray,
+    positions: np.ndarray,
+    text: np.ndarray | None = None,
+    body: tuple[np.ndarray, np.ndarray | None] | None = None,
+    trust: float = 1.0,
+) -> Puzzle:
+    """Return the puzzle of the crops of a frame, a text and the state of the body.
+
+    The arguments are those of `write_objects`, `write_text` and `write_body`; None: absent.
+    `trust` is that of the crops.
+    """
+    parts = [write_objects(crops, positions, trust)]
+    if text is not None:
+        parts.append(write_text(text))
+    if body is not None:
+        parts.append(write_body(*body))
+    return fuse_max(parts)
+
+
 def read_vision(puzzle: Puzzle) -> np.ndarray:
     """Return the image of a puzzle, uint8 RGB `[30, 30, 3]`."""
     return (puzzle.values[COLOR].transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)

@@ -10,7 +10,9 @@ from sage_perception.models.networks.puzzle.attention import (
     Concatenation,
     CrossModalAttention,
     FusionConfig,
+    SlotTokens,
 )
+from sage_perception.training.puzzle.fit import cue_loss
 
 BATCH, OBJECTS = 4, 6
 
@@ -108,6 +110,46 @@ def test_the_trust_of_a_cue_scales_its_vote(network):
     full = network(objects, present, cues, given).logits
     half = network(objects, present, cues, given / 2).logits
     torch.testing.assert_close(half, full / 2)
+
+
+@torch.no_grad()
+def test_the_logits_are_the_sum_of_those_of_the_cues_weighted_by_their_trust(network):
+    objects, present, cues, given = inputs()
+    present[:, 5] = 0
+    given = torch.tensor([0.5, 1.0, 0.0]).repeat(BATCH, 1)
+    found = network(objects, present, cues, given)
+    total = (given[..., None] * found.by_cue).sum(1)
+    torch.testing.assert_close(found.logits[:, :5], total[:, :5])
+    assert found.by_cue[..., 5].max() < -1e3
+
+
+@torch.no_grad()
+def test_slots_are_tokens_beside_the_crops_and_absent_ones_have_no_influence():
+    torch.manual_seed(2)
+    network = CrossModalAttention(FusionConfig(slot_dim=16)).eval()
+    objects, present, cues, given = inputs()
+    generator = torch.Generator().manual_seed(4)
+    tokens = torch.randn(BATCH, 3, 20, generator=generator)
+    some = torch.tensor([1.0, 1, 0]).repeat(BATCH, 1)
+    found = network(objects, present, cues, given, SlotTokens(tokens, some))
+    assert found.logits.shape == (BATCH, OBJECTS + 3)
+    assert torch.softmax(found.logits, 1)[:, -1].max() == 0
+    assert torch.softmax(found.logits, 1)[:, OBJECTS : OBJECTS + 2].min() > 0
+    without = network(objects, present, cues, given)
+    none = network(objects, present, cues, given, SlotTokens(tokens, some * 0))
+    torch.testing.assert_close(none.fused, without.fused)
+    torch.testing.assert_close(none.logits[:, :OBJECTS], without.logits)
+    # Slots alone are enough.
+    alone = network(objects, present * 0, cues, given, SlotTokens(tokens, some))
+    assert torch.softmax(alone.logits, 1)[:, :OBJECTS].max() == 0
+
+
+def test_the_loss_of_single_cues_counts_only_where_there_are_several():
+    by_cue = torch.tensor([[[2.0, 0, 0], [0, 1.0, 0], [0, 0, 5.0]]]).repeat(2, 1, 1)
+    right = torch.tensor([[1.0, 0, 0], [1.0, 0, 0]])
+    given = torch.tensor([[1.0, 0.5, 0], [0, 0, 1.0]])
+    expected = -by_cue[0].log_softmax(1)[:2, 0].sum() / 2
+    torch.testing.assert_close(cue_loss(by_cue, right, given), expected)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from sage_msgs.msg import LCTArray, TrackScores
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from sage_perception.cli import keys
@@ -125,6 +126,7 @@ class Graph:
 
 @NEEDS_ENCODER
 def test_words_select_a_crop_and_become_an_action(ros):
+    puzzles = ros.collect(Image, 'puzzle')
     graph = Graph(ros)
     actions = graph.actions
     for goal, wanted in (('look at the red ball', 1), ('find the blue ball', 2)):
@@ -152,6 +154,19 @@ def test_words_select_a_crop_and_become_an_action(ros):
         assert steps == [Operation.ENCODE, Operation.FUSE, Operation.TRANSLATE]
         assert 0.3 <= lct.trust <= 0.9
     assert lct_from_msg(graph.fused[-1].lcts[0]).latent.kind is LatentKind.FUSED
+
+    def shown():
+        graph.send()
+        return puzzles
+
+    ros.wait_for(shown, 'the puzzle')
+    drawn = np.frombuffer(puzzles[-1].data, np.uint8).reshape(258, 960, 3)
+    # The red ball is at the left of the colors, the blue one at the right, the text beside them.
+    middle = drawn[18 + 120 - 20 : 18 + 120 + 20].astype(int)
+    left, right = middle[:, 20:50].mean((0, 1)), middle[:, 185:225].mean((0, 1))
+    assert left[0] > left[2]
+    assert right[2] > right[0]
+    assert drawn[20:100, 480:720].std() > 10
 
     def more(count):
         """Send frames with angles of the head that are older, until so many are fused."""

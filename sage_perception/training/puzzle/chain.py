@@ -87,7 +87,7 @@ class Chain(nn.Module):
 
     def forward(self, batch: Batch, puzzle: Tensor, sample: bool = False) -> Steps:
         """Return the results of all hops; `sample` draws the latents, for training."""
-        fused, logits = self.fusion(*batch[:4])
+        fused, logits, _ = self.fusion(*batch[:4])
         written = self.sensor(puzzle, fused)
         mean, log_var, l = self.puzzle_vae.encode(written, fused)
         h = mean
@@ -119,12 +119,10 @@ def with_puzzles(batch: Batch, scenes: SceneTokens, crops: np.ndarray) -> ChainB
     puzzles, where = [], []
     for i, row in enumerate(rows):
         there = batch.present[i].numpy() > 0.5
-        parts = [space.write_objects(crops[row][there], scenes.position[row][there])]
-        if batch.given[i, 0] > 0:
-            parts.append(space.write_text(batch.cues[0][i].numpy()))
-        if batch.given[i, 2] > 0:
-            parts.append(space.write_body(batch.cues[2][i].numpy()))
-        puzzles.append(space.fuse_max(parts).values.astype(np.float16))
+        text = batch.cues[0][i].numpy() if batch.given[i, 0] > 0 else None
+        body = (batch.cues[2][i].numpy(), None) if batch.given[i, 2] > 0 else None
+        puzzle = space.write_scene(crops[row][there], scenes.position[row][there], text, body)
+        puzzles.append(puzzle.values.astype(np.float16))
         where.append(scenes.position[row, int(batch.target[i]), :2])
     action = np.zeros((len(rows), ACTION_DIM), np.float32)
     for values, position in zip(action, where, strict=True):

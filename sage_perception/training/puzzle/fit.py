@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from sage_perception.models.networks.puzzle.attention import (
     Concatenation,
@@ -24,6 +24,9 @@ from sage_perception.training.puzzle.scenes import OBJECTS, SceneTokens
 
 TEXT_NOISE = 0.015
 """Standard deviation of the noise of text embeddings, whose length is 1, per dimension."""
+CUE_WEIGHT = 1.0
+"""Weight of the choice by each cue alone against the choice by all, so that a fusion network
+does not depend on cues that may be missing."""
 DECODED_WEIGHT = 0.2
 """Weight of the decoding of the fused latent against the choice of the object."""
 
@@ -54,18 +57,33 @@ def fit_attention(
     _standardize(model.token_mean, model.token_std, scenes)
 
     def loss(batch: Batch) -> Tensor:
-        fused, logits = model(*blurred(batch)[:4])
+        fused, logits, by_cue = model(*blurred(batch)[:4])
         token, body = model.decode(fused)
         meant = batch.objects[torch.arange(len(token)), batch.target]
         decoded = mse_loss((token - meant) / model.token_std, torch.zeros_like(token))
         has_body = batch.given[:, 2:]
         decoded = decoded + (((body - batch.cues[2]) * has_body) ** 2).mean() * 10
-        return cross_entropy(logits, batch.target) + DECODED_WEIGHT * decoded
+        right = one_hot(batch.target, by_cue.shape[2])
+        alone = CUE_WEIGHT * cue_loss(by_cue, right, batch.given)
+        return cross_entropy(logits, batch.target) + alone + DECODED_WEIGHT * decoded
 
     pool = draw(scenes, clean, noisy, condition, config.pool, np.random.default_rng(config.seed))
     model.standardize(pool.cues, pool.given)
     fit_pool(model, lambda rows: loss(select(pool, rows)), len(pool.target), config)
     return model
+
+
+def cue_loss(by_cue: Tensor, right: Tensor, given: Tensor) -> Tensor:
+    """Return the mean cross entropy of each cue alone, where another one is given too.
+
+    With one cue, the choice by all is the choice by this one. `by_cue` are the logits of the cues,
+    `[B, C, N]`, `right` is 1 for the tokens that show the object meant, `[B, N]`, and `given` has
+    the trusts of the cues, `[B, C]`.
+    """
+    chosen = by_cue.log_softmax(2).masked_fill(right[:, None] < 0.5, -1e4).logsumexp(2)
+    present = (given > 0).float()
+    several = present * (present.sum(1, keepdim=True) > 1)
+    return -(chosen * several).sum() / len(given)
 
 
 def fit_concatenation(

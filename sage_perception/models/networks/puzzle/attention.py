@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sage_perception.core.settings import PositiveInt, check
+from sage_perception.core.settings import NonNegativeInt, PositiveInt, check
 from sage_perception.models.networks.layers import two_layers
 
 CUES = ('text', 'audio', 'proprioception')
@@ -39,6 +39,8 @@ class FusionConfig:
         Attention heads.
     fused_dim : int
         Dimensions of the fused latent.
+    slot_dim : int
+        Dimensions of a slot; 0: a network without tokens of slots.
 
     """
 
@@ -51,6 +53,7 @@ class FusionConfig:
     width: PositiveInt = 128
     heads: PositiveInt = 8
     fused_dim: PositiveInt = 256
+    slot_dim: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         check(self)
@@ -68,17 +71,33 @@ class FusionConfig:
         return self.text_dim, self.audio_dim, self.proprioception_dim
 
 
+class SlotTokens(NamedTuple):
+    """The slots of frames: further tokens beside the crops.
+
+    Attributes:
+        tokens: slots with the positions of their regions, `[B, K, slot_dim + position_dim]`.
+        present: 1 for slots that have a region, else 0, `[B, K]`.
+
+    """
+
+    tokens: Tensor
+    present: Tensor
+
+
 class Fused(NamedTuple):
-    """The result of a fusion.
+    """The result of a fusion; N counts the objects, and then the slots if there are any.
 
     Attributes:
         fused: `[B, fused_dim]`.
-        logits: `[B, N]`, of the objects; about −10⁴ where there is none.
+        logits: `[B, N]`, of the tokens; about −10⁴ where there is none.
+        by_cue: `[B, len(CUES), N]`, the logits of each cue alone; their sum, weighted by the
+            trusts of the cues, is `logits`.
 
     """
 
     fused: Tensor
     logits: Tensor
+    by_cue: Tensor
 
 
 class CrossModalAttention(nn.Module):
@@ -108,34 +127,53 @@ class CrossModalAttention(nn.Module):
         self.direct = nn.ModuleList(nn.Linear(width, config.fused_dim) for _ in CUES)
         self.out = two_layers(2 * width, 2 * width, config.fused_dim)
         self.decoder = nn.Linear(config.fused_dim, config.token_dim + config.proprioception_dim)
+        self.slots: nn.Module | None = None
+        if config.slot_dim:
+            dim = config.slot_dim + config.position_dim
+            self.register_buffer('slot_mean', torch.zeros(dim))
+            self.register_buffer('slot_std', torch.ones(dim))
+            self.slots = two_layers(dim, 2 * width, width)
 
     def forward(
-        self, objects: Tensor, present: Tensor, cues: tuple[Tensor, ...], given: Tensor
+        self,
+        objects: Tensor,
+        present: Tensor,
+        cues: tuple[Tensor, ...],
+        given: Tensor,
+        slots: SlotTokens | None = None,
     ) -> Fused:
-        """Return the fusion of objects and cues.
+        """Return the fusion of objects, slots and cues.
 
         Args:
             objects: tokens `[B, N, token_dim]`.
             present: 1 for tokens that are objects, else 0, `[B, N]`.
             cues: one vector for each of `CUES`, `[B, dim]`.
             given: trust of each cue in [0, 1], `[B, len(CUES)]`; 0: absent.
+            slots: tokens of slots, for a network that has them.
 
         """
-        batch, count, _ = objects.shape
         heads = self.config.heads
         tokens = self.tokens((objects - self.token_mean) / self.token_std)
+        if slots is not None:
+            assert self.slots is not None, 'a network without slots: set slot_dim'
+            mean, std = self.get_buffer('slot_mean'), self.get_buffer('slot_std')
+            tokens = torch.cat((tokens, self.slots((slots.tokens - mean) / std)), 1)
+            present = torch.cat((present, slots.present), 1)
+        batch, count, _ = tokens.shape
         keys = self.key(tokens).reshape(batch, count, heads, -1)
         values = self.value(tokens)
         absent = (present < 0.5)[:, None]
         total = objects.new_zeros(batch, count)
         direct = objects.new_zeros(batch, self.config.fused_dim)
         context = objects.new_zeros(batch, self.config.width)
+        own_logits = []
         for i, (network, cue) in enumerate(zip(self.cues, cues, strict=True)):
             hidden = network(self._standardized(i, cue))
             query = hidden.reshape(batch, heads, -1)
             scores = torch.einsum('bhd,bnhd->bhn', query, keys) / query.shape[2] ** 0.5
             weight = given[:, i, None]
-            total = total + weight * torch.einsum('bhn,h->bn', scores, self.head_weights[i])
+            own_logits.append(torch.einsum('bhn,h->bn', scores, self.head_weights[i]))
+            total = total + weight * own_logits[-1]
             attention = torch.softmax(scores.masked_fill(absent, -1e4), 2)
             own = torch.einsum('bhn,bnhd->bhd', attention, values.reshape(batch, count, heads, -1))
             context = context + weight * own.reshape(batch, -1)
@@ -143,7 +181,8 @@ class CrossModalAttention(nn.Module):
         logits = total.masked_fill(present < 0.5, -1e4)
         meant = torch.einsum('bn,bnd->bd', torch.softmax(logits, 1), values)
         joined = torch.cat((meant, context / given.sum(1, keepdim=True).clamp(min=1)), 1)
-        return Fused(self.out(joined) + direct, logits)
+        by_cue = torch.stack(own_logits, 1).masked_fill(absent, -1e4)
+        return Fused(self.out(joined) + direct, logits, by_cue)
 
     def standardize(self, cues: tuple[Tensor, ...], given: Tensor) -> None:
         """Set the statistics of the cues from examples; those of constant dimensions stay."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +65,13 @@ class Corpus:
     @property
     def held_out(self) -> np.ndarray:
         """Return which rows are of held-out persons, boolean `[N]`."""
-        persons = sorted(set(self.person) - {HELD_OUT_FLITE})
-        chosen = {HELD_OUT_FLITE, *(p for p in persons[::HELD_OUT_SHARE] if 'flite' not in p)}
-        return np.isin(self.person, sorted(chosen))
+        return np.isin(self.person, sorted(held_out_persons(self.person)))
+
+
+def held_out_persons(persons: Iterable[str]) -> set[str]:
+    """Return the persons that training leaves out; `persons` are those of all voices."""
+    generated = sorted(set(persons) - {HELD_OUT_FLITE})
+    return {HELD_OUT_FLITE, *(p for p in generated[::HELD_OUT_SHARE] if 'flite' not in p)}
 
 
 def corpus(labels: Sequence[str] = LABELS) -> Corpus:
