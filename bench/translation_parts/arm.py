@@ -58,7 +58,7 @@ from translation_parts.arm_world import (
     random_balls,
 )
 from translation_parts.scenes import encoder, mean, network_file, sentences
-from translation_parts.spoken import phrase, random_voice
+from translation_parts.speech import phrase, random_voice
 
 SCENES, POOL, STEPS = 120, 6000, 600
 CYCLES, PERIOD_S = 32, 0.1
@@ -73,8 +73,8 @@ def measure(seeds: Sequence[int]) -> dict:
     geometry = reach_all(policy(seeds[0], 'text'), by_geometry=True)
     text = [row['text'] for row in rows]
     swapped = [row['swapped'] for row in rows]
-    aloud = [reach_spoken(policy(seed, 'text')) for seed in seeds]
-    spoken = [row['spoken'] for row in aloud]
+    aloud = [reach_by_voice(policy(seed, 'text')) for seed in seeds]
+    by_voice = [row['spoken'] for row in aloud]
     return {
         'text': {
             'value': mean(text), 'seeds': text,
@@ -93,7 +93,7 @@ def measure(seeds: Sequence[int]) -> dict:
             'baselines': {'geometry': geometry['swapped']},
         },
         'spoken': {
-            'value': mean(spoken), 'seeds': spoken,
+            'value': mean(by_voice), 'seeds': by_voice,
             'recognized': mean([row['recognized'] for row in aloud]),
             'baselines': {
                 'typed': mean([row['typed'] for row in aloud]), 'joints_only': blind['text'],
@@ -140,7 +140,7 @@ def reach_all(
     }  # fmt: skip
 
 
-def reach_spoken(network: ArmPolicy) -> dict[str, float]:
+def reach_by_voice(network: ArmPolicy) -> dict[str, float]:
     """Return the shares of scenes in which the hand ends near the ball that a voice names."""
     rng, simulation = np.random.default_rng(37), world()
     simulation.reset([])
@@ -153,11 +153,11 @@ def reach_spoken(network: ArmPolicy) -> dict[str, float]:
         color = COLORS[meant.color]
         if color not in WORDS:
             continue
-        said = {'spoken': phrase(random_voice(rng), (color, 'ball')), 'typed': f'{color} ball'}
-        recognized.append(color in said['spoken'].split())
+        goals = {'spoken': phrase(random_voice(rng), (color, 'ball')), 'typed': f'{color} ball'}
+        recognized.append(color in goals['spoken'].split())
         simulation.reset(balls)
         tokens, present = perceive(simulation.image(), empty, codec())
-        for way, sentence in said.items():
+        for way, sentence in goals.items():
             simulation.reset(balls)
             if sentence:  # without a goal, the arm stays where it is
                 run(network, tokens, present, encoder()([sentence])[0], (1, 0, 1), False)

@@ -1,11 +1,11 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""One codebook for latents of crops, sentences and spoken words, and what its tokens share.
+"""One codebook for latents of crops, sentences and words in voices, and what its tokens share.
 
 Each modality is projected to 28 dimensions: seven for the color that an item shows or names, by
 ridge regression, and 21 principal components, which are its own. The codebook is trained on all
 three (`training.codebook`), three levels of 64 codes. Test items are crops of other scenes,
-sentences of other forms, and spoken colors in other voices. `perplexity` is that of the first
+sentences of other forms, and colors in other voices. `perplexity` is that of the first
 level, over all test items and by modality; `in_common` the share of its codes in use that all
 modalities use; `color` the accuracy of the color that a first token means, read from a table that
 only crops of the training made, and `r2` that of the latents decoded from all tokens by linear
@@ -164,12 +164,12 @@ def items(held_out: bool) -> dict[str, Items]:
     words = corpus()
     colors = np.isin(words.label, [LABELS.index(name) for name in NAMES])
     words = words.only(colors & (words.held_out == held_out))
-    spoken = load_audio().encode(words.mel[:, None]).mean
+    voiced = load_audio().encode(words.mel[:, None]).mean
     labels = np.array([_color(LABELS[label]) for label in words.label])
     return {
         'vision': _named(seen),
         'text': _named(Items(text.embedded, text.labels[:, 0])),
-        'audio': _named(Items(spoken, labels)),
+        'audio': _named(Items(voiced, labels)),
     }
 
 

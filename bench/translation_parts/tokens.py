@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One fusion network for crops, slots, words, sound and the body, with any of them missing.
 
-The network of the part `fusion` with two more kinds of tokens: a spoken color or noun as the
+The network of the part `fusion` with two more kinds of tokens: a color or noun in a voice as the
 latent of the model of sound, and the seven slots of the model `slots`, whose regions belong to the
 object with the largest IoU, at least .3. Each example has at least one cue, and crops or slots. A
 decision is right if the token with the largest weight shows the object meant. `value` has all
 five, `missing` one less, beside the best cue that is left alone (`single`, the same network).
 Test scenes, forms of sentences and voices are not in the training. `slots_only` are the scenes in
-which the object meant has a slot (`covered`: their share); `spoken` compares the latent of a
-spoken word as a cue with the words that the model of sound recognizes in it as a text.
+which the object meant has a slot (`covered`: their share); `voice` compares the latent of a
+word in a voice as a cue with the word that the model of sound recognizes in it as a text.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Examples(NamedTuple):
 
 
 class Utterances(NamedTuple):
-    """Spoken words: latents `[N, 128]`, the words, and embeddings of those recognized."""
+    """Words in voices: latents `[N, 128]`, the words, and embeddings of those recognized."""
 
     latents: np.ndarray
     words: np.ndarray
@@ -121,12 +121,12 @@ def measure(seeds: Sequence[int]) -> dict:
         missing[name] = {'value': mean(left), 'seeds': left}
     covered = test.right[:, OBJECTS:].sum(1) > 0
     slots_only = taken(without_crops(test), covered.nonzero()[:, 0])
-    spoken = only(test, AUDIO)
-    said = (test.words.abs().sum(1) > 0).float()
-    given = torch.zeros_like(spoken.batch.given)
-    given[:, TEXT] = said
-    cues = (test.words, *spoken.batch.cues[1:])
-    written = spoken._replace(batch=spoken.batch._replace(cues=cues, given=given))
+    by_voice = only(test, AUDIO)
+    known = (test.words.abs().sum(1) > 0).float()
+    given = torch.zeros_like(by_voice.batch.given)
+    given[:, TEXT] = known
+    cues = (test.words, *by_voice.batch.cues[1:])
+    written = by_voice._replace(batch=by_voice.batch._replace(cues=cues, given=given))
     return {
         'value': mean(whole), 'seeds': whole,
         'baselines': {'chance': 1 / OBJECTS, **single},
@@ -135,8 +135,8 @@ def measure(seeds: Sequence[int]) -> dict:
             'value': mean(over_seeds(slots_only)), 'covered': float(covered.float().mean()),
             'baselines': {'chance': 1 / OBJECTS},
         },
-        'spoken': {
-            'latent': mean(over_seeds(spoken)), 'words': mean(over_seeds(written)),
+        'voice': {
+            'latent': mean(over_seeds(by_voice)), 'words': mean(over_seeds(written)),
             'baselines': {'chance': 1 / OBJECTS},
         },
     }  # fmt: skip
@@ -229,8 +229,8 @@ def examples(held_out: bool) -> Examples:
     else:
         batch = draw(there, clean, noisy, TRAINING, POOL, rng)
     rows, target = batch.scene.numpy(), batch.target.numpy()
-    spoken = utterances(held_out)
-    named = [spoken_about(int(there.color[r, t]), int(there.shape[r, t]), spoken.words, rng)
+    voiced = utterances(held_out)
+    named = [utterance_of(int(there.color[r, t]), int(there.shape[r, t]), voiced.words, rng)
              for r, t in zip(rows, target, strict=True)]  # fmt: skip
     chosen = np.array([index if index is not None else 0 for index in named])
     has_sound = np.array([index is not None for index in named])
@@ -248,8 +248,8 @@ def examples(held_out: bool) -> Examples:
     right = torch.zeros(len(rows), OBJECTS + slots.tokens.shape[1])
     right[torch.arange(len(rows)), batch.target] = present[torch.arange(len(rows)), batch.target]
     right[:, OBJECTS:] = shows * slots_present
-    audio = torch.from_numpy(spoken.latents[chosen])
-    words = torch.from_numpy(spoken.recognized[chosen] * has_sound[:, None].astype(np.float32))
+    audio = torch.from_numpy(voiced.latents[chosen])
+    words = torch.from_numpy(voiced.recognized[chosen] * has_sound[:, None].astype(np.float32))
     batch = batch._replace(
         present=present, cues=(batch.cues[0], audio, batch.cues[2]), given=given
     )  # fmt: skip
@@ -257,7 +257,7 @@ def examples(held_out: bool) -> Examples:
     return Examples(batch, tokens, right, words)
 
 
-def spoken_about(
+def utterance_of(
     color: int, shape: int, words: np.ndarray, rng: np.random.Generator
 ) -> int | None:
     """Return an utterance of the color or of a noun of the shape; None if there is no word."""
@@ -268,7 +268,7 @@ def spoken_about(
 
 @cache
 def utterances(held_out: bool) -> Utterances:
-    """Return the spoken colors and nouns, of voices of the training or of those left out."""
+    """Return colors and nouns in voices, those of the training or of those left out."""
     model, every = load_audio(), corpus()
     wanted = [*COLORS, *(noun for nouns in NOUNS.values() for noun in nouns)]
     labels = [i for i, label in enumerate(model.labels) if label in wanted]

@@ -17,8 +17,8 @@ from sage_perception.core.progress import progress
 from sage_perception.memory import Space, StoreError, default_path, open_store
 from sage_perception.memory.language import Imagined, LanguageVisionBridge
 from sage_perception.models import load_audio, load_crop_codec, load_semantic
+from sage_perception.pipeline.recorded_words import recorded_words
 from sage_perception.pipeline.sound_encoder import SoundEncoder
-from sage_perception.pipeline.spoken import spoken_words
 from sage_perception.vision.grid import grid
 from sage_perception.vision.image_file import write_image
 
@@ -42,12 +42,12 @@ of words needs the packages of requirements/semantic.txt.
 """
 
 
-def spoken_text(path: Path, min_confidence: float) -> str:
+def recorded_text(path: Path, min_confidence: float) -> str:
     """Return the words of a recording; print what was recognized.
 
     Raises `ValueError` if there is no word, or none with enough confidence.
     """
-    sounds = spoken_words(path, SoundEncoder(load_audio()))
+    sounds = recorded_words(path, SoundEncoder(load_audio()))
     if not sounds:
         raise ValueError(f'{path}: no voice found; record words with a pause between them')
     recognized = ', '.join(f'{sound.word} {sound.confidence:.2f}' for sound in sounds)
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with open_store(args.store, Space.of(args.model), create=False) as store:
         text = args.text
         if text is None:
-            text = spoken_text(args.sound, args.min_confidence)
+            text = recorded_text(args.sound, args.min_confidence)
         count = itertools.count(1)
         bridge = LanguageVisionBridge(load_semantic(), codec, ENTITY, lambda: next(count))
         with progress('comparing records with the words'):

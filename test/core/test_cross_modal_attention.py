@@ -124,6 +124,31 @@ def test_the_logits_are_the_sum_of_those_of_the_cues_weighted_by_their_trust(net
 
 
 @torch.no_grad()
+def test_a_cue_can_select_the_object_nearest_to_a_place():
+    torch.manual_seed(3)
+    network = CrossModalAttention(FusionConfig()).eval()
+    objects, present, cues, given = inputs()
+    objects[..., 128:130] = objects[..., 128:130].clamp(-0.9, 0.9)
+    given[:, :2] = 0
+    place = torch.tensor([[0.2, -0.3]]).repeat(BATCH, 1)
+    cues[2][:, :2] = place
+    # −|place − position|², without the part that is the same for all objects.
+    body = network.places[2]
+    body.weight[0, 0] = body.weight[1, 1] = 2.0
+    body.bias[2:4] = -1.0
+    near = network(objects, present, cues, given).by_cue[:, 2]
+    body.weight.zero_()
+    body.bias.zero_()
+    change = near - network(objects, present, cues, given).by_cue[:, 2]
+    distance = ((objects[..., 128:130] - place[:, None]) ** 2).sum(2)
+    assert (change.argmax(1) == distance.argmin(1)).all()
+    torch.testing.assert_close(
+        change - change.mean(1, keepdim=True), 64 * (distance.mean(1, keepdim=True) - distance),
+        atol=1e-3, rtol=1e-3,
+    )  # fmt: skip
+
+
+@torch.no_grad()
 def test_slots_are_tokens_beside_the_crops_and_absent_ones_have_no_influence():
     torch.manual_seed(2)
     network = CrossModalAttention(FusionConfig(slot_dim=16)).eval()

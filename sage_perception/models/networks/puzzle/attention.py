@@ -21,6 +21,10 @@ from sage_perception.models.networks.layers import two_layers
 
 CUES = ('text', 'audio', 'proprioception')
 """Modalities that refer to an object, in the order of the masks."""
+PLACE_DIM = 6
+"""Features of a position: center, its squares and product, and the area."""
+PLACE_SCALE = 8.0
+"""Factor of the features and of what is compared with them, so that small weights suffice."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,12 @@ class CrossModalAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.cues = nn.ModuleList(two_layers(dim, 2 * width, width) for dim in config.cue_dims)
         self.head_weights = nn.Parameter(torch.ones(len(CUES), heads) / heads)
+        # The squared distance of two places is a product of these features with a linear map of
+        # the cue, which dot products of networks learn slowly. At zero it changes nothing.
+        self.places = nn.ModuleList(nn.Linear(dim, PLACE_DIM) for dim in config.cue_dims)
+        for layer in self.places:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.direct = nn.ModuleList(nn.Linear(width, config.fused_dim) for _ in CUES)
         self.out = two_layers(2 * width, 2 * width, config.fused_dim)
         self.decoder = nn.Linear(config.fused_dim, config.token_dim + config.proprioception_dim)
@@ -154,11 +164,13 @@ class CrossModalAttention(nn.Module):
         """
         heads = self.config.heads
         tokens = self.tokens((objects - self.token_mean) / self.token_std)
+        position = objects[..., -self.config.position_dim :]
         if slots is not None:
             assert self.slots is not None, 'a network without slots: set slot_dim'
             mean, std = self.get_buffer('slot_mean'), self.get_buffer('slot_std')
             tokens = torch.cat((tokens, self.slots((slots.tokens - mean) / std)), 1)
             present = torch.cat((present, slots.present), 1)
+            position = torch.cat((position, slots.tokens[..., -self.config.position_dim :]), 1)
         batch, count, _ = tokens.shape
         keys = self.key(tokens).reshape(batch, count, heads, -1)
         values = self.value(tokens)
@@ -167,12 +179,16 @@ class CrossModalAttention(nn.Module):
         direct = objects.new_zeros(batch, self.config.fused_dim)
         context = objects.new_zeros(batch, self.config.width)
         own_logits = []
+        features = PLACE_SCALE * place_features(position)
         for i, (network, cue) in enumerate(zip(self.cues, cues, strict=True)):
-            hidden = network(self._standardized(i, cue))
+            standardized = self._standardized(i, cue)
+            hidden = network(standardized)
+            place = PLACE_SCALE * self.places[i](standardized)
             query = hidden.reshape(batch, heads, -1)
             scores = torch.einsum('bhd,bnhd->bhn', query, keys) / query.shape[2] ** 0.5
             weight = given[:, i, None]
-            own_logits.append(torch.einsum('bhn,h->bn', scores, self.head_weights[i]))
+            near = torch.einsum('bf,bnf->bn', place, features)
+            own_logits.append(torch.einsum('bhn,h->bn', scores, self.head_weights[i]) + near)
             total = total + weight * own_logits[-1]
             attention = torch.softmax(scores.masked_fill(absent, -1e4), 2)
             own = torch.einsum('bhn,bnhd->bhd', attention, values.reshape(batch, count, heads, -1))
@@ -203,6 +219,12 @@ class CrossModalAttention(nn.Module):
             (self.config.token_dim, self.config.proprioception_dim), 1
         )
         return parts[0] * self.token_std + self.token_mean, parts[1]
+
+
+def place_features(position: Tensor) -> Tensor:
+    """Return features `[..., PLACE_DIM]` of positions (`puzzle.tokens.positions`), `[..., 4]`."""
+    u, v, width, height = position.unbind(-1)
+    return torch.stack((u, v, u * u, v * v, u * v, width * height), -1)
 
 
 class Concatenation(nn.Module):

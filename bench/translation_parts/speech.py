@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Spoken goals in voices that the shipped model of sound was not trained on."""
+"""Goals in voices that the shipped model of sound was not trained on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def utterance(voice: Voice, word: str) -> AudioLatents:
 
 
 def phrase(voice: Voice, words: tuple[str, ...]) -> str:
-    """Return the words that are recognized in words spoken one after the other; '' for none."""
+    """Return the words that are recognized in words, one after the other; '' for none."""
     found = [sound_model().recognize(utterance(voice, word).logits)[0][0] for word in words]
     return ' '.join(word for word in found if word in WORDS)
 
