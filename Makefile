@@ -35,8 +35,12 @@ demo: build  ## Run the two-camera graph on a video and measure it; results in o
 	@$(RUN) tools/fetch_footage.py --dest out/data/footage
 	@$(RUN) -m sage_perception.cli.demo --footage out/data/footage --out out/demo
 
-test: build  ## Run all tests
-	@ROS_PYTHON_CHECK_FIELDS=1 $(RUN) -m pytest $(PYTEST)
+# Those of test/core need no graph and share the cores; the others measure times and run alone.
+test: build  ## Run all tests, or those of PYTEST="ARGUMENTS OF PYTEST"
+	@export ROS_PYTHON_CHECK_FIELDS=1; \
+	if [ -n "$(PYTEST)" ]; then exec $(RUN) -m pytest $(PYTEST); fi; \
+	$(RUN) -m pytest -n 2 --dist loadfile test/core; core=$$?; \
+	$(RUN) -m pytest --ignore test/core && exit $$core
 
 lint: build  ## Check the style and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy

@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from sage_perception.ros.allocator import configure_allocator
+
 # Above 101 the ports of a domain are in the ephemeral range of Linux.
 DOMAINS = 101
 # Successive processes use different domains: killed nodes are visible for some seconds.
@@ -58,6 +60,10 @@ os.environ['SAGE_KEYS'] = str(Path(tempfile.gettempdir(), 'sage_test_without_key
 os.environ['XDG_CACHE_HOME'] = str(Path(tempfile.gettempdir(), f'sage_test_cache_{os.getuid()}'))
 # Message modules read this variable on import.
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
+
+
+# As the processes of nodes: endpoints of one test must not leave gigabytes to the next tests.
+configure_allocator()
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ from sage_perception.bringup.environment import config_path
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
-from sage_perception.ros.allocator import keep_image_memory, limit_memory
+from sage_perception.ros.allocator import configure_allocator, limit_memory
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
@@ -82,7 +82,7 @@ class Composition:
         warnings.filterwarnings('ignore', 'Failed to fini .* is invalid', RuntimeWarning)
         threading.excepthook = self._report_thread
         cv2.setNumThreads(1)
-        keep_image_memory()
+        configure_allocator()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         _isolate()
         crash = open(self._crash_file, 'w') if self._crash_file is not None else None  # noqa: SIM115

@@ -19,7 +19,7 @@ from rclpy.exceptions import NameValidationException
 from sage_perception.bringup.prefix import complete_environment
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.text import one_line
-from sage_perception.ros.allocator import keep_image_memory, limit_memory
+from sage_perception.ros.allocator import configure_allocator, limit_memory
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.executor import GuardedExecutor
@@ -46,7 +46,7 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     complete_environment()
     # The processes of a graph already share the cores.
     cv2.setNumThreads(1)
-    keep_image_memory()
+    configure_allocator()
     try:
         require_parameter_files(sys.argv if args is None else args)
         rclpy.init(args=args)
