@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 import time
 from collections import deque
@@ -57,6 +58,12 @@ from sage_perception.trust.security.identity import Identity, find_key
 
 OPENCV_THREADS = 1
 """Threads of OpenCV, as in the nodes: the cameras already share the cores."""
+SWITCH_INTERVAL_S = 1e-4
+"""Longest time that a thread keeps the interpreter while others wait for it, seconds.
+
+The thread of a camera releases it in each of its many short calls of OpenCV, and waits for it
+afterwards. With Python's 5 ms, a core idles meanwhile.
+"""
 MAX_PENDING = 24
 """Maximum number of messages that are read ahead of the arbiter."""
 
@@ -224,6 +231,8 @@ class _Replay:
         with ExitStack() as stack:
             stack.callback(cv2.setNumThreads, cv2.getNumThreads())
             cv2.setNumThreads(OPENCV_THREADS)
+            stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(SWITCH_INTERVAL_S)
             pools = {
                 camera: stack.enter_context(ThreadPoolExecutor(1, f'replay {camera}'))
                 for camera in self._inputs

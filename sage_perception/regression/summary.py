@@ -19,6 +19,7 @@ Counts are sums over the second, all other values are means. A latent or code is
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -114,28 +115,33 @@ class _Mean:
 
     def __init__(self) -> None:
         self._counts: dict[str, float] = {}
-        self._sums: dict[str, np.ndarray] = {}
+        self._sums: dict[str, float | np.ndarray] = {}
         self._numbers: dict[str, int] = {}
 
     def count(self, what: str, number: float = 1) -> None:
         self._counts[what] = self._counts.get(what, 0) + number
 
     def add(self, what: str, value: float | np.ndarray) -> None:
-        value = np.asarray(value, np.float64)
-        if not np.isfinite(value).all():
+        if isinstance(value, np.ndarray):
+            value = np.asarray(value, np.float64)
+            finite = bool(np.isfinite(value).all())
+        else:  # most values: as a number, without an array
+            value = float(value)
+            finite = math.isfinite(value)
+        if not finite:
             return
         known = self._sums.get(what)
-        if known is not None and known.shape == value.shape:
+        if known is None:
+            self._sums[what], self._numbers[what] = value, 1
+        elif getattr(known, 'shape', ()) == getattr(value, 'shape', ()):
             self._sums[what] = known + value
             self._numbers[what] += 1
-        elif known is None:
-            self._sums[what], self._numbers[what] = value, 1
 
     def cell(self) -> Cell:
         cell: Cell = {what: int(number) for what, number in self._counts.items()}
         for what, total in self._sums.items():
             mean = total / self._numbers[what]
-            cell[what] = _rounded(mean) if not mean.ndim else [_rounded(v) for v in mean]
+            cell[what] = [_rounded(v) for v in mean] if np.ndim(mean) else _rounded(mean)
         return cell
 
 
