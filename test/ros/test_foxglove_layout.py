@@ -1,14 +1,16 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""`config/foxglove_layout.json`: panels, topics and message paths exist in the graph."""
+"""`config/foxglove_layout.json`: panels, topics and message paths exist, and have values."""
 
 import importlib
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sage_perception.bags.reader import open_bag
 from sage_perception.bringup.graph import dual_camera
 
 LAYOUT = json.loads(
@@ -90,3 +92,49 @@ def test_plotted_fields_are_numbers_of_messages(types, path):
         elif not index:
             assert not is_array
     assert re.fullmatch(r'float|double|u?int\d+', element), f'{path} is {element}'
+
+
+@pytest.fixture(scope='module')
+def recorded():
+    """The messages of recorded graphs by topic, each from the newest bag that has it."""
+    found = {}
+    for path in sorted((Path(__file__).parents[1] / 'data' / 'bags').glob('sage_msgs_*/')):
+        messages = {}
+        with open_bag(path) as bag:
+            for message in bag:
+                decoded = bag.decode(message.topic, message.data)
+                messages.setdefault(message.topic, []).append(decoded)
+        found |= messages
+    return found
+
+
+def values_at(value, steps):
+    """Yield the numbers that a message has at the steps of a path, such as `lcts[:]`, `trust`."""
+    if not steps:
+        yield value
+        return
+    name, _, index = steps[0].partition('[')
+    inner = len(value) if name == 'length' else getattr(value, name)
+    if not index:
+        yield from values_at(inner, steps[1:])
+        return
+    part = slice(None) if index == ':]' else slice(int(index[:-1]), int(index[:-1]) + 1)
+    for element in inner[part]:
+        yield from values_at(element, steps[1:])
+
+
+@pytest.mark.parametrize('path', PATHS)
+def test_plotted_fields_have_values_in_a_recorded_graph(recorded, path):
+    """A field may exist and be empty in all messages, as `lcts` of the arrays of an encoder."""
+    topic, _, fields = PATH.fullmatch(path).groups()
+    if topic not in recorded:
+        pytest.skip(f'no recorded graph has {topic}')
+    steps = fields.strip('.').split('.')
+    found = [value for message in recorded[topic] for value in values_at(message, steps)]
+    assert found
+    assert np.isfinite(np.array(found, float)).all()
+
+
+def test_other_panels_show_topics_of_the_graph(types):
+    shown = {panel['topicToRender'] for panel in PANELS.values() if 'topicToRender' in panel}
+    assert shown <= {*types, '/diagnostics', '/rosout'}
