@@ -53,6 +53,8 @@ MAX_GOAL = 200
 """Characters of a goal that are read."""
 MAX_ANGLE_AGE_NS = 500_000_000
 """Time between a frame and the angles of the head from which these are not used."""
+MAX_WAIT_S = 0.3
+"""Frames that have waited longer for this node are skipped, so that it does not fall behind."""
 PUZZLE_PERIOD_NS = 200_000_000
 """Least time between two images of the puzzle."""
 
@@ -127,7 +129,7 @@ class TranslatorNode(Node):
         self._fused = self.publisher('goal_latent')
         self._actions = self.publisher('action')
         self._puzzles = self.publisher('puzzle')
-        self.subscribe('trusted', self._receive_frame, guard=self._trusted)
+        self.subscribe('trusted', self._receive_frame, max_age_s=MAX_WAIT_S, guard=self._trusted)
         self.subscribe('goal', self._receive_goal, timeout_s=0)
         self.subscribe('proprioception', self._receive_body, timeout_s=0, guard=self._bodies)
         self.diagnostics.add('translation', self._report)
