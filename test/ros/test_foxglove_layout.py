@@ -25,9 +25,9 @@ PATH = re.compile(r'(/[\w/]+)(?:\{(\w+)==[^}]+\})?((?:\.\w+(?:\[(?::|\d+)\])?)*)
 
 @pytest.fixture(scope='module')
 def types():
-    """The message class of each topic of the graph with two cameras and memory."""
+    """The message class of each topic of the graph with two cameras, memory and Z-space."""
     found = {}
-    for spec in dual_camera(memory=True):
+    for spec in dual_camera(memory=True, zspace=True):
         module = importlib.import_module(f'sage_perception.nodes.{spec.executable}')
         node = next(
             value
