@@ -104,6 +104,7 @@ class PositionsNode(Node):
         self._views: OrderedDict[bytes, TrackView] = OrderedDict()
         self._frames: deque[tuple[int, int, list[bytes]]] = deque(maxlen=MAX_FRAMES)
         self._newest: dict[str, list[TrackView]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._matches: OrderedDict[int, dict[tuple[bytes, bytes], None]] = OrderedDict()
         self._depth: Image | None = None
         self._depth_input: InputMonitor | None = None
@@ -145,6 +146,7 @@ class PositionsNode(Node):
             while len(self._views) > MAX_VIEWS:
                 self._views.popitem(last=False)
             self._newest[camera] = list(views.values())
+            self._sizes[camera] = frame.size
             if camera == primary:
                 now_ns = self.get_clock().now().nanoseconds
                 self._frames.append((frame.stamp_ns, now_ns, list(views)))
@@ -183,11 +185,7 @@ class PositionsNode(Node):
         if due is None or not any(each.get_subscription_count() for each in outputs):
             return
         stamp_ns, ids = due
-        cameras = {
-            name: camera
-            for name in self.parameters.cameras
-            if (camera := self._poses.camera(name)) is not None
-        }
+        cameras = self._cameras()
         positions = self._positions(stamp_ns, ids, cameras)
         self._count = len(positions)
         header = Header(stamp=stamp_to_msg(stamp_ns), frame_id=self._poses.base_frame)
@@ -199,6 +197,14 @@ class PositionsNode(Node):
             self._markers.publish(markers)
         if self._detections is not None and self._detections.get_subscription_count():
             self._detections.publish(conversions.positions_to_detections(header, positions))
+
+    def _cameras(self) -> dict[str, CalibratedCamera]:
+        """Return the cameras whose calibrations and poses are known."""
+        found = {
+            name: self._poses.camera(name, self._sizes.get(name))
+            for name in self.parameters.cameras
+        }
+        return {name: camera for name, camera in found.items() if camera is not None}
 
     def _positions(
         self, stamp_ns: int, ids: list[bytes], cameras: dict[str, CalibratedCamera]
@@ -245,8 +251,7 @@ class PositionsNode(Node):
 
     def _report(self) -> Status:
         values = {'positions': self._count, 'frame': self._poses.base_frame}
-        for camera in self.parameters.cameras:
-            self._poses.camera(camera)  # also while nothing is published
+        self._cameras()  # updates the faults, also while nothing is published
         faults = self._poses.faults
         return (WARN if faults else OK), '; '.join(faults) or 'locating', values
 

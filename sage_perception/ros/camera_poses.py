@@ -65,6 +65,7 @@ class CameraPoses:
     def __init__(self, node: Endpoints) -> None:
         """Create the subscriptions; raise `ConfigurationError` for an invalid parameter."""
         self.base_frame: str = node.parameters.base_frame
+        self._names: list[str] = list(node.parameters.cameras)
         self._mounts = {camera: optical_matrix(pose) for camera, pose in mounts_of(node).items()}
         self._infos: dict[str, CameraInfo] = {}
         self._faults: dict[str, str] = {}
@@ -79,11 +80,23 @@ class CameraPoses:
                 add = partial(self._add_transforms, topic, static)
                 self._monitors[topic] = node.subscribe(topic, add, timeout_s=0)
 
-    def camera(self, name: str) -> CalibratedCamera | None:
-        """Return a camera; None if its calibration or pose is not known, see `faults`."""
+    def camera(self, name: str, size: tuple[int, int] | None = None) -> CalibratedCamera | None:
+        """Return a camera; None if its calibration or pose is not known, see `faults`.
+
+        `size` is the width and height of its images, pixels, which the calibration must have too;
+        None: not known.
+        """
         info = self._infos.get(name)
         if info is None:
-            self._faults[name] = 'no camera_info received'
+            self._faults[name] = (
+                f'no message on {name}/camera_info: remap the topic of the driver to it'
+            )
+            return None
+        if size is not None and info.width and (info.width, info.height) != size:
+            self._faults[name] = (
+                f'camera_info is for images of {info.width}x{info.height} pixels, the images have '
+                f'{size[0]}x{size[1]}: calibrate the camera at this size'
+            )
             return None
         pose = self._mounts.get(name)
         if pose is None:
@@ -91,7 +104,7 @@ class CameraPoses:
         if pose is None:
             self._faults[name] = (
                 f'no transform from {self.base_frame} to {info.header.frame_id}: set its pose '
-                '(pose0:="x y z roll pitch yaw"), or publish it on tf'
+                f'(pose{self._names.index(name)}:="x y z roll pitch yaw"), or publish it on tf'
             )
             return None
         # Drivers leave the model of an image without distortion empty.
@@ -99,7 +112,7 @@ class CameraPoses:
         try:
             found = CalibratedCamera(np.array(info.k), np.array(info.d), pose, model)
         except CalibrationError as error:
-            self._faults[name] = str(error)
+            self._faults[name] = f'{error}: set camera_info_url to a file of camera_calibration'
             return None
         self._faults.pop(name, None)
         return found

@@ -146,6 +146,27 @@ def test_a_camera_without_a_pose_is_reported(ros):
     ros.wait_for(warned, 'the warning')
 
 
+def test_faults_of_calibrations_name_the_fix(ros):
+    poses = ros.make(PositionsNode)._poses
+    poses._infos['cam1'] = CameraInfo(width=1280, height=720, k=K.ravel())
+    assert poses.camera('cam0') is poses.camera('cam1', (640, 480)) is None
+    assert poses.faults == [
+        'cam0: no message on cam0/camera_info: remap the topic of the driver to it',
+        'cam1: camera_info is for images of 1280x720 pixels, the images have 640x480: calibrate '
+        'the camera at this size',
+    ]
+    poses._infos['cam1'].header.frame_id = 'lens'
+    assert poses.camera('cam1', (1280, 720)) is None
+    assert poses.faults[1].startswith(
+        'cam1: no transform from base_link to lens: set its pose (pose1:='
+    )
+    poses._mounts = {'cam0': np.eye(4)}
+    poses._infos['cam0'] = CameraInfo()
+    assert poses.camera('cam0', (640, 480)) is None
+    assert 'not calibrated' in poses.faults[0]
+    assert 'set camera_info_url' in poses.faults[0]
+
+
 def test_only_the_depth_images_that_are_used_are_received(ros):
     node = ros.make(PositionsNode, '-p', 'use_depth:=true')
     assert [node.count_subscribers(f'{camera}/depth') for camera in ('cam0', 'cam1')] == [1, 0]
