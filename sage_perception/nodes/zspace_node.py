@@ -26,6 +26,7 @@ from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.node_parameters.zspace import ZSPACE
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations, Rate
+from sage_perception.vision.attention import MIN_FRAME_SIDE
 from sage_perception.vision.intensity_range import IntensityRange
 
 
@@ -67,9 +68,7 @@ class ZspaceNode(Node):
         """Create the endpoints."""
         parameters = self.parameters
         cv2.setNumThreads(parameters.threads)
-        time_s = parameters.weight_time_s
-        decay = 1.0 if not time_s else -math.expm1(-1 / (time_s * parameters.rate))
-        self._maps = CameraMaps(parameters.cameras, decay)
+        self._maps = CameraMaps(parameters.cameras, parameters.weight_time_s)
         self._images: dict[str, Image | CompressedImage] = {}
         self._intensities = {camera: IntensityRange() for camera in parameters.cameras}
         self._sources: dict[str, ImageInput] = {}
@@ -96,16 +95,13 @@ class ZspaceNode(Node):
         images = []
         for camera, message in taken.items():
             try:
-                images.append(bgr_from_msg(message, self._intensities[camera]))
+                images.append(_checked(bgr_from_msg(message, self._intensities[camera])))
             except ValueError as error:
                 self._sources[camera].reject(str(error))
                 return
-        primary, start_s = next(iter(taken)), time.perf_counter()
-        try:
-            maps = self._maps.update(images, stamp_from_msg(taken[primary].header.stamp) * 1e-9)
-        except ValueError as error:  # an image is too small
-            self._sources[primary].reject(str(error))
-            return
+        start_s = time.perf_counter()
+        stamps_s = [stamp_from_msg(message.header.stamp) * 1e-9 for message in taken.values()]
+        maps = self._maps.update(images, stamps_s)
         self._durations.add(time.perf_counter() - start_s)
         self._rate.tick()
         self._weights = dict(zip(taken, map(float, maps.weights), strict=True))
@@ -148,6 +144,17 @@ class ZspaceNode(Node):
         if missing and not self._rate.hz:
             return WARN, f'no images of {", ".join(missing)}', figures
         return OK, 'projecting' if self._rate.hz else 'no subscribers', figures
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    """Return an image; raise `ValueError` if it is too small for attention."""
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_FRAME_SIDE:
+        raise ValueError(
+            f'image is {width}x{height} pixels; maps need at least '
+            f'{MIN_FRAME_SIDE}x{MIN_FRAME_SIDE}'
+        )
+    return image
 
 
 def _gray(values: np.ndarray) -> np.ndarray:

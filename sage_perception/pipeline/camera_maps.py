@@ -54,10 +54,11 @@ class FusedMaps(NamedTuple):
 class CameraMaps:
     """Fuses the maps of cameras; the baseline of a camera is its health.
 
-    `names` are those of the cameras; `decay` in [0, 1] is the weight of the newest weights.
+    `names` are those of the cameras; `weight_time_s`, at least 0, is the time constant of their
+    weights, seconds; 0: the weights are not smoothed.
     """
 
-    def __init__(self, names: Sequence[str], decay: float = 0.25) -> None:
+    def __init__(self, names: Sequence[str], weight_time_s: float = 0.35) -> None:
         self._projectors = [CueProjector() for _ in names]
         self._health = [CameraHealth() for _ in names]
         # Without poses all cameras face the scene equally well.
@@ -65,13 +66,26 @@ class CameraMaps:
         self._fusion = MultiViewFusion(views).with_min_baseline(MIN_BASELINE)
         self._projector = VisionProjector(spread=2, window=SpectralWindow.rectangular())
         self._resonance = DifferentialResonance.uniform(len(names))
-        self._smooth = TemporalResonanceBuffer(decay)
+        self._smooth = TemporalResonanceBuffer(1.0)
+        self._weight_time_s = weight_time_s
+        self._newest_s = 0.0
 
-    def update(self, images: Sequence[np.ndarray], stamp_s: float) -> FusedMaps:
-        """Return the maps of one frame per camera, uint8 `[H, W, 3]`, captured at one time."""
-        cues = [p.update(i, stamp_s) for p, i in zip(self._projectors, images, strict=True)]
-        for health, image in zip(self._health, images, strict=True):
+    def update(self, images: Sequence[np.ndarray], stamps_s: Sequence[float]) -> FusedMaps:
+        """Return the maps of one frame per camera, captured at about one time.
+
+        `images` are uint8 `[H, W, 3]` and `stamps_s` their times, seconds. A camera whose stamps
+        stand still is faulty. Raises `ValueError` as `Attention.attend` does.
+        """
+        cues = [
+            projector.update(image, stamp_s)
+            for projector, image, stamp_s in zip(self._projectors, images, stamps_s, strict=True)
+        ]
+        for health, image, stamp_s in zip(self._health, images, stamps_s, strict=True):
             health.update(image, stamp_s, stamp_s)
+        elapsed_s = max(max(stamps_s) - self._newest_s, 0.0)
+        self._newest_s = max(stamps_s)
+        if self._weight_time_s:
+            self._smooth.decay = -math.expm1(-elapsed_s / self._weight_time_s)
         volume = ZSpaceVolume.from_slices([cue.projection for cue in cues])
         fusion = self._fusion.with_baseline_weights([h.trust for h in self._health])
         raw = self._projector.depth_weights_multi_view(fusion, volume, self._resonance)
@@ -82,7 +96,7 @@ class CameraMaps:
         assert weights is not None  # the projection has set it
         pairs = itertools.combinations([cue.projection for cue in cues], 2)
         disagreement = max((map_divergence(a, b) for a, b in pairs), default=0.0)
-        return FusedMaps(stamp_s, list(images), cues, raw, weights, fused, disagreement)
+        return FusedMaps(stamps_s[0], list(images), cues, raw, weights, fused, disagreement)
 
 
 def fused_maps(uris: Sequence[str], count: int) -> Iterator[FusedMaps]:
@@ -104,4 +118,4 @@ def fused_maps(uris: Sequence[str], count: int) -> Iterator[FusedMaps]:
             images = [frame.image for frame in frames if frame is not None]
             if len(images) < len(sources):
                 return
-            yield maps.update(images, index * step_s)
+            yield maps.update(images, [index * step_s] * len(images))

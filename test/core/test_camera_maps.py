@@ -40,7 +40,7 @@ def test_a_covered_camera_hands_its_weight_over():
     maps, weights, raw = CameraMaps(['cam0', 'cam1']), [], []
     for index, (image, _) in enumerate(frames(30)):
         second = np.full_like(image, 8) if index >= 10 else image
-        found = maps.update([image, second], index / 10)
+        found = maps.update([image, second], [index / 10] * 2)
         weights.append(found.weights)
         raw.append(found.raw)
         assert found.fused.shape == (HEIGHT, WIDTH)
@@ -49,6 +49,31 @@ def test_a_covered_camera_hands_its_weight_over():
     assert found.disagreement > 0.1
     steps = [np.abs(np.diff(each, axis=0)).max() for each in (weights, raw)]
     assert steps[0] < 0.5 * steps[1]
+
+
+def test_a_camera_whose_stamps_stand_still_hands_its_weight_over():
+    maps = CameraMaps(['cam0', 'cam1'])
+    for index, (image, _) in enumerate(frames(20)):
+        found = maps.update([image, image], [min(index, 8) / 10, index / 10])
+    assert found.weights[1] > 0.9
+
+
+def test_the_time_constant_of_the_weights_does_not_depend_on_the_rate():
+    fractions = []
+    for rate in (10, 30):
+        maps = CameraMaps(['cam0', 'cam1'], weight_time_s=0.5)
+        world = SyntheticWorld(4, 160, 120, objects=1)
+        weights, raw = [], []
+        for index in range(2 * rate):
+            image = world.render(index / rate, index)
+            second = np.full_like(image, 8) if index >= rate else image
+            found = maps.update([image, second], [index / rate] * 2)
+            weights.append(found.weights[1])
+            raw.append(found.raw[1])
+        start = next(n for n, value in enumerate(raw) if value < 0.4) - 1
+        rest = (weights[start + rate // 2] - raw[-1]) / (weights[start] - raw[-1])
+        fractions.append(rest)
+    assert fractions == pytest.approx([np.exp(-1)] * 2, rel=0.05)
 
 
 @pytest.fixture

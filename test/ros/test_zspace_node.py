@@ -56,3 +56,16 @@ def test_a_covered_camera_hands_its_weight_over(ros):
 
     ros.wait_for(handed_over, 'the weight of the other camera')
     assert sum(weights[-1].data[:2]) == pytest.approx(1)
+
+
+def test_an_image_that_is_too_small_is_counted_for_its_own_camera(ros):
+    node = ros.make(ZspaceNode)
+    ros.collect(Float32MultiArray, 'view_weights')
+    ros.wait_for(lambda: node.count_subscribers('view_weights'), 'the subscription')
+    for camera, side in (('cam0', 32), ('cam1', 8)):
+        image = np.zeros((side, 32, 3), np.uint8)
+        node._images[camera] = image_to_msg(image, 'bgr8', Header())
+    node._project()
+    monitors = [node._sources[camera]._monitor for camera in ('cam0', 'cam1')]
+    assert not monitors[0]._last_reason
+    assert monitors[1]._last_reason == 'image is 32x8 pixels; maps need at least 16x16'
