@@ -65,7 +65,7 @@ class ZSpaceVolume:
 
     @classmethod
     def from_slices(cls, slices: Sequence[ArrayLike]) -> ZSpaceVolume:
-        """Return the volume of slices `[H, W]` of equal shape, which the order counts.
+        """Return the volume of slices `[H, W]` of equal shape, in their order.
 
         Raises `ZSpaceError` if there is no slice, if a shape differs, or for invalid values.
         """

@@ -113,6 +113,21 @@ def test_losses_agree_with_numpy():
     )
 
 
+@pytest.mark.parametrize('shape', [(3, 4, 5), (1, 1, 4), (1, 1, 1), (2, 1, 1)])
+@pytest.mark.parametrize('across_slices', [True, False])
+def test_diffusion_consistency_agrees_with_numpy_and_has_gradients(shape, across_slices):
+    values = torch.rand(2, *shape, generator=generator()).requires_grad_()
+    diffuser = zspace.ZDiffuser(3, 0.6, across_slices)
+    found = networks.diffusion_consistency_loss(values, diffuser)
+    expected = [
+        zspace.diffusion_consistency_loss(zspace.ZSpaceVolume(each), diffuser)
+        for each in values.detach().numpy()
+    ]
+    np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-6)
+    found.sum().backward()
+    assert values.grad.isfinite().all()
+
+
 def test_a_loss_that_is_not_finite_is_named():
     with pytest.raises(ValueError, match='the loss is nan at step 0'):
         fit(networks.VolumeDecoder(1, 1), torch.full((2, 2), torch.nan), steps=1)

@@ -9,13 +9,13 @@ with random weights; `state_dict.load_weights` loads others.
 from __future__ import annotations
 
 import importlib
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from sage_perception.core.settings import Interval, check
+from sage_perception.models.backbones.skip_slip import MAX_BLOCKS
 
 Size = Annotated[int, Interval(1, 65536)]
 
@@ -176,7 +176,11 @@ def _transformers() -> Any:
 
 
 def _check_stages(channels: tuple[int, ...], depths: tuple[int, ...]) -> None:
-    if not channels or len(channels) != len(depths) or math.prod(depths) > 10**6:
+    if not channels or len(channels) != len(depths):
         raise BackboneError(
             f'stage_channels {channels} and block_depths {depths} must have one item per stage'
+        )
+    if sum(depths) > MAX_BLOCKS:
+        raise BackboneError(
+            f'block_depths {depths} are {sum(depths)} blocks, more than {MAX_BLOCKS}'
         )

@@ -5,6 +5,7 @@
 from sage_perception.models.networks.zspace.alignment import AlignmentGamma
 from sage_perception.models.networks.zspace.decoder import VolumeDecoder
 from sage_perception.models.networks.zspace.losses import (
+    diffusion_consistency_loss,
     slice_agreement_loss,
     temporal_smoothness_loss,
 )
@@ -18,6 +19,7 @@ __all__ = [
     'SliceNetwork',
     'SpiralRnn',
     'VolumeDecoder',
+    'diffusion_consistency_loss',
     'slice_agreement_loss',
     'temporal_smoothness_loss',
 ]

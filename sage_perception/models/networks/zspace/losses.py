@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from sage_perception.zspace.diffusion import ZDiffuser
 from sage_perception.zspace.losses import EPS
 
 
@@ -21,3 +24,33 @@ def slice_agreement_loss(volumes: Tensor) -> Tensor:
 def temporal_smoothness_loss(volumes: Tensor) -> Tensor:
     """Return the mean squared change over the mean square, a scalar, of `[T, D, H, W]`, T ≥ 2."""
     return volumes.diff(dim=0).square().mean() / (volumes.square().mean() + EPS)
+
+
+def diffusion_consistency_loss(volumes: Tensor, diffuser: ZDiffuser) -> Tensor:
+    """Return the mean square of what diffusion changes over that of the values, `[B]`.
+
+    `volumes` are `[B, D, H, W]`.
+    """
+    change = _diffused(volumes, diffuser) - volumes
+    dims = (1, 2, 3)
+    return change.square().mean(dims) / (volumes.square().mean(dims) + EPS)
+
+
+def _diffused(volumes: Tensor, diffuser: ZDiffuser) -> Tensor:
+    """Return volumes `[B, D, H, W]` after the steps of `ZDiffuser.diffuse`."""
+    kernel = volumes.new_zeros(3, 3, 3)
+    for axis in (0, 1, 2) if diffuser.across_slices else (1, 2):
+        for place in (0, 2):
+            index = [1, 1, 1]
+            index[axis] = place
+            kernel[tuple(index)] = 1
+
+    def neighbor_sum(values: Tensor) -> Tensor:
+        return F.conv3d(values[:, None], kernel[None, None], padding=1)[:, 0]
+
+    count = neighbor_sum(torch.ones_like(volumes[:1]))
+    # A value without neighbors stays as it is.
+    rate = diffuser.rate * (count > 0)
+    for _ in range(diffuser.iterations):
+        volumes = (1 - rate) * volumes + rate * neighbor_sum(volumes) / count.clamp(min=1)
+    return volumes
