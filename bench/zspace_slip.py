@@ -5,7 +5,9 @@
     python bench/zspace_slip.py FOLDER [--blocks 3] [--epochs 10] [--images 10000]
 
 FOLDER has one folder of images per class. Both networks see the same batches; every tenth image
-is held out. Takes about a minute of one core per epoch and network for ResNet-20 (--blocks 3).
+is held out. Trains in bfloat16 on one thread: about 20 s of one core per epoch and network for
+ResNet-20 (--blocks 3), and 60 s for ResNet-56 (--blocks 9). A run that was stopped resumes at its
+last epoch, from the checkpoints in out/train/slip.
 Writes the section `slip` of out/bench/zspace.json: accuracy, loss curves and gradient norms.
 """
 
@@ -20,10 +22,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from sage_perception.core.files import write_atomically
+from sage_perception.core.files import replacing, write_atomically
 from sage_perception.models.backbones.resnet_cifar import CifarResNet, CifarResNetConfig
 
 OUT = Path('out/bench/zspace.json')
+CHECKPOINTS = Path('out/train/slip')
 KINDS = {3: CifarResNetConfig.resnet20, 9: CifarResNetConfig.resnet56}
 BATCH = 100
 
@@ -40,19 +43,36 @@ def read(folder: Path, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train(
-    config: CifarResNetConfig, images: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int
+    config: CifarResNetConfig,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    epochs: int,
+    seed: int,
+    checkpoint: Path,
 ) -> dict:
-    """Return held-out accuracy, the mean loss of each epoch, and gradient norms of the stem."""
+    """Return held-out accuracy, the mean loss of each epoch, and gradient norms of the stem.
+
+    The state after each epoch is kept in `checkpoint`, where the training resumes.
+    """
     torch.manual_seed(seed)
-    network = CifarResNet(config)
+    # bfloat16 and channels_last halve the time of a step on a CPU.
+    network = CifarResNet(config).to(memory_format=torch.channels_last)
     held_out = torch.arange(len(images)) % 10 == 0
     x, y = images[~held_out], labels[~held_out]
     steps = epochs * (len(x) // BATCH)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
     generator = torch.Generator().manual_seed(seed)
-    losses, norms = [], []
-    for _ in range(epochs):
+    losses: list[float] = []
+    norms: list[float] = []
+    parts = {'network': network, 'optimizer': optimizer, 'schedule': schedule}
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        generator.set_state(state['generator'])
+        losses, norms = state['losses'], state['norms']
+    for _ in range(len(losses), epochs):
         total = []
         order = torch.randperm(len(x), generator=generator)
         for part in order[: len(x) // BATCH * BATCH].split(BATCH):
@@ -60,9 +80,10 @@ def train(
             if torch.rand((), generator=generator) < 0.5:
                 batch = batch.flip(3)
             shift = torch.randint(-3, 4, (2,), generator=generator).tolist()
-            loss = F.cross_entropy(
-                network(batch.roll(shift, (2, 3))), y[part], label_smoothing=0.1
-            )
+            batch = batch.roll(shift, (2, 3)).contiguous(memory_format=torch.channels_last)
+            with torch.autocast('cpu', torch.bfloat16):
+                logits = network(batch)
+            loss = F.cross_entropy(logits.float(), y[part], label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
             norms.append(float(network.stem.weight.grad.norm()))
@@ -70,6 +91,11 @@ def train(
             schedule.step()
             total.append(loss.item())
         losses.append(round(float(np.mean(total)), 4))
+        state = {name: part.state_dict() for name, part in parts.items()}
+        state |= {'generator': generator.get_state(), 'losses': losses, 'norms': norms}
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(checkpoint) as file:
+            torch.save(state, file)
     network.eval()
     with torch.inference_mode():
         guesses = torch.cat([network(part).argmax(1) for part in images[held_out].split(250)])
@@ -89,12 +115,15 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=3, help='default: 3')
     parser.add_argument('--json', type=Path, default=OUT, help=f'default: {OUT}')
     args = parser.parse_args()
+    torch.set_num_threads(1)
     images, labels = read(args.folder, args.images)
     runs: dict[str, list[dict]] = {'slip': [], 'plain': []}
     for seed in range(args.seeds):
         for name in runs:
             config = KINDS[args.blocks](slip=name == 'slip')
-            runs[name].append(train(config, images, labels, args.epochs, seed))
+            kind = f'{args.blocks}_{args.epochs}_{len(images)}_{name}_{seed}.pt'
+            checkpoint = CHECKPOINTS / kind
+            runs[name].append(train(config, images, labels, args.epochs, seed, checkpoint))
             print(json.dumps({name: runs[name][-1], 'seed': seed}), flush=True)
     means = {n: round(float(np.mean([r['accuracy'] for r in v])), 4) for n, v in runs.items()}
     result = json.loads(args.json.read_text()) if args.json.exists() else {}
