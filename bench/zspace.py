@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import zspace_attention
 import zspace_fusion
+import zspace_health
 import zspace_peaks
 import zspace_positions
 import zspace_training
@@ -77,6 +79,16 @@ def positions(args: argparse.Namespace) -> dict:
     return zspace_positions.measure(list(range(args.seeds)), args.shared)
 
 
+def attention(args: argparse.Namespace) -> dict:
+    """Return recall and false regions of attention with and without the cue volume."""
+    return zspace_attention.measure(_shared(args))
+
+
+def health(args: argparse.Namespace) -> dict:
+    """Return how fast camera faults show in slice profiles and in the divergence of maps."""
+    return zspace_health.measure(_shared(args))
+
+
 def generator(args: argparse.Namespace) -> dict:
     """Return the errors of the trained forecast of profiles."""
     return zspace_training.generator(SEEDS, zspace_training.clips(_shared(args)))
@@ -104,6 +116,8 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], dict]] = {
     'peaks': peaks,
     'fusion': fusion,
     'positions': positions,
+    'attention': attention,
+    'health': health,
     'generator': generator,
     'super_resolution': super_resolution,
     'decoder': decoder,
