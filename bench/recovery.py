@@ -3,9 +3,10 @@
 """Kill each node of a running graph with SIGKILL; measure the time until it works again.
 
 A node works again when each topic that it published before carries messages again, and so do
-`fused` and `l_latent` of the graph. Prints one JSON object, also to out/bench/recovery.json: for
-each node the median time in seconds, its parts, and the CPU time of the new process until then; or
-`failed` with the reason if it does not work again within 30 s. Ends within `--minutes`.
+`fused` and `l_latent` of the graph; a node without such topics works when it answers requests.
+Prints one JSON object, also to out/bench/recovery.json: for each node the median time in seconds,
+its parts, and the CPU time of the new process until then; or `failed` with the reason if it does
+not work again within 30 s. Ends within `--minutes`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from sage_perception.audio.mel import RATE
 from sage_perception.bringup.composition import MODES, compose
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
+from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 from sage_perception.bringup.processes import GraphRunner
 from sage_perception.bringup.respawn import RespawnPolicy
 from sage_perception.core.files import make_folder, write_atomically
@@ -37,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent / 'malformed'))
 
 from fuzzing.client import Client, wait_for
 from fuzzing.ending import end_within
+from fuzzing.private_devices import with_private_devices
 from translation_parts.inputs import inputs
 
 START_S = 60.0
@@ -46,9 +48,9 @@ RATE_S = 4.0
 """Time over which the rates of topics are measured, seconds."""
 SETTLE_S = 0.3
 """Time after a kill in which messages of the dead process may still arrive, seconds."""
+POLL_S = 0.5
+"""Time between requests to a node that has no topics, seconds: those to a dead one are lost."""
 RESULTS = ('/fused', '/l_latent')
-TRANSLATION = ('audio', 'proprioception', 'translator', 'effector')
-"""Nodes that `--translation` adds; the bench publishes joint states and a goal for them."""
 
 
 class NotWhole(RuntimeError):
@@ -83,10 +85,12 @@ def topics_of(client: Client, nodes: list[str], seconds: float) -> list[str]:
     return sorted(n for n in names if client.received[n] - before.get(n, 0) >= seconds)
 
 
-def kill(runner: GraphRunner, client: Client, path: str, own: list[str]) -> dict[str, float]:
-    """Kill a process, and return the times until it works again, seconds.
+def kill(
+    runner: GraphRunner, client: Client, path: str, names: list[str], own: list[str]
+) -> dict[str, float]:
+    """Kill the process of nodes, and return the times until it works again, seconds.
 
-    Raises `NotWhole` if it does not work again within `TIMEOUT_S`.
+    `own` are its topics. Raises `NotWhole` if it does not work again within `TIMEOUT_S`.
     """
     process = runner.processes[path]
     topics, old = sorted({*own, *RESULTS}), process.pid
@@ -109,6 +113,10 @@ def kill(runner: GraphRunner, client: Client, path: str, own: list[str]) -> dict
 
     if not wait_for(works, TIMEOUT_S):
         raise NotWhole(f'no messages on {sorted(set(topics) - set(times))}')
+    if not own:
+        if not wait_for(lambda: all(client.is_alive(each, POLL_S) for each in names), TIMEOUT_S):
+            raise NotWhole('does not answer')
+        times[path] = time.monotonic()
     new = process.pid
     if new is None:
         raise NotWhole('died again')
@@ -152,7 +160,7 @@ def recover(
     times = []
     try:
         for _ in range(runs):
-            times.append(kill(runner, client, path, topics))
+            times.append(kill(runner, client, path, names, topics))
             time.sleep(2)
             # Each kill counts as the first one.
             process = runner.processes[path]
@@ -167,10 +175,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--runs', type=int, default=5, help='kills of each process (default: 5)')
     parser.add_argument('--fps', type=float, default=15.0, help='frame rate (default: 15)')
-    parser.add_argument(
-        '--translation', action='store_true', help='with the nodes of sound, body and translation'
-    )
     parser.add_argument('--composition', choices=MODES, default='none')
+    parser.add_argument(
+        '--nodes',
+        nargs='*',
+        default=(),
+        choices=[node.name for node in OPTIONAL_NODES],
+        metavar='NODE',
+        help='optional nodes beside memory and compressor, such as slots',
+    )
     parser.add_argument('--minutes', type=float, default=20.0, help='maximum duration (20)')
     parser.add_argument('--out', type=Path, default=Path('out/bench/recovery.json'))
     options = parser.parse_args()
@@ -180,18 +193,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         source = f'synthetic://?size=640x480&fps={options.fps}&lock=wall'
         cameras = [Camera('cam0', source), Camera('cam1', f'{source}&seed=1')]
-        added = dict.fromkeys(TRANSLATION, options.translation)
-        specs = perception(cameras, memory=True, compressor=True, **added)
-        own = {
-            'memory': {'store': f'{folder}/memory.db'},
-            'audio': {'source': f'file://{tones(Path(folder))}'},
-            'translator': {'head_camera': 'cam0', 'min_trust': 0.0},
-            'effector': {'min_trust': 0.0},
-        }
-        specs = [
-            replace(spec, parameters={**spec.parameters, **own.get(spec.name, {})})
-            for spec in specs
-        ]
+        wanted = dict.fromkeys(('memory', 'compressor', *options.nodes), True)
+        specs = with_private_devices(
+            perception(cameras, **wanted),
+            Path(folder),
+            audio={'source': f'file://{tones(Path(folder))}'},
+            translator={'head_camera': 'cam0', 'min_trust': 0.0},
+            effector={'min_trust': 0.0},
+        )
         with inputs(goal_period_s=1.0):
             found = measure(compose(specs, options.composition), options.runs)
     failed = {path: each['failed'] for path, each in found.items() if 'failed' in each}

@@ -18,7 +18,6 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent / 'malformed'))
 from fuzzing.client import Client
 from fuzzing.ending import end_within
 from fuzzing.own_memory import own_memory_mb
+from fuzzing.private_devices import with_private_devices
 
 BLOCKS = 20
 """Number of means to which a line is fitted."""
@@ -101,6 +101,7 @@ def main() -> int:
     parser.add_argument('--warm-up', type=float, default=20.0, help='minutes to leave out (20)')
     parser.add_argument('--period', type=float, default=5.0, help='seconds between samples (5)')
     parser.add_argument('--fps', type=float, default=30.0, help='frame rate (default: 30)')
+    parser.add_argument('--cameras', type=int, default=2, help='cameras (default: 2)')
     parser.add_argument('--composition', choices=MODES, default='none')
     parser.add_argument('--out', type=Path, default=Path('out/bench/soak.json'))
     options = parser.parse_args()
@@ -110,13 +111,10 @@ def main() -> int:
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(dds_environment(os.environ))
     source = f'synthetic://?size=640x480&fps={options.fps:g}&lock=wall'
-    cameras = [Camera('cam0', source), Camera('cam1', f'{source}&seed=1')]
+    cameras = [Camera(f'cam{n}', f'{source}&seed={n}') for n in range(options.cameras)]
     with tempfile.TemporaryDirectory() as folder:
-        own = {'memory': {'store': f'{folder}/memory.db'}}
-        specs = [
-            replace(spec, parameters={**spec.parameters, **own.get(spec.name, {})})
-            for spec in perception(cameras, memory=True, compressor=True)
-        ]
+        specs = perception(cameras, memory=True, compressor=True)
+        specs = with_private_devices(specs, Path(folder))
         processes = compose(specs, options.composition)
         found = soak(processes, options.minutes * 60, options.warm_up * 60, options.period)
     graph = found.pop('graph')
@@ -125,6 +123,7 @@ def main() -> int:
     result = {
         'minutes': options.minutes,
         'fps': options.fps,
+        'cameras': options.cameras,
         'worst': {worst: nodes[worst]['bound']},
         'within_limit': nodes[worst]['bound'] <= LIMIT_MB_PER_H,
         **graph,

@@ -18,6 +18,7 @@ from sage_msgs.srv import QueryMemory
 
 from fuzzing.client import Client, Endpoint, load_type, wait_for
 from fuzzing.own_memory import own_memory_mb
+from fuzzing.private_devices import with_private_devices
 from fuzzing.values import Mutator
 from sage_perception.bringup.composition import compose
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
@@ -75,7 +76,7 @@ class Result:
 
 
 def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[NodeSpec]:
-    """Return the processes of a graph with all nodes but sound, without rate limits."""
+    """Return the processes of a graph with all nodes, without rate limits."""
     source = 'synthetic://?size=160x120&fps=5'
     specs = perception(
         [Camera(f'cam{n}', f'{source}&seed={n}') for n in range(cameras)],
@@ -88,11 +89,9 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
         proprioception=True,
         translator=find_spec(PACKAGE) is not None,
         effector=True,
+        audio=True,
     )
-    own = {'memory': {'store': str(folder / 'memory.db')}}
-    specs = [
-        replace(spec, parameters={**spec.parameters, **own.get(spec.name, {})}) for spec in specs
-    ]
+    specs = with_private_devices(specs, folder)
     processes = compose(specs, 'graph' if composed else 'none')
     return [replace(spec, package='fuzzing') for spec in processes]
 
