@@ -41,7 +41,7 @@ from fuzzing.ending import end_within
 from fuzzing.private_devices import with_private_devices
 from translation_parts.inputs import inputs
 
-START_S = 60.0
+START_S = 120.0
 TIMEOUT_S = 30.0
 """Time in which a process must be restarted, and then work, seconds."""
 RATE_S = 4.0
