@@ -32,6 +32,7 @@ from sage_perception.training.losses import images as losses
 
 STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 LOSSES = (0.1, 0.3, 1.0)  # dB
+PREFIXES = (8, 12, 16, 20, 24, 28, 32, 40)  # bytes of EMBEDDED
 WEBP_SIDES, WEBP_QUALITIES = (8, 12, 16, 24, 32), (0, 20, 50)
 
 
@@ -106,8 +107,13 @@ def report(codec: Codec, x: np.ndarray) -> dict:
         {'step': step, **measure(codec, packer, z, x, Encoding.ENTROPY_INT8, step=step)}
         for step in STEPS
     ]
+    prefixes = []
+    for packer.max_bytes in PREFIXES:
+        prefixes.append(measure(codec, packer, z, x, Encoding.EMBEDDED))
+    packer.max_bytes = 0
     return {
         'crops': len(x),
+        'prefix': prefixes,
         'encoding': measured,
         'step': DEFAULT_STEP,
         'sweep': sweep,
@@ -134,6 +140,7 @@ def table(kind: str, figures: dict) -> str:
     lines = [f'{head:24}{"bytes":>8}{"PSNR dB":>9}{"loss":>8}{"MS-SSIM":>9}']
     lines += [line(name, values) for name, values in figures['encoding'].items()]
     lines += [line(f'  entropy, step {v["step"]}', v) for v in figures['sweep']]
+    lines += [line('  embedded, prefix', v) for v in figures['prefix']]
     lines += [
         f'  webp {v["side"]:2d} px, quality {v["quality"]:2d}{v["bytes"]:8.1f}{v["psnr"]:9.2f}'
         f'{v["psnr"] - best:8.3f}'

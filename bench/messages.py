@@ -4,8 +4,9 @@
 
 All topics and services of a running graph are found in the ROS graph: those of the tables of the
 nodes, and those that rclpy adds. Half of the messages have extreme fields, the others are damaged
-after their serialization. The rate limits of the nodes are off, so that each message is read.
-Prints one JSON object, also as the key `messages` of out/bench/security.json.
+after their serialization; requests have extreme fields only. The rate limits of the nodes are off,
+so that each message is read. Prints one JSON object, also as the key `messages` of
+out/bench/security.json.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ def attack(
     *,
     cameras: int = 2,
     composed: bool = False,
-    raw_requests: bool = False,
     only: str = '',
     seconds: float = math.inf,
     verbose: bool = True,
@@ -77,7 +77,7 @@ def attack(
         client = Client()
         try:
             with GraphRunner(specs, on_line=on_line, log_level='warn') as runner:
-                run = Attack(runner, client, seed, raw_requests, only)
+                run = Attack(runner, client, seed, only)
                 run.prepare()
                 run.run(count, on_progress, seconds)
                 return run.result
@@ -92,7 +92,6 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--cameras', type=int, default=2, help='cameras (default: 2)')
     parser.add_argument('--composed', action='store_true', help='all nodes in one process')
-    parser.add_argument('--raw-requests', action='store_true', help='also damaged requests')
     parser.add_argument('--node', default='', help='only messages to this node, such as memory')
     parser.add_argument('--hours', type=float, default=4.0, help='maximum duration (4)')
     parser.add_argument('--out', type=Path, default=RESULTS)
@@ -104,7 +103,6 @@ def main() -> int:
         options.seed,
         cameras=options.cameras,
         composed=options.composed,
-        raw_requests=options.raw_requests,
         only=options.node,
         seconds=options.hours * 3600,
     ).summary()

@@ -20,6 +20,7 @@ from sage_msgs.msg import (
     Crop,
     CropArray,
     HContext,
+    ImageSignature,
     SnarcArray,
     SnarcScore,
     TrustReport,
@@ -29,7 +30,8 @@ from std_msgs.msg import Header
 
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.conversions.trust import agreements_from_msg
-from sage_perception.ros.message_form import MessageVerifier, sign_message
+from sage_perception.ros.images import image_to_msg
+from sage_perception.ros.message_form import MessageVerifier, message_digest, sign_message
 from sage_perception.trust import TrustStore
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import public_bytes
@@ -57,6 +59,7 @@ MESSAGES: dict[str, Callable[[], Any]] = {
     'snarc': lambda: SnarcArray(header=HEADER, scores=[SnarcScore()] * 5),
     'trust_report': lambda: TrustReport(header=HEADER),
     'h_context': lambda: HContext(header=HEADER),
+    'image_signature': lambda: ImageSignature(header=HEADER),
 }
 
 
@@ -93,7 +96,21 @@ def oracle(count: int = 120) -> dict:
         'agreements_out_of_range_used': used,
         'sign_ms': {name: cost_ms(make(), own, None) for name, make in MESSAGES.items()},
         'verify_ms': {name: cost_ms(make(), own, store) for name, make in MESSAGES.items()},
+        'image_digest_ms': digest_ms(640, 480),
     }
+
+
+def digest_ms(width: int, height: int, runs: int = 30) -> float:
+    """Return the CPU time of the digest of an image, milliseconds.
+
+    The camera and attention compute it once for each image, besides the signature.
+    """
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    image = image_to_msg(pixels, 'bgr8', HEADER)
+    start_s = time.process_time()
+    for _ in range(runs):
+        message_digest(image)
+    return round(1e3 * (time.process_time() - start_s) / runs, 3)
 
 
 def cost_ms(message: Any, identity: Identity, store: TrustStore | None, runs: int = 50) -> float:

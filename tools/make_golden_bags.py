@@ -370,10 +370,11 @@ BAGS: dict[str, Callable[[Path], None]] = {
 
 def parameters_of(bag: Path) -> dict[str, dict[str, Any]]:
     """Return the parameters with which a golden bag is replayed, by kind of node."""
+    parameters: dict[str, dict[str, Any]] = {'encoder': {'encoding': 'float32'}}
     keys = keys_folder(bag)
-    if not keys.exists():
-        return {}
-    return {'arbiter': {'keys': str(keys), 'require_signatures': True}}
+    if keys.exists():
+        parameters['arbiter'] = {'keys': str(keys), 'require_signatures': True}
+    return parameters
 
 
 def write_baselines() -> None:

@@ -44,14 +44,29 @@ class EntropyCoder:
         # Sixteen widths per octave are enough, so that dimensions share the rows of a table.
         mantissa, exponent = np.frexp(std)
         widths = np.ldexp(np.rint(mantissa * 32) / 32, exponent)
-        self._widths, self._rows = np.unique(widths, return_inverse=True)
+        self._widths, self.rows = np.unique(widths, return_inverse=True)
         # A table is large, and an encoder usually uses a single step.
-        self._table = lru_cache(maxsize=2)(self.cumulative)
+        self.table = lru_cache(maxsize=2)(self.cumulative)
 
     def pack(self, z: np.ndarray, step: float) -> bytes:
         """Return a finite latent as bytes; `step` becomes the nearest of `STEPS`.
 
         Raises `ValueError` for a step that is not positive and finite.
+        """
+        code, contrast, index = self.quantize(z, step)
+        column = index + MAX_INDEX
+        below = self.table(code)
+        starts = below[self.rows, column]
+        sizes = below[self.rows, column + 1] - starts
+        intervals = [(contrast * CONTRAST_SIZE, CONTRAST_SIZE)]
+        intervals += zip(starts.tolist(), sizes.tolist(), strict=True)
+        data = bytes([code]) + encode(intervals)
+        return bytes([crc8(data)]) + data
+
+    def quantize(self, z: np.ndarray, step: float) -> tuple[int, int, np.ndarray]:
+        """Return the places of step and contrast in their tables, and the indices, int `[D]`.
+
+        Raises `ValueError` as `pack` does.
         """
         if not 0 < step < np.inf:
             raise ValueError(f'step is {step}; it must be above 0 and finite')
@@ -64,14 +79,7 @@ class EntropyCoder:
         ):
             contrast += 1
         index = np.rint(difference / (STEPS[code] * CONTRASTS[contrast]))
-        column = index.clip(-MAX_INDEX, MAX_INDEX).astype(int) + MAX_INDEX
-        below = self._table(code)
-        starts = below[self._rows, column]
-        sizes = below[self._rows, column + 1] - starts
-        intervals = [(contrast * CONTRAST_SIZE, CONTRAST_SIZE)]
-        intervals += zip(starts.tolist(), sizes.tolist(), strict=True)
-        data = bytes([code]) + encode(intervals)
-        return bytes([crc8(data)]) + data
+        return code, contrast, index.clip(-MAX_INDEX, MAX_INDEX).astype(int)
 
     def unpack(self, payload: bytes) -> np.ndarray:
         """Return the latent, float64 `[D]`; raise `ValueError` for any other bytes."""
@@ -85,15 +93,19 @@ class EntropyCoder:
         contrast = decoder.position() // CONTRAST_SIZE
         decoder.consume(contrast * CONTRAST_SIZE, CONTRAST_SIZE)
         index = np.empty(self._mean.size)
-        below = self._table(code)
-        for i, row in enumerate(self._rows):
+        below = self.table(code)
+        for i, row in enumerate(self.rows):
             column = int(below[row].searchsorted(decoder.position(), 'right')) - 1
             start, end = below[row, column : column + 2].tolist()
             decoder.consume(start, end - start)
             index[i] = column - MAX_INDEX
         if decoder.rest or (len(payload) > 2 and not payload[-1]):
             raise ValueError('trailing bytes: the latent is of another model')
-        return self._mean + index * (STEPS[code] * CONTRASTS[contrast])
+        return self.value(index, STEPS[code] * CONTRASTS[contrast])
+
+    def value(self, index: np.ndarray, scale: float) -> np.ndarray:
+        """Return the latent of indices `[D]`, float64 `[D]`."""
+        return self._mean + index * scale
 
     def cumulative(self, code: int) -> np.ndarray:
         """Return the cumulative frequencies of the indices for the step `STEPS[code]`.

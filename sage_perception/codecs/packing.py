@@ -7,6 +7,7 @@
     INT8          D bytes, fine near the mean and coarse far from it; 2·D + 1 for few latents
     ENTROPY_INT8  variable length; quantized with a step that the bytes contain (`entropy`)
     VQ            a check byte, then the tokens of a codebook
+    EMBEDDED      as ENTROPY_INT8, in passes: a prefix is a coarser latent (`embedded`)
 
 A receiver needs the mean and standard deviation of the latents, which a model announces, and for
 VQ the same codebook. Every encoding decodes to the same values on every machine.
@@ -36,6 +37,7 @@ import enum
 import numpy as np
 
 from sage_perception.codecs.codebook import Codebook, installed, read
+from sage_perception.codecs.embedded import EmbeddedCoder, cut
 from sage_perception.codecs.entropy import DEFAULT_STEP, EntropyCoder, crc8
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.codec import Codec
@@ -61,6 +63,7 @@ class Encoding(enum.IntEnum):
     INT8 = 2
     ENTROPY_INT8 = 3
     VQ = 4
+    EMBEDDED = 5
 
 
 class Packer:
@@ -69,6 +72,9 @@ class Packer:
     `mean` and `std` are the statistics of the model's latents, float32 `[D]`, `std` > 0;
     `codebook` is required for VQ. Raises `ValueError` for invalid statistics or a codebook of
     another dimension.
+
+    Attributes:
+        max_bytes: longest payload of EMBEDDED, to which latents are cut; 0: complete ones.
     """
 
     def __init__(self, mean: np.ndarray, std: np.ndarray, codebook: Codebook | None = None):
@@ -88,6 +94,8 @@ class Packer:
         self.codebook = codebook
         self._scale = RANGE * np.sqrt(std * np.sqrt(np.square(std).mean()))
         self._entropy = EntropyCoder(self._mean, std)
+        self._embedded = EmbeddedCoder(self._entropy)
+        self.max_bytes = 0
 
     @classmethod
     def of(cls, codec: Codec) -> Packer:
@@ -107,8 +115,8 @@ class Packer:
     def pack(self, z: np.ndarray, encoding: Encoding, step: float = DEFAULT_STEP) -> bytes:
         """Return a latent, float32 `[D]`, as bytes.
 
-        `step` applies to ENTROPY_INT8: the quantization step, in units of the latent, for a crop
-        of contrast 1; it becomes the nearest of `entropy.STEPS`.
+        `step` applies to ENTROPY_INT8 and EMBEDDED: the quantization step, in units of the
+        latent, for a crop of contrast 1; it becomes the nearest of `entropy.STEPS`.
         Raises `PackingError` for another shape, values that are not finite, or no codebook.
         """
         z = np.asarray(z)
@@ -124,9 +132,12 @@ class Packer:
             return z.clip(-MAX_FLOAT16, MAX_FLOAT16).astype('<f2').tobytes()
         if encoding == Encoding.INT8:
             return self._pack_int8(z)
-        if encoding == Encoding.ENTROPY_INT8:
+        if encoding in (Encoding.ENTROPY_INT8, Encoding.EMBEDDED):
             try:
-                return self._entropy.pack(z, step)
+                if encoding == Encoding.ENTROPY_INT8:
+                    return self._entropy.pack(z, step)
+                complete = self._embedded.pack(z, step)
+                return cut(complete, self.max_bytes) if self.max_bytes else complete
             except ValueError as error:
                 raise PackingError(str(error)) from None
         if encoding == Encoding.VQ:
@@ -145,9 +156,10 @@ class Packer:
             z = self._values(payload, '<f2')
         elif encoding == Encoding.INT8:
             z = self._unpack_int8(payload)
-        elif encoding == Encoding.ENTROPY_INT8:
+        elif encoding in (Encoding.ENTROPY_INT8, Encoding.EMBEDDED):
+            coder = self._entropy if encoding == Encoding.ENTROPY_INT8 else self._embedded
             try:
-                z = self._entropy.unpack(payload)
+                z = coder.unpack(payload)
             except ValueError as error:
                 raise PackingError(str(error)) from None
         elif encoding == Encoding.VQ:

@@ -35,12 +35,15 @@ def encode(intervals: Iterable[tuple[int, int]]) -> bytes:
 
 
 class Decoder:
-    """Decodes one symbol after the other: `position()`, then `consume(start, size)`."""
+    """Decodes one symbol after the other: `position()`, then `consume(start, size)`.
 
-    def __init__(self, data: bytes):
-        self._data = data
+    `fill`, one byte, is what follows the end of the data.
+    """
+
+    def __init__(self, data: bytes, fill: bytes = b'\0'):
+        self._data, self._fill = data, fill[0]
         self._next = _WINDOW
-        self._ahead = int.from_bytes(data[:_WINDOW].ljust(_WINDOW, b'\0'), 'big')
+        self._ahead = int.from_bytes(data[:_WINDOW].ljust(_WINDOW, fill), 'big')
         self._width = 1 << 8 * _WINDOW
 
     def position(self) -> int:
@@ -53,7 +56,7 @@ class Decoder:
         self._ahead -= start * self._width
         self._width *= size
         while self._width < _MIN_WIDTH:
-            following = self._data[self._next] if self._next < len(self._data) else 0
+            following = self._data[self._next] if self._next < len(self._data) else self._fill
             self._ahead = (self._ahead << 8) + following
             self._width <<= 8
             self._next += 1

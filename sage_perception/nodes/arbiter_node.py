@@ -29,6 +29,7 @@ from sage_perception.ros.authentication import RequestGuard
 from sage_perception.ros.camera_models import CameraModels
 from sage_perception.ros.camera_mounts import MOUNT_TOPIC, CameraMounts
 from sage_perception.ros.camera_poses import POSE_TOPICS
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.latents import unpack
 from sage_perception.ros.conversions.lct_arrays import ReceivedLCT, received_lcts
 from sage_perception.ros.conversions.lcts import lct_to_msg
@@ -41,7 +42,7 @@ from sage_perception.ros.identity import (
     TrustedKeys,
     node_identity,
 )
-from sage_perception.ros.message_form import sign_message
+from sage_perception.ros.message_form import sign_message, sign_relay
 from sage_perception.ros.node_parameters.arbiter import ARBITER
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.ros.run import run
@@ -133,6 +134,7 @@ class ArbiterNode(Node):
             Align,
             'Measure again how well one entity can use the latents of another.',
         ),
+        CONTROL,
     )
 
     def __init__(self, **options: Any):
@@ -142,6 +144,7 @@ class ArbiterNode(Node):
         """Create the endpoints."""
         parameters = self.parameters
         self._keys = TrustedKeys(self)
+        serve_control(self, self._keys)
         self._entities = self.camera_entities()
         model, similarity = self._load_model()
         geometry = self._load_geometry()
@@ -173,7 +176,7 @@ class ArbiterNode(Node):
         self._lct_guards = {
             c: RateLimitGuard(partial(self._reject, c)) for c in parameters.cameras
         }
-        self._warnings = ThrottledWarnings(self.get_logger())
+        self._warnings = ThrottledWarnings(self)
         self._trusted = self.publisher('trusted')
         self._fused = self.publisher('fused')
         self._agreement = self.publisher('agreement')
@@ -237,7 +240,7 @@ class ArbiterNode(Node):
             header = Header(stamp=stamp_to_msg(stamp_ns), frame_id=message.header.frame_id)
             forward = self._arbiter.may_forward(camera, len(lcts))
             if ((forward and lcts) or not required) and self._trusted.get_subscription_count():
-                self._trusted.publish(
+                self._forward(
                     message
                     if forward and _is_whole(message, lcts)
                     else self._array(camera, header, size, _messages(lcts) if forward else [])
@@ -245,6 +248,14 @@ class ArbiterNode(Node):
             frame = AcceptedFrame(stamp_ns, [lct for lct, _ in lcts], (header, size))
             for moment in self._arbiter.add_frame(camera, frame):
                 self._publish(moment)
+
+    def _forward(self, array: LCTArray) -> None:
+        """Publish an array on `trusted`, signed for receivers in other processes."""
+        topic = self._trusted.topic_name
+        identity = self._arbiter.identity
+        self._trusted.publish(
+            sign_relay(array, identity, topic) if self._trusted.uses_dds else array
+        )
 
     def _admit(self, camera: str, received: ReceivedLCT) -> tuple[LCT, Forwarded | None] | None:
         """Return an accepted LCT, and how to forward it; None for a rejected one.

@@ -11,23 +11,26 @@ from typing import Any
 import cv2
 import numpy as np
 from nav_msgs.msg import Odometry
-from sage_msgs.msg import CropArray, LCTArray, TrackScores
+from sage_msgs.msg import CropArray, ImageSignature, LCTArray, TrackScores
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sage_perception.ros import detections, qos
 from sage_perception.ros.authentication import AuthenticatedInput
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import node_identity, own_keys
 from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import bgr_from_msg
 from sage_perception.ros.input_monitor import InputMonitor
-from sage_perception.ros.local_bus import LocalOnly, TopicPublisher
+from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters.attention import ATTENTION, attention_config
 from sage_perception.ros.run import run
+from sage_perception.ros.signed_images import SignedImages
 from sage_perception.ros.statistics import Durations
 from sage_perception.vision.attention import Attention
 from sage_perception.vision.attention_config import AttentionConfig
@@ -61,6 +64,13 @@ class AttentionNode(Node):
             'Boxes of any detector, in pixels of the images and with their stamps: they get crops '
             'of the source EXTERNAL. Where vision_msgs is installed.',
         ),
+        Topic(
+            'image_signature',
+            ImageSignature,
+            qos.DEFAULT,
+            'Signatures of the images; subscribed only with `require_signatures`, without '
+            '`unsigned_images`.',
+        ),
         Topic('slots', LCTArray, qos.DEFAULT, 'Object slots of the images, see `use_slots`.'),
         Topic(
             'track_scores',
@@ -85,12 +95,14 @@ class AttentionNode(Node):
             'vision_msgs is installed.',
         ),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any) -> None:
         super().__init__('attention', **options)
 
     def setup(self) -> None:
         """Create the endpoints."""
+        serve_control(self)
         self._attention = Attention(self._config())
         self._health = CameraHealth()
         self._intensity = IntensityRange()
@@ -100,13 +112,7 @@ class AttentionNode(Node):
         )
         self._crops = self.publisher('crops')
         cv2.setNumThreads(self.parameters.threads)
-        self._images = ImageInput(
-            self,
-            'image_raw',
-            self._attend,
-            max_age_s=self.parameters.max_age_s,
-            guard=LocalOnly() if self.parameters.require_local_images else None,
-        )
+        self._images = self._subscribe_images()
         self._rotation = OdometryRotation()
         self._intrinsics: np.ndarray | None = None
         self._last_stamp_s = 0.0
@@ -137,6 +143,21 @@ class AttentionNode(Node):
         if self.parameters.use_slots:
             self._slots = self.subscribe('slots', self._receive_slots, timeout_s=0)
         self.diagnostics.add('attention', self._report)
+
+    def _subscribe_images(self) -> ImageInput:
+        """Subscribe to all images, or to those that are authenticated."""
+        parameters, age_s = self.parameters, self.parameters.max_age_s
+        if not parameters.require_signatures or parameters.unsigned_images:
+            return ImageInput(self, 'image_raw', self._attend, max_age_s=age_s)
+        if self._identity.key is None:
+            raise ConfigurationError(
+                "parameter 'require_signatures': images are verified with the key of this node, "
+                "so set the parameter 'key' too"
+            )
+        signed = SignedImages(
+            self, self._identity, self._attend, lambda reason: self._images.reject(reason)
+        )
+        return ImageInput(self, 'image_raw', signed.receive, max_age_s=age_s, guard=signed)
 
     def check_parameters(self, values: dict[str, Any]) -> None:
         """Raise `ValueError` for parameters that attention rejects."""
@@ -225,8 +246,8 @@ class AttentionNode(Node):
         """Return where signing begins, for diagnostics."""
         if self._identity.key is None:
             return 'off'
-        if self.parameters.require_local_images:
-            return 'from the camera on, in this process'
+        if self.parameters.require_signatures and not self.parameters.unsigned_images:
+            return 'begins at the camera'
         return 'begins here: images are not authenticated'
 
     def _report(self) -> Status:

@@ -22,6 +22,7 @@ from sage_perception.core.lct import LCT
 from sage_perception.pipeline.sound_encoder import EncodedSound, SoundEncoder
 from sage_perception.ros import qos
 from sage_perception.ros.capture import CaptureNode
+from sage_perception.ros.control import CONTROL
 from sage_perception.ros.conversions.lct_arrays import lct_array_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
@@ -67,6 +68,7 @@ class AudioNode(CaptureNode[ReconnectingSound, SoundBlock]):
         ),
         Topic('goal', String, qos.DEFAULT, 'Recognized words, successive ones joined.'),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any) -> None:
         super().__init__('audio', **options)

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import copy
 import sys
+from dataclasses import replace
 from typing import Any
 
+from sage_msgs.msg import ImageSignature
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -15,12 +17,15 @@ from sage_perception.core.frame import Frame
 from sage_perception.ros import qos
 from sage_perception.ros.camera_info import load_camera_info
 from sage_perception.ros.capture import CaptureNode
-from sage_perception.ros.common_parameters import AUTOSTART
+from sage_perception.ros.common_parameters import AUTOSTART, ENTITY_ID
+from sage_perception.ros.control import CONTROL
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
 from sage_perception.ros.endpoints import Topic
+from sage_perception.ros.identity import KEY, SIGNED_REQUESTS, node_identity
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
+from sage_perception.ros.signed_images import ImageSigner
 from sage_perception.ros.statistics import Rate
 from sage_perception.vision.sources import ReconnectingSource
 
@@ -67,12 +72,28 @@ class CameraNode(CaptureNode[ReconnectingSource, Frame]):
             minimum=1,
             maximum=100,
         ),
+        replace(ENTITY_ID, description='Entity that signs the images; empty: the namespace.'),
+        replace(
+            KEY,
+            description='Secret key of the entity, that of attention and the encoder, which signs '
+            'the images for attention: the file, or the folder that contains it; empty: images '
+            'are not signed.',
+        ),
+        *SIGNED_REQUESTS,
     )
     PUBLISHES = (
         Topic('image_raw', Image, qos.CAMERA, 'Images, encoding bgr8.'),
         Topic('image_raw/compressed', CompressedImage, qos.CAMERA, 'The same images as JPEG.'),
         Topic('camera_info', CameraInfo, qos.DEFAULT, 'Calibration, one message per image.'),
+        Topic(
+            'image_signature',
+            ImageSignature,
+            qos.DEFAULT,
+            'Signature of each image, raw or compressed, for subscribers in other processes. Only '
+            'with `key`.',
+        ),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any) -> None:
         super().__init__('camera', **options)
@@ -87,6 +108,9 @@ class CameraNode(CaptureNode[ReconnectingSource, Frame]):
         self._images = self.publisher('image_raw')
         self._compressed = self.publisher('image_raw/compressed')
         self._infos = self.publisher('camera_info')
+        entity = self.parameters.entity_id or self.get_namespace().strip('/')
+        signatures = self.publisher('image_signature')
+        self._signer = ImageSigner(signatures, node_identity(self, entity))
         self.diagnostics.add('capture', self._report)
 
     def configure(self) -> None:
@@ -101,12 +125,14 @@ class CameraNode(CaptureNode[ReconnectingSource, Frame]):
         if stamp is None:
             return
         header = Header(stamp=stamp, frame_id=self._frame_id)
-        self._images.publish(image_to_msg(frame.image, 'bgr8', header))
+        image = image_to_msg(frame.image, 'bgr8', header)
+        self._signer.sign(image)
+        self._images.publish(image)
         self._infos.publish(self._camera_info(frame, header))
         if self._compressed.get_subscription_count():
-            self._compressed.publish(
-                jpeg_to_msg(frame.image, header, self.parameters.jpeg_quality)
-            )
+            compressed = jpeg_to_msg(frame.image, header, self.parameters.jpeg_quality)
+            self._signer.sign(compressed)
+            self._compressed.publish(compressed)
         self._rate.tick()
 
     def _camera_info(self, frame: Frame, header: Header) -> CameraInfo:

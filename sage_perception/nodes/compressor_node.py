@@ -25,6 +25,7 @@ from sage_perception.models.registry import resolve
 from sage_perception.pipeline.context_encoder import ContextEncoder
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.latents import latent_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.memory import snarc_from_msg
@@ -36,6 +37,7 @@ from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
     TrustedKeys,
+    arbiter_entity,
     node_identity,
 )
 from sage_perception.ros.lifecycle import LifecycleNode
@@ -70,6 +72,7 @@ class CompressorNode(LifecycleNode):
         Topic('h_context', HContext, qos.DEFAULT, '4096-D contexts with their masks.'),
         Topic('l_latent', LCTArray, qos.DEFAULT, 'The 256-D code of each context, as an LCT.'),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any):
         super().__init__('compressor', **options)
@@ -86,15 +89,18 @@ class CompressorNode(LifecycleNode):
         self._contexts = self.publisher('h_context')
         self._codes = self.publisher('l_latent')
         keys = TrustedKeys(self)
-        self._trusted = RelayedVerifier(self, 'trusted', keys, self._packers)
+        serve_control(self, keys)
+        arbiter = arbiter_entity(self)
+        self._trusted = RelayedVerifier(self, 'trusted', keys, self._packers, arbiter)
         self._recalled = RelayedVerifier(self, 'recall', keys, self._packers)
         self._frames = self.subscribe('trusted', self._receive_frame, guard=self._trusted)
         self._slot_space: LatentSpace | None = None
         if parameters.slot_model:
             self._subscribe_slots(parameters.slot_model, keys)
         signed = (lambda: keys.store), keys.required
+        by_arbiter = (lambda: [arbiter]) if keys.required else None
         self._agreements = AuthenticatedInput(
-            self, 'agreement', self._receive_agreement, *signed, timeout_s=0
+            self, 'agreement', self._receive_agreement, *signed, by_arbiter, timeout_s=0
         )
         self.subscribe('recall', self._receive_recall, timeout_s=0, guard=self._recalled)
         self._scores = AuthenticatedInput(

@@ -17,6 +17,7 @@ from sage_perception.puzzle.action import ACTION, ACTION_DIM
 from sage_perception.puzzle.effector import Effector, Setpoint, State, parse_places
 from sage_perception.ros import qos
 from sage_perception.ros.body_state import check_arrays
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.packers import plain_packer
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
@@ -44,6 +45,7 @@ class EffectorNode(Node):
             'Commands; none without a fresh, trusted action and fresh joint states.',
         ),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any):
         super().__init__('effector', **options)
@@ -58,6 +60,7 @@ class EffectorNode(Node):
             parameters.speed,
         )
         keys = TrustedKeys(self)
+        serve_control(self, keys)
         packers = {ACTION.fingerprint: plain_packer(ACTION_DIM)}
         self._verifier = RelayedVerifier(self, 'action', keys, packers)
         self._commands = self.publisher('joint_trajectory')

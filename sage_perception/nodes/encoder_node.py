@@ -12,47 +12,39 @@ from typing import Any
 
 import numpy as np
 from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeChallenge, ProbeSet
-from sage_msgs.srv import DecodeLatent, EncodeImage
-from sensor_msgs.msg import Image
 
 from sage_perception import models
-from sage_perception.codecs.packing import Encoding
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
 from sage_perception.pipeline.sending import LatentSender, SendingPolicy
 from sage_perception.pipeline.track_linker import TrackLinker
-from sage_perception.ros import encoder_codes, qos
+from sage_perception.ros import encoder_codes, encoder_services, qos
 from sage_perception.ros.array_sizes import ArraySizes
 from sage_perception.ros.authentication import AuthenticatedInput
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.crops import residuals_to_msg
 from sage_perception.ros.conversions.irp import budget_shares, budget_to_msg
-from sage_perception.ros.conversions.latents import (
-    latent_from_msg,
-    latent_size_bytes,
-    latent_to_msg,
-    pack,
-)
+from sage_perception.ros.conversions.latents import latent_size_bytes, pack
 from sage_perception.ros.conversions.lct_arrays import PackedLCT, check_region, lct_array_to_msg
-from sage_perception.ros.conversions.model_ids import model_id_from_msg
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Service, Topic
+from sage_perception.ros.encoder_services import EncoderServices, crop_pixels
+from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import keys_beside_own, node_identity, own_keys
-from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.node_parameters.encoder import ENCODER
 from sage_perception.ros.probe_publisher import ProbePublisher
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import ByteRate, Durations
+from sage_perception.ros.wire_encoding import WireEncoding
 from sage_perception.trust.fitted import track_comparer
 from sage_perception.trust.security.canonical import Wire
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST
-from sage_perception.vision.crops import to_pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +92,8 @@ class EncoderNode(LifecycleNode):
         *encoder_codes.PUBLISHES,
     )
     SERVES = (
-        Service('~/encode_image', EncodeImage, 'Encode one image.'),
-        Service('~/decode_latent', DecodeLatent, 'Decode one latent of the model of this node.'),
+        *encoder_services.SERVES,
+        CONTROL,
     )
 
     def __init__(self, **options: Any):
@@ -109,10 +101,11 @@ class EncoderNode(LifecycleNode):
 
     def setup(self) -> None:
         """Create the endpoints."""
+        serve_control(self)
         self._configured: _Configured | None = None
         self._camera_trust = 1.0
         self._refinement_fault = ''
-        self._encoding = Encoding[self.parameters.encoding.upper()]
+        self._encoding = WireEncoding(self, 'lcts')
         self._durations = Durations()
         self._max_error = self._bytes = float('nan')
         self._sent, self._sizes = ByteRate(), ArraySizes()
@@ -133,8 +126,7 @@ class EncoderNode(LifecycleNode):
             check_stamps=required,
             max_age_s=self.parameters.max_age_s,
         )
-        self.serve('~/encode_image', self._serve_encode)
-        self.serve('~/decode_latent', self._serve_decode)
+        EncoderServices(self, lambda: self._require_configured().encoder)
         self.diagnostics.add('model', self._report)
 
     def configure(self) -> None:
@@ -150,8 +142,9 @@ class EncoderNode(LifecycleNode):
             )
             codec.threads = parameters.threads
             encoder = CropEncoder(
-                codec, encoding=self._encoding, measure_every=parameters.measure_every
+                codec, encoding=self._encoding.current, measure_every=parameters.measure_every
             )
+            encoder.packer.max_bytes = parameters.latent_bytes
             if parameters.reentry_s:
                 encoder.linker = TrackLinker(track_comparer(codec), parameters.reentry_s)
         except EncodingError as error:
@@ -204,6 +197,7 @@ class EncoderNode(LifecycleNode):
         if not self.active or configured is None:
             return
         start_s = time.perf_counter()
+        configured.encoder.encoding = self._encoding.current
         self._camera_trust = TRUST.get(message.fault, 0.0)
         crops, inputs = self._readable(message, configured.encoder)
         lcts: list[PackedLCT] = []
@@ -237,7 +231,7 @@ class EncoderNode(LifecycleNode):
         crops, inputs = [], []
         for crop in message.crops:
             try:
-                inputs.append(encoder.to_input(_pixels(crop.image, encoder)))
+                inputs.append(encoder.to_input(crop_pixels(crop.image, encoder)))
                 crops.append(crop)
             except ValueError as error:
                 self._crops.reject(str(error))
@@ -260,7 +254,7 @@ class EncoderNode(LifecycleNode):
                 lean = replace(latent, telemetry=only, log_var=None)
             try:
                 check_region(lean)
-                found.append((lean, pack(lean, self._encoding, packer), salience))
+                found.append((lean, pack(lean, configured.encoder.encoding, packer), salience))
             except ValueError as error:
                 self._crops.reject(str(error))
         latents = [latent for latent, _, _ in found]
@@ -309,38 +303,6 @@ class EncoderNode(LifecycleNode):
             raise ValueError('the node has no model: configure it first')
         return self._configured
 
-    def _serve_encode(
-        self, request: EncodeImage.Request, response: EncodeImage.Response
-    ) -> EncodeImage.Response:
-        try:
-            encoder = self._require_configured().encoder
-            latent = encoder.encode_image(_pixels(request.image, encoder))
-            response.latent = latent_to_msg(latent)
-            response.success = True
-        except ValueError as error:
-            response.message = str(error)
-        return response
-
-    def _serve_decode(
-        self, request: DecodeLatent.Request, response: DecodeLatent.Response
-    ) -> DecodeLatent.Response:
-        try:
-            encoder = self._require_configured().encoder
-            model, own = model_id_from_msg(request.latent.model), encoder.codec.id
-            if model.fingerprint != own.fingerprint:
-                raise ValueError(f'the latent is of {model}, the model of this node is {own}')
-            latent = latent_from_msg(request.latent, {own.fingerprint: encoder.packer})
-            if not np.isfinite(latent.mean).all():
-                raise ValueError('the latent is not finite')
-            pixels = to_pixels(encoder.codec.decode(latent.mean[None])[0])
-        except (ValueError, models.ModelError) as error:
-            response.message = str(error)
-            return response
-        encoding = 'rgb8' if pixels.shape[2] == 3 else 'mono8'
-        response.image = image_to_msg(pixels, encoding, EncodeImage.Request().image.header)
-        response.success = True
-        return response
-
     def cleanup(self) -> None:
         """Release the model and the key."""
         self._probes.stop()
@@ -365,7 +327,7 @@ class EncoderNode(LifecycleNode):
             'public_key': identity.public_key,
             'active': self.active,
             'crops_authenticated': 'yes' if self.parameters.require_signatures else 'no',
-            'encoding': self.parameters.encoding,
+            'encoding': self._encoding.current.name.lower(),
             'bytes_per_latent': self._bytes,
             'message_bytes_per_s': self._sent.per_s,
             'latents_unchanged': self._configured.sender.unchanged,
@@ -382,11 +344,6 @@ class EncoderNode(LifecycleNode):
         if self._refinement_fault:
             return WARN, f'not refined: {self._refinement_fault}', figures
         return OK, 'encoding' if identity.key else 'encoding, unsigned', figures
-
-
-def _pixels(message: Image, encoder: CropEncoder) -> np.ndarray:
-    """Return an image message in RGB or gray, as the model; raises `ValueError` if malformed."""
-    return rgb_from_msg(message) if encoder.input_shape[0] == 3 else mono_from_msg(message)
 
 
 def main(args: list[str] | None = None) -> None:

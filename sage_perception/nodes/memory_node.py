@@ -24,6 +24,7 @@ from sage_perception.models import ModelError, artifact, load_crop_codec, load_s
 from sage_perception.models.registry import resolve
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput, RequestGuard
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.latents import latent_from_msg
 from sage_perception.ros.conversions.lct_arrays import carries_codes, claimed_camera
 from sage_perception.ros.conversions.lcts import lct_to_msg
@@ -39,6 +40,7 @@ from sage_perception.ros.endpoints import Node, Service, Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
     TrustedKeys,
+    arbiter_entity,
     node_identity,
 )
 from sage_perception.ros.message_form import sign_message
@@ -97,6 +99,7 @@ class MemoryNode(Node):
         ),
         Service('~/remember', Remember, 'Store an LCT regardless of its salience.'),
         Service('~/forget', Forget, 'Delete records by time, entity and track.'),
+        CONTROL,
     )
 
     def __init__(self, **options: Any) -> None:
@@ -107,7 +110,9 @@ class MemoryNode(Node):
         self._identity = node_identity(self)
         self._read_model()
         keys = TrustedKeys(self)
-        self._verifier = RelayedVerifier(self, 'trusted', keys, self._packers)
+        serve_control(self, keys)
+        arbiter = arbiter_entity(self)
+        self._verifier = RelayedVerifier(self, 'trusted', keys, self._packers, arbiter)
         self._requests = RequestGuard(self, keys.store)
         self._session = self._open_session()
         self._waiting: deque[tuple[float, LCTArray, bytes]] = deque(maxlen=MAX_WAITING_FRAMES)
@@ -118,7 +123,13 @@ class MemoryNode(Node):
         self._recall = self.publisher('recall')
         self.subscribe('trusted', self._on_trusted, guard=self._verifier)
         self._agreements = AuthenticatedInput(
-            self, 'agreement', self._on_agreement, lambda: keys.store, keys.required, timeout_s=0
+            self,
+            'agreement',
+            self._on_agreement,
+            lambda: keys.store,
+            keys.required,
+            (lambda: [arbiter]) if keys.required else None,
+            timeout_s=0,
         )
         self.subscribe('reward', self._on_reward, timeout_s=0)
         self.subscribe('arousal', self._on_sound, timeout_s=0)

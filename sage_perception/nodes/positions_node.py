@@ -27,13 +27,14 @@ from sage_perception.pipeline.object_positions import (
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.camera_poses import POSE_TOPICS, CameraPoses
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions import positions as conversions
 from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import TrustedKeys
+from sage_perception.ros.identity import TrustedKeys, arbiter_entity
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.node_parameters.positions import POSITIONS
@@ -88,6 +89,7 @@ class PositionsNode(Node):
             'Positions with track id, covariance and size. Where vision_msgs is installed.',
         ),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any) -> None:
         super().__init__('positions', **options)
@@ -115,7 +117,9 @@ class PositionsNode(Node):
         if conversions.AVAILABLE:
             self._detections = self.publisher('detections_3d')
         keys = TrustedKeys(self)
-        self._verifier = RelayedVerifier(self, 'trusted', keys, packers)
+        serve_control(self, keys)
+        arbiter = arbiter_entity(self)
+        self._verifier = RelayedVerifier(self, 'trusted', keys, packers, arbiter)
         self.subscribe('trusted', self._receive, guard=self._verifier)
         self._agreements = AuthenticatedInput(
             self,
@@ -123,6 +127,7 @@ class PositionsNode(Node):
             self._receive_agreements,
             lambda: keys.store,
             keys.required,
+            (lambda: [arbiter]) if keys.required else None,
             timeout_s=0,
         )
         if parameters.use_depth:

@@ -16,6 +16,7 @@ from sage_perception.puzzle.joints import parse_joints
 from sage_perception.puzzle.proprioception import ProprioceptionSpace
 from sage_perception.ros import qos
 from sage_perception.ros.body_state import BodyStates
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
@@ -37,12 +38,14 @@ class ProprioceptionNode(Node):
     PUBLISHES = (
         Topic('proprioception', LCTArray, qos.DEFAULT, 'The 32-D latent of the body, as an LCT.'),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any):
         super().__init__('proprioception', **options)
 
     def setup(self) -> None:
         """Create the space and the endpoints."""
+        serve_control(self)
         parameters = self.parameters
         joints = parse_joints(parameters.joints)
         try:

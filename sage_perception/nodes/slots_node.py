@@ -18,6 +18,7 @@ from sage_perception import models
 from sage_perception.core.lct import LCT
 from sage_perception.models.slot_encoder import SlotEncoder
 from sage_perception.ros import qos
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.lct_arrays import lct_array_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
@@ -82,12 +83,14 @@ class SlotsNode(LifecycleNode):
         ),
         Topic('segmentation_color', Image, qos.VISUALIZATION, 'The same in colors, rgb8.'),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any) -> None:
         super().__init__('slots', **options)
 
     def setup(self) -> None:
         """Create the endpoints."""
+        serve_control(self)
         self._configured: _Configured | None = None
         self._intensity = IntensityRange()
         self._durations, self._rate = Durations(), Rate()

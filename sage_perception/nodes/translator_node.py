@@ -35,12 +35,13 @@ from sage_perception.puzzle.translators import (
     TranslatorRegistry,
 )
 from sage_perception.ros import qos
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.packers import packers_of, plain_packer
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import TrustedKeys, node_identity
+from sage_perception.ros.identity import TrustedKeys, arbiter_entity, node_identity
 from sage_perception.ros.images import image_to_msg
 from sage_perception.ros.node_parameters.proprioception import check_joints
 from sage_perception.ros.node_parameters.translator import TRANSLATOR
@@ -85,6 +86,7 @@ class TranslatorNode(Node):
             'for subscribers.',
         ),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any):
         super().__init__('translator', **options)
@@ -121,8 +123,9 @@ class TranslatorNode(Node):
         )  # fmt: skip
         self._frame: RelayedFrame | None = None
         keys = TrustedKeys(self)
+        serve_control(self, keys)
         self._acts = parameters.unsigned_goals or not keys.required
-        self._trusted = RelayedVerifier(self, 'trusted', keys, packers)
+        self._trusted = RelayedVerifier(self, 'trusted', keys, packers, arbiter_entity(self))
         layout = {self._body.id.fingerprint: plain_packer(DIM)}
         self._bodies = RelayedVerifier(self, 'proprioception', keys, layout)
         self._target = self.publisher('target')

@@ -19,10 +19,12 @@ from visualization_msgs.msg import MarkerArray
 from sage_perception import models
 from sage_perception.ros import qos
 from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT, rate
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.markers import regions_to_markers
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.identity import SIGNED_REQUESTS
 from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
 from sage_perception.ros.local_bus import TopicPublisher
@@ -54,6 +56,7 @@ class ViewerNode(Node):
             'Model that decodes the latents: the name of a model, or the folder of an artifact.',
             read_only=True,
         ),
+        *SIGNED_REQUESTS,
     )
     SUBSCRIBES = (
         *image_topics('{camera}/image_raw', 'Images of each camera.'),
@@ -100,12 +103,14 @@ class ViewerNode(Node):
             'Regions and track ids, 1 m in front of the camera.',
         ),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any) -> None:
         super().__init__('viewer', **options)
 
     def setup(self) -> None:
         """Load the decoder and create the endpoints."""
+        serve_control(self)
         try:
             self._decoder = TileDecoder(models.load_crop_codec(self.parameters.model))
         except ValueError as error:

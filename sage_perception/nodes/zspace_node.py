@@ -17,6 +17,7 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
 from sage_perception.pipeline.camera_maps import CameraMaps, FusedMaps
 from sage_perception.ros import qos
+from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
@@ -60,12 +61,14 @@ class ZspaceNode(Node):
             'element is the disagreement of their maps in [0, 1].',
         ),
     )
+    SERVES = (CONTROL,)
 
     def __init__(self, **options: Any) -> None:
         super().__init__('zspace', **options)
 
     def setup(self) -> None:
         """Create the endpoints."""
+        serve_control(self)
         parameters = self.parameters
         cv2.setNumThreads(parameters.threads)
         self._maps = CameraMaps(parameters.cameras, parameters.weight_time_s)

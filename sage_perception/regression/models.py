@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from sage_perception import models
-from sage_perception.codecs.packing import Encoding
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.models.semantic.image_codes import ImageCodes
 from sage_perception.pipeline.code_encoder import CodeEncoder
@@ -18,6 +17,7 @@ from sage_perception.pipeline.code_models import kinds_of, load_code_model
 from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.pipeline.track_linker import TrackLinker
+from sage_perception.ros.wire_encoding import encoding_of
 from sage_perception.trust.fitted import track_comparer
 
 
@@ -54,14 +54,16 @@ class ModelCache:
             linker = TrackLinker(track_comparer(codec), parameters['reentry_s'])
         if budget_ms:
             refiner = FrameRefiner(parameters['model'], parameters['device'], budget_ms)
-        return CropEncoder(
+        encoder = CropEncoder(
             codec,
-            encoding=Encoding[parameters['encoding'].upper()],
+            encoding=encoding_of(parameters['encoding']),
             measure_every=parameters['measure_every'],
             refiner=refiner,
             codes=self._codes(parameters, codec),
             linker=linker,
         )
+        encoder.packer.max_bytes = parameters['latent_bytes']
+        return encoder
 
     def _codes(self, parameters: Mapping[str, Any], codec: models.Codec) -> CodeEncoder | None:
         kinds = kinds_of(parameters['codes'])

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
 
+from sage_perception.ros.control import serve_control
 from sage_perception.ros.errors import ConfigurationError, NodeFailure
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.vision.sources import Connection, EndOfStream, SourceError
@@ -42,6 +43,7 @@ class CaptureNode(LifecycleNode, Generic[SourceT, ItemT]):
 
     def setup(self) -> None:
         """Create the state of the capture."""
+        serve_control(self)
         self.source: SourceT | None = None
         self.connection = Connection(False, 'not configured')
         self.device_name = self.get_namespace().rstrip('/').rpartition('/')[2] or self.get_name()

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.parameters import Parameter
@@ -46,6 +48,25 @@ OPERATORS = Parameter(
     read_only=True,
 )
 
+SIGNED_REQUESTS = (
+    replace(
+        REQUIRE_SIGNATURES,
+        description='Refuse changes of parameters, and of the state of a lifecycle node, that no '
+        'operator has signed, see `sage request`.',
+    ),
+    OPERATORS,
+    KEYS,
+)
+"""The parameters of a node that receives no signed messages."""
+
+ARBITER_ENTITY = Parameter(
+    'arbiter_entity',
+    '',
+    'Entity of the arbiter, the only one that may sign the messages on trusted and agreement if '
+    'signatures are required; empty: the node arbiter in the namespace of this node.',
+    read_only=True,
+)
+
 
 def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
     """Return the identity of a node that declares the parameter `KEY`.
@@ -68,6 +89,11 @@ def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
         if identity.sequence_fault:
             node.get_logger().warning(identity.sequence_fault)
     return identity
+
+
+def arbiter_entity(node: Endpoints) -> str:
+    """Return the entity of the arbiter, for a node that declares `ARBITER_ENTITY`."""
+    return node.parameters.arbiter_entity or f'{node.get_namespace()}/arbiter'.strip('/')
 
 
 def own_keys(identity: Identity) -> TrustStore:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from sensor_msgs.msg import CompressedImage, Image
@@ -19,8 +18,6 @@ DISCOVERY_PERIOD_S = 0.5
 PATIENCE = 3
 """Consecutive checks without a publisher of raw images, after which compressed ones are used."""
 _SUFFIX = '/compressed'
-
-Callback = Callable[[Image | CompressedImage], None]
 
 
 def image_topics(name: str, description: str) -> tuple[Topic, Topic]:
@@ -47,7 +44,7 @@ class ImageInput:
         self,
         node: Endpoints,
         name: str,
-        callback: Callback,
+        callback: Callable[..., None],
         camera: str = '',
         timeout_s: float = 2.0,
         max_age_s: float = 0.0,
@@ -56,7 +53,8 @@ class ImageInput:
     ) -> None:
         """Subscribe to the topics that `image_topics` returned for `name`.
 
-        The other arguments are those of `Endpoints.subscribe`.
+        The other arguments are those of `Endpoints.subscribe`; with a `guard`, `callback` is
+        called with the publisher's GID, too.
         """
         self._node, self._name, self._callback = node, name, callback
         self._camera, self._timeout_s, self._group = camera, timeout_s, group
@@ -87,7 +85,7 @@ class ImageInput:
     def _subscribe(self, suffix: str, topic: str) -> InputMonitor:
         return self._node.subscribe(
             self._name + suffix,
-            self._callback if self._guard is None else self._take,
+            self._callback,
             self._camera,
             self._timeout_s,
             self._max_age_s,
@@ -95,9 +93,6 @@ class ImageInput:
             self._guard,
             topic=topic,
         )
-
-    def _take(self, message: Any, _publisher: bytes) -> None:
-        self._callback(message)
 
     def _discover(self) -> None:
         """Change to compressed images if there are no others."""

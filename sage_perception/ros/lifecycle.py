@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode as RosLifecycleNode
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
+from sage_perception.core.text import one_line
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.local_bus import LocalBus
 
@@ -35,7 +37,7 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
             self._autostart()
 
     def _refuse_transitions(self) -> None:
-        """Refuse transitions that others request: such a request cannot be signed."""
+        """Refuse transitions by the service of rclpy, whose requests cannot be signed."""
         for service in self.services:
             if service.srv_type is ChangeState:
                 service.callback = self._refuse
@@ -44,13 +46,36 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
         self.get_logger().warning(
-            f'transition {request.transition.label or request.transition.id} is refused: this '
-            'node requires signatures, and requests for transitions cannot be signed; stop the '
-            'node, or limit the access with DDS Security',
+            f'transition {one_line(request.transition.label) or request.transition.id} is '
+            'refused: this node requires signatures, so an operator must sign the request, see '
+            'sage request lifecycle --help',
             throttle_duration_sec=5.0,
         )
         response.success = False
         return response
+
+    def change_state(self, transition: int) -> None:
+        """Perform a transition, one of `lifecycle_msgs/Transition`; shutdown from any state.
+
+        Raises `ValueError` with the reason if it fails.
+        """
+        triggers = {
+            Transition.TRANSITION_CONFIGURE: self.trigger_configure,
+            Transition.TRANSITION_CLEANUP: self.trigger_cleanup,
+            Transition.TRANSITION_ACTIVATE: self.trigger_activate,
+            Transition.TRANSITION_DEACTIVATE: self.trigger_deactivate,
+            Transition.TRANSITION_UNCONFIGURED_SHUTDOWN: self.trigger_shutdown,
+            Transition.TRANSITION_INACTIVE_SHUTDOWN: self.trigger_shutdown,
+            Transition.TRANSITION_ACTIVE_SHUTDOWN: self.trigger_shutdown,
+        }
+        if transition not in triggers:
+            raise ValueError(f'{transition} is not a transition that can be requested')
+        try:
+            result = triggers[transition]()
+        except RuntimeError as error:  # shutdown from a state that does not have it
+            raise ValueError(f'transition {transition} is rejected: {one_line(error)}') from None
+        if result != TransitionCallbackReturn.SUCCESS:
+            raise ValueError(f'transition {transition} failed: {one_line(self._failure)}')
 
     def _autostart(self) -> None:
         """Configure and activate the node; raise the exception of a transition that fails."""
@@ -117,6 +142,7 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
         try:
             return super()._LifecycleNodeMixin__change_state(transition_id)
         except RuntimeError as error:
+            self._failure = error
             self.get_logger().error(f'transition {transition_id} is rejected: {error}')
             return TransitionCallbackReturn.ERROR
 

@@ -70,17 +70,6 @@ class ProcessId(bytes):
     """The id of a publisher of this process, which no publisher outside of it can have."""
 
 
-class LocalOnly:
-    """The guard of a subscription that uses only messages of publishers of this process."""
-
-    def admits(self, publisher: bytes) -> bool:
-        """Return whether a publisher is of this process."""
-        return isinstance(publisher, ProcessId)
-
-    def note_malformed(self, publisher: bytes) -> None:
-        """Do nothing: messages of this process are not deserialized."""
-
-
 class LocalSubscription:
     """A subscription of a node to the publishers of the same process.
 

@@ -14,6 +14,7 @@ it cannot be sent to another node. The signature covers the SHA-256 of the form 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import struct
@@ -24,6 +25,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from sage_msgs.msg import LCTArray, Signature
 
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.trust.security.identity import Identity
@@ -63,6 +65,11 @@ def message_form(message: Any, service: str = '') -> bytes:
     `service` is the full name of the service if the message is a request. Raises
     `ValueError` for a value that its field cannot hold.
     """
+    return TAG + message_digest(message, service)
+
+
+def message_digest(message: Any, service: str = '') -> bytes:
+    """Return the SHA-256 of the canonical form of a message; arguments as in `message_form`."""
     package = type(message).__module__.partition('.')[0]
     parts: list[bytes] = [f'{package}/{type(message).__name__}\0'.encode()]
     try:
@@ -74,7 +81,7 @@ def message_form(message: Any, service: str = '') -> bytes:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
-    return TAG + digest.digest()
+    return digest.digest()
 
 
 def _write_message(message: Any, parts: list[bytes]) -> None:
@@ -98,9 +105,9 @@ def _writer(field: str) -> Write:
         element, is_list = field.partition('[')[0], True
     if element in _NUMBERS:
         return _numbers_writer(_NUMBERS[element]) if is_list else _number_writer(element)
-    if element == SIGNATURE_TYPE:
-        return _write_signer
     one = _write_text if element.startswith(('string', 'wstring')) else _write_message
+    if element == SIGNATURE_TYPE:
+        one = _write_signer
     if not is_list:
         return one
 
@@ -155,6 +162,39 @@ def sign_message(message: Any, identity: Identity, service: str = '') -> Any:
     return message
 
 
+def sign_relay(array_: LCTArray, identity: Identity, topic: str) -> LCTArray:
+    """Return an array of LCTs with the signature of the node that relays it, if it has a key.
+
+    `topic` is the full name of the topic that it is published on, which the signature covers. The
+    given message is not changed.
+    """
+    if identity.key is None:
+        return array_
+    relayed = copy.copy(array_)
+    relay = Signature(entity_id=identity.entity_id)
+    relayed.relay = [relay]
+    relay.signature = array('B', identity.key.sign(message_form(relayed, topic)))
+    return relayed
+
+
+def find_relay_fault(
+    array_: LCTArray, store: TrustStore, entity: str, topic: str
+) -> RejectionReason | None:
+    """Return the reason for rejecting an array on `topic` that `entity` must relay, or None.
+
+    Its sequence is not used: the LCTs have their own.
+    """
+    if not array_.relay:
+        return RejectionReason.NOT_RELAYED
+    relay = array_.relay[0]
+    if relay.entity_id != entity:
+        return RejectionReason.WRONG_RELAY
+    keys = store.keys_of(entity)
+    if not keys:
+        return RejectionReason.UNKNOWN_KEY
+    return verify_form(bytes(relay.signature), lambda: message_form(array_, topic), keys).fault
+
+
 class MessageVerifier:
     """Verifies the signed messages of one topic, or the signed requests of one service.
 
@@ -180,6 +220,7 @@ class MessageVerifier:
         self._store, self._required, self._entities = store, required, entities
         self._guard = ReplayGuard(clock)
         self._clock = clock
+        self._started_ns = clock()
 
     def find_fault(self, message: Any, now_ns: int | None) -> RejectionReason | None:
         """Return the reason for rejecting a message with a header, or None.
@@ -198,12 +239,13 @@ class MessageVerifier:
         """Return the reason for refusing a request to `service`, its full name, or None.
 
         A request has no stamp: its sequence, which follows the clock of the system, must be
-        recent.
+        recent. A request that is older than this object may have been served before a restart.
         """
         signature = request.signature
-        age_ns = self._clock() - signature.sequence
+        now_ns = self._clock()
+        oldest_ns = max(now_ns - REQUEST_TOLERANCE_NS, self._started_ns)
         # The guard does not remember a sequence that is further ahead of the time.
-        recent = -CLOCK_MARGIN_NS <= age_ns <= REQUEST_TOLERANCE_NS
+        recent = oldest_ns <= signature.sequence <= now_ns + CLOCK_MARGIN_NS
         if signature.entity_id and not recent:
             return RejectionReason.STAMP
         return self._check(request, service)

@@ -24,7 +24,7 @@ def refuse_malformed(kind: type, callback: Callable) -> Callable:
         return callback
 
     def respond(request: Any, response: Any) -> Any:
-        reason = next(filter(None, map(_fault, request.parameters)), '')
+        reason = next(filter(None, map(find_parameter_fault, request.parameters)), '')
         if not reason:
             return callback(request, response)
         result = SetParametersResult(successful=False, reason=reason)
@@ -37,7 +37,8 @@ def refuse_malformed(kind: type, callback: Callable) -> Callable:
     return respond
 
 
-def _fault(parameter: Any) -> str:
+def find_parameter_fault(parameter: Any) -> str:
+    """Return the reason why a `rcl_interfaces/Parameter` is malformed, or ''."""
     if not parameter.name:
         return 'a parameter has no name'
     if parameter.value.type not in _TYPES:

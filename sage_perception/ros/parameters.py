@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -26,8 +27,8 @@ from sage_perception.ros.errors import ConfigurationError
 _OF_RCLPY = ('use_sim_time', 'start_type_description_service')
 _WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
 REFUSED = (
-    'this node requires signatures, and requests for parameters cannot be signed: set the '
-    'parameter at the start'
+    'this node requires signatures: set the parameter at the start, or by a request that an '
+    'operator signs, see sage request set --help'
 )
 
 
@@ -194,6 +195,7 @@ class Parameters:
         self._values: dict[str, Any] = {}
         self._check = check or (lambda values: None)
         self._on_change = on_change
+        self._signed = False
         self._logger = node.get_logger()
         # Private in rclpy, but the only place with the values that the user gave.
         given = getattr(node, '_parameter_overrides', {})
@@ -240,6 +242,15 @@ class Parameters:
         """Return all values by name."""
         return dict(self._values)
 
+    @contextmanager
+    def signed(self) -> Iterator[None]:
+        """Allow changes in this context although the node requires signatures."""
+        self._signed = True
+        try:
+            yield
+        finally:
+            self._signed = False
+
     def _warn_of_unknown(self, given: Iterable[str]) -> None:
         """Log parameters that are not declared: ROS ignores them without a message."""
         for name in given:
@@ -251,7 +262,7 @@ class Parameters:
 
     def _validate(self, changes: list) -> SetParametersResult:
         values = self.values
-        if self._values.get('require_signatures') and self._refuses(changes):
+        if self._values.get('require_signatures') and not self._signed and _is_change(changes):
             return SetParametersResult(successful=False, reason=REFUSED)
         try:
             for change in changes:
@@ -264,13 +275,17 @@ class Parameters:
             self._apply(changes)
         return SetParametersResult(successful=True)
 
-    def _refuses(self, changes: list) -> bool:
-        """Return whether changes at run time are refused: the request for them is not signed."""
-        return any(change.name in self._table for change in changes)
-
     def _apply(self, changes: list) -> None:
         changed = [change for change in changes if change.name in self._table]
         for change in changed:
             self._values[change.name] = self._table[change.name].check(change.value)
         if changed and self._on_change is not None:
             self._on_change()
+
+
+def _is_change(changes: list) -> bool:
+    """Return whether parameters are changed, and not those of QoS declared, which are read-only.
+
+    The parameters of rclpy count: with `use_sim_time`, the clock of the node could be stopped.
+    """
+    return not all(change.name.startswith('qos_overrides.') for change in changes)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.node import Node
 
 from sage_perception.trust.security.rate_limit import PublisherQuota, PublisherRateLimiter
 from sage_perception.trust.security.rejection import RejectionReason, explain
@@ -61,8 +61,12 @@ class RateLimitGuard:
 
     def note_malformed(self, publisher: bytes) -> None:
         """Count a message of `publisher` that cannot be deserialized."""
-        self._limiter.note(publisher, accepted=False)
+        self.note_rejected(publisher)
         self._reject(RejectionReason.MALFORMED)
+
+    def note_rejected(self, publisher: bytes) -> None:
+        """Count a message of `publisher` that is rejected as a whole."""
+        self._limiter.note(publisher, accepted=False)
 
     def note_empty_array(self, publisher: bytes) -> None:
         """Count an array without LCTs, which has no signature, as a rejected LCT.
@@ -96,15 +100,19 @@ class ThrottledWarnings:
     The limit is per reason so that a flood of one kind does not hide another.
     """
 
-    def __init__(self, logger: RcutilsLogger) -> None:
-        self._logger = logger
+    def __init__(self, node: Node) -> None:
+        self._node = node
         self._last: dict[tuple[str, RejectionReason], float] = {}
 
     def warn(
         self, topic: str, reason: RejectionReason, entity: str = '', detail: str = ''
     ) -> None:
-        """Log the rejection of an LCT of `entity` on `topic`."""
+        """Log the rejection of an LCT of `entity` on `topic`, with the names of both."""
         now = time.monotonic()
         if now - self._last.get((topic, reason), -math.inf) >= WARN_PERIOD_S:
             self._last[topic, reason] = now
-            self._logger.warning(f'rejected LCT on {topic}: {explain(reason, entity, detail)}')
+            node, name = self._node, self._node.resolve_topic_name(topic)
+            node.get_logger().warning(
+                f'{node.get_fully_qualified_name()} rejected an LCT on {name}: '
+                f'{explain(reason, entity, detail)}'
+            )

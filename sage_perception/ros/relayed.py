@@ -25,6 +25,8 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.identity import TrustedKeys
+from sage_perception.ros.local_bus import ProcessId
+from sage_perception.ros.message_form import find_relay_fault
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.trust.security.admission import AdmissionFilter, Expected, Verdict
 from sage_perception.trust.security.entity import is_entity
@@ -58,13 +60,24 @@ class RelayedVerifier(RateLimitGuard):
     It accepts LCTs of the models that `packers` has a packer for, and with room for one more
     provenance step. The fields around `lcts` of an array are not signed: frames are identified
     by the LCTs themselves, and an array without LCTs is used only if signatures are not required.
+
+    With `relay`, an entity, arrays of other processes must have its signature if signatures are
+    required: LCTs are signed by their cameras, and could be copied from the topics of these.
     """
 
-    def __init__(self, node: Endpoints, topic: str, keys: TrustedKeys, packers: Packers) -> None:
+    def __init__(
+        self,
+        node: Endpoints,
+        topic: str,
+        keys: TrustedKeys,
+        packers: Packers,
+        relay: str = '',
+    ) -> None:
         super().__init__(self.reject)
-        self._topic, self._keys, self._packers = topic, keys, packers
+        self._topic, self._keys, self._packers = node.resolve_topic_name(topic), keys, packers
+        self._relay = relay if keys.required else ''
         self._admission = self._new_filter()
-        self._warnings = ThrottledWarnings(node.get_logger())
+        self._warnings = ThrottledWarnings(node)
         self._clock = node.get_clock()
         node.diagnostics.add(f'verification of {topic}', self._report)
 
@@ -87,6 +100,13 @@ class RelayedVerifier(RateLimitGuard):
 
     def lcts(self, message: LCTArray, publisher: bytes, now_ns: int | None = None) -> list[LCT]:
         """Return the accepted LCTs of an array; with `now_ns`, only those with a recent stamp."""
+        if self._relay and not isinstance(publisher, ProcessId):
+            fault = find_relay_fault(message, self._keys.store, self._relay, self._topic)
+            if fault is not None:
+                self.note_rejected(publisher)
+                entity = message.relay[0].entity_id if message.relay else ''
+                self.reject(fault, entity)
+                return []
         if not _lct_count(message) and self._keys.required:
             self.note_empty_array(publisher)
 

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import rclpy
+from rclpy.parameter import Parameter
 from sage_msgs.msg import LCT, LCTArray
-from sage_msgs.srv import Align, Forget, Remember
+from sage_msgs.srv import Align, Control, Forget, Remember
 
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.lct_arrays import lct_messages
@@ -61,6 +63,35 @@ def align(node: str, identity: Identity, timeout_s: float, receiver: str, sender
     """
     request = Align.Request(entity_a=receiver, entity_b=sender)
     return _call(Align, f'{node}/align', request, identity, timeout_s).report.reason
+
+
+def set_parameters(
+    node: str, identity: Identity, timeout_s: float, values: Mapping[str, object]
+) -> None:
+    """Set parameters of a node, all or none.
+
+    Values are bool, int, float, str, or lists of one of these. Raises `RequestFailed`. `rclpy`
+    must be initialized.
+    """
+    request = Control.Request()
+    for name, value in values.items():
+        try:
+            request.parameters.append(Parameter(name, value=value).to_parameter_msg())
+        except (TypeError, AssertionError):
+            raise RequestFailed(
+                f'{name}: {value!r} is not a value of a parameter: give true, false, a number, '
+                'text, or a list of one of these'
+            ) from None
+    _call(Control, f'{node}/control', request, identity, timeout_s)
+
+
+def change_state(node: str, identity: Identity, timeout_s: float, transition: int) -> None:
+    """Have a lifecycle node perform a transition, one of `lifecycle_msgs/Transition`.
+
+    Raises `RequestFailed`. `rclpy` must be initialized.
+    """
+    request = Control.Request(transition=transition)
+    _call(Control, f'{node}/control', request, identity, timeout_s)
 
 
 def _next_lct(topic: str, track: int, timeout_s: float) -> LCT:

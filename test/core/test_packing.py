@@ -216,6 +216,18 @@ GOLDEN_PACKER = Packer(
             '5c88a36a5660',
             [-3.0, 0.0, 0.25, 2.5, 0.0, 0.0, 6.125, 0.0],
         ),
+        (
+            Encoding.EMBEDDED,
+            DEFAULT_STEP,
+            '83731491b044117dc0',
+            [-3.40625, 0.34375, -0.09375, 1.875, 0.0, 0.34375, 7.0, 0.0],
+        ),
+        (
+            Encoding.EMBEDDED,
+            1.0,
+            'bd881484d16c',
+            [-3.0, 0.0, 0.25, 2.5, 0.0, 0.0, 6.125, 0.0],
+        ),
         (Encoding.VQ, DEFAULT_STEP, '2020', [3.0, 3.125, 3.25, 3.375, 3.5, 3.625, 3.75, 3.875]),
     ],
 )
@@ -281,7 +293,8 @@ def test_rejects_truncated_and_extended_bytes(encoding):
             except PackingError:
                 pass
     # Entropy-coded latents have no fixed length: their check byte misses one in 256.
-    assert missed <= (tried / 100 if encoding == Encoding.ENTROPY_INT8 else 0)
+    coded = encoding in (Encoding.ENTROPY_INT8, Encoding.EMBEDDED)
+    assert missed <= (tried / 100 if coded else 0)
 
 
 @pytest.mark.parametrize(

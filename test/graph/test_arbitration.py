@@ -466,7 +466,7 @@ def test_invalid_lcts_are_rejected_by_reason_and_the_others_accepted(bench, thin
     expected = Counter(f'cam0 rejected: {reason}' for reason in FORGERIES.values())
     assert more == {**expected, 'cam0 accepted': 2, 'cam0 rejected': len(FORGERIES)}
     for reason in set(FORGERIES.values()):
-        text = f'rejected LCT on cam0/lcts: {reason}'
+        text = f'/arbiter rejected an LCT on /cam0/lcts: {reason}'
         bench.graph.wait_for(lambda w=text: w in bench.graph.written('arbiter'), text)
     assert "'forger'): synchronize the clocks" in bench.graph.written('arbiter')
 
@@ -506,8 +506,9 @@ def test_latents_of_an_unmeasured_model_are_rejected(bench, things, announced):
     bench.publish('cam0', [edited(good, header, 300), edited(good, header, 301)])
     bench.publish('cam1', [edited(good, header, 302, of_another_model)], header)
     assert [len(lct.provenance) for lct in bench.of(bench.fused, header, 'fused').lcts] == [2, 2]
-    assert 'rejected LCT on cam1/lcts: compatibility not measured' in bench.graph.written(
-        'arbiter'
+    assert (
+        '/arbiter rejected an LCT on /cam1/lcts: compatibility not measured'
+        in bench.graph.written('arbiter')
     )
     publisher.publish(info)
     bench.graph.wait_for(

@@ -237,9 +237,9 @@ def test_forged_lcts_are_rejected_and_counted_by_reason(scene, keys):
         f'cam1 rejected: {malformed}': 1,
     }
     for camera in CAMERAS:
-        scene.wait_for_log(f"rejected LCT on {camera}/lcts: {replayed} (entity 'cam")
-        scene.wait_for_log(f"rejected LCT on {camera}/lcts: {malformed} (entity 'cam")
-    scene.wait_for_log(f"rejected LCT on cam0/lcts: {bad} (entity 'cam")
+        scene.wait_for_log(f"rejected an LCT on /{camera}/lcts: {replayed} (entity 'cam")
+        scene.wait_for_log(f"rejected an LCT on /{camera}/lcts: {malformed} (entity 'cam")
+    scene.wait_for_log(f"rejected an LCT on /cam0/lcts: {bad} (entity 'cam")
     scene.wait_for_log(f"{foreign} (entity 'mallory; reboot')")
     assert not scene.trusted('elsewhere')
     # Honest LCTs are still accepted.
@@ -307,5 +307,5 @@ def test_trusted_and_revoked_keys_take_effect_while_nodes_run(scene, keys):
     )
     assert verify(lct_from_msg(fused.lcts[0]), TrustStore(keys)) is None
     assert scene.rejections()['cam1 rejected: revoked key'] > 0
-    scene.wait_for_log("rejected LCT on cam1/lcts: revoked key (entity 'cam1')")
+    scene.wait_for_log("rejected an LCT on /cam1/lcts: revoked key (entity 'cam1')")
     scene.wait_for_log('sage keys create cam1 --rotate')

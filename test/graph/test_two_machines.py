@@ -193,6 +193,9 @@ def test_latents_of_two_machines_are_fused(machines, until):
     until(machines, lambda told: views(told).count(2) >= 5, 'latents of both machines')
     trusted = Counter(line['trusted'] for line in machines.told if 'trusted' in line)
     assert set(trusted) == {'cam0', 'cam1'}
+    # The arbiter is on another machine than the encoder of cam1.
+    switched = 'cam1/lcts has subscribers on another host: latents are sent as entropy_int8'
+    until(machines, lambda told: switched in ''.join(machines.written), switched)
 
 
 def test_fusion_continues_alone_while_a_cable_is_disconnected(machines, until):

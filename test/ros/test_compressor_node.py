@@ -20,7 +20,9 @@ from sage_perception.models import load_compressor
 from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
+from sage_perception.ros.message_form import sign_relay
 from sage_perception.trust import TrustStore, sign, verify
+from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import load_key
 from sage_perception.trust.security.limits import MAX_STEPS
 
@@ -38,6 +40,7 @@ class Arbiter:
 
     def __init__(self, ros, model, *arguments):
         self.ros, self.model, self.sequence = ros, model, 0
+        self.identity = Identity('arbiter')
         self.node = ros.make(CompressorNode, '-p', 'rate:=30.0', *arguments)
         self.trusted = ros.node.create_publisher(LCTArray, 'trusted', 10)
         self.contexts = ros.collect(HContext, 'h_context')
@@ -65,11 +68,10 @@ class Arbiter:
     def publish(self, *messages, stamp_ns=None, frame_id='lens', camera=''):
         header = Header(stamp=stamp_to_msg(self.now_ns() if stamp_ns is None else stamp_ns))
         header.frame_id = frame_id
-        self.trusted.publish(
-            LCTArray(
-                header=header, source_width=640, source_height=480, lcts=messages, camera=camera
-            )
+        array = LCTArray(
+            header=header, source_width=640, source_height=480, lcts=messages, camera=camera
         )
+        self.trusted.publish(sign_relay(array, self.identity, '/trusted'))
 
     def wait_for_context(self, condition, what):
         """Wait for a context that fulfills a condition; return its message."""
@@ -98,7 +100,9 @@ def online(context):
 def keys_dir(tmp_path):
     """Return a folder with the keys of cam0, memory, and the node under test."""
     path = tmp_path / 'keys'
-    assert keys.main(['create', 'cam0', 'memory', 'under_test', '--dir', str(path)]) == 0
+    assert (
+        keys.main(['create', 'arbiter', 'cam0', 'memory', 'under_test', '--dir', str(path)]) == 0
+    )
     return path
 
 
@@ -145,6 +149,7 @@ def test_an_unreadable_lct_does_not_affect_the_others_of_its_frame(ros, model):
 
 def test_required_signatures_exclude_forged_replayed_and_unsigned_lcts(ros, model, keys_dir):
     arbiter = Arbiter(ros, model, '-p', f'key:={keys_dir}', *required(keys_dir))
+    arbiter.identity.key = load_key(keys_dir, 'arbiter')
     now, key = arbiter.now_ns(), load_key(keys_dir, 'cam0')
     honest = arbiter.lct('cam0', now)
     arbiter.publish(lct_to_msg(honest, key=key))
@@ -167,6 +172,7 @@ def test_required_signatures_exclude_forged_replayed_and_unsigned_lcts(ros, mode
 def test_required_signatures_exclude_recalls_of_unsigned_lcts(ros, model, keys_dir):
     health = ros.collect(DiagnosticArray, '/diagnostics')
     arbiter = Arbiter(ros, model, *required(keys_dir))
+    arbiter.identity.key = load_key(keys_dir, 'arbiter')
     camera, memory = (load_key(keys_dir, name) for name in ('cam0', 'memory'))
     recall = ros.node.create_publisher(LCTArray, 'recall', 10)
     ros.wait_for(recall.get_subscription_count, 'the compressor')

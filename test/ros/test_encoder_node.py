@@ -70,7 +70,7 @@ def test_lcts_of_a_clip_equal_those_of_the_pipeline(ros, codec):
     pipeline = CameraPipeline(CropEncoder(codec), Identity('cam0'))
     lcts = ros.collect(LCTArray, 'lcts')
     publisher = ros.node.create_publisher(CropArray, 'crops', 10)
-    ros.make(EncoderNode, '-p', 'entity_id:=cam0')
+    ros.make(EncoderNode, '-p', 'entity_id:=cam0', '-p', 'encoding:=float32')
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
     ros.wait_for(lambda: ros.node.count_publishers('lcts'), 'the publisher')
     world, expected = SyntheticWorld(seed=1, objects=2), []
@@ -107,7 +107,7 @@ def test_trust_is_scaled_by_the_fault_of_the_camera_as_in_the_pipeline(ros, code
     own = encoder.encode(inputs, [None, None], [1, 2], SCORES, TRUST[fault]).latents
     lcts = ros.collect(LCTArray, 'lcts')
     publisher = ros.node.create_publisher(CropArray, 'crops', 10)
-    ros.make(EncoderNode)
+    ros.make(EncoderNode, '-p', 'encoding:=float32')
     ros.wait_for(publisher.get_subscription_count, 'a subscriber')
     frame = frame_of(images)
     frame.fault = int(fault)
@@ -129,7 +129,7 @@ def test_recordings_use_the_default_parameters_of_the_nodes():
     compressor = {parameter.name: parameter.default for parameter in CompressorNode.PARAMETERS}
     assert 1 / compressor['rate'] == recording.PERIOD_S
     encoder = {parameter.name: parameter.default for parameter in EncoderNode.PARAMETERS}
-    assert (encoder['encoding'], encoder['refine_budget_ms']) == ('float32', 0.0)
+    assert (encoder['encoding'], encoder['refine_budget_ms']) == ('auto', 0.0)
 
 
 class Refinement:
@@ -139,7 +139,7 @@ class Refinement:
         self.ros, self.images = ros, images
         self.lcts, self.budgets = ros.collect(LCTArray, 'lcts'), ros.collect(Budget, 'budget')
         self.crops = ros.node.create_publisher(CropArray, 'crops', 10)
-        ros.make(EncoderNode, '-p', 'refine_budget_ms:=1000.0')
+        ros.make(EncoderNode, '-p', 'refine_budget_ms:=1000.0', '-p', 'encoding:=float32')
         ros.wait_for(self.crops.get_subscription_count, 'a subscriber')
         ros.wait_for(lambda: ros.node.count_publishers('budget'), 'the budget')
 
@@ -195,7 +195,7 @@ def test_refinement_lowers_the_reconstruction_error_within_the_budget(ros, codec
 def test_residuals_restore_the_crops_and_replace_the_latents(ros, codec, images):
     lcts, residuals = ros.collect(LCTArray, 'lcts'), ros.collect(CropArray, 'residuals')
     crops = ros.node.create_publisher(CropArray, 'crops', 10)
-    ros.make(EncoderNode, '-p', 'output:=residuals')
+    ros.make(EncoderNode, '-p', 'output:=residuals', '-p', 'encoding:=float32')
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
     ros.wait_for(lambda: ros.node.count_publishers('residuals'), 'residuals')
     sent = frame_of(images)

@@ -27,6 +27,8 @@ from sage_perception.nodes.memory_node import MemoryNode
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.message_form import sign_relay
+from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import load_key
 
 SPACE = Space.of('tinyvae')
@@ -172,6 +174,7 @@ class Arbiter:
 
     def __init__(self, ros, tmp_path, *arguments):
         self.number = 0
+        self.identity = Identity('arbiter')
         self.node = ros.make(MemoryNode, '-p', f'store:={tmp_path / "memory.db"}', *arguments)
         self.publisher = ros.node.create_publisher(LCTArray, 'trusted', 10)
         self.scored = ros.collect(SnarcArray, 'snarc')
@@ -186,7 +189,8 @@ class Arbiter:
 
     def publish(self, *lcts, camera=''):
         header = Header(stamp=stamp_to_msg(9), frame_id='camera')
-        self.publisher.publish(LCTArray(header=header, lcts=lcts, camera=camera))
+        array = LCTArray(header=header, lcts=lcts, camera=camera)
+        self.publisher.publish(sign_relay(array, self.identity, '/trusted'))
 
     def tracks(self):
         """Return the cameras and tracks that were scored, in order."""
@@ -207,8 +211,9 @@ def test_assigns_frames_to_cameras_by_entity_and_not_by_frame_id(ros, tmp_path):
 def signing(ros, tmp_path):
     """Give an arbiter for a node that requires signatures, and the key of cam0."""
     folder = tmp_path / 'keys'
-    assert keys_command.main(['create', 'cam0', '--dir', str(folder)]) == 0
+    assert keys_command.main(['create', 'cam0', 'arbiter', '--dir', str(folder)]) == 0
     arbiter = Arbiter(ros, tmp_path, '-p', f'keys:={folder}', '-p', 'require_signatures:=true')
+    arbiter.identity.key = load_key(folder, 'arbiter')
     return arbiter, load_key(folder, 'cam0')
 
 
@@ -234,3 +239,12 @@ def test_rejects_replayed_and_old_lcts(ros, signing):
     ros.wait_for(lambda: diagnostics.value('outdated sequence') == '2', 'two rejections')
     arbiter.publish(arbiter.lct('cam0', key=key))
     ros.wait_for(lambda: arbiter.tracks()[1:] == [('cam0', 3)], 'an honest LCT afterwards')
+
+
+def test_rejects_lcts_that_are_copied_from_the_topic_of_a_camera(ros, signing):
+    arbiter, key = signing
+    diagnostics = Diagnostics(ros)
+    copied = LCTArray(lcts=[arbiter.lct('cam0', key=key)])
+    arbiter.publisher.publish(copied)
+    ros.wait_for(lambda: diagnostics.value('not signed by the arbiter') == '1', 'the rejection')
+    assert arbiter.tracks() == []

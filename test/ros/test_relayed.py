@@ -17,8 +17,11 @@ from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.endpoints import Node
 from sage_perception.ros.identity import KEYS, REQUIRE_SIGNATURES, TrustedKeys
+from sage_perception.ros.local_bus import ProcessId
+from sage_perception.ros.message_form import sign_relay
 from sage_perception.ros.relayed import LCTRejected, RelayedVerifier
 from sage_perception.trust import TrustStore
+from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import public_bytes
 from sage_perception.trust.security.rate_limit import TokenBucket
 from sage_perception.trust.security.rejection import RejectionReason
@@ -199,8 +202,11 @@ def test_flood_is_limited_and_logged_once_per_reason(strict, capfd):
     assert rejected[RejectionReason.RATE_LIMITED] > 0
     assert strict.accepted(signed(an_lct(strict.now_ns())), publisher=b'arbiter')
     log = capfd.readouterr().err
-    assert log.count("rejected LCT on trusted: invalid signature (entity 'cam0')") == 1
-    assert log.count('rejected LCT on trusted: rate limit exceeded') == 1
+    assert (
+        log.count("/under_test rejected an LCT on /trusted: invalid signature (entity 'cam0')")
+        == 1
+    )
+    assert log.count('/under_test rejected an LCT on /trusted: rate limit exceeded') == 1
 
 
 def test_empty_arrays_limit_only_publishers_that_were_never_accepted(strict):
@@ -210,3 +216,81 @@ def test_empty_arrays_limit_only_publishers_that_were_never_accepted(strict):
         strict.accepted(publisher=PUBLISHER)
     assert strict.verifier.admits(b'arbiter')
     assert not strict.verifier.admits(PUBLISHER)
+
+
+class ReceiverOfTrusted(VerifyingNode):
+    def setup(self):
+        self.verifier = RelayedVerifier(
+            self, 'trusted', TrustedKeys(self), {MODEL.fingerprint: PACKER}, 'arbiter'
+        )
+
+
+def relayed(node, *lcts, key=ARBITER, entity='arbiter', topic='trusted'):
+    array = LCTArray(lcts=lcts)
+    return sign_relay(array, Identity(entity, key), node.resolve_topic_name(topic))
+
+
+@pytest.fixture
+def receiver(ros, strict, tmp_path):
+    arguments = ('-p', f'keys:={tmp_path}', '-p', 'require_signatures:=true')
+    return ros.make(ReceiverOfTrusted, *arguments, name='receiver')
+
+
+def test_lcts_that_are_copied_from_another_topic_are_rejected(receiver):
+    lct = signed(an_lct(receiver.now_ns()))
+    for copied in (
+        LCTArray(lcts=[lct]),  # as on lcts, without a relay
+        relayed(receiver, lct, topic='fused'),
+        relayed(receiver, lct, key=CAMERA, entity='cam0'),
+        relayed(receiver, lct, key=CAMERA),
+        relayed(receiver, lct, key=UNKNOWN),
+    ):
+        assert receiver.verifier.frames(copied, PUBLISHER) == []
+    assert receiver.rejected() == {
+        RejectionReason.NOT_RELAYED: 1,
+        RejectionReason.BAD_SIGNATURE: 3,
+        RejectionReason.WRONG_RELAY: 1,
+    }
+    assert len(receiver.verifier.frames(relayed(receiver, lct), PUBLISHER)) == 1
+
+
+def test_the_signature_of_a_relay_covers_all_fields_of_the_array(receiver):
+    now = receiver.now_ns()
+
+    def fresh():
+        array = LCTArray(lcts=[signed(an_lct(now)), signed(an_lct(now))], camera='cam0')
+        return sign_relay(array, Identity('arbiter', ARBITER), '/trusted')
+
+    changes = (
+        lambda a: a.lcts.pop(),
+        lambda a: setattr(a, 'camera', 'cam1'),
+        lambda a: setattr(a, 'source_width', 5),
+        lambda a: setattr(a.header, 'frame_id', 'x'),
+        lambda a: setattr(a.lcts[0].latent, 'track_id', 9),
+    )
+    for change in changes:
+        array = fresh()
+        change(array)
+        assert receiver.verifier.frames(array, PUBLISHER) == []
+    assert receiver.rejected() == {RejectionReason.BAD_SIGNATURE: len(changes)}
+
+
+def test_arrays_of_the_same_process_need_no_relay(receiver):
+    array = LCTArray(lcts=[signed(an_lct(receiver.now_ns()))])
+    assert len(receiver.verifier.frames(array, ProcessId(b'x'))) == 1
+
+
+def test_publishers_of_copied_arrays_are_limited(receiver):
+    array = LCTArray(lcts=[signed(an_lct(receiver.now_ns()))])
+    for _ in range(150):
+        receiver.verifier.frames(array, PUBLISHER)
+    assert not receiver.verifier.admits(PUBLISHER)
+
+
+def test_signing_a_relay_leaves_the_received_message_as_it_was(strict):
+    array = LCTArray(lcts=[signed(an_lct(strict.now_ns()))])
+    copied = relayed(strict, *array.lcts)
+    assert len(copied.relay) == 1
+    assert sign_relay(array, Identity('arbiter'), '/trusted') is array
+    assert sign_relay(array, Identity('arbiter', ARBITER), '/trusted') is not array
+    assert len(array.relay) == 0

@@ -26,7 +26,9 @@ from sage_perception.puzzle.proprioception import BodyState, ProprioceptionSpace
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
 from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_to_msg
+from sage_perception.ros.message_form import sign_relay
 from sage_perception.training.data.objects.rendered import COLORS, Solid, render
+from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import load_key
 
 HEAD = (Joint('head_pan', -1.5, 1.5, 2.0), Joint('head_tilt', -0.7, 0.7, 2.0))
@@ -114,9 +116,9 @@ class Graph:
                 latent, entity_id='cam0', sequence=next(self.sequences), stamp_ns=stamp_ns
             )
             lcts.append(lct_to_msg(made, wire, packer, self.key('cam0')))
-        self.trusted.publish(
-            LCTArray(header=header, source_width=640, source_height=480, lcts=lcts)
-        )
+        array = LCTArray(header=header, source_width=640, source_height=480, lcts=lcts)
+        arbiter = Identity('arbiter', self.key('arbiter'))
+        self.trusted.publish(sign_relay(array, arbiter, '/trusted'))
         time.sleep(0.05)
 
     def key(self, entity):
@@ -202,7 +204,7 @@ def test_only_frames_of_the_camera_on_the_head_become_actions(ros):
 def test_goals_are_not_signed_and_become_no_signed_action_by_default(
     ros, tmp_path, unsigned_goals
 ):
-    for entity in ('cam0', 'body', 'under_test'):
+    for entity in ('arbiter', 'cam0', 'body', 'under_test'):
         assert keys.main(['create', entity, '--dir', str(tmp_path)]) == 0
     graph = Graph(
         ros,

@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rclpy.serialization import serialize_message
 from sage_msgs.srv import QueryMemory
 
 from fuzzing.client import Client, Endpoint, load_type, wait_for
@@ -99,20 +98,11 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
 class Attack:
     """An attack on the nodes of a running graph; `seed` makes it repeatable.
 
-    With `raw_requests`, damaged serialized requests are sent, too. With `only`, the name of a node
-    such as 'memory', nothing is sent to the others.
+    With `only`, the name of a node such as 'memory', nothing is sent to the others.
     """
 
-    def __init__(
-        self,
-        runner: GraphRunner,
-        client: Client,
-        seed: int,
-        raw_requests: bool = False,
-        only: str = '',
-    ) -> None:
-        self._runner, self._client, self._seed = runner, client, seed
-        self._raw_requests, self._only = raw_requests, only
+    def __init__(self, runner: GraphRunner, client: Client, seed: int, only: str = '') -> None:
+        self._runner, self._client, self._seed, self._only = runner, client, seed, only
         self.result = Result()
         specs = [process.spec for process in runner.processes.values()]
         self.nodes = {
@@ -230,12 +220,6 @@ class Attack:
                     parameter.value.type = mutator.random.choice((own.value.type, 0, 7, 200))
         answers = self._client.call_all(endpoint.name, kind, requests, ALIVE_S)
         self.result.sent['request'] += len(requests)
-        # A flipped bit may be a valid transition.
-        if self._raw_requests and answers and service != 'change_state':
-            for request in requests:
-                size = len(serialize_message(request))
-                self._client.send_raw(endpoint.name, kind, mutator.raw(request)[:size])
-            self.result.sent['raw_request'] += len(requests)
         self.result.unanswered += len(requests) - len(answers)
         if service in PARAMETER_SERVICES:
             self._client.restore(endpoint.node, self._parameters[endpoint.node])

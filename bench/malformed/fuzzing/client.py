@@ -21,8 +21,6 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from fuzzing.raw_requests import sent_as
-
 RCLError = rclpy_implementation.RCLError
 SAMPLES = 6
 """Valid messages of each topic that are kept, newest."""
@@ -70,10 +68,6 @@ class Client:
         self.answered = self.requests = 0
         self._clients: dict[tuple[str, str], Any] = {}
         self._publishers: dict[tuple[str, str], Any] = {}
-        self._raw_clients: dict[tuple[str, str], Any] = {}
-        self._raw_context = rclpy.Context()
-        rclpy.init(context=self._raw_context)
-        self._raw_node = rclpy.create_node(f'{OWN[1:]}_raw', context=self._raw_context)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._closing = threading.Event()
@@ -173,19 +167,6 @@ class Client:
                 client.remove_pending_request(future)
         return [future.result() for future in futures if future.done()]
 
-    def send_raw(self, service: str, kind: Any, data: bytes) -> None:
-        """Send a serialized request; the response is not read.
-
-        A participant of its own sends it, so that damaged requests do not disturb the others.
-        """
-        key = (service, kind.__name__)
-        if key not in self._raw_clients:
-            self._raw_clients[key] = self._raw_node.create_client(kind, service)
-            wait_for(self._raw_clients[key].service_is_ready, 5.0)
-        client = self._raw_clients[key]
-        with sent_as(kind, data):
-            client.remove_pending_request(client.call_async(kind.Request()))
-
     def is_alive(self, node: str, timeout_s: float) -> bool:
         """Return whether a node answers a request in time."""
         request = GetParameters.Request(names=['use_sim_time'])
@@ -217,8 +198,6 @@ class Client:
         self._closing.set()
         self._thread.join(10)
         self.node.destroy_node()
-        self._raw_node.destroy_node()
-        self._raw_context.try_shutdown()
         rclpy.try_shutdown()
 
 

@@ -14,7 +14,7 @@ from sage_perception.ros.common_parameters import (
     MAX_AGE,
     threads,
 )
-from sage_perception.ros.identity import KEY
+from sage_perception.ros.identity import KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter, parameters_of
 from sage_perception.vision.attention_config import AttentionConfig
 
@@ -46,13 +46,21 @@ ATTENTION = (
         description='Secret key of the entity, that of the encoder, which signs the crops: the '
         'file, or the folder that contains it; empty: crops are not signed.',
     ),
+    replace(
+        REQUIRE_SIGNATURES,
+        description='Use only images of nodes in the same process, and images that are signed '
+        'with the key of this node: set the parameter `key` of the camera too. Refuse changes of '
+        'parameters that no operator has signed.',
+    ),
     Parameter(
-        'require_local_images',
+        'unsigned_images',
         False,
-        'Use only images of nodes in the same process, see `composed`: a driver cannot sign '
-        'images. If false, what is signed begins at this node.',
+        'Use unsigned images with require_signatures, too, such as those of a driver. What is '
+        'signed then begins at this node: anyone on the network can publish images.',
         read_only=True,
     ),
+    OPERATORS,
+    KEYS,
 )
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from sage_perception.ros.common_parameters import AUTOSTART, ENTITY_ID, threads
-from sage_perception.ros.identity import KEY
+from sage_perception.ros.identity import KEY, SIGNED_REQUESTS
 from sage_perception.ros.parameters import Parameter
 
 AUDIO = (
@@ -62,4 +62,5 @@ AUDIO = (
     ),
     ENTITY_ID,
     KEY,
+    *SIGNED_REQUESTS,
 )

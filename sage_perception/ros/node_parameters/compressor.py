@@ -10,7 +10,7 @@ from sage_perception.ros.common_parameters import (
     CAMERAS,
     rate,
 )
-from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import ARBITER_ENTITY, KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
 
 COMPRESSOR = (
@@ -51,6 +51,8 @@ COMPRESSOR = (
         read_only=True,
     ),
     REQUIRE_SIGNATURES,
+    OPERATORS,
+    ARBITER_ENTITY,
     KEYS,
     KEY,
 )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from sage_perception.ros.identity import KEYS, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
 
 EFFECTOR = (
@@ -47,5 +47,6 @@ EFFECTOR = (
         read_only=True,
     ),
     REQUIRE_SIGNATURES,
+    OPERATORS,
     KEYS,
 )

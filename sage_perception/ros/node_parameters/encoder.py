@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sage_perception.codecs.embedded import HEADER_BYTES
 from sage_perception.codecs.packing import Encoding
 from sage_perception.pipeline.code_models import kinds_of
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY
@@ -15,12 +16,18 @@ from sage_perception.ros.common_parameters import (
     MAX_AGE,
     threads,
 )
-from sage_perception.ros.identity import KEY, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.wire_encoding import AUTO
 
 
 def _check_kinds(names: str) -> None:
     kinds_of(names)
+
+
+def _check_latent_bytes(size: int) -> None:
+    if 0 < size < HEADER_BYTES:
+        raise ValueError(f'{size} bytes have no latent: give {HEADER_BYTES} or more')
 
 
 ENCODER = (
@@ -51,12 +58,25 @@ ENCODER = (
     ),
     Parameter(
         'encoding',
-        'float32',
+        AUTO,
         'Encoding of transmitted latents. Bytes of a 64-D latent: float32 256, and 256 for '
         'the variance, which the other encodings omit; float16 128; int8 64; entropy_int8 '
-        'about 40; vq the tokens of the codebook in the folder of the model.',
-        choices=tuple(encoding.name.lower() for encoding in Encoding),
+        'about 40; vq the tokens of the codebook in the folder of the model; embedded as '
+        'entropy_int8, but at most latent_bytes. auto: entropy_int8 '
+        'while lcts has a subscriber on another host, int8 otherwise, and with other middlewares '
+        'than Fast DDS.',
+        choices=(AUTO, *(encoding.name.lower() for encoding in Encoding)),
         read_only=True,
+    ),
+    Parameter(
+        'latent_bytes',
+        0,
+        'Longest latent in the encoding embedded, bytes: longer ones are cut, and coarser then. '
+        '0: not cut.',
+        minimum=0,
+        maximum=4096,
+        read_only=True,
+        rule=_check_latent_bytes,
     ),
     Parameter(
         'telemetry',
@@ -136,6 +156,8 @@ ENCODER = (
         'with the key of this node: set the parameter `key` of attention too. If false, anyone '
         'on the network can have crops encoded and signed.',
     ),
+    OPERATORS,
+    KEYS,
     Parameter(
         'measure_every',
         MEASURE_EVERY,

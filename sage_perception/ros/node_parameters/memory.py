@@ -7,7 +7,7 @@ from __future__ import annotations
 from sage_perception.core.redact import require_no_password
 from sage_perception.memory.opening import CAPACITY, ENVIRONMENT
 from sage_perception.ros.common_parameters import rate
-from sage_perception.ros.identity import KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import ARBITER_ENTITY, KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
 
 MAX_RESULTS = 64  # bound of the sequence in QueryMemory
@@ -85,6 +85,7 @@ MEMORY = (
     ),
     REQUIRE_SIGNATURES,
     OPERATORS,
+    ARBITER_ENTITY,
     KEYS,
     KEY,
 )

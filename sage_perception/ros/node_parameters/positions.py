@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from sage_perception.ros.camera_poses import BASE_FRAME, CAMERA_POSES
 from sage_perception.ros.common_parameters import CAMERA_ENTITIES, CAMERAS, rate
-from sage_perception.ros.identity import KEYS, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import ARBITER_ENTITY, KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.parameters import Parameter
 
 POSITIONS = (
@@ -36,5 +36,7 @@ POSITIONS = (
         maximum=1000.0,
     ),
     REQUIRE_SIGNATURES,
+    OPERATORS,
+    ARBITER_ENTITY,
     KEYS,
 )

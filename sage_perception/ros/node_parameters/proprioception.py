@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from sage_perception.puzzle.joints import SYNTAX, parse_joints
 from sage_perception.ros.common_parameters import rate
-from sage_perception.ros.identity import KEY
+from sage_perception.ros.identity import KEY, SIGNED_REQUESTS
 from sage_perception.ros.parameters import Parameter
 
 
@@ -53,4 +53,5 @@ PROPRIOCEPTION = (
         read_only=True,
     ),
     KEY,
+    *SIGNED_REQUESTS,
 )

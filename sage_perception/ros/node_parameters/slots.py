@@ -12,7 +12,7 @@ from sage_perception.ros.common_parameters import (
     rate,
     threads,
 )
-from sage_perception.ros.identity import KEY
+from sage_perception.ros.identity import KEY, SIGNED_REQUESTS
 from sage_perception.ros.parameters import Parameter
 
 SLOTS = (
@@ -37,4 +37,5 @@ SLOTS = (
     threads('ONNX Runtime'),
     ENTITY_ID,
     KEY,
+    *SIGNED_REQUESTS,
 )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from sage_perception.ros.identity import KEY, KEYS, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import ARBITER_ENTITY, KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
 from sage_perception.ros.node_parameters.proprioception import joints_parameter
 from sage_perception.ros.parameters import Parameter
 
@@ -63,6 +63,8 @@ TRANSLATOR = (
         read_only=True,
     ),
     REQUIRE_SIGNATURES,
+    OPERATORS,
+    ARBITER_ENTITY,
     KEYS,
     KEY,
 )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT, rate, threads
+from sage_perception.ros.identity import SIGNED_REQUESTS
 from sage_perception.ros.parameters import Parameter
 
 ZSPACE = (
@@ -20,4 +21,5 @@ ZSPACE = (
         read_only=True,
     ),
     threads('OpenCV'),
+    *SIGNED_REQUESTS,
 )

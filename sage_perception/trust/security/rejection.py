@@ -35,6 +35,8 @@ class RejectionReason(str, enum.Enum):
     BAD_PROOF = 'invalid provenance proof'
     UNKNOWN_STEP = 'provenance of an untrusted entity'
     WRONG_ENTITY = 'wrong entity for this topic'
+    NOT_RELAYED = 'not signed by the arbiter'
+    WRONG_RELAY = 'relayed by another entity'
     PROBE_SET_MISMATCH = 'different probe images'
     NOT_MEASURED = 'compatibility not measured'
     INCOMPATIBLE = 'incompatible latent space'
@@ -64,6 +66,10 @@ FIXES = {
     'KEY',
     RejectionReason.WRONG_ENTITY: 'another entity publishes on this topic: see the parameter '
     "'camera_entities' of the arbiter",
+    RejectionReason.NOT_RELAYED: "set the parameter 'key' of the arbiter; if it is set, the "
+    'message was copied from another topic',
+    RejectionReason.WRONG_RELAY: 'not the entity that may sign on this topic: see the parameter '
+    "'arbiter_entity' of this node",
     RejectionReason.PROBE_SET_MISMATCH: 'the sender runs another version of sage: update the '
     'older one',
     RejectionReason.NOT_MEASURED: 'it uses another model and has not published its probe latents '
