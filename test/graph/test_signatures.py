@@ -125,7 +125,7 @@ def keys(tmp_path_factory):
 @pytest.fixture(scope='module')
 def scene(run_graph, keys):
     own = {
-        'cam0/encoder': {'key': str(keys / 'cam0.key')},
+        'cam0/encoder': {'key': str(keys / 'cam0.key'), 'encoding': 'float32'},
         'cam1/encoder': {'key': str(keys), 'encoding': 'int8'},
         'arbiter': {'key': str(keys), 'keys': str(keys), 'require_signatures': True},
     }
