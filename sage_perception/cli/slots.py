@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage slots`; return the exit code."""
     args = parser().parse_args(argv)
     suffix = args.output.suffix.lower()
-    if suffix not in ('.png', '.jpg', '.mp4', '.avi'):
-        raise ValueError(f'{args.output}: use a name that ends in .png, .jpg, .mp4 or .avi')
+    if suffix not in ('.png', '.jpg', '.mp4', '.avi', '.rrd'):
+        raise ValueError(f'{args.output}: use a name that ends in .png, .jpg, .mp4, .avi or .rrd')
     args.video.stat()  # the error of the operating system is clearer than that of OpenCV
     model = load_slot_encoder(args.model)
     images = (image for image, _ in clip_frames(args.video))
@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     counted = track(frames, 'dividing frames', args.frames)
     if suffix in ('.mp4', '.avi'):
         count = write_video(args.output, counted, args.fps)
+    elif suffix == '.rrd':
+        count = write_recording(args.output, counted, args.fps)
     else:
         count = write_sheet(args.output, counted)
     print(f'{args.output}: {count} frames, {model.slot_count} slots of {model.id.name}')
@@ -108,6 +110,33 @@ def write_video(path: Path, frames: Iterator[SlotFrame], fps: float) -> int:
     return count
 
 
+def write_recording(path: Path, frames: Iterable[SlotFrame], fps: float) -> int:
+    """Write all frames as a Rerun recording; return how many there were.
+
+    Raises `ViewError` if Rerun is not installed, and `ValueError` without frames.
+    """
+    # Rerun takes seconds to import.
+    from sage_perception.viewing.items import Timed
+    from sage_perception.viewing.rerun_sink import RerunSink
+    from sage_perception.viewing.slot_items import slot_items
+
+    sink = RerunSink(f'slots {path.stem}')
+    count = 0
+    with replacing(path) as part:
+        try:
+            sink.save(part)
+            for frame in frames:
+                stamp_ns = round(count * 1e9 / fps)
+                for item in slot_items(frame):
+                    sink.write(Timed(stamp_ns, item), stamp_ns)
+                count += 1
+        finally:
+            sink.close()
+        if not count:
+            raise ValueError(f'{path} was not written: the video has no frame')
+    return count
+
+
 def parser() -> Parser:
     """Return the parser of `sage slots`."""
     parser = Parser(
@@ -117,6 +146,7 @@ def parser() -> Parser:
         epilog=examples(
             'sage slots clip.mp4 -o sheet.png',
             'sage slots clip.mp4 --model out/slots -o slots.mp4 --frames 300',
+            'sage slots clip.mp4 -o slots.rrd',
         ),
     )
     parser.add_argument('video', type=Path, metavar='VIDEO', help='video file')
@@ -132,7 +162,8 @@ def parser() -> Parser:
         type=Path,
         required=True,
         metavar='FILE',
-        help='sheet (.png, .jpg) or video (.mp4, .avi)',
+        help='sheet (.png, .jpg), video (.mp4, .avi), or Rerun recording (.rrd), which requires '
+        'requirements/view.txt',
     )
     parser.add_argument(
         '--frames',
@@ -153,7 +184,7 @@ def parser() -> Parser:
         type=positive_int,
         default=10,
         metavar='HZ',
-        help='frame rate of the video that is written (default: 10)',
+        help='frame rate of the video or recording that is written (default: 10)',
     )
     parser.add_argument(
         '--independent', action='store_true', help='do not carry slots over between frames'

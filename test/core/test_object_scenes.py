@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generated scenes of objects, and the training of a slot model on them."""
 
+import importlib.util
 import json
 
 import cv2
@@ -16,6 +17,7 @@ from sage_perception.models import ModelError, load_codec
 from sage_perception.models.networks.slots import SlotModel
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.slots.segmentation import segment, slot_regions
+from sage_perception.slots.video import SlotFrame
 from sage_perception.training.config import ConfigError, read_config
 from sage_perception.training.data.objects import pool
 from sage_perception.training.data.objects.moving import FRAMES
@@ -25,6 +27,7 @@ from sage_perception.training.data.objects.tetrominoes import ORIENTATIONS, TILE
 from sage_perception.training.runs import load_run
 from sage_perception.training.tasks.slots.data import SceneBatches, with_time
 from sage_perception.training.train import train
+from sage_perception.viewing.slot_items import slot_items
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -163,13 +166,19 @@ def test_shapes_that_do_not_fit_are_named(exported):
         load_slot_encoder('tinyvae')
 
 
-@pytest.mark.parametrize('name', ['sheet.png', 'slots.mp4', 'slots.avi'])
-def test_command_draws_the_slots_of_a_video(exported, tmp_path, capsys, name):
-    clip = str(tmp_path / 'clip.avi')
-    writer = cv2.VideoWriter(clip, cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 64))
+@pytest.fixture
+def clip(tmp_path):
+    """Return a video file of six gray frames."""
+    path = str(tmp_path / 'clip.avi')
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 64))
     for frame in range(6):
         writer.write(np.full((64, 96, 3), 40 * frame, np.uint8))
     writer.release()
+    return path
+
+
+@pytest.mark.parametrize('name', ['sheet.png', 'slots.mp4', 'slots.avi'])
+def test_command_draws_the_slots_of_a_video(exported, tmp_path, clip, capsys, name):
     out = tmp_path / name
     assert slots_command.main([clip, '--model', str(exported[0]), '-o', str(out)]) == 0
     assert '6 frames, 4 slots of tiny_slots' in capsys.readouterr().out
@@ -242,3 +251,36 @@ def test_names_the_size_that_the_scenes_have(tmp_path, monkeypatch):
     config = read_config(config_file(tmp_path / 'c.yaml', model={'img_size': 32}))
     with pytest.raises(ConfigError, match='set it to 35'):
         train(config, tmp_path / 'run', progress=False)
+
+
+def test_command_writes_a_recording_or_prints_how_to_install_rerun(
+    exported, tmp_path, clip, capsys
+):
+    out = tmp_path / 'slots.rrd'
+    code = slots_command.main([clip, '--model', str(exported[0]), '-o', str(out)])
+    if importlib.util.find_spec('rerun') is None:
+        assert (code, out.exists()) == (2, False)
+        assert 'rerun-sdk is not installed' in capsys.readouterr().err
+    else:
+        assert code == 0
+        assert out.read_bytes()[:3] == b'RRF'
+
+
+def test_a_recording_has_the_regions_areas_and_latents_of_each_slot():
+    masks = np.zeros((3, 8, 8), np.float32)
+    masks[0], masks[0, :2, :4], masks[2, :2, :4] = 1, 0, 1
+    image = np.full((3, 8, 8), 0.5, np.float32)
+    frame = SlotFrame(image, np.ones((3, 4), np.float32), image, masks)
+    items = {item.path: item for item in slot_items(frame)}
+    regions = items[('frame', 'regions')]
+    assert list(zip(regions.labels, regions.rois, strict=True)) == [
+        ('slot 0', Roi(0, 0, 8, 8)),
+        ('slot 2', Roi(0, 0, 4, 2)),
+    ]
+    assert len(set(regions.colors)) == 2
+    areas = [items[('area', f'slot {slot}')].value for slot in range(3)]
+    assert areas == [0.875, 0.0, 0.125]
+    assert items[('latents',)].values is frame.slots
+    part = items[('slots', 'slot 2')].image
+    assert (part[:2, :4] == 128).all()
+    assert not part[2:].any()
