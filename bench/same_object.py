@@ -18,6 +18,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -201,27 +202,42 @@ def labeled(folder: Path, side: float = 56.0) -> list[Group]:
     return [g for g in groups if g is not None]
 
 
+class Pair(NamedTuple):
+    """An object in two views: its number, its crops, and its region in the first view."""
+
+    number: int
+    first: np.ndarray
+    second: np.ndarray
+    region: Roi
+
+
+def shown_by_both(views: np.ndarray, masks: np.ndarray) -> list[Pair]:
+    """Return the objects of masks `[2, H, W]` that both views, uint8 BGR, show, in crops of 64."""
+    pairs = []
+    for number in range(1, masks.max() + 1):
+        boxes = [cv2.boundingRect((mask == number).astype(np.uint8)) for mask in masks]
+        if min(w * h for _, _, w, h in boxes) < 100:
+            continue
+        regions = [
+            square_roi((x + w / 2, y + h / 2), 1.2 * max(w, h, 16), *masks.shape[:0:-1])
+            for x, y, w, h in boxes
+        ]
+        crops = [
+            crop_image(np.ascontiguousarray(view), region, 64)
+            for view, region in zip(views, regions, strict=True)
+        ]
+        pairs.append(Pair(number, *crops, regions[0]))
+    return pairs
+
+
 def rendered(folder: Path) -> list[Group]:
     """Return the objects of rendered scenes that two cameras show, by their masks."""
     groups = []
     for path in sorted(folder.glob('*.npz')):
         with np.load(path) as file:
-            views, masks = file['rgb'][:, 0, ..., ::-1], file['mask'][:, 0]
-        kept = []
-        for number in range(1, masks.max() + 1):
-            boxes = [cv2.boundingRect((mask == number).astype(np.uint8)) for mask in masks]
-            if min(w * h for _, _, w, h in boxes) < 100:
-                continue
-            regions = [
-                square_roi((x + w / 2, y + h / 2), 1.2 * max(w, h, 16), *masks.shape[:0:-1])
-                for x, y, w, h in boxes
-            ]
-            crops = [
-                crop_image(np.ascontiguousarray(view), region, 64)
-                for view, region in zip(views, regions, strict=True)
-            ]
-            kept.append((*crops, regions[0].center, regions[0].width))
-        if len(kept) > 1:
+            pairs = shown_by_both(file['rgb'][:, 0, ..., ::-1], file['mask'][:, 0])
+        if len(pairs) > 1:
+            kept = [(p.first, p.second, p.region.center, p.region.width) for p in pairs]
             groups.append(Group(*map(np.array, zip(*kept, strict=True))))
     return groups
 

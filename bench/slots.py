@@ -4,6 +4,7 @@
 
 python bench/slots.py --parts node                                # the shipped model: size, time
 python bench/slots.py --parts real --clips DAVIS                  # real video with masks
+python bench/slots.py --parts graph --clips DAVIS --views FOLDER  # still scenes, two cameras
 python bench/slots.py --parts video --sequences out/train/slot_sequences*
 python bench/slots.py --parts sets --sets tetrominoes --seeds 1 2 3 4
 python bench/slots.py --parts sets --sets solids --minutes 10 --reference
@@ -27,12 +28,12 @@ from pathlib import Path
 
 import torch
 from result_file import store
-from slots_parts import node, real, sets, video
+from slots_parts import graph, node, real, sets, video
 
 from sage_perception.models import ModelError
 from sage_perception.training.config import ConfigError
 
-PARTS = ('sets', 'video', 'losses', 'real', 'node')
+PARTS = ('sets', 'video', 'losses', 'real', 'graph', 'node')
 
 
 def main() -> int:
@@ -45,17 +46,22 @@ def main() -> int:
     parser.add_argument('--seeds', nargs='+', type=int, default=[1])
     parser.add_argument('--minutes', type=float, help='CPU minutes of each training')
     parser.add_argument('--reference', action='store_true', help='train a plain model as well')
-    parser.add_argument('--model', default='slots', help='slot model of video, real and node')
+    parser.add_argument(
+        '--model', default='slots', help='slot model of all parts but sets and losses'
+    )
     parser.add_argument('--sequences', nargs='*', type=Path, default=[], metavar='RUN')
     parser.add_argument('--videos', type=int, default=60, help='test videos (%(default)s)')
     parser.add_argument('--clips', type=Path, help='folder with JPEGImages and Annotations')
+    parser.add_argument('--views', type=Path, help='folder of clips with two views and masks')
     parser.add_argument('--frames', type=int, default=20, help='frames of a clip (%(default)s)')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch (%(default)s)')
     parser.add_argument('--out', type=Path, default=Path('out/bench/slots.json'))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if 'real' in args.parts and args.clips is None:
-        parser.error('the part real requires --clips')
+    if {'real', 'graph'} & {*args.parts} and args.clips is None:
+        parser.error('the parts real and graph require --clips')
+    if 'graph' in args.parts and args.views is None:
+        parser.error('the part graph requires --views')
     try:
         for part in args.parts:
             if part == 'sets':
@@ -68,6 +74,8 @@ def main() -> int:
                 store(args.out, part, video.measure(args.model, args.sequences, args.videos))
             elif part == 'real':
                 store(args.out, part, real.measure(args.model, args.clips, args.frames))
+            elif part == 'graph':
+                store(args.out, part, graph.measure(args.model, args.clips, args.views))
             else:
                 store(args.out, part, node.measure(args.model))
     except (ConfigError, ModelError) as error:
