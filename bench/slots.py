@@ -44,7 +44,9 @@ def main() -> int:
     parser.add_argument('--parts', nargs='+', choices=PARTS, default=['node'])
     parser.add_argument('--sets', nargs='+', choices=sets.SETS, default=list(sets.SETS))
     parser.add_argument('--seeds', nargs='+', type=int, default=[1])
-    parser.add_argument('--minutes', type=float, help='CPU minutes of each training')
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--minutes', type=float, help='CPU minutes of each training')
+    group.add_argument('--steps', type=int, help='steps of each training')
     parser.add_argument('--reference', action='store_true', help='train a plain model as well')
     parser.add_argument(
         '--model', default='slots', help='slot model of all parts but sets and losses'
@@ -62,14 +64,16 @@ def main() -> int:
         parser.error('the parts real and graph require --clips')
     if 'graph' in args.parts and args.views is None:
         parser.error('the part graph requires --views')
+    minutes = 2.0 if args.parts == ['losses'] and not args.steps else None
+    length = sets.Length(args.minutes or minutes, args.steps)
     try:
         for part in args.parts:
             if part == 'sets':
                 for name in args.sets:
-                    found = sets.measure_set(name, args.seeds, args.minutes, args.reference)
+                    found = sets.measure_set(name, args.seeds, length, args.reference)
                     store(args.out, f'sets.{name}', found)
             elif part == 'losses':
-                store(args.out, part, sets.measure_losses(args.seeds, args.minutes or 2.0))
+                store(args.out, part, sets.measure_losses(args.seeds, length))
             elif part == 'video':
                 store(args.out, part, video.measure(args.model, args.sequences, args.videos))
             elif part == 'real':

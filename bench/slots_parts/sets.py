@@ -10,10 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from sage_perception.core.files import write_atomically
 from sage_perception.models.networks.slots import SlotModel, segment
 from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.data.images import to_model
@@ -28,9 +31,25 @@ from slots_parts.baselines import Segmenter, baselines, score
 SETS = ('tetrominoes', 'sprites', 'solids', 'moving_sprites')
 TEST_SEED = 2
 TEST_SCENES = 320
+TRIALS = (20, 80)
+"""Steps of two trainings that tell the cost of a step."""
+EPOCHS = 8
+"""Least number of validations in a short run."""
+COST = 'cpu_seconds.json'
+"""File in the folder of a run: the CPU seconds of its training."""
 LOSSES = {'orthogonality': 1e-2, 'mask_entropy': 1e-3, 'coverage': 1e-2, 'appearance': 1e-2}
 """Weights of the auxiliary losses in the table."""
 LOSSES_SET = 'tetrominoes'
+
+
+class Length(NamedTuple):
+    """How long a training runs: CPU minutes, or steps; the steps of its configuration if neither.
+
+    Steps take precedence.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
 
 
 def slot_segmenter(model: SlotModel) -> Segmenter:
@@ -45,47 +64,70 @@ def slot_segmenter(model: SlotModel) -> Segmenter:
     return segments
 
 
-def shortened(config: RunConfig, run: Path, minutes: float) -> RunConfig:
-    """Return a configuration with the steps that fit into CPU minutes, from a trial of 20 steps.
+def timed_training(config: RunConfig, run: Path, progress: bool = True) -> float:
+    """Train or resume a run; return the CPU seconds of all calls for it, also if interrupted."""
+    path = run / COST
+    before = json.loads(path.read_text()) if path.is_file() else 0.0
+    started = time.process_time()
+    try:
+        train(config, run, progress)
+    finally:
+        seconds = before + time.process_time() - started
+        if run.is_dir():
+            write_atomically(path, json.dumps(round(seconds, 1)))
+    return seconds
+
+
+def step_seconds(config: RunConfig, run: Path) -> float:
+    """Return the CPU seconds of a step of training: what 80 steps cost more than 20, over 60."""
+    costs = []
+    for steps in TRIALS:
+        trial = replace(config.training, steps=steps, epoch=steps, warmup=10)
+        with TemporaryDirectory(prefix=f'{run.name}_trial_') as folder:
+            costs.append(timed_training(replace(config, training=trial), Path(folder), False))
+    return (costs[1] - costs[0]) / (TRIALS[1] - TRIALS[0])
+
+
+def shortened(config: RunConfig, run: Path, minutes: float | None, steps: int | None) -> RunConfig:
+    """Return a configuration with `steps`, or those that fit into CPU minutes, if given.
 
     The weights are averaged over a twentieth of a short run. A run that has started keeps its
-    steps.
+    schedule.
     """
     training = config.training
     if (run / CONFIG).is_file():
-        before = read_config(run / CONFIG).training
-        return replace(config, training=replace(training, steps=before.steps, ema=before.ema))
-    trial = replace(training, steps=20, epoch=10, warmup=10)
-    started = time.process_time()
-    train(replace(config, training=trial), Path(f'out/train/{run.name}_trial'), progress=False)
-    per_step = (time.process_time() - started) / 20
-    epochs = max(int(minutes * 60 / per_step) // training.epoch, 1)
-    steps = epochs * training.epoch
+        return replace(config, training=read_config(run / CONFIG).training)
+    if steps is None:
+        if minutes is None:
+            return config
+        steps = int(minutes * 60 / step_seconds(config, run))
+    epoch = min(training.epoch, max(steps // EPOCHS, 1))
+    steps = max(steps // epoch, 1) * epoch
     average = min(training.ema, 1 - 20 / steps)
-    return replace(config, training=replace(training, steps=steps, ema=average))
+    warmup = min(training.warmup, max(steps // 20, 1))
+    short = replace(training, steps=steps, epoch=epoch, warmup=warmup, ema=average)
+    return replace(config, training=short)
 
 
-def train_and_score(
-    config: RunConfig, name: str, seed: int, minutes: float | None, test: Scene
-) -> dict:
+def train_and_score(config: RunConfig, name: str, seed: int, length: Length, test: Scene) -> dict:
     """Train or resume a run, and return its scores, core-minutes and curve.
 
     A run that has ended is only scored.
     """
     run = Path(f'out/train/{name}_seed{seed}')
     config = replace(config, training=replace(config.training, seed=seed))
-    if minutes is not None:
-        config = shortened(config, run, minutes)
+    config = shortened(config, run, *length)
     if not ((run / METRICS).is_file() and (run / CHECKPOINT).is_file()):
-        train(config, run)
+        timed_training(config, run)
     config = read_config(run / CONFIG)
     model = load_run(config, run, SlotModel).eval()
     metrics = json.loads((run / METRICS).read_text())
-    core_minutes = round(metrics['seconds'] * torch.get_num_threads() / 60, 1)
+    core_minutes = round(json.loads((run / COST).read_text()) / 60, 1)
     print(f'{name}, seed {seed}: {core_minutes} core-minutes', flush=True)
     return {
         **score(test, slot_segmenter(model)),
         'core_minutes': core_minutes,
+        'steps': metrics['steps'],
         'curve': curve(run, metrics['steps'], core_minutes),
         'parameters': metrics['parameters'],
     }
@@ -111,22 +153,35 @@ def columns(rows: Sequence[dict]) -> dict:
 
 
 def plain(config: RunConfig) -> RunConfig:
-    """Return a configuration as published: random starts, gradient through all rounds."""
-    model = replace(config.model, init='random', implicit=False, kernel=5)
-    training = replace(config.training, precision='32-true', learning_rate=4e-4)
+    """Return a configuration as published.
+
+    Random starts, gradient through all rounds, absolute positions, a decoder of convolutions.
+    """
+    model = replace(
+        config.model,
+        init='random',
+        implicit=False,
+        positions='absolute',
+        encoder_channels=(32, 32, 32, 64),
+        kernel=5,
+        stride=2,
+        decoder='convolutions',
+        decoder_channels=32,
+    )
+    training = replace(config.training, batch=32, precision='32-true', learning_rate=4e-4)
     return replace(config, model=model, training=training)
 
 
-def measure_set(name: str, seeds: list[int], minutes: float | None, reference: bool) -> dict:
+def measure_set(name: str, seeds: list[int], length: Length, reference: bool) -> dict:
     """Return the scores of a set for each seed, and of the baselines."""
     config = read_config(Path(f'config/train/slots_{name}.yaml'))
     section = scenes_section(config)
     assert section.set != 'photographs'  # no configuration of a set has them
     test = with_time(scenes(section.set, TEST_SCENES, TEST_SEED))
-    rows = [train_and_score(config, config.name, seed, minutes, test) for seed in seeds]
+    rows = [train_and_score(config, config.name, seed, length, test) for seed in seeds]
     result = columns(rows) | {'seeds': seeds, 'baselines': baselines(test, config.model.slots)}
     if reference:
-        cost = float(np.mean(result['core_minutes']))
+        cost = Length(minutes=float(np.mean(result['core_minutes'])))
         label = f'{config.name}_plain'
         result['reference'] = columns(
             [train_and_score(plain(config), label, seed, cost, test) for seed in seeds]
@@ -134,10 +189,9 @@ def measure_set(name: str, seeds: list[int], minutes: float | None, reference: b
     return result
 
 
-def measure_losses(seeds: list[int], minutes: float) -> dict:
+def measure_losses(seeds: list[int], length: Length) -> dict:
     """Return FG-ARI and mBO with each auxiliary loss, all of them, none, and attention masks."""
     config = read_config(Path(f'config/train/slots_{LOSSES_SET}.yaml'))
-    config = replace(config, training=replace(config.training, epoch=200, warmup=200))
     section = scenes_section(config)
     test = with_time(scenes(LOSSES_SET, TEST_SCENES, TEST_SEED))
     variants = {
@@ -152,7 +206,7 @@ def measure_losses(seeds: list[int], minutes: float) -> dict:
     table['attention_masks'] = replace(config, model=replace(config.model, masks='attention'))
     return {
         name: columns(
-            [train_and_score(each, f'losses_{name}', seed, minutes, test) for seed in seeds]
+            [train_and_score(each, f'losses_{name}', seed, length, test) for seed in seeds]
         )
         for name, each in table.items()
     }

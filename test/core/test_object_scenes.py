@@ -128,7 +128,13 @@ def test_trains_on_images_with_all_losses_and_resumes(tmp_path, monkeypatch):
     assert json.loads((tmp_path / 'run' / 'metrics.json').read_text())['steps'] == 9
 
 
-@pytest.fixture(scope='module', params=[{}, {'masks': 'attention', 'init': 'learned'}])
+VARIANTS = (
+    {'positions': 'relative', 'decoder': 'patches'},
+    {'masks': 'attention', 'init': 'learned'},
+)
+
+
+@pytest.fixture(scope='module', params=VARIANTS)
 def exported(request, tmp_path_factory):
     """Return the folder of an exported model and the network that it was exported from."""
     folder = tmp_path_factory.mktemp('slots')

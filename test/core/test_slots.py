@@ -14,6 +14,7 @@ from sage_perception.models.networks.slots import (
     TemporalTransformer,
     segment,
 )
+from sage_perception.models.networks.slots.positions import RelativePositions
 from sage_perception.models.networks.slots.temporal import last_visible
 from sage_perception.training.losses import slots as losses
 
@@ -50,6 +51,9 @@ def x():
         {'decoder_grid': 20},
         {'img_size': 35, 'decoder_grid': 9},
         {'input_channels': 1},
+        {'positions': 'relative'},
+        {'img_size': 35, 'decoder_grid': 9, 'decoder': 'patches'},
+        {'positions': 'relative', 'decoder': 'patches', 'decoder_grid': 20},
     ],
     ids=lambda change: ', '.join(change) or 'default',
 )
@@ -65,8 +69,9 @@ def test_composes_an_image_of_masks_that_sum_to_one(change):
     assert segment(output.masks).max() <= 2
 
 
-def test_permuted_starts_give_permuted_slots(x):
-    model = slot_model()
+@pytest.mark.parametrize('positions', ['absolute', 'relative'])
+def test_permuted_starts_give_permuted_slots(x, positions):
+    model = slot_model(positions=positions)
     tokens, start = model.encoder['tokens'](x), model.encoder['start'](2)
     order = [2, 0, 1]
     slots, attention = model.encoder['attention'](tokens, start, 3)
@@ -78,6 +83,43 @@ def test_permuted_starts_give_permuted_slots(x):
         model.decoder(slots, attention).image,
         atol=1e-5,
     )
+
+
+def test_a_relative_slot_is_at_the_mean_position_of_its_tokens(x):
+    model = slot_model(positions='relative')
+    slots, attention = model.attend(x)
+    shares = attention / attention.sum(-1, keepdim=True)
+    line = torch.linspace(-1, 1, 10)
+    y, x = torch.meshgrid(line, line, indexing='ij')
+    for axis, place in enumerate((x, y)):
+        mean = (shares * place.flatten()).sum(-1)
+        assert torch.allclose(slots[..., axis], mean, atol=1e-5)
+
+
+@given(
+    st.tuples(st.integers(0, 24), st.integers(0, 24)),
+    st.tuples(st.integers(0, 24), st.integers(0, 24)),
+)
+@settings(max_examples=50, deadline=None)
+def test_relative_positions_depend_only_on_the_offset(first, second):
+    relative = RelativePositions(5)
+    features, distance = (part[0] for part in relative(relative.points[None]))
+    offsets = [relative.points[point] - relative.points[slot] for slot, point in (first, second)]
+    assert distance[first] == pytest.approx(float(offsets[0].square().sum()))
+    assert features[first][:2] == pytest.approx(offsets[0])
+    same = torch.allclose(*offsets)
+    assert torch.allclose(features[first], features[second], atol=1e-5) == same
+
+
+def test_a_token_belongs_to_the_nearest_slot_before_training():
+    model = slot_model(positions='relative')
+    attention = model.encoder['attention']
+    keys = values = torch.zeros(1, 100, 16)
+    slots = torch.zeros(1, 2, 16)
+    slots[0, :, 0] = torch.tensor([-0.8, 0.8])
+    shares = attention.step(keys, values, slots)[1][0].unflatten(-1, (10, 10))
+    assert (shares[0, :, :5] > 0.5).all()
+    assert (shares[1, :, 5:] > 0.5).all()
 
 
 def test_a_learned_start_is_the_same_each_time_and_a_random_one_is_not(x):
@@ -111,6 +153,7 @@ def test_an_untrained_predictor_carries_slots_over_unchanged(x):
         ({'encoder_channels': (8, 8)}, 'encoder_channels has 2 numbers; it must have 4'),
         ({'decoder_grid': 40}, 'decoder_grid is 40; it must be at most img_size 20'),
         ({'masks': 'none'}, 'masks is'),
+        ({'decoder_features': 4, 'positions': 'relative'}, 'neither relative positions'),
     ],
 )
 def test_rejects_impossible_configurations(change, message):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sage_perception.models.networks.slots.config import SlotsConfig
+from sage_perception.models.networks.slots.positions import RelativePositions, slot_positions
 
 EPSILON = 1e-8
 
@@ -19,8 +20,12 @@ class SlotAttention(nn.Module):
 
     In each round, slots are queries and tokens are keys and values. The softmax is over the slots,
     so each token is shared out among them. A slot is updated by a GRU with the weighted mean of
-    its tokens, then by a residual MLP.
+    its tokens, then by a residual MLP. With relative positions, keys and values depend on where a
+    token is relative to the slot, and the mean position of its tokens becomes that of the slot.
     """
+
+    LOCALITY = 2.0
+    """Initial loss of the logit of a token at a distance of half the image."""
 
     def __init__(self, config: SlotsConfig) -> None:
         super().__init__()
@@ -35,6 +40,13 @@ class SlotAttention(nn.Module):
         self.v_proj = nn.Linear(tokens, dim, bias=False)
         self.gru = nn.GRUCell(dim, dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+        self.relative = None
+        if config.positions == 'relative':
+            self.relative = RelativePositions(config.token_grid)
+            self.k_position = nn.Linear(RelativePositions.FEATURES, dim, bias=False)
+            nn.init.zeros_(self.k_position.weight)
+            self.v_position = nn.Linear(RelativePositions.FEATURES, dim, bias=False)
+            self.locality = nn.Parameter(torch.tensor(self.LOCALITY))
 
     def forward(self, tokens: Tensor, slots: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
         """Refine slots on the tokens of an image.
@@ -64,12 +76,25 @@ class SlotAttention(nn.Module):
     def step(self, keys: Tensor, values: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slots and the attention after one round."""
         queries = self.q_proj(self.norm_slots(slots)) * self.scale
-        attention = (queries @ keys.transpose(1, 2)).softmax(1)
+        logits = queries @ keys.transpose(1, 2)
+        seen: Tensor | None = None
+        if self.relative is not None:
+            seen, distance = self.relative(slot_positions(slots))
+            # Projected queries meet the features, which is cheaper than keys for each slot.
+            logits = logits + (seen @ (queries @ self.k_position.weight)[..., None]).squeeze(-1)
+            logits = logits - nn.functional.softplus(self.locality) * distance
+        attention = logits.softmax(1)
         weights = attention + EPSILON
-        updates = (weights / weights.sum(-1, keepdim=True)) @ values
+        weights = weights / weights.sum(-1, keepdim=True)
+        updates = weights @ values
+        if seen is not None:
+            updates = updates + self.v_position((weights[:, :, None] @ seen).squeeze(2))
         shape = slots.shape
         new = self.gru(updates.reshape(-1, shape[-1]), slots.reshape(-1, shape[-1])).view(shape)
-        return new + self.mlp(self.norm_mlp(new)), attention
+        new = new + self.mlp(self.norm_mlp(new))
+        if self.relative is not None:
+            new = torch.cat((weights @ self.relative.points, new[..., 2:]), -1)
+        return new, attention
 
 
 class SlotStart(nn.Module):
@@ -77,17 +102,23 @@ class SlotStart(nn.Module):
 
     A random start draws each slot from one learned Gaussian, so slots have no fixed roles; its
     deviation starts high, which keeps slots from becoming equal. A learned start has one vector
-    per slot, and small noise while it is trained.
+    per slot, and small noise while it is trained. Relative positions are drawn from about the
+    whole image.
     """
 
     NOISE = 0.1
+    SPREAD = 0.5
+    """Initial deviation of random relative positions, in units of half the image."""
 
     def __init__(self, config: SlotsConfig) -> None:
         super().__init__()
         self.random = config.init == 'random'
         self.slots, dim = config.slots, config.slot_dim
         self.mean = nn.Parameter(torch.randn(1, 1 if self.random else self.slots, dim) * dim**-0.5)
-        self.log_std = nn.Parameter(torch.zeros(1, 1, dim)) if self.random else None
+        deviation = torch.ones(1, 1, dim)
+        if config.positions == 'relative':
+            deviation[..., :2] = self.SPREAD
+        self.log_std = nn.Parameter(deviation.log()) if self.random else None
 
     def forward(self, batch: int) -> Tensor:
         """Return the start of the slots of `batch` images.

@@ -13,6 +13,8 @@ Initialization = Literal['random', 'learned']
 Norm = Literal['group', 'batch']
 Encoder = Literal['convolutions', 'efficientnet']
 Masks = Literal['decoder', 'attention']
+Positions = Literal['absolute', 'relative']
+Decoder = Literal['convolutions', 'patches']
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class SlotsConfig:
         `'learned'`: each slot has a learned start (Jia et al., 2023).
     implicit : bool
         Compute gradients through the last round only (Chang et al., 2022).
+    positions : str
+        `'absolute'`: only tokens and the grid of the decoder have positions. `'relative'`: a slot
+        has one, too, its first two numbers, and tokens and grid are also described relative to it
+        (Biza et al., 2023).
     encoder : str
         `'convolutions'`, or `'efficientnet'`: the frozen first 11 blocks of EfficientNet-Lite0,
         16 pixels per token, and an MLP.
@@ -50,11 +56,13 @@ class SlotsConfig:
         Pixels per token in each direction, a power of two up to 16; the specification has 16.
     norm : str
         `'group'` or, as in the specification, `'batch'`.
+    decoder : str
+        Of pixels: `'convolutions'` on a grid that is doubled until it covers the image, or
+        `'patches'`: an MLP computes the pixels of each cell of the grid, at a third of the cost.
     decoder_channels : int
         Channels of the pixel decoder.
     decoder_grid : int
-        Side of the grid that slots are broadcast to. The decoder doubles it until it covers the
-        image.
+        Side of the grid that slots are broadcast to, in cells of a power of two pixels.
     decoder_features : int
         0: the decoder composes pixels. Otherwise each slot has one color and this number of
         features, which its attention composes (`FeatureDecoder`).
@@ -72,11 +80,13 @@ class SlotsConfig:
     video_iterations: Annotated[int, Interval(1, 16)] = 1
     init: Initialization = 'random'
     implicit: bool = False
+    positions: Positions = 'absolute'
     encoder: Encoder = 'convolutions'
     encoder_channels: tuple[PositiveInt, ...] = (32, 32, 32, 64)
     kernel: Literal[3, 5] = 5
     stride: Annotated[int, Interval(1, 16)] = 4
     norm: Norm = 'group'
+    decoder: Decoder = 'convolutions'
     decoder_channels: PositiveInt = 32
     decoder_grid: Annotated[int, Interval(4, 128)] = 8
     decoder_features: Annotated[int, Interval(0, 512)] = 0
@@ -97,6 +107,11 @@ class SlotsConfig:
 
         if self.encoder == 'efficientnet' and (self.stride, self.input_channels) != (16, 3):
             raise ValueError('encoder efficientnet requires stride 16 and 3 input_channels')
+        if self.decoder_features and (self.positions, self.decoder) != (
+            'absolute',
+            'convolutions',
+        ):
+            raise ValueError('decoder_features has neither relative positions nor patches')
         if self.decoder_features and self.masks != 'attention':
             raise ValueError(f'masks is {self.masks}; decoder_features requires attention')
 

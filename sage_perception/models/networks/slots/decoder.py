@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from sage_perception.models.networks.slots.config import SlotsConfig
-from sage_perception.models.networks.slots.positions import PositionEmbedding
+from sage_perception.models.networks.slots.positions import (
+    PositionEmbedding,
+    RelativePositions,
+    slot_positions,
+)
 
 
 class Decoded(NamedTuple):
@@ -32,8 +36,8 @@ class Decoded(NamedTuple):
 class BroadcastDecoder(nn.Module):
     """Decodes each slot to an image and a mask, and composes them.
 
-    A slot is repeated over a grid, positions are added, and a small convolutional network, equal
-    for all slots, computes color and mask of each pixel.
+    A slot is repeated over a grid, positions are added, and a small network, equal for all slots,
+    computes color and mask of each pixel: convolutions, or an MLP for each cell of the grid.
     """
 
     def __init__(self, config: SlotsConfig) -> None:
@@ -46,14 +50,27 @@ class BroadcastDecoder(nn.Module):
         # slot is repeated, at a fraction of the cost.
         self.project = nn.Linear(config.slot_dim, hidden)
         self.position = PositionEmbedding(self.grid, hidden)
-        layers: list[nn.Module] = [nn.ReLU(), nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU()]
+        self.relative = None
+        if config.positions == 'relative':
+            self.relative = RelativePositions(self.grid)
+            self.offset = nn.Linear(RelativePositions.FEATURES, hidden, bias=False)
         doublings = math.ceil(math.log2(self.size / self.grid))
-        for _ in range(doublings - 1):
-            layers += [nn.Conv2d(hidden, 4 * hidden, 3, padding=1), nn.PixelShuffle(2), nn.ReLU()]
-        # The last doubling computes four pixels per position, which is cheapest.
-        layers.append(nn.Conv2d(hidden, outputs * (4 if doublings else 1), 3, padding=1))
-        if doublings:
-            layers.append(nn.PixelShuffle(2))
+        self.patches = config.decoder == 'patches'
+        layers: list[nn.Module] = [nn.ReLU()]
+        if self.patches:
+            for _ in range(2):
+                layers += [nn.Linear(hidden, hidden), nn.ReLU()]
+            layers.append(nn.Linear(hidden, outputs * 4**doublings))
+            self.shuffle = nn.PixelShuffle(2**doublings)
+        else:
+            layers += [nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU()]
+            for _ in range(doublings - 1):
+                layers += [nn.Conv2d(hidden, 4 * hidden, 3, padding=1), nn.PixelShuffle(2)]
+                layers.append(nn.ReLU())
+            # The last doubling computes four pixels per position, which is cheapest.
+            layers.append(nn.Conv2d(hidden, outputs * (4 if doublings else 1), 3, padding=1))
+            if doublings:
+                layers.append(nn.PixelShuffle(2))
         self.pixels = nn.Sequential(*layers)
 
     def forward(self, slots: Tensor, attention: Tensor | None = None) -> Decoded:
@@ -62,9 +79,14 @@ class BroadcastDecoder(nn.Module):
         The attention `[B, K, N]` of the tokens gives the masks if `attention_masks` is set.
         """
         batch, count = slots.shape[:2]
-        grid = self.position(self.project(slots).flatten(0, 1)[:, None])
-        maps = grid.transpose(1, 2).unflatten(-1, (self.grid, self.grid))
-        pixels = self.pixels(maps)[..., : self.size, : self.size]
+        grid = self.position(self.project(slots)[:, :, None])
+        if self.relative is not None:
+            grid = grid + self.offset(self.relative(slot_positions(slots))[0])
+        if self.patches:
+            grid = self.pixels(grid)
+        maps = grid.flatten(0, 1).transpose(1, 2).unflatten(-1, (self.grid, self.grid))
+        pixels = (self.shuffle if self.patches else self.pixels)(maps)
+        pixels = pixels[..., : self.size, : self.size]
         pixels = pixels.reshape(batch, count, -1, self.size, self.size)
         images, logits = pixels[:, :, :-1], pixels[:, :, -1]
         if self.attention_masks:
