@@ -12,7 +12,7 @@ from typing import Any
 
 from sage_perception.cli.terminal import Parser, examples, report_errors
 from sage_perception.core.progress import progress
-from sage_perception.models import load_crop_codec
+from sage_perception.models import load_observation_model
 from sage_perception.trust.compatibility.estimator import (
     CompatibilityEstimator,
     CompatibilityResult,
@@ -110,7 +110,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage align`; return the exit code."""
     args = parser().parse_args(argv)
-    receiver, sender = load_crop_codec(args.receiver), load_crop_codec(args.sender)
+    receiver, sender = load_observation_model(args.receiver), load_observation_model(args.sender)
     with progress('measuring the compatibility'):
         result = CompatibilityEstimator(receiver, args.cache).evaluate(
             probe_latents(sender), sender.id

@@ -100,10 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage trust-matrix`; return the exit code."""
     args = parser().parse_args(argv)
     # These imports take seconds: the arguments are checked before.
-    from sage_perception.models import load_crop_codec
+    from sage_perception.models import load_observation_model
     from sage_perception.reports.figures import check_figure_file
 
-    codecs = [load_crop_codec(model) for model in args.models]
+    codecs = [load_observation_model(model) for model in args.models]
     check_figure_file('--output', args.output)
     before, after = measure(codecs)
     draw([Path(model).name for model in args.models], before, after, args.output)

@@ -15,6 +15,7 @@ from sage_perception.models.registry import (
     load_compressor,
     load_crop_codec,
     load_fusion,
+    load_observation_model,
     load_semantic,
     load_slot_encoder,
 )
@@ -32,6 +33,7 @@ __all__ = [
     'load_compressor',
     'load_crop_codec',
     'load_fusion',
+    'load_observation_model',
     'load_semantic',
     'load_slot_encoder',
 ]

@@ -21,6 +21,7 @@ from sage_perception.models.artifact import ModelError
 from sage_perception.models.audio_model import AudioModel
 from sage_perception.models.codec import Codec
 from sage_perception.models.compressor import Compressor
+from sage_perception.models.slot_codec import SlotCodec
 from sage_perception.models.slot_encoder import SlotEncoder
 
 if TYPE_CHECKING:
@@ -187,6 +188,17 @@ def load_crop_codec(
             'crops, such as tinyvae'
         )
     return codec
+
+
+def load_observation_model(name_or_path: str | Path) -> Codec:
+    """Load a model whose latents LCTs carry: one of crops, or a slot model as a `SlotCodec`.
+
+    Raises `ModelError` as `load_crop_codec` and `load` do.
+    """
+    path = resolve(name_or_path)
+    if artifact.read(path).family != 'slots':
+        return load_crop_codec(path)
+    return SlotCodec(load_slot_encoder(path))
 
 
 def load_compressor(

@@ -199,7 +199,7 @@ class ArbiterNode(Node):
     def _load_model(self) -> tuple[models.Codec, Similarity]:
         """Return the model, and how its latents are compared."""
         try:
-            model = models.load_crop_codec(self.parameters.model)
+            model = models.load_observation_model(self.parameters.model)
             return model, similarity_of(
                 model, self.parameters.agreement_threshold, self.parameters.agreement_fpr
             )

@@ -196,4 +196,4 @@ def find_model(model: ModelId) -> models.Codec:
         raise ValueError(
             f'{model} is not installed here: call this service on a machine that has it'
         )
-    return models.load_crop_codec(name)
+    return models.load_observation_model(name)

@@ -11,9 +11,16 @@ from sage_perception.context.layout import ContextError
 from sage_perception.context.space import LatentSpace
 from sage_perception.core.frame import CropSource
 from sage_perception.core.latent import LatentKind, ModelId, Roi
-from sage_perception.models import load_slot_encoder
+from sage_perception.core.lct import LCT
+from sage_perception.memory import Space
+from sage_perception.models import load_observation_model, load_slot_encoder
+from sage_perception.models.slot_codec import object_slots
 from sage_perception.models.slot_encoder import DecodedSlots, Slots
 from sage_perception.slots.stream import SlotStream
+from sage_perception.trust.arbiter import Arbiter
+from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
+from sage_perception.trust.compatibility.probe_set import probe_latents
+from sage_perception.trust.fusion.moments import AcceptedFrame
 from sage_perception.vision.attention import SLOTS_WEIGHT, Attention
 from sage_perception.vision.external_regions import ExternalDetection, ExternalRegions
 from sage_perception.vision.regions import Candidate
@@ -168,3 +175,39 @@ def test_attention_crops_slots_of_a_still_scene_but_not_the_background():
     slots = [crop for crop in crops if crop.source == CropSource.SLOTS]
     assert [crop.roi.center for crop in slots] == [pytest.approx((130, 90), abs=1)]
     assert slots[0].score == pytest.approx(SLOTS_WEIGHT * 0.8)
+
+
+def test_slots_of_two_cameras_are_arbitrated_and_stored_like_crops(tmp_path):
+    export_tiny_slots(tmp_path, slot_dim=64)
+    codec = load_observation_model(tmp_path / 'model')
+    stream = SlotStream(load_slot_encoder(tmp_path / 'model'), min_area=0.0)
+    latents = stream.update(an_image((0, 64, 32, 64)), 1.0).latents
+    arbiter = Arbiter(['cam0', 'cam1'], codec)
+    moments = []
+    for camera in arbiter.cameras:
+        accepted = []
+        for index, latent in enumerate(latents):
+            stamps = {'sequence': 1, 'stamp_ns': 10**9, 'index': index}
+            lct = LCT.encoded(latent, entity_id=f'{camera}/slots', **stamps)
+            verdict = arbiter.admit(camera, lct)
+            assert verdict.reason is None
+            accepted.append(verdict.accepted)
+        moments += arbiter.add_frame(camera, AcceptedFrame(10**9, accepted))
+    moments += arbiter.expire(2 * 10**9)
+    assert moments[0].agreements == len(latents)
+    assert {lct.latent.model for lct in moments[0].fused} == {codec.id}
+    space = Space.of(tmp_path / 'model')
+    assert (space.model, space.dim) == (codec.id, 64)
+    x = np.random.default_rng(0).random((3, 3, 35, 35), np.float32)
+    assert codec.encode(x).shape == (3, 64)
+    assert codec.decode(codec.encode(x)).shape == x.shape
+    measured = CompatibilityEstimator(codec).evaluate(probe_latents(codec), codec.id)
+    assert measured.before.backward == pytest.approx(1)
+
+
+def test_the_object_of_an_image_is_not_its_background():
+    labels = np.zeros((2, 8, 8), int)
+    labels[0, 2:6, 2:6] = 3
+    labels[0, 6:7, 6:7] = 1
+    masks = (labels[:, None] == np.arange(4)[:, None, None]).astype(np.float32)
+    assert object_slots(masks).tolist() == [3, 0]

@@ -19,7 +19,7 @@ ARBITER = (
         'model',
         'tinyvae',
         'Model whose latent space all LCTs are translated to: the name of a model that ships '
-        'with sage, or the folder of an artifact.',
+        'with sage, or the folder of an artifact. A slot model arbitrates slots.',
         read_only=True,
     ),
     Parameter(
