@@ -12,7 +12,7 @@ import numpy as np
 from attention_scenes import HEIGHT, WIDTH, Sample, Score, center_square, masked_clips, shows
 from same_object import auroc, shown_by_both
 
-from sage_perception.core.latent import Roi
+from sage_perception.core.latent import Latent, Roi
 from sage_perception.models import load_crop_codec
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.models.slot_encoder import SlotEncoder
@@ -67,15 +67,17 @@ def attended(sample: Sample, model: SlotEncoder | None) -> Iterator[list[Roi]]:
         crops = attention.attend(sample.image, stamp_s)
         if stream is not None:
             slots = stream.update(sample.image, stamp_s).latents
-            attention.add_slots(stamp_s, [_detection(each.roi, each.trust) for each in slots])
+            attention.add_slots(stamp_s, [_detection(each) for each in slots])
         if number >= SKIPPED:
             yield [crop.roi for crop in crops]
 
 
-def _detection(roi: Roi | None, trust: float) -> ExternalDetection:
-    """Return the region of a slot as attention takes it."""
+def _detection(slot: Latent) -> ExternalDetection:
+    """Return the region and trust of a slot as attention takes it."""
+    roi = slot.roi
     assert roi is not None  # slots have regions
-    return ExternalDetection((roi.x, roi.y, roi.x + roi.width, roi.y + roi.height), trust)
+    box = (roi.x, roi.y, roi.x + roi.width, roi.y + roi.height)
+    return ExternalDetection(box, slot.telemetry.trust)
 
 
 def still(samples: list[Sample], model: SlotEncoder) -> dict[str, dict]:
