@@ -33,7 +33,7 @@ TEST_SEED = 2
 TEST_SCENES = 320
 TRIALS = (20, 80)
 """Steps of two trainings that tell the cost of a step."""
-EPOCHS = 8
+EPOCHS = 4
 """Least number of validations in a short run."""
 COST = 'cpu_seconds.json'
 """File in the folder of a run: the CPU seconds of its training."""

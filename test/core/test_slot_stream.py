@@ -18,8 +18,6 @@ from sage_perception.models.slot_codec import object_slots
 from sage_perception.models.slot_encoder import DecodedSlots, Slots
 from sage_perception.slots.stream import SlotStream
 from sage_perception.trust.arbiter import Arbiter
-from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
-from sage_perception.trust.compatibility.probe_set import probe_latents
 from sage_perception.trust.fusion.moments import AcceptedFrame
 from sage_perception.vision.attention import SLOTS_WEIGHT, Attention
 from sage_perception.vision.external_regions import ExternalDetection, ExternalRegions
@@ -201,8 +199,6 @@ def test_slots_of_two_cameras_are_arbitrated_and_stored_like_crops(tmp_path):
     x = np.random.default_rng(0).random((3, 3, 35, 35), np.float32)
     assert codec.encode(x).shape == (3, 64)
     assert codec.decode(codec.encode(x)).shape == x.shape
-    measured = CompatibilityEstimator(codec).evaluate(probe_latents(codec), codec.id)
-    assert measured.before.backward == pytest.approx(1)
 
 
 def test_the_object_of_an_image_is_not_its_background():
