@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import ModelInfo
 from sage_msgs.msg import ProbeSet as ProbeSetMessage
 from std_msgs.msg import Header
@@ -26,6 +26,9 @@ from sage_perception.trust.security.announcements import (
     sign_announcement,
 )
 from sage_perception.trust.security.identity import Identity
+
+if TYPE_CHECKING:  # not needed without a key
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def model_info_to_msg(

@@ -9,10 +9,9 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import Code as CodeMessage
 from sage_msgs.msg import EncodedCrop, LCTArray
@@ -36,6 +35,9 @@ from sage_perception.ros.conversions.telemetry import telemetry_from_msg, teleme
 from sage_perception.trust.security.array_form import frame_digest
 from sage_perception.trust.security.canonical import PLAIN, Wire
 from sage_perception.trust.security.signing import array_members, array_signature
+
+if TYPE_CHECKING:  # not needed without a key
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MAX_PIXELS = 2**16 - 1
 PackedLCT = tuple[LCT, Wire]

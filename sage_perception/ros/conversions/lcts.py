@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sage_msgs.msg import LCT as LCTMessage
 
 from sage_perception.codecs.packing import Encoding, Packer
@@ -30,6 +30,9 @@ from sage_perception.ros.conversions.provenance import (
 from sage_perception.ros.conversions.stamps import normal_stamp_from_msg, stamp_to_msg
 from sage_perception.trust.security.canonical import Wire, latent_digest, version_of
 from sage_perception.trust.security.signing import sign
+
+if TYPE_CHECKING:  # not needed without a key
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def lct_to_msg(

@@ -8,10 +8,9 @@ Both are signed over a canonical form, as LCTs are (docs/lct.md).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sage_perception.core.latent import UNKNOWN_FINGERPRINT, ModelId
 from sage_perception.trust.compatibility import challenge_images
@@ -21,6 +20,9 @@ from sage_perception.trust.security.limits import MAX_ABS
 from sage_perception.trust.security.rejection import RejectionReason
 from sage_perception.trust.security.trust_store import TrustStore
 from sage_perception.trust.security.verification import SignatureCheck, verify_form
+
+if TYPE_CHECKING:  # not needed without a key
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 IMAGES = bytes.fromhex(probes.SHA256)
 # The bound of `sage_msgs/ProbeSet`.

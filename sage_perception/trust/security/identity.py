@@ -12,8 +12,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from sage_perception.core.lct import LCT
 from sage_perception.trust.security.canonical import PLAIN, Wire
@@ -27,6 +26,9 @@ from sage_perception.trust.security.keys import (
 )
 from sage_perception.trust.security.sequence import Counting, SequenceCounter, sequence_path
 from sage_perception.trust.security.signing import sign
+
+if TYPE_CHECKING:  # not needed without a key
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 class Identity:

@@ -14,20 +14,23 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
 
 from sage_perception.core.files import replacing
 from sage_perception.core.reading import open_regular
 from sage_perception.core.text import one_line
 from sage_perception.trust.security.entity import FORM, is_entity
 from sage_perception.trust.security.limits import MAX_TEXT_BYTES
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+# The package cryptography needs 7 MB of memory. It is imported by the functions that need it,
+# because most nodes have neither a key nor anything to verify.
 
 ENVIRONMENT = 'SAGE_KEYS'
 DEFAULT_FOLDER = '~/.config/sage/keys'
@@ -57,6 +60,9 @@ def check_entity(entity: str) -> str:
 
 def public_bytes(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
     """Return the 32 bytes of a public key, or of the public key of a secret one."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
     return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
@@ -105,6 +111,8 @@ def save_key(
     `before` is called after the key is on the disk and before it replaces the old one. If it
     raises, nothing changes. Raises `KeyFault` if the entity has a key and `replace` is off.
     """
+    from cryptography.hazmat.primitives import serialization
+
     path = key_path(folder, entity)
     if not replace:
         require_no_key(folder, entity)
@@ -146,6 +154,10 @@ def load_key(folder: Path, entity: str) -> Ed25519PrivateKey:
         ) from None
     except OSError as error:
         raise KeyFault(f'{path} cannot be read: {error.strerror}') from error
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from sage_perception.core.lct import LCT, Membership, encoded_id
 from sage_perception.trust.security.array_form import array_form, leaf_digest, tree
@@ -19,6 +18,9 @@ from sage_perception.trust.security.canonical import (
     latent_digest,
 )
 from sage_perception.trust.security.limits import DIGEST_BYTES
+
+if TYPE_CHECKING:  # not needed without a key
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def sign(lct: LCT, key: Ed25519PrivateKey, wire: Wire = PLAIN) -> LCT:

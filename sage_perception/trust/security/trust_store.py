@@ -20,9 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from typing import TYPE_CHECKING
 
 from sage_perception.core.files import write_atomically
 from sage_perception.core.reading import open_regular
@@ -35,6 +33,9 @@ from sage_perception.trust.security.keys import (
     key_text,
     read_key_text,
 )
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FILE = 'trusted.json'
 MARKER = 'trusted.marker'
@@ -57,6 +58,8 @@ class TrustedKey:
 
     @cached_property
     def _key(self) -> Ed25519PublicKey:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         return Ed25519PublicKey.from_public_bytes(self.public)
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
@@ -72,6 +75,8 @@ class TrustedKey:
 
 @lru_cache(maxsize=64)
 def _verifies(key: TrustedKey, signature: bytes, data: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
     try:
         key._key.verify(signature, data)
     except InvalidSignature:
