@@ -50,6 +50,8 @@ MAX_DEPTH_LAG_NS = 50_000_000
 MAX_VIEWS = 2048
 """Maximum number of recent regions that agreements can refer to."""
 MAX_FRAMES = 64
+MAX_UNPAIRED = 20
+"""Successive primary frames without an agreement above which the cameras are not synchronized."""
 MAX_MATCHES = 64
 """Maximum number of matches of one frame with each other camera."""
 
@@ -110,7 +112,7 @@ class PositionsNode(Node):
         self._matches: OrderedDict[int, dict[tuple[bytes, bytes], None]] = OrderedDict()
         self._depth: Image | None = None
         self._depth_input: InputMonitor | None = None
-        self._count = 0
+        self._count = self._unpaired = 0
         self._poses_out = self.publisher('positions')
         self._markers = self.publisher('position_markers')
         self._detections: TopicPublisher | None = None
@@ -177,8 +179,10 @@ class PositionsNode(Node):
         while self._frames:
             stamp_ns, arrived_ns, ids = self._frames[0]
             waited = abs(now_ns - arrived_ns) > PATIENCE_NS
-            if not (alone or waited or stamp_ns in self._matches):
+            is_paired = stamp_ns in self._matches
+            if not (alone or waited or is_paired):
                 break
+            self._unpaired = 0 if alone or is_paired else self._unpaired + 1
             due = stamp_ns, ids
             self._frames.popleft()
         return due
@@ -258,6 +262,12 @@ class PositionsNode(Node):
         values = {'positions': self._count, 'frame': self._poses.base_frame}
         self._cameras()  # updates the faults, also while nothing is published
         faults = self._poses.faults
+        if self._unpaired > MAX_UNPAIRED:
+            faults.append(
+                f'no agreement for {self._unpaired} frames: the other cameras have stopped, or '
+                'their frames differ by more than sync_slop_s of the arbiter: synchronize the '
+                'cameras, or raise it'
+            )
         return (WARN if faults else OK), '; '.join(faults) or 'locating', values
 
 

@@ -20,7 +20,7 @@ from sage_perception.core.pose import Pose
 from sage_perception.core.rotations import optical_matrix
 from sage_perception.models import artifact
 from sage_perception.models.registry import resolve
-from sage_perception.nodes.positions_node import MAX_MATCHES, PositionsNode
+from sage_perception.nodes.positions_node import MAX_MATCHES, MAX_UNPAIRED, PositionsNode
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
@@ -165,6 +165,19 @@ def test_faults_of_calibrations_name_the_fix(ros):
     assert poses.camera('cam0', (640, 480)) is None
     assert 'not calibrated' in poses.faults[0]
     assert 'set camera_info_url' in poses.faults[0]
+
+
+def test_cameras_that_are_not_synchronized_are_reported(ros):
+    node = ros.make(PositionsNode)
+    for stamp_ns in range(MAX_UNPAIRED + 1):
+        assert 'sync_slop_s' not in node._report()[1]
+        node._frames.append((stamp_ns, 0, []))
+        node._due()
+    assert 'no agreement for 21 frames' in node._report()[1]
+    node._receive_agreements(AgreementArray(header=Header(stamp=stamp_to_msg(10**9))))
+    node._frames.append((10**9, node.get_clock().now().nanoseconds, []))
+    assert node._due() == (10**9, [])
+    assert 'sync_slop_s' not in node._report()[1]
 
 
 def test_only_the_depth_images_that_are_used_are_received(ros):
