@@ -35,7 +35,7 @@ from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.executor import GuardedExecutor
 from sage_perception.ros.local_bus import LocalBus, middleware_is_isolated
 from sage_perception.ros.parameter_file import require_parameter_files
-from sage_perception.ros.run import SHUTDOWN_TIMEOUT_S
+from sage_perception.ros.shutdown import SHUTDOWN_TIMEOUT_S, shutdown_deadline
 
 MAX_NODES_BYTES = 1 << 20
 SWITCH_INTERVAL_S = 0.001
@@ -95,6 +95,7 @@ class Composition:
             code = self._start()
             if code is not None:
                 return code
+            self._list_threads(crash)  # at first, for a node that crashes soon
             # As in `ros/run.py`: these objects exist as long as the process.
             gc.collect()
             gc.freeze()
@@ -198,15 +199,11 @@ class Composition:
             if node.inbox is not None:
                 node.inbox.close()
             node.close()
-        # As in `ros/run.py`: the middleware may block while it destroys a participant.
-        faulthandler.dump_traceback_later(
-            SHUTDOWN_TIMEOUT_S, exit=True, file=sys.__stderr__ or sys.stderr
-        )
-        for executor in self._executors:
-            executor.shutdown()
-        for node in nodes:
-            node.destroy_node()
-        faulthandler.cancel_dump_traceback_later()
+        with shutdown_deadline():
+            for executor in self._executors:
+                executor.shutdown()
+            for node in nodes:
+                node.destroy_node()
 
 
 class ThreadUsage:

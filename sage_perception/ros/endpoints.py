@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
@@ -43,6 +43,7 @@ from sage_perception.ros.on_demand import OnDemandGroup
 from sage_perception.ros.parameter_services import refuse_malformed
 from sage_perception.ros.parameters import Parameter, Parameters
 from sage_perception.ros.process_history import ProcessHistory
+from sage_perception.ros.shutdown import shutdown_deadline
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -95,9 +96,10 @@ class Endpoints(RosNode):
     SERVES: tuple[Service, ...] = ()
 
     def open(self, bus: LocalBus | None) -> None:
-        """Declare the parameters and create the endpoints; constructors call it.
+        """Declare the parameters and create the endpoints.
 
-        `bus` connects the nodes of a composed process; None: the node uses only DDS.
+        Constructors call it within `destroyed_on_failure`. `bus` connects the nodes of a composed
+        process; None: the node uses only DDS.
         """
         self._bus = bus
         self.inbox = Inbox(self.get_fully_qualified_name()[1:]) if bus is not None else None
@@ -116,6 +118,22 @@ class Endpoints(RosNode):
         self._inputs: list[InputMonitor] = []
         self.add_timer(DIAGNOSTICS_PERIOD_S, self._check_inputs, self.diagnostics.clock)
         self.setup()
+
+    @contextmanager
+    def destroyed_on_failure(self) -> Iterator[None]:
+        """Destroy the node if the body raises an exception: a node that cannot start.
+
+        Otherwise its participant would exist until the garbage collector finds the node, perhaps
+        while the context of the next node starts, and that of a lifecycle node for ever.
+        """
+        try:
+            yield
+        except BaseException:
+            with shutdown_deadline():
+                for step in (self.close, self.destroy_node):
+                    with suppress(Exception):  # the node is not complete
+                        step()
+            raise
 
     def setup(self) -> None:
         """Create the endpoints; overridden by subclasses."""
@@ -348,7 +366,8 @@ class Node(Endpoints):
 
     def __init__(self, name: str, bus: LocalBus | None = None, **options: Any):
         super().__init__(name, **options)
-        self.open(bus)
+        with self.destroyed_on_failure():
+            self.open(bus)
 
 
 @contextmanager

@@ -30,11 +30,12 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
         self.active = False
         self._starting = False
         self._failure: Exception = RuntimeError('no transition has failed')
-        self.open(bus)
-        if self.parameters.values.get('require_signatures'):
-            self._refuse_transitions()
-        if self.parameters.autostart:
-            self._autostart()
+        with self.destroyed_on_failure():
+            self.open(bus)
+            if self.parameters.values.get('require_signatures'):
+                self._refuse_transitions()
+            if self.parameters.autostart:
+                self._autostart()
 
     def _refuse_transitions(self) -> None:
         """Refuse transitions by the service of rclpy, whose requests cannot be signed."""

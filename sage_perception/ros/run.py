@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import gc
 import re
 import signal
@@ -24,8 +23,7 @@ from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.executor import GuardedExecutor
 from sage_perception.ros.parameter_file import require_parameter_files
-
-SHUTDOWN_TIMEOUT_S = 3.0
+from sage_perception.ros.shutdown import shutdown_deadline
 
 
 def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
@@ -74,17 +72,12 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     finally:
         if node is not None:
             node.close()
-        # On rare occasions the middleware blocks while it destroys a participant. In that case
-        # print a traceback and exit.
-        faulthandler.dump_traceback_later(
-            SHUTDOWN_TIMEOUT_S, exit=True, file=sys.__stderr__ or sys.stderr
-        )
-        if executor is not None:
-            executor.shutdown()
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-        faulthandler.cancel_dump_traceback_later()
+        with shutdown_deadline():
+            if executor is not None:
+                executor.shutdown()
+            if node is not None:
+                node.destroy_node()
+            rclpy.try_shutdown()
     if rejected:  # after the messages of the shutdown, so that it is the last line
         print(f'error: {rejected}', file=sys.stderr)
         return CONFIGURATION_ERROR

@@ -14,6 +14,7 @@ from sage_perception.nodes.camera_node import CameraNode
 from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.nodes.viewer_node import ViewerNode
+from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.run import run
 
 COMPRESSOR = 'h_to_l_hybrid'
@@ -106,9 +107,26 @@ def test_incomplete_model_folder_is_named(capfd, tmp_path):
     assert str(tmp_path) in message
 
 
+@pytest.mark.parametrize(
+    ('kind', 'arguments'),
+    [
+        (ArbiterNode, 'agreement_threshold:=2'),  # its parameters are invalid
+        (ArbiterNode, f'model:={COMPRESSOR}'),  # without a lifecycle
+        (EncoderNode, 'model:=nope'),  # its transition fails
+    ],
+)
+def test_node_that_cannot_start_is_destroyed(ros, kind, arguments):
+    with pytest.raises(ConfigurationError) as caught:
+        ros.make(kind, '-p', arguments, name='broken')
+    # The traceback keeps the node: the garbage collector has not found it.
+    assert caught.tb is not None
+    ros.wait_for(lambda: 'broken' not in ros.node.get_node_names(), 'the end of the node')
+
+
 STUCK = """
 import os, signal, sys, threading, time
 from sage_perception.ros.endpoints import Node
+from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.run import run
 
 class Stuck(Node):
