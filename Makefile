@@ -39,7 +39,7 @@ demo: build  ## Run the two-camera graph on a video and measure it; results in o
 test: build  ## Run all tests, or those of PYTEST="ARGUMENTS OF PYTEST"
 	@export ROS_PYTHON_CHECK_FIELDS=1; \
 	if [ -n "$(PYTEST)" ]; then exec $(RUN) -m pytest $(PYTEST); fi; \
-	$(RUN) -m pytest -n 2 --dist loadfile test/core; core=$$?; \
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile test/core; core=$$?; \
 	$(RUN) -m pytest --ignore test/core && exit $$core
 
 lint: build  ## Check the style and types
