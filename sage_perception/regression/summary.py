@@ -141,7 +141,10 @@ class _Mean:
         cell: Cell = {what: int(number) for what, number in self._counts.items()}
         for what, total in self._sums.items():
             mean = total / self._numbers[what]
-            cell[what] = [_rounded(v) for v in mean] if np.ndim(mean) else _rounded(mean)
+            if isinstance(mean, np.ndarray):
+                cell[what] = [_rounded(v) for v in mean]
+            else:
+                cell[what] = _rounded(mean)
         return cell
 
 
