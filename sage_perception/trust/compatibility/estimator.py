@@ -120,6 +120,11 @@ class CompatibilityEstimator:
         self._cache = cache
 
     @cached_property
+    def _held_out(self) -> np.ndarray:
+        """Return the held-out probe images; a copy, so that the others are released."""
+        return probe_set.images()[probe_set.FITTED :].copy()
+
+    @cached_property
     def own_psnr(self) -> float:
         """Return the PSNR of the model's reconstruction of the held-out probe images, dB."""
         return self._decoded_psnr(self.latents)
@@ -168,9 +173,10 @@ class CompatibilityEstimator:
 
     def _psnr(self, predict: Callable[[np.ndarray, slice], np.ndarray]) -> float:
         """Return the mean PSNR of predictions of the held-out probe images, dB."""
-        total = 0.0
-        for part in probe_set.batches(probe_set.FITTED):
-            x = probe_set.to_input(self.model.input_size, self.model.input_channels, part)
+        total, first = 0.0, probe_set.FITTED
+        for part in probe_set.batches(first):
+            images = self._held_out[part.start - first : part.stop - first]
+            x = probe_set.scale(images, self.model.input_size, self.model.input_channels)
             total += float(batch_psnr(predict(x, part), x).sum())
         return total / (probe_set.COUNT - probe_set.FITTED)
 

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import hashlib
 from collections.abc import Iterator
-from functools import cache
 
 import numpy as np
 
@@ -35,13 +34,12 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in ITU-R BT.601."""
 
 
-@cache
 def images() -> np.ndarray:
     """Return the probe images, uint8 RGB `[COUNT, SIZE, SIZE, 3]`, read-only.
 
     Rendering takes seconds, so the images are kept in the user's cache folder. Processes that
     start at the same time wait for the first one to render. If the folder cannot be written, each
-    process renders its own copy.
+    process renders its own copy. They are 6 MB: a process keeps them no longer than it needs them.
     """
     path = cache_folder() / f'probes-{VERSION}.bin'
     with contextlib.ExitStack() as stack:
@@ -60,17 +58,13 @@ def images() -> np.ndarray:
     return rendered
 
 
-def to_input(size: int = SIZE, channels: int = 3, part: slice = slice(COUNT)) -> np.ndarray:
-    """Return probe images as model input, float32 `[N, channels, size, size]` in [0, 1].
-
-    Downscaling averages blocks of pixels, upscaling repeats pixels, gray is BT.601 luma. Raises
-    `ValueError` for a size that neither divides `SIZE` nor is a multiple of it.
-    """
-    return scale(images()[part], size, channels)
-
-
 def scale(rendered: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """Return rendered images, uint8 `[N, SIZE, SIZE, 3]`, as model input; see `to_input`."""
+    """Return rendered images as model input, float32 `[N, channels, size, size]` in [0, 1].
+
+    `rendered` are uint8 RGB `[N, SIZE, SIZE, 3]`. Downscaling averages blocks of pixels, upscaling
+    repeats pixels, gray is BT.601 luma. Raises `ValueError` for a size that neither divides `SIZE`
+    nor is a multiple of it.
+    """
     x = rendered.transpose(0, 3, 1, 2)
     if SIZE % size == 0:
         cell = SIZE // size
@@ -89,8 +83,10 @@ def scale(rendered: np.ndarray, size: int, channels: int) -> np.ndarray:
 
 def probe_latents(model: Model) -> np.ndarray:
     """Return a model's latents of the probe images, float32 `[COUNT, D]`, for publication."""
+    rendered = images()
     encoded = [
-        model.encode(to_input(model.input_size, model.input_channels, part)) for part in batches()
+        model.encode(scale(rendered[part], model.input_size, model.input_channels))
+        for part in batches()
     ]
     return np.concatenate(encoded, dtype=np.float32).reshape(COUNT, -1)
 
