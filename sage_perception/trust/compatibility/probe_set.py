@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sage_perception.core.files import cache_folder, write_atomically
-from sage_perception.core.reading import read_bounded
+from sage_perception.core.reading import open_regular
 from sage_perception.trust.compatibility.model import Model
 from sage_perception.trust.compatibility.probe_images import SIZE, render
 
@@ -39,7 +39,8 @@ def images() -> np.ndarray:
 
     Rendering takes seconds, so the images are kept in the user's cache folder. Processes that
     start at the same time wait for the first one to render. If the folder cannot be written, each
-    process renders its own copy. They are 6 MB: a process keeps them no longer than it needs them.
+    process renders its own copy. They are 6 MB, which a process
+    keeps no longer than it needs them.
     """
     path = cache_folder() / f'probes-{VERSION}.bin'
     with contextlib.ExitStack() as stack:
@@ -48,9 +49,12 @@ def images() -> np.ndarray:
             lock = stack.enter_context(open(path.with_suffix('.lock'), 'w'))
             fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
-            data = read_bounded(path, COUNT * SIZE * SIZE * 3)
-            if hashlib.sha256(data).hexdigest() == SHA256:
-                return np.frombuffer(data, np.uint8).reshape(COUNT, SIZE, SIZE, 3)
+            shape = COUNT, SIZE, SIZE, 3
+            with open_regular(path) as file, contextlib.suppress(ValueError):  # too short
+                # Mapped, not read: processes share the pages, and return them to the kernel.
+                stored = np.memmap(file, np.uint8, 'r', shape=shape)
+                if hashlib.sha256(stored).hexdigest() == SHA256:
+                    return stored
         rendered = render(COUNT, VERSION)
         with contextlib.suppress(OSError):
             write_atomically(path, rendered.tobytes())
