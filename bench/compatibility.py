@@ -139,7 +139,7 @@ def variants(folder: Path, base: Endpoint, packer: Packer) -> list[Endpoint]:
     def with_noise(level):
         return lambda x: base.encode(x) + noise(len(x), base.dim) * level * packer_std
 
-    packer_std = base.encode(probes.to_input()[HELD]).std(0)
+    packer_std = base.encode(probes.scale(probes.images()[HELD], probes.SIZE, 3)).std(0)
     coders |= {
         'encoding float16': transmitted(Encoding.FLOAT16),
         'encoding int8': transmitted(Encoding.INT8),

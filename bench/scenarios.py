@@ -54,7 +54,7 @@ FALSE = range(OBJECTS, 2 * OBJECTS)
 def views(model: str, noise: float = 0.03) -> np.ndarray:
     """Return latents `[2 * OBJECTS, VIEWS, D]` of views of objects, from the probe images."""
     codec, rng = load(model), np.random.default_rng(0)
-    images = probe_set.to_input(codec.input_size, codec.input_channels)
+    images = probe_set.scale(probe_set.images(), codec.input_size, codec.input_channels)
     found = []
     for image in images[:: len(images) // (2 * OBJECTS)][: 2 * OBJECTS]:
         seen = [

@@ -44,7 +44,7 @@ RNG = np.random.default_rng(0)
 TURNED = Thumbnails(name='turned', turn=np.linalg.qr(RNG.standard_normal((48, 48)))[0])
 SMALLER = Thumbnails(27, 'smaller')
 # Four objects that differ as much as images do.
-OBJECTS = probes.to_input(8)[[47, 144, 312, 176]]
+OBJECTS = probes.scale(probes.images()[[47, 144, 312, 176]], 8, 3)
 WIRE = Wire(2, b'payload')
 
 

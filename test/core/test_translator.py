@@ -20,7 +20,7 @@ from sage_perception.trust.security.validation import find_fault
 OWN = Thumbnails()
 RNG = np.random.default_rng(0)
 ROTATED = Thumbnails(name='rotated', turn=np.linalg.qr(RNG.standard_normal((48, 48)))[0])
-IMAGES = probe_set.to_input(8)[400:404]
+IMAGES = probe_set.scale(probe_set.images()[400:404], 8, 3)
 
 
 @pytest.fixture(scope='module')

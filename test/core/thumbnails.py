@@ -24,7 +24,7 @@ class Thumbnails:
         cosines = np.cos(np.pi * k * (n + 0.5) / 8) * np.where(k, 0.5, 0.5**1.5)
         order = np.argsort(np.add.outer(np.arange(8), np.arange(8)).ravel(), kind='stable')
         self.basis = np.kron(cosines, cosines)[order[: dim // 3]]
-        self.latent_mean = self.encode(probe_set.to_input(8)).mean(0)
+        self.latent_mean = self.encode(probe_set.scale(probe_set.images(), 8, 3)).mean(0)
 
     def encode(self, x):
         return (x.reshape(len(x), 3, 64) @ self.basis.T).reshape(len(x), -1) @ self.turn

@@ -39,8 +39,7 @@ def images() -> np.ndarray:
 
     Rendering takes seconds, so the images are kept in the user's cache folder. Processes that
     start at the same time wait for the first one to render. If the folder cannot be written, each
-    process renders its own copy. They are 6 MB, which a process
-    keeps no longer than it needs them.
+    process renders its own copy. They are 6 MB: do not keep them longer than needed.
     """
     path = cache_folder() / f'probes-{VERSION}.bin'
     with contextlib.ExitStack() as stack:
