@@ -4,7 +4,10 @@
 
 The pairs are those of bench/identity.py. `rule` is how often pairs of one thing, and pairs of
 other things, agree by the rule of the arbiter: by the cosine of weighted latents above 0.7, and by
-the fitted agreement at nominal false positive rates. Results: out/bench/agreement.json.
+the fitted agreement at nominal false positive rates. `matched` is the same after the crops of two
+views have been matched one to one, as the arbiter does: the share of crops that agree with the
+right one, with a wrong one, and with a wrong one if half of the crops, with all right ones, are
+missing in the second view. Results: out/bench/agreement.json.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from identity import CONDITIONS, groups, sets
+from scipy.optimize import linear_sum_assignment
 
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
 from sage_perception.core.files import write_atomically
@@ -25,10 +29,10 @@ from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.matching import center, cosine_matrix
 
-RATES = (0.001, 0.01, 0.05, 0.1)
+RATES = (0.005, 0.01, 0.02, 0.05)
 THRESHOLD = 0.7
 WITH_CODE = 'fitted with code'
-Pairs = tuple[np.ndarray, np.ndarray]
+Views = tuple[dict[str, np.ndarray], np.ndarray]
 
 
 def main() -> None:
@@ -58,7 +62,8 @@ def main() -> None:
                 n: np.concatenate([c[n][g.apart] for c, g in zip(cues, found, strict=True)])
                 for n in features
             }
-            for cue, figures in measure(model, same, other).items():
+            views = [(cue, g.apart) for cue, g in zip(cues, found, strict=True)]
+            for cue, figures in measure(model, same, other, views).items():
                 by.setdefault(condition, {}).setdefault(cue, {})[name] = figures
     means = {
         condition: {cue: mean(list(figures.values())) for cue, figures in by[condition].items()}
@@ -103,14 +108,22 @@ def cues_of(
 
 
 def measure(
-    model: agreement.AgreementModel, same: dict[str, np.ndarray], other: dict[str, np.ndarray]
+    model: agreement.AgreementModel,
+    same: dict[str, np.ndarray],
+    other: dict[str, np.ndarray],
+    views: list[Views],
 ) -> dict[str, dict]:
-    """Return the figures of each cue alone, of the fits, and of the rules of the arbiter."""
+    """Return the figures of each cue alone, of the fits, and of the rules of the arbiter.
+
+    `views` are the cues of all pairs of two views, and which pairs are of other things.
+    """
     figures = {name: separation(same[name], other[name]) for name in same}
     latent = agreement.LATENT
     figures[latent]['rule'] = {
         f'cosine {THRESHOLD}': [share(same[latent], THRESHOLD), share(other[latent], THRESHOLD)]
     }
+    cosines = [(cues[latent], apart) for cues, apart in views]
+    figures[latent]['matched'] = {f'cosine {THRESHOLD}': matched(cosines, THRESHOLD)}
     for fit in model.fits:
         if not set(fit.functions) <= set(same):
             continue
@@ -120,7 +133,32 @@ def measure(
         figures[name]['rule'] = {
             str(rate): [share(each, fit.threshold(rate)) for each in scores] for rate in RATES
         }
+        ratios = [(fit.log_ratio(cues), apart) for cues, apart in views]
+        figures[name]['matched'] = {
+            str(rate): matched(ratios, fit.threshold(rate)) for rate in RATES
+        }
     return figures
+
+
+def matched(views: list[tuple[np.ndarray, np.ndarray]], threshold: float) -> list[float]:
+    """Return the shares of crops that agree rightly, wrongly, and wrongly without the right one.
+
+    `views` are scores `[N, N]`, those of the same thing on the diagonal, and bool `[N, N]`: which
+    pairs are of other things; overlapping regions are neither.
+    """
+    right = wrong = missing = 0
+    for scores, apart in views:
+        rows, columns = linear_sum_assignment(scores, maximize=True)
+        agree = scores[rows, columns] > threshold
+        right += int((agree & (rows == columns)).sum())
+        wrong += int((agree & apart[rows, columns]).sum())
+        half = np.arange(len(scores)) % 2 == 0
+        rows, columns = linear_sum_assignment(scores[np.ix_(~half, half)], maximize=True)
+        rows, columns = np.flatnonzero(~half)[rows], np.flatnonzero(half)[columns]
+        agree = scores[rows, columns] > threshold
+        missing += 2 * int((agree & apart[rows, columns]).sum())
+    count = sum(len(scores) for scores, _ in views)
+    return [each / count for each in (right, wrong, missing)]
 
 
 def separation(same: np.ndarray, other: np.ndarray) -> dict:

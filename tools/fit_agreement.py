@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit the agreement of the crops of two cameras for a model, and write its `agreement.json`.
 
-Pairs are views of places of the training images of the model's identity head, as in its training:
-shifted, scaled, sheared and re-exposed. Other things are other places of the same image, without
-pairs of places of one material, such as two parts of a sky: those whose thumbnails are more
-similar than half of the pairs of one place. One fit has the cues of the latents, the other one
-also the identity codes that encoders send. Run it again after the identity head or the code model
-has changed.
+Pairs are views of places of images that the model's identity head was not trained on, and that
+bench/agreement.py does not use: shifted, scaled, sheared and re-exposed. Other things are other
+places of the same image, without pairs of places of one material, such as two parts of a sky:
+those whose thumbnails are more similar than half of the pairs of one place. One fit has the cues
+of the latents, the other one also the identity codes that encoders send. Run it again after the
+identity head or the code model has changed.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ import numpy as np
 
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
 from sage_perception.models import load_codes, load_crop_codec
-from sage_perception.training.config import read_config
+from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.data.crops import Stills
 from sage_perception.training.data.files import training_images
 from sage_perception.training.latents import encode_crops
 from sage_perception.training.tasks.identity.views import sample_views
-from sage_perception.training.trust.agreement import fit_agreement, fit_colors
+from sage_perception.training.trust.agreement import fit_by_image, fit_colors
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.matching import center, cosine_matrix
 
-SCENES, SEED, CROP, PARTS = 400, 11, 64, 2
+SCENES, SEED, CROP, PARTS = 400, 5, 64, 2
 CHUNK = 64
+BENCHMARK = ('motorcycle', 'aloe', 'graf', 'leuven', 'vtest')
+"""Parts of the names of the images of bench/agreement.py."""
 THUMBNAIL = 'thumbnail'
 
 
@@ -47,8 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--to', type=Path, help='folder (default: that of the model)')
     args = parser.parse_args(argv)
     codec, codes = load_crop_codec(args.model), load_codes(args.code_model)
-    stills = Stills(training_images(read_config(args.config).data, held_out=False))
-    views = sample_views(stills, CROP, args.scenes, SEED)[:, :, :2]
+    views, images = held_out_views(read_config(args.config), args.scenes)
     scenes, places = views.shape[:2]
     crops = views.reshape(-1, CROP, CROP, 3)
     latents = encode_crops(codec, crops)
@@ -65,18 +66,21 @@ def main(argv: list[str] | None = None) -> int:
     )
     features[THUMBNAIL] = thumbnails(crops)
     same, other = {}, {}
+    diagonal = np.eye(places, dtype=bool)
     for name, values in features.items():
         shaped = values.reshape(scenes, places, 2, -1)
         compare = colors.color_similarity if name == agreement.COLOR else cosine_matrix
         pairs = np.stack([compare(each[:, 0], each[:, 1]) for each in shaped])
-        diagonal = np.eye(places, dtype=bool)
         same[name], other[name] = pairs[:, diagonal].ravel(), pairs[:, ~diagonal].ravel()
     distinct = other[THUMBNAIL] < np.median(same[THUMBNAIL])
     other = {name: values[distinct] for name, values in other.items()}
+    same_images = np.repeat(images, places)
+    other_images = np.repeat(images, places * (places - 1))[distinct]
     of_latents = [name for name in agreement.CUES if name in features and name != agreement.CODE]
     fits = []
     for names in (of_latents, [*of_latents, agreement.CODE]):
-        fit = fit_agreement({n: same[n] for n in names}, {n: other[n] for n in names})
+        chosen = ({name: cues[name] for name in names} for cues in (same, other))
+        fit = fit_by_image(*chosen, same_images, other_images)
         fits.append(fit)
         scores = fit.log_ratio(same), fit.log_ratio(other)
         print(json.dumps({
@@ -84,6 +88,8 @@ def main(argv: list[str] | None = None) -> int:
             'auroc': round(auroc(*scores), 4),
             'tpr_at_fpr_1pct': round(tpr_at_fpr(*scores, 0.01), 4),
             'pairs': [len(scores[0]), len(scores[1])],
+            'images': len(set(images)),
+            'thresholds': {rate: round(value, 2) for rate, value in fit.thresholds.items()},
             'alone': {n: round(auroc(same[n], other[n]), 4) for n in names},
         }))  # fmt: skip
     fingerprint = codec.id.fingerprint.hex()
@@ -93,6 +99,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(model.write(args.to or codec.artifact.path))
     return 0
+
+
+def held_out_views(config: RunConfig, scenes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return two views of places, uint8 `[N, P, 2, S, S, 3]`, and the numbers of their images."""
+    files = training_images(config.data, held_out=True)
+    files = [path for path in files if not any(part in path.name for part in BENCHMARK)]
+    each = scenes // len(files)
+    found = [sample_views(Stills([path]), CROP, each, SEED)[:, :, :2] for path in files]
+    return np.concatenate(found), np.repeat(np.arange(len(files)), each)
 
 
 def thumbnails(crops: np.ndarray) -> np.ndarray:

@@ -136,7 +136,7 @@ def replay_bag(
         Parameters of the nodes; by default their defaults.
     overrides : mapping, optional
         Values by kind of node that replace those of `parameters`, such as
-        `{'arbiter': {'agreement_threshold': 0.6}}`.
+        `{'arbiter': {'agreement_fpr': 0.05}}`.
     stage : Stage, optional
         The recorded stage to start from; by default the earliest one of each camera.
     observers : sequence of callable

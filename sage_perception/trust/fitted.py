@@ -28,7 +28,7 @@ from sage_perception.trust.quality import QualityMap, TelemetryTrust
 
 FILE = 'trust.json'
 MAX_BYTES = 1 << 24
-TRACK_FPR = 0.01
+TRACK_FPR = 0.002
 """Share of other lost tracks that a new track may be taken for."""
 FIX = 'run `sage calibrate-trust` to write it again, or delete it'
 
@@ -153,13 +153,11 @@ class Similarity(NamedTuple):
     note: str = ''
 
 
-def similarity_of(
-    codec: Codec, agreement_threshold: float, agreement_fpr: float = 0.0
-) -> Similarity:
+def similarity_of(codec: Codec, agreement_threshold: float, agreement_fpr: float) -> Similarity:
     """Return how latents of a model are compared.
 
     With `agreement_fpr` above 0, all cues are compared by the fitted agreement of the model, at
-    the threshold that this share of pairs of different things exceeds. Without it, and for a model
+    the threshold that this share of pairs of different things exceeds. At 0, and for a model
     without a fitted agreement, weighted latents are compared at `agreement_threshold`. Raises
     `ValueError` for a damaged file.
     """
@@ -173,7 +171,7 @@ def similarity_of(
         return Similarity(
             weights,
             cosine,
-            f'{codec.id} has no fitted agreement: agreement_threshold is used, not agreement_fpr',
+            f'{codec.id} has no fitted agreement: crops are compared by agreement_threshold',
         )
     return Similarity(weights, fitted)
 

@@ -14,7 +14,7 @@ from sage_perception import models
 from sage_perception.codecs.directions import pack_direction
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId, Roi
 from sage_perception.core.lct import LCT, Operation, Provenance
-from sage_perception.training.trust.agreement import fit_agreement
+from sage_perception.training.trust.agreement import fit_agreement, fit_by_image
 from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import CODE, HEAD, LATENT, AgreementModel, CueFunction
@@ -58,6 +58,27 @@ def test_a_fit_is_calibrated_and_holds_its_error_rate():
     for rate in (0.01, 0.05):
         assert (other > fit.threshold(rate)).mean() == pytest.approx(rate, abs=0.5 * rate)
     assert fit.threshold(0.01) > fit.threshold(0.05)
+
+
+def test_thresholds_are_those_of_a_typical_image_that_was_not_seen():
+    rng = np.random.default_rng(2)
+
+    def pairs_of_images(shift, count, hard):
+        parts = [pairs_of(rng, count, shift + 2.5 * (image in hard)) for image in range(12)]
+        images = np.repeat(np.arange(12), count)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, images
+
+    same, same_images = pairs_of_images(3.0, 200, ())
+    other, other_images = pairs_of_images(0.0, 400, (5,))  # one image of repeated structure
+    fit = fit_by_image(same, other, same_images, other_images)
+    unseen = fit.log_ratio(pairs_of(rng, 4000, 0.0))
+    pooled = fit_agreement(same, other)
+    for rate in (0.02, 0.05):
+        found, before = ((unseen > each.threshold(rate)).mean() for each in (fit, pooled))
+        assert rate / 3 < found < 1.5 * rate
+        assert before < found
+    with pytest.raises(ValueError, match='no image'):
+        fit_by_image(same, other, same_images, np.arange(len(other_images)))
 
 
 def test_two_cues_that_repeat_each_other_are_not_counted_twice():
@@ -176,6 +197,15 @@ def test_joined_views_compare_as_each_of_them_does(codec):
     joined = comparer.compare(ours, View.joined(theirs)).log_ratio[0]
     single = [comparer.compare(ours, each).log_ratio[0, 0] for each in theirs]
     np.testing.assert_allclose(joined, single)
+
+
+@pytest.mark.parametrize(('first', 'second'), [(0, 0), (0, 2), (2, 0)])
+def test_views_without_crops_have_no_pairs(codec, first, second):
+    comparer = similarity_of(codec, 0.7, 0.01).comparer
+    lcts = [lct_of(codec, textured(seed)) for seed in range(2)]
+    found = comparer.compare(comparer.view('a', lcts[:first]), comparer.view('b', lcts[:second]))
+    assert found.margin.shape == found.score.shape == (first, second)
+    assert matches(found) == []
 
 
 def test_the_fit_is_of_the_identity_codes_that_are_shipped(codec):

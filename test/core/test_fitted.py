@@ -93,7 +93,7 @@ def test_rejects_a_damaged_file_in_one_line(folder, content):
 
 def test_an_error_rate_selects_the_fitted_agreement():
     codec = models.load('tinyvae')
-    weighted = similarity_of(codec, 0.6)
+    weighted = similarity_of(codec, 0.6, 0.0)
     assert isinstance(weighted.comparer, CosineComparer)
     assert weighted.comparer.threshold == 0.6
     fitted = similarity_of(codec, 0.6, 0.01)

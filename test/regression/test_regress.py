@@ -49,12 +49,12 @@ def test_swapped_model(golden, baselines):
     assert 'the model is not the one of the baseline' in found.changes
 
 
-def test_other_threshold(golden, baselines):
-    overrides = {'arbiter': {'agreement_threshold': 0.6}}
+def test_other_error_rate(golden, baselines):
+    overrides = {'arbiter': {'agreement_fpr': 0.1}}
     found = regress(golden('dual'), baseline=baselines('dual'), overrides=overrides)
     assert ('cam0+cam1/agreement', 'agreements') in names(found)
     assert all(d.value > d.baseline for d in found.differences if d.what == 'agreements')
-    assert found.changes == ['/arbiter agreement_threshold is 0.6, the baseline has the default']
+    assert found.changes == ['/arbiter agreement_fpr is 0.1, the baseline has the default']
 
 
 def test_shift_of_the_crops_by_one_pixel(golden, baselines, monkeypatch):

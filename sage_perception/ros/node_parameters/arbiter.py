@@ -23,21 +23,22 @@ ARBITER = (
         read_only=True,
     ),
     Parameter(
-        'agreement_threshold',
-        0.7,
-        'Similarity above which two crops are taken for the same object and fused.',
-        minimum=-1.0,
-        maximum=1.0,
-    ),
-    Parameter(
         'agreement_fpr',
-        0.0,
-        'Share of pairs of different objects that may be taken for the same one, such as 0.01: '
+        0.005,
+        'Share of pairs of different objects that may be taken for the same one and fused: '
         'identity codes, appearance, colors and geometry of crops are compared together, by the '
         'fit of the model. 0, or a model without a fit, uses agreement_threshold.',
         minimum=0.0,
         maximum=0.1,
         read_only=True,
+    ),
+    Parameter(
+        'agreement_threshold',
+        0.7,
+        'Cosine of two latents above which crops are taken for the same object and fused, with '
+        'agreement_fpr at 0 or a model without a fitted agreement. It has no effect otherwise.',
+        minimum=-1.0,
+        maximum=1.0,
     ),
     Parameter(
         'shared_view',

@@ -21,8 +21,10 @@ KNOTS = 8
 PRIOR = 1e-3
 """Weight of the squares of the coefficients, which favors few and small steps."""
 MIN_STEP = 1e-4
-RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """False positive rates of which a fit has the thresholds."""
+MIN_PAIRS = 20
+"""Pairs of other things of an image from which it has thresholds of its own."""
 
 
 def fit_agreement(same: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Fit:
@@ -50,6 +52,37 @@ def fit_agreement(same: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray
     draft = Fit(functions, {0.5: 0.0})
     scores = draft.log_ratio(other)
     return Fit(functions, {rate: threshold_at(scores, rate) for rate in RATES})
+
+
+def fit_by_image(
+    same: Mapping[str, np.ndarray],
+    other: Mapping[str, np.ndarray],
+    same_images: np.ndarray,
+    other_images: np.ndarray,
+) -> Fit:
+    """Return the fit to pairs of several images, with thresholds for images that it has not seen.
+
+    The images, `[N]` and `[M]`, are numbers. The pairs of each image are scored by a fit to all
+    other images, and a threshold is the mean of those that the rate has within each image. In the
+    pairs of all images together, the few images of repeated structure would determine it, and the
+    rate within most images would be far below the nominal one. Raises `ValueError` as
+    `fit_agreement` does, and if no image has `MIN_PAIRS` pairs of other things.
+    """
+    found: list[list[float]] = []
+    for image in np.unique(other_images):
+        own, rest = other_images == image, same_images != image
+        if own.sum() < MIN_PAIRS:
+            continue
+        fit = fit_agreement(
+            {name: values[rest] for name, values in same.items()},
+            {name: values[~own] for name, values in other.items()},
+        )
+        scores = fit.log_ratio({name: values[own] for name, values in other.items()})
+        found.append([threshold_at(scores, rate) for rate in RATES])
+    if not found:
+        raise ValueError(f'no image has {MIN_PAIRS} pairs of other things')
+    thresholds = dict(zip(RATES, np.mean(found, axis=0).tolist(), strict=True))
+    return Fit(fit_agreement(same, other).functions, thresholds)
 
 
 def fit_colors(

@@ -120,13 +120,14 @@ class AgreementModel:
         logarithms, so that neither exposure nor white balance changes them much.
         """
         rgb = (np.asarray(latents, float) @ self.color_map + self.color_offset).clip(0.02, 1)
-        logs = np.log(rgb).reshape(len(latents), -1, 3)
+        count, parts = len(latents), self.color_offset.size // 3
+        logs = np.log(rgb).reshape(count, parts, 3)
         level = logs.mean(axis=2, keepdims=True)
         chroma = logs - level
         # Half of the mean color is kept: it is that of the object, and partly of the light.
         chroma = chroma - 0.5 * chroma.mean(axis=1, keepdims=True)
         relative = level - level.mean(axis=1, keepdims=True)
-        return np.concatenate([chroma, 0.5 * relative], axis=2).reshape(len(latents), -1)
+        return np.concatenate([chroma, 0.5 * relative], axis=2).reshape(count, 4 * parts)
 
     def color_similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return minus the distance of colors `[N, K]` and `[M, K]`, `[N, M]`."""
