@@ -6,13 +6,17 @@
 one prompt, `cifar_zero_shot` the share of images whose own class name is the most similar; both
 are means over five draws of 100 images per class. `davis_fit` is the share of masked objects of
 DAVIS for which their own text of davis_words.json, which was written before the first measurement,
-is the most similar of the texts for things; `davis_fit_all` includes the texts for people. The
-precision of descriptions is that of the most confident 30% of CIFAR images; a noun is right if it
-is the class or a kind of it, so the images of deer, which the network has no class for, are always
-wrong. `choose` is the same with the ten class names as the only nouns. Colors are measured on
-images that this file makes: objects of CIFAR in gray, of which the center gets a color; a result
-is right if noun and color are. `decoded` has the figures of search for the same images after a
-crop codec has encoded and decoded them: `sage memory search` compares words with decoded latents.
+is the most similar of the texts for things; `davis_fit_all` includes the texts for people, and
+`davis_fit_track` compares the mean code of an object so far, as `TrackLabels` does.
+`describe_named` is the share of CIFAR images that get a noun of a score of 0.7, and
+`describe_right_of_named` the share of these nouns that are true: the class, a kind of it, or a
+more general noun that includes it. `describe_kind_of_named` leaves out the more general ones, and
+`describe_classes_of_named` is the median number of classes that a noun includes. The precision at
+30% is that of the images of the highest score. `choose` is the same with the ten class names as
+the only nouns. Colors are measured on images that this file makes: objects of CIFAR in gray, of
+which the center gets a color; a result is right if noun and color are. `decoded` has the figures
+of search for the same images after a crop codec has encoded and decoded them: `sage memory search`
+compares words with decoded latents.
 
 Neither set has been trained on; some constants of the model were chosen on 1,000 CIFAR images (see
 its card). Results: out/bench/language.json.
@@ -32,7 +36,9 @@ from memory import masked
 from sage_perception.core.files import write_atomically
 from sage_perception.memory.words import rank_by_words
 from sage_perception.models import Codec, load_crop_codec, load_semantic
+from sage_perception.models.semantic.nouns import MIN_CONFIDENCE
 from sage_perception.models.semantic.semantic_text import SemanticText
+from sage_perception.pipeline.track_labels import MeanCode
 from sage_perception.vision.crops import to_pixels
 
 PROMPT = 'a photo of a {}'
@@ -52,6 +58,8 @@ KINDS = {
     'ship': ('ship', 'vessel'),
     'truck': ('truck',),
 }
+GENERAL = {'deer': ('animal',)}
+"""More general nouns of a class that the network has no class for."""
 TINTS = {
     'red': (220, 40, 40), 'yellow': (235, 215, 50), 'green': (50, 170, 60),
     'blue': (50, 90, 220), 'purple': (150, 60, 190), 'orange': (240, 140, 30),
@@ -124,24 +132,55 @@ def cifar(model: SemanticText | DecodedImages, folder: Path, seeds: int) -> dict
     }
 
 
-def descriptions(model: SemanticText, drawn: dict[str, list[Path]]) -> dict:
-    """Return the precision of the best noun at `COVERAGE`, and the mean score."""
-    names, members = model.nouns
-    right, score, chosen_right, chosen_score = [], [], [], []
-    for label, files in drawn.items():
-        allowed = np.zeros(members.shape[1], bool)
+class Truth:
+    """Which nouns are true of the images of CIFAR."""
+
+    def __init__(self, model: SemanticText):
+        self.names, self.members = model.nouns
+
+    def of(self, label: str, noun: str) -> tuple[bool, bool]:
+        """Return whether a noun is true of a class, and whether it is no more general."""
+        chosen = self.members[self.names.index(noun)]
+        allowed = np.zeros(len(chosen), bool)
         for name in KINDS[label]:
-            if name in names:
-                allowed |= members[names.index(name)]
+            if name in self.names:
+                allowed |= self.members[self.names.index(name)]
+        if not allowed.any():
+            return noun in GENERAL.get(label, ()), False
+        kind = not (chosen & ~allowed).any()
+        return bool(kind or not (allowed & ~chosen).any()), bool(kind)
+
+    def figures(self, name: str, labels: list[str], nouns: list[str], scores: list[float]) -> dict:
+        """Return the figures of nouns for images of the classes `labels`."""
+        found = np.array([self.of(*each) for each in zip(labels, nouns, strict=True)])
+        named = np.array(scores) >= MIN_CONFIDENCE
+        classes = [int(self.members[self.names.index(noun)].sum()) for noun in nouns]
+        return {
+            f'{name}_named': round(float(named.mean()), 4),
+            f'{name}_right_of_named': round(float(found[named, 0].mean()), 4),
+            f'{name}_score_of_named': round(float(np.array(scores)[named].mean()), 4),
+            f'{name}_kind_of_named': round(float(found[named, 1].mean()), 4),
+            f'{name}_classes_of_named': float(np.median(np.array(classes)[named])),
+            **selective(name, found[:, 0].tolist(), scores),
+        }
+
+
+def descriptions(model: SemanticText, drawn: dict[str, list[Path]]) -> dict:
+    """Return the figures of the best noun, and those of a choice among the classes."""
+    truth = Truth(model)
+    labels, nouns, scores, chosen_right, chosen_score = [], [], [], [], []
+    for label, files in drawn.items():
         images = np.stack([read_rgb(path) for path in files])
         for first in model.choose(images, list(drawn)):
             chosen_right.append(first[0].noun == label)
             chosen_score.append(first[0].score)
         for first in model.describe(images, 1):
-            chosen = members[names.index(first[0].noun)]
-            right.append(bool(not (chosen & ~allowed).any()))
-            score.append(first[0].score)
-    return selective('describe', right, score) | selective('choose', chosen_right, chosen_score)
+            labels.append(label)
+            nouns.append(first[0].noun)
+            scores.append(first[0].score)
+    return truth.figures('describe', labels, nouns, scores) | selective(
+        'choose', chosen_right, chosen_score
+    )
 
 
 def selective(name: str, right: list[bool], score: list[float]) -> dict[str, float]:
@@ -161,12 +200,14 @@ def davis(model: SemanticText | DecodedImages, folder: Path) -> dict:
     """Return the share of objects whose own text is the most similar."""
     words = json.loads(WORDS.read_text())
     codes: dict[str, np.ndarray] = {}
+    averaged: dict[str, np.ndarray] = {}
     for name in (*words['things'], *words['people']):
         objects = masked(folder / 'JPEGImages' / name, folder / 'Annotations' / name)
-        crops = [crop for frame, _, crop, _ in objects if frame % FRAME_STEP == 0]
-        codes[name] = encode(model, crops)
+        seen = [(number, crop) for frame, number, crop, _ in objects if frame % FRAME_STEP == 0]
+        codes[name] = encode(model, [crop for _, crop in seen])
+        averaged[name] = means([number for number, _ in seen], codes[name])
 
-    def fit(texts: dict[str, str]) -> tuple[float, dict[str, float]]:
+    def fit(texts: dict[str, str], codes: dict[str, np.ndarray]) -> tuple[float, dict[str, float]]:
         options = sorted(set(texts.values()))
         targets = model.text(options)
         by = {
@@ -178,12 +219,25 @@ def davis(model: SemanticText | DecodedImages, folder: Path) -> dict:
             name: round(float(np.mean(hits)), 3) for name, hits in by.items()
         }
 
-    things, by = fit(words['things'])
+    things, by = fit(words['things'], codes)
+    every = words['things'] | words['people']
     return {
         'davis_fit': things,
         'davis_fit_by_clip': by,
-        'davis_fit_all': fit(words['things'] | words['people'])[0],
+        'davis_fit_all': fit(every, codes)[0],
+        'davis_fit_track': fit(words['things'], averaged)[0],
+        'davis_fit_track_all': fit(every, averaged)[0],
     }
+
+
+def means(tracks: list[int], codes: np.ndarray) -> np.ndarray:
+    """Return the mean of the codes of each track so far, `[N, D]`, in the order of the codes."""
+    mean: dict[int, MeanCode] = {}
+    found = []
+    for track, code in zip(tracks, codes, strict=True):
+        mean[track] = mean[track].with_code(code) if track in mean else MeanCode(code, 1)
+        found.append(mean[track].code)
+    return np.stack(found)
 
 
 def tinted(folder: Path) -> tuple[list[np.ndarray], list[tuple[str, str]]]:

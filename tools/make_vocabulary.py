@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the vocabulary of a model of semantic codes, and calibrate the confidence in its nouns.
+"""Write the vocabulary of a model of semantic codes, and measure its nouns on labeled images.
 
-The calibration is fitted to labeled images that registries carry and whose labels no model of this
-project was trained on: the emoji of Debian's fonts-noto-color-emoji (OFL-1.1, Apache-2.0), with
-parts of the training photographs as backgrounds, and photographs of opencv-doc and
-python3-skimage whose names state what they show. A noun is right if it is the label, a kind of it,
-or a more general noun of which it makes up half. Half of the nouns are held out; the expected
-calibration error (ECE, 10 bins of equal count) is that of these.
+The map from codes to classes is fitted to what the network of the model finds in images without
+labels: parts of the training photographs, emoji of Debian's fonts-noto-color-emoji (OFL-1.1,
+Apache-2.0) before such parts, and the features of both with rows of the classifier mixed in. The
+labeled images are the other half of the emoji whose names are nouns, and photographs of opencv-doc
+and python3-skimage whose names state what they show. A noun is right if it is the label, a kind of
+it, or a more general noun.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -28,19 +29,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fetch_images import download
 
 from sage_perception.models import load_semantic
+from sage_perception.models.networks.efficientnet import load_efficientnet
 from sage_perception.models.semantic import vocabulary as vocabularies
+from sage_perception.models.semantic.backbone import load_backbone, to_input
+from sage_perception.models.semantic.nouns import MIN_CONFIDENCE
 from sage_perception.models.semantic.semantic_text import SemanticText
+from sage_perception.models.softmax import softmax
 from sage_perception.puzzle.hop_trust import calibration_error
 from sage_perception.training.config import read_config
 from sage_perception.training.data.crops import CropConfig, Stills
 from sage_perception.training.data.files import training_images
+from sage_perception.training.semantic.fit import fit_class_map, mixed_features
 
 FONT_PACKAGE, FONT = 'fonts-noto-color-emoji', 'usr/share/fonts/truetype/noto/NotoColorEmoji.ttf'
 FONT_SIZE, EMOJI_SIDE = 109, 136  # the only size of the font
 CROP = 64
 BACKGROUNDS = 1000
+"""Parts of photographs."""
+MIXED = 3000
+"""Features with rows of the classifier mixed in."""
 VIEWS = 4
-"""Views of each labeled image: shifted, scaled, and on several backgrounds."""
+"""Views of each emoji and labeled image: shifted, scaled, and on several backgrounds."""
 PHOTOGRAPHS = {
     'opencv-doc/*-apple.jpg': 'apple', 'opencv-doc/*-orange.jpg': 'orange',
     'opencv-doc/*-baboon.jpg': 'baboon', 'opencv-doc/*-butterfly.jpg': 'butterfly',
@@ -65,54 +74,72 @@ def main(argv: list[str] | None = None) -> int:
     stills = Stills(training_images(read_config(args.config).data, held_out=False))
     rng = np.random.default_rng(1)
     crops = CropConfig(CROP, smallest=64)
-    backgrounds = np.stack([stills.draw(rng, crops) for _ in range(BACKGROUNDS)])
+    parts = np.stack([stills.draw(rng, crops) for _ in range(BACKGROUNDS)])
     nouns, members = model.nouns
-    codes = np.concatenate([model.text(nouns[i : i + 500]) for i in range(0, len(nouns), 500)])
-    bias = (encode(model, backgrounds) @ codes.T).mean(0)
-    space = model.semantic_space
-    draft = vocabularies.Vocabulary(space, nouns, codes, bias, (1.0, 1.0, 0.0))
-    images, labels = labeled(nouns, args.images, backgrounds, rng)
-    scores = draft.scores(encode(model, images))
-    right = is_right(members, scores.argmax(1), labels)
-    held_out = labels % 2 == 1
-    logistic = fit_logistic(draft.features(scores[~held_out]), right[~held_out])
-    made = vocabularies.Vocabulary(space, nouns, codes, bias, logistic)
-    confidence = made.confidence_of(scores)
-    error, _ = calibration_error(confidence[held_out], right[held_out], BINS)
-    folder = args.to or model.artifact.path
-    print(vocabularies.write(folder, made))
+    emoji = [(noun, image) for noun, image in read_emoji().items() if noun in nouns]
+    pasted = [
+        paste(image, parts[i], rng)
+        for _, image in emoji[1::2]
+        for i in rng.integers(BACKGROUNDS, size=VIEWS)
+    ]
+    codes, chances = learned(model, np.concatenate([parts, np.stack(pasted)]), members)
+    class_map, class_offset = fit_class_map(codes, chances)
+    texts = np.concatenate([model.text(nouns[i : i + 500]) for i in range(0, len(nouns), 500)])
+    bias = (codes[:BACKGROUNDS] @ texts.T).mean(0)
+    made = vocabularies.Vocabulary(
+        model.semantic_space, nouns, texts, bias, members, class_map, class_offset
+    )
+    print(vocabularies.write(args.to or model.artifact.path, made))
+    images, labels = labeled(nouns, dict(emoji[::2]), args.images, parts, rng)
+    found = made.nearest(model.encode(images))
+    confidence = np.array([each.confidence for each in found])
+    named = confidence >= MIN_CONFIDENCE
+    right = is_right(members, np.array([nouns.index(each.noun) for each in found]), labels)
+    error, _ = calibration_error(confidence, right.astype(float), BINS)
     figures = {
+        'fitted': len(codes),
         'labels': len(set(labels)),
         'images': len(labels),
-        'right': round(float(right.mean()), 3),
-        'logistic': [round(value, 3) for value in logistic],
-        'ece_held_out': round(error, 3),
-        'confidence_held_out': round(float(confidence[held_out].mean()), 3),
-        'right_held_out': round(float(right[held_out].mean()), 3),
+        'named': named.mean(),
+        'right_of_named': right[named].mean() if named.any() else float('nan'),
+        'confidence_of_named': confidence[named].mean() if named.any() else float('nan'),
+        'ece': error,
     }
-    print(json.dumps(figures))
+    print(json.dumps({name: round(float(value), 3) for name, value in figures.items()}))
     return 0
 
 
-def encode(model: SemanticText, images: np.ndarray) -> np.ndarray:
-    """Return the semantic codes of images, uint8 `[N, S, S, 3]`."""
-    return np.concatenate(
-        [model.encode(images[i : i + CHUNK]) for i in range(0, len(images), CHUNK)]
-    )
+def learned(
+    model: SemanticText, images: np.ndarray, members: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes of images and of mixed features, and the probabilities of the classes."""
+    backbone, layer = load_backbone(), load_efficientnet()._fc
+    rows, offset = (each.detach().numpy() for each in (layer.weight, layer.bias))
+    parts = [
+        backbone(to_input(images[i : i + CHUNK], model.input_size))['features']
+        for i in range(0, len(images), CHUNK)
+    ]
+    features = np.concatenate(parts)
+    features = np.concatenate([features, mixed_features(features, rows, members, MIXED, seed=1)])
+    logits = features @ rows.T + offset
+    return model.semantic(logits, features), softmax(logits / model.temperature)
 
 
 def labeled(
-    nouns: list[str], folder: Path, backgrounds: np.ndarray, rng: np.random.Generator
+    nouns: list[str],
+    emoji: Mapping[str, np.ndarray],
+    folder: Path,
+    parts: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return labeled crops, uint8 `[N, CROP, CROP, 3]`, and the indices of their nouns `[N]`."""
     images, labels = [], []
-    for noun, emoji in emoji_of(nouns).items():
-        for _ in range(VIEWS):
-            background = backgrounds[rng.integers(len(backgrounds))]
-            images.append(paste(emoji, background, rng))
-            labels.append(nouns.index(noun))
+    for name in emoji:
+        numbers = rng.integers(BACKGROUNDS, size=VIEWS)
+        images += [paste(emoji[name], parts[i], rng) for i in numbers]
+        labels += [nouns.index(name)] * VIEWS
     for pattern, noun in PHOTOGRAPHS.items():
-        for path in sorted(folder.glob(pattern.strip())):
+        for path in sorted(folder.glob(pattern)):
             if noun in nouns:
                 image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
                 images += [part(image, rng) for _ in range(VIEWS)]
@@ -120,18 +147,16 @@ def labeled(
     return np.stack(images), np.array(labels)
 
 
-def emoji_of(nouns: list[str]) -> dict[str, np.ndarray]:
-    """Return the emoji, uint8 RGBA, whose Unicode names are nouns of a vocabulary."""
+def read_emoji() -> dict[str, np.ndarray]:
+    """Return the emoji, uint8 RGBA, by their Unicode names in lower case."""
     font = ImageFont.truetype(str(fetch_font()), FONT_SIZE)
     found: dict[str, np.ndarray] = {}
     for point in (*range(0x2600, 0x2800), *range(0x1F300, 0x1FB00)):
         name = unicodedata.name(chr(point), '').lower().removesuffix(' face')
-        if name not in nouns or name in found:
-            continue
         canvas = Image.new('RGBA', (EMOJI_SIDE, EMOJI_SIDE))
         ImageDraw.Draw(canvas).text((0, 0), chr(point), font=font, embedded_color=True)
         pixels = np.array(canvas)
-        if pixels[..., 3].any():
+        if name and name not in found and pixels[..., 3].any():
             found[name] = pixels
     return found
 
@@ -170,24 +195,7 @@ def is_right(members: np.ndarray, found: np.ndarray, labels: np.ndarray) -> np.n
     """Return whether nouns are right; `members` bool `[N, 1000]` are the classes of the nouns."""
     chosen, true = members[found], members[labels]
     shared = (chosen & true).sum(1)
-    kind_of = shared == chosen.sum(1)
-    general = (shared == true.sum(1)) & (2 * shared >= chosen.sum(1))
-    return (found == labels) | kind_of | general
-
-
-def fit_logistic(features: np.ndarray, right: np.ndarray) -> tuple[float, float, float]:
-    """Return weights, at least 0, and the constant of a logistic regression with a weak prior."""
-    from scipy.optimize import minimize
-
-    def loss(theta: np.ndarray) -> float:
-        logits = features @ theta[:2] + theta[2]
-        likelihood = np.logaddexp(0, np.where(right, -logits, logits)).mean()
-        return float(likelihood + 1e-5 * (theta[:2] ** 2).sum())
-
-    start = np.array([1.0, 1.0, -1.0])
-    done = minimize(loss, start, bounds=[(0, None), (0, None), (None, None)])
-    first, second, constant = map(float, done.x)
-    return first, second, constant
+    return (found == labels) | (shared == chosen.sum(1)) | (shared == true.sum(1))
 
 
 if __name__ == '__main__':

@@ -5,22 +5,54 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
 
 from sage_perception.codecs.directions import unpack_direction
 from sage_perception.models.artifact import ModelError
 from sage_perception.models.semantic.vocabulary import Label, installed_vocabulary
 
 MAX_TRACKS = 1024
+MAX_AVERAGED = 8
+"""Codes after which the mean code of a track follows new ones at a constant rate."""
+MIN_LENGTH = 1e-6
+
+
+class MeanCode(NamedTuple):
+    """The mean `[D]` of the codes of a track, and how many it counts for."""
+
+    mean: np.ndarray
+    count: int
+
+    def with_code(self, code: np.ndarray) -> MeanCode:
+        """Return the mean after another code."""
+        count = min(self.count + 1, MAX_AVERAGED)
+        return MeanCode(self.mean + (code - self.mean) / count, count)
+
+    @property
+    def code(self) -> np.ndarray:
+        """Return the mean scaled to length 1."""
+        return self.mean / max(float(np.linalg.norm(self.mean)), MIN_LENGTH)
+
+
+class _Track(NamedTuple):
+    code: MeanCode
+    space: bytes
+    label: Label
 
 
 class TrackLabels:
-    """The last label of each track; a track is named by its entity and its number."""
+    """The label of each track; a track is named by its entity and its number.
+
+    It is that of the mean of the codes of the track: views of an object differ in what they show.
+    """
 
     def __init__(self) -> None:
-        self._labels: OrderedDict[tuple[str, int], Label] = OrderedDict()
+        self._tracks: OrderedDict[tuple[str, int], _Track] = OrderedDict()
 
     def add(self, entity: str, track_id: int, space: bytes, payload: bytes) -> None:
-        """Set the label of a track from its semantic code; `space` is that of the code.
+        """Add a semantic code of a track; `space` is that of the code.
 
         A code of a space without an installed vocabulary, and one that cannot be read, is ignored.
         """
@@ -33,14 +65,20 @@ class TrackLabels:
             return
         if vocabulary is None or code.size != vocabulary.codes.shape[1]:
             return
-        self._labels.pop((entity, track_id), None)
-        self._labels[entity, track_id] = vocabulary.nearest(code[None])[0]
-        while len(self._labels) > MAX_TRACKS:
-            self._labels.popitem(last=False)
+        before = self._tracks.pop((entity, track_id), None)
+        if before is None or before.space != space:
+            mean = MeanCode(code, 1)
+        else:
+            mean = before.code.with_code(code)
+        [label] = vocabulary.nearest(mean.code[None])
+        self._tracks[entity, track_id] = _Track(mean, space, label)
+        while len(self._tracks) > MAX_TRACKS:
+            self._tracks.popitem(last=False)
 
     def label(self, entity: str, track_id: int) -> Label | None:
         """Return the label of a track, None if it has had no code."""
-        return self._labels.get((entity, track_id))
+        track = self._tracks.get((entity, track_id))
+        return None if track is None else track.label
 
     def text(self, entity: str, track_id: int) -> str:
         """Return the noun with its confidence, "unknown" below the least, '' without a code."""

@@ -24,6 +24,7 @@ from sage_perception.core.reading import read_bounded
 from sage_perception.models.artifact import Artifact, ModelError, check_file
 from sage_perception.models.semantic.backbone import load_backbone, to_input
 from sage_perception.models.semantic.image_codes import Codes, ImageCodes
+from sage_perception.models.semantic.nouns import MIN_CONFIDENCE, NounClasses
 from sage_perception.models.semantic.text_encoder import DIM, TextEncoder
 from sage_perception.models.softmax import softmax
 
@@ -61,8 +62,8 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 class Noun(NamedTuple):
     """A noun for an image; a higher `score` in [0, 1] makes it likelier.
 
-    The score is not the probability that the noun is right: it is too high for images that differ
-    from photographs of one object (the card has figures).
+    Of `SemanticText.describe`, it is the probability that the noun is true of the image, as
+    measured on small photographs (the card has figures).
     """
 
     noun: str
@@ -127,11 +128,21 @@ class SemanticText(ImageCodes):
     def codes(self, images: np.ndarray) -> Codes:
         """Return both codes of images, from one pass of the network."""
         outputs = self._outputs(images)
+        identity = (appearance(outputs) - self._t['identity.mean']) @ self._t['identity.map']
+        return Codes(self.semantic(outputs['logits'], outputs['features']), _unit(identity))
+
+    def semantic(self, logits: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Return the semantic codes of logits `[B, 1000]` and features `[B, F]` of the network."""
         t = self._t
-        name = softmax(outputs['logits']) @ t['class_codes'] - t['class_mean']
-        visual = (outputs['features'] - t['feature_mean']) @ t['feature_map']
-        identity = (appearance(outputs) - t['identity.mean']) @ t['identity.map']
-        return Codes(_joined(name, visual), _unit(identity))
+        name = softmax(logits) @ t['class_codes'] - t['class_mean']
+        return _joined(name, (features - t['feature_mean']) @ t['feature_map'])
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes, `[B, 1000]`, at the temperature of the model.
+
+        It makes those of 64-pixel crops agree with those of the same crops at 224 pixels.
+        """
+        return softmax(self._outputs(images)['logits'] / self.temperature)
 
     def text(self, texts: Sequence[str]) -> np.ndarray:
         """Return the codes of texts, float32 `[B, 64]` of length 1.
@@ -165,23 +176,23 @@ class SemanticText(ImageCodes):
             for row in chances
         ]
 
-    def describe(self, images: np.ndarray, count: int = 3) -> list[list[Noun]]:
+    def describe(
+        self, images: np.ndarray, count: int = 3, min_score: float = MIN_CONFIDENCE
+    ) -> list[list[Noun]]:
         """Return the `count` best nouns of each image, the best first.
 
-        The score of a noun is the softmax of all classes it includes, at the temperature that
-        makes those of 64-pixel crops agree with those of the same crops at 224 pixels. It is not
-        calibrated against truth. Nouns are ranked by the information they give times their score
-        (Deng et al., 2012), so that a specific noun wins unless it is unlikely; nouns that only
-        restate a better one in general terms are left out.
+        The score of a noun is the sum of the probabilities of the classes it includes, see
+        `classify`. The first noun is the most specific one with a score of at least `min_score`,
+        such as "dog" where no breed reaches it; see `NounClasses.ranking` for images without one.
+        Nouns that only restate a better one in other terms are left out.
         """
-        outputs = self._outputs(images)
         names, members = self.nouns
-        chances = softmax(outputs['logits'] / self._temperature) @ members.T.astype(np.float32)
-        information = np.log2(CLASSES / members.sum(1))
-        ranks = np.argsort(-chances * information, axis=1)
+        classes = NounClasses(members)
+        chances = classes.chances(self.classify(images))
+        orders = np.argsort(-classes.ranking(chances, min_score), axis=1, kind='stable')
         return [
             _distinct(names, members, row, order, count)
-            for row, order in zip(chances, ranks, strict=True)
+            for row, order in zip(chances, orders, strict=True)
         ]
 
     def _outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -196,7 +207,8 @@ class SemanticText(ImageCodes):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     @property
-    def _temperature(self) -> float:
+    def temperature(self) -> float:
+        """Return the divisor of the logits of `classify`; raise `ModelError` if it is damaged."""
         value = self.config.get('temperature')
         if not isinstance(value, (int, float)) or not 0.1 < value < 10:
             raise ModelError(f'{self.artifact.path}: config.temperature is {value!r}')

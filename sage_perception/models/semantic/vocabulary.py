@@ -1,11 +1,12 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The nouns nearest to semantic codes, with calibrated confidence, and the likeness of words.
+"""Nouns for semantic codes, with calibrated confidence, and the likeness of words.
 
 A vocabulary belongs to one space of semantic codes and is part of the folder of its model,
-`vocabulary.safetensors`: the codes of the nouns, the mean similarity of each noun to codes of
-unrelated crops, and the calibration. It needs neither the network nor the sentence encoder, so a
-receiver of codes can label them. `tools/make_vocabulary.py` writes it.
+`vocabulary.safetensors`: the nouns with the classes that they include, a linear map from codes to
+the logits of the classes, the codes of the nouns, and the mean similarity of each noun to codes of
+unrelated crops. It needs neither the network nor the sentence encoder, so a receiver of codes can
+label them. `tools/make_vocabulary.py` writes it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -24,21 +25,21 @@ from safetensors.numpy import save_file
 from sage_perception.core.files import replacing
 from sage_perception.models.artifact import ModelError, declared_fingerprint
 from sage_perception.models.registry import available
+from sage_perception.models.semantic.nouns import MIN_CONFIDENCE, NounClasses
+from sage_perception.models.softmax import softmax
 from sage_perception.models.tensor_file import opened
 
 FILE = 'vocabulary.safetensors'
+TENSORS = ('codes', 'bias', 'class_map', 'class_offset')
 MAX_BYTES = 16 << 20
 MAX_NOUNS = 10_000
+MAX_CLASSES = 2000
 UNKNOWN = 'unknown'
-MIN_CONFIDENCE = 0.5
-"""Confidence below which a label is "unknown"."""
-RUNNERS_UP = slice(1, 10)
-"""Ranks of the scores that the best one is compared with in the confidence."""
 FIX = 'install the model again, or run tools/make_vocabulary.py'
 
 
 class Label(NamedTuple):
-    """A noun, and the calibrated probability that it is right."""
+    """A noun, and the calibrated probability that it is true."""
 
     noun: str
     confidence: float
@@ -56,54 +57,58 @@ class Vocabulary:
     """Nouns in a space of semantic codes.
 
     `codes` `[N, D]` are those of the nouns and `bias` `[N]` their mean cosines to unrelated crops,
-    which is subtracted: some nouns are near to everything (Radovanovic et al., 2010). `logistic`
-    are the weights of the best score and of its distance to the runners-up, and the constant.
+    which is subtracted: some nouns are near to everything (Radovanovic et al., 2010). `members`,
+    bool `[N, C]`, are the classes that the nouns include, and `class_map` `[D, C]` and
+    `class_offset` `[C]` map codes to the logits of the classes.
     """
 
     space: bytes
     nouns: list[str]
     codes: np.ndarray
     bias: np.ndarray
-    logistic: tuple[float, float, float]
-
-    def scores(self, codes: np.ndarray) -> np.ndarray:
-        """Return how well the nouns fit codes `[B, D]`, float32 `[B, N]`, higher is better."""
-        return np.asarray(codes, np.float32) @ self.codes.T - self.bias
+    members: np.ndarray
+    class_map: np.ndarray
+    class_offset: np.ndarray
 
     def nearest(self, codes: np.ndarray) -> list[Label]:
-        """Return the best noun of each code `[B, D]`."""
-        scores = self.scores(codes)
-        best, confidences = scores.argmax(1), self.confidence_of(scores)
+        """Return the most specific noun that is likely enough, of each code `[B, D]`.
+
+        If none has a chance of `MIN_CONFIDENCE`, it is the best one of `NounClasses.ranking`.
+        """
         return [
-            Label(self.nouns[noun], float(confidence))
-            for noun, confidence in zip(best, confidences, strict=True)
+            Label(self.nouns[noun], float(chance))
+            for noun, chance in zip(*self._best(codes), strict=True)
         ]
 
     def confidence(self, codes: np.ndarray) -> np.ndarray:
-        """Return the probability that the best noun of each code is right, `[B]` in [0, 1]."""
-        return self.confidence_of(self.scores(codes))
+        """Return the probability that the noun of `nearest` is true, `[B]` in [0, 1]."""
+        return self._best(codes)[1]
+
+    def chances(self, codes: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the nouns, float32 `[B, N]`, of codes `[B, D]`."""
+        logits = np.asarray(codes, np.float32) @ self.class_map + self.class_offset
+        return self._classes.chances(softmax(logits))
+
+    @cached_property
+    def _classes(self) -> NounClasses:
+        return NounClasses(self.members)
+
+    def _best(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the index of the best noun of each code, and its chance, `[B]` each."""
+        chances = self.chances(codes)
+        best = self._classes.ranking(chances, MIN_CONFIDENCE).argmax(axis=1)
+        return best, chances[np.arange(len(best)), best]
 
     def likeness(self, codes: np.ndarray, text: np.ndarray) -> np.ndarray:
         """Return the share of the nouns that fit each code worse than a text, `[B]` in [0, 1].
 
         `text` `[D]` is the code of the text. 0.5: the text fits as well as any word.
         """
-        cosines = np.asarray(codes, np.float32) @ np.asarray(text, np.float32)
+        codes, text = np.asarray(codes, np.float32), np.asarray(text, np.float32)
         # The text has no bias of its own: that of the nouns most similar to it.
-        weights = np.exp(20.0 * (self.codes @ np.asarray(text, np.float32)))
-        own = cosines - float((weights * self.bias).sum() / weights.sum())
-        return (self.scores(codes) < own[:, None]).mean(1)
-
-    def features(self, scores: np.ndarray) -> np.ndarray:
-        """Return the best of the scores `[B, N]`, and its distance to the others, `[B, 2]`."""
-        ordered = -np.sort(-scores, axis=1)[:, : RUNNERS_UP.stop]
-        return np.stack([ordered[:, 0], ordered[:, 0] - ordered[:, RUNNERS_UP].mean(1)], axis=1)
-
-    def confidence_of(self, scores: np.ndarray) -> np.ndarray:
-        """Return the probability that the noun with the best of the scores `[B, N]` is right."""
-        first, second, constant = self.logistic
-        logits = self.features(scores) @ np.array([first, second]) + constant
-        return 1 / (1 + np.exp(-logits.clip(-30, 30)))
+        weights = np.exp(20.0 * (self.codes @ text))
+        own = codes @ text - float((weights * self.bias).sum() / weights.sum())
+        return (codes @ self.codes.T - self.bias < own[:, None]).mean(1)
 
 
 def write(folder: Path, vocabulary: Vocabulary) -> Path:
@@ -111,11 +116,13 @@ def write(folder: Path, vocabulary: Vocabulary) -> Path:
     metadata = {
         'space': vocabulary.space.hex(),
         'nouns': json.dumps(vocabulary.nouns),
-        'logistic': json.dumps(vocabulary.logistic),
+        'members': json.dumps([np.flatnonzero(row).tolist() for row in vocabulary.members]),
     }
     tensors: dict[str, np.ndarray] = {
         'codes': vocabulary.codes.astype(np.float16),
         'bias': vocabulary.bias.astype(np.float32),
+        'class_map': vocabulary.class_map.astype(np.float16),
+        'class_offset': vocabulary.class_offset.astype(np.float32),
     }
     with replacing(folder / FILE) as part:
         save_file(tensors, part, metadata)
@@ -131,25 +138,43 @@ def read(folder: Path) -> Vocabulary | None:
     if not path.is_file():
         return None
     with opened(path, MAX_BYTES, FIX) as file:
-        return _checked(file.metadata, file.tensor('codes'), file.tensor('bias'))
+        tensors = {name: file.tensor(name) for name in TENSORS}
+        return _checked(file.metadata, tensors)
 
 
-def _checked(metadata: Mapping[str, str], codes: np.ndarray, bias: np.ndarray) -> Vocabulary:
+def _checked(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> Vocabulary:
     """Return a vocabulary; raise `ValueError` unless its parts fit together."""
-    nouns = json.loads(metadata['nouns'])
-    first, second, constant = map(float, json.loads(metadata['logistic']))
+    nouns, rows = json.loads(metadata['nouns']), json.loads(metadata['members'])
     named = isinstance(nouns, list) and all(isinstance(noun, str) and noun for noun in nouns)
-    if not named or not RUNNERS_UP.stop <= len(nouns) <= MAX_NOUNS:
-        raise ValueError(f'the nouns are not a list of {RUNNERS_UP.stop} to {MAX_NOUNS} words')
+    if not named or not 0 < len(nouns) <= MAX_NOUNS:
+        raise ValueError(f'the nouns are not a list of 1 to {MAX_NOUNS} words')
+    codes, bias = tensors['codes'], tensors['bias']
+    class_map, class_offset = tensors['class_map'], tensors['class_offset']
     if codes.ndim != 2 or codes.shape[0] != len(nouns) or bias.shape != (len(nouns),):
         raise ValueError(f'codes and bias do not fit {len(nouns)} nouns')
-    if not (np.isfinite(codes).all() and np.isfinite(bias).all()):
-        raise ValueError('codes or bias are not finite')
-    if not np.isfinite([first, second, constant]).all() or min(first, second) < 0:
-        raise ValueError('the calibration is not finite, or falls with the score')
-    return Vocabulary(
-        bytes.fromhex(metadata['space']), nouns, codes, bias, (first, second, constant)
-    )
+    classes = class_offset.size
+    if class_offset.shape != (classes,) or class_map.shape != (codes.shape[1], classes):
+        raise ValueError(f'class_map does not fit codes of {codes.shape[1]} dimensions')
+    if not 0 < classes <= MAX_CLASSES:
+        raise ValueError(f'there are {classes} classes, not 1 to {MAX_CLASSES}')
+    if not all(np.isfinite(values).all() for values in tensors.values()):
+        raise ValueError('a tensor is not finite')
+    members = _members(rows, len(nouns), classes)
+    space = bytes.fromhex(metadata['space'])
+    return Vocabulary(space, nouns, codes, bias, members, class_map, class_offset)
+
+
+def _members(rows: Any, nouns: int, classes: int) -> np.ndarray:
+    """Return the classes of nouns, bool `[N, C]`, from lists; raise `ValueError`."""
+    valid = isinstance(rows, list) and len(rows) == nouns
+    if not valid or not all(isinstance(row, list) and 0 < len(row) <= classes for row in rows):
+        raise ValueError(f'the members are not {nouns} lists of classes')
+    members = np.zeros((nouns, classes), bool)
+    for found, row in zip(members, rows, strict=True):
+        if not all(type(number) is int and 0 <= number < classes for number in row):
+            raise ValueError(f'a member is not a class from 0 to {classes - 1}')
+        found[row] = True
+    return members
 
 
 def installed_vocabulary(space: bytes) -> Vocabulary | None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit the maps of `semantic_text` from names of classes and the rows of a classifier.
 
-No image with a text is used. Unlabeled crops give the means of codes and features and the
-temperature of the probabilities.
+No image with a text is used. Unlabeled crops give the means of codes and features, the temperature
+of the probabilities, and the map from codes to classes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from sage_perception.models.softmax import softmax
 from sage_perception.training.semantic.classes import ImageClass, Synset
@@ -28,6 +28,11 @@ IDENTITY_WHITENING = 0.35
 """Chosen on views of training images: 0 leaves the variances, 0.5 makes them equal."""
 MAX_PROTOTYPE_CLASSES = 250
 """Hypernyms of more classes are no prototypes of the regression."""
+CLASS_MAP_PENALTY, CLASS_MAP_STEPS = 1e-6, 100
+MAX_MIXED = 3
+"""Classes that are mixed into features, at most."""
+MAX_STRENGTH = 12.0
+"""Largest length of what is mixed in; the features of an image have a length of about 23."""
 TEMPLATES = ('a photo of a {}', 'a {}', '{}', 'an image of a {} in the scene')
 
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -113,6 +118,55 @@ def fit_temperature(logits: np.ndarray, better: np.ndarray) -> float:
         return float(-(targets * np.log(np.maximum(chances, 1e-12))).sum(1).mean())
 
     return float(minimize_scalar(cost, bounds=(0.5, 5.0), method='bounded').x)
+
+
+def mixed_features(
+    features: np.ndarray, rows: np.ndarray, members: np.ndarray, count: int, seed: int
+) -> np.ndarray:
+    """Return `count` features of images that show classes which the images of `features` do not.
+
+    The logits of the network are linear in its features, so a multiple of the mean of some rows of
+    the classifier `[C, F]` makes their classes likelier. The classes are one to `MAX_MIXED` of a
+    random noun, of the classes `members`, bool `[N, C]`; `features` are `[M, F]`.
+    """
+    rng = np.random.default_rng(seed)
+    centered = rows - rows.mean(0)
+    found = features[rng.integers(len(features), size=count)].copy()
+    for each in found:
+        classes = np.flatnonzero(members[rng.integers(len(members))])
+        chosen = classes[rng.integers(len(classes), size=rng.integers(1, MAX_MIXED + 1))]
+        direction = centered[chosen].mean(0)
+        each += rng.uniform(0, MAX_STRENGTH) * direction / np.linalg.norm(direction)
+    return found
+
+
+def fit_class_map(
+    codes: np.ndarray, chances: np.ndarray, penalty: float = CLASS_MAP_PENALTY
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the map `[D, C]` and the offset `[C]` from codes to logits of classes.
+
+    It is a multinomial logistic regression on codes `[N, D]` with the probabilities `[N, C]` that
+    the network has for the same images. `penalty` is the weight of the squares of the map.
+    """
+    x = np.hstack([codes, np.ones((len(codes), 1))]).astype(np.float32)
+    chances = chances.astype(np.float32)
+    shape = (x.shape[1], chances.shape[1])
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = flat.reshape(shape).astype(np.float32)
+        found = softmax(x @ weights)
+        gradient = x.T @ (found - chances) / len(x)
+        gradient[:-1] += penalty * weights[:-1]
+        entropy = -(chances * np.log(np.maximum(found, 1e-30))).sum() / len(x)
+        value = float(entropy + 0.5 * penalty * (weights[:-1] ** 2).sum())
+        return value, gradient.ravel().astype(float)
+
+    start = np.zeros(shape)
+    start[-1] = np.log(chances.mean(0) + 1e-6)
+    options = {'maxiter': CLASS_MAP_STEPS}
+    done = minimize(loss, start.ravel(), jac=True, method='L-BFGS-B', options=options)
+    weights = done.x.reshape(shape)
+    return weights[:-1].astype(np.float32), weights[-1].astype(np.float32)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
