@@ -20,15 +20,15 @@ MIN_LENGTH = 1e-6
 
 
 class MeanCode(NamedTuple):
-    """The mean `[D]` of the codes of a track, and how many it counts for."""
+    """The mean `[D]` of the codes of a track, and for how many codes it counts."""
 
     mean: np.ndarray
-    count: int
+    weight: int
 
     def with_code(self, code: np.ndarray) -> MeanCode:
         """Return the mean after another code."""
-        count = min(self.count + 1, MAX_AVERAGED)
-        return MeanCode(self.mean + (code - self.mean) / count, count)
+        weight = min(self.weight + 1, MAX_AVERAGED)
+        return MeanCode(self.mean + (code - self.mean) / weight, weight)
 
     @property
     def code(self) -> np.ndarray:

@@ -101,7 +101,7 @@ def test_the_code_of_a_track_is_the_mean_of_its_codes(seed, count):
     mean = MeanCode(codes[0], 1)
     for code in codes[1:]:
         mean = mean.with_code(code)
-    assert mean.count == min(count, MAX_AVERAGED)
+    assert mean.weight == min(count, MAX_AVERAGED)
     assert np.linalg.norm(mean.code) == pytest.approx(1)
     if count <= MAX_AVERAGED:
         np.testing.assert_allclose(mean.mean, codes.mean(0), atol=1e-12)

@@ -163,9 +163,10 @@ def fit_class_map(
 
     start = np.zeros(shape)
     start[-1] = np.log(chances.mean(0) + 1e-6)
-    options = {'maxiter': CLASS_MAP_STEPS}
-    done = minimize(loss, start.ravel(), jac=True, method='L-BFGS-B', options=options)
-    weights = done.x.reshape(shape)
+    done = minimize(
+        loss, start.ravel(), jac=True, method='L-BFGS-B', options={'maxiter': CLASS_MAP_STEPS}
+    )
+    weights = np.asarray(done.x).reshape(shape)
     return weights[:-1].astype(np.float32), weights[-1].astype(np.float32)
 
 
