@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The choice of the tracks whose codes are computed in a frame.
 
-A track gets its codes once, and again when its latent has changed enough or a period has passed.
+A track gets its codes when it has been seen for a moment, because many tracks last a few frames,
+and again when its latent has changed enough or a period has passed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class CodePolicy:
         Least time between two codes of a track, seconds, however much it changes.
     budget_ms : float
         Time for codes per frame, milliseconds. What a frame leaves over is kept while tracks wait.
+    min_age_s : float
+        Time for which a track must have been seen before its first codes, seconds.
 
     """
 
@@ -42,6 +45,7 @@ class CodePolicy:
     min_change: float = 1.1
     min_interval_s: float = 1.0
     budget_ms: float = 5.0
+    min_age_s: float = 0.15
 
 
 class Due(NamedTuple):
@@ -63,6 +67,7 @@ class CodeSchedule:
     def __init__(self, mean: np.ndarray, policy: CodePolicy) -> None:
         self._mean, self._policy = mean, policy
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
+        self._born_ns: OrderedDict[int, int] = OrderedDict()
 
     def due(
         self, latents: Sequence[Latent], saliences: Sequence[float], stamp_ns: int
@@ -93,10 +98,18 @@ class CodeSchedule:
         """Return how much the codes of a track are due: from 1, and 4 for a new track."""
         policy, track = self._policy, self._tracks.get(latent.track_id)
         if track is None or stamp_ns < track.stamp_ns:
-            return 4.0
+            return 4.0 if self._age_s(latent.track_id, stamp_ns) >= policy.min_age_s else 0.0
         age_s = (stamp_ns - track.stamp_ns) * 1e-9
         if age_s < policy.min_interval_s:
             return 0.0
         size = max(float(np.linalg.norm(latent.mean - self._mean)), 1e-6)
         change = min(float(np.linalg.norm(latent.mean - track.values)) / size, 2.0)
         return max(age_s / policy.period_s, change / policy.min_change)
+
+    def _age_s(self, track_id: int, stamp_ns: int) -> float:
+        """Return for how long a track has been seen, seconds; keeps when it was first seen."""
+        born_ns = min(self._born_ns.get(track_id, stamp_ns), stamp_ns)
+        self._born_ns[track_id] = born_ns
+        while len(self._born_ns) > MAX_TRACKS:
+            self._born_ns.popitem(last=False)
+        return (stamp_ns - born_ns) * 1e-9

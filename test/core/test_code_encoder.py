@@ -22,6 +22,7 @@ BOTH = kinds_of('identity,semantic')
 MEAN = np.zeros(4, np.float32)
 S = 10**9
 COST_MS = 5.0
+AT_FIRST = CodePolicy(min_age_s=0.0)
 
 
 class ColorModel:
@@ -83,7 +84,7 @@ def test_bytes_without_a_direction_are_refused(payload):
 
 def test_the_codes_of_a_crop_are_those_of_the_model():
     model = ColorModel()
-    frame = encode(CodeEncoder(model, BOTH, MEAN), latents_of(3), S)
+    frame = encode(CodeEncoder(model, BOTH, MEAN, AT_FIRST), latents_of(3), S)
     semantic, identity = model.codes(inputs_of(1))
     (latent,) = frame.latents
     assert [code.kind for code in latent.codes] == [LatentKind.IDENTITY, LatentKind.SEMANTIC]
@@ -94,7 +95,7 @@ def test_the_codes_of_a_crop_are_those_of_the_model():
 
 
 def test_a_track_gets_codes_once_and_again_after_the_period_or_a_change():
-    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, CodePolicy(period_s=5.0, budget_ms=100.0))
+    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, replace(AT_FIRST, budget_ms=100.0))
     steady, turned = latents_of(1), latents_of(1, values=(0, 1, 0, 0))
     assert coded(encode(encoder, steady, 1 * S)) == [1]
     assert coded(encode(encoder, steady, 2 * S)) == []
@@ -104,12 +105,26 @@ def test_a_track_gets_codes_once_and_again_after_the_period_or_a_change():
     assert coded(encode(encoder, turned, 8 * S)) == [1]
 
 
+def test_tracks_of_a_few_frames_get_no_codes():
+    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, CodePolicy(min_age_s=0.1, budget_ms=100.0))
+    found = {}
+    for number in range(8):
+        latents = latents_of(1, *([2] if number < 3 else []), *([3] if number > 5 else []))
+        found[number] = coded(encode(encoder, latents, S + number * S // 30))
+    assert [number for number, tracks in found.items() if tracks] == [3]
+    assert found[3] == [1]
+    # Stamps before the first one of a track start its age again.
+    assert coded(encode(encoder, latents_of(4), 2 * S)) == []
+    assert coded(encode(encoder, latents_of(4), S)) == []
+    assert coded(encode(encoder, latents_of(4), S + S // 5)) == [4]
+
+
 def test_crops_without_a_track_get_no_codes():
-    assert coded(encode(CodeEncoder(ColorModel(), BOTH, MEAN), latents_of(0), S)) == []
+    assert coded(encode(CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST), latents_of(0), S)) == []
 
 
 def test_the_budget_bounds_the_codes_of_a_frame_and_all_tracks_get_theirs():
-    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, CodePolicy(budget_ms=2 * COST_MS))
+    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, replace(AT_FIRST, budget_ms=2 * COST_MS))
     latents = latents_of(*range(1, 8))
     saliences = [0.1 * track for track in range(1, 8)]
     found = []
@@ -122,7 +137,7 @@ def test_the_budget_bounds_the_codes_of_a_frame_and_all_tracks_get_theirs():
 
 
 def test_a_budget_below_the_cost_of_one_code_is_saved_up_while_tracks_wait():
-    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, CodePolicy(budget_ms=COST_MS / 3))
+    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, replace(AT_FIRST, budget_ms=COST_MS / 3))
     found = [bool(coded(encode(encoder, latents_of(1), S + n * S // 30))) for n in range(4)]
     assert found == [False, False, True, False]
     # Nothing is saved up while no track waits.
@@ -130,7 +145,7 @@ def test_a_budget_below_the_cost_of_one_code_is_saved_up_while_tracks_wait():
 
 
 def test_the_telemetry_has_the_cost():
-    frame = encode(CodeEncoder(ColorModel(), BOTH, MEAN), latents_of(1), S)
+    frame = encode(CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST), latents_of(1), S)
     (latent,), (share,) = frame.latents, frame.shares
     assert latent.telemetry.budget_spent == share.granted == share.spent == atp_of(COST_MS)
     assert latent.telemetry.time_s == pytest.approx(frame.time_s)
@@ -138,7 +153,7 @@ def test_the_telemetry_has_the_cost():
 
 
 def test_codes_that_were_not_sent_are_computed_again():
-    encoder = CodeEncoder(ColorModel(), BOTH, MEAN)
+    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST)
     encode(encoder, latents_of(1), S)
     encoder.forget(1)
     assert coded(encode(encoder, latents_of(1), S + S // 30)) == [1]

@@ -21,6 +21,8 @@ from sage_perception.ros.conversions.lct_arrays import carries_codes, received_l
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.viewer_input import note_labels
 
+LATER = 10
+"""Frames after which new tracks get codes."""
 BRIGHT, DARK = (np.full((64, 64, 3), level, np.uint8) for level in (220, 30))
 
 
@@ -87,14 +89,15 @@ def test_codes_are_sent_once_per_track_with_their_trust(ros, encoder, model):
     send, lcts = encoder
     budgets = ros.collect(Budget, 'budget')
     ros.wait_for(lambda: ros.node.count_publishers('budget'), 'the publisher')
-    send(0)
-    ros.wait_for(lambda: lcts, 'the LCTs')
-    send(1)
-    ros.wait_for(lambda: len(lcts) == 2, 'the second frame')
-    first, second = map(codes_of, lcts)
+    for number in (0, LATER, LATER + 1):
+        count = len(lcts)
+        send(number)
+        ros.wait_for(lambda count=count: len(lcts) > count, 'the LCTs')
+    new, first, second = map(codes_of, lcts)
+    assert [len(codes) for codes in new.values()] == [0, 0]
     assert [len(codes) for codes in first.values()] == [2, 2]
     assert [len(codes) for codes in second.values()] == [0, 0]
-    assert [carries_codes(array) for array in lcts] == [True, False]
+    assert [carries_codes(array) for array in lcts] == [False, True, False]
     identity, semantic = first[1]
     assert (identity.kind, semantic.kind) == (LatentKind.IDENTITY, LatentKind.SEMANTIC)
     assert (len(semantic.payload), identity.trust) == (64, 0)
@@ -102,7 +105,7 @@ def test_codes_are_sent_once_per_track_with_their_trust(ros, encoder, model):
     expected = vocabulary.read(available()['semantic_text']).confidence(model.text(['dog']))[0]
     assert semantic.confidence == pytest.approx(expected, abs=0.01)
     assert unpack_direction(semantic.payload) @ model.text(['dog'])[0] > 0.999
-    budget = ros.wait_for(lambda: budgets and budgets[0], 'the budget')
+    budget = ros.wait_for(lambda: next((b for b in budgets if b.shares), None), 'the budget')
     assert {share.plugin for share in budget.shares} == {PLUGIN}
     assert sum(share.spent for share in budget.shares) <= budget.total
 
@@ -111,8 +114,10 @@ def test_receivers_label_tracks_by_the_codes_of_earlier_frames(ros, encoder, mod
     send, lcts = encoder
     send(0)
     ros.wait_for(lambda: lcts, 'the LCTs')
+    send(LATER)
+    ros.wait_for(lambda: len(lcts) == 2, 'the LCTs')
     labels = TrackLabels()
-    note_labels(labels, lcts[0])
+    note_labels(labels, lcts[1])
     words = vocabulary.read(available()['semantic_text'])
     expected = words.nearest(model.text(['dog', 'truck']))
     found = [labels.label('cam0', track) for track in (1, 2)]
