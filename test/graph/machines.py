@@ -21,7 +21,12 @@ from std_msgs.msg import Header
 
 from sage_perception.core.lct import Operation
 from sage_perception.ros.conversions.lct_arrays import lct_messages
-from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
+from sage_perception.ros.conversions.lcts import (
+    lct_from_msg,
+    lct_to_msg,
+    packed_lct_from_msg,
+)
+from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import image_to_msg
 from sage_perception.trust import TrustStore, verify
@@ -68,8 +73,9 @@ def observe(node, keys):
 
     def trusted(array):
         for message in lct_messages(array):
-            lct = lct_from_msg(message)
-            report(trusted=lct.entity_id, sound=verify(lct, store) is None and lct.id not in ids)
+            lct, wire = packed_lct_from_msg(message)
+            fault = verify(lct, store, wire=wire)
+            report(trusted=lct.entity_id, sound=fault is None and lct.id not in ids)
             ids.add(lct.id)
 
     def health(array):
@@ -96,7 +102,7 @@ def attack(node, camera):
             node.destroy_subscription(subscription)
 
     def forged(message):
-        own = lct_from_msg(message)
+        own = lct_from_msg(message, packers_of('tinyvae'))
         now = time.time_ns()
         own = replace(own, stamp_ns=now, sequence=now + 10**15, id=b'forged by anyone')
         return lct_to_msg(own, key=forger)

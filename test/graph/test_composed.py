@@ -32,7 +32,7 @@ IDLE = os.getloadavg()[0] < 0.5 * (os.cpu_count() or 1)
 @pytest.fixture(scope='module', params=['graph', 'camera'])
 def graph(run_graph, request):
     specs = [
-        replace(spec, parameters={**spec.parameters, 'measure_every': 3})
+        replace(spec, parameters={**spec.parameters, 'measure_every': 3, 'encoding': 'float32'})
         if spec.name == 'encoder'
         else spec
         for spec in dual_camera(CAMERAS, namespace='robot1')

@@ -39,7 +39,9 @@ IDLE = os.getloadavg()[0] < 0.5 * (os.cpu_count() or 1)
 def graph(run_graph):
     specs = [
         # Measure the reconstruction error of every frame.
-        replace(spec, parameters={'measure_every': 1}) if spec.name == 'encoder' else spec
+        replace(spec, parameters={'measure_every': 1, 'encoding': 'float32'})
+        if spec.name == 'encoder'
+        else spec
         for spec in dual_camera(CAMERAS, namespace='robot1')
     ]
     graph = run_graph(specs)

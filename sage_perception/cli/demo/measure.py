@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from rclpy.serialization import serialize_message
 from sage_msgs.msg import Agreement
 
 from sage_perception.core.latent import Roi
+from sage_perception.ros.conversions.latents import Packers, unpack
 from sage_perception.ros.conversions.lct_arrays import received_lcts
+from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 
-# The bytes of latents by stamp (ns) and index in the frame.
+MODEL = 'tinyvae'
+# The bytes of the values of latents, float32, by stamp (ns) and index in the frame.
 Latents = dict[tuple[int, int], bytes]
 
 
@@ -129,7 +133,7 @@ def _read_camera(run: CameraRun, name: str, message: Any, stamp: int, received_n
         if lcts:
             run.trust.append((stamp, float(np.mean([lct.trust for lct, _ in lcts]))))
         for index, (lct, wire) in enumerate(lcts):
-            run.values[stamp, index] = wire.payload or lct.latent.mean.tobytes()
+            run.values[stamp, index] = unpack(lct.latent, wire, _packers()).mean.tobytes()
 
 
 def summarize(run: Run, duration_s: float) -> dict[str, Any]:
@@ -174,6 +178,12 @@ def compare(recorded: Latents, replayed: Latents) -> dict[str, float]:
         'identical': sum(recorded[key] == replayed[key] for key in common),
         'largest_difference': max((float(np.abs(d).max()) for d in differences), default=math.nan),
     }
+
+
+@cache
+def _packers() -> Packers:
+    """Return the packer of the model of the graph."""
+    return packers_of(MODEL)
 
 
 def _percentiles(values: np.ndarray) -> dict[str, float | None]:
