@@ -105,8 +105,10 @@ def _writer(field: str) -> Write:
         element, is_list = field.partition('[')[0], True
     if element in _NUMBERS:
         return _numbers_writer(_NUMBERS[element]) if is_list else _number_writer(element)
-    one = _write_text if element.startswith(('string', 'wstring')) else _write_message
-    if element == SIGNATURE_TYPE:
+    one: Write = _write_message
+    if element.startswith(('string', 'wstring')):
+        one = _write_text
+    elif element == SIGNATURE_TYPE:
         one = _write_signer
     if not is_list:
         return one

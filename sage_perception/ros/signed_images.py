@@ -36,8 +36,6 @@ UNSIGNED = (
     "that cannot sign, set the parameter 'unsigned_images' of this node"
 )
 
-AnyImage = Image | CompressedImage
-
 
 class ImageSigner:
     """Signs the images of a camera for the receivers outside its process, if it has a key."""
@@ -45,7 +43,7 @@ class ImageSigner:
     def __init__(self, publisher: TopicPublisher, identity: Identity) -> None:
         self._publisher, self._identity = publisher, identity
 
-    def sign(self, image: AnyImage) -> None:
+    def sign(self, image: Image | CompressedImage) -> None:
         """Publish the signature of an image; call it before the image is published."""
         if self._identity.key is None or not self._publisher.uses_dds:
             return
@@ -58,7 +56,7 @@ class _Waiting(NamedTuple):
     """An image that waits for its signature, and its publisher."""
 
     stamp_ns: int
-    image: AnyImage
+    image: Image | CompressedImage
     publisher: bytes
 
 
@@ -74,7 +72,7 @@ class SignedImages:
         self,
         node: Endpoints,
         identity: Identity,
-        deliver: Callable[[AnyImage], None],
+        deliver: Callable[[Image | CompressedImage], None],
         reject: Callable[[str], None],
     ) -> None:
         self._deliver, self._reject = deliver, reject
@@ -102,7 +100,7 @@ class SignedImages:
         """Count an image that cannot be deserialized."""
         self._limiter.note(publisher, accepted=False)
 
-    def receive(self, image: AnyImage, publisher: bytes) -> None:
+    def receive(self, image: Image | CompressedImage, publisher: bytes) -> None:
         """Deliver or reject an image, or let it wait for its signature."""
         if isinstance(publisher, ProcessId):
             self._deliver(image)
