@@ -21,20 +21,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sage_perception.audio.words import WORDS
 from sage_perception.codecs.codebook import Codebook
 from sage_perception.evaluation.codebook import counts, perplexity, usage
-from sage_perception.models import load_audio
 from sage_perception.training.codebook import train
-from sage_perception.training.data.speech.corpus import corpus
 from sage_perception.training.puzzle.cues import phrases
 from sage_perception.training.puzzle.sentences import COLORS, unseen_sentences
 from translation_parts.scenes import encoder, mean, scenes, sentences
+from translation_parts.speech import utterances
 
-LABELS = load_audio().labels
-NAMES = tuple(color for color in COLORS if color in LABELS)
+NAMES = tuple(color for color in COLORS if color in WORDS)
 """The colors that the model of sound has words for: all but cyan."""
 COMPONENTS, LEVELS, CODES = 21, 3, 64
-COLOR_SCALE, RIDGE = 3.0, 10.0
+COLOR_SCALE, RIDGE = 8.0, 10.0
 """Factor of the dimensions of the color relative to the components, whose deviation is 1."""
 PER_SOURCE = 4000
 
@@ -161,15 +160,12 @@ def items(held_out: bool) -> dict[str, Items]:
     size = there.appearance.shape[2]
     seen = Items(there.appearance.reshape(-1, size), there.color.ravel())
     text = phrases(*unseen_sentences(), encoder()) if held_out else sentences()[0]
-    words = corpus()
-    colors = np.isin(words.label, [LABELS.index(name) for name in NAMES])
-    words = words.only(colors & (words.held_out == held_out))
-    voiced = load_audio().encode(words.mel[:, None]).mean
-    labels = np.array([_color(LABELS[label]) for label in words.label])
+    voiced = utterances(held_out)
+    labels = np.array([_color(word) for word in voiced.words])
     return {
         'vision': _named(seen),
         'text': _named(Items(text.embedded, text.labels[:, 0])),
-        'audio': _named(Items(voiced, labels)),
+        'audio': _named(Items(voiced.latents, labels)),
     }
 
 

@@ -1,27 +1,72 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Goals in voices that the shipped model of sound was not trained on."""
+"""Colors and nouns in voices, also those that the shipped model of sound was not trained on."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
 from sage_perception.audio.mel import log_mel
 from sage_perception.audio.words import WORDS
+from sage_perception.core.files import replacing
+from sage_perception.core.npz_file import read_npz
 from sage_perception.models import load_audio
 from sage_perception.models.audio_model import AudioLatents, AudioModel
 from sage_perception.training.data.speech.corpus import held_out_persons
 from sage_perception.training.data.speech.voices import Voice, synthesize, voices
+from sage_perception.training.puzzle.sentences import COLORS, NOUNS
+from translation_parts.scenes import FOLDER
+
+WANTED = [*COLORS, *(noun for nouns in NOUNS.values() for noun in nouns)]
+TRAINING_SHARE = 3
+"""Every third voice of the training is used."""
+
+
+class Utterances(NamedTuple):
+    """Words in voices: latents `[N, 128]`, logits `[N, W]` of the model, and the words `[N]`."""
+
+    latents: np.ndarray
+    logits: np.ndarray
+    words: np.ndarray
+
+
+@cache
+def utterances(held_out: bool) -> Utterances:
+    """Return colors and nouns in the voices of the training, or in those left out.
+
+    They are kept in a file.
+    """
+    path = FOLDER / f'voices_{"test" if held_out else "train"}.npz'
+    if path.is_file():
+        arrays = read_npz(path)
+        return Utterances(*(arrays[name] for name in Utterances._fields))
+    chosen = unseen_voices() if held_out else seen_voices()[::TRAINING_SHARE]
+    names = [word for word in WANTED if word in WORDS]
+    outputs = [utterance(voice, word) for voice in chosen for word in names]
+    found = Utterances(
+        np.concatenate([output.mean for output in outputs]),
+        np.concatenate([output.logits for output in outputs]),
+        np.array(names * len(chosen)),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part, part.open('wb') as file:
+        np.savez(file, **found._asdict())
+    return found
 
 
 @cache
 def unseen_voices() -> tuple[Voice, ...]:
     """Return the voices of the persons that the training leaves out."""
-    every = voices()
-    persons = held_out_persons(voice.person for voice in every)
-    return tuple(voice for voice in every if voice.person in persons)
+    persons = held_out_persons(voice.person for voice in voices())
+    return tuple(voice for voice in voices() if voice.person in persons)
+
+
+def seen_voices() -> list[Voice]:
+    """Return the voices of the training."""
+    return [voice for voice in voices() if voice not in unseen_voices()]
 
 
 @cache

@@ -26,7 +26,6 @@ from torch import Tensor
 from sage_perception.audio.words import WORDS
 from sage_perception.core.files import replacing
 from sage_perception.core.npz_file import read_npz
-from sage_perception.models import load_audio
 from sage_perception.models.networks.puzzle.attention import (
     CrossModalAttention,
     FusionConfig,
@@ -36,9 +35,15 @@ from sage_perception.models.registry import load_slot_encoder
 from sage_perception.puzzle.tokens import positions
 from sage_perception.slots.segmentation import segment, slot_regions
 from sage_perception.slots.video import segment_frames
-from sage_perception.training.data.speech.corpus import corpus
 from sage_perception.training.puzzle.cues import phrases
-from sage_perception.training.puzzle.examples import AUDIO, TEXT, TRAINING, Batch, draw
+from sage_perception.training.puzzle.examples import (
+    AUDIO,
+    TEXT,
+    TEXT_DIM,
+    TRAINING,
+    Batch,
+    draw,
+)
 from sage_perception.training.puzzle.fit import (
     DECODED_WEIGHT,
     FitConfig,
@@ -61,6 +66,7 @@ from translation_parts.scenes import (
     scenes,
     sentences,
 )
+from translation_parts.speech import sound_model, utterances
 
 SLOT_SCENES = {False: 480, True: 180}
 """Scenes that are divided among slots, of the training and of the test."""
@@ -80,14 +86,6 @@ class Examples(NamedTuple):
     slots: SlotTokens
     right: Tensor
     words: Tensor
-
-
-class Utterances(NamedTuple):
-    """Words in voices: latents `[N, 128]`, the words, and embeddings of those recognized."""
-
-    latents: np.ndarray
-    words: np.ndarray
-    recognized: np.ndarray
 
 
 class SceneSlots(NamedTuple):
@@ -249,7 +247,8 @@ def examples(held_out: bool) -> Examples:
     right[torch.arange(len(rows)), batch.target] = present[torch.arange(len(rows)), batch.target]
     right[:, OBJECTS:] = shows * slots_present
     audio = torch.from_numpy(voiced.latents[chosen])
-    words = torch.from_numpy(voiced.recognized[chosen] * has_sound[:, None].astype(np.float32))
+    texts = recognized(voiced.logits)[chosen] * has_sound[:, None]
+    words = torch.from_numpy(texts.astype(np.float32))
     batch = batch._replace(
         present=present, cues=(batch.cues[0], audio, batch.cues[2]), given=given
     )  # fmt: skip
@@ -266,22 +265,13 @@ def utterance_of(
     return int(rng.choice(fitting)) if len(fitting) else None
 
 
-@cache
-def utterances(held_out: bool) -> Utterances:
-    """Return colors and nouns in voices, those of the training or of those left out."""
-    model, every = load_audio(), corpus()
-    wanted = [*COLORS, *(noun for nouns in NOUNS.values() for noun in nouns)]
-    labels = [i for i, label in enumerate(model.labels) if label in wanted]
-    part = every.only(np.isin(every.label, labels) & (every.held_out == held_out))
-    output = model.encode(part.mel[:, None])
-    found = [word if word in WORDS else '' for word, _ in model.recognize(output.logits)]
+def recognized(logits: np.ndarray) -> np.ndarray:
+    """Return the embeddings of the words that logits have, 0 for none, `[N, 384]`."""
+    found = [word if word in WORDS else '' for word, _ in sound_model().recognize(logits)]
     kinds = sorted({*found} - {''})
     embedded = dict(zip(kinds, encoder()(kinds), strict=True))
-    silent = np.zeros_like(embedded[kinds[0]])
-    return Utterances(
-        output.mean, np.array([model.labels[label] for label in part.label]),
-        np.stack([embedded.get(word, silent) for word in found]),
-    )  # fmt: skip
+    silent = np.zeros(TEXT_DIM, np.float32)
+    return np.stack([embedded.get(word, silent) for word in found])
 
 
 def some_scenes(held_out: bool) -> SceneTokens:
