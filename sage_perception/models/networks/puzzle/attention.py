@@ -130,10 +130,11 @@ class CrossModalAttention(nn.Module):
         self.head_weights = nn.Parameter(torch.ones(len(CUES), heads) / heads)
         # The squared distance of two places is a product of these features with a linear map of
         # the cue, which dot products of networks learn slowly. At zero it changes nothing.
-        self.places = nn.ModuleList(nn.Linear(dim, PLACE_DIM) for dim in config.cue_dims)
-        for layer in self.places:
+        places = [nn.Linear(dim, PLACE_DIM) for dim in config.cue_dims]
+        for layer in places:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.places = nn.ModuleList(places)
         self.direct = nn.ModuleList(nn.Linear(width, config.fused_dim) for _ in CUES)
         self.out = two_layers(2 * width, 2 * width, config.fused_dim)
         self.decoder = nn.Linear(config.fused_dim, config.token_dim + config.proprioception_dim)
