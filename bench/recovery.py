@@ -175,6 +175,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--runs', type=int, default=5, help='kills of each process (default: 5)')
     parser.add_argument('--fps', type=float, default=15.0, help='frame rate (default: 15)')
+    parser.add_argument('--cameras', type=int, default=2, help='cameras (default: 2)')
     parser.add_argument('--composition', choices=MODES, default='none')
     parser.add_argument(
         '--nodes',
@@ -192,7 +193,7 @@ def main() -> int:
     os.environ.update(dds_environment(os.environ))
     with tempfile.TemporaryDirectory() as folder:
         source = f'synthetic://?size=640x480&fps={options.fps}&lock=wall'
-        cameras = [Camera('cam0', source), Camera('cam1', f'{source}&seed=1')]
+        cameras = [Camera(f'cam{n}', f'{source}&seed={n}') for n in range(options.cameras)]
         wanted = dict.fromkeys(('memory', 'compressor', *options.nodes), True)
         specs = with_private_devices(
             perception(cameras, **wanted),
