@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from sage_perception.ros.allocator import configure_allocator
+from sage_perception.ros.allocator import SMALL_MMAP_THRESHOLD, configure_allocator
 
 # Above 101 the ports of a domain are in the ephemeral range of Linux.
 DOMAINS = 101
@@ -62,8 +62,8 @@ os.environ['XDG_CACHE_HOME'] = str(Path(tempfile.gettempdir(), f'sage_test_cache
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 
 
-# As the processes of nodes: endpoints of one test must not leave gigabytes to the next tests.
-configure_allocator()
+# Endpoints of one test must not leave gigabytes to the next tests.
+configure_allocator(SMALL_MMAP_THRESHOLD)
 
 
 @pytest.fixture(autouse=True)

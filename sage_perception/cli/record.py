@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from sage_perception.bags.record import BagWriteError, RecordOptions, record
-    from sage_perception.ros.allocator import configure_allocator
+    from sage_perception.ros.allocator import SMALL_MMAP_THRESHOLD, configure_allocator
 
     if not (args.topics or args.all or args.regex):
         own.error('nothing to record: name topics, or use --all or --regex')
@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         compression=args.compression,
     )
     os.environ.update(dds_environment(os.environ))
-    configure_allocator()  # the recorder subscribes again when publishers with other QoS appear
+    # The recorder subscribes again when publishers with other QoS appear.
+    configure_allocator(SMALL_MMAP_THRESHOLD)
     with stop_requested() as stop:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         try:

@@ -9,8 +9,10 @@ import resource
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-MMAP_THRESHOLD = 8 * 2**20
-"""Blocks up to this size, in bytes, come from the heap: images up to 1080p with four channels."""
+MMAP_THRESHOLD = 32 * 2**20
+"""Blocks up to this size, in bytes, come from the heap: the maximum of glibc."""
+SMALL_MMAP_THRESHOLD = 8 * 2**20
+"""The same for processes that create endpoints again: images up to 1080p with four channels."""
 TRIM_THRESHOLD = 64 * 2**20
 """Free memory at the end of a heap that is kept, bytes."""
 
@@ -44,23 +46,21 @@ def limit_memory(growth: int = MAX_GROWTH) -> bool:
     return True
 
 
-def configure_allocator() -> bool:
-    """Keep the memory of freed images in the process, but not that of larger blocks.
+def configure_allocator(mmap_threshold: int = MMAP_THRESHOLD) -> bool:
+    """Keep the memory of freed images in the process; return whether the allocator supports it.
 
     By default glibc returns the memory of each image to the kernel and requests it again, page by
     page, for the next one. In a measurement on two cores, this doubled the CPU time to receive a
     message of 640x480 pixels: 2.6 ms instead of 1.2 ms.
 
-    Fast DDS reserves the memory of 100 messages of the maximum size for each endpoint: 1.9 GB for
-    an `LCTArray`, of which only the pages in use are resident. Such blocks must not come from the
-    heap. Where freed memory of the heap is reserved again, it is filled with zeros, and all of its
-    pages are resident: 11 to 37 MB in a node, and gigabytes in a process that creates such an
-    endpoint again.
-
-    Returns whether the allocator supports these settings.
+    Blocks up to `mmap_threshold`, in bytes, are kept. Processes that create endpoints again need
+    `SMALL_MMAP_THRESHOLD`: Fast DDS reserves the memory of 100 messages of the maximum size for
+    each endpoint, 1.9 GB for an `LCTArray`, of which only the pages in use are resident. Where
+    freed memory of the heap is reserved again, it is filled with zeros, and all of its pages are
+    resident.
     """
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is None:  # not glibc
         return False
-    settings = ((_M_MMAP_THRESHOLD, MMAP_THRESHOLD), (_M_TRIM_THRESHOLD, TRIM_THRESHOLD))
+    settings = ((_M_MMAP_THRESHOLD, mmap_threshold), (_M_TRIM_THRESHOLD, TRIM_THRESHOLD))
     return all(mallopt(name, value) == 1 for name, value in settings)

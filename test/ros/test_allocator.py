@@ -47,9 +47,9 @@ ENDPOINTS = """
     import psutil, rclpy
     from rclpy.node import Node
     from sage_msgs.msg import LCTArray
-    from sage_perception.ros.allocator import configure_allocator
+    from sage_perception.ros.allocator import SMALL_MMAP_THRESHOLD, configure_allocator
 
-    assert configure_allocator()
+    assert configure_allocator(SMALL_MMAP_THRESHOLD)
     rclpy.init()
     for _ in range(3):
         node = Node('reader')
