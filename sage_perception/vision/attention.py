@@ -262,7 +262,13 @@ class Attention:
         """Update the tracks and return a candidate for each active one."""
         min_area = (self._config.min_object_px / scale) ** 2
         detections = [
-            Detection(_times(blob.box, scale), blob.contrast, blob.activity, blob.starts)
+            Detection(
+                _times(blob.box, scale),
+                blob.contrast,
+                blob.activity,
+                blob.starts,
+                blob.residual,
+            )
             for blob in motion.blobs
             if blob.area >= min_area
         ]
@@ -277,6 +283,7 @@ class Attention:
             displace if camera else None,
             lambda box: thumbnail(small, _times(box, 1 / scale)),
             blind=camera is not None and not camera.valid,
+            parallax=self._scene.parallax,
         )
         factor = self._inhibition.factor
         found = []

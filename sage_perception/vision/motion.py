@@ -24,6 +24,7 @@ from sage_perception.vision.background import (
     gray,
 )
 from sage_perception.vision.boxes import Box
+from sage_perception.vision.near_objects import Residual
 from sage_perception.vision.registration import IDENTITY, compose, displacement, invert
 
 WARMUP_S = 0.5
@@ -58,6 +59,7 @@ class Blob:
         activity: fraction of the area that changed in the last quarter of a second, scaled to
             [0, 1].
         starts: whether the evidence suffices for a new object, not only for a known one.
+        residual: its mean motion by the optical flow; None without one.
     """
 
     box: Box
@@ -65,6 +67,7 @@ class Blob:
     contrast: float
     activity: float
     starts: bool = True
+    residual: Residual | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ import numpy as np
 from sage_perception.vision.background import SQUARE3, SQUARE5
 from sage_perception.vision.ego_motion import CameraMotion, homography_positions
 from sage_perception.vision.motion import Blob, connected_areas
+from sage_perception.vision.near_objects import Residual
 from sage_perception.vision.parallax import Parallax
 
 UNIT = 0.06
@@ -35,7 +36,7 @@ AVERAGING_S = 0.08
 """Time constant of the average over frames, seconds."""
 START_EVIDENCE, KEEP_EVIDENCE = 1.0, 0.5
 """Evidence from which a new object is reported, and one that is tracked already."""
-MIN_OF_STRONGEST = 0.2
+MIN_OF_STRONGEST = 0.12
 """Evidence relative to the strongest in the image below which no object is reported."""
 MIN_OF_PEAK = 0.35
 """Evidence relative to the object's own above which a pixel belongs to it."""
@@ -65,6 +66,11 @@ class ResidualMotion:
         self.evidence = np.zeros((1, 1), np.float32)
         self._fresh = True
         self._parallax = Parallax()
+
+    @property
+    def parallax(self) -> bool:
+        """Return whether the latest image has an epipole, from which near objects move away."""
+        return self._parallax.epipole is not None
 
     def remember(self, image: np.ndarray) -> None:
         """Keep `image` as the previous one without an estimate; evidence starts from 0."""
@@ -124,7 +130,7 @@ class ResidualMotion:
         np.maximum(history, FILL, out=history)
         np.divide(evidence, history, out=evidence)
         self.evidence = np.asarray(evidence, np.float32)
-        return _blobs(evidence)
+        return _blobs(evidence, camera.flow, residual, gain)
 
     def displace(
         self, box: tuple[float, float, float, float], camera: CameraMotion
@@ -158,8 +164,14 @@ class ResidualMotion:
         return moved
 
 
-def _blobs(evidence: np.ndarray) -> list[Blob]:
-    """Return the connected areas of high evidence, each down to a fraction of its own peak."""
+def _blobs(
+    evidence: np.ndarray, flow: np.ndarray, residual: np.ndarray, weights: np.ndarray
+) -> list[Blob]:
+    """Return the connected areas of high evidence, each down to a fraction of its own peak.
+
+    `flow` `[h, w, 2]` and `residual` `[2, h, w]`, pixels, are averaged in them with `weights`
+    `[h, w]`.
+    """
     limit = max(KEEP_EVIDENCE, MIN_OF_STRONGEST * float(evidence.max()))
     labels, stats = connected_areas((evidence > limit).view(np.uint8))
     blobs = []
@@ -170,14 +182,30 @@ def _blobs(evidence: np.ndarray) -> list[Blob]:
         own = evidence[rows, columns] * (labels[rows, columns] == label)
         rank = own.size - 1 - area // 10
         peak = float(np.partition(own, rank, axis=None)[rank])  # the 90th percentile of the area
-        _, parts = connected_areas((own > MIN_OF_PEAK * peak).view(np.uint8))
-        for left, top, w, h, part in parts[1:].tolist():
-            if part < max(MIN_AREA, MIN_PART * area) or w * h > MAX_FRACTION * evidence.size:
+        part_labels, parts = connected_areas((own > MIN_OF_PEAK * peak).view(np.uint8))
+        for number, (left, top, w, h, part) in enumerate(parts.tolist()):
+            if number == 0 or part < max(MIN_AREA, MIN_PART * area):
+                continue
+            if w * h > MAX_FRACTION * evidence.size:
                 continue
             box = (x + left, y + top, x + left + w, y + top + h)
             contrast = 1 - math.exp(-peak / 2)
-            blobs.append(Blob(box, part, contrast, 1.0, peak > START_EVIDENCE))
+            inner = np.s_[top : top + h, left : left + w]
+            where = np.s_[y + top : y + top + h, x + left : x + left + w]
+            weight = weights[where] * (part_labels[inner] == number)
+            mean = _mean_residual(flow[where], residual[:, where[0], where[1]], weight)
+            blobs.append(Blob(box, part, contrast, 1.0, peak > START_EVIDENCE, mean))
     return sorted(blobs, key=lambda blob: -blob.area)
+
+
+def _mean_residual(flow: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> Residual | None:
+    """Return the mean motion of an area; None if no pixel of it has a weight."""
+    total = float(weight.sum())
+    if total <= 0:
+        return None
+    own_x, own_y = (float(np.vdot(part, weight)) / total for part in residual)
+    x, y = (float(np.vdot(part, weight)) / total for part in cv2.split(flow))
+    return Residual(own_x, own_y, x - own_x, y - own_y)
 
 
 def _mismatch(

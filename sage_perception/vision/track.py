@@ -9,7 +9,7 @@ camera is applied separately.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from sage_perception.vision.boxes import Box
 from sage_perception.vision.boxes import center as center_of
 from sage_perception.vision.boxes import size as size_of
 from sage_perception.vision.ego_motion import transform_point
+from sage_perception.vision.near_objects import ResidualHistory
 
 CONFIRM_HITS = 3
 """Minimum number of detections of a confirmed track."""
@@ -24,12 +25,12 @@ CONFIRM_S = 0.06
 """Minimum age of a confirmed track, seconds."""
 SURE_CONTRAST, SURE_HITS = 0.9, 2
 """Contrast from which fewer detections confirm a track that the optical flow carries."""
-COAST_S = 0.5
-"""Maximum time a confirmed track continues without a detection, seconds."""
+COAST_S = (0.2, 0.5)
+"""Range of the time that a confirmed track continues without a detection, seconds."""
 FLOW_COAST_S = (0.1, 1.5)
-"""The same where the optical flow carries the track: it grows with the age of the track."""
-FLOW_COAST = 0.5
-"""Time without a detection relative to the age of a track that the optical flow carries."""
+"""The same where the optical flow carries the track."""
+COAST = 0.5
+"""That time relative to the age of the track: short tracks are often errors."""
 FLOW_HITS = 8
 """Detections of a track that the flow carries from which it is shown without a detection."""
 SMALL_PX, SMALL_HITS = 40.0, 6
@@ -59,6 +60,8 @@ class Track:
         shared_s: time the track has shared its blob with an older track, seconds.
         thumbnail: average appearance, float32 with norm 1; None if unknown.
         carried: whether the optical flow moved the track to this frame.
+        residuals: those of its detections by the optical flow.
+        near: whether it seems to be a still object that is nearer than the background.
     """
 
     id: int
@@ -77,6 +80,8 @@ class Track:
     shared_s: float = 0.0
     thumbnail: np.ndarray | None = None
     carried: bool = False
+    residuals: ResidualHistory = field(default_factory=ResidualHistory)
+    near: bool = False
 
     @property
     def box(self) -> Box:
@@ -105,16 +110,16 @@ class Track:
             return self.confirmed
         small = max(self.width, self.height) < SMALL_PX
         certain = self.missed_s == 0 or self.hits >= FLOW_HITS
-        return self.confirmed and certain and (not small or self.hits >= SMALL_HITS)
+        sure = not small or self.hits >= SMALL_HITS
+        return self.confirmed and certain and sure and not self.near
 
     @property
     def coast_s(self) -> float:
         """Return the time that the track may continue without a detection, seconds."""
         if not self.confirmed:
             return 0.0
-        if self.carried:
-            return min(max(FLOW_COAST * self.age_s, FLOW_COAST_S[0]), FLOW_COAST_S[1])
-        return COAST_S
+        low, high = FLOW_COAST_S if self.carried else COAST_S
+        return min(max(COAST * self.age_s, low), high)
 
     def move_with_camera(self, matrix: np.ndarray) -> None:
         """Apply the motion of the camera: `matrix` `[3, 3]` takes the last frame to this one."""

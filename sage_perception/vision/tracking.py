@@ -28,6 +28,7 @@ from sage_perception.vision.boxes import (
     size,
     union,
 )
+from sage_perception.vision.near_objects import Residual
 from sage_perception.vision.track import POSITION, Track
 
 SIZE_S = (0.3, 0.3)
@@ -36,6 +37,10 @@ FLOW_SIZE_S = (0.06, 0.2)
 """The same where the optical flow carries the tracks."""
 MERGED_S = 1.0
 """Time two tracks may share a blob before the younger one is dropped, seconds."""
+NEAR_TRACKS = 2
+"""Number of tracks that fit still objects, from which the camera passes near ones."""
+PARALLAX_S = 1.0
+"""Time for which it is expected to pass further ones, seconds."""
 GATE = 3.0
 """Maximum distance between a prediction and its detection, standard deviations."""
 MIN_IOU = 0.1
@@ -62,13 +67,14 @@ REENTRY_SIZE = 1.7
 class Detection:
     """A blob: its box, pixels, and its contrast and activity in [0, 1].
 
-    `starts` is whether it may start a track.
+    `starts` is whether it may start a track; `residual` is its motion by the optical flow.
     """
 
     box: Box
     contrast: float = 1.0
     activity: float = 1.0
     starts: bool = True
+    residual: Residual | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +88,14 @@ class View:
         look: returns the thumbnail of a box, float32 with norm 1, None outside of the image; None
             without an image.
         blind: whether the frame is so blurred or full that nothing can be told from it.
+        parallax: whether it shows parallax: the camera passes objects at several distances.
     """
 
     matrix: np.ndarray = field(default_factory=lambda: np.eye(3))
     displace: Callable[[Box], Box | None] | None = None
     look: Callable[[Box], np.ndarray | None] | None = None
     blind: bool = False
+    parallax: bool = False
 
 
 STANDS = np.eye(3).tolist()
@@ -104,11 +112,13 @@ class Tracker:
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
         self._blind_s = 0.0
+        self._parallax_s = math.inf
 
     def clear(self) -> None:
         """Drop all tracks."""
         self._tracks = []
         self._lost = []
+        self._parallax_s = math.inf
 
     def update(
         self, detections: Sequence[Detection], dt: float, view: View = STILL
@@ -147,7 +157,10 @@ class Tracker:
             )
             if view.look:
                 track.learn(view.look(track.box), dt)
+            if blob.residual:
+                track.residuals.add(blob.residual)
             self._tracks.append(track)
+        self._find_near(dt, view)
         return self._tracks
 
     def _predict(self, dt: float, view: View) -> None:
@@ -182,6 +195,18 @@ class Tracker:
                 track.vx = track.vy = 0.0  # its way out of sight is unknown
                 self._lost.append(track)
         self._tracks = kept
+
+    def _find_near(self, dt: float, view: View) -> None:
+        """Tell still objects that are near from those that move, if the frame shows parallax.
+
+        One alone could also be an object that moves with the image of the background.
+        """
+        fitting = [track for track in self._tracks if track.residuals.fit_still_object]
+        seen = sum(track.missed_s == 0 for track in fitting)
+        parallax = view.parallax or seen >= NEAR_TRACKS
+        self._parallax_s = 0.0 if parallax else self._parallax_s + dt
+        for track in self._tracks:
+            track.near = track in fitting and self._parallax_s <= PARALLAX_S
 
     def _recognize(self, track: Track) -> None:
         """Give a track that has just been confirmed the id of the lost one it continues."""
@@ -232,6 +257,8 @@ class Tracker:
 def _update_appearance(track: Track, blob: Detection) -> None:
     track.contrast = blob.contrast
     track.activity = max(track.activity, blob.activity)
+    if blob.residual:
+        track.residuals.add(blob.residual)
 
 
 def _is_part(box: Box, main: Box, track: Track, flowing: bool) -> bool:

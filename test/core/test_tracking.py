@@ -202,3 +202,12 @@ def test_tracks_wait_through_blurred_frames():
     for _ in range(60):
         tracks = follower.update([], 1 / 30, View(blind=True))
     assert tracks == []
+
+
+def test_a_short_track_of_a_standing_camera_ends_sooner_than_a_long_one():
+    def coasts(seconds):
+        follower, _ = follow(lambda t: [box(200, 200)], seconds=seconds)
+        return sum(bool(follower.update([], 1 / 30)) for _ in range(30))
+
+    assert coasts(0.15) <= 7
+    assert 14 <= coasts(2.0) <= 16

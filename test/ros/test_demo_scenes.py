@@ -109,6 +109,13 @@ def test_objects_of_the_reference_are_found_by_their_place():
     assert found == {'objects': 4, 'found': 0.25, 'unmatched_per_frame': 0.5}
 
 
+def test_an_object_at_the_edge_is_matched_by_the_part_in_view():
+    reference = run_of([(MOTION, Roi(70, 200, 60, 60))])
+    at_edge, elsewhere = (MOTION, Roi(0, 205, 40, 40)), (MOTION, Roi(0, 300, 40, 40))
+    found = overlap(reference, run_of([at_edge, elsewhere]), shifted)
+    assert found == {'objects': 0, 'found': None, 'unmatched_per_frame': 1.0}
+
+
 def test_only_frames_of_both_cameras_count():
     region = [(MOTION, Roi(300, 200, 40, 40))]
     assert overlap(run_of(region, region), run_of(region), shifted)['objects'] == 1

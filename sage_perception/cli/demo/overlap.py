@@ -44,10 +44,11 @@ def overlap(
         frames += 1
         moving = [_box(roi) for source, roi in others[tick_of(stamp)] if _moves(source)]
         placed = [(place(roi, stamp), source) for source, roi in regions]
-        visible = [box for box, source in placed if _moves(source) and _is_inside(box)]
-        objects += len(visible)
-        found += sum(any(_shows(region, box) for region in moving) for box in visible)
-        unmatched += sum(not any(_shows(region, box) for box, _ in placed) for region in moving)
+        inside = [_in_view(box) for box, source in placed if _moves(source) and _is_inside(box)]
+        objects += len(inside)
+        found += sum(any(_shows(region, box) for region in moving) for box in inside)
+        visible = [part for part in (_in_view(box) for box, _ in placed) if _area(part) > 0]
+        unmatched += sum(not any(_shows(region, part) for part in visible) for region in moving)
     return {
         'objects': objects,
         'found': round(found / objects, 3) if objects else None,
@@ -61,6 +62,17 @@ def _moves(source: int) -> bool:
 
 def _box(roi: Roi) -> Box:
     return roi.x, roi.y, roi.x + roi.width, roi.y + roi.height
+
+
+def _in_view(box: Box) -> Box:
+    """Return the part of a box inside of the image: regions never leave it."""
+    left, top, right, bottom = box
+    return (
+        min(max(left, 0.0), WIDTH),
+        min(max(top, 0.0), HEIGHT),
+        min(max(right, 0.0), WIDTH),
+        min(max(bottom, 0.0), HEIGHT),
+    )
 
 
 def _is_inside(box: Box) -> bool:
