@@ -136,8 +136,9 @@ def _times(frames: list[tuple[np.ndarray, float]]) -> dict:
         chooser.attend(image, stamp_s)
         wall.append(1e3 * (time.perf_counter() - begin[0]))
         thread.append(1e3 * (time.thread_time() - begin[1]))
+    first = min(30, len(frames) // 2)
     return {
-        name: {f'p{p}': round(float(np.percentile(times[30:], p)), 2) for p in (50, 95)}
+        name: {f'p{p}': round(float(np.percentile(times[first:], p)), 2) for p in (50, 95)}
         for name, times in (('wall', wall), ('thread', thread))
     }
 
