@@ -32,7 +32,7 @@ BURST = 8
 ALIVE_S, RECOVERY_S = 30.0, 60.0
 """Time in which a node must answer, and in which a dead one must be back, seconds."""
 WARM_UP = 0.15
-"""Share of the messages after which the growth of the memory is measured."""
+"""Share of the messages, or of the time, after which the growth of the memory is measured."""
 RARE = ('probe_challenge', 'probe_answers')
 """Topics with messages at random times, a minute apart, and not in response to others."""
 PARAMETER_SERVICES = ('set_parameters', 'set_parameters_atomically')
@@ -160,9 +160,11 @@ class Attack:
         No message to an endpoint is begun after `seconds`.
         """
         baseline: dict[str, float] = {}
-        turn, until = 0, time.monotonic() + seconds
+        turn, begun = 0, time.monotonic()
+        until = begun + seconds
         while (sent := self.result.sent.total()) < count and time.monotonic() < until:
-            if sent >= WARM_UP * count and not baseline:
+            done = max(sent / count, (time.monotonic() - begun) / seconds)
+            if done >= WARM_UP and not baseline:
                 baseline = self._memory()
             for endpoint in self._endpoints:
                 if time.monotonic() < until:
