@@ -27,7 +27,7 @@ def test_models_are_compared_on_the_same_bag(golden, tmp_path, capsys):
     for name in ('frames', 'crops', 'lcts', 'matches'):
         assert small[name] == large[name] > 0, name
     # Twice as many dimensions: twice the bytes, and a better reconstruction.
-    assert (small['bytes_per_lct'], large['bytes_per_lct']) == (512, 1024)
+    assert (small['bytes_per_lct'], large['bytes_per_lct']) == pytest.approx((64, 128), rel=0.06)
     assert 15 < small['psnr_db'] < large['psnr_db'] < 40
     assert 0.3 < small['ssim'] < large['ssim'] < 1
     assert small['encode_ms'] > 0

@@ -52,7 +52,7 @@ def images() -> np.ndarray:
             with open_regular(path) as file, contextlib.suppress(ValueError):  # too short
                 # Mapped, not read: processes share the pages, and return them to the kernel.
                 stored = np.memmap(file, np.uint8, 'r', shape=shape)
-                if hashlib.sha256(stored).hexdigest() == SHA256:
+                if hashlib.sha256(stored.data).hexdigest() == SHA256:
                     return stored
         rendered = render(COUNT, VERSION)
         with contextlib.suppress(OSError):
