@@ -37,10 +37,13 @@ demo: build  ## Run the two-camera graph on a video and measure it; results in o
 
 # Those of test/core need no graph and share the cores; the others measure times and run alone.
 test: build  ## Run all tests, or those of PYTEST="ARGUMENTS OF PYTEST"
+ifneq ($(strip $(PYTEST)),)
+	@ROS_PYTHON_CHECK_FIELDS=1 $(RUN) -m pytest $(PYTEST)
+else
 	@export ROS_PYTHON_CHECK_FIELDS=1; \
-	if [ -n "$(PYTEST)" ]; then exec $(RUN) -m pytest $(PYTEST); fi; \
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile test/core; core=$$?; \
 	$(RUN) -m pytest --ignore test/core && exit $$core
+endif
 
 lint: build  ## Check the style and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy

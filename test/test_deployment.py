@@ -4,6 +4,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,22 @@ def test_commands_of_the_workflow_exist(name, job, command):
         assert all(f"'{distro}'" in wheels[1] for distro in matrix(job, 'distro'))
     elif words[1] == 'build':
         assert '--target' not in words or words[words.index('--target') + 1] in STAGES
+
+
+@pytest.mark.skipif(shutil.which('make') is None, reason='make is not installed')
+@pytest.mark.parametrize(
+    ('arguments', 'commands'),
+    [
+        ('', ['-m pytest -n 2 --dist loadfile test/core', '-m pytest --ignore test/core']),
+        ('test/core -x', ['-m pytest test/core -x']),
+        ('-k "first or second"', ['-m pytest -k first or second']),
+    ],
+)
+def test_make_test_runs_all_tests_or_those_of_its_arguments(arguments, commands):
+    options = ['--no-print-directory', '--old-file=build']
+    words = ['make', *options, 'test', 'RUN=echo', f'PYTEST={arguments}']
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == commands
 
 
 def test_workflow_tests_the_supported_distributions():
