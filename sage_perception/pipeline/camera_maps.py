@@ -68,7 +68,7 @@ class CameraMaps:
         self._resonance = DifferentialResonance.uniform(len(names))
         self._smooth = TemporalResonanceBuffer(1.0)
         self._weight_time_s = weight_time_s
-        self._newest_s = 0.0
+        self._stamps_s = [-math.inf] * len(names)
 
     def update(self, images: Sequence[np.ndarray], stamps_s: Sequence[float]) -> FusedMaps:
         """Return the maps of one frame per camera, captured at about one time.
@@ -82,8 +82,10 @@ class CameraMaps:
         ]
         for health, image, stamp_s in zip(self._health, images, stamps_s, strict=True):
             health.update(image, stamp_s, stamp_s)
-        elapsed_s = max(max(stamps_s) - self._newest_s, 0.0)
-        self._newest_s = max(stamps_s)
+        # The newest stamp can be that of a camera whose stamps stand still.
+        steps_s = (new - old for new, old in zip(stamps_s, self._stamps_s, strict=True))
+        elapsed_s = max(0.0, *steps_s)
+        self._stamps_s = list(stamps_s)
         if self._weight_time_s:
             self._smooth.decay = -math.expm1(-elapsed_s / self._weight_time_s)
         volume = ZSpaceVolume.from_slices([cue.projection for cue in cues])

@@ -51,10 +51,11 @@ def test_a_covered_camera_hands_its_weight_over():
     assert steps[0] < 0.5 * steps[1]
 
 
-def test_a_camera_whose_stamps_stand_still_hands_its_weight_over():
+@pytest.mark.parametrize('ahead_s', [0.0, 3600.0])
+def test_a_camera_whose_stamps_stand_still_hands_its_weight_over(ahead_s):
     maps = CameraMaps(['cam0', 'cam1'])
     for index, (image, _) in enumerate(frames(20)):
-        found = maps.update([image, image], [min(index, 8) / 10, index / 10])
+        found = maps.update([image, image], [ahead_s + min(index, 8) / 10, index / 10])
     assert found.weights[1] > 0.9
 
 
