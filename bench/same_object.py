@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.stats import rankdata
 
+from sage_perception.core.discrimination import auroc
 from sage_perception.core.latent import Roi
 from sage_perception.models import Codec
 from sage_perception.trust.fitted import similarity_weights
@@ -270,12 +270,6 @@ def sets(images: Path, shared: Path | None) -> dict[str, list[Group]]:
         found[PARTS] = labeled(shared / 'video_two_view_mirror_mouse')
         found['rendered'] = rendered(shared / 'synth_pybullet_two_view')
     return {name: groups for name, groups in found.items() if groups}
-
-
-def auroc(same: np.ndarray, other: np.ndarray) -> float:
-    """Return the area under the ROC curve of similarities of same and other pairs."""
-    ranks = rankdata(np.concatenate([same, other]))[: len(same)]
-    return float((ranks.sum() - len(same) * (len(same) + 1) / 2) / (len(same) * len(other)))
 
 
 def scores(latents: dict[str, list[tuple]], space) -> dict[str, dict]:

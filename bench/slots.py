@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument('--sets', nargs='+', choices=sets.SETS, default=list(sets.SETS))
     parser.add_argument('--seeds', nargs='+', type=int, default=[1])
     group = parser.add_mutually_exclusive_group()
-    group.add_argument('--minutes', type=float, help='CPU minutes of each training')
+    group.add_argument('--minutes', type=float, help='CPU minutes of each training (losses: 2)')
     group.add_argument('--steps', type=int, help='steps of each training')
     parser.add_argument('--reference', action='store_true', help='train a plain model as well')
     parser.add_argument(
@@ -64,8 +64,7 @@ def main() -> int:
         parser.error('the parts real and graph require --clips')
     if 'graph' in args.parts and args.views is None:
         parser.error('the part graph requires --views')
-    minutes = 2.0 if args.parts == ['losses'] and not args.steps else None
-    length = sets.Length(args.minutes or minutes, args.steps)
+    length = sets.Length(args.minutes, args.steps)
     try:
         for part in args.parts:
             if part == 'sets':
@@ -73,7 +72,8 @@ def main() -> int:
                     found = sets.measure_set(name, args.seeds, length, args.reference)
                     store(args.out, f'sets.{name}', found)
             elif part == 'losses':
-                store(args.out, part, sets.measure_losses(args.seeds, length))
+                each = length if any(length) else sets.LOSSES_LENGTH
+                store(args.out, part, sets.measure_losses(args.seeds, each))
             elif part == 'video':
                 store(args.out, part, video.measure(args.model, args.sequences, args.videos))
             elif part == 'real':

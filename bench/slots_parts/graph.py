@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from attention_scenes import HEIGHT, WIDTH, Sample, Score, center_square, masked_clips, shows
-from same_object import auroc, shown_by_both
+from same_object import shown_by_both
 
+from sage_perception.core.discrimination import auroc
 from sage_perception.core.latent import Latent, Roi
 from sage_perception.models import load_crop_codec
 from sage_perception.models.registry import load_slot_encoder

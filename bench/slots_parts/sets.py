@@ -32,7 +32,7 @@ SETS = ('tetrominoes', 'sprites', 'solids', 'moving_sprites')
 TEST_SEED = 2
 TEST_SCENES = 320
 TRIALS = (20, 80)
-"""Steps of two trainings that tell the cost of a step."""
+"""Steps of two trainings that show the cost of a step."""
 EPOCHS = 4
 """Least number of validations in a short run."""
 COST = 'cpu_seconds.json'
@@ -50,6 +50,10 @@ class Length(NamedTuple):
 
     minutes: float | None = None
     steps: int | None = None
+
+
+LOSSES_LENGTH = Length(minutes=2.0)
+"""How long each training of the table of losses runs by default."""
 
 
 def slot_segmenter(model: SlotModel) -> Segmenter:
