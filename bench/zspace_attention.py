@@ -64,7 +64,7 @@ def cue_volume() -> Finder:
 
 @contextmanager
 def filtered_saliency(alpha: float) -> Iterator[None]:
-    """Let attention see maps of still saliency that are accumulated and diffused."""
+    """Replace the maps of still saliency in attention by accumulated and diffused ones."""
     volume: ZSpaceVolume | None = None
 
     def saliency(image: np.ndarray) -> np.ndarray:

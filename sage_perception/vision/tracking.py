@@ -197,7 +197,7 @@ class Tracker:
         self._tracks = kept
 
     def _find_near(self, dt: float, view: View) -> None:
-        """Tell still objects that are near from those that move, if the frame shows parallax.
+        """Distinguish still, near objects from moving ones if the frame shows parallax.
 
         One alone could also be an object that moves with the image of the background.
         """

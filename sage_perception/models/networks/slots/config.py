@@ -111,7 +111,10 @@ class SlotsConfig:
             'absolute',
             'convolutions',
         ):
-            raise ValueError('decoder_features has neither relative positions nor patches')
+            raise ValueError(
+                f'positions is {self.positions} and decoder is {self.decoder}; decoder_features '
+                'supports neither relative positions nor patches'
+            )
         if self.decoder_features and self.masks != 'attention':
             raise ValueError(f'masks is {self.masks}; decoder_features requires attention')
 
