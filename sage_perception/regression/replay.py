@@ -126,6 +126,10 @@ def replay_bag(
     a time budget. Messages are streamed: memory does not grow with the bag, except for the
     summary.
 
+    While it runs, OpenCV uses one thread, and Python switches between threads every 0.1 ms. Both
+    apply to the whole process and are restored at the end, so replays must not overlap in a
+    process.
+
     Parameters
     ----------
     path : Path or str
