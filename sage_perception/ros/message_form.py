@@ -245,6 +245,8 @@ class MessageVerifier:
         """
         signature = request.signature
         now_ns = self._clock()
+        if now_ns < self._started_ns:  # the clock has been set back
+            self._started_ns = 0
         oldest_ns = max(now_ns - REQUEST_TOLERANCE_NS, self._started_ns)
         # The guard does not remember a sequence that is further ahead of the time.
         recent = oldest_ns <= signature.sequence <= now_ns + CLOCK_MARGIN_NS

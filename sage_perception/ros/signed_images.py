@@ -9,7 +9,7 @@ images for whose stamp it has one.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,6 +31,8 @@ MAX_WAITING = 4
 """Images that wait for their signatures."""
 MAX_STAMPS = 16
 """Stamps whose digests are kept until their images arrive."""
+MAX_DIGESTS = 2
+"""Digests of one stamp that are kept: the newest ones, of the raw and the compressed image."""
 UNSIGNED = (
     "image without a valid signature: set the parameter 'key' of the camera node; for a driver "
     "that cannot sign, set the parameter 'unsigned_images' of this node"
@@ -78,7 +80,7 @@ class SignedImages:
         self._deliver, self._reject = deliver, reject
         self._limiter = PublisherRateLimiter()
         self._waiting: list[_Waiting] = []
-        self._digests: OrderedDict[int, set[bytes]] = OrderedDict()
+        self._digests: OrderedDict[int, deque[bytes]] = OrderedDict()
         self._signatures = AuthenticatedInput(
             node,
             'image_signature',
@@ -116,7 +118,8 @@ class SignedImages:
     def _note(self, message: ImageSignature) -> None:
         """Keep the digest of a verified signature, and judge the images that waited for it."""
         stamp_ns = stamp_from_msg(message.header.stamp)
-        self._digests.setdefault(stamp_ns, set()).add(message.digest.tobytes())
+        kept = self._digests.setdefault(stamp_ns, deque(maxlen=MAX_DIGESTS))
+        kept.append(message.digest.tobytes())
         while len(self._digests) > MAX_STAMPS:
             self._digests.popitem(last=False)
         due = [each for each in self._waiting if each.stamp_ns == stamp_ns]
@@ -133,9 +136,12 @@ class SignedImages:
         self._limiter.note(waiting.publisher, accepted=True)
         # The signatures of images before this one are lost or late.
         older = [each for each in self._waiting if each.stamp_ns < waiting.stamp_ns]
-        self._waiting = [each for each in self._waiting if each not in older]
+        self._waiting = [each for each in self._waiting if each.stamp_ns >= waiting.stamp_ns]
         for each in older:
             self._refuse(each)
+        # Images before this one that were lost must not be delivered when someone sends them later.
+        for stamp_ns in [each for each in self._digests if each < waiting.stamp_ns]:
+            del self._digests[stamp_ns]
         self._deliver(waiting.image)
 
     def _refuse(self, waiting: _Waiting) -> None:

@@ -187,6 +187,16 @@ def test_a_request_from_before_a_restart_is_refused(keys):
     assert fault(request.signature.sequence) is None
 
 
+def test_requests_are_served_after_the_clock_of_a_node_was_set_back(keys):
+    clock = [time.time_ns() + 3600 * 10**9]
+    verifier = MessageVerifier(TrustStore(keys), True, ['operator'], clock=lambda: clock[0])
+    clock[0] -= 3600 * 10**9
+    identity = Identity('operator', load_key(keys, 'operator'))
+    request = sign_message(request_of(threshold=0.2), identity, '/memory/control')
+    assert verifier.find_request_fault(request, '/memory/control') is None
+    assert verifier.find_request_fault(request, '/memory/control') is RejectionReason.REPLAYED
+
+
 def test_operator_sends_signed_changes(keys, memory):
     def run(*arguments):
         command = [sys.executable, '-c', SAGE_REQUEST, *arguments, '--dir', str(keys)]

@@ -19,7 +19,13 @@ from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.images import image_to_msg
 from sage_perception.ros.local_bus import ProcessId
 from sage_perception.ros.message_form import message_digest
-from sage_perception.ros.signed_images import MAX_STAMPS, MAX_WAITING, ImageSigner, SignedImages
+from sage_perception.ros.signed_images import (
+    MAX_DIGESTS,
+    MAX_STAMPS,
+    MAX_WAITING,
+    ImageSigner,
+    SignedImages,
+)
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import load_key
 
@@ -144,6 +150,26 @@ def test_images_before_a_delivered_one_do_not_follow_it(attention, keys):
     attention.receiver.receive(second, CAMERA)
     give(attention.receiver, signature_of(keys, first))
     assert attention.images == [second]
+
+
+def test_a_lost_image_that_is_sent_later_does_not_follow_the_next_one(attention, keys):
+    now = time.time_ns()
+    lost, second = image_at(now), image_at(now + 1)
+    for image in (lost, second):
+        give(attention.receiver, signature_of(keys, image))
+    attention.receiver.receive(second, CAMERA)
+    attention.receiver.receive(lost, b'replay')
+    assert attention.images == [second]
+
+
+def test_digests_of_a_stamp_that_does_not_change_are_bounded(attention, keys):
+    images = [image_at(time.time_ns(), value) for value in range(MAX_DIGESTS + 3)]
+    for image in images:
+        image.header.stamp = images[0].header.stamp
+        give(attention.receiver, signature_of(keys, image))
+    assert [len(each) for each in attention.receiver._digests.values()] == [MAX_DIGESTS]
+    attention.receiver.receive(images[-1], CAMERA)
+    assert attention.images == [images[-1]]
 
 
 def test_images_of_the_same_process_need_no_signature(attention):
