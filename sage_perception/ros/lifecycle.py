@@ -46,10 +46,10 @@ class LifecycleNode(Endpoints, RosLifecycleNode):
     def _refuse(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
+        label = one_line(request.transition.label)[:80]
         self.get_logger().warning(
-            f'transition {one_line(request.transition.label) or request.transition.id} is '
-            'refused: this node requires signatures, so an operator must sign the request, see '
-            'sage request lifecycle --help',
+            f'transition {label or request.transition.id} is refused: this node requires '
+            'signatures, so an operator must sign the request, see sage request lifecycle --help',
             throttle_duration_sec=5.0,
         )
         response.success = False

@@ -139,7 +139,7 @@ class SignedImages:
         self._waiting = [each for each in self._waiting if each.stamp_ns >= waiting.stamp_ns]
         for each in older:
             self._refuse(each)
-        # Images before this one that were lost must not be delivered when someone sends them later.
+        # Images that were lost must not be delivered when someone sends them later.
         for stamp_ns in [each for each in self._digests if each < waiting.stamp_ns]:
             del self._digests[stamp_ns]
         self._deliver(waiting.image)

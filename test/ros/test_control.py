@@ -136,6 +136,16 @@ def test_states_of_lifecycle_nodes_change_by_signed_requests(camera, keys):
     assert 'transition 5 is rejected' in answer.message
 
 
+def test_the_log_of_a_refused_transition_is_bounded(camera, capfd):
+    (service,) = (each for each in camera.services if each.srv_type is ChangeState)
+    transition = Transition(id=Transition.TRANSITION_DEACTIVATE, label='x' * 10**5)
+    capfd.readouterr()
+    service.callback(ChangeState.Request(transition=transition), ChangeState.Response())
+    log = capfd.readouterr().err
+    assert 'sage request lifecycle --help' in log
+    assert len(log) < 1000
+
+
 def test_transitions_that_do_not_exist_are_refused(memory, camera, keys):
     answer = send(memory, signed(memory, keys, request_of(TRANSITIONS['activate'])))
     assert 'no lifecycle' in answer.message
