@@ -27,7 +27,7 @@ from result_file import store
 from sage_perception.bringup.prefix import prepare_ros
 
 PARTS = (
-    *('digits', 'sound_to_image', 'bearing', 'voice_activity', 'sound_node'),
+    *('digits', 'sound_to_image', 'bearing', 'voice_activity', 'sound_node', 'goal_words'),
     *('grounding', 'fusion', 'tokens', 'puzzle', 'hops', 'arm', 'halting', 'codebook', 'graph'),
 )
 PACKAGES = {'arm': 'pybullet', 'bearing': 'pyroomacoustics'}

@@ -19,6 +19,11 @@ def counted(number: int, noun: str) -> str:
     return f'{number} {noun}{"" if number == 1 else "s"}'
 
 
+def split_names(text: str) -> list[str]:
+    """Return the names of a list such as 'red, green'; none for ''."""
+    return [name.strip() for name in text.split(',') if name.strip()]
+
+
 def natural_key(name: str) -> list[int | str]:
     """Return a sort key that orders the numbers in names by value: img2 before img10."""
     parts = re.split('([0-9]+)', name)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -91,9 +92,18 @@ class AudioModel(LoadedModel):
             )
         return self._encode(np.asarray(mel, np.float32))
 
-    def recognize(self, logits: np.ndarray) -> list[tuple[str, float]]:
-        """Return the word of each row of logits `[B, W]`, and its probability in [0, 1]."""
-        probabilities = softmax(logits.astype(np.float64) / self.temperature)
+    def recognize(
+        self, logits: np.ndarray, words: Collection[str] = ()
+    ) -> list[tuple[str, float]]:
+        """Return the word of each row of logits `[B, W]`, and its probability in [0, 1].
+
+        With `words`, the choice is among these labels and the last one, for all other sounds. The
+        other labels have no probability: a sound of such a word may be taken for one of `words`.
+        """
+        scaled = logits.astype(np.float64) / self.temperature
+        if words:
+            scaled[:, ~np.isin(self.labels, [*words, self.labels[-1]])] = -np.inf
+        probabilities = softmax(scaled)
         best = probabilities.argmax(1)
         return [
             (self.labels[index], float(row[index]))

@@ -19,6 +19,7 @@ from sage_perception.audio.event_stream import EventStream, SoundEvent
 from sage_perception.audio.phrase import Phrase
 from sage_perception.audio.sources import ReconnectingSound, SoundBlock
 from sage_perception.core.lct import LCT
+from sage_perception.core.text import split_names
 from sage_perception.pipeline.sound_encoder import EncodedSound, SoundEncoder
 from sage_perception.ros import qos
 from sage_perception.ros.capture import CaptureNode
@@ -96,9 +97,11 @@ class AudioNode(CaptureNode[ReconnectingSound, SoundBlock]):
         identity = node_identity(self, parameters.entity_id or self.get_namespace().strip('/'))
         try:
             model = models.load_audio(parameters.model)
-            encoder = SoundEncoder(model)
+            encoder = SoundEncoder(model, split_names(parameters.goal_words))
         except models.ModelError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
+        except ValueError as error:
+            raise ConfigurationError(f"parameter 'goal_words': {error}") from error
         model.threads = parameters.threads
         self.connect(ReconnectingSound)
         self._configured = _Configured(encoder, identity)

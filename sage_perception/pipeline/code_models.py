@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from sage_perception.core.latent import LatentKind, ModelId
+from sage_perception.core.text import split_names
 from sage_perception.models import load_codes
 from sage_perception.models.semantic.image_codes import ImageCodes
 
@@ -22,7 +23,7 @@ def kinds_of(names: str) -> tuple[LatentKind, ...]:
 
     Raises `ValueError` for an unknown or repeated name.
     """
-    found = [name.strip() for name in names.split(',') if name.strip()]
+    found = split_names(names)
     for name in found:
         if name not in KINDS:
             raise ValueError(f'{name!r} is not a kind of codes: use {" or ".join(KINDS)}')

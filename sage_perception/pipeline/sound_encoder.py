@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,17 +38,22 @@ class EncodedSound:
 class SoundEncoder:
     """Encodes events with a model of sound.
 
-    Raises `ModelError` for a model of spectrograms of another size.
+    With `words`, these alone are recognized, see `AudioModel.recognize`. Raises `ModelError` for a
+    model of spectrograms of another size, and `ValueError` for words that it does not recognize.
     """
 
-    def __init__(self, model: AudioModel) -> None:
+    def __init__(self, model: AudioModel, words: Sequence[str] = ()) -> None:
         if model.mel_shape != (BANDS, FRAMES):
             bands, frames = model.mel_shape
             raise ModelError(
                 f'{model.id} reads spectrograms of {bands} bands and {frames} frames; events have '
                 f'{BANDS} and {FRAMES}: use a model such as audiovae'
             )
-        self.model = model
+        known = model.labels[:-1]
+        for word in words:
+            if word not in known:
+                raise ValueError(f'{word!r} is not a word of {model.id}: use {", ".join(known)}')
+        self.model, self._words = model, tuple(words)
 
     def encode(self, event: SoundEvent) -> EncodedSound:
         """Return the latent and the word of an event.
@@ -77,6 +83,6 @@ class SoundEncoder:
             model=self.model.id,
             telemetry=telemetry,
         )
-        ((word, confidence),) = self.model.recognize(logits)
+        ((word, confidence),) = self.model.recognize(logits, self._words)
         known = word != self.model.labels[-1]
         return EncodedSound(latent, word, 0.0 if event.fault else confidence, known)

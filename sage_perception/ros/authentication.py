@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
+from sage_perception.core.text import split_names
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.local_bus import ProcessId
@@ -97,8 +98,7 @@ class RequestGuard:
     def __init__(self, node: Endpoints, store: TrustStore) -> None:
         self._node = node
         self._required: bool = node.parameters.require_signatures
-        operators = [name.strip() for name in node.parameters.operators.split(',')]
-        self._operators = [name for name in operators if name]
+        self._operators = split_names(node.parameters.operators)
         self._verifier = MessageVerifier(store, self._required, self._operators)
 
     def require(self, request: Any, service: str) -> None:

@@ -70,6 +70,25 @@ def test_the_shipped_model_reconstructs_and_knows_that_it_does_not_know(shipped)
     assert 0 < confidence <= 1
 
 
+def test_given_words_alone_are_recognized_with_the_ratios_of_their_probabilities(shipped):
+    logits = np.zeros((2, len(LABELS)), np.float32)
+    logits[:, [LABELS.index(word) for word in ('seven', 'red', 'blue')]] = 5, 4, 2
+    logits[1, -1] = 6
+    assert [word for word, _ in shipped.recognize(logits)] == ['seven', UNKNOWN]
+    given = logits.copy()
+    (word, chance), (other, _) = shipped.recognize(given, ['blue', 'red'])
+    assert (word, other) == ('red', UNKNOWN)
+    exponents = np.exp(np.array([4, 2, 0]) / shipped.temperature)
+    assert chance == pytest.approx(exponents[0] / exponents.sum())
+    assert (given == logits).all()
+
+
+def test_an_encoder_refuses_words_that_its_model_does_not_recognize(shipped):
+    for word in ('crimson', UNKNOWN):
+        with pytest.raises(ValueError, match=f"'{word}' is not a word of audiovae.*: use zero, "):
+            SoundEncoder(shipped, ['red', word])
+
+
 def test_other_shapes_and_models_are_refused(shipped):
     with pytest.raises(ModelError, match=r'takes spectrograms of shape \[B, 1, 40, 80\]'):
         shipped.encode(np.zeros((1, 40, 80), np.float32))

@@ -17,9 +17,11 @@ from std_msgs.msg import Bool, Float32, String
 from sage_perception.audio.mel import RATE
 from sage_perception.audio.sources import ReconnectingSound, open_sound
 from sage_perception.audio.synthetic import synthetic_sound
+from sage_perception.audio.words import LABELS
 from sage_perception.cli import keys
 from sage_perception.core.latent import LatentKind
 from sage_perception.models import load_audio
+from sage_perception.models.audio_model import AudioModel
 from sage_perception.nodes import audio_node
 from sage_perception.nodes.audio_node import AudioNode
 from sage_perception.pipeline import sound_encoder
@@ -74,6 +76,21 @@ def test_words_above_the_confidence_are_goals_and_successive_ones_are_joined(ros
     assert [goal.data for goal in goals] == ['red', 'red ball']
 
 
+def test_goals_are_made_of_the_given_words(ros, monkeypatch):
+    goals, encode = ros.collect(String, 'goal'), AudioModel.encode
+
+    def seven_or_red(self, mel):
+        logits = np.full((1, len(LABELS)), -9, np.float32)
+        logits[0, [LABELS.index('seven'), LABELS.index('red')]] = 9, 5
+        return encode(self, mel)._replace(logits=logits)
+
+    monkeypatch.setattr(AudioModel, 'encode', seven_or_red)
+    source = 'source:=synthetic://?seed=3&pace=fast'
+    ros.make(AudioNode, '-p', source, '-p', 'goal_words:=red, blue', '-p', 'phrase_gap_s:=0.0')
+    ros.wait_for(lambda: goals, 'a goal')
+    assert {goal.data for goal in goals} == {'red'}
+
+
 @pytest.mark.parametrize(
     ('change', 'fault'),
     [(lambda x: np.clip(40 * x, -1, 1), 'clipped'), (lambda x: _broken(x), 'not finite')],
@@ -115,6 +132,7 @@ def test_silence_is_reported_and_makes_no_events(ros):
     [
         ('source:=mic://0', "parameter 'source': .*unknown scheme mic"),
         ('model:=tinyvae', "parameter 'model': .*is not a model of sound"),
+        ('goal_words:=red,crimson', "parameter 'goal_words': 'crimson' is not a word of audiovae"),
     ],
 )
 def test_invalid_parameters_are_explained(ros, parameter, text):

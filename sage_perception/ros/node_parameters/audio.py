@@ -53,6 +53,14 @@ AUDIO = (
         maximum=1.0,
     ),
     Parameter(
+        'goal_words',
+        '',
+        'Words of which goals are made, with commas between them, such as red,green,blue. Only '
+        'these are recognized, which leaves fewer errors among them; other words of the model may '
+        'be taken for one of them. Empty: all words of the model.',
+        read_only=True,
+    ),
+    Parameter(
         'phrase_gap_s',
         1.5,
         'Maximum time between two words of one goal, such as "red" and "ball", seconds.',
