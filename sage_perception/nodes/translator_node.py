@@ -181,10 +181,14 @@ class TranslatorNode(Node):
         )
         self._target.publish(scores)
         self._frame = frame
+        self._act(frame, lcts, meaning)
         wanted = abs(frame.stamp_ns - self._drawn_ns) >= PUZZLE_PERIOD_NS
         if wanted and self._puzzles.get_subscription_count():
             self._drawn_ns = frame.stamp_ns
             self._draw(frame, lcts, places)
+
+    def _act(self, frame: RelayedFrame, lcts: list[LCT], meaning: Meaning) -> None:
+        """Publish the latent and the action of the object meant, unless they are refused."""
         try:
             fused = self._fuse(lcts, meaning)
             self._publish(self._fused, frame, fused)

@@ -18,6 +18,7 @@ from sage_perception.codecs.packing import Encoding
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation
 from sage_perception.models import load_crop_codec
+from sage_perception.nodes import translator_node
 from sage_perception.nodes.translator_node import TranslatorNode
 from sage_perception.puzzle.action import used
 from sage_perception.puzzle.head import look_at
@@ -184,6 +185,25 @@ def test_words_select_a_crop_and_become_an_action(ros):
     before = len(actions)
     more(4)
     assert len(actions) == before
+
+
+@NEEDS_ENCODER
+def test_actions_do_not_depend_on_the_puzzle(ros, monkeypatch):
+    def fail(puzzle):
+        raise RuntimeError('not drawn')
+
+    monkeypatch.setattr(translator_node, 'draw_puzzle', fail)
+    monkeypatch.setattr(translator_node, 'PUZZLE_PERIOD_NS', 0)
+    ros.collect(Image, 'puzzle')
+    graph = Graph(ros)
+    ros.wait_for(lambda: graph.node.count_subscribers('puzzle'), 'a subscriber of the puzzle')
+    graph.goals.publish(String(data='look at the red ball'))
+
+    def acted():
+        graph.send()
+        return graph.actions
+
+    ros.wait_for(acted, 'an action')
 
 
 @NEEDS_ENCODER
