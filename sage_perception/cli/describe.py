@@ -16,6 +16,7 @@ from sage_perception.core.progress import track
 from sage_perception.models import load_semantic
 from sage_perception.models.semantic.nouns import MIN_CONFIDENCE
 from sage_perception.models.semantic.semantic_text import Noun
+from sage_perception.models.semantic.vocabulary import UNKNOWN
 from sage_perception.vision.color_names import color_shares, main_color
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.image_file import read_bgr
@@ -27,7 +28,8 @@ The first noun is the most specific one whose score is at least --min-score: "do
 breeds compete, and "animal" where little can be seen. An image without such a noun is "unknown". \
 The score is the probability that the noun is true: 51% of small, blurred images (CIFAR-10) get a \
 noun, and 83% of these nouns are right, at a mean score of 0.84; most of them are general ones. \
-Lower --min-score for more specific nouns, of which more are wrong.
+Lower --min-score for more specific nouns, of which more are wrong. With --nouns, the scores are \
+those of a choice among the given nouns: their sum is 1, and they are too high on such images.
 
 The nouns are the classes of ImageNet and their hypernyms in WordNet; people, for example, are \
 not among them. The network runs on the CPU and needs the packages of requirements/semantic.txt.
@@ -48,7 +50,7 @@ def center_square(image: np.ndarray, size: int) -> np.ndarray:
 def line(name: str, nouns: Sequence[Noun], color: str, min_score: float) -> str:
     """Return the description of an image as text."""
     shown = [noun for noun in nouns if noun.score >= min_score]
-    words = ', '.join(f'{noun.noun} {noun.score:.2f}' for noun in shown) or 'unknown'
+    words = ', '.join(f'{noun.noun} {noun.score:.2f}' for noun in shown) or UNKNOWN
     return f'{name}: {words}; {color}'
 
 

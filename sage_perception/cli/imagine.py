@@ -17,33 +17,33 @@ from sage_perception.core.progress import progress
 from sage_perception.memory import Space, StoreError, default_path, open_store
 from sage_perception.memory.language import Imagined, LanguageVisionBridge
 from sage_perception.models import load_audio, load_crop_codec, load_semantic
+from sage_perception.models.semantic.nouns import MIN_CONFIDENCE
 from sage_perception.pipeline.recorded_words import recorded_words
 from sage_perception.pipeline.sound_encoder import SoundEncoder
 from sage_perception.vision.grid import grid
 from sage_perception.vision.image_file import write_image
 
 ENTITY = 'sage/imagine'
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 Show images for words, such as "a red car": the records of the memory that fit the words best, \
-and beside them one image that is decoded from the mean of their latents. The first ones are \
-crops that cameras have captured, and are marked "memory"; no camera has captured the last one, \
-which is marked "decoded".
+marked "memory", and one image that is decoded from the mean of the latents of the best ones, \
+marked "decoded". Cameras captured the records; no camera captured the decoded image.
 
-The column "words" has the words for each image in turn: a color and a noun with its score, or \
-"unknown". If these differ from the words that were given, the memory has nothing that fits. \
-Trust is the product of the trusts of all steps from the encoder to the image; --json prints the \
-steps.
+The column "words" describes each image: its main color and a noun with its score, or "unknown" \
+if no noun scores at least {MIN_CONFIDENCE:g}. If these words differ from the given ones, the \
+memory has nothing that fits well. Trust is the product of the trusts of all steps from the \
+encoder to the image; --json prints the steps.
 
-With --sound, the words are recognized in a recording, as audio_node does: those of \
-docs/audio.md, one at a time with a pause between them.
+With --sound, the words are recognized in a recording, by the model of audio_node: the words of \
+docs/audio.md, one at a time, with a pause after each.
 
-The images are latents of the memory that memory_node writes ("sage memory --help"). The network \
-of words needs the packages of requirements/semantic.txt.
+The memory is that of memory_node ("sage memory --help"). The model that compares images with \
+words needs the packages of requirements/semantic.txt.
 """
 
 
-def recorded_text(path: Path, min_confidence: float) -> str:
-    """Return the words of a recording; print what was recognized.
+def recorded_text(path: Path, min_confidence: float) -> tuple[str, str]:
+    """Return the words of a recording, and what was recognized with which confidence.
 
     Raises `ValueError` if there is no word, or none with enough confidence.
     """
@@ -51,13 +51,13 @@ def recorded_text(path: Path, min_confidence: float) -> str:
     if not sounds:
         raise ValueError(f'{path}: no voice found; record words with a pause between them')
     recognized = ', '.join(f'{sound.word} {sound.confidence:.2f}' for sound in sounds)
-    print(f'{path}: {recognized}')
     words = [s.word for s in sounds if s.known and s.confidence >= min_confidence]
     if not words:
         raise ValueError(
-            f'{path}: no word has a confidence of {min_confidence:g}; lower --min-confidence'
+            f'{path}: no word has a confidence of {min_confidence:g} ({recognized}); lower '
+            '--min-confidence'
         )
-    return ' '.join(words)
+    return ' '.join(words), recognized
 
 
 def entry(imagined: Imagined, words: str, confidence: float) -> dict[str, Any]:
@@ -152,7 +152,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with open_store(args.store, Space.of(args.model), create=False) as store:
         text = args.text
         if text is None:
-            text = recorded_text(args.sound, args.min_confidence)
+            text, recognized = recorded_text(args.sound, args.min_confidence)
+            if not args.json:
+                print(f'{args.sound}: {recognized}')
         count = itertools.count(1)
         bridge = LanguageVisionBridge(load_semantic(), codec, ENTITY, lambda: next(count))
         with progress('comparing records with the words'):

@@ -242,7 +242,9 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--entity', help='observing entity, such as robot1/cam0')
     parser.add_argument('--track', type=int, help='track ID')
     parser.add_argument(
-        '--thing', type=int, help='object that the records show, a number of the last column'
+        '--thing',
+        type=int,
+        help='number of the object that the records show, as "sage memory list" prints it',
     )
     parser.add_argument(
         '-o', '--output', type=Path, metavar='GRID.png', help='write the decoded records here'

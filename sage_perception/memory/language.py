@@ -20,15 +20,19 @@ from sage_perception.core.latent import Latent, LatentKind, Telemetry
 from sage_perception.core.lct import LCT, Operation, step_from
 from sage_perception.memory.query import Hit, Query
 from sage_perception.memory.sql_store import MemoryStore
-from sage_perception.memory.words import Found, WordSearch, decoded, rank_by_words
+from sage_perception.memory.words import (
+    Found,
+    WordSearch,
+    decoded,
+    decoded_latents,
+    rank_by_words,
+)
 from sage_perception.models.codec import Codec
+from sage_perception.models.semantic.nouns import MIN_CONFIDENCE
 from sage_perception.models.semantic.semantic_text import SemanticText
+from sage_perception.models.semantic.vocabulary import UNKNOWN
 from sage_perception.vision.color_names import color_shares, main_color
-from sage_perception.vision.crops import to_pixels
 
-UNKNOWN = 'unknown'
-MIN_SCORE = 0.3
-"""Score of a noun below which an image is unknown."""
 MAX_BLENDED = 5
 """Memories whose latents are averaged."""
 SHARPNESS = 20.0
@@ -85,10 +89,9 @@ class LanguageVisionBridge:
 
     def describe(self, lct: LCT) -> Description:
         """Return words for the crop of an LCT of kind VISION, and their code as an LCT."""
-        z = lct.latent.mean[None].reshape(-1, *self._codec.latent_shape)
-        image = to_pixels(self._codec.decode(z))
+        image = decoded_latents([lct.latent.mean], self._codec)
         noun, score = self._vocabulary.describe(image, 1)[0][0]
-        known = score >= MIN_SCORE
+        known = score >= MIN_CONFIDENCE
         text = f'{main_color(color_shares(image)[0])} {noun}' if known else UNKNOWN
         confidence = float(np.clip(score, 0, 1)) if known else 0.0
         code = self._vocabulary.encode(image)[0]
@@ -127,7 +130,7 @@ class LanguageVisionBridge:
         weights = np.exp(SHARPNESS * (similarity - similarity.max()))
         z = np.stack([hit.record.lct.latent.mean for hit in hits])
         mean = ((weights[:, None] * z).sum(0) / weights.sum()).astype(np.float32)
-        image = to_pixels(self._codec.decode(mean.reshape(1, *self._codec.latent_shape)))
+        image = decoded_latents([mean], self._codec)
         codes = self._vocabulary.encode(image)
         score = float(rank_by_words(self._vocabulary, text, codes, image)[0])
         parent = hits[0].record.lct

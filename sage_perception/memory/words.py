@@ -139,6 +139,10 @@ def _model(hit: Hit) -> bytes:
 
 def decoded(hits: Sequence[Hit], codec: Codec) -> np.ndarray:
     """Return the decoded latents of hits, uint8 RGB `[N, S, S, 3]`; all are of `codec`."""
-    z = np.stack([hit.record.lct.latent.mean for hit in hits])
-    images = to_pixels(codec.decode(z.reshape(-1, *codec.latent_shape)))
+    return decoded_latents([hit.record.lct.latent.mean for hit in hits], codec)
+
+
+def decoded_latents(means: Sequence[np.ndarray], codec: Codec) -> np.ndarray:
+    """Return the images of latents `[D]`, uint8 RGB `[N, S, S, 3]`, also those of gray models."""
+    images = to_pixels(codec.decode(np.stack(means).reshape(-1, *codec.latent_shape)))
     return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images

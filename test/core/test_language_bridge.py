@@ -19,8 +19,9 @@ from sage_perception.cli import imagine as command
 from sage_perception.core.latent import Latent, LatentKind, ModelId
 from sage_perception.core.lct import Operation
 from sage_perception.memory import MemoryRecord, Query, Snarc, Space, open_store
-from sage_perception.memory.language import UNKNOWN, LanguageVisionBridge
+from sage_perception.memory.language import LanguageVisionBridge
 from sage_perception.models import load
+from sage_perception.models.semantic.vocabulary import UNKNOWN
 from sage_perception.pipeline import sound_encoder
 
 RED, GREEN, BLUE = np.eye(3)
@@ -99,6 +100,12 @@ def test_an_image_without_a_fitting_word_is_unknown_and_has_no_trust(bridge, sto
     assert found.lct.trust == 0
 
 
+@pytest.mark.parametrize(('score', 'text'), [(0.69, UNKNOWN), (0.71, 'red apple')])
+def test_a_noun_needs_the_confidence_of_other_labels(bridge, store, monkeypatch, score, text):
+    monkeypatch.setattr(ColorWords, 'describe', lambda self, images, count: [[('apple', score)]])
+    assert bridge.describe(memory_of(store, 2)).text == text
+
+
 def test_words_become_real_memories_first_and_then_a_labeled_decoded_image(bridge, store):
     found, searched = bridge.imagine_from_text('an apple', store, Query(count=2))
     assert not searched.by_codes
@@ -119,6 +126,19 @@ def test_nothing_is_imagined_without_memories_and_no_words_are_an_error(bridge, 
     assert bridge.imagine_from_text('an apple', store, Query(track=99))[0] == []
     with pytest.raises(ValueError, match='no words'):
         bridge.imagine_from_text('…', store, Query())
+
+
+def test_memories_of_a_gray_model_have_words_and_images(tmp_path):
+    codec = load('tinyvae_grey16')
+    (mean,) = codec.encode(np.full((1, 1, 64, 64), 0.6, np.float32))
+    seen = lct(1, model=codec.id)
+    latent = Latent(mean, model=codec.id, track_id=1, telemetry=seen.latent.telemetry)
+    gray = LanguageVisionBridge(ColorWords(), codec, 'me', itertools.count(1).__next__)
+    with open_store(tmp_path / 'gray.db', Space.of('tinyvae_grey16')) as store:
+        store.add([MemoryRecord(replace(seen, latent=latent), Snarc(novelty=0.5))])
+        found, _ = gray.imagine_from_text('an apple', store, Query())
+    assert [each.image.shape for each in found] == [(64, 64, 3)] * 2
+    assert gray.describe(found[0].lct).text == UNKNOWN
 
 
 @pytest.fixture
@@ -164,9 +184,12 @@ def test_words_of_a_recording_select_images(run, tmp_path, monkeypatch):
     assert code == 0
     assert out.startswith(f'{path}: sky 0.90')
     assert 'blue sky' in out
+    code, out, _ = run('--sound', path, '-n', '1', '--json')
+    assert code == 0
+    assert [entry['words'] for entry in json.loads(out)] == ['blue sky'] * 2
     code, _, err = run('--sound', path, '--min-confidence', '0.95')
     assert code != 0
-    assert 'lower --min-confidence' in err
+    assert 'no word has a confidence of 0.95 (sky 0.90); lower --min-confidence' in err
 
 
 @pytest.mark.parametrize(
