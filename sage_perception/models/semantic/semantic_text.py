@@ -125,6 +125,10 @@ class SemanticText(ImageCodes):
             row[classes] = True
         return list(tree), members
 
+    @cached_property
+    def _noun_classes(self) -> NounClasses:
+        return NounClasses(self.nouns[1])
+
     def codes(self, images: np.ndarray) -> Codes:
         """Return both codes of images, from one pass of the network."""
         outputs = self._outputs(images)
@@ -187,9 +191,9 @@ class SemanticText(ImageCodes):
         Nouns that only restate a better one in other terms are left out.
         """
         names, members = self.nouns
-        classes = NounClasses(members)
-        chances = classes.chances(self.classify(images))
-        orders = np.argsort(-classes.ranking(chances, min_score), axis=1, kind='stable')
+        chances = self._noun_classes.chances(self.classify(images))
+        ranking = self._noun_classes.ranking(chances, min_score)
+        orders = np.argsort(-ranking, axis=1, kind='stable')
         return [
             _distinct(names, members, row, order, count)
             for row, order in zip(chances, orders, strict=True)
