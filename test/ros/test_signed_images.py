@@ -49,6 +49,11 @@ def image_at(stamp_ns, value=0):
     return Image(header=header, height=2, width=2, step=6, encoding='bgr8', data=[value] * 12)
 
 
+def black_image_at(stamp_ns):
+    """Return an image that attention can use, which is not too small."""
+    return image_to_msg(np.zeros((32, 32, 3), np.uint8), 'bgr8', image_at(stamp_ns).header)
+
+
 class Signatures:
     """Stands for the publisher of the signatures, and keeps what was sent."""
 
@@ -213,7 +218,8 @@ def test_attention_attends_only_to_signed_images(ros, keys):
     ros.wait_for(forged.get_subscription_count, 'attention')
     node_of(ros, CameraNode, key=keys, source='synthetic://?size=64x48&fps=20')
     for _ in range(5):
-        forged.publish(image_at(time.time_ns()))
+        forged.publish(black_image_at(time.time_ns()))
+    ros.wait_for(lambda: node._images._monitor._rejected, 'the rejection of the others')
     ros.wait_for(lambda: len(crops) >= 3, 'crops of signed images')
     assert {array.header.frame_id for array in crops} == {'cam0_optical_frame'}
     assert {array.signature.entity_id for array in crops} == {'cam0'}
@@ -231,6 +237,5 @@ def test_attention_uses_images_of_a_driver_that_cannot_sign_on_request(ros, keys
     assert node._report()[2]['signing'] == 'begins here: images are not authenticated'
     driver = ros.node.create_publisher(Image, 'cam0/image_raw', 10)
     ros.wait_for(driver.get_subscription_count, 'attention')
-    image = image_to_msg(np.zeros((32, 32, 3), np.uint8), 'bgr8', image_at(time.time_ns()).header)
-    driver.publish(image)
+    driver.publish(black_image_at(time.time_ns()))
     ros.wait_for(lambda: crops, 'its crops')
