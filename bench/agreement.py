@@ -156,9 +156,10 @@ def matched(views: list[tuple[np.ndarray, np.ndarray]], threshold: float) -> lis
         rows, columns = linear_sum_assignment(scores[np.ix_(~half, half)], maximize=True)
         rows, columns = np.flatnonzero(~half)[rows], np.flatnonzero(half)[columns]
         agree = scores[rows, columns] > threshold
-        missing += 2 * int((agree & apart[rows, columns]).sum())
+        missing += int((agree & apart[rows, columns]).sum())
     count = sum(len(scores) for scores, _ in views)
-    return [each / count for each in (right, wrong, missing)]
+    alone = sum(len(scores) // 2 for scores, _ in views)
+    return [right / count, wrong / count, missing / max(alone, 1)]
 
 
 def separation(same: np.ndarray, other: np.ndarray) -> dict:
