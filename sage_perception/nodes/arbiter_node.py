@@ -30,9 +30,10 @@ from sage_perception.ros.camera_models import CameraModels
 from sage_perception.ros.camera_mounts import MOUNT_TOPIC, CameraMounts
 from sage_perception.ros.camera_poses import POSE_TOPICS
 from sage_perception.ros.control import CONTROL, serve_control
-from sage_perception.ros.conversions.latents import unpack
+from sage_perception.ros.conversions.latents import Packers, unpack
 from sage_perception.ros.conversions.lct_arrays import ReceivedLCT, received_lcts
 from sage_perception.ros.conversions.lcts import lct_to_msg
+from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.conversions.trust import agreements_to_msg, trust_report_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
@@ -146,7 +147,7 @@ class ArbiterNode(Node):
         self._keys = TrustedKeys(self)
         serve_control(self, self._keys)
         self._entities = self.camera_entities()
-        model, similarity = self._load_model()
+        model, similarity, packers = self._load_model()
         geometry = self._load_geometry()
         self._comparer = similarity.comparer
         if similarity.note:
@@ -172,7 +173,7 @@ class ArbiterNode(Node):
             self, parameters.pose_tolerance_px, geometry, self._arbiter.set_geometry
         )
         requests = RequestGuard(self, self._keys.store)
-        self._models = CameraModels(self, self._arbiter, requests)
+        self._models = CameraModels(self, self._arbiter, requests, packers)
         self._lct_guards = {
             c: RateLimitGuard(partial(self._reject, c)) for c in parameters.cameras
         }
@@ -196,13 +197,15 @@ class ArbiterNode(Node):
         self.add_timer(REPORT_PERIOD_S, self._publish_reports)
         self.diagnostics.add('agreement', self._report)
 
-    def _load_model(self) -> tuple[models.Codec, Similarity]:
-        """Return the model, and how its latents are compared."""
+    def _load_model(self) -> tuple[models.Codec, Similarity, Packers]:
+        """Return the model, how its latents are compared, and their packer."""
+        parameters = self.parameters
         try:
-            model = models.load_observation_model(self.parameters.model)
-            return model, similarity_of(
-                model, self.parameters.agreement_threshold, self.parameters.agreement_fpr
+            model = models.load_observation_model(parameters.model)
+            similarity = similarity_of(
+                model, parameters.agreement_threshold, parameters.agreement_fpr
             )
+            return model, similarity, packers_of(parameters.model)
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
 

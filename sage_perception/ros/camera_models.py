@@ -43,15 +43,18 @@ class CameraModels:
     """Subscribes to the models and probe latents of an arbiter's cameras, and serves `~/align`.
 
     Probe latents are evaluated in a worker thread. `close` must be called before the node is
-    destroyed.
+    destroyed. `own` are the packers of the arbiter's model: latents of that model are unpacked
+    before their camera has announced it.
     """
 
-    def __init__(self, node: Endpoints, arbiter: Arbiter, requests: RequestGuard) -> None:
+    def __init__(
+        self, node: Endpoints, arbiter: Arbiter, requests: RequestGuard, own: Packers
+    ) -> None:
         self._requests = requests
         self._node, self._arbiter = node, arbiter
         self._worker = Worker(node, 'compatibility')
         self._to_evaluate: set[str] = set()
-        self._packers: dict[str, Packers] = {camera: {} for camera in arbiter.cameras}
+        self._packers = dict.fromkeys(arbiter.cameras, own)
         self._models: dict[str, InputMonitor] = {}
         self._probes: dict[str, InputMonitor] = {}
         for camera in arbiter.cameras:
@@ -71,7 +74,7 @@ class CameraModels:
         node.serve('~/align', self._serve_align, ReentrantCallbackGroup())
 
     def packers(self, camera: str) -> Packers:
-        """Return the packers for the latents of a camera; empty before its announcement."""
+        """Return the packers for the latents of a camera."""
         return self._packers[camera]
 
     def close(self) -> None:

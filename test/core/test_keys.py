@@ -136,6 +136,7 @@ def pem(key, encryption=None):
         (pem(a_key(), serialization.BestAvailableEncryption(b'x')), 'is not an unencrypted'),
         (pem(generate_private_key(SECP256R1())), 'is not an Ed25519 key'),
     ],
+    ids=['empty', 'text', 'cut', 'encrypted', 'other_kind'],
 )
 def test_invalid_key_file_is_rejected(tmp_path, content, error):
     key_path(tmp_path, 'cam0').write_bytes(content)

@@ -12,6 +12,7 @@ from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import LCTArray, ModelInfo, ProbeSet
 from std_msgs.msg import Header
 
+from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.models import load_codec
@@ -65,12 +66,12 @@ def publisher(ros):
     return publisher
 
 
-def an_array(codec, now, trust=0.9, key=None):
-    """Return an array with one LCT of cam0."""
+def an_array(codec, now, trust=0.9, key=None, packing=()):
+    """Return an array with one LCT of cam0; `packing` are the encoding and the packer."""
     latent = Latent(np.float32(codec.latent_mean), model=codec.id, telemetry=Telemetry(0.9))
     lct = LCT.encoded(latent, entity_id='cam0', sequence=now, stamp_ns=now, trust=trust)
     header = Header(stamp=stamp_to_msg(now), frame_id='lens')
-    return LCTArray(header=header, lcts=[lct_to_msg(lct, key=key)])
+    return LCTArray(header=header, lcts=[lct_to_msg(lct, *packing, key=key)])
 
 
 def test_garbage_is_rejected_and_an_honest_lct_accepted_afterwards(ros, health, publisher, codec):
@@ -79,6 +80,12 @@ def test_garbage_is_rejected_and_an_honest_lct_accepted_afterwards(ros, health, 
     ros.wait_for(lambda: health.values().get(MALFORMED) == '3', 'their rejection')
     publisher.publish(an_array(codec, ros.node.get_clock().now().nanoseconds))
     ros.wait_for(lambda: health.values()['cam0 accepted'] == '1', 'the honest LCT')
+
+
+def test_packed_latents_of_its_own_model_need_no_announcement(ros, health, publisher, codec):
+    now = ros.node.get_clock().now().nanoseconds
+    publisher.publish(an_array(codec, now, packing=(Encoding.INT8, Packer.of(codec))))
+    ros.wait_for(lambda: health.values().get('cam0 accepted') == '1', 'the LCT')
 
 
 def test_flood_is_mostly_not_read(ros, health, publisher):
