@@ -111,8 +111,9 @@ def test_every_rejection_reason_has_a_test():
         RejectionReason.NOT_MEASURED,
         RejectionReason.INCOMPATIBLE,
     }
+    relayed = {RejectionReason.NOT_RELAYED, RejectionReason.WRONG_RELAY}
     nodes = {RejectionReason.RATE_LIMITED}
-    elsewhere = verification | admission | announcements | arbiter | nodes
+    elsewhere = verification | admission | announcements | arbiter | relayed | nodes
     assert set(FAULTS) | elsewhere == set(RejectionReason)
 
 
