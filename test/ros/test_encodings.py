@@ -17,7 +17,7 @@ from sage_perception import models
 from sage_perception.codecs import codebook
 from sage_perception.codecs.codebook import CODEBOOK, Codebook
 from sage_perception.codecs.packing import Encoding, Packer
-from sage_perception.core.latent import Latent
+from sage_perception.core.latent import Latent, ModelId
 from sage_perception.core.lct import LCT
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.nodes.encoder_node import EncoderNode
@@ -121,7 +121,7 @@ def test_encoding_vq_without_codebook_is_rejected_with_the_fix(ros):
     assert reason in str(rejected.value)
 
 
-def test_arbiter_reads_packed_latents_once_their_model_is_announced(ros, codec):
+def test_arbiter_reads_packed_latents_of_its_own_and_of_announced_models(ros, codec):
     packer = Packer(codec.latent_mean, codec.latent_std)
     z = codec.encode(np.random.default_rng(0).random((1, 3, 64, 64), np.float32))[0]
     trusted = ros.collect(LCTArray, 'trusted')
@@ -131,12 +131,12 @@ def test_arbiter_reads_packed_latents_once_their_model_is_announced(ros, codec):
     ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
     ros.wait_for(publisher.get_subscription_count, 'the arbiter')
 
-    def send(sequence, *encodings):
+    def send(sequence, *encodings, model=codec.id):
         stamp = ros.node.get_clock().now().nanoseconds
         array = LCTArray(header=Header(stamp=stamp_to_msg(stamp)))
         for number, encoding in enumerate(encodings):
             lct = LCT.encoded(
-                Latent(z, model=codec.id),
+                Latent(z, model=codec.id if encoding == Encoding.FLOAT32 else model),
                 entity_id='cam0',
                 sequence=sequence + number,
                 stamp_ns=stamp,
@@ -148,11 +148,13 @@ def test_arbiter_reads_packed_latents_once_their_model_is_announced(ros, codec):
         ros.wait_for(lambda: len(fused) > count, 'an answer')
         return fused[-1].lcts
 
-    # Only float32 can be read without the announcement.
-    assert len(send(10, Encoding.INT8, Encoding.FLOAT32, Encoding.ENTROPY_INT8)) == 1
+    # Latents of an unknown model can only be read if they are float32.
+    mixed = Encoding.INT8, Encoding.FLOAT32, Encoding.ENTROPY_INT8
+    assert len(send(10, *mixed, model=ModelId('other', '1', bytes(range(32))))) == 1
     values = figures(ros, health, 'under_test: agreement')
     assert values['cam0 rejected: unknown model'] == '2'
     assert values['cam0 accepted'] == '1'
+    assert len(send(20, *mixed)) == 3
 
     ros.node.create_publisher(ModelInfo, 'cam0/model_info', qos.LATCHED).publish(
         model_info_to_msg(codec, stamp_to_msg(1))
@@ -161,7 +163,7 @@ def test_arbiter_reads_packed_latents_once_their_model_is_announced(ros, codec):
         lambda: figures(ros, health, 'input cam0/model_info')['received'] == '1', 'the model'
     )
     encodings = (Encoding.FLOAT16, Encoding.INT8, Encoding.ENTROPY_INT8)
-    answers = send(20, *encodings)
+    answers = send(30, *encodings)
     for encoding, answer in zip(encodings, answers, strict=True):
         assert answer.latent.encoding == Encoding.FLOAT32
         assert np.array_equal(
