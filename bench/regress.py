@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from sage_perception.bringup.prefix import prepare_ros
+from sage_perception.core.threads import bound_blas_threads
 
 prepare_ros()
+bound_blas_threads()
 
 import numpy as np
 import psutil

@@ -23,11 +23,11 @@ from functools import partial
 
 def start(module: str) -> None:
     """Run a module as the main program, with the arguments in `sys.argv[1:]`."""
-    # The nodes of a graph share the cores. With more threads, OpenBLAS keeps a second core busy
-    # while it multiplies matrices of some crops.
-    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `bringup.processes`
+    from sage_perception.core.threads import bound_blas_threads
+
+    bound_blas_threads()
     runpy.run_module(module, run_name='__main__', alter_sys=True)
 
 

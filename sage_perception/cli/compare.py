@@ -18,6 +18,7 @@ from sage_perception.cli.terminal import (
     stop_requested,
 )
 from sage_perception.core.progress import StatusLine
+from sage_perception.core.threads import bound_blas_threads
 
 if TYPE_CHECKING:
     from sage_perception.regression.variants import Variant
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage compare`; return 0, or 2 for invalid usage and after an interrupt."""
     args = parser().parse_args(argv)
+    bound_blas_threads()
     # These imports take seconds: the arguments are checked before.
     from sage_perception.codecs.latent_decoder import LatentDecoder
     from sage_perception.regression.variants import compare_variants, variants

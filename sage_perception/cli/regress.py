@@ -20,6 +20,7 @@ from sage_perception.cli.terminal import (
     stop_requested,
 )
 from sage_perception.core.progress import StatusLine
+from sage_perception.core.threads import bound_blas_threads
 
 if TYPE_CHECKING:
     from sage_perception.regression.events import Observer
@@ -34,6 +35,7 @@ STAGES = ('images', 'crops', 'lcts')
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sage regress`; return 0 for a pass, 1 for a difference, 2 if it cannot judge."""
     args = parser().parse_args(argv)
+    bound_blas_threads()
     # These imports take seconds: the arguments are checked before.
     from sage_perception.regression.baseline import baseline_path, read_baseline
     from sage_perception.regression.regress import Regression, regress, update_baseline

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import threading
 import time
 from collections import deque
@@ -58,12 +57,6 @@ from sage_perception.trust.security.identity import Identity, find_key
 
 OPENCV_THREADS = 1
 """Threads of OpenCV, as in the nodes: the cameras already share the cores."""
-SWITCH_INTERVAL_S = 1e-4
-"""Longest time that a thread keeps the interpreter while others wait for it, seconds.
-
-The thread of a camera releases it in each of its many short calls of OpenCV, and waits for it
-afterwards. With Python's 5 ms, a core idles meanwhile.
-"""
 MAX_PENDING = 24
 """Maximum number of messages that are read ahead of the arbiter."""
 
@@ -126,9 +119,8 @@ def replay_bag(
     a time budget. Messages are streamed: memory does not grow with the bag, except for the
     summary.
 
-    While it runs, OpenCV uses one thread, and Python switches between threads every 0.1 ms. Both
-    apply to the whole process and are restored at the end, so replays must not overlap in a
-    process.
+    While it runs, OpenCV uses one thread. This applies to the whole process and is restored at
+    the end, so replays must not overlap in a process.
 
     Parameters
     ----------
@@ -235,8 +227,6 @@ class _Replay:
         with ExitStack() as stack:
             stack.callback(cv2.setNumThreads, cv2.getNumThreads())
             cv2.setNumThreads(OPENCV_THREADS)
-            stack.callback(sys.setswitchinterval, sys.getswitchinterval())
-            sys.setswitchinterval(SWITCH_INTERVAL_S)
             pools = {
                 camera: stack.enter_context(ThreadPoolExecutor(1, f'replay {camera}'))
                 for camera in self._inputs
