@@ -132,11 +132,13 @@ class Ros:
         self._executor.add_node(node)
         return node
 
-    def make(self, kind, *arguments, name='under_test', namespace=''):
-        """Create and spin a node of class `kind` with command line arguments."""
+    def make(self, kind, *arguments, name='under_test', namespace='', **parameters):
+        """Create and spin a node of class `kind` with command line arguments and parameters."""
         line = ['--ros-args', '-r', f'__node:={name}']
         line += ['-r', f'__ns:=/{namespace}'] if namespace else []
         line += list(arguments)
+        for parameter, value in parameters.items():
+            line += ['-p', f'{parameter}:={value}']
         return self.add(kind(context=self.context, cli_args=line, use_global_arguments=False))
 
     def collect(self, kind, topic, qos=100, last=None):

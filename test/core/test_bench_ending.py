@@ -28,6 +28,11 @@ def run(script):
     )
 
 
+def ends_well(process):
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
 def test_it_ends_after_its_time_with_the_place_where_it_waits():
     process = run('end_within(0.3); time.sleep(60)')
     _, errors = process.communicate(timeout=20)
@@ -60,8 +65,7 @@ def test_a_node_to_be_fuzzed_reads_every_message():
         "    limiter.note(b'a', accepted=False)\n"
         "    assert quota.admits(b'a') and limiter.admits(b'a') and of_bucket.admits(b'a')\n"
     )
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    ends_well(process)
 
 
 def test_pages_of_files_are_not_the_memory_of_a_process(tmp_path):
@@ -78,5 +82,4 @@ def test_pages_of_files_are_not_the_memory_of_a_process(tmp_path):
         "allocated = b'1' * 50_000_000\n"
         'assert 45 < own_memory_mb(os.getpid()) - before < 60\n'
     )
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    ends_well(process)

@@ -9,6 +9,13 @@ import textwrap
 
 import pytest
 
+
+def output_of(script, *arguments):
+    """Return what a script prints in a process of its own."""
+    command = [sys.executable, '-c', textwrap.dedent(script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 SCRIPT = """
     import resource, sys
     import numpy as np
@@ -29,17 +36,7 @@ SCRIPT = """
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='not glibc')
 def test_images_reuse_the_pages_of_earlier_ones():
-    faults = {
-        mode: int(
-            subprocess.run(
-                [sys.executable, '-c', textwrap.dedent(SCRIPT), mode],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-        )
-        for mode in ('keep', 'default')
-    }
+    faults = {mode: int(output_of(SCRIPT, mode)) for mode in ('keep', 'default')}
     assert faults['keep'] < faults['default'] / 2, faults
 
 
@@ -61,14 +58,8 @@ ENDPOINTS = """
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='not glibc')
 def test_subscribing_again_does_not_make_the_largest_messages_resident():
-    done = subprocess.run(
-        [sys.executable, '-c', textwrap.dedent(ENDPOINTS)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     # The reserved memory has 1.9 GB.
-    assert int(done.stdout) < 300e6
+    assert int(output_of(ENDPOINTS)) < 300e6
 
 
 LIMITED = """
@@ -87,10 +78,4 @@ LIMITED = """
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='not Linux')
 def test_allocation_beyond_the_limit_fails_and_the_process_goes_on():
-    done = subprocess.run(
-        [sys.executable, '-c', textwrap.dedent(LIMITED)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == 'limited\n'
+    assert output_of(LIMITED) == 'limited\n'

@@ -37,9 +37,7 @@ def keys(tmp_path_factory):
 
 
 def node_of(ros, kind, **parameters):
-    parameters |= {'require_signatures': 'true'}
-    arguments = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
-    return ros.make(kind, *arguments)
+    return ros.make(kind, require_signatures='true', **parameters)
 
 
 @pytest.fixture

@@ -40,8 +40,7 @@ def keys(tmp_path_factory):
 
 
 def node_of(ros, kind, **parameters):
-    arguments = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
-    return ros.make(kind, *arguments, namespace='cam0')
+    return ros.make(kind, namespace='cam0', **parameters)
 
 
 def image_at(stamp_ns, value=0):

@@ -45,11 +45,6 @@ def keys(tmp_path_factory):
     return folder
 
 
-def node_of(ros, kind, namespace, **parameters):
-    arguments = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
-    return ros.make(kind, *arguments, namespace=namespace)
-
-
 def crops(stamp_ns=None, seed=0):
     header = Header(stamp=stamp_to_msg(stamp_ns or time.time_ns()), frame_id='cam0')
     pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), np.uint8)
@@ -83,7 +78,7 @@ class Publisher:
 
 @pytest.fixture
 def encoder(ros, keys):
-    node = node_of(ros, EncoderNode, 'cam0', key=keys, require_signatures='true')
+    node = ros.make(EncoderNode, namespace='cam0', key=keys, require_signatures='true')
     node._lcts = Publisher()
     return node
 
@@ -135,7 +130,7 @@ def test_crops_of_the_same_process_need_no_signature(encoder):
 
 
 def test_encoder_with_a_key_encodes_unsigned_crops_unless_it_requires_signatures(ros, keys):
-    node = node_of(ros, EncoderNode, 'cam0', key=keys)
+    node = ros.make(EncoderNode, namespace='cam0', key=keys)
     node._lcts = Publisher()
     node._crops._receive(crops(), REMOTE)
     (array,) = node._lcts.sent
@@ -147,11 +142,11 @@ def test_encoder_with_a_key_encodes_unsigned_crops_unless_it_requires_signatures
 
 def test_encoder_that_requires_signatures_needs_a_key(ros):
     with pytest.raises(ConfigurationError, match="set the parameter 'key' too"):
-        node_of(ros, EncoderNode, 'cam0', require_signatures='true')
+        ros.make(EncoderNode, namespace='cam0', require_signatures='true')
 
 
 def test_attention_signs_its_crops_and_tells_where_signing_begins(ros, keys):
-    node = node_of(ros, AttentionNode, 'cam0', key=keys)
+    node = ros.make(AttentionNode, namespace='cam0', key=keys)
     node._crops = Publisher()
     pixels = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
     header = Header(stamp=stamp_to_msg(time.time_ns()), frame_id='cam0')
@@ -175,7 +170,7 @@ def test_similarities_out_of_range_are_rejected(similarity):
 @pytest.fixture
 def memory(ros, keys, tmp_path):
     store = tmp_path / 'memory.db'
-    return node_of(ros, MemoryNode, '', keys=keys, require_signatures='true', store=store)
+    return ros.make(MemoryNode, keys=keys, require_signatures='true', store=store)
 
 
 def test_memory_forgets_only_what_an_operator_signs(memory, keys):
