@@ -47,9 +47,10 @@ def write_node(tmp_path, monkeypatch):
 
     def write(executable: str, code: str, package: str = 'stub') -> None:
         # The nodes of a package that replaces the suite still start through `bringup.start`.
-        starter = tmp_path / package / 'bringup' / 'start.py'
-        starter.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / 'sage_perception' / 'bringup' / 'start.py', starter)
+        for part in ('bringup/start.py', 'core/threads.py'):
+            file = tmp_path / package / part
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / 'sage_perception' / part, file)
         folder = tmp_path / package / 'nodes'
         folder.mkdir(parents=True, exist_ok=True)
         (tmp_path / package / '__init__.py').touch()

@@ -109,7 +109,8 @@ def _trust_some(folder, n):
 
 
 def test_concurrent_changes_are_all_kept(tmp_path):
-    context = multiprocessing.get_context('fork')
+    # Not forked: a lock that another thread of this process holds would stay locked in the child.
+    context = multiprocessing.get_context('spawn')
     processes = [context.Process(target=_trust_some, args=(tmp_path, n)) for n in range(3)]
     for process in processes:
         process.start()

@@ -34,7 +34,7 @@ def test_stops_after_the_duration(stub_graph, capfd):
 
 def test_failed_node_stops_the_graph_with_one_line(stub_graph, capfd):
     stub_graph('encoder_node', 'raise SystemExit(2)', package='sage_perception')
-    assert up.main(['dual_camera', '--plain', '--no-viewer']) == 1
+    assert up.main(['dual_camera', '--plain', '--no-viewer', '--duration', '60']) == 1
     error = capfd.readouterr().err.splitlines()
     assert len(error) == 1
     assert error[0].startswith('sage up: cam')
@@ -45,7 +45,7 @@ def test_cause_of_a_failure_is_the_last_line(stub_graph, capfd):
     cause = "parameter 'source': source foo://x: unknown scheme foo"
     code = f'import sys; print("error:", {cause!r}, file=sys.stderr); sys.exit(2)'
     stub_graph('camera_node', code, package='sage_perception')
-    assert up.main(['single_camera', '--plain']) == 1
+    assert up.main(['single_camera', '--plain', '--duration', '60']) == 1
     output, error = capfd.readouterr()
     assert 'Traceback' not in output
     assert output.count('unknown scheme') == 1
