@@ -10,10 +10,13 @@ within 5 cm (`near10`: 10 cm) of the center of the named ball in the end. `swapp
 ball than in `text`, with the same scene: `value` is the share that ends at that one, `original`
 at the first one. In `spoken`, a generated voice that the model of sound was not trained on names
 the color and "ball", and the words that are recognized are the sentence; cyan is left out,
-because it is not among the words of the model. `recognized` is the share of goals whose color is
-right, `typed` the same scenes with the words themselves. `joints_only` is a policy without words
-and crops, `without_words` one with crops alone, `geometry` the crop that attention chooses, its
-place by the geometry of the camera, and the refinement `control` instead of the effector network.
+because it is not among the words of the model. As in an audio node with `goal_words`, the choice
+is among the seven other colors and "ball", with a `min_confidence` of 0.5. `default_confidence`
+has the default of it instead, `all_words` no goal words and no least confidence, and `typed` the
+words themselves in the same scenes. `recognized` is the share of goals whose color is right.
+`joints_only` is a policy without words and crops, `without_words` one with crops alone, `geometry`
+the crop that attention chooses, its place by the geometry of the camera, and the refinement
+`control` instead of the effector network.
 `kinematics_error_m` is the largest difference of the hand in pybullet and in the forward
 kinematics of the product.
 """
@@ -30,39 +33,29 @@ from sage_perception.audio.words import WORDS
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.core.lct import LCT
 from sage_perception.irp.control import Reaches
-from sage_perception.models import load_crop_codec
 from sage_perception.puzzle.action import ACTION, ACTION_DIM, LEFT_ARM, LOG_VAR_USED
 from sage_perception.puzzle.effector import Effector
 from sage_perception.puzzle.kinematics import KUKA_IIWA
 from sage_perception.puzzle.proprioception import BodyState
 from sage_perception.training.puzzle.cues import Phrases, phrases
 from sage_perception.training.puzzle.sentences import COLORS, unseen_sentences
-from translation_parts.arm_policy import (
-    ABOVE,
-    BODY,
-    REACH,
-    ArmPolicy,
-    Bank,
-    Examples,
-    draw,
-    fit_policy,
-    perceive,
-    render_bank,
-)
-from translation_parts.arm_world import (
-    HOME,
-    RADIUS,
-    ArmWorld,
-    Ball,
-    check_kinematics,
-    random_balls,
-)
-from translation_parts.scenes import encoder, mean, network_file, sentences
+from translation_parts.arm_policy import ABOVE, BODY, REACH, ArmPolicy, perceive
+from translation_parts.arm_training import codec, policy, world
+from translation_parts.arm_world import HOME, RADIUS, Ball, check_kinematics, random_balls
+from translation_parts.goal_words import MIN_CONFIDENCE
+from translation_parts.scenes import encoder, mean
 from translation_parts.speech import phrase, random_voice
 
-SCENES, POOL, STEPS = 120, 6000, 600
+SCENES = 120
 CYCLES, PERIOD_S = 32, 0.1
 NEAR, NEAR10 = 0.05, 0.10
+GOAL_WORDS = (*sorted({*COLORS} & {*WORDS}), 'ball')
+HEARING: dict[str, tuple[tuple[str, ...], float]] = {
+    'spoken': (GOAL_WORDS, 0.5),
+    'default_confidence': (GOAL_WORDS, MIN_CONFIDENCE),
+    'all_words': ((), 0.0),
+}
+"""Parameters `goal_words` and `min_confidence` of the audio node."""
 
 
 def measure(seeds: Sequence[int]) -> dict:
@@ -96,7 +89,9 @@ def measure(seeds: Sequence[int]) -> dict:
             'value': mean(by_voice), 'seeds': by_voice,
             'recognized': mean([row['recognized'] for row in aloud]),
             'baselines': {
-                'typed': mean([row['typed'] for row in aloud]), 'joints_only': blind['text'],
+                **{way: mean([row[way] for row in aloud]) for way in (*HEARING, 'typed')
+                   if way != 'spoken'},
+                'joints_only': blind['text'],
             },
         },
         'kinematics_error_m': check_kinematics(world(), np.random.default_rng(0)),
@@ -145,7 +140,7 @@ def reach_by_voice(network: ArmPolicy) -> dict[str, float]:
     rng, simulation = np.random.default_rng(37), world()
     simulation.reset([])
     empty = simulation.image()
-    near: dict[str, list[float]] = {'spoken': [], 'typed': []}
+    near: dict[str, list[float]] = {way: [] for way in (*HEARING, 'typed')}
     recognized = []
     while len(recognized) < SCENES:
         balls = random_balls(rng, int(rng.integers(2, 6)))
@@ -153,15 +148,20 @@ def reach_by_voice(network: ArmPolicy) -> dict[str, float]:
         color = COLORS[meant.color]
         if color not in WORDS:
             continue
-        goals = {'spoken': phrase(random_voice(rng), (color, 'ball')), 'typed': f'{color} ball'}
+        voice = random_voice(rng)
+        goals = {way: phrase(voice, (color, 'ball'), *how) for way, how in HEARING.items()}
+        goals['typed'] = f'{color} ball'
         recognized.append(color in goals['spoken'].split())
         simulation.reset(balls)
         tokens, present = perceive(simulation.image(), empty, codec())
-        for way, sentence in goals.items():
+        ends = {}
+        for sentence in sorted({*goals.values()}):
             simulation.reset(balls)
             if sentence:  # without a goal, the arm stays where it is
                 run(network, tokens, present, encoder()([sentence])[0], (1, 0, 1), False)
-            near[way].append(distance(simulation.hand(), meant))
+            ends[sentence] = distance(simulation.hand(), meant)
+        for way, sentence in goals.items():
+            near[way].append(ends[sentence])
     shares = {way: share(distances, NEAR) for way, distances in near.items()}
     return {**shares, 'recognized': mean(recognized)}
 
@@ -221,52 +221,11 @@ def reach_by_geometry(place: np.ndarray) -> np.ndarray:
 
 
 @cache
-def world() -> ArmWorld:
-    """Return the simulation of this process."""
-    return ArmWorld()
-
-
-@cache
-def codec():
-    """Return the model of the crops."""
-    return load_crop_codec('tinyvae')
-
-
-@cache
 def ball_phrases() -> Phrases:
     """Return sentences of unseen forms about spheres."""
     texts, labels = unseen_sentences()
     spheres = np.flatnonzero(labels[:, 1] == 0)
     return phrases([texts[i] for i in spheres], labels[spheres], encoder())
-
-
-@cache
-def training() -> Examples:
-    """Return the examples of the training."""
-    rng = np.random.default_rng(41)
-    bank: Bank = render_bank(world(), codec(), rng)
-    clean, _ = sentences()
-    every = Phrases(
-        np.concatenate((clean.embedded, encoder()(list(BLUE)))),
-        np.concatenate((clean.labels, np.tile((2, 0), (len(BLUE), 1)))),
-    )
-    return draw(world(), bank, every, POOL, rng)
-
-
-# The training sentences leave out blue spheres, which the scenes of this figure have.
-BLUE = ('the blue ball', 'a blue sphere', 'find the blue ball', 'go to the blue sphere')
-
-
-@cache
-def policy(seed: int, kind: str) -> ArmPolicy:
-    """Return a trained policy; `kind` is text, crops (no words) or joints (nothing else)."""
-    path, network = network_file(f'arm_{kind}_{STEPS}_{seed}'), ArmPolicy()
-    if not path.is_file():
-        given = (1, 0, 1) if kind == 'text' else (0, 0, 1)
-        fitted = fit_policy(training(), STEPS, seed, given, kind == 'joints')
-        torch.save(fitted.state_dict(), path)
-    network.load_state_dict(torch.load(path, weights_only=True))
-    return network.eval()
 
 
 def distance(hand: np.ndarray, ball: Ball) -> float:

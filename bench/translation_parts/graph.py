@@ -13,7 +13,7 @@ alternates with it; one run of both for each seed, of which the medians are take
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,10 @@ def measure(seeds: Sequence[int]) -> dict[str, Any]:
         whole.append(run(video, {'audio': True, 'proprioception': True, 'translator': True}))
     values = [each['topics']['target']['p95_ms'] for each in whole]
     return {
-        'value': statistics.median(values), 'unit': 'ms, 95th percentile, frame to target',
+        'value': median(values), 'unit': 'ms, 95th percentile, frame to target',
         'seeds': values, **medians(whole),
         'topics': {
-            name: {key: statistics.median(each['topics'][name][key] for each in whole)
+            name: {key: median(each['topics'][name][key] for each in whole)
                    for key in ('hz', 'p50_ms', 'p95_ms')}
             for name in TOPICS
         },
@@ -55,10 +55,16 @@ def measure(seeds: Sequence[int]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+def medians(runs: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """Return the medians of the figures that both graphs have."""
     names = ('attended', 'p95_ms', 'fused_p95_ms', 'cpu_percent', 'pss_mb')
-    return {name: statistics.median(each[name] for each in runs) for name in names}
+    return {name: median(each[name] for each in runs) for name in names}
+
+
+def median(values: Iterable[float | None]) -> float | None:
+    """Return the median of the values that were measured; None if there are none."""
+    measured = [value for value in values if value is not None]
+    return statistics.median(measured) if measured else None
 
 
 def run(video: Path, wanted: dict[str, bool]) -> dict[str, Any]:

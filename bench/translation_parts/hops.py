@@ -40,7 +40,8 @@ from sage_perception.training.puzzle.cues import FIELD_OF_VIEW
 from sage_perception.training.puzzle.examples import TRAINING, draw
 from sage_perception.training.puzzle.fit import FitConfig
 from sage_perception.training.puzzle.fit_chain import fit_chain, run_chain
-from translation_parts.scenes import network_file, scenes, sentences, trained
+from translation_parts.cache import cached_file, kept
+from translation_parts.scenes import MODELS, scenes, sentences, trained
 
 POOL, TEST, STEPS = 4000, 1500, 400
 SPECIFIED = {'puzzle': 0.95, 'h': 0.90, 'bridge': 0.87}
@@ -135,12 +136,9 @@ def trained_chain(seed: int, variant: str = 'default') -> Chain:
     fusion = CrossModalAttention(FusionConfig())
     fusion.load_state_dict(trained(seed).state_dict())
     chain = Chain(fusion, skip, frozen)
-    path = network_file(f'chain_{variant}_{STEPS}_{seed}')
-    if not path.is_file():
-        settings = FitConfig(steps=STEPS, batch=64, learning_rate=1e-3, seed=seed)
-        torch.save(fit_chain(chain, examples(False), settings).state_dict(), path)
-    chain.load_state_dict(torch.load(path, weights_only=True))
-    return chain.eval()
+    settings = FitConfig(steps=STEPS, batch=64, learning_rate=1e-3, seed=seed)
+    path = cached_file(f'chain_{variant}_{seed}.pt', __name__, MODELS)
+    return kept(path, chain, lambda: fit_chain(chain, examples(False), settings))
 
 
 def merge(rows: Sequence[dict]) -> dict:

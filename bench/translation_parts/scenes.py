@@ -7,10 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from sage_perception.models import load_crop_codec, load_semantic
 from sage_perception.models.networks.puzzle.attention import (
@@ -25,11 +23,14 @@ from sage_perception.training.puzzle.cues import Phrases, training_phrases
 from sage_perception.training.puzzle.examples import TRAINING
 from sage_perception.training.puzzle.fit import FitConfig, fit_attention, fit_concatenation
 from sage_perception.training.puzzle.scenes import OBJECTS, SceneTokens, read_or_render
+from translation_parts.cache import cached_file, kept
 
-FOLDER = Path('out/puzzle')
 TRAIN_SCENES, TEST_SCENES = 1440, 180
 TRAIN_SEED, TEST_SEED = 2, 1
 STEPS = 1000
+MODELS = ('tinyvae', 'semantic_text')
+"""The models that encode crops and sentences."""
+RENDERING = 'sage_perception.training.puzzle.scenes'
 CONDITIONS = {
     'fused': TRAINING,
     'text': replace(TRAINING, text=1.0, gaze=0.0),
@@ -40,10 +41,10 @@ CONDITIONS = {
 @cache
 def scenes(held_out: bool) -> SceneTokens:
     """Return the scenes of the training, or those of the test."""
-    codec, semantic = load_crop_codec('tinyvae'), load_semantic()
-    if held_out:
-        return read_or_render(FOLDER / 'test.npz', TEST_SCENES, TEST_SEED, codec, semantic)
-    return read_or_render(FOLDER / 'train.npz', TRAIN_SCENES, TRAIN_SEED, codec, semantic)
+    count = TEST_SCENES if held_out else TRAIN_SCENES
+    seed = TEST_SEED if held_out else TRAIN_SEED
+    path = cached_file(f'scenes_{seed}_{count}.npz', RENDERING, MODELS)
+    return read_or_render(path, count, seed, load_crop_codec('tinyvae'), load_semantic())
 
 
 @cache
@@ -61,36 +62,26 @@ def sentences() -> tuple[Phrases, Phrases]:
 @cache
 def trained(seed: int, kind: str = 'fused') -> CrossModalAttention:
     """Return the fusion network of a seed; `kind` is one of `CONDITIONS`."""
-    path, model = network_file(f'{kind}_{seed}'), CrossModalAttention(FusionConfig())
-    if not path.is_file():
-        fitted = fit_attention(scenes(False), *sentences(), CONDITIONS[kind], config(seed))
-        torch.save(fitted.state_dict(), path)
-    model.load_state_dict(torch.load(path, weights_only=True))
-    return model.eval()
+    return kept(
+        cached_file(f'{kind}_{seed}.pt', __name__, MODELS),
+        CrossModalAttention(FusionConfig()),
+        lambda: fit_attention(scenes(False), *sentences(), CONDITIONS[kind], config(seed)),
+    )
 
 
 @cache
 def trained_concatenation(seed: int) -> Concatenation:
     """Return the baseline of a seed."""
-    path = network_file(f'concatenation_{seed}')
-    model = Concatenation(FusionConfig(), OBJECTS)
-    if not path.is_file():
-        fitted = fit_concatenation(scenes(False), *sentences(), TRAINING, config(seed))
-        torch.save(fitted.state_dict(), path)
-    model.load_state_dict(torch.load(path, weights_only=True))
-    return model.eval()
+    return kept(
+        cached_file(f'concatenation_{seed}.pt', __name__, MODELS),
+        Concatenation(FusionConfig(), OBJECTS),
+        lambda: fit_concatenation(scenes(False), *sentences(), TRAINING, config(seed)),
+    )
 
 
 def mean(values: Sequence[float]) -> float:
     """Return the mean of values."""
     return float(np.mean(values))
-
-
-def network_file(name: str) -> Path:
-    """Return the file that keeps a trained network, so that figures share it."""
-    folder = FOLDER / f'networks_{STEPS}'
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f'{name}.pt'
 
 
 def config(seed: int) -> FitConfig:

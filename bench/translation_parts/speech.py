@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from sage_perception.models.audio_model import AudioLatents, AudioModel
 from sage_perception.training.data.speech.corpus import held_out_persons
 from sage_perception.training.data.speech.voices import Voice, synthesize, voices
 from sage_perception.training.puzzle.sentences import COLORS, NOUNS
-from translation_parts.scenes import FOLDER
+from translation_parts.cache import cached_file
 
 WANTED = [*COLORS, *(noun for nouns in NOUNS.values() for noun in nouns)]
 TRAINING_SHARE = 3
@@ -39,7 +40,7 @@ def utterances(held_out: bool) -> Utterances:
 
     They are kept in a file.
     """
-    path = FOLDER / f'voices_{"test" if held_out else "train"}.npz'
+    path = cached_file(f'voices_{"test" if held_out else "train"}.npz', __name__, ('audiovae',))
     if path.is_file():
         arrays = read_npz(path)
         return Utterances(*(arrays[name] for name in Utterances._fields))
@@ -51,7 +52,6 @@ def utterances(held_out: bool) -> Utterances:
         np.concatenate([output.logits for output in outputs]),
         np.array(names * len(chosen)),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open('wb') as file:
         np.savez(file, **found._asdict())
     return found
@@ -81,10 +81,22 @@ def utterance(voice: Voice, word: str) -> AudioLatents:
     return sound_model().encode(log_mel(synthesize(voice, word))[None, None])
 
 
-def phrase(voice: Voice, words: tuple[str, ...]) -> str:
-    """Return the words that are recognized in words, one after the other; '' for none."""
-    found = [sound_model().recognize(utterance(voice, word).logits)[0][0] for word in words]
-    return ' '.join(word for word in found if word in WORDS)
+def phrase(
+    voice: Voice,
+    words: tuple[str, ...],
+    goal_words: Sequence[str] = (),
+    min_confidence: float = 0.0,
+) -> str:
+    """Return the words that are recognized in words, one after the other; '' for none.
+
+    `goal_words` and `min_confidence` are as the parameters of the audio node.
+    """
+    found = [
+        sound_model().recognize(utterance(voice, word).logits, goal_words)[0] for word in words
+    ]
+    return ' '.join(
+        word for word, confidence in found if word in WORDS and confidence >= min_confidence
+    )
 
 
 def random_voice(rng: np.random.Generator) -> Voice:

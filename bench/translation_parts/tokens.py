@@ -55,14 +55,14 @@ from sage_perception.training.puzzle.fit import (
 from sage_perception.training.puzzle.scenes import OBJECTS, SIDE, SceneTokens, render_scene
 from sage_perception.training.puzzle.sentences import COLORS, NOUNS, SHAPES, unseen_sentences
 from sage_perception.vision.boxes import iou
+from translation_parts.cache import cached_file, kept
 from translation_parts.fusion import BASE
 from translation_parts.scenes import (
-    FOLDER,
+    MODELS,
     TEST_SEED,
     TRAIN_SEED,
     encoder,
     mean,
-    network_file,
     scenes,
     sentences,
 )
@@ -182,12 +182,8 @@ def taken(part: Examples, rows: Tensor) -> Examples:
 @cache
 def trained(seed: int) -> CrossModalAttention:
     """Return the network of a seed."""
-    config = FusionConfig(slot_dim=SLOT_DIM)
-    path, model = network_file(f'tokens_{STEPS}_{seed}'), CrossModalAttention(config)
-    if not path.is_file():
-        torch.save(fit(seed).state_dict(), path)
-    model.load_state_dict(torch.load(path, weights_only=True))
-    return model.eval()
+    path = cached_file(f'tokens_{seed}.pt', __name__, (*MODELS, 'slots', 'audiovae'))
+    return kept(path, CrossModalAttention(FusionConfig(slot_dim=SLOT_DIM)), lambda: fit(seed))
 
 
 def fit(seed: int) -> CrossModalAttention:
@@ -283,7 +279,7 @@ def some_scenes(held_out: bool) -> SceneTokens:
 @cache
 def scene_slots(held_out: bool) -> SceneSlots:
     """Return the slots of scenes; they are kept in a file."""
-    path = FOLDER / f'slots_{"test" if held_out else "train"}.npz'
+    path = cached_file(f'slots_{"test" if held_out else "train"}.npz', __name__, ('slots',))
     if path.is_file():
         arrays = read_npz(path)
         return SceneSlots(*(arrays[name] for name in SceneSlots._fields))

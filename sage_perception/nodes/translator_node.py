@@ -24,7 +24,7 @@ from sage_perception.models.semantic.semantic_text import VOCABULARY
 from sage_perception.models.semantic.text_encoder import TextEncoder
 from sage_perception.puzzle.action import ACTION
 from sage_perception.puzzle.drawing import draw_puzzle
-from sage_perception.puzzle.head import TRUST, look_at
+from sage_perception.puzzle.head import TRUST, HeadAngles, look_at
 from sage_perception.puzzle.joints import parse_joints
 from sage_perception.puzzle.proprioception import DIM, LOG_VAR_MISSING, ProprioceptionSpace
 from sage_perception.puzzle.space import write_scene
@@ -52,8 +52,6 @@ from sage_perception.vision.crops import to_pixels
 
 MAX_GOAL = 200
 """Characters of a goal that are read."""
-MAX_ANGLE_AGE_NS = 500_000_000
-"""Time between a frame and the angles of the head from which these are not used."""
 MAX_WAIT_S = 0.3
 """Frames that have waited longer for this node are skipped, so that it does not fall behind."""
 PUZZLE_PERIOD_NS = 200_000_000
@@ -109,7 +107,7 @@ class TranslatorNode(Node):
         self._field_of_view = math.radians(fields[0]), math.radians(fields[1])
         self._goal, self._embedded = '', np.zeros(0, np.float32)
         self._body_latent: Latent | None = None
-        self._angles, self._angles_ns = (math.nan, math.nan), 0
+        self._angles = HeadAngles()
         self._codec: Codec | None = None
         self._drawn_ns = 0
         self._refused: dict[str, int] = {}
@@ -151,7 +149,7 @@ class TranslatorNode(Node):
     def _receive_body(self, message: LCTArray, publisher: bytes) -> None:
         for lct in self._bodies.lcts(message, publisher, self.get_clock().now().nanoseconds):
             pan, tilt = self._body.decode(lct.latent).position[:2]
-            self._angles, self._angles_ns = (float(pan), float(tilt)), lct.stamp_ns
+            self._angles.add(lct.stamp_ns, float(pan), float(tilt))
             self._body_latent = lct.latent
 
     def _receive_frame(self, message: LCTArray, publisher: bytes) -> None:
@@ -210,7 +208,7 @@ class TranslatorNode(Node):
             self._codec = load_crop_codec(self._codec_name)
         z = np.stack([lct.latent.mean for lct in lcts]).reshape(-1, *self._codec.latent_shape)
         body, latent = None, self._body_latent
-        if latent is not None and np.isfinite(self._angles_at(frame.stamp_ns)).all():
+        if latent is not None and np.isfinite(self._angles.at(frame.stamp_ns)).all():
             known = None if latent.log_var is None else latent.log_var < LOG_VAR_MISSING
             body = latent.mean, known
         trust = float(np.clip(max(lct.trust for lct in lcts), 0, 1))
@@ -239,14 +237,8 @@ class TranslatorNode(Node):
     def _look_at(self, latent: Latent) -> Latent:
         assert self._frame is not None
         pan, tilt, *_ = self._joints
-        angles = self._angles_at(self._frame.stamp_ns)
+        angles = self._angles.at(self._frame.stamp_ns)
         return look_at(latent, self._frame.size, self._field_of_view, (pan, tilt), angles)
-
-    def _angles_at(self, stamp_ns: int) -> tuple[float, float]:
-        """Return pan and tilt near a time, radians; NaN if they are not known."""
-        if abs(stamp_ns - self._angles_ns) > MAX_ANGLE_AGE_NS:
-            return math.nan, math.nan
-        return self._angles
 
     def _publish(self, publisher: Any, frame: RelayedFrame, lct: LCT) -> None:
         width, height = frame.size
@@ -269,7 +261,7 @@ class TranslatorNode(Node):
         state = 'translating' if self._goal else 'no goal'
         if not self._acts:
             return OK, f'{state}; no actions, because goals are not signed', figures
-        if not np.isfinite(self._angles_at(self.get_clock().now().nanoseconds)).all():
+        if not np.isfinite(self._angles.at(self.get_clock().now().nanoseconds)).all():
             return WARN, 'the angles of the head are not known: no actions', figures
         return OK, state, figures
 

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+
 import numpy as np
 
 from sage_perception.core.latent import Latent, LatentKind
@@ -19,6 +22,34 @@ from sage_perception.puzzle.tokens import positions, turn_towards
 
 TRUST = 0.98
 """Assumed, not measured: the geometry is exact, but not the fields of view in the parameters."""
+
+MAX_AGE_NS = 500_000_000
+"""Time between a frame and the angles of the head from which these are not used."""
+REMEMBERED = 512
+"""Angles that are remembered, 2.5 s at 200 Hz."""
+
+
+class HeadAngles:
+    """Pan and tilt of the head at the times of frames, which arrive later than the angles."""
+
+    def __init__(self) -> None:
+        self._angles: deque[tuple[int, float, float]] = deque(maxlen=REMEMBERED)
+
+    def add(self, stamp_ns: int, pan: float, tilt: float) -> None:
+        """Add the angles at a time, radians; a time before the last one makes those unknown."""
+        if self._angles and stamp_ns < self._angles[-1][0]:
+            self._angles.clear()
+        self._angles.append((stamp_ns, pan, tilt))
+
+    def at(self, stamp_ns: int) -> tuple[float, float]:
+        """Return pan and tilt at the time nearest to `stamp_ns`, radians; NaN if unknown."""
+        least_ns, found = MAX_AGE_NS, (math.nan, math.nan)
+        for time_ns, pan, tilt in reversed(self._angles):
+            if abs(time_ns - stamp_ns) <= least_ns:
+                least_ns, found = abs(time_ns - stamp_ns), (pan, tilt)
+            elif time_ns < stamp_ns:
+                break
+        return found
 
 
 def look_at(

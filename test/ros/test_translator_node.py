@@ -21,7 +21,7 @@ from sage_perception.models import load_crop_codec
 from sage_perception.nodes import translator_node
 from sage_perception.nodes.translator_node import TranslatorNode
 from sage_perception.puzzle.action import used
-from sage_perception.puzzle.head import look_at
+from sage_perception.puzzle.head import HeadAngles, look_at
 from sage_perception.puzzle.joints import Joint
 from sage_perception.puzzle.proprioception import BodyState, ProprioceptionSpace
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
@@ -53,6 +53,20 @@ def test_the_head_turns_by_the_angle_of_the_region():
         look_at(Latent(np.zeros(4, np.float32)), SIZE, FIELD, HEAD, (0, 0))
     with pytest.raises(ValueError, match='not known'):
         angles(0, 0, (math.nan, 0))
+
+
+def test_the_angles_are_those_of_the_frame_and_not_the_last_ones():
+    angles = HeadAngles()
+    assert np.isnan(angles.at(0)).all()
+    for step in range(1000):  # a head that turns by 1 rad/s
+        angles.add(step * 10_000_000, step / 100, -step / 100)
+    assert angles.at(9_003_000_000) == (9.0, -9.0)
+    assert angles.at(10_400_000_000) == (9.99, -9.99)
+    assert np.isnan(angles.at(10_500_000_000)).all()
+    assert np.isnan(angles.at(0)).all(), 'the first ones are forgotten'
+    angles.add(0, 0.5, 0.25)  # the clock of a simulation that starts again
+    assert angles.at(9_000_000_000) != (9.0, -9.0)
+    assert angles.at(100) == (0.5, 0.25)
 
 
 NEEDS_ENCODER = pytest.mark.skipif(
@@ -181,6 +195,7 @@ def test_words_select_a_crop_and_become_an_action(ros):
 
         ros.wait_for(enough, 'fused latents')
 
+    time.sleep(0.5)  # until the angles before are too old, too
     more(4)
     before = len(actions)
     more(4)
