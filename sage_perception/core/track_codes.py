@@ -10,10 +10,21 @@ from collections.abc import Iterable
 from sage_perception.core.latent import Code, Latent, LatentKind
 
 MAX_TRACKS = 1024
+LOST_NS = 3_000_000_000
+"""Time without a latent, nanoseconds, after which a number may be that of another track: attention
+counts from 1 again when it starts. Unchanged latents are sent every second."""
 MAX_AGE_S = 60.0
 """Age above which a code is not used: the number of a track may be used again after a restart."""
 CARRIED = (LatentKind.IDENTITY, LatentKind.SEMANTIC)
 """Kinds of codes that are kept; a track has one code of each."""
+
+
+def is_lost(seen_ns: int, stamp_ns: int) -> bool:
+    """Return whether a track that was seen last at `seen_ns` is over at `stamp_ns`.
+
+    Stamps that jump back are those of another recording.
+    """
+    return abs(stamp_ns - seen_ns) > LOST_NS
 
 
 class TrackCodes:

@@ -260,7 +260,7 @@ class EncoderNode(LifecycleNode):
         latents = [latent for latent, _, _ in found]
         sizes = [latent_size_bytes(latent, wire) for latent, wire, _ in found]
         chosen = configured.sender.select(latents, sizes, [s for _, _, s in found], stamp_ns)
-        self._codes.forget(latents, chosen)
+        self._codes.keep_unsent(latents, chosen)
         lcts = configured.encoder.lcts([latents[n] for n in chosen], stamp_ns, configured.identity)
         return list(zip(lcts, [found[n][1] for n in chosen], strict=True))
 
@@ -306,12 +306,13 @@ class EncoderNode(LifecycleNode):
     def cleanup(self) -> None:
         """Release the model and the key."""
         self._probes.stop()
-        self._codes.unload()
+        self._codes.close()
         self._configured = None
 
     def close(self) -> None:
-        """Stop the worker before the endpoints are destroyed."""
+        """Stop the workers before the endpoints are destroyed."""
         self._probes.close()
+        self._codes.close()
         super().close()
 
     def _report(self) -> Status:

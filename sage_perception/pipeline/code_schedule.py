@@ -3,7 +3,8 @@
 """The choice of the tracks whose codes are computed in a frame.
 
 A track gets its codes when it has been seen for a moment, because many tracks last a few frames,
-and again when its latent has changed enough or a period has passed.
+and again when its latent has changed enough or a period has passed. A number that was not seen for
+a while is that of a new track.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sage_perception.core.latent import Latent
+from sage_perception.core.track_codes import is_lost
 
 MAX_TRACKS = 1024
 MIN_SALIENCE = 0.01
@@ -61,13 +63,19 @@ class _Track:
     stamp_ns: int
 
 
+@dataclass
+class _Life:
+    born_ns: int
+    seen_ns: int
+
+
 class CodeSchedule:
     """Finds the tracks of one camera whose codes are due; `mean` `[D]` is the mean latent."""
 
     def __init__(self, mean: np.ndarray, policy: CodePolicy) -> None:
         self._mean, self._policy = mean, policy
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
-        self._born_ns: OrderedDict[int, int] = OrderedDict()
+        self._lives: OrderedDict[int, _Life] = OrderedDict()
 
     def due(
         self, latents: Sequence[Latent], saliences: Sequence[float], stamp_ns: int
@@ -96,9 +104,10 @@ class CodeSchedule:
 
     def _urgency(self, latent: Latent, stamp_ns: int) -> float:
         """Return how much the codes of a track are due: from 1, and 4 for a new track."""
-        policy, track = self._policy, self._tracks.get(latent.track_id)
+        policy, seen_s = self._policy, self._seen_s(latent.track_id, stamp_ns)
+        track = self._tracks.get(latent.track_id)
         if track is None or stamp_ns < track.stamp_ns:
-            return 4.0 if self._age_s(latent.track_id, stamp_ns) >= policy.min_age_s else 0.0
+            return 4.0 if seen_s >= policy.min_age_s else 0.0
         age_s = (stamp_ns - track.stamp_ns) * 1e-9
         if age_s < policy.min_interval_s:
             return 0.0
@@ -106,10 +115,14 @@ class CodeSchedule:
         change = min(float(np.linalg.norm(latent.mean - track.values)) / size, 2.0)
         return max(age_s / policy.period_s, change / policy.min_change)
 
-    def _age_s(self, track_id: int, stamp_ns: int) -> float:
-        """Return for how long a track has been seen, seconds; keeps when it was first seen."""
-        born_ns = min(self._born_ns.get(track_id, stamp_ns), stamp_ns)
-        self._born_ns[track_id] = born_ns
-        while len(self._born_ns) > MAX_TRACKS:
-            self._born_ns.popitem(last=False)
-        return (stamp_ns - born_ns) * 1e-9
+    def _seen_s(self, track_id: int, stamp_ns: int) -> float:
+        """Return for how long a track has been seen, seconds; notes that it is seen now."""
+        life = self._lives.pop(track_id, None)
+        if life is None or is_lost(life.seen_ns, stamp_ns):
+            life = _Life(stamp_ns, stamp_ns)
+            self._tracks.pop(track_id, None)
+        life.born_ns, life.seen_ns = min(life.born_ns, stamp_ns), stamp_ns
+        self._lives[track_id] = life
+        while len(self._lives) > MAX_TRACKS:
+            self._lives.popitem(last=False)
+        return (stamp_ns - life.born_ns) * 1e-9

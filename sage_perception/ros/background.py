@@ -10,16 +10,25 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 
+from sage_perception.core.text import one_line
+
+LOG_PERIOD_S = 5.0
+MAX_REASON_CHARS = 500
+
 
 class Worker:
-    """Runs jobs one after another in its own thread, and logs their exceptions.
+    """Runs jobs one after another in its own thread; counts and logs their exceptions.
 
     The owner must call `close`: a thread that is inside C++ code when the interpreter exits
     crashes the process.
+
+    Attributes:
+        failures: number of jobs that raised an exception.
     """
 
     def __init__(self, node: Node, name: str) -> None:
-        self._logger = node.get_logger()
+        self.failures = 0
+        self._logger, self._name = node.get_logger(), name
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(
@@ -44,5 +53,10 @@ class Worker:
                 job()
             except Exception as error:  # noqa: BLE001
                 # Nothing waits for the result: without a log message the exception is lost.
+                self.failures += 1
                 if not self._closed:
-                    self._logger.error(f'{type(error).__name__}: {error}')
+                    text = one_line(error)[:MAX_REASON_CHARS]
+                    self._logger.warning(
+                        f'{self._name}: {type(error).__name__}: {text} ({self.failures} so far)',
+                        throttle_duration_sec=LOG_PERIOD_S,
+                    )

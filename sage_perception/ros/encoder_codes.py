@@ -19,6 +19,7 @@ from sage_perception.pipeline.crop_encoder import EncodedCrops
 from sage_perception.pipeline.goal import Goal, goal_words
 from sage_perception.pipeline.track_labels import TrackLabels
 from sage_perception.ros import detections, qos
+from sage_perception.ros.background import Worker
 from sage_perception.ros.conversions.announcements import code_model_info_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.endpoints import Endpoints, Topic
@@ -62,12 +63,15 @@ PUBLISHES = (
 class EncoderCodes:
     """The topics `goal`, `track_scores`, `objects` and `code_model_info` of an encoder node.
 
-    A goal is not signed: it changes which crops attention prefers, and nothing else.
+    Codes are computed in a worker thread, so that latents never wait for them; `close` must be
+    called before the node is destroyed. A goal is not signed: it changes which crops attention
+    prefers, and nothing else.
     """
 
     def __init__(self, node: Endpoints) -> None:
         self._node = node
         self._encoder: CodeEncoder | None = None
+        self._worker: Worker | None = None
         self._goal: Goal | None = None
         self._words, self._fault = '', ''
         self._info = node.publisher('code_model_info')
@@ -85,12 +89,13 @@ class EncoderCodes:
         """
         parameters = self._node.parameters
         kinds = kinds_of(parameters.codes)
-        self._encoder = self._goal = None
+        self.close()
         if not kinds:
             return None
         model = load_code_model(parameters.code_model)
         policy = CodePolicy(parameters.semantic_period_s, budget_ms=parameters.code_budget_ms)
-        self._encoder = CodeEncoder(model, kinds, codec.latent_mean, policy)
+        self._worker = Worker(self._node, 'codes')
+        self._encoder = CodeEncoder(model, kinds, codec.latent_mean, policy, self._worker.submit)
         space = space_of(model, LatentKind.SEMANTIC).fingerprint
         if LatentKind.SEMANTIC in kinds:
             try:
@@ -108,16 +113,17 @@ class EncoderCodes:
         )
         return self._encoder
 
-    def unload(self) -> None:
-        """Release the model."""
-        self._encoder = self._goal = None
+    def close(self) -> None:
+        """Wait for the computation in progress, and release the model."""
+        if self._worker is not None:
+            self._worker.close()
+        self._encoder = self._worker = self._goal = None
 
-    def forget(self, latents: Sequence[Latent], sent: Sequence[int]) -> None:
-        """Have the codes of latents that were not sent computed again; `sent` are indices."""
+    def keep_unsent(self, latents: Sequence[Latent], sent: Sequence[int]) -> None:
+        """Keep the codes of latents that were not sent for the next ones; `sent` are indices."""
         if self._encoder is not None:
             for index in set(range(len(latents))) - set(sent):
-                if latents[index].codes:
-                    self._encoder.forget(latents[index].track_id)
+                self._encoder.keep(latents[index].track_id)
 
     def publish_scores(self, frame: CropArray, encoded: EncodedCrops, identity: Identity) -> None:
         """Publish how well the tracks of a frame fit the goal."""
@@ -144,10 +150,13 @@ class EncoderCodes:
         """Publish the regions of a frame with the nouns of their tracks."""
         if self._encoder is None or self._objects is None:
             return
+        stamp_ns = stamp_from_msg(frame.header.stamp)
+        self._labels.see('', [latent.track_id for latent in encoded.latents], stamp_ns)
         for latent in encoded.latents:
             for code in latent.codes:
                 if code.kind is LatentKind.SEMANTIC:
-                    self._labels.add('', latent.track_id, code.model.fingerprint, code.payload)
+                    space = code.model.fingerprint
+                    self._labels.add('', latent.track_id, space, code.payload, stamp_ns)
         if not self._objects.get_subscription_count():
             return
         objects = []
@@ -167,6 +176,7 @@ class EncoderCodes:
             'codes': self._node.parameters.codes,
             'code_model': encoder.model.id,
             'codes_computed': encoder.count,
+            'codes_failed': 0 if self._worker is None else self._worker.failures,
             'ms_per_code': 1e3 * encoder.time_s / max(encoder.count, 1),
             'goal': self._words or 'none',
             **({'goal_fault': self._fault} if self._fault else {}),

@@ -242,10 +242,13 @@ def note_labels(labels: TrackLabels, message: LCTArray) -> None:
         latent = lct.latent
         models = [latent.model.fingerprint, *(model.fingerprint for model in latent.models)]
         found.append((camera_of(lct), latent.track_id, latent.codes, models))
+    stamp_ns = stamp_from_msg(message.header.stamp)
     for camera, track_id, codes, models in found:
+        labels.see(camera, [track_id], stamp_ns)
         for code in codes:
             if code.kind == LatentKind.SEMANTIC and code.model < len(models):
-                labels.add(camera, track_id, bytes(models[code.model]), bytes(code.payload))
+                space, payload = bytes(models[code.model]), bytes(code.payload)
+                labels.add(camera, track_id, space, payload, stamp_ns)
 
 
 def rgb_or_none(

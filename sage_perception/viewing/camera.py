@@ -151,14 +151,15 @@ class CameraScene:
         Raises `ValueError` if it is malformed.
         """
         lcts = lcts_of(message)
+        at = stamp_ns(message)
+        self.labels.see('', [int(lct.latent.track_id) for lct in lcts], at)
         for track, space, payload in semantic_codes_of(message):
-            self.labels.add('', track, space, payload)
+            self.labels.add('', track, space, payload, at)
         if not lcts:
             return
         yield Scalar(('trust', self.name), float(np.mean([lct.trust for lct in lcts])))
         sizes = [_size(lct.latent) for lct in lcts]
         yield Scalar(('bytes', self.name), float(sum(sizes)))
-        at = stamp_ns(message)
         if not self.due('latents', at):
             return
         latents = [lct.latent for lct in lcts]

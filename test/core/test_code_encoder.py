@@ -14,7 +14,7 @@ from sage_perception.codecs.directions import pack_direction, unpack_direction
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId
 from sage_perception.core.track_codes import MAX_AGE_S, TrackCodes
 from sage_perception.irp.ledger import atp_of
-from sage_perception.pipeline.code_encoder import CodeEncoder
+from sage_perception.pipeline.code_encoder import MAX_BATCH, MAX_WAIT_NS, CodeEncoder
 from sage_perception.pipeline.code_models import kinds_of
 from sage_perception.pipeline.code_schedule import CodePolicy
 
@@ -54,7 +54,27 @@ def encode(encoder, latents, stamp_ns, saliences=None):
 
 
 def coded(frame):
+    """Return the tracks whose latents carry codes."""
     return [latent.track_id for latent in frame.latents if latent.codes]
+
+
+def granted(frame):
+    """Return the tracks whose codes are computed."""
+    pairs = zip(frame.tracks, frame.shares, strict=True)
+    return sorted(track for track, share in pairs if share.granted)
+
+
+class Later:
+    """Runs jobs when `end` is called, as a thread that is busy until then."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def __call__(self, job):
+        self.jobs.append(job)
+
+    def end(self):
+        self.jobs.pop()()
 
 
 @given(
@@ -82,27 +102,33 @@ def test_bytes_without_a_direction_are_refused(payload):
         unpack_direction(payload)
 
 
-def test_the_codes_of_a_crop_are_those_of_the_model():
+def test_the_codes_of_a_crop_travel_with_the_next_latent_of_its_track():
     model = ColorModel()
-    frame = encode(CodeEncoder(model, BOTH, MEAN, AT_FIRST), latents_of(3), S)
+    encoder = CodeEncoder(model, BOTH, MEAN, AT_FIRST)
+    assert coded(encode(encoder, latents_of(3), S)) == []
+    inputs = np.full((2, 3, 64, 64), 0.5, np.float32)
+    done = encoder.encode(latents_of(4, 3), inputs, [1.0, 1.0], S + S // 30)
     semantic, identity = model.codes(inputs_of(1))
-    (latent,) = frame.latents
+    other, latent = done.latents
+    assert not other.codes
     assert [code.kind for code in latent.codes] == [LatentKind.IDENTITY, LatentKind.SEMANTIC]
     assert all(code.model == model.id for code in latent.codes)
     for code, expected in zip(latent.codes, (identity, semantic), strict=True):
         assert unpack_direction(code.payload) @ expected[0] > 0.999
         assert code.trust == 0  # the model has no vocabulary
+    assert coded(encode(encoder, latents_of(3), S + S // 15)) == []
 
 
 def test_a_track_gets_codes_once_and_again_after_the_period_or_a_change():
     encoder = CodeEncoder(ColorModel(), BOTH, MEAN, replace(AT_FIRST, budget_ms=100.0))
     steady, turned = latents_of(1), latents_of(1, values=(0, 1, 0, 0))
-    assert coded(encode(encoder, steady, 1 * S)) == [1]
-    assert coded(encode(encoder, steady, 2 * S)) == []
-    assert coded(encode(encoder, turned, 3 * S)) == [1]
-    assert coded(encode(encoder, turned, 3 * S + S // 4)) == []
-    assert coded(encode(encoder, steady, 3 * S + S // 4)) == []  # too soon, whatever the change
-    assert coded(encode(encoder, turned, 8 * S)) == [1]
+    assert granted(encode(encoder, steady, 1 * S)) == [1]
+    assert granted(encode(encoder, steady, 2 * S)) == []
+    assert granted(encode(encoder, turned, 3 * S)) == [1]
+    assert granted(encode(encoder, turned, 3 * S + S // 4)) == []
+    assert granted(encode(encoder, steady, 3 * S + S // 4)) == []  # too soon for any change
+    assert granted(encode(encoder, turned, 5 * S)) == []
+    assert granted(encode(encoder, turned, 8 * S)) == [1]
 
 
 def test_tracks_of_a_few_frames_get_no_codes():
@@ -110,53 +136,114 @@ def test_tracks_of_a_few_frames_get_no_codes():
     found = {}
     for number in range(8):
         latents = latents_of(1, *([2] if number < 3 else []), *([3] if number > 5 else []))
-        found[number] = coded(encode(encoder, latents, S + number * S // 30))
+        found[number] = granted(encode(encoder, latents, S + number * S // 30))
     assert [number for number, tracks in found.items() if tracks] == [3]
     assert found[3] == [1]
     # Stamps before the first one of a track start its age again.
-    assert coded(encode(encoder, latents_of(4), 2 * S)) == []
-    assert coded(encode(encoder, latents_of(4), S)) == []
-    assert coded(encode(encoder, latents_of(4), S + S // 5)) == [4]
+    assert granted(encode(encoder, latents_of(4), 2 * S)) == []
+    assert granted(encode(encoder, latents_of(4), S)) == []
+    assert granted(encode(encoder, latents_of(4), S + S // 5)) == [4]
+
+
+def test_a_number_that_was_absent_is_that_of_a_new_track():
+    policy = CodePolicy(period_s=3600.0, min_age_s=0.1)
+    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, policy)
+    found = []
+    for at_s in (1.0, 1.1, 2.0, 4.0, 9.0, 9.1):
+        found += [at_s] * len(granted(encode(encoder, latents_of(1), round(at_s * S))))
+    assert found == [1.1, 9.1]
 
 
 def test_crops_without_a_track_get_no_codes():
-    assert coded(encode(CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST), latents_of(0), S)) == []
+    assert not granted(encode(CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST), latents_of(0), S))
 
 
 def test_the_budget_bounds_the_codes_of_a_frame_and_all_tracks_get_theirs():
     encoder = CodeEncoder(ColorModel(), BOTH, MEAN, replace(AT_FIRST, budget_ms=2 * COST_MS))
     latents = latents_of(*range(1, 8))
     saliences = [0.1 * track for track in range(1, 8)]
-    found = []
-    for frame in range(4):
+    found, sent = [], []
+    for frame in range(5):
         done = encode(encoder, latents, S + frame * S // 30, saliences)
-        assert len(coded(done)) <= 2
+        assert len(granted(done)) <= 2
         assert sum(share.granted for share in done.shares) <= done.budget
-        found.append(coded(done))
-    assert found == [[6, 7], [4, 5], [2, 3], [1]]
+        found.append(granted(done))
+        sent.append(coded(done))
+    assert found == [[6, 7], [4, 5], [2, 3], [1], []]
+    assert sent == [[], [6, 7], [4, 5], [2, 3], [1]]
 
 
 def test_a_budget_below_the_cost_of_one_code_is_saved_up_while_tracks_wait():
     encoder = CodeEncoder(ColorModel(), BOTH, MEAN, replace(AT_FIRST, budget_ms=COST_MS / 3))
-    found = [bool(coded(encode(encoder, latents_of(1), S + n * S // 30))) for n in range(4)]
+    found = [bool(granted(encode(encoder, latents_of(1), S + n * S // 30))) for n in range(4)]
     assert found == [False, False, True, False]
     # Nothing is saved up while no track waits.
-    assert not coded(encode(encoder, latents_of(1, 2), 2 * S))
+    assert not granted(encode(encoder, latents_of(1, 2), 2 * S))
 
 
 def test_the_telemetry_has_the_cost():
-    frame = encode(CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST), latents_of(1), S)
-    (latent,), (share,) = frame.latents, frame.shares
-    assert latent.telemetry.budget_spent == share.granted == share.spent == atp_of(COST_MS)
-    assert latent.telemetry.time_s == pytest.approx(frame.time_s)
-    assert frame.time_s > 0
-
-
-def test_codes_that_were_not_sent_are_computed_again():
     encoder = CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST)
+    (share,) = encode(encoder, latents_of(1), S).shares
+    (latent,) = encode(encoder, latents_of(1), S + S // 30).latents
+    assert latent.telemetry.budget_spent == share.granted == share.spent == atp_of(COST_MS)
+    assert latent.telemetry.time_s == pytest.approx(encoder.time_s)
+    assert encoder.time_s > 0
+
+
+def test_codes_that_were_not_sent_travel_with_the_next_latent():
+    model = ColorModel()
+    encoder = CodeEncoder(model, BOTH, MEAN, AT_FIRST)
     encode(encoder, latents_of(1), S)
-    encoder.forget(1)
-    assert coded(encode(encoder, latents_of(1), S + S // 30)) == [1]
+    (unsent,) = encode(encoder, latents_of(1), S + S // 30).latents
+    encoder.keep(1)
+    encoder.keep(2)
+    (latent,) = encode(encoder, latents_of(1), S + S // 15).latents
+    assert latent.codes == unsent.codes
+    assert model.calls == 1
+
+
+def test_codes_of_a_track_that_is_gone_are_dropped_and_computed_again_for_the_next_one():
+    encoder = CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST)
+    assert granted(encode(encoder, latents_of(1), S)) == [1]
+    back = encode(encoder, latents_of(1), S + MAX_WAIT_NS + 1)
+    assert coded(back) == []
+    assert granted(back) == [1]
+
+
+def test_latents_do_not_wait_for_codes_and_the_next_job_has_the_newest_crops():
+    model, run = ColorModel(), Later()
+    policy = replace(AT_FIRST, budget_ms=COST_MS)
+    encoder = CodeEncoder(model, BOTH, MEAN, policy, run)
+    frames = [encode(encoder, latents_of(1, 2), S + n * S // 30, [0.9, 0.1]) for n in range(3)]
+    assert [granted(frame) for frame in frames] == [[1], [], []]
+    assert [coded(frame) for frame in frames] == [[], [], []]
+    assert (len(run.jobs), model.calls, encoder.count) == (1, 0, 0)
+    run.end()
+    bright = np.ones((2, 3, 64, 64), np.float32)
+    done = encoder.encode(latents_of(1, 2), bright, [0.9, 0.1], S + S // 10)
+    assert (coded(done), granted(done)) == ([1], [2])
+    run.end()
+    done = encode(encoder, latents_of(1, 2), S + S // 6)
+    assert (coded(done), granted(done)) == ([2], [])
+    assert unpack_direction(done.latents[1].codes[0].payload) == pytest.approx(3**-0.5, abs=0.01)
+
+
+def test_a_job_is_bounded_and_one_that_failed_is_repeated():
+    class Failing(ColorModel):
+        def codes(self, images):
+            raise ZeroDivisionError
+
+    run = Later()
+    encoder = CodeEncoder(Failing(), BOTH, MEAN, replace(AT_FIRST, budget_ms=1000.0), run)
+    latents = latents_of(*range(1, 20))
+    assert len(granted(encode(encoder, latents, S))) == MAX_BATCH
+    with pytest.raises(ZeroDivisionError):
+        run.end()
+    again = encode(encoder, latents, S + S // 30)
+    assert (coded(again), len(granted(again))) == ([], MAX_BATCH)
+    offline = CodeEncoder(Failing(), BOTH, MEAN, AT_FIRST)
+    with pytest.raises(ZeroDivisionError):
+        encode(offline, latents, S)
 
 
 @pytest.mark.parametrize('names', ['color', 'identity,identity', 'semantic,?'])

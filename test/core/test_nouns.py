@@ -17,6 +17,7 @@ from sage_perception.pipeline.track_labels import MAX_AVERAGED, MeanCode, TrackL
 from sage_perception.training.semantic.fit import fit_class_map
 
 CLASSES = 12
+S = 10**9
 TREE = NounClasses(
     np.array(
         [np.arange(CLASSES) == each for each in range(CLASSES)]
@@ -112,11 +113,28 @@ def test_one_view_of_something_else_does_not_change_the_label_of_a_track():
     dog, ship = (code_of(words, noun) for noun in ('dog', 'ship'))
     labels = TrackLabels()
     for code in (dog, dog, ship, dog):
-        labels.add('cam0', 1, words.space, pack_direction(code))
-    labels.add('cam0', 2, words.space, pack_direction(ship))
+        labels.add('cam0', 1, words.space, pack_direction(code), S)
+    labels.add('cam0', 2, words.space, pack_direction(ship), S)
     assert labels.label('cam0', 1).noun == words.nearest(dog[None])[0].noun
     assert labels.label('cam0', 2).noun == words.nearest(ship[None])[0].noun
     assert labels.label('cam0', 1).noun != labels.label('cam0', 2).noun
+
+
+@pytest.mark.parametrize('restart_s', [30, -20], ids=['a node restarts', 'a recording begins'])
+def test_a_number_that_is_used_again_is_not_that_of_the_former_track(restart_s):
+    words = vocabulary.read(available()['semantic_text'])
+    dog, ship = (code_of(words, noun) for noun in ('dog', 'ship'))
+    labels = TrackLabels()
+    for second in range(3):
+        labels.add('cam0', 1, words.space, pack_direction(dog), second * S)
+    for second in range(3, 20):
+        labels.see('cam0', [1, 2], second * S)
+    assert labels.label('cam0', 1).noun == words.nearest(dog[None])[0].noun
+    again_ns = (20 + restart_s) * S
+    labels.see('cam0', [1], again_ns)
+    assert labels.label('cam0', 1) is None
+    labels.add('cam0', 1, words.space, pack_direction(ship), again_ns)
+    assert labels.label('cam0', 1).noun == words.nearest(ship[None])[0].noun
 
 
 def code_of(words, noun):

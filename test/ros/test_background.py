@@ -8,10 +8,10 @@ from sage_perception.ros.background import Worker
 
 
 class Log:
-    """A node and its logger, which keeps the errors."""
+    """A node and its logger, which keeps the warnings."""
 
     def __init__(self):
-        self.errors = []
+        self.warnings = []
 
     def get_fully_qualified_name(self):
         return '/cam0/node'
@@ -19,8 +19,8 @@ class Log:
     def get_logger(self):
         return self
 
-    def error(self, text):
-        self.errors.append(text)
+    def warning(self, text, throttle_duration_sec):
+        self.warnings.append(text)
 
 
 def test_runs_jobs_in_order_in_its_thread_and_logs_exceptions():
@@ -30,12 +30,16 @@ def test_runs_jobs_in_order_in_its_thread_and_logs_exceptions():
     worker.submit(held.wait)
     worker.submit(lambda: done.append(threading.current_thread().name))
     worker.submit(lambda: 1 / 0)
+    worker.submit(lambda: 1 / 0)
     worker.submit(finished.set)
     assert not done, 'do() does not block'
     held.set()
     assert finished.wait(10)
     assert done == ['cam0/node: test']
-    assert log.errors == ['ZeroDivisionError: division by zero']
+    assert log.warnings == [
+        f'test: ZeroDivisionError: division by zero ({count} so far)' for count in (1, 2)
+    ]
+    assert worker.failures == 2
     worker.close()
 
 

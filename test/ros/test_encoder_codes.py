@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Codes that the encoder node sends, what it announces, and the goal that it scores tracks by."""
 
+import threading
+
 import numpy as np
 import pytest
 from crop_arrays import crop_array
@@ -34,6 +36,8 @@ class TwoNouns:
     cost_ms = 5.0
 
     def __init__(self):
+        self.free, self.fault = threading.Event(), None
+        self.free.set()
         self._words = vocabulary.read(available()['semantic_text'])
         self.semantic_space = self._words.space
 
@@ -42,6 +46,9 @@ class TwoNouns:
         return np.stack([self._words.codes[self._words.nouns.index(noun)] for noun in nouns])
 
     def codes(self, images):
+        self.free.wait(10)
+        if self.fault is not None:
+            raise self.fault
         nouns = ['dog' if image.mean() > 0.5 else 'truck' for image in images]
         return self.text(nouns), np.ones((len(images), 8), np.float32) / np.sqrt(8)
 
@@ -58,7 +65,7 @@ def encoder(ros, model):
     """Start an encoder with codes; give a sender of crops and the LCTs."""
     lcts = ros.collect(LCTArray, 'lcts')
     crops = ros.node.create_publisher(CropArray, 'crops', 10)
-    ros.make(
+    node = ros.make(
         EncoderNode,
         '-p',
         'codes:=identity,semantic',
@@ -70,10 +77,25 @@ def encoder(ros, model):
     ros.wait_for(crops.get_subscription_count, 'a subscriber')
     ros.wait_for(lambda: ros.node.count_publishers('lcts'), 'the publisher')
 
-    def send(number, images=(BRIGHT, DARK)):
-        crops.publish(crop_array(number, images))
+    numbers = iter((0, *range(LATER, 1000)))
 
-    return send, lcts
+    def send():
+        """Send the next frame and return its LCTs: new tracks, then those that get codes."""
+        count = len(lcts)
+        crops.publish(crop_array(next(numbers), (BRIGHT, DARK)))
+        return ros.wait_for(lambda: len(lcts) > count and lcts[-1], 'the LCTs')
+
+    return send, node
+
+
+def until_codes(ros, send):
+    """Send frames until codes arrive; return the LCTs with them."""
+
+    def carrying():
+        array = send()
+        return array if carries_codes(array) else None
+
+    return ros.wait_for(carrying, 'the codes')
 
 
 def codes_of(array):
@@ -86,18 +108,14 @@ def codes_of(array):
 
 
 def test_codes_are_sent_once_per_track_with_their_trust(ros, encoder, model):
-    send, lcts = encoder
+    send, _ = encoder
     budgets = ros.collect(Budget, 'budget')
     ros.wait_for(lambda: ros.node.count_publishers('budget'), 'the publisher')
-    for number in (0, LATER, LATER + 1):
-        count = len(lcts)
-        send(number)
-        ros.wait_for(lambda count=count: len(lcts) > count, 'the LCTs')
-    new, first, second = map(codes_of, lcts)
-    assert [len(codes) for codes in new.values()] == [0, 0]
+    assert not carries_codes(send())
+    assert not carries_codes(send()), 'the first latents wait for codes'
+    first = codes_of(until_codes(ros, send))
     assert [len(codes) for codes in first.values()] == [2, 2]
-    assert [len(codes) for codes in second.values()] == [0, 0]
-    assert [carries_codes(array) for array in lcts] == [False, True, False]
+    assert not carries_codes(send())
     identity, semantic = first[1]
     assert (identity.kind, semantic.kind) == (LatentKind.IDENTITY, LatentKind.SEMANTIC)
     assert (len(semantic.payload), identity.trust) == (64, 0)
@@ -110,14 +128,26 @@ def test_codes_are_sent_once_per_track_with_their_trust(ros, encoder, model):
     assert sum(share.spent for share in budget.shares) <= budget.total
 
 
+def test_latents_wait_neither_for_codes_nor_for_a_model_that_fails(ros, encoder, model):
+    send, node = encoder
+    model.free.clear()
+    assert not any(carries_codes(send()) for _ in range(5))
+    model.fault = ValueError('no codes today')
+    model.free.set()
+    ros.wait_for(lambda: send() and node._codes.figures['codes_failed'] > 1, 'two failures')
+    assert node._codes.figures['codes_computed'] == 0
+    assert node.callback_guard.errors.total() == 0
+    model.fault = None
+    assert len(codes_of(until_codes(ros, send))) == 2
+    node._codes.close()
+    assert not [each for each in threading.enumerate() if each.name.endswith(': codes')]
+    assert not carries_codes(send())
+
+
 def test_receivers_label_tracks_by_the_codes_of_earlier_frames(ros, encoder, model):
-    send, lcts = encoder
-    send(0)
-    ros.wait_for(lambda: lcts, 'the LCTs')
-    send(LATER)
-    ros.wait_for(lambda: len(lcts) == 2, 'the LCTs')
+    send, _ = encoder
     labels = TrackLabels()
-    note_labels(labels, lcts[1])
+    note_labels(labels, until_codes(ros, send))
     words = vocabulary.read(available()['semantic_text'])
     expected = words.nearest(model.text(['dog', 'truck']))
     found = [labels.label('cam0', track) for track in (1, 2)]
@@ -134,28 +164,26 @@ def test_the_model_of_codes_is_announced(ros, encoder, model):
 
 
 def test_tracks_are_scored_by_the_goal(ros, encoder):
-    send, lcts = encoder
+    send, _ = encoder
     scores = ros.collect(TrackScores, 'track_scores')
     goal = ros.node.create_publisher(String, 'goal', qos.LATCHED)
     ros.wait_for(goal.get_subscription_count, 'the encoder')
     ros.wait_for(lambda: ros.node.count_publishers('track_scores'), 'the publisher')
     goal.publish(String(data='a dog'))
-    counter = iter(range(1000))
 
     def scored():
-        send(next(counter))
+        send()
         return scores and scores[-1].goal == 'a dog' and len(scores[-1].track_ids) == 2
 
     ros.wait_for(scored, 'the scores')
     by_track = dict(zip(scores[-1].track_ids, scores[-1].scores, strict=True))
     assert by_track[1] > 0.9 > by_track[2]
     goal.publish(String(data=''))
-
-    count = len(lcts)
-    ros.wait_for(lambda: send(next(counter)) or len(lcts) > count + 10, 'more frames')
+    for _ in range(10):
+        send()
     settled = len(scores)
-    count = len(lcts)
-    ros.wait_for(lambda: send(next(counter)) or len(lcts) > count + 10, 'more frames')
+    for _ in range(10):
+        send()
     assert len(scores) == settled
 
 
