@@ -14,7 +14,12 @@ from sage_perception.codecs.directions import pack_direction, unpack_direction
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId
 from sage_perception.core.track_codes import MAX_AGE_S, TrackCodes
 from sage_perception.irp.ledger import atp_of
-from sage_perception.pipeline.code_encoder import MAX_BATCH, MAX_WAIT_NS, CodeEncoder
+from sage_perception.pipeline.code_encoder import (
+    MAX_BATCH,
+    MAX_WAIT_NS,
+    CodeEncoder,
+    immediately,
+)
 from sage_perception.pipeline.code_models import kinds_of
 from sage_perception.pipeline.code_schedule import CodePolicy
 
@@ -226,6 +231,21 @@ def test_latents_do_not_wait_for_codes_and_the_next_job_has_the_newest_crops():
     done = encode(encoder, latents_of(1, 2), S + S // 6)
     assert (coded(done), granted(done)) == ([2], [])
     assert unpack_direction(done.latents[1].codes[0].payload) == pytest.approx(3**-0.5, abs=0.01)
+
+
+@given(st.lists(st.sets(st.integers(1, 6), min_size=1), min_size=2, max_size=20))
+def test_a_replay_gives_the_codes_of_a_graph_whose_thread_keeps_up(frames):
+    run = Later()
+    offline, online = (
+        CodeEncoder(ColorModel(), BOTH, MEAN, AT_FIRST, r) for r in (immediately, run)
+    )
+    for number, tracks in enumerate(frames):
+        latents, stamp_ns = latents_of(*sorted(tracks)), S + number * S // 5
+        found = [encode(encoder, latents, stamp_ns) for encoder in (offline, online)]
+        codes = [[latent.codes for latent in frame.latents] for frame in found]
+        assert codes[0] == codes[1]
+        if run.jobs:
+            run.end()
 
 
 def test_a_job_is_bounded_and_one_that_failed_is_repeated():

@@ -109,7 +109,8 @@ ENCODER = (
         '',
         'Codes that are sent with latents when they are new: identity, semantic, or both with a '
         'comma between them; 64 bytes each. A code is computed once for each track, and again '
-        'when its latent has changed enough or semantic_period_s has passed. Empty: none.',
+        'when its latent has changed enough or semantic_period_s has passed. Latents do not wait '
+        'for it: it travels with the next one of its track. Empty: none.',
         read_only=True,
         rule=_check_kinds,
     ),
