@@ -102,7 +102,8 @@ class Endpoints(RosNode):
         process; None: the node uses only DDS.
         """
         self._bus = bus
-        self.inbox = Inbox(self.get_fully_qualified_name()[1:]) if bus is not None else None
+        name = self.get_fully_qualified_name()[1:]
+        self.inbox = Inbox(name, bus.turn) if bus is not None else None
         self.lock = self.inbox.lock if self.inbox is not None else threading.RLock()
         self.callback_guard = CallbackGuard(self)
         for service in self.services:  # those of rclpy: parameters, lifecycle, types

@@ -16,7 +16,8 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import rclpy
@@ -29,15 +30,43 @@ from std_msgs.msg import Empty
 Deliver = Callable[[Any, dict[str, Any]], None]
 
 
+PATIENCE_S = 0.02
+"""Longest time that a callback waits for those of other nodes, seconds."""
+
+
+class Turn:
+    """Lets the nodes of a process handle their messages one after the other.
+
+    Threads that compute at the same time take Python's interpreter lock from each other many times
+    a frame: each call of OpenCV releases it. One after the other they need less CPU time, and are
+    done no later. A callback that computes or waits for long delays no other node by more than
+    `PATIENCE_S`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for the turn, run the body, and pass the turn on."""
+        held = self._lock.acquire(timeout=PATIENCE_S)
+        try:
+            yield
+        finally:
+            if held:
+                self._lock.release()
+
+
 class Inbox:
     """Calls the local subscriptions of one node in its own thread, in the order of arrival.
 
-    `lock` is held during each call. Messages wait until the owner calls `start`; it must call
-    `close` at the end.
+    `lock` is held during each call, and `turn` is that of the process. Messages wait until the
+    owner calls `start`; it must call `close` at the end.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, turn: Turn | None = None) -> None:
         self.lock = threading.RLock()
+        self._turn = turn or Turn()
         self._ready: queue.SimpleQueue[LocalSubscription | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -59,7 +88,8 @@ class Inbox:
 
     def _run(self) -> None:
         while (subscription := self._ready.get()) is not None and not self._closed:
-            with self.lock:
+            # In this order: a node that is busy otherwise does not hold the turn.
+            with self.lock, self._turn.taken():
                 subscription.deliver_oldest()
             # Python's locks are not fair: without a pause, a thread that always has a message
             # takes the lock again before the timers and services that wait for it.
@@ -161,9 +191,10 @@ class LocalPublisher:
 
 
 class LocalBus:
-    """The topics between the nodes of one process; thread-safe."""
+    """The topics between the nodes of one process; thread-safe. `turn` is that of the nodes."""
 
     def __init__(self) -> None:
+        self.turn = Turn()
         self._lock = threading.Lock()
         self._publishers: dict[tuple[str, type], list[LocalPublisher]] = {}
         self._subscriptions: dict[tuple[str, type], list[LocalSubscription]] = {}

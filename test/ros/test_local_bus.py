@@ -8,7 +8,7 @@ import time
 import pytest
 from std_msgs.msg import Header, Int64
 
-from sage_perception.ros import qos
+from sage_perception.ros import local_bus, qos
 from sage_perception.ros.local_bus import Inbox, LocalBus, LocalSubscription
 
 
@@ -162,3 +162,45 @@ def test_messages_wait_for_the_lock(inbox):
         time.sleep(0.05)
         assert not receiver.received
     wait_for(lambda: receiver.numbers == [1])
+
+
+@pytest.fixture
+def two_nodes():
+    """Return the bus, the publishers and the receivers of two nodes of one process."""
+    bus = LocalBus()
+    inboxes = [Inbox(name, bus.turn) for name in ('first', 'second')]
+    topics = ['/first', '/second']
+    publishers = [bus.publisher(topic, Int64, qos.DEFAULT) for topic in topics]
+    receivers = [
+        Receiver(bus, inbox, qos.DEFAULT, topic=topic)
+        for inbox, topic in zip(inboxes, topics, strict=True)
+    ]
+    for inbox in inboxes:
+        inbox.start()
+    yield publishers, receivers
+    for receiver in receivers:
+        receiver.unblocked.set()
+    for inbox in inboxes:
+        inbox.close()
+
+
+def test_nodes_of_a_process_take_turns(two_nodes, monkeypatch):
+    monkeypatch.setattr(local_bus, 'PATIENCE_S', 10.0)
+    publishers, (first, second) = two_nodes
+    first.unblocked.clear()
+    for publisher in publishers:
+        publisher.publish(Int64(data=1))
+        wait_for(lambda: first.numbers)
+    time.sleep(0.05)
+    assert not second.numbers
+    first.unblocked.set()
+    wait_for(lambda: second.numbers == [1])
+
+
+def test_a_node_does_not_wait_long_for_a_slow_one(two_nodes):
+    publishers, (first, second) = two_nodes
+    first.unblocked.clear()
+    publishers[0].publish(Int64(data=1))
+    wait_for(lambda: first.numbers)
+    publishers[1].publish(Int64(data=1))
+    wait_for(lambda: second.numbers == [1])
