@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Any
 
 from sage_msgs.srv import QueryMemory
 
-from fuzzing.client import Client, Endpoint, load_type, wait_for
+from fuzzing.client import Client, Endpoint, Pending, load_type
 from fuzzing.own_memory import own_memory_mb
 from fuzzing.private_devices import with_private_devices
+from fuzzing.unlimited import BURST
 from fuzzing.values import Mutator
 from sage_perception.bringup.composition import compose
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
@@ -27,8 +28,6 @@ from sage_perception.models.semantic.text_encoder import PACKAGE
 
 MESSAGES, REQUESTS = 24, 4
 """Messages to a topic, and requests to a service, in one turn."""
-BURST = 8
-"""Messages that are sent without waiting for the node."""
 ALIVE_S, RECOVERY_S = 30.0, 60.0
 """Time in which a node must answer, and in which a dead one must be back, seconds."""
 WARM_UP = 0.15
@@ -45,10 +44,11 @@ class Result:
     Attributes:
         sent: number of messages and requests.
         deaths: number of processes that ended, and of nodes that did not answer.
+        unanswered: number of requests that were not answered in time.
         exceptions: exceptions of callbacks that were caught, by node.
         rss_mb: growth of the memory of each process, see `own_memory_mb`, after the warm-up.
         silent: topics without a valid message after the attack.
-        log: a line for each death, with the endpoint and the seed that repeat it.
+        log: a line for each death, with the seeds of the messages that were sent meanwhile.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
@@ -110,7 +110,8 @@ class Attack:
             for process in specs
             for node in (process.nodes or (process,))
         }
-        self._endpoints: list[Endpoint] = []
+        self._rounds: list[list[Endpoint]] = []
+        self._restarts = self._count_restarts()
         self._parameters: dict[str, list] = {}
         self._outputs: list[str] = []
 
@@ -127,9 +128,9 @@ class Attack:
         }
         client.watch(outputs)
         self._parameters = {node: client.parameters(node) for node in self.nodes}
-        if not wait_for(lambda: client.received['/diagnostics'] > 3, ALIVE_S):
+        if not client.receive(lambda: client.received['/diagnostics'] > 3, ALIVE_S):
             raise RuntimeError('the graph has no diagnostics')
-        wait_for(lambda: all(client.received[name] for name, _ in outputs), 8.0)
+        client.receive(lambda: all(client.received[name] for name, _ in outputs), 8.0)
         client.keeps_samples = False
         self._outputs = [
             name
@@ -139,7 +140,9 @@ class Attack:
         attacked = [node for node in self.nodes if self._only in ('', node.rpartition('/')[2])]
         if not attacked:
             raise ValueError(f'no node is named {self._only!r}: {", ".join(self.nodes)}')
-        self._endpoints = [each for node in attacked for each in client.endpoints(node)]
+        endpoints = client.endpoints(attacked)
+        client.advertise(endpoints)
+        self._rounds = rounds(endpoints)
         self._load_models()
 
     def _load_models(self) -> None:
@@ -155,9 +158,9 @@ class Attack:
         on_progress: Callable[[Result], None] = lambda _: None,
         seconds: float = math.inf,
     ) -> None:
-        """Send `count` messages or some more, the same number to each endpoint.
+        """Send `count` messages or some more, the same number to each topic, and to each service.
 
-        No message to an endpoint is begun after `seconds`.
+        No round is begun after `seconds`.
         """
         baseline: dict[str, float] = {}
         turn, begun = 0, time.monotonic()
@@ -166,37 +169,53 @@ class Attack:
             done = max(sent / count, (time.monotonic() - begun) / seconds)
             if done >= WARM_UP and not baseline:
                 baseline = self._memory()
-            for endpoint in self._endpoints:
+            for endpoints in self._rounds:
                 if time.monotonic() < until:
-                    self._attack(endpoint, turn)
+                    self._attack(endpoints, turn)
             turn += 1
             self.result.rss_mb = self._memory()
             on_progress(self.result)
-        time.sleep(1.0)
+        self._client.receive(lambda: False, 1.5)  # also the last diagnostics
         self.result.rss_mb = {
             name: mb - baseline.get(name, mb) for name, mb in self._memory().items()
         }
         self._check_outputs()
         self.result.exceptions = {n: c for n, c in self._client.exceptions.items() if c}
 
-    def _attack(self, endpoint: Endpoint, turn: int) -> None:
-        seed = f'{self._seed}:{endpoint.node}:{endpoint.name}:{turn}'
-        mutator = Mutator(seed)
-        restarts = self._restarts(endpoint.node)
-        if endpoint.is_service:
-            self._request(endpoint, mutator)
-        else:
-            self._publish(endpoint, mutator)
-        alive = self._client.is_alive(endpoint.node, ALIVE_S)
-        if alive and self._restarts(endpoint.node) == restarts:
-            return
-        self.result.deaths += 1
-        process = self._runner.processes[self.nodes[endpoint.node]]
-        what = 'died' if self._restarts(endpoint.node) != restarts else 'does not answer'
-        self.result.log.append(f'{endpoint.node} {what} after {seed}: {process.cause}')
-        self._client.is_alive(endpoint.node, RECOVERY_S)
+    def _attack(self, endpoints: list[Endpoint], turn: int) -> None:
+        """Attack the endpoints of a round side by side, and look for the nodes that break."""
+        nodes = [node for endpoint in endpoints for node in endpoint.nodes]
+        before = self._restarts
+        seeds = {each: f'{self._seed}:{each.name}:{turn}' for each in endpoints}
+        running = [self._steps(each, Mutator(seed)) for each, seed in seeds.items()]
+        while running and self._count_restarts() == before:
+            pending = [(steps, next(steps, None)) for steps in running]
+            running = [steps for steps, sent in pending if sent is not None]
+            self._client.wait(
+                [each for _, sent in pending for each in sent or ()],
+                ALIVE_S,
+                lambda: self._count_restarts() != before,
+            )
+        pings = {node: self._client.ping(node, 1, ALIVE_S) for node in nodes}
+        self._client.wait([each for sent in pings.values() for each in sent], ALIVE_S)
+        after = self._restarts = self._count_restarts()
+        silent = [n for n, sent in pings.items() if not any(e.future.done() for e in sent)]
+        broken = {process: 'died' for process in after if after[process] != before[process]}
+        broken |= {n: 'does not answer' for n in silent if self.nodes[n] not in broken}
+        for name, what in broken.items():
+            self.result.deaths += 1
+            cause = self._runner.processes[self.nodes.get(name, name)].cause
+            sent = ', '.join(seeds.values())
+            self.result.log.append(f'{name} {what} after {sent}: {cause}')
+        for node in nodes if broken else ():
+            self._client.is_alive(node, RECOVERY_S)
 
-    def _publish(self, endpoint: Endpoint, mutator: Mutator) -> None:
+    def _steps(self, endpoint: Endpoint, mutator: Mutator) -> Iterator[list[Pending]]:
+        """Send messages or requests; yield the requests to wait for before the next ones."""
+        send = self._request if endpoint.is_service else self._publish
+        return send(endpoint, mutator)
+
+    def _publish(self, endpoint: Endpoint, mutator: Mutator) -> Iterator[list[Pending]]:
         kind = load_type(endpoint.kind)
         samples = [*self._client.samples.get(endpoint.name, ()), b'']
         for number in range(MESSAGES):
@@ -204,10 +223,14 @@ class Attack:
             how, damaged = ('typed', message) if number % 2 else ('raw', mutator.raw(message))
             self.result.sent[how] += self._client.publish(endpoint, damaged)
             if number % BURST == BURST - 1:
-                self._client.is_alive(endpoint.node, ALIVE_S)
+                yield [
+                    ping
+                    for node in endpoint.nodes
+                    for ping in self._client.ping(node, BURST, ALIVE_S)
+                ]
 
-    def _request(self, endpoint: Endpoint, mutator: Mutator) -> None:
-        kind = load_type(endpoint.kind)
+    def _request(self, endpoint: Endpoint, mutator: Mutator) -> Iterator[list[Pending]]:
+        kind, (node,) = load_type(endpoint.kind), endpoint.nodes
         requests = [mutator.typed(kind.Request, b'') for _ in range(REQUESTS)]
         service = endpoint.name.rpartition('/')[2]
         for request in requests:
@@ -215,19 +238,21 @@ class Attack:
                 request.transition.id |= 128  # valid ones stop the node, as they should
                 request.transition.label = 'x' + request.transition.label
             if service in PARAMETER_SERVICES:
-                known = mutator.random.choices(self._parameters[endpoint.node], k=2)
+                known = mutator.random.choices(self._parameters[node], k=2)
                 request.parameters = [mutator.typed(type(parameter), b'') for parameter in known]
                 for parameter, own in zip(request.parameters, known, strict=True):
                     parameter.name = parameter.name or own.name
                     parameter.value.type = mutator.random.choice((own.value.type, 0, 7, 200))
-        answers = self._client.call_all(endpoint.name, kind, requests, ALIVE_S)
         self.result.sent['request'] += len(requests)
-        self.result.unanswered += len(requests) - len(answers)
+        pending = self._client.ask(endpoint.name, kind, requests, ALIVE_S)
+        yield pending
+        self.result.unanswered += len(requests) - sum(each.future.done() for each in pending)
         if service in PARAMETER_SERVICES:
-            self._client.restore(endpoint.node, self._parameters[endpoint.node])
+            yield self._client.restore(node, self._parameters[node], ALIVE_S)
 
-    def _restarts(self, node: str) -> int:
-        return self._runner.processes[self.nodes[node]].restarts
+    def _count_restarts(self) -> dict[str, int]:
+        """Return the restarts of each process."""
+        return {path: process.restarts for path, process in self._runner.processes.items()}
 
     def _memory(self) -> dict[str, float]:
         """Return the memory of the processes, megabytes."""
@@ -245,5 +270,20 @@ class Attack:
         def silent() -> list[str]:
             return [name for name in self._outputs if received[name] <= before[name] + 1]
 
-        wait_for(lambda: not silent(), ALIVE_S)
+        self._client.receive(lambda: not silent(), ALIVE_S)
         self.result.silent = silent()
+
+
+def rounds(endpoints: Iterable[Endpoint]) -> list[list[Endpoint]]:
+    """Return groups of endpoints in which no node occurs twice, each in the first one possible."""
+    found: list[tuple[set[str], list[Endpoint]]] = []
+    for endpoint in endpoints:
+        for busy, group in found:  # noqa: B007 - both are used after the loop
+            if busy.isdisjoint(endpoint.nodes):
+                break
+        else:
+            busy, group = set(), []
+            found.append((busy, group))
+        busy.update(endpoint.nodes)
+        group.append(endpoint)
+    return [group for _, group in found]

@@ -5,18 +5,19 @@
 from __future__ import annotations
 
 import importlib
-import threading
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Parameter, ParameterType
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
-from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -24,6 +25,10 @@ from rclpy.signals import SignalHandlerOptions
 RCLError = rclpy_implementation.RCLError
 SAMPLES = 6
 """Valid messages of each topic that are kept, newest."""
+KEPT = 5
+"""Messages of a topic that wait until they are received."""
+DISCOVERY_S = 3.0
+"""Time until the subscriptions of other processes match a new publisher, seconds."""
 OWN = '/messages_fuzzer'
 
 
@@ -35,11 +40,11 @@ def load_type(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A topic that `node` subscribes to, or a service that it offers."""
+    """A topic that `nodes` subscribe to, or a service that the only one of `nodes` offers."""
 
-    node: str
     name: str
     kind: str
+    nodes: tuple[str, ...]
 
     @property
     def is_service(self) -> bool:
@@ -47,14 +52,24 @@ class Endpoint:
         return '/srv/' in self.kind
 
 
+class Pending(NamedTuple):
+    """A request that was sent, and the future of its response."""
+
+    client: Any
+    future: Any
+
+
 class Client:
-    """A ROS node that sends malformed messages and watches the nodes that receive them.
+    """ROS nodes that send malformed messages and watch the nodes that receive them.
+
+    Nothing is received except while `wait` and `receive` are called. Watched topics have a node of
+    their own, which takes messages only in `receive`: to take all messages of a graph would occupy
+    a core, and to build the wait set of so many subscriptions would delay each response.
 
     Attributes:
         received: number of messages by topic.
         samples: serialized valid messages by topic, kept while `keeps_samples` is set.
         exceptions: exceptions that the nodes report in their diagnostics, by node.
-        answered: requests that were answered, and all requests.
     """
 
     def __init__(self) -> None:
@@ -65,28 +80,24 @@ class Client:
         self.samples: dict[str, deque[bytes]] = {}
         self.keeps_samples = True
         self.exceptions: dict[str, int] = {}
-        self.answered = self.requests = 0
-        self._clients: dict[tuple[str, str], Any] = {}
-        self._publishers: dict[tuple[str, str], Any] = {}
+        self._clients: dict[str, Any] = {}
+        self._publishers: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-        self._keep(DiagnosticArray, '/diagnostics', self._on_diagnostics, raw=False)
+        self._watcher = rclpy.create_node(f'{OWN[1:]}_watcher')
+        self._watching = SingleThreadedExecutor()
+        self._watching.add_node(self._watcher)
+        self._subscribe(self.node, DiagnosticArray, '/diagnostics', self._on_diagnostics)
 
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._executor.spin_once(timeout_sec=0.1)
-            except (ExternalShutdownException, ShutdownException):
-                return
-
-    def _keep(self, kind: Any, topic: str, callback: Callable[[Any], None], raw: bool) -> None:
-        profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.node.create_subscription(kind, topic, callback, profile, raw=raw)
+    def _subscribe(
+        self, node: Any, kind: Any, topic: str, callback: Callable[[Any], None], raw: bool = False
+    ) -> None:
+        profile = QoSProfile(depth=KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
+        events = SubscriptionEventCallbacks(use_default_callbacks=False)
+        node.create_subscription(kind, topic, callback, profile, event_callbacks=events, raw=raw)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.received['/diagnostics'] += 1
         for status in message.status:
             node, _, part = status.name.rpartition(': ')
             if part == 'callbacks':
@@ -103,23 +114,42 @@ class Client:
                 if self.keeps_samples:
                     kept.append(data)
 
-            self._keep(load_type(kind), name, keep, raw=True)
+            self._subscribe(self._watcher, load_type(kind), name, keep, raw=True)
 
-    def endpoints(self, node: str) -> list[Endpoint]:
-        """Return the subscriptions and services of a node by its full name."""
-        namespace, _, name = node.rpartition('/')
-        place = (name, namespace or '/')
-        found = [
-            *self.node.get_subscriber_names_and_types_by_node(*place),
-            *self.node.get_service_names_and_types_by_node(*place),
-        ]
-        return [Endpoint(node, topic, kinds[0]) for topic, kinds in sorted(found)]
+    def receive(self, condition: Callable[[], Any], timeout_s: float) -> bool:
+        """Receive the watched topics until a condition is true; return whether it is in time."""
+        executors = (self._watching, self._executor)
+        return wait_for(condition, timeout_s, lambda: [e.spin_once(0.01) for e in executors])
+
+    def endpoints(self, nodes: Iterable[str]) -> list[Endpoint]:
+        """Return the services of nodes, given by their full names, and their subscriptions.
+
+        A topic is one endpoint for all of its nodes.
+        """
+        found: dict[tuple[str, str], list[str]] = {}
+        for node in nodes:
+            namespace, _, name = node.rpartition('/')
+            place = (name, namespace or '/')
+            for topic, kinds in (
+                *self.node.get_subscriber_names_and_types_by_node(*place),
+                *self.node.get_service_names_and_types_by_node(*place),
+            ):
+                found.setdefault((topic, kinds[0]), []).append(node)
+        return [Endpoint(*key, tuple(of)) for key, of in sorted(found.items())]
 
     def published(self, node: str) -> list[tuple[str, str]]:
         """Return the topics that a node publishes, with their types."""
         namespace, _, name = node.rpartition('/')
         found = self.node.get_publisher_names_and_types_by_node(name, namespace or '/')
         return [(topic, kinds[0]) for topic, kinds in found]
+
+    def advertise(self, endpoints: Iterable[Endpoint]) -> None:
+        """Create the publishers of topics, and wait until their subscriptions know them."""
+        for endpoint in endpoints:
+            if not endpoint.is_service:
+                self._publisher(endpoint)
+        # A publisher matches before its subscriptions do; those drop what arrives meanwhile.
+        time.sleep(DISCOVERY_S)
 
     def publish(self, endpoint: Endpoint, message: Any) -> bool:
         """Publish a message, or its serialized form; return whether the middleware takes it."""
@@ -130,47 +160,76 @@ class Client:
         return True
 
     def _publisher(self, endpoint: Endpoint) -> Any:
-        key = (endpoint.name, endpoint.kind)
-        if key not in self._publishers:
+        if endpoint.name not in self._publishers:
             infos = self.node.get_subscriptions_info_by_topic(endpoint.name)
             latched = any(
                 info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos
             )
             durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-            profile = QoSProfile(depth=64, durability=durability)
             publisher = self.node.create_publisher(
-                load_type(endpoint.kind), endpoint.name, profile
+                load_type(endpoint.kind),
+                endpoint.name,
+                QoSProfile(depth=64, durability=durability),
+                event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
             )
-            self._publishers[key] = publisher
-            wait_for(publisher.get_subscription_count, 5.0)
-        return self._publishers[key]
+            self._publishers[endpoint.name] = publisher
+            wait_for(lambda: publisher.get_subscription_count() >= len(endpoint.nodes), 5.0)
+        return self._publishers[endpoint.name]
+
+    def ask(
+        self, service: str, kind: Any, requests: Iterable[Any], timeout_s: float
+    ) -> list[Pending]:
+        """Send requests to a service together; none if it does not exist within `timeout_s`."""
+        client = self._clients.get(service)
+        if client is None:
+            client = self._clients[service] = self.node.create_client(kind, service)
+        if not wait_for(client.service_is_ready, timeout_s):
+            return []
+        return [Pending(client, client.call_async(request)) for request in requests]
+
+    def ping(self, node: str, count: int, timeout_s: float) -> list[Pending]:
+        """Send `count` small requests to a node; none if it does not exist within `timeout_s`.
+
+        A node with one thread takes one message of each subscription, and then one request of each
+        service, whenever it waits: once all of them are answered, it has taken the `count`
+        messages that were published on a topic before.
+        """
+        requests = [GetParameters.Request(names=['use_sim_time'])] * count
+        return self.ask(f'{node}/get_parameters', GetParameters, requests, timeout_s)
+
+    def wait(
+        self,
+        pending: Iterable[Pending],
+        timeout_s: float,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Wait for responses until `timeout_s` has passed or `give_up` returns true.
+
+        Requests without a response then never get one.
+        """
+        unanswered = deque(pending)
+
+        def done() -> bool:
+            while unanswered and unanswered[0].future.done():
+                unanswered.popleft()
+            return not unanswered or give_up()
+
+        wait_for(done, timeout_s, lambda: self._executor.spin_once(0.1))
+        for client, future in unanswered:
+            if not future.done():
+                client.remove_pending_request(future)
 
     def call(self, service: str, kind: Any, request: Any, timeout_s: float) -> Any | None:
         """Return the response of a service, None if it does not respond in time."""
-        responses = self.call_all(service, kind, [request], timeout_s)
-        return responses[0] if responses else None
-
-    def call_all(
-        self, service: str, kind: Any, requests: Iterable[Any], timeout_s: float
-    ) -> list[Any]:
-        """Return the responses of a service to requests that are sent together."""
-        client = self._clients.get((service, kind.__name__))
-        if client is None:
-            client = self.node.create_client(kind, service)
-            self._clients[service, kind.__name__] = client
-        if not wait_for(client.service_is_ready, timeout_s):
-            return []
-        futures = [client.call_async(request) for request in requests]
-        wait_for(lambda: all(future.done() for future in futures), timeout_s)
-        for future in futures:
-            if not future.done():
-                client.remove_pending_request(future)
-        return [future.result() for future in futures if future.done()]
+        pending = self.ask(service, kind, [request], timeout_s)
+        self.wait(pending, timeout_s)
+        return next((each.future.result() for each in pending if each.future.done()), None)
 
     def is_alive(self, node: str, timeout_s: float) -> bool:
         """Return whether a node answers a request in time."""
-        request = GetParameters.Request(names=['use_sim_time'])
-        return self.call(f'{node}/get_parameters', GetParameters, request, timeout_s) is not None
+        pending = self.ping(node, 1, timeout_s)
+        self.wait(pending, timeout_s)
+        return any(each.future.done() for each in pending)
 
     def parameters(self, node: str, timeout_s: float = 20.0) -> list[Parameter]:
         """Return the parameters of a node that have a value."""
@@ -188,24 +247,27 @@ class Client:
                 found.append(Parameter(name=name, value=answer.values[0]))
         return found
 
-    def restore(self, node: str, parameters: list[Parameter]) -> None:
-        """Set parameters to the values that `parameters` returned."""
+    def restore(self, node: str, parameters: list[Parameter], timeout_s: float) -> list[Pending]:
+        """Request to set parameters to the values that `parameters` returned."""
         request = SetParameters.Request(parameters=parameters)
-        self.call(f'{node}/set_parameters', SetParameters, request, 20.0)
+        return self.ask(f'{node}/set_parameters', SetParameters, [request], timeout_s)
 
     def close(self) -> None:
-        """Stop to spin, and leave ROS."""
-        self._closing.set()
-        self._thread.join(10)
+        """Leave ROS."""
         self.node.destroy_node()
+        self._watcher.destroy_node()
         rclpy.try_shutdown()
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float) -> bool:
-    """Wait until a condition is true; return whether it is in time."""
+def wait_for(
+    condition: Callable[[], Any],
+    timeout_s: float = math.inf,
+    meanwhile: Callable[[], Any] = lambda: time.sleep(0.002),
+) -> bool:
+    """Call `meanwhile` until a condition is true; return whether it is in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.002)
+        meanwhile()
     return True

@@ -4,11 +4,18 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+from typing import Any
 
+from rclpy.qos import QoSProfile
+
+from sage_perception.ros.endpoints import Endpoints
 from sage_perception.trust.security.rate_limit import PublisherQuota, TokenBucket
 
 UNLIMITED = 1e9
+BURST = 8
+"""Messages that a subscription must hold, because they are sent without waiting for the node."""
 
 
 def lift_limits() -> None:
@@ -17,6 +24,17 @@ def lift_limits() -> None:
     for kind in (TokenBucket, PublisherQuota):
         clock, _, _, *others = kind.__init__.__defaults__
         kind.__init__.__defaults__ = (clock, UNLIMITED, UNLIMITED, *others)
+    create = Endpoints.create_subscription
+
+    def create_deep(
+        node: Endpoints, kind: type, topic: str, callback: Any, qos: Any, **options: Any
+    ) -> Any:
+        if isinstance(qos, QoSProfile) and qos.depth < 2 * BURST:
+            qos = copy.copy(qos)
+            qos.depth = 2 * BURST  # the valid messages of the graph need room, too
+        return create(node, kind, topic, callback, qos, **options)
+
+    Endpoints.create_subscription = create_deep  # type: ignore[method-assign, assignment]
 
 
 def run(name: str) -> None:
