@@ -43,9 +43,10 @@ from sage_perception.ros.identity import (
     TrustedKeys,
     node_identity,
 )
-from sage_perception.ros.message_form import sign_message, sign_relay
+from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters.arbiter import ARBITER
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
+from sage_perception.ros.relayed import publish_relayed
 from sage_perception.ros.run import run
 from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.compatibility.map_cache import latent_map_folder
@@ -253,12 +254,7 @@ class ArbiterNode(Node):
                 self._publish(moment)
 
     def _forward(self, array: LCTArray) -> None:
-        """Publish an array on `trusted`, signed for receivers in other processes."""
-        topic = self._trusted.topic_name
-        identity = self._arbiter.identity
-        self._trusted.publish(
-            sign_relay(array, identity, topic) if self._trusted.uses_dds else array
-        )
+        publish_relayed(self._trusted, array, self._arbiter.identity)
 
     def _admit(self, camera: str, received: ReceivedLCT) -> tuple[LCT, Forwarded | None] | None:
         """Return an accepted LCT, and how to forward it; None for a rejected one.

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from nav_msgs.msg import Odometry
-from sage_msgs.msg import CropArray, ImageSignature, LCTArray, TrackScores
+from sage_msgs.msg import CropArray, LCTArray, TrackScores
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sage_perception.ros import detections, qos
@@ -30,7 +30,7 @@ from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters.attention import ATTENTION, attention_config
 from sage_perception.ros.run import run
-from sage_perception.ros.signed_images import SignedImages
+from sage_perception.ros.signed_images import signature_topic, subscribe_images
 from sage_perception.ros.statistics import Durations
 from sage_perception.vision.attention import Attention
 from sage_perception.vision.attention_config import AttentionConfig
@@ -64,13 +64,7 @@ class AttentionNode(Node):
             'Boxes of any detector, in pixels of the images and with their stamps: they get crops '
             'of the source EXTERNAL. Where vision_msgs is installed.',
         ),
-        Topic(
-            'image_signature',
-            ImageSignature,
-            qos.DEFAULT,
-            'Signatures of the images; subscribed only with `require_signatures`, without '
-            '`unsigned_images`.',
-        ),
+        signature_topic('image_raw'),
         Topic('slots', LCTArray, qos.DEFAULT, 'Object slots of the images, see `use_slots`.'),
         Topic(
             'track_scores',
@@ -145,19 +139,22 @@ class AttentionNode(Node):
         self.diagnostics.add('attention', self._report)
 
     def _subscribe_images(self) -> ImageInput:
-        """Subscribe to all images, or to those that are authenticated."""
-        parameters, age_s = self.parameters, self.parameters.max_age_s
-        if not parameters.require_signatures or parameters.unsigned_images:
-            return ImageInput(self, 'image_raw', self._attend, max_age_s=age_s)
-        if self._identity.key is None:
+        """Subscribe to the images of the camera, which has the key of this node."""
+        parameters, identity = self.parameters, self._identity
+        required = parameters.require_signatures and not parameters.unsigned_images
+        if required and identity.key is None:
             raise ConfigurationError(
                 "parameter 'require_signatures': images are verified with the key of this node, "
                 "so set the parameter 'key' too"
             )
-        signed = SignedImages(
-            self, self._identity, self._attend, lambda reason: self._images.reject(reason)
+        return subscribe_images(
+            self,
+            'image_raw',
+            self._attend,
+            lambda: own_keys(identity),
+            identity.entity_id,
+            max_age_s=parameters.max_age_s,
         )
-        return ImageInput(self, 'image_raw', signed.receive, max_age_s=age_s, guard=signed)
 
     def check_parameters(self, values: dict[str, Any]) -> None:
         """Raise `ValueError` for parameters that attention rejects."""

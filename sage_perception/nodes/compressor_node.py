@@ -38,6 +38,7 @@ from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
     TrustedKeys,
     arbiter_entity,
+    memory_entity,
     node_identity,
 )
 from sage_perception.ros.lifecycle import LifecycleNode
@@ -92,19 +93,21 @@ class CompressorNode(LifecycleNode):
         serve_control(self, keys)
         arbiter = arbiter_entity(self)
         self._trusted = RelayedVerifier(self, 'trusted', keys, self._packers, arbiter)
-        self._recalled = RelayedVerifier(self, 'recall', keys, self._packers)
+        memory = memory_entity(self)
+        self._recalled = RelayedVerifier(self, 'recall', keys, self._packers, memory)
         self._frames = self.subscribe('trusted', self._receive_frame, guard=self._trusted)
         self._slot_space: LatentSpace | None = None
         if parameters.slot_model:
             self._subscribe_slots(parameters.slot_model, keys)
         signed = (lambda: keys.store), keys.required
         by_arbiter = (lambda: [arbiter]) if keys.required else None
+        by_memory = (lambda: [memory]) if keys.required else None
         self._agreements = AuthenticatedInput(
             self, 'agreement', self._receive_agreement, *signed, by_arbiter, timeout_s=0
         )
         self.subscribe('recall', self._receive_recall, timeout_s=0, guard=self._recalled)
         self._scores = AuthenticatedInput(
-            self, 'snarc', self._receive_scores, *signed, timeout_s=0
+            self, 'snarc', self._receive_scores, *signed, by_memory, timeout_s=0
         )
         self.add_timer(1 / self.parameters.rate, self._publish)
         self.diagnostics.add('context', self._report)

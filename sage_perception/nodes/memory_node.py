@@ -45,7 +45,7 @@ from sage_perception.ros.identity import (
 )
 from sage_perception.ros.message_form import sign_message
 from sage_perception.ros.node_parameters.memory import MAX_RESULTS, MEMORY
-from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
+from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier, publish_relayed
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 from sage_perception.trust.fitted import fitted_comparer
@@ -243,15 +243,14 @@ class MemoryNode(Node):
             hits = self._session.recall(frame.lcts, before_ns, self.parameters.recall_count)
             if hits is None:
                 return
-            self._recall.publish(
-                LCTArray(
-                    header=frame.header,
-                    source_width=frame.size[0],
-                    source_height=frame.size[1],
-                    lcts=[self._recalled(hit) for hit in hits],
-                    camera=camera,
-                )
+            array = LCTArray(
+                header=frame.header,
+                source_width=frame.size[0],
+                source_height=frame.size[1],
+                lcts=[self._recalled(hit) for hit in hits],
+                camera=camera,
             )
+            publish_relayed(self._recall, array, self._identity)
 
     def _recalled(self, hit: Hit) -> LCTMessage:
         """Return the LCT of a hit as a message, signed by this node."""

@@ -25,12 +25,13 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
-from sage_perception.ros.identity import node_identity
-from sage_perception.ros.image_input import ImageInput, image_topics
+from sage_perception.ros.identity import TrustedKeys, node_identity
+from sage_perception.ros.image_input import image_topics
 from sage_perception.ros.images import bgr_from_msg, image_to_msg
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.node_parameters.slots import SLOTS
 from sage_perception.ros.run import run
+from sage_perception.ros.signed_images import signature_topic, subscribe_images
 from sage_perception.ros.statistics import Durations, Rate
 from sage_perception.slots.stream import SlotObservation, SlotStream
 from sage_perception.trust.security.canonical import PLAIN
@@ -58,7 +59,10 @@ class SlotsNode(LifecycleNode):
     """
 
     PARAMETERS = SLOTS
-    SUBSCRIBES = image_topics('image_raw', 'Images in the encodings of sensor_msgs and OpenCV.')
+    SUBSCRIBES = (
+        *image_topics('image_raw', 'Images in the encodings of sensor_msgs and OpenCV.'),
+        signature_topic('image_raw'),
+    )
     PUBLISHES = (
         Topic(
             'slots',
@@ -90,7 +94,8 @@ class SlotsNode(LifecycleNode):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        serve_control(self)
+        keys = TrustedKeys(self)
+        serve_control(self, keys)
         self._configured: _Configured | None = None
         self._intensity = IntensityRange()
         self._durations, self._rate = Durations(), Rate()
@@ -99,8 +104,14 @@ class SlotsNode(LifecycleNode):
         self._info = self.publisher('slots_model_info')
         self._labels = self.publisher('segmentation')
         self._colors = self.publisher('segmentation_color')
-        self._images = ImageInput(
-            self, 'image_raw', self._receive, max_age_s=self.parameters.max_age_s
+        namespace = self.get_namespace().strip('/')
+        self._images = subscribe_images(
+            self,
+            'image_raw',
+            self._receive,
+            lambda: keys.store,
+            self.parameters.camera_entity or namespace,
+            max_age_s=self.parameters.max_age_s,
         )
         self.diagnostics.add('slots', self._report)
 

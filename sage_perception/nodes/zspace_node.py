@@ -21,11 +21,13 @@ from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import bgr_from_msg, image_to_msg
 from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.node_parameters.zspace import ZSPACE
 from sage_perception.ros.run import run
+from sage_perception.ros.signed_images import signature_topic, subscribe_images
 from sage_perception.ros.statistics import Durations, Rate
 from sage_perception.vision.attention import MIN_FRAME_SIDE
 from sage_perception.vision.intensity_range import IntensityRange
@@ -38,7 +40,10 @@ class ZspaceNode(Node):
     """
 
     PARAMETERS = ZSPACE
-    SUBSCRIBES = image_topics('{camera}/image_raw', 'Images of each camera.')
+    SUBSCRIBES = (
+        *image_topics('{camera}/image_raw', 'Images of each camera.'),
+        signature_topic('{camera}/image_raw'),
+    )
     PUBLISHES = (
         Topic(
             'attention_map',
@@ -68,7 +73,8 @@ class ZspaceNode(Node):
 
     def setup(self) -> None:
         """Create the endpoints."""
-        serve_control(self)
+        keys = TrustedKeys(self)
+        serve_control(self, keys)
         parameters = self.parameters
         cv2.setNumThreads(parameters.threads)
         self._maps = CameraMaps(parameters.cameras, parameters.weight_time_s)
@@ -84,7 +90,14 @@ class ZspaceNode(Node):
         for camera in parameters.cameras:
             self._own[camera] = self.publisher('{camera}/attention_map', camera)
             receive = partial(self._images.__setitem__, camera)
-            self._sources[camera] = ImageInput(self, '{camera}/image_raw', receive, camera)
+            self._sources[camera] = subscribe_images(
+                self,
+                '{camera}/image_raw',
+                receive,
+                lambda: keys.store,
+                self.camera_entities()[camera],
+                camera,
+            )
         self.add_timer(1 / parameters.rate, self._project)
         self.diagnostics.add('zspace', self._report)
 

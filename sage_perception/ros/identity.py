@@ -67,6 +67,22 @@ ARBITER_ENTITY = Parameter(
     read_only=True,
 )
 
+MEMORY_ENTITY = Parameter(
+    'memory_entity',
+    '',
+    'Entity of the memory, the only one that may sign the messages on recall and snarc if '
+    'signatures are required; empty: the node memory in the namespace of this node.',
+    read_only=True,
+)
+
+UNSIGNED_IMAGES = Parameter(
+    'unsigned_images',
+    False,
+    'Use unsigned images with require_signatures, too, such as those of a driver: anyone on the '
+    'network can publish images then.',
+    read_only=True,
+)
+
 
 def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
     """Return the identity of a node that declares the parameter `KEY`.
@@ -94,6 +110,11 @@ def node_identity(node: Endpoints, entity_id: str = '') -> Identity:
 def arbiter_entity(node: Endpoints) -> str:
     """Return the entity of the arbiter, for a node that declares `ARBITER_ENTITY`."""
     return node.parameters.arbiter_entity or f'{node.get_namespace()}/arbiter'.strip('/')
+
+
+def memory_entity(node: Endpoints) -> str:
+    """Return the entity of the memory, for a node that declares `MEMORY_ENTITY`."""
+    return node.parameters.memory_entity or f'{node.get_namespace()}/memory'.strip('/')
 
 
 def own_keys(identity: Identity) -> TrustStore:

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verifies LCTs that the arbiter or the memory relays, for the nodes that use them."""
+"""Signs and verifies arrays of LCTs that the arbiter or the memory relays."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.identity import TrustedKeys
-from sage_perception.ros.local_bus import ProcessId
-from sage_perception.ros.message_form import find_relay_fault
+from sage_perception.ros.local_bus import ProcessId, TopicPublisher
+from sage_perception.ros.message_form import find_relay_fault, sign_relay
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.trust.security.admission import AdmissionFilter, Expected, Verdict
 from sage_perception.trust.security.entity import is_entity
+from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.limits import MAX_CHAIN
 from sage_perception.trust.security.rejection import RejectionReason, explain
 
@@ -48,6 +49,13 @@ class RelayedFrame:
     def header(self) -> Header:
         """Return the header of the source frame."""
         return Header(stamp=stamp_to_msg(self.stamp_ns), frame_id=self.frame_id)
+
+
+def publish_relayed(publisher: TopicPublisher, array: LCTArray, identity: Identity) -> None:
+    """Publish an array, signed by `identity` for receivers in other processes."""
+    if publisher.uses_dds:
+        array = sign_relay(array, identity, publisher.topic_name)
+    publisher.publish(array)
 
 
 class LCTRejected(ValueError):

@@ -17,15 +17,17 @@ import numpy as np
 from sage_msgs.msg import ImageSignature
 from sensor_msgs.msg import CompressedImage, Image
 
+from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.endpoints import Endpoints
-from sage_perception.ros.identity import own_keys
+from sage_perception.ros.endpoints import Endpoints, Topic
+from sage_perception.ros.image_input import ImageInput
 from sage_perception.ros.local_bus import ProcessId, TopicPublisher
 from sage_perception.ros.message_form import message_digest, sign_message
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.rate_limit import PublisherRateLimiter
 from sage_perception.trust.security.rejection import RejectionReason, explain
+from sage_perception.trust.security.trust_store import TrustStore
 
 MAX_WAITING = 4
 """Images that wait for their signatures."""
@@ -63,19 +65,23 @@ class _Waiting(NamedTuple):
 
 
 class SignedImages:
-    """Passes on images of nodes of the same process, and images that `identity` has signed.
+    """Passes on images of nodes of the same process, and images that `entity` has signed.
 
     It is the guard of the subscription to the images, whose callback is `receive`, and subscribes
-    to image_signature itself. `deliver` is called with each authenticated image, `reject` with the
-    reason for each other one. An image is delivered once, and later images only after it.
+    to `topic` itself, an entry of `SUBSCRIBES` from `signature_topic`. `store` has the keys of
+    `entity`. `deliver` is called with each authenticated image, `reject` with the reason for each
+    other one. An image is delivered once, and later images only after it.
     """
 
     def __init__(
         self,
         node: Endpoints,
-        identity: Identity,
+        topic: str,
+        store: Callable[[], TrustStore],
+        entity: str,
         deliver: Callable[[Image | CompressedImage], None],
         reject: Callable[[str], None],
+        camera: str = '',
     ) -> None:
         self._deliver, self._reject = deliver, reject
         self._limiter = PublisherRateLimiter()
@@ -83,11 +89,12 @@ class SignedImages:
         self._digests: OrderedDict[int, deque[bytes]] = OrderedDict()
         self._signatures = AuthenticatedInput(
             node,
-            'image_signature',
+            topic,
             self._note,
-            lambda: own_keys(identity),
+            store,
             True,
-            lambda: [identity.entity_id],
+            lambda: [entity],
+            camera=camera,
             timeout_s=0,
         )
 
@@ -147,3 +154,44 @@ class SignedImages:
     def _refuse(self, waiting: _Waiting) -> None:
         self._limiter.note(waiting.publisher, accepted=False)
         self._reject(UNSIGNED)
+
+
+def signature_topic(images: str) -> Topic:
+    """Return the entry of `SUBSCRIBES` for the signatures of the images on the topic `images`."""
+    return Topic(
+        _signatures_of(images),
+        ImageSignature,
+        qos.DEFAULT,
+        'Signatures of the images; subscribed only with `require_signatures`, without '
+        '`unsigned_images`.',
+    )
+
+
+def subscribe_images(
+    node: Endpoints,
+    name: str,
+    deliver: Callable[[Image | CompressedImage], None],
+    store: Callable[[], TrustStore],
+    entity: str,
+    camera: str = '',
+    max_age_s: float = 0.0,
+) -> ImageInput:
+    """Subscribe to all images of a camera, or to those that are authenticated.
+
+    The parameters `REQUIRE_SIGNATURES` and `UNSIGNED_IMAGES` of the node decide. Authenticated are
+    images of nodes of the same process, and those that `entity` has signed with a key of `store`.
+    `name` is that of `image_topics`, and the node has the topics `signature_topic(name)`.
+    """
+    if not node.parameters.require_signatures or node.parameters.unsigned_images:
+        return ImageInput(node, name, deliver, camera, max_age_s=max_age_s)
+
+    def reject(reason: str) -> None:
+        images.reject(reason)
+
+    signed = SignedImages(node, _signatures_of(name), store, entity, deliver, reject, camera)
+    images = ImageInput(node, name, signed.receive, camera, max_age_s=max_age_s, guard=signed)
+    return images
+
+
+def _signatures_of(images: str) -> str:
+    return '/'.join([*images.split('/')[:-1], 'image_signature'])

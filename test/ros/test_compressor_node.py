@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from diagnostic_msgs.msg import DiagnosticArray
-from sage_msgs.msg import HContext, LCTArray
+from sage_msgs.msg import HContext, LCTArray, SnarcArray
 from std_msgs.msg import Header
 
 from sage_perception.cli import keys
@@ -20,11 +20,12 @@ from sage_perception.models import load_compressor
 from sage_perception.nodes.compressor_node import CompressorNode
 from sage_perception.ros.conversions.lcts import lct_to_msg, packed_lct_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
-from sage_perception.ros.message_form import sign_relay
+from sage_perception.ros.message_form import sign_message, sign_relay
 from sage_perception.trust import TrustStore, sign, verify
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.keys import load_key
 from sage_perception.trust.security.limits import MAX_STEPS
+from sage_perception.trust.security.rejection import RejectionReason
 
 SECOND = 10**9
 UNTRUSTED_KEY = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
@@ -169,7 +170,9 @@ def test_required_signatures_exclude_forged_replayed_and_unsigned_lcts(ros, mode
     assert code.stamp_ns == last.stamp_ns
 
 
-def test_required_signatures_exclude_recalls_of_unsigned_lcts(ros, model, keys_dir):
+def test_required_signatures_exclude_recalls_of_unsigned_lcts_and_other_entities(
+    ros, model, keys_dir
+):
     health = ros.collect(DiagnosticArray, '/diagnostics')
     arbiter = Arbiter(ros, model, *required(keys_dir))
     arbiter.identity.key = load_key(keys_dir, 'arbiter')
@@ -191,10 +194,37 @@ def test_required_signatures_exclude_recalls_of_unsigned_lcts(ros, model, keys_d
 
     past = [arbiter.lct('cam0', n * SECOND, n) for n in (1, 2, 3)]
     signed = [message(sign(lct, camera), n) for n, lct in enumerate(past[:2])]
-    recall.publish(LCTArray(lcts=[*signed, message(past[2], 2)]))
-    recall.publish(LCTArray(lcts=[message(past[2], 3)]))
-    recall.publish(LCTArray())
+
+    def publish(*lcts, entity='memory', key=memory):
+        recall.publish(sign_relay(LCTArray(lcts=lcts), Identity(entity, key), '/recall'))
+
+    publish(*signed, message(past[2], 2))
+    publish(message(past[2], 3))
+    publish()
     ros.wait_for(lambda: rejected() == 2, 'the rejection of both')
+    # Copies of what the memory has signed, and what another trusted entity signs.
+    others = [message(sign(past[2], camera), n) for n in (3, 4, 5)]
+    recall.publish(LCTArray(lcts=[others[0]]))
+    publish(others[1], entity='cam0', key=camera)
+    publish(others[2], key=camera)
+    ros.wait_for(lambda: rejected() == 5, 'the rejection of recalls of others')
     arbiter.publish(lct_to_msg(arbiter.lct('cam0', arbiter.now_ns()), key=camera))
     context = value(arbiter.wait_for_context(lambda c: c.items, 'a context'))
     assert context.rows('semantic.recall')[1].any(axis=1).sum() == 2
+
+
+def test_only_the_memory_scores_if_signatures_are_required(ros, keys_dir):
+    node = ros.make(CompressorNode, *required(keys_dir))
+    scores = node._scores
+
+    def give(entity):
+        stamp = stamp_to_msg(node.get_clock().now().nanoseconds)
+        message = SnarcArray(header=Header(stamp=stamp), camera='cam0')
+        scores._receive(
+            sign_message(message, Identity(entity, load_key(keys_dir, entity))), b'gid'
+        )
+
+    give('memory')
+    assert scores.reasons.total() == 0
+    give('cam0')
+    assert scores.reasons == {RejectionReason.WRONG_ENTITY: 1}

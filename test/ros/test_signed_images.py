@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""With required signatures, attention uses only images of its process and of its camera's key."""
+"""With required signatures, nodes use only images of their process and of the camera's key."""
 
 import time
 from types import SimpleNamespace
@@ -10,12 +10,16 @@ import pytest
 from sage_msgs.msg import CropArray, ImageSignature
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+from tiny_slots import export_tiny_slots
 
 from sage_perception.cli import keys as keys_command
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.nodes.camera_node import CameraNode
+from sage_perception.nodes.slots_node import SlotsNode
+from sage_perception.nodes.zspace_node import ZspaceNode
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
+from sage_perception.ros.identity import own_keys
 from sage_perception.ros.images import image_to_msg
 from sage_perception.ros.local_bus import ProcessId
 from sage_perception.ros.message_form import message_digest
@@ -75,7 +79,14 @@ def attention(ros, keys):
     node = node_of(ros, AttentionNode, key=keys, keys=keys, require_signatures='true')
     identity = Identity('cam0', load_key(keys, 'cam0'))
     images, reasons = [], []
-    receiver = SignedImages(node, identity, images.append, reasons.append)
+    receiver = SignedImages(
+        node,
+        'image_signature',
+        lambda: own_keys(identity),
+        'cam0',
+        images.append,
+        reasons.append,
+    )
     return SimpleNamespace(node=node, receiver=receiver, images=images, reasons=reasons)
 
 
@@ -241,3 +252,35 @@ def test_attention_uses_images_of_a_driver_that_cannot_sign_on_request(ros, keys
     ros.wait_for(driver.get_subscription_count, 'attention')
     driver.publish(black_image_at(time.time_ns()))
     ros.wait_for(lambda: crops, 'its crops')
+
+
+def judged(images, keys, used):
+    """Give an image input signed and forged images; `used` counts those that the node uses."""
+    receiver, now = images._guard, time.time_ns()
+    other, first, last = (black_image_at(now + n * 10**9) for n in range(3))
+    receiver.receive(other, b'forger')
+    give(receiver, signature_of(keys, other, 'cam1'))
+    assert used() == 0
+    give(receiver, signature_of(keys, first))
+    receiver.receive(first, CAMERA)
+    assert used() == 1
+    assert images._monitor._rejected == 1, 'the image before it'
+    receiver.receive(last, ProcessId(b'x'))
+    return used()
+
+
+def test_slots_are_those_of_signed_images(ros, keys, tmp_path):
+    export_tiny_slots(tmp_path, slot_dim=64)
+    model = tmp_path / 'model'
+    node = node_of(ros, SlotsNode, keys=keys, model=model, require_signatures='true')
+    assert judged(node._images, keys, lambda: node._rate.count) == 2
+
+
+def test_maps_of_zspace_are_those_of_signed_images(ros, keys):
+    node = ros.make(ZspaceNode, keys=keys, require_signatures='true')
+    assert judged(node._sources['cam0'], keys, lambda: len(node._images)) == 1
+    own = {'require_signatures': 'true', 'camera_entities': 'cam0=cam1,cam1=cam0', 'keys': keys}
+    node = ros.make(ZspaceNode, **own)
+    assert judged(node._sources['cam1'], keys, lambda: len(node._images)) == 1
+    driver = ros.make(ZspaceNode, **own, unsigned_images='true')
+    assert driver._sources['cam0']._guard is None

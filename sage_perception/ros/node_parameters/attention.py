@@ -14,7 +14,13 @@ from sage_perception.ros.common_parameters import (
     MAX_AGE,
     threads,
 )
-from sage_perception.ros.identity import KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import (
+    KEY,
+    KEYS,
+    OPERATORS,
+    REQUIRE_SIGNATURES,
+    UNSIGNED_IMAGES,
+)
 from sage_perception.ros.parameters import Parameter, parameters_of
 from sage_perception.vision.attention_config import AttentionConfig
 
@@ -52,12 +58,10 @@ ATTENTION = (
         'with the key of this node: set the parameter `key` of the camera too. Refuse changes of '
         'parameters that no operator has signed.',
     ),
-    Parameter(
-        'unsigned_images',
-        False,
-        'Use unsigned images with require_signatures, too, such as those of a driver. What is '
-        'signed then begins at this node: anyone on the network can publish images.',
-        read_only=True,
+    replace(
+        UNSIGNED_IMAGES,
+        description='Use unsigned images with require_signatures, too, such as those of a driver. '
+        'What is signed then begins at this node: anyone on the network can publish images.',
     ),
     OPERATORS,
     KEYS,

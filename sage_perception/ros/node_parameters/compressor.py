@@ -10,7 +10,14 @@ from sage_perception.ros.common_parameters import (
     CAMERAS,
     rate,
 )
-from sage_perception.ros.identity import ARBITER_ENTITY, KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
+from sage_perception.ros.identity import (
+    ARBITER_ENTITY,
+    KEY,
+    KEYS,
+    MEMORY_ENTITY,
+    OPERATORS,
+    REQUIRE_SIGNATURES,
+)
 from sage_perception.ros.parameters import Parameter
 
 COMPRESSOR = (
@@ -53,6 +60,7 @@ COMPRESSOR = (
     REQUIRE_SIGNATURES,
     OPERATORS,
     ARBITER_ENTITY,
+    MEMORY_ENTITY,
     KEYS,
     KEY,
 )

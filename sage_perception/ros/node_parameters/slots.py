@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sage_perception.ros.common_parameters import (
     AUTOSTART,
     ENTITY_ID,
@@ -12,7 +14,13 @@ from sage_perception.ros.common_parameters import (
     rate,
     threads,
 )
-from sage_perception.ros.identity import KEY, SIGNED_REQUESTS
+from sage_perception.ros.identity import (
+    KEY,
+    KEYS,
+    OPERATORS,
+    REQUIRE_SIGNATURES,
+    UNSIGNED_IMAGES,
+)
 from sage_perception.ros.parameters import Parameter
 
 SLOTS = (
@@ -37,5 +45,19 @@ SLOTS = (
     threads('ONNX Runtime'),
     ENTITY_ID,
     KEY,
-    *SIGNED_REQUESTS,
+    Parameter(
+        'camera_entity',
+        '',
+        'Entity of the camera, which signs the images; empty: the namespace.',
+        read_only=True,
+    ),
+    replace(
+        REQUIRE_SIGNATURES,
+        description='Use only images of nodes in the same process, and images that the entity of '
+        'the camera has signed with a trusted key. Refuse changes of parameters, and of the state '
+        'of the lifecycle, that no operator has signed.',
+    ),
+    UNSIGNED_IMAGES,
+    OPERATORS,
+    KEYS,
 )

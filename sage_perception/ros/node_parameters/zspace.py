@@ -4,8 +4,16 @@
 
 from __future__ import annotations
 
-from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT, rate, threads
-from sage_perception.ros.identity import SIGNED_REQUESTS
+from dataclasses import replace
+
+from sage_perception.ros.common_parameters import (
+    CAMERA_ENTITIES,
+    CAMERAS,
+    IMAGE_TRANSPORT,
+    rate,
+    threads,
+)
+from sage_perception.ros.identity import KEYS, OPERATORS, REQUIRE_SIGNATURES, UNSIGNED_IMAGES
 from sage_perception.ros.parameters import Parameter
 
 ZSPACE = (
@@ -21,5 +29,18 @@ ZSPACE = (
         read_only=True,
     ),
     threads('OpenCV'),
-    *SIGNED_REQUESTS,
+    replace(
+        CAMERA_ENTITIES,
+        description='Entities that sign the images of the cameras, as camera=entity, separated by '
+        'commas. Default for each camera: its namespace.',
+    ),
+    replace(
+        REQUIRE_SIGNATURES,
+        description='Use only images of nodes in the same process, and images that the entity of '
+        'their camera has signed with a trusted key. Refuse changes of parameters that no '
+        'operator has signed.',
+    ),
+    UNSIGNED_IMAGES,
+    OPERATORS,
+    KEYS,
 )

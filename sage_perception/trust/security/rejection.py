@@ -65,11 +65,11 @@ FIXES = {
     RejectionReason.UNKNOWN_STEP: 'trust every entity in its provenance: sage keys trust ENTITY '
     'KEY',
     RejectionReason.WRONG_ENTITY: 'another entity publishes on this topic: see the parameter '
-    "'camera_entities' of the arbiter",
-    RejectionReason.NOT_RELAYED: "set the parameter 'key' of the arbiter; if it is set, the "
-    'message was copied from another topic',
+    "'camera_entities' of the arbiter, or 'arbiter_entity' and 'memory_entity' of this node",
+    RejectionReason.NOT_RELAYED: "set the parameter 'key' of the arbiter, or of the memory for "
+    'recall; if it is set, the message was copied from another topic',
     RejectionReason.WRONG_RELAY: 'not the entity that may sign on this topic: see the parameter '
-    "'arbiter_entity' of this node",
+    "'arbiter_entity' of this node, or 'memory_entity' for recall",
     RejectionReason.PROBE_SET_MISMATCH: 'the sender runs another version of sage: update the '
     'older one',
     RejectionReason.NOT_MEASURED: 'it uses another model and has not published its probe latents '
