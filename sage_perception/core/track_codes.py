@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sage_perception.core.latent import Code, Latent, LatentKind
 
 MAX_TRACKS = 1024
-LOST_NS = 3_000_000_000
+LOST_NS = 2_000_000_000
 """Time without a latent, nanoseconds, after which a number may be that of another track: attention
 counts from 1 again when it starts. Unchanged latents are sent every second."""
 MAX_AGE_S = 60.0
