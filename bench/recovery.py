@@ -81,7 +81,7 @@ def topics_of(client: Client, nodes: list[str], seconds: float) -> list[str]:
     """
     names = {name for node in nodes for name, _ in client.published(node)}
     before = dict(client.received)
-    time.sleep(seconds)
+    client.receive(lambda: False, seconds)
     return sorted(n for n in names if client.received[n] - before.get(n, 0) >= seconds)
 
 
@@ -98,10 +98,10 @@ def kill(
         raise NotWhole('is not running')
     begun = time.monotonic()
     os.kill(old, signal.SIGKILL)
-    if not wait_for(lambda: process.pid not in (None, old), TIMEOUT_S):
+    if not client.receive(lambda: process.pid not in (None, old), TIMEOUT_S):
         raise NotWhole('is not restarted')
     started = time.monotonic()
-    time.sleep(max(0.0, begun + SETTLE_S - started))
+    client.receive(lambda: False, max(0.0, begun + SETTLE_S - started))
     before = dict(client.received)
     times: dict[str, float] = {}
 
@@ -111,7 +111,7 @@ def kill(
                 times[name] = time.monotonic()
         return len(times) == len(topics)
 
-    if not wait_for(works, TIMEOUT_S):
+    if not client.receive(works, TIMEOUT_S):
         raise NotWhole(f'no messages on {sorted(set(topics) - set(times))}')
     if not own:
         if not wait_for(lambda: all(client.is_alive(each, POLL_S) for each in names), TIMEOUT_S):
@@ -143,7 +143,7 @@ def measure(specs: list[NodeSpec], runs: int) -> dict[str, dict[str, float | str
             watched = {topic for node in nodes for topic in client.published(node)}
             ignored = ('/rosout', '/parameter_events', '/diagnostics')
             client.watch(each for each in watched if each[0] not in ignored)
-            wait_for(lambda: all(client.received[name] > 3 for name in RESULTS), START_S)
+            client.receive(lambda: all(client.received[name] > 3 for name in RESULTS), START_S)
             for path, names in places.items():
                 found[path] = recover(runner, client, path, names, runs)
                 print(path, found[path], file=sys.stderr)
@@ -161,7 +161,7 @@ def recover(
     try:
         for _ in range(runs):
             times.append(kill(runner, client, path, names, topics))
-            time.sleep(2)
+            client.receive(lambda: False, 2.0)
             # Each kill counts as the first one.
             process = runner.processes[path]
             process.respawn = RespawnPolicy(True, process.spec.respawn_delay_s)

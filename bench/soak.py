@@ -73,7 +73,7 @@ def soak(
                 for path, process in runner.processes.items():
                     if process.pid is not None:
                         samples[path].append((now, own_memory_mb(process.pid)))
-                time.sleep(period_s)
+                client.receive(lambda: False, period_s)
             restarts = {path: process.restarts for path, process in runner.processes.items()}
             figures = {}
             for path, found in samples.items():

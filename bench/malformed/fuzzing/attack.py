@@ -30,6 +30,8 @@ MESSAGES, REQUESTS = 24, 4
 """Messages to a topic, and requests to a service, in one turn."""
 ALIVE_S, RECOVERY_S = 30.0, 60.0
 """Time in which a node must answer, and in which a dead one must be back, seconds."""
+SAMPLES_S = 15.0
+"""Time in which valid messages of the topics are collected, seconds."""
 WARM_UP = 0.15
 """Share of the messages, or of the time, after which the growth of the memory is measured."""
 RARE = ('probe_challenge', 'probe_answers')
@@ -76,7 +78,8 @@ class Result:
 
 def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[NodeSpec]:
     """Return the processes of a graph with all nodes, without rate limits."""
-    source = 'synthetic://?size=160x120&fps=5'
+    # Valid messages arrive all the time; at a higher rate they would take most of the CPU time.
+    source = 'synthetic://?size=160x120&fps=2'
     specs = perception(
         [Camera(f'cam{n}', f'{source}&seed={n}') for n in range(cameras)],
         namespace=namespace,
@@ -130,7 +133,7 @@ class Attack:
         self._parameters = {node: client.parameters(node) for node in self.nodes}
         if not client.receive(lambda: client.received['/diagnostics'] > 3, ALIVE_S):
             raise RuntimeError('the graph has no diagnostics')
-        client.receive(lambda: all(client.received[name] for name, _ in outputs), 8.0)
+        client.receive(lambda: all(client.received[name] for name, _ in outputs), SAMPLES_S)
         client.keeps_samples = False
         self._outputs = [
             name

@@ -85,8 +85,6 @@ class Client:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._watcher = rclpy.create_node(f'{OWN[1:]}_watcher')
-        self._watching = SingleThreadedExecutor()
-        self._watching.add_node(self._watcher)
         self._subscribe(self.node, DiagnosticArray, '/diagnostics', self._on_diagnostics)
 
     def _subscribe(
@@ -118,8 +116,11 @@ class Client:
 
     def receive(self, condition: Callable[[], Any], timeout_s: float) -> bool:
         """Receive the watched topics until a condition is true; return whether it is in time."""
-        executors = (self._watching, self._executor)
-        return wait_for(condition, timeout_s, lambda: [e.spin_once(0.01) for e in executors])
+        self._executor.add_node(self._watcher)
+        try:
+            return wait_for(condition, timeout_s, lambda: self._executor.spin_once(0.1))
+        finally:
+            self._executor.remove_node(self._watcher)
 
     def endpoints(self, nodes: Iterable[str]) -> list[Endpoint]:
         """Return the services of nodes, given by their full names, and their subscriptions.
