@@ -6,8 +6,9 @@
 one prompt, `cifar_zero_shot` the share of images whose own class name is the most similar; both
 are means over five draws of 100 images per class. `davis_fit` is the share of masked objects of
 DAVIS for which their own text of davis_words.json, which was written before the first measurement,
-is the most similar of the texts for things; `davis_fit_all` includes the texts for people, and
-`davis_fit_track` compares the mean code of an object so far, as `TrackLabels` does.
+is the most similar of the texts for things; null without --davis. `davis_fit_all` includes the
+texts for people, and `davis_fit_track` compares the mean code of an object so far, as
+`TrackLabels` does.
 `describe_named` is the share of CIFAR images that get a noun of a score of 0.7, and
 `describe_right_of_named` the share of these nouns that are true: the class, a kind of it, or a
 more general noun that includes it. `describe_kind_of_named` leaves out the more general ones, and
@@ -294,6 +295,7 @@ def main() -> None:
     decoded = DecodedImages(model, load_crop_codec(args.codec))
     figures['decoded'] = {'codec': args.codec, **cifar(decoded, args.cifar, args.seeds)}
     figures['decoded'] |= colors(decoded, args.cifar)
+    figures['davis_fit'] = None
     if args.davis:
         figures |= davis(model, args.davis)
         figures['decoded'] |= davis(decoded, args.davis)
