@@ -7,7 +7,6 @@ from __future__ import annotations
 import faulthandler
 import gc
 import json
-import os
 import signal
 import sys
 import threading
@@ -24,11 +23,11 @@ from rclpy.exceptions import NameValidationException
 from rclpy.node import Node as RosNode
 
 from sage_perception.bringup.composition import CRASH_SUFFIX
-from sage_perception.bringup.environment import config_path
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
 from sage_perception.ros.allocator import configure_allocator, limit_memory
+from sage_perception.ros.dds_profile import COMPOSED, select_profile
 from sage_perception.ros.diagnostics import OK, Status
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
@@ -84,7 +83,7 @@ class Composition:
         cv2.setNumThreads(1)
         configure_allocator()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        _isolate()
+        select_profile(COMPOSED)
         crash = open(self._crash_file, 'w') if self._crash_file is not None else None  # noqa: SIM115
         try:
             if crash is not None:
@@ -256,10 +255,3 @@ def read_nodes(path: Path) -> dict[str, tuple[str, list[str]]]:
 def crash_file(nodes: Path) -> Path:
     """Return the crash file that belongs to a file of nodes."""
     return nodes.with_name(nodes.name + CRASH_SUFFIX)
-
-
-def _isolate() -> None:
-    """Select `config/fastdds_composed.xml` where `config/fastdds_shm.xml` is selected."""
-    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
-        if Path(os.environ.get(name, '')).name == 'fastdds_shm.xml':
-            os.environ[name] = str(config_path('fastdds_composed.xml'))

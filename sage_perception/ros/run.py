@@ -19,6 +19,7 @@ from sage_perception.bringup.prefix import complete_environment
 from sage_perception.bringup.respawn import CONFIGURATION_ERROR
 from sage_perception.core.text import one_line
 from sage_perception.ros.allocator import configure_allocator, limit_memory
+from sage_perception.ros.dds_profile import WITHOUT_IMAGES, select_profile, sends_images
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.executor import GuardedExecutor
@@ -47,6 +48,8 @@ def run(make: Callable[[], Endpoints], args: list[str] | None = None) -> int:
     configure_allocator()
     try:
         require_parameter_files(sys.argv if args is None else args)
+        if not sends_images(make):
+            select_profile(WITHOUT_IMAGES)
         rclpy.init(args=args)
         initialized = True
         if interrupts:  # before rclpy handled signals

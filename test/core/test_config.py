@@ -51,8 +51,16 @@ def test_every_camera_has_a_source(name, sources):
         assert merged['source'] == source
 
 
-def test_dds_profile_has_room_for_images():
-    root = ElementTree.parse(CONFIG / 'fastdds_shm.xml').getroot()
+@pytest.mark.parametrize(
+    ('profile', 'segment', 'message'),
+    [
+        ('fastdds_shm.xml', 64 << 20, 16 << 20),  # with room for images
+        ('fastdds_composed.xml', 64 << 20, 16 << 20),
+        ('fastdds_small.xml', 8 << 20, 4 << 20),
+    ],
+)
+def test_dds_profiles_share_memory_first(profile, segment, message):
+    root = ElementTree.parse(CONFIG / profile).getroot()
     names = {'d': root.tag[1:].partition('}')[0]}
     transports = {
         node.find('d:transport_id', names).text: node
@@ -62,8 +70,8 @@ def test_dds_profile_has_room_for_images():
     kinds = [transports[name].find('d:type', names).text for name in used]
     assert kinds == ['SHM', 'UDPv4']
     shm = transports[used[0]]
-    assert int(shm.find('d:segment_size', names).text) == 64 * 2**20
-    assert int(shm.find('d:maxMessageSize', names).text) == 16 * 2**20
+    assert int(shm.find('d:segment_size', names).text) == segment
+    assert int(shm.find('d:maxMessageSize', names).text) == message
     assert root.find('d:participant', names).get('is_default_profile') == 'true'
 
 
