@@ -155,6 +155,26 @@ def test_a_receiver_that_cannot_reconstruct_trusts_no_sender():
     assert estimator.evaluate(estimator.latents, SENDER).trust.level is Level.NONE
 
 
+def test_a_receiver_that_decodes_one_color_trusts_its_own_model_only():
+    class Inverted(Thumbnails):
+        """Decodes an image to the negative of its mean color, which is no reconstruction."""
+
+        def decode(self, z):
+            color = super().decode(z).mean((2, 3), keepdims=True)
+            return np.broadcast_to(1 - color, (len(z), 3, 8, 8))
+
+    estimator = CompatibilityEstimator(Inverted())
+    own = estimator.evaluate(estimator.latents, estimator.model.id)
+    assert own.own_psnr < estimator.mean_color_psnr
+    assert own.trust.level is Level.HIGH
+    assert own.trust.forward == pytest.approx(1)
+    turned = estimator.evaluate(rotated(estimator), SENDER)
+    assert turned.before.forward < 0.5
+    assert turned.trust.forward > 0.99  # after the map
+    shuffled = np.random.default_rng(0).permutation(estimator.latents)
+    assert estimator.evaluate(shuffled, SENDER).trust.level is Level.NONE
+
+
 def test_stores_a_map_and_uses_it_again(tmp_path, estimator):
     sent = rotated(estimator)
     first = CompatibilityEstimator(estimator.model, tmp_path).evaluate(sent, SENDER)

@@ -8,7 +8,9 @@
 
 **Forward trust** is the gain in PSNR of the receiver's decoder on the sender's latents of the
 held-out probe images, over images of each probe's mean color, relative to the gain of the
-receiver's own latents. **Backward trust** is the mean cosine between the sender's and the
+receiver's own latents. If the receiver has no gain on its own latents, such as a slot model that
+decodes one color, forward trust is the R² of the images decoded from the sender's latents against
+those decoded from its own. **Backward trust** is the mean cosine between the sender's and the
 receiver's latents of the same image, each minus their mean. `compression_trust` is the smaller of
 the two (specification of the VAE translation layer, sections 7.3 and 10.3). Both are 1 for equal
 models and near 0 for unrelated latents.
@@ -161,14 +163,37 @@ class CompatibilityEstimator:
         """Return the trust in latents of the probe images in the model's own space, `[N, E]`."""
         quality = self._decoded_psnr(latents)
         margin = self.own_psnr - self.mean_color_psnr
-        gain = (quality - self.mean_color_psnr) / margin if margin > 0 else 0.0
+        if margin > 0:
+            gain = (quality - self.mean_color_psnr) / margin
+        else:
+            gain = self._decoded_r_squared(latents)
         theirs, ours = (
             z[probe_set.FITTED :] - z[: probe_set.FITTED].mean(0) for z in (latents, self.latents)
         )
         return MeasuredTrust(clip_to_unit(gain), clip_to_unit(mean_cosine(theirs, ours)), quality)
 
+    def _shaped(self, latents: np.ndarray) -> np.ndarray:
+        """Return latents as the decoder takes them, float32."""
+        return np.asarray(latents, np.float32).reshape(-1, *self.model.latent_shape)
+
+    def _decoded_r_squared(self, latents: np.ndarray) -> float:
+        """Return the R² of decoded latents against the model's own decoded latents, at most 1.
+
+        It is computed over the held-out probe images; 0 if the own ones all decode to one image.
+        """
+        theirs, own = self._shaped(latents), self._shaped(self.latents)
+        error = squares = 0.0
+        total: np.ndarray | float = 0.0
+        for part in probe_set.batches(probe_set.FITTED):
+            wanted = np.asarray(self.model.decode(own[part]), np.float64)
+            error += float(np.square(self.model.decode(theirs[part]) - wanted).sum())
+            squares += float(np.square(wanted).sum())
+            total = total + wanted.sum(0)
+        variance = squares - float(np.square(total).sum()) / (probe_set.COUNT - probe_set.FITTED)
+        return 1 - error / variance if variance > 1e-9 * squares else 0.0
+
     def _decoded_psnr(self, latents: np.ndarray) -> float:
-        z = np.asarray(latents, np.float32).reshape(-1, *self.model.latent_shape)
+        z = self._shaped(latents)
         return self._psnr(lambda _, part: self.model.decode(z[part]))
 
     def _psnr(self, predict: Callable[[np.ndarray, slice], np.ndarray]) -> float:
