@@ -206,6 +206,12 @@ class ScenesConfig:
         disables a loss.
     losses_from : float
         Share of the run after which the auxiliary losses start to rise.
+    attention : float
+        Weight of the squared error of the image that the attention composes instead of the masks
+        of the decoder, at the resolution of the tokens. It falls linearly to 0: attention is
+        learned sooner than masks, and slots that hold objects teach the decoder.
+    attention_until : float
+        Share of the run after which this weight is 0.
 
     """
 
@@ -218,6 +224,8 @@ class ScenesConfig:
     coverage: NonNegativeFloat = 0.0
     appearance: NonNegativeFloat = 0.0
     losses_from: UnitInterval = 0.3
+    attention: NonNegativeFloat = 0.0
+    attention_until: UnitInterval = 0.6
 
     def __post_init__(self) -> None:
         check(self)

@@ -114,16 +114,14 @@ def test_a_damaged_cache_is_generated_again(tmp_path, monkeypatch):
 
 def test_trains_on_images_with_all_losses_and_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, 'CACHE', tmp_path / 'cache')
-    weights = dict.fromkeys(('orthogonality', 'mask_entropy', 'coverage', 'appearance'), 0.01)
-    path = config_file(tmp_path / 'c.yaml', scenes={**weights, 'losses_from': 0.0})
+    names = 'orthogonality', 'mask_entropy', 'coverage', 'appearance', 'attention'
+    weights = {**dict.fromkeys(names, 0.01), 'losses_from': 0.0, 'attention_until': 1.0}
+    path = config_file(tmp_path / 'c.yaml', scenes=weights)
     train(read_config(path), tmp_path / 'run', progress=False)
     figures = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
-    assert {'mse', 'orthogonality', 'entropy', 'coverage', 'appearance', 'val_fg_ari'} <= set(
-        figures
-    )
-    path = config_file(
-        tmp_path / 'c.yaml', scenes={**weights, 'losses_from': 0.0}, training={'steps': 9}
-    )
+    terms = {'mse', 'orthogonality', 'entropy', 'coverage', 'appearance', 'attention'}
+    assert terms | {'val_fg_ari'} <= set(figures)
+    path = config_file(tmp_path / 'c.yaml', scenes=weights, training={'steps': 9})
     train(read_config(path), tmp_path / 'run', progress=False)
     assert json.loads((tmp_path / 'run' / 'metrics.json').read_text())['steps'] == 9
 

@@ -54,6 +54,7 @@ def x():
         {'positions': 'relative'},
         {'img_size': 35, 'decoder_grid': 9, 'decoder': 'patches'},
         {'positions': 'relative', 'decoder': 'patches', 'decoder_grid': 20},
+        {'stride': 5, 'kernel': 3, 'decoder': 'patches', 'decoder_grid': 4},
     ],
     ids=lambda change: ', '.join(change) or 'default',
 )
@@ -67,6 +68,14 @@ def test_composes_an_image_of_masks_that_sum_to_one(change):
     assert torch.allclose(output.attention.sum(1), torch.ones_like(output.attention[:, 0]))
     assert output.slots.shape == (2, 3, 16)
     assert segment(output.masks).max() <= 2
+
+
+@pytest.mark.parametrize('decoder', ['convolutions', 'patches'])
+def test_a_slot_can_have_a_single_color(x, decoder):
+    output = slot_model(colors='slot', decoder=decoder)(x)
+    assert torch.equal(output.images, output.images[..., :1, :1].expand(-1, -1, -1, 20, 20))
+    assert not torch.equal(output.images[:, 0], output.images[:, 1])
+    assert output.masks.std((2, 3)).min() > 0
 
 
 @pytest.mark.parametrize('positions', ['absolute', 'relative'])
@@ -149,7 +158,8 @@ def test_an_untrained_predictor_carries_slots_over_unchanged(x):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'stride': 3}, 'stride is 3; it must be a power of two'),
+        ({'stride': 3}, 'stride is 3'),
+        ({'stride': 5, 'img_size': 36}, 'img_size is 36; a stride of 5 requires a multiple of 5'),
         ({'encoder_channels': (8, 8)}, 'encoder_channels has 2 numbers; it must have 4'),
         ({'decoder_grid': 40}, 'decoder_grid is 40; it must be at most img_size 20'),
         ({'masks': 'none'}, 'masks is'),
@@ -216,6 +226,18 @@ def test_losses_prefer_the_true_masks_of_flat_objects():
     assert losses.appearance(shifted, image) > 0.01
     assert losses.mask_entropy(true) == pytest.approx(0, abs=1e-5)
     assert losses.mask_entropy(blurred) > 0.5
+
+
+def test_attention_composes_the_tokens_of_the_image():
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    labels[:, :4, :4], labels[:, 4:, 4:] = 1, 2
+    colors = torch.tensor([0.1, 0.5, 0.9])
+    image = colors[labels][:, None].expand(-1, 3, -1, -1)
+    images = colors[None, :, None, None, None].expand(-1, -1, 3, 8, 8)
+    attention = masks_of(labels[:, ::2, ::2], 3).flatten(2)  # 4×4 tokens of 2 pixels
+    assert losses.attention_reconstruction(images, attention, image) == pytest.approx(0)
+    swapped = losses.attention_reconstruction(images, attention[:, [0, 2, 1]], image)
+    assert swapped == pytest.approx(0.5 * 0.4**2)
 
 
 @given(st.integers(2, 6))

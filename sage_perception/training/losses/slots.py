@@ -7,6 +7,8 @@ Each is a mean over the batch. `masks` are float `[B, K, S, S]` and sum to 1 ove
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,18 @@ EPSILON = 1e-8
 def reconstruction(image: Tensor, target: Tensor) -> Tensor:
     """Return the mean squared error of images `[B, C, S, S]`."""
     return (image - target).square().mean()
+
+
+def attention_reconstruction(images: Tensor, attention: Tensor, target: Tensor) -> Tensor:
+    """Return the mean squared error of the images of slots, composed by their attention.
+
+    The images `[B, K, C, S, S]` and the target `[B, C, S, S]` are averaged over each of the N
+    tokens, which the attention `[B, K, N]` weights.
+    """
+    side = math.isqrt(attention.shape[-1])
+    pool = torch.nn.functional.adaptive_avg_pool2d
+    tokens = pool(images.flatten(0, 1), side).flatten(2).unflatten(0, attention.shape[:2])
+    return reconstruction((attention[:, :, None] * tokens).sum(1), pool(target, side).flatten(2))
 
 
 def orthogonality(slots: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ Encoder = Literal['convolutions', 'efficientnet']
 Masks = Literal['decoder', 'attention']
 Positions = Literal['absolute', 'relative']
 Decoder = Literal['convolutions', 'patches']
+Colors = Literal['pixels', 'slot']
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class SlotsConfig:
     kernel : int
         Side of the convolutions of the encoder, pixels: 3 or 5.
     stride : int
-        Pixels per token in each direction, a power of two up to 16; the specification has 16.
+        Pixels per token in each direction: 1, 2, 4, 5, 8 or 16; the specification has 16. With 5,
+        the first convolution has a stride and a kernel of 5.
     norm : str
         `'group'` or, as in the specification, `'batch'`.
     decoder : str
@@ -63,6 +65,9 @@ class SlotsConfig:
         Channels of the pixel decoder.
     decoder_grid : int
         Side of the grid that slots are broadcast to, in cells of a power of two pixels.
+    colors : str
+        Of the pixel decoder: `'pixels'`, or `'slot'`: a slot has one color, so that it cannot
+        hold two objects, or an object and a piece of the background, of different colors.
     decoder_features : int
         0: the decoder composes pixels. Otherwise each slot has one color and this number of
         features, which its attention composes (`FeatureDecoder`).
@@ -84,18 +89,21 @@ class SlotsConfig:
     encoder: Encoder = 'convolutions'
     encoder_channels: tuple[PositiveInt, ...] = (32, 32, 32, 64)
     kernel: Literal[3, 5] = 5
-    stride: Annotated[int, Interval(1, 16)] = 4
+    stride: Literal[1, 2, 4, 5, 8, 16] = 4
     norm: Norm = 'group'
     decoder: Decoder = 'convolutions'
     decoder_channels: PositiveInt = 32
     decoder_grid: Annotated[int, Interval(4, 128)] = 8
+    colors: Colors = 'pixels'
     decoder_features: Annotated[int, Interval(0, 512)] = 0
     masks: Masks = 'decoder'
 
     def __post_init__(self) -> None:
         check(self)
-        if self.stride & (self.stride - 1):
-            raise ValueError(f'stride is {self.stride}; it must be a power of two')
+        if self.stride == 5 and self.img_size % 5:
+            raise ValueError(
+                f'img_size is {self.img_size}; a stride of 5 requires a multiple of 5'
+            )
         if len(self.encoder_channels) != 4:
             raise ValueError(
                 f'encoder_channels has {len(self.encoder_channels)} numbers; it must have 4'

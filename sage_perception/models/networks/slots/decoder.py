@@ -37,7 +37,8 @@ class BroadcastDecoder(nn.Module):
     """Decodes each slot to an image and a mask, and composes them.
 
     A slot is repeated over a grid, positions are added, and a small network, equal for all slots,
-    computes color and mask of each pixel: convolutions, or an MLP for each cell of the grid.
+    computes color and mask of each pixel: convolutions, or an MLP for each cell of the grid. With
+    one color for each slot, it computes the mask only.
     """
 
     def __init__(self, config: SlotsConfig) -> None:
@@ -46,6 +47,9 @@ class BroadcastDecoder(nn.Module):
         self.attention_masks = config.masks == 'attention'
         self.grid, self.token_grid = config.decoder_grid, config.token_grid
         hidden, outputs = config.decoder_channels, self.channels + 1
+        self.color = None
+        if config.colors == 'slot':
+            self.color, outputs = nn.Linear(config.slot_dim, self.channels), 1
         # A convolution of equal slots is a projection of the slot: it is computed before the
         # slot is repeated, at a fraction of the cost.
         self.project = nn.Linear(config.slot_dim, hidden)
@@ -60,8 +64,9 @@ class BroadcastDecoder(nn.Module):
         if self.patches:
             for _ in range(2):
                 layers += [nn.Linear(hidden, hidden), nn.ReLU()]
-            layers.append(nn.Linear(hidden, outputs * 4**doublings))
-            self.shuffle = nn.PixelShuffle(2**doublings)
+            cell = math.ceil(self.size / self.grid)
+            layers.append(nn.Linear(hidden, outputs * cell**2))
+            self.shuffle = nn.PixelShuffle(cell)
         else:
             layers += [nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU()]
             for _ in range(doublings - 1):
@@ -89,6 +94,9 @@ class BroadcastDecoder(nn.Module):
         pixels = pixels[..., : self.size, : self.size]
         pixels = pixels.reshape(batch, count, -1, self.size, self.size)
         images, logits = pixels[:, :, :-1], pixels[:, :, -1]
+        if self.color is not None:
+            colors = self.color(slots)[..., None, None]
+            images = colors.expand(-1, -1, -1, self.size, self.size)
         if self.attention_masks:
             assert attention is not None  # an argument of this variant
             masks = upsampled(attention, self.token_grid, self.size)

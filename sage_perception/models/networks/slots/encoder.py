@@ -17,17 +17,20 @@ from sage_perception.models.networks.slots.positions import PositionEmbedding
 class TokenEncoder(nn.Module):
     """Four blocks of convolution, normalization and ReLU, then positions and an MLP.
 
-    Each of the first log2(stride) blocks halves the image.
+    Each of the first log2(stride) blocks halves the image; a stride of 5 is that of the first.
     """
 
     def __init__(self, config: SlotsConfig) -> None:
         super().__init__()
-        halvings = int(math.log2(config.stride))
+        first = 5 if config.stride == 5 else 2
+        reductions = round(math.log(config.stride, first))
         layers: list[nn.Module] = []
         inputs = config.input_channels
         for block, outputs in enumerate(config.encoder_channels):
-            stride = 2 if block < halvings else 1
-            layers.append(nn.Conv2d(inputs, outputs, config.kernel, stride, config.kernel // 2))
+            stride = first if block < reductions else 1
+            kernel = max(config.kernel, stride)
+            padding = (kernel - stride + 1) // 2
+            layers.append(nn.Conv2d(inputs, outputs, kernel, stride, padding))
             layers.append(
                 group_norm(outputs) if config.norm == 'group' else nn.BatchNorm2d(outputs)
             )

@@ -46,22 +46,31 @@ class SlotsModule(TrainingModule):
     def terms(self, output: SlotsOutput, image: Tensor) -> dict[str, Tensor]:
         """Return the weighted terms of the loss of images by name.
 
-        The auxiliary terms rise linearly from `losses_from` of the run to its end.
+        That of the attention falls linearly to 0 at `attention_until` of the run; the other
+        auxiliary terms rise linearly from `losses_from` to its end.
         """
         terms = {'mse': losses.reconstruction(output.image, image)}
         weights, start = self.scenes, self.scenes.losses_from
+        fall = 1 - self.progress / max(weights.attention_until, 1e-9)
+        if weights.attention and fall > 0:
+            error = losses.attention_reconstruction(output.images, output.attention, image)
+            terms['attention'] = fall * weights.attention * error
         rise = max(self.progress - start, 0) / max(1 - start, 1e-9)
         if rise <= 0:
             return terms
         if weights.orthogonality:
-            terms['orthogonality'] = weights.orthogonality * losses.orthogonality(output.slots)
+            terms['orthogonality'] = (
+                rise * weights.orthogonality * losses.orthogonality(output.slots)
+            )
         if weights.mask_entropy:
-            terms['entropy'] = weights.mask_entropy * losses.mask_entropy(output.masks)
+            terms['entropy'] = rise * weights.mask_entropy * losses.mask_entropy(output.masks)
         if weights.coverage:
-            terms['coverage'] = weights.coverage * losses.coverage(output.masks)
+            terms['coverage'] = rise * weights.coverage * losses.coverage(output.masks)
         if weights.appearance:
-            terms['appearance'] = weights.appearance * losses.appearance(output.masks, image)
-        return {name: value if name == 'mse' else rise * value for name, value in terms.items()}
+            terms['appearance'] = (
+                rise * weights.appearance * losses.appearance(output.masks, image)
+            )
+        return terms
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Limit the norm of the gradient."""
