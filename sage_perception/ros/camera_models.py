@@ -37,6 +37,8 @@ from sage_perception.trust.security.announcements import ProbeAnswer
 from sage_perception.trust.security.rejection import explain
 
 CHALLENGE_CHECK_S = 1.0
+MAX_ALIGNMENTS = 4
+"""Requests of `~/align` that wait for their answers; each takes up to a second."""
 
 
 class CameraModels:
@@ -54,6 +56,7 @@ class CameraModels:
         self._node, self._arbiter = node, arbiter
         self._worker = Worker(node, 'compatibility')
         self._to_evaluate: set[str] = set()
+        self._aligning = 0
         self._packers = dict.fromkeys(arbiter.cameras, own)
         self._models: dict[str, InputMonitor] = {}
         self._probes: dict[str, InputMonitor] = {}
@@ -174,14 +177,22 @@ class CameraModels:
     async def _serve_align(
         self, request: Align.Request, response: Align.Response
     ) -> Align.Response:
+        try:
+            self._requests.require(request, '~/align')
+            if self._aligning >= MAX_ALIGNMENTS:
+                raise ValueError(f'{self._aligning} requests are waiting: repeat it later')
+        except ValueError as error:
+            response.message = str(error)
+            return response
+        self._aligning += 1
         done = Future(executor=self._node.executor)
         self._worker.submit(partial(self._align, request, response, done))
         await done
+        self._aligning -= 1
         return response
 
     def _align(self, request: Align.Request, response: Align.Response, done: Future) -> None:
         try:
-            self._requests.require(request, '~/align')
             report = self._arbiter.compare(request.entity_a, request.entity_b, find_model)
             response.report = trust_report_to_msg(report, self._node.get_clock().now().to_msg())
             response.success = True

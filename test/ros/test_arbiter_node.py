@@ -3,6 +3,7 @@
 """The arbiter node: garbage, floods, withheld LCTs and invalid parameters."""
 
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from diagnostic_msgs.msg import DiagnosticArray
 from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import LCTArray, ModelInfo, ProbeSet
+from sage_msgs.srv import Align
 from std_msgs.msg import Header
 
 from sage_perception.codecs.packing import Encoding, Packer
@@ -18,6 +20,7 @@ from sage_perception.core.lct import LCT
 from sage_perception.models import load_codec
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.ros import qos
+from sage_perception.ros.camera_models import MAX_ALIGNMENTS
 from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
@@ -184,3 +187,19 @@ def test_invalid_parameter_is_explained_in_one_line(ros, parameter, value, text)
         ros.make(ArbiterNode, '-p', f'{parameter}:={value}')
     assert str(error.value).startswith(f"parameter '{parameter}': ")
     assert '\n' not in str(error.value)
+
+
+def test_requests_to_align_do_not_pile_up(ros):
+    node = ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')
+    client = ros.node.create_client(Align, '/under_test/align')
+    ros.wait_for(client.service_is_ready, 'the service')
+    free = threading.Event()
+    node._models._worker.submit(lambda: free.wait(60))
+    sent = [client.call_async(Align.Request(entity_a='x')) for _ in range(MAX_ALIGNMENTS + 3)]
+    ros.wait_for(lambda: sum(each.done() for each in sent) == 3, 'the refusal of the last ones')
+    refused = {each.result().message for each in sent if each.done()}
+    assert refused == {f'{MAX_ALIGNMENTS} requests are waiting: repeat it later'}
+    free.set()
+    ros.wait_for(lambda: all(each.done() for each in sent), 'the answers to the others')
+    later = ros.ask(Align, '/under_test/align', entity_a='x')
+    assert 'waiting' not in later.message
