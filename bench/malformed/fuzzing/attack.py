@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,6 +98,33 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
     return [replace(spec, package='fuzzing') for spec in processes]
 
 
+@dataclass
+class _Running:
+    """The attack of an endpoint: its steps, and the requests that the next one waits for."""
+
+    seed: str
+    steps: Iterator[list[Pending]]
+    pending: list[Pending] = field(default_factory=list)
+    deadline: float = 0.0
+
+    def advance(self) -> bool:
+        """Take the next step; return whether there was one."""
+        found = next(self.steps, None)
+        self.pending, self.deadline = found or [], time.monotonic() + ALIVE_S
+        return found is not None
+
+    @property
+    def is_due(self) -> bool:
+        """Return whether to take the next step."""
+        done = all(each.future.done() for each in self.pending)
+        return done or time.monotonic() > self.deadline
+
+    @property
+    def silent(self) -> list[str]:
+        """Return the nodes that have not answered."""
+        return sorted({each.node for each in self.pending if not each.future.done()} - {''})
+
+
 class Attack:
     """An attack on the nodes of a running graph; `seed` makes it repeatable.
 
@@ -113,7 +140,7 @@ class Attack:
             for process in specs
             for node in (process.nodes or (process,))
         }
-        self._rounds: list[list[Endpoint]] = []
+        self._endpoints: list[Endpoint] = []
         self._restarts = self._count_restarts()
         self._parameters: dict[str, list] = {}
         self._outputs: list[str] = []
@@ -143,9 +170,8 @@ class Attack:
         attacked = [node for node in self.nodes if self._only in ('', node.rpartition('/')[2])]
         if not attacked:
             raise ValueError(f'no node is named {self._only!r}: {", ".join(self.nodes)}')
-        endpoints = client.endpoints(attacked)
-        client.advertise(endpoints)
-        self._rounds = rounds(endpoints)
+        self._endpoints = client.endpoints(attacked)
+        client.advertise(self._endpoints)
         self._load_models()
 
     def _load_models(self) -> None:
@@ -163,7 +189,7 @@ class Attack:
     ) -> None:
         """Send `count` messages or some more, the same number to each topic, and to each service.
 
-        No round is begun after `seconds`.
+        No endpoint is attacked after `seconds`.
         """
         baseline: dict[str, float] = {}
         turn, begun = 0, time.monotonic()
@@ -172,9 +198,7 @@ class Attack:
             done = max(sent / count, (time.monotonic() - begun) / seconds)
             if done >= WARM_UP and not baseline:
                 baseline = self._memory()
-            for endpoints in self._rounds:
-                if time.monotonic() < until:
-                    self._attack(endpoints, turn)
+            self._attack(turn, until)
             turn += 1
             self.result.rss_mb = self._memory()
             on_progress(self.result)
@@ -185,36 +209,53 @@ class Attack:
         self._check_outputs()
         self.result.exceptions = {n: c for n, c in self._client.exceptions.items() if c}
 
-    def _attack(self, endpoints: list[Endpoint], turn: int) -> None:
-        """Attack the endpoints of a round side by side, and look for the nodes that break."""
-        nodes = [node for endpoint in endpoints for node in endpoint.nodes]
-        before = self._restarts
-        seeds = {each: f'{self._seed}:{each.name}:{turn}' for each in endpoints}
-        running = [self._steps(each, Mutator(seed)) for each, seed in seeds.items()]
-        while running and self._count_restarts() == before:
-            pending = [(steps, next(steps, None)) for steps in running]
-            running = [steps for steps, sent in pending if sent is not None]
-            self._client.wait(
-                [each for _, sent in pending for each in sent or ()],
-                ALIVE_S,
-                lambda: self._count_restarts() != before,
-            )
-        pings = {node: self._client.ping(node, 1, ALIVE_S) for node in nodes}
-        self._client.wait([each for sent in pings.values() for each in sent], ALIVE_S)
-        after = self._restarts = self._count_restarts()
-        silent = [n for n, sent in pings.items() if not any(e.future.done() for e in sent)]
-        broken = {process: 'died' for process in after if after[process] != before[process]}
-        broken |= {n: 'does not answer' for n in silent if self.nodes[n] not in broken}
-        for name, what in broken.items():
-            self.result.deaths += 1
-            cause = self._runner.processes[self.nodes.get(name, name)].cause
-            sent = ', '.join(seeds.values())
-            self.result.log.append(f'{name} {what} after {sent}: {cause}')
-        for node in nodes if broken else ():
+    def _attack(self, turn: int, until: float) -> None:
+        """Attack each endpoint, side by side with those of other nodes; none after `until`."""
+        waiting, running = list(self._endpoints), dict[Endpoint, _Running]()
+        while running or (waiting and time.monotonic() < until):
+            busy = {node for endpoint in running for node in endpoint.nodes}
+            for endpoint in waiting if time.monotonic() < until else ():
+                if busy.isdisjoint(endpoint.nodes):
+                    busy.update(endpoint.nodes)
+                    seed = f'{self._seed}:{endpoint.name}:{turn}'
+                    steps = self._steps(endpoint, Mutator(seed))
+                    running[endpoint] = _Running(seed, steps)
+            waiting = [endpoint for endpoint in waiting if endpoint not in running]
+            self._client.spin_once()
+            self._note_deaths(running)
+            for endpoint, each in list(running.items()):
+                if each.is_due and not self._goes_on(each):
+                    del running[endpoint]
+
+    def _goes_on(self, attack: _Running) -> bool:
+        """Take the next step of an attack; return False at its end, or if a node is silent."""
+        self._client.give_up(attack.pending)
+        silent = attack.silent
+        for node in silent:
+            self._note_death(node, 'does not answer', [attack.seed], [node])
+        return not silent and attack.advance()
+
+    def _note_deaths(self, running: dict[Endpoint, _Running]) -> None:
+        """Look for processes that were restarted, and end the attacks of their nodes."""
+        before, self._restarts = self._restarts, self._count_restarts()
+        for process in [each for each in before if self._restarts[each] != before[each]]:
+            nodes = [node for node, of in self.nodes.items() if of == process]
+            ended = [endpoint for endpoint in running if not set(nodes).isdisjoint(endpoint.nodes)]
+            attacks = [running.pop(endpoint) for endpoint in ended]
+            for each in attacks:
+                self._client.give_up(each.pending)
+            self._note_death(process, 'died', [each.seed for each in attacks], nodes)
+
+    def _note_death(self, name: str, what: str, seeds: list[str], nodes: list[str]) -> None:
+        """Count a death, and wait until the nodes are back."""
+        self.result.deaths += 1
+        cause = self._runner.processes[self.nodes.get(name, name)].cause
+        self.result.log.append(f'{name} {what} after {", ".join(seeds)}: {cause}')
+        for node in nodes:
             self._client.is_alive(node, RECOVERY_S)
 
     def _steps(self, endpoint: Endpoint, mutator: Mutator) -> Iterator[list[Pending]]:
-        """Send messages or requests; yield the requests to wait for before the next ones."""
+        """Send messages or requests; yield the requests to wait for before the next step."""
         send = self._request if endpoint.is_service else self._publish
         return send(endpoint, mutator)
 
@@ -226,11 +267,7 @@ class Attack:
             how, damaged = ('typed', message) if number % 2 else ('raw', mutator.raw(message))
             self.result.sent[how] += self._client.publish(endpoint, damaged)
             if number % BURST == BURST - 1:
-                yield [
-                    ping
-                    for node in endpoint.nodes
-                    for ping in self._client.ping(node, BURST, ALIVE_S)
-                ]
+                yield [p for n in endpoint.nodes for p in self._client.ping(n, BURST, ALIVE_S)]
 
     def _request(self, endpoint: Endpoint, mutator: Mutator) -> Iterator[list[Pending]]:
         kind, (node,) = load_type(endpoint.kind), endpoint.nodes
@@ -248,7 +285,7 @@ class Attack:
                     parameter.value.type = mutator.random.choice((own.value.type, 0, 7, 200))
         self.result.sent['request'] += len(requests)
         pending = self._client.ask(endpoint.name, kind, requests, ALIVE_S)
-        yield pending
+        yield [*pending, *self._client.ping(node, 1, ALIVE_S)]
         self.result.unanswered += len(requests) - sum(each.future.done() for each in pending)
         if service in PARAMETER_SERVICES:
             yield self._client.restore(node, self._parameters[node], ALIVE_S)
@@ -275,18 +312,3 @@ class Attack:
 
         self._client.receive(lambda: not silent(), ALIVE_S)
         self.result.silent = silent()
-
-
-def rounds(endpoints: Iterable[Endpoint]) -> list[list[Endpoint]]:
-    """Return groups of endpoints in which no node occurs twice, each in the first one possible."""
-    found: list[tuple[set[str], list[Endpoint]]] = []
-    for endpoint in endpoints:
-        for busy, group in found:  # noqa: B007 - both are used after the loop
-            if busy.isdisjoint(endpoint.nodes):
-                break
-        else:
-            busy, group = set(), []
-            found.append((busy, group))
-        busy.update(endpoint.nodes)
-        group.append(endpoint)
-    return [group for _, group in found]

@@ -21,6 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 RCLError = rclpy_implementation.RCLError
 SAMPLES = 6
@@ -53,10 +54,11 @@ class Endpoint:
 
 
 class Pending(NamedTuple):
-    """A request that was sent, and the future of its response."""
+    """A request that was sent, and the future of its response; `node` has the name of a ping."""
 
     client: Any
     future: Any
+    node: str = ''
 
 
 class Client:
@@ -189,36 +191,32 @@ class Client:
         return [Pending(client, client.call_async(request)) for request in requests]
 
     def ping(self, node: str, count: int, timeout_s: float) -> list[Pending]:
-        """Send `count` small requests to a node; none if it does not exist within `timeout_s`.
+        """Send `count` small requests to a node, or wait in vain if it is not there in time.
 
         A node with one thread takes one message of each subscription, and then one request of each
         service, whenever it waits: once all of them are answered, it has taken the `count`
         messages that were published on a topic before.
         """
         requests = [GetParameters.Request(names=['use_sim_time'])] * count
-        return self.ask(f'{node}/get_parameters', GetParameters, requests, timeout_s)
+        service = f'{node}/get_parameters'
+        sent = self.ask(service, GetParameters, requests, timeout_s)
+        sent = sent or [Pending(self._clients[service], Future())]
+        return [each._replace(node=node) for each in sent]
 
-    def wait(
-        self,
-        pending: Iterable[Pending],
-        timeout_s: float,
-        give_up: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Wait for responses until `timeout_s` has passed or `give_up` returns true.
+    def spin_once(self) -> None:
+        """Receive a response, or wait a moment for one."""
+        self._executor.spin_once(0.05)
 
-        Requests without a response then never get one.
-        """
-        unanswered = deque(pending)
-
-        def done() -> bool:
-            while unanswered and unanswered[0].future.done():
-                unanswered.popleft()
-            return not unanswered or give_up()
-
-        wait_for(done, timeout_s, lambda: self._executor.spin_once(0.1))
-        for client, future in unanswered:
+    def give_up(self, pending: Iterable[Pending]) -> None:
+        """Wait no longer for responses: requests without one never get one."""
+        for client, future, _ in pending:
             if not future.done():
                 client.remove_pending_request(future)
+
+    def wait(self, pending: list[Pending], timeout_s: float) -> None:
+        """Wait for responses."""
+        wait_for(lambda: all(p.future.done() for p in pending), timeout_s, self.spin_once)
+        self.give_up(pending)
 
     def call(self, service: str, kind: Any, request: Any, timeout_s: float) -> Any | None:
         """Return the response of a service, None if it does not respond in time."""

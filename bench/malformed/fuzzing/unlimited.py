@@ -15,7 +15,7 @@ from sage_perception.trust.security.rate_limit import PublisherQuota, TokenBucke
 
 UNLIMITED = 1e9
 BURST = 8
-"""Messages that a subscription must hold, because they are sent without waiting for the node."""
+"""Messages to a topic that are sent together: subscriptions and services must hold so many."""
 
 
 def lift_limits() -> None:
