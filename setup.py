@@ -43,6 +43,7 @@ setup(
             f'adaptive_vae = {PACKAGE}.irp.adaptive:AdaptiveVAE',
             f'language = {PACKAGE}.irp.language:LanguageIRP',
             f'control = {PACKAGE}.irp.control:ControlIRP',
+            f'audio = {PACKAGE}.irp.audio:AudioIRP',
         ],
         'pytest11': [f'sage = {PACKAGE}.regression.pytest_plugin'],
         'console_scripts': [
