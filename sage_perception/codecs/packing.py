@@ -33,6 +33,7 @@ zeros to a whole byte.
 from __future__ import annotations
 
 import enum
+import math
 
 import numpy as np
 
@@ -49,6 +50,7 @@ MAX_ERROR = 0.05
 FINE = b'\x80'
 _U = np.arange(-127, 128) / 127
 LEVELS = (_U + 3 * _U * _U * _U) / 4  # in [-1, 1], of the bytes -127 … 127
+_BETWEEN = (LEVELS[1:] + LEVELS[:-1]) / 2
 
 
 class PackingError(ValueError):
@@ -179,11 +181,10 @@ class Packer:
         return np.frombuffer(payload, dtype)
 
     def _pack_int8(self, z: np.ndarray) -> bytes:
-        between = (LEVELS[1:] + LEVELS[:-1]) / 2
         difference = z - self._mean
-        index = np.searchsorted(between, difference / self._scale)
+        index = np.searchsorted(_BETWEEN, difference / self._scale)
         error = LEVELS[index] * self._scale - difference
-        if np.sqrt(np.square(error).mean()) > MAX_ERROR * np.median(np.abs(difference)):
+        if math.sqrt(np.square(error).mean()) > MAX_ERROR * _median(np.abs(difference)):
             fine = difference.clip(-MAX_FLOAT16, MAX_FLOAT16).astype('<f2')
             return FINE + fine.tobytes()
         return (index - 127).astype(np.int8).tobytes()
@@ -225,6 +226,14 @@ class Packer:
             return book.decode(tokens[None])[0]
         except ModelError as error:
             raise PackingError(str(error)) from error
+
+
+def _median(values: np.ndarray) -> float:
+    """Return the median of finite values `[N]`; several times faster than `np.median`."""
+    upper = values.size // 2
+    lower = (values.size - 1) // 2
+    ordered = np.partition(values, (lower, upper))
+    return float(ordered[lower] + ordered[upper]) / 2
 
 
 def _shifts(book: Codebook) -> np.ndarray:

@@ -64,6 +64,18 @@ class IdentityHead:
             found.update(name.encode() + np.ascontiguousarray(self.tensors[name]).tobytes())
         return found.hexdigest()
 
+    @cached_property
+    def _factors(self) -> dict[str, np.ndarray]:
+        """Return the tensors by their names in the head; matrices are transposed and contiguous.
+
+        For a few latents, OpenBLAS multiplies with them four times as fast as with a transposed
+        view.
+        """
+        return {
+            name.removeprefix('head.'): np.ascontiguousarray(values.T)
+            for name, values in self.tensors.items()
+        }
+
     @property
     def code_dim(self) -> int:
         """Return C, the number of dimensions of a code."""
@@ -74,15 +86,15 @@ class IdentityHead:
 
         A latent whose values are not finite has a code of zeros, which is similar to nothing.
         """
-        t = {name.removeprefix('head.'): values for name, values in self.tensors.items()}
+        t = self._factors
         with np.errstate(invalid='ignore', over='ignore'):
             centered = np.asarray(z, np.float32) - t['mean']
             x = centered / t['std']
             hidden = x
             for name in ('layers.0', 'layers.1'):
-                hidden = np.maximum(hidden @ t[f'{name}.weight'].T + t[f'{name}.bias'], 0)
-            code = x @ t['linear.weight'].T + t['linear.bias']
-            code = code + hidden @ t['layers.2.weight'].T + t['layers.2.bias']
+                hidden = np.maximum(hidden @ t[f'{name}.weight'] + t[f'{name}.bias'], 0)
+            code = x @ t['linear.weight'] + t['linear.bias']
+            code = code + hidden @ t['layers.2.weight'] + t['layers.2.bias']
             halves = [_unit(code), _unit(centered * t['weights'])]
         codes = np.concatenate(halves, axis=1) * np.float32(np.sqrt(0.5))
         finite = np.isfinite(codes).all(axis=1, keepdims=True)

@@ -234,7 +234,8 @@ class ArbiterNode(Node):
         received = received_lcts(message)
         # The stamps of `lcts` are signed, the header of the array is signed for `crops` only.
         frames: dict[int, list[tuple[LCT, Forwarded | None]]] = {}
-        for lct, forwarded in guard.admit_each(publisher, received, partial(self._admit, camera)):
+        admit = partial(self._admit, camera, self.get_clock().now().nanoseconds)
+        for lct, forwarded in guard.admit_each(publisher, received, admit):
             frames.setdefault(lct.stamp_ns, []).append((lct, forwarded))
         if not frames and not required:
             frames[stamp_from_msg(message.header.stamp)] = []
@@ -256,12 +257,14 @@ class ArbiterNode(Node):
     def _forward(self, array: LCTArray) -> None:
         publish_relayed(self._trusted, array, self._arbiter.identity)
 
-    def _admit(self, camera: str, received: ReceivedLCT) -> tuple[LCT, Forwarded | None] | None:
+    def _admit(
+        self, camera: str, now_ns: int, received: ReceivedLCT
+    ) -> tuple[LCT, Forwarded | None] | None:
         """Return an accepted LCT, and how to forward it; None for a rejected one.
 
         An LCT that is not translated is forwarded as it was received.
         """
-        verdict = self._verdict(camera, received)
+        verdict = self._verdict(camera, now_ns, received)
         if verdict.reason is not None:
             self._warn(camera, verdict, received.entity_id)
         lct = verdict.accepted
@@ -269,7 +272,7 @@ class ArbiterNode(Node):
             return None
         return lct, received.message if lct.id == verdict.received.id else None
 
-    def _verdict(self, camera: str, received: ReceivedLCT) -> Verdict:
+    def _verdict(self, camera: str, now_ns: int, received: ReceivedLCT) -> Verdict:
         try:
             lct, wire = received.read()
         except ValueError as error:
@@ -279,7 +282,7 @@ class ArbiterNode(Node):
             lct,
             wire,
             lambda latent: unpack(latent, wire, self._models.packers(camera)),
-            self.get_clock().now().nanoseconds,
+            now_ns,
         )
 
     def _reject(self, camera: str, reason: RejectionReason) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -350,8 +351,14 @@ def _times(box: Box, scale: float) -> Box:
 
 def _scaled(matrix: np.ndarray, scale: float) -> np.ndarray:
     """Return a homography `[3, 3]` in pixels that are `scale` times smaller."""
-    zoom = np.diag([scale, scale, 1.0])
-    return np.asarray(zoom @ matrix @ np.linalg.inv(zoom), float)
+    return np.asarray(matrix * _zoom(scale), float)
+
+
+@lru_cache(maxsize=8)
+def _zoom(scale: float) -> np.ndarray:
+    """Return the factors `[3, 3]` of a homography's elements for pixels of another size."""
+    factors = np.array([scale, scale, 1.0])
+    return factors[:, None] / factors
 
 
 def _check(image: np.ndarray, stamp_s: float) -> None:

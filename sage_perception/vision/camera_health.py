@@ -14,6 +14,7 @@ import enum
 import zlib
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -81,6 +82,11 @@ class _Features:
     rows: np.ndarray  # uint8 [n, W]
     lightness: np.ndarray  # float32 [24, 32]
     chroma: np.ndarray  # float32 [24, 32], red minus blue
+
+    @cached_property
+    def colorfulness(self) -> float:
+        """Return the standard deviation of `chroma`."""
+        return float(self.chroma.std())
 
 
 class CameraHealth:
@@ -208,7 +214,7 @@ def _is_unrelated(features: _Features, past: _Features) -> bool:
 
 def _is_swapped(features: _Features, reference: _Features) -> bool:
     """Return whether red and blue are swapped between two frames of the same scene."""
-    if min(features.chroma.std(), reference.chroma.std()) < MIN_CHROMA:
+    if min(features.colorfulness, reference.colorfulness) < MIN_CHROMA:
         return False
     return (
         _correlation(features.lightness, reference.lightness) > SAME_SCENE

@@ -239,9 +239,13 @@ def _strength(result: Comparison, foreground: np.ndarray) -> np.ndarray:
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Return Pearson's correlation of two lists of gray levels; 0 where one hardly varies."""
-    if a.size < 2 or min(a.std(), b.std()) < START_NOISE:
+    if a.size < 2:
         return 0.0
-    return float(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))
+    a, b = a - a.mean(), b - b.mean()
+    spread_a, spread_b = np.sqrt(np.square(a).mean()), np.sqrt(np.square(b).mean())
+    if min(spread_a, spread_b) < START_NOISE:
+        return 0.0
+    return float((a * b).mean() / (spread_a * spread_b))
 
 
 def _moved(differed: np.ndarray, pose: np.ndarray) -> np.ndarray:

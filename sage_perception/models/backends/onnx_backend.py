@@ -20,6 +20,7 @@ from sage_perception.models.loaded import LoadedModel
 from sage_perception.models.slot_encoder import DecodedSlots, SlotEncoder, Slots
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
+_FLOAT32 = np.dtype(np.float32)
 MAX_REASON = 160  # characters of a message of the runtime
 MAX_ARENA_BYTES = 2 << 30
 MAX_BATCH = 64  # images per call, which bounds the memory of the runtime
@@ -61,9 +62,9 @@ class OnnxModel(LoadedModel):
         path = self.artifact.path / file
         with _explained(path):
             outputs = self._sessions[file].run(None, inputs)
-        found = [f'{each.dtype} {list(each.shape)}' for each in outputs]
-        expected = [f'float32 {list(shape)}' for shape in shapes]
-        if found != expected:
+        if [(each.dtype, each.shape) for each in outputs] != [(_FLOAT32, s) for s in shapes]:
+            found = [f'{each.dtype} {list(each.shape)}' for each in outputs]
+            expected = [f'float32 {list(shape)}' for shape in shapes]
             raise ModelError(
                 f'{path} returns {", ".join(found)}, but the model has {", ".join(expected)}: '
                 'export or install it again'
@@ -104,6 +105,8 @@ class OnnxCodec(OnnxModel, Codec):
         for start in range(0, len(array), MAX_BATCH):
             part = array[start : start + MAX_BATCH]
             parts.append(self._run(file, {name: part}, *((len(part), *shape) for shape in shapes)))
+        if len(parts) == 1:
+            return parts[0]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
