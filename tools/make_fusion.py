@@ -4,7 +4,7 @@
 """Train the model `fusion` on rendered scenes, and write its folder.
 
 Renders the scenes to `out/puzzle` first, which takes minutes; needs requirements/semantic.txt.
-Scenes and networks that are there already are used again: remove the folder to start again.
+Scenes and networks of the present code that are there already are used again.
 """
 
 from __future__ import annotations

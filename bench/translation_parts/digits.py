@@ -6,7 +6,7 @@ Each person of the recordings is held out in turn. The shipped model, which is t
 speech alone, is trained further on the recordings of the other persons. The figure is that of its
 label head among the ten digits, which reads nothing but the latent. Beside it: 128 principal
 components with a linear classifier, ridge regression on the whole spectrogram, and the shipped
-model as it is. Trainings are resumed from out/train/translation.
+model as it is. Trainings of the present code are resumed from out/train/translation.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from sage_perception.training.tasks.audio.data import SpeechDataModule
 from sage_perception.training.tasks.audio.module import AudioModule
 from sage_perception.training.tasks.audio.task import AudioTask, analyzed
 from sage_perception.training.train import fit
+from translation_parts.cache import fingerprint
 from translation_parts.fsdd import Digits, load
 
 CONFIG = Path('config/train/audiovae.yaml')
@@ -92,7 +93,8 @@ def trained(voice: str, seed: int) -> AudioVAE:
     # The validation is on persons of the training: the held-out one decides nothing.
     validation = training.only(np.arange(0, len(training.label), 40))
     data = SpeechDataModule(training, validation, len(LABELS), config.training)
-    module = fit(FurtherTask(config), data, RUNS / f'{voice}_{seed}', progress=False)
+    run = RUNS / f'{voice}_{seed}.{fingerprint(__name__, ("audiovae",))}'
+    module = fit(FurtherTask(config), data, run, progress=False)
     model = module.model
     assert isinstance(model, AudioVAE)
     return model.eval()
