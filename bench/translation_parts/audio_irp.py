@@ -19,7 +19,7 @@ from sage_perception.training.data.speech.voices import synthesize
 from translation_parts.fsdd import load
 from translation_parts.speech import unseen_voices
 
-BUDGETS_MS = (5, 10, 20, 50)
+BUDGETS_MS = (10, 50)
 RECORDINGS = 300
 
 
