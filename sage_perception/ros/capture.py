@@ -19,9 +19,6 @@ from sage_perception.vision.sources import Connection, EndOfStream, SourceError
 from sage_perception.vision.sources.capture import CaptureThread, Indexed
 from sage_perception.vision.sources.reconnect import Reconnecting
 
-CHECK_PERIOD_S = 0.2
-"""Time between two checks for a capture that has failed, seconds."""
-
 SourceT = TypeVar('SourceT', bound=Reconnecting[Any, Any])
 ItemT = TypeVar('ItemT', bound=Indexed)
 
@@ -50,8 +47,8 @@ class CaptureNode(LifecycleNode, Generic[SourceT, ItemT]):
         self._capture: CaptureThread[ItemT] | None = None
         self._capture_error: Exception | None = None
         self._missed = 0
-        # Not `add_timer`: this exception must end the node, so that it is restarted.
-        self.create_timer(CHECK_PERIOD_S, self._raise_capture_error, clock=self.diagnostics.clock)
+        # Its callback must end the node with an exception, so that the node is restarted.
+        self._failed = self.create_guard_condition(self._raise_capture_error)
 
     def connect(self, opener: Callable[..., SourceT]) -> None:
         """Open the source of the parameters; raise `ConfigurationError` if that fails."""
@@ -112,7 +109,7 @@ class CaptureNode(LifecycleNode, Generic[SourceT, ItemT]):
         elif before.connected or not state.attempts:
             logger.warning(f'no {self.DEVICE}: {state.reason}')
             if before.connected and not self.parameters.reconnect:
-                self._capture_error = RuntimeError(f'{self.DEVICE} lost: {state.reason}')
+                self._fail(RuntimeError(f'{self.DEVICE} lost: {state.reason}'))
         else:
             logger.warning(
                 f'no {self.DEVICE} after {state.attempts} attempts to reconnect: {state.reason}',
@@ -125,7 +122,12 @@ class CaptureNode(LifecycleNode, Generic[SourceT, ItemT]):
             self.connection = Connection(False, str(error))
             self.get_logger().info(f'no more {self.ITEMS}: {error}')
         elif self.context.ok():  # after shutdown every publish fails
-            self._capture_error = error
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """End the node with `error`, in the thread of its executor."""
+        self._capture_error = error
+        self._failed.trigger()
 
     def _raise_capture_error(self) -> None:
         """End the node if the capture has failed."""

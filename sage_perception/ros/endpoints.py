@@ -115,9 +115,9 @@ class Endpoints(RosNode):
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add('callbacks', self.callback_guard.report)
         self.diagnostics.add('process', ProcessHistory().report)
-        self.add_timer(DIAGNOSTICS_PERIOD_S, self.diagnostics.publish, self.diagnostics.clock)
         self._inputs: list[InputMonitor] = []
-        self.add_timer(DIAGNOSTICS_PERIOD_S, self._check_inputs, self.diagnostics.clock)
+        # One timer: each wake-up of rclpy's executor takes about as long as either of them.
+        self.add_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, self.diagnostics.clock)
         self.setup()
 
     @contextmanager
@@ -341,6 +341,10 @@ class Endpoints(RosNode):
             return
         name = getattr(entity, 'topic_name', '') or type(entity).__name__.lower()
         self.callback_guard.note(name, error)
+
+    def _publish_diagnostics(self) -> None:
+        self.diagnostics.publish()
+        self._check_inputs()
 
     def _check_inputs(self) -> None:
         for monitor in self._inputs:

@@ -155,5 +155,5 @@ def test_diagnostics_go_on_after_exception(ros):
     node = ros.make(Reporting)
     array = ros.wait_for(lambda: health and health[0], 'diagnostics after the exception')
     assert [status.message for status in array.status][-1] == 'reporting'
-    assert node.callback_guard.errors == {'timer publish': 1}
+    assert node.callback_guard.errors == {'timer _publish_diagnostics': 1}
     node.callback_guard.errors.clear()
