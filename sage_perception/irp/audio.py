@@ -68,10 +68,11 @@ class AudioIRP(IRPPlugin[np.ndarray, Shifted]):
     def init_state(self, x: np.ndarray) -> Shifted:
         """Return the state after the first shift; `x` are spectrograms `[B, 1, bands, frames]`."""
         mel = np.asarray(x, np.float32)
-        codes = np.zeros((2, len(mel), self.model.latent_dim), np.float32)
+        mean, log_var = np.zeros((2, len(mel), self.model.latent_dim), np.float32)
         labels = np.zeros((len(mel), len(self.model.labels)))
         errors, tried = np.full(len(mel), np.inf), np.zeros(len(mel), int)
-        return self.step(Shifted(mel, *codes, errors, labels, tried), np.ones(len(mel), bool))
+        first = Shifted(mel, mean, log_var, errors, labels, tried)
+        return self.step(first, np.ones(len(mel), bool))
 
     def step(self, state: Shifted, active: np.ndarray) -> Shifted:
         """Return the state after one more shift of the active items."""
