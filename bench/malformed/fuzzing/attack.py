@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rclpy.serialization import serialize_message
 from sage_msgs.srv import QueryMemory
 
 from fuzzing.client import Client, Endpoint, Pending, load_type
@@ -28,6 +29,12 @@ from sage_perception.models.semantic.text_encoder import PACKAGE
 
 MESSAGES, REQUESTS = 24, 4
 """Messages to a topic, and requests to a service, in one turn."""
+TRIED = 6
+"""In the first turn, the largest messages of so many times as many are sent.
+
+The middleware keeps, for each endpoint, buffers as large as its largest message. They reach their
+size in the first turn, and are not growth.
+"""
 ALIVE_S, RECOVERY_S = 30.0, 60.0
 """Time in which a node must answer, and in which a dead one must be back, seconds."""
 SAMPLES_S = 15.0
@@ -218,7 +225,7 @@ class Attack:
                 if busy.isdisjoint(endpoint.nodes):
                     busy.update(endpoint.nodes)
                     seed = f'{self._seed}:{endpoint.name}:{turn}'
-                    steps = self._steps(endpoint, Mutator(seed))
+                    steps = self._steps(endpoint, Mutator(seed), TRIED if not turn else 1)
                     running[endpoint] = _Running(seed, steps)
             waiting = [endpoint for endpoint in waiting if endpoint not in running]
             self._client.spin_once()
@@ -254,24 +261,34 @@ class Attack:
         for node in nodes:
             self._client.is_alive(node, RECOVERY_S)
 
-    def _steps(self, endpoint: Endpoint, mutator: Mutator) -> Iterator[list[Pending]]:
-        """Send messages or requests; yield the requests to wait for before the next step."""
-        send = self._request if endpoint.is_service else self._publish
-        return send(endpoint, mutator)
+    def _steps(self, endpoint: Endpoint, mutator: Mutator, tried: int) -> Iterator[list[Pending]]:
+        """Send messages or requests, the largest of `tried` times as many.
 
-    def _publish(self, endpoint: Endpoint, mutator: Mutator) -> Iterator[list[Pending]]:
+        Yields the requests to wait for before the next step.
+        """
+        send = self._request if endpoint.is_service else self._publish
+        return send(endpoint, mutator, tried)
+
+    def _publish(
+        self, endpoint: Endpoint, mutator: Mutator, tried: int
+    ) -> Iterator[list[Pending]]:
         kind = load_type(endpoint.kind)
         samples = [*self._client.samples.get(endpoint.name, ()), b'']
-        for number in range(MESSAGES):
-            message = mutator.typed(kind, mutator.random.choice(samples[:-1] or samples))
+        made = [
+            mutator.typed(kind, mutator.random.choice(samples[:-1] or samples))
+            for _ in range(MESSAGES * tried)
+        ]
+        for number, message in enumerate(largest(made, MESSAGES)):
             how, damaged = ('typed', message) if number % 2 else ('raw', mutator.raw(message))
             self.result.sent[how] += self._client.publish(endpoint, damaged)
             if number % BURST == BURST - 1:
                 yield [p for n in endpoint.nodes for p in self._client.ping(n, BURST, ALIVE_S)]
 
-    def _request(self, endpoint: Endpoint, mutator: Mutator) -> Iterator[list[Pending]]:
+    def _request(
+        self, endpoint: Endpoint, mutator: Mutator, tried: int
+    ) -> Iterator[list[Pending]]:
         kind, (node,) = load_type(endpoint.kind), endpoint.nodes
-        requests = [mutator.typed(kind.Request, b'') for _ in range(REQUESTS)]
+        requests = [mutator.typed(kind.Request, b'') for _ in range(REQUESTS * tried)]
         service = endpoint.name.rpartition('/')[2]
         for request in requests:
             if service == 'change_state':
@@ -283,6 +300,7 @@ class Attack:
                 for parameter, own in zip(request.parameters, known, strict=True):
                     parameter.name = parameter.name or own.name
                     parameter.value.type = mutator.random.choice((own.value.type, 0, 7, 200))
+        requests = largest(requests, REQUESTS)
         self.result.sent['request'] += len(requests)
         pending = self._client.ask(endpoint.name, kind, requests, ALIVE_S)
         yield [*pending, *self._client.ping(node, 1, ALIVE_S)]
@@ -312,3 +330,10 @@ class Attack:
 
         self._client.receive(lambda: not silent(), ALIVE_S)
         self.result.silent = silent()
+
+
+def largest(messages: list[Any], count: int) -> list[Any]:
+    """Return the largest messages; all in their order if there are no more than `count`."""
+    if len(messages) <= count:
+        return messages
+    return sorted(messages, key=lambda message: len(serialize_message(message)))[-count:]

@@ -14,7 +14,13 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 MAX_ELEMENTS = 5000
 """Maximum number of elements that a mutation gives a sequence of numbers."""
-MAX_SUBMESSAGES = 64
+MAX_SUBMESSAGES, MAX_TEXTS = 64, 300
+MAX_TEXT_BYTES = 100_000
+"""Size of a sequence of texts to which no more are added.
+
+The middleware keeps, for each endpoint, buffers as large as its largest message. Without a limit,
+ever larger ones would be found, and the memory of all nodes would grow with their logarithm.
+"""
 TEXTS = (
     '',
     ' ',
@@ -122,7 +128,9 @@ class Mutator:
             setattr(message, name, kept)
         else:
             kept = [*list(value)[:size]]
-            kept += [self._scalar(item) for _ in range(min(size - len(kept), 300))]
+            size = min(size, len(kept) + MAX_TEXTS)
+            while len(kept) < size and sum(map(_size, kept)) <= MAX_TEXT_BYTES:
+                kept.append(self._scalar(item))
             setattr(message, name, kept)
 
     def _some(self, size: int) -> list[int]:
@@ -151,3 +159,8 @@ class Mutator:
             text = LONG_TEXT if self.random.random() < 0.005 else self.random.choice(TEXTS)
             return text[: int(bound[1])] if bound else text
         raise TypeError(f'no values of type {kind}')
+
+
+def _size(value: Any) -> int:
+    """Return the number of bytes of a text, 0 for other values."""
+    return len(value.encode()) if isinstance(value, str) else 0
