@@ -6,7 +6,7 @@ A node works again when each topic that it published before carries messages aga
 `fused` and `l_latent` of the graph; a node without such topics works when it answers requests.
 Prints one JSON object, also to out/bench/recovery.json: for each node the median time in seconds,
 its parts, and the CPU time of the new process until then; or `failed` with the reason if it does
-not work again within 30 s. Ends within `--minutes`.
+not work again within `--timeout` seconds. Ends within `--minutes`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ from fuzzing.private_devices import with_private_devices
 from translation_parts.inputs import inputs
 
 START_S = 120.0
-TIMEOUT_S = 30.0
-"""Time in which a process must be restarted, and then work, seconds."""
 RATE_S = 4.0
 """Time over which the rates of topics are measured, seconds."""
 SETTLE_S = 0.3
@@ -86,11 +84,16 @@ def topics_of(client: Client, nodes: list[str], seconds: float) -> list[str]:
 
 
 def kill(
-    runner: GraphRunner, client: Client, path: str, names: list[str], own: list[str]
+    runner: GraphRunner,
+    client: Client,
+    path: str,
+    names: list[str],
+    own: list[str],
+    timeout_s: float,
 ) -> dict[str, float]:
     """Kill the process of nodes, and return the times until it works again, seconds.
 
-    `own` are its topics. Raises `NotWhole` if it does not work again within `TIMEOUT_S`.
+    `own` are its topics. Raises `NotWhole` if it is not restarted, or does not work, in time.
     """
     process = runner.processes[path]
     topics, old = sorted({*own, *RESULTS}), process.pid
@@ -98,7 +101,7 @@ def kill(
         raise NotWhole('is not running')
     begun = time.monotonic()
     os.kill(old, signal.SIGKILL)
-    if not client.receive(lambda: process.pid not in (None, old), TIMEOUT_S):
+    if not client.receive(lambda: process.pid not in (None, old), timeout_s):
         raise NotWhole('is not restarted')
     started = time.monotonic()
     client.receive(lambda: False, max(0.0, begun + SETTLE_S - started))
@@ -111,10 +114,10 @@ def kill(
                 times[name] = time.monotonic()
         return len(times) == len(topics)
 
-    if not client.receive(works, TIMEOUT_S):
+    if not client.receive(works, timeout_s):
         raise NotWhole(f'no messages on {sorted(set(topics) - set(times))}')
     if not own:
-        if not wait_for(lambda: all(client.is_alive(each, POLL_S) for each in names), TIMEOUT_S):
+        if not wait_for(lambda: all(client.is_alive(each, POLL_S) for each in names), timeout_s):
             raise NotWhole('does not answer')
         times[path] = time.monotonic()
     new = process.pid
@@ -129,7 +132,9 @@ def kill(
     }
 
 
-def measure(specs: list[NodeSpec], runs: int) -> dict[str, dict[str, float | str]]:
+def measure(
+    specs: list[NodeSpec], runs: int, timeout_s: float
+) -> dict[str, dict[str, float | str]]:
     """Return the median times of each process of a graph, or why it does not work again."""
     client = Client()
     found: dict[str, dict[str, float | str]] = {}
@@ -145,7 +150,7 @@ def measure(specs: list[NodeSpec], runs: int) -> dict[str, dict[str, float | str
             client.watch(each for each in watched if each[0] not in ignored)
             client.receive(lambda: all(client.received[name] > 3 for name in RESULTS), START_S)
             for path, names in places.items():
-                found[path] = recover(runner, client, path, names, runs)
+                found[path] = recover(runner, client, path, names, runs, timeout_s)
                 print(path, found[path], file=sys.stderr)
     finally:
         client.close()
@@ -153,14 +158,19 @@ def measure(specs: list[NodeSpec], runs: int) -> dict[str, dict[str, float | str
 
 
 def recover(
-    runner: GraphRunner, client: Client, path: str, names: list[str], runs: int
+    runner: GraphRunner,
+    client: Client,
+    path: str,
+    names: list[str],
+    runs: int,
+    timeout_s: float,
 ) -> dict[str, float | str]:
     """Kill one process `runs` times; return the medians, or `failed` with the reason."""
     topics = topics_of(client, names, RATE_S)
     times = []
     try:
         for _ in range(runs):
-            times.append(kill(runner, client, path, names, topics))
+            times.append(kill(runner, client, path, names, topics, timeout_s))
             client.receive(lambda: False, 2.0)
             # Each kill counts as the first one.
             process = runner.processes[path]
@@ -185,6 +195,9 @@ def main() -> int:
         metavar='NODE',
         help='optional nodes beside memory and compressor, such as slots',
     )
+    parser.add_argument(
+        '--timeout', type=float, default=30.0, help='time for a restart, and to work then, s (30)'
+    )
     parser.add_argument('--minutes', type=float, default=20.0, help='maximum duration (20)')
     parser.add_argument('--out', type=Path, default=Path('out/bench/recovery.json'))
     options = parser.parse_args()
@@ -203,7 +216,7 @@ def main() -> int:
             effector={'min_trust': 0.0},
         )
         with inputs(goal_period_s=1.0):
-            found = measure(compose(specs, options.composition), options.runs)
+            found = measure(compose(specs, options.composition), options.runs, options.timeout)
     failed = {path: each['failed'] for path, each in found.items() if 'failed' in each}
     seconds = {path: float(each['seconds']) for path, each in found.items() if path not in failed}
     slowest = max(seconds, key=lambda path: seconds[path], default='')
