@@ -44,8 +44,6 @@ from translation_parts.inputs import inputs
 START_S = 120.0
 RATE_S = 4.0
 """Time over which the rates of topics are measured, seconds."""
-SETTLE_S = 0.3
-"""Time after a kill in which messages of the dead process may still arrive, seconds."""
 POLL_S = 0.5
 """Time between requests to a node that has no topics, seconds: those to a dead one are lost."""
 RESULTS = ('/fused', '/l_latent')
@@ -104,13 +102,12 @@ def kill(
     if not client.receive(lambda: process.pid not in (None, old), timeout_s):
         raise NotWhole('is not restarted')
     started = time.monotonic()
-    client.receive(lambda: False, max(0.0, begun + SETTLE_S - started))
-    before = dict(client.received)
+    restarted_ns = time.time_ns()  # messages of the dead process still arrive
     times: dict[str, float] = {}
 
     def works() -> bool:
         for name in topics:
-            if name not in times and client.received[name] > before.get(name, 0):
+            if name not in times and client.sent_ns[name] > restarted_ns:
                 times[name] = time.monotonic()
         return len(times) == len(topics)
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import rclpy
@@ -70,6 +71,7 @@ class Client:
 
     Attributes:
         received: number of messages by topic.
+        sent_ns: time at which the newest message of a topic was sent, nanoseconds since 1970.
         samples: serialized valid messages by topic, kept while `keeps_samples` is set.
         exceptions: exceptions that the nodes report in their diagnostics, by node.
     """
@@ -79,6 +81,7 @@ class Client:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node(OWN[1:])
         self.received: Counter[str] = Counter()
+        self.sent_ns: Counter[str] = Counter()
         self.samples: dict[str, deque[bytes]] = {}
         self.keeps_samples = True
         self.exceptions: dict[str, int] = {}
@@ -90,7 +93,7 @@ class Client:
         self._subscribe(self.node, DiagnosticArray, '/diagnostics', self._on_diagnostics)
 
     def _subscribe(
-        self, node: Any, kind: Any, topic: str, callback: Callable[[Any], None], raw: bool = False
+        self, node: Any, kind: Any, topic: str, callback: Callable[..., None], raw: bool = False
     ) -> None:
         profile = QoSProfile(depth=KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
         events = SubscriptionEventCallbacks(use_default_callbacks=False)
@@ -107,14 +110,15 @@ class Client:
     def watch(self, topics: Iterable[tuple[str, str]]) -> None:
         """Subscribe to topics, given as name and type, so that their publishers work."""
         for name, kind in topics:
-            kept = self.samples.setdefault(name, deque(maxlen=SAMPLES))
+            self._subscribe(
+                self._watcher, load_type(kind), name, partial(self._keep, name), raw=True
+            )
 
-            def keep(data: bytes, name: str = name, kept: deque[bytes] = kept) -> None:
-                self.received[name] += 1
-                if self.keeps_samples:
-                    kept.append(data)
-
-            self._subscribe(self._watcher, load_type(kind), name, keep, raw=True)
+    def _keep(self, name: str, data: bytes, info: dict[str, Any]) -> None:
+        self.received[name] += 1
+        self.sent_ns[name] = info['source_timestamp']
+        if self.keeps_samples:
+            self.samples.setdefault(name, deque(maxlen=SAMPLES)).append(data)
 
     def receive(self, condition: Callable[[], Any], timeout_s: float) -> bool:
         """Receive the watched topics until a condition is true; return whether it is in time."""
