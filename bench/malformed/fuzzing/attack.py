@@ -214,6 +214,7 @@ class Attack:
             name: mb - baseline.get(name, mb) for name, mb in self._memory().items()
         }
         self._check_outputs()
+        self._note_deaths({})
         self.result.exceptions = {n: c for n, c in self._client.exceptions.items() if c}
 
     def _attack(self, turn: int, until: float) -> None:
