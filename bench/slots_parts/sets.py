@@ -116,20 +116,30 @@ def shortened(config: RunConfig, run: Path, minutes: float | None, steps: int | 
 def train_and_score(config: RunConfig, name: str, seed: int, length: Length, test: Scene) -> dict:
     """Train or resume a run, and return its scores, core-minutes and curve.
 
-    A run that has ended is only scored.
+    A run that has ended is only scored, with the rounds and starts of `config`. If these differ
+    from those of training, `one_start` has the scores with those of training.
     """
+    inference = {name: getattr(config.model, name) for name in ('eval_iterations', 'starts')}
     run = Path(f'out/train/{name}_seed{seed}')
     config = replace(config, training=replace(config.training, seed=seed))
     config = shortened(config, run, *length)
     if not ((run / METRICS).is_file() and (run / CHECKPOINT).is_file()):
         timed_training(config, run)
     config = read_config(run / CONFIG)
-    model = load_run(config, run, SlotModel).eval()
+
+    def scores(**settings: int) -> dict[str, float]:
+        changed = replace(config, model=replace(config.model, **settings))
+        return score(test, slot_segmenter(load_run(changed, run, SlotModel).eval()))
+
+    found: dict = scores(**inference)
+    as_trained = {'eval_iterations': 0, 'starts': 1}
+    if inference != as_trained:
+        found['one_start'] = scores(**as_trained)
     metrics = json.loads((run / METRICS).read_text())
     core_minutes = round(json.loads((run / COST).read_text()) / 60, 1)
     print(f'{name}, seed {seed}: {core_minutes} core-minutes', flush=True)
     return {
-        **score(test, slot_segmenter(model)),
+        **found,
         'core_minutes': core_minutes,
         'steps': metrics['steps'],
         'curve': curve(run, metrics['steps'], core_minutes),

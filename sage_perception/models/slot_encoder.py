@@ -15,6 +15,9 @@ from sage_perception.models.image_model import ImageModel
 START_MEAN, START_LOG_STD = 'encoder.start.mean', 'encoder.start.log_std'
 """Tensors of an artifact: the start of the slots; the second one only of a random start."""
 
+MAX_STARTS = 16
+"""Most random starts of an image, which bounds the time of an image."""
+
 
 class Slots(NamedTuple):
     """The slots of images.
@@ -53,6 +56,8 @@ class SlotEncoder(ImageModel):
     ----------
     id, backend, device, precision
         As of `LoadedModel`.
+    starts : int
+        Random starts of a single image, of which the best is kept.
     latent_mean, latent_std : np.ndarray
         Statistics of the slots of held-out scenes, float32 `[D]`.
 
@@ -63,6 +68,11 @@ class SlotEncoder(ImageModel):
         self._start = artifact.tensor(START_MEAN).astype(np.float32)
         log_std = artifact.tensors.get(START_LOG_STD)
         self._start_std = None if log_std is None else np.exp(log_std.astype(np.float32))
+        self.starts = artifact.count('starts') if 'starts' in artifact.config else 1
+        if self.starts > MAX_STARTS:
+            raise ModelError(
+                f'{artifact.path}: config.starts is {self.starts}; it must be at most {MAX_STARTS}'
+            )
 
     @property
     def slot_count(self) -> int:
@@ -82,10 +92,21 @@ class SlotEncoder(ImageModel):
     def encode(self, x: np.ndarray, seed: int = 0) -> Slots:
         """Return the slots of images; `seed` determines a random start.
 
-        Raises `ModelError` for another shape.
+        A model with several starts takes those from `seed` on, and keeps the slots of each image
+        that compose it with the smallest squared error. Raises `ModelError` for another shape.
         """
         self.require_images(x)
-        return self._encode(np.asarray(x, np.float32), self.start(len(x), seed))
+        x = np.asarray(x, np.float32)
+        best = self._encode(x, self.start(len(x), seed))
+        for other_seed in range(seed + 1, seed + self.starts):
+            other = self._encode(x, self.start(len(x), other_seed))
+            better = (self._error(x, other) < self._error(x, best))[:, None, None]
+            best = Slots(*(np.where(better, *pair) for pair in zip(other, best, strict=True)))
+        return best
+
+    def _error(self, x: np.ndarray, slots: Slots) -> np.ndarray:
+        """Return the mean squared error of each of the composed images, float32 `[B]`."""
+        return np.square(self.decode(slots).image - x).mean((1, 2, 3))
 
     def track(self, x: np.ndarray, previous: np.ndarray) -> Slots:
         """Return the slots of the next frames, from the slots `[B, K, D]` of the previous ones.

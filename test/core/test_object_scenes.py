@@ -4,6 +4,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -127,7 +128,7 @@ def test_trains_on_images_with_all_losses_and_resumes(tmp_path, monkeypatch):
 
 
 VARIANTS = (
-    {'positions': 'relative', 'decoder': 'patches'},
+    {'positions': 'relative', 'decoder': 'patches', 'starts': 3, 'eval_iterations': 4},
     {'masks': 'attention', 'init': 'learned'},
 )
 
@@ -146,9 +147,12 @@ def test_exported_graphs_compute_what_the_network_does(exported):
     model = load_slot_encoder(folder)
     x = np.random.default_rng(0).random((3, 3, 35, 35), np.float32)
     found = model.encode(x, seed=4)
-    start = torch.from_numpy(model.start(3, seed=4))
+    starts = [torch.from_numpy(model.start(3, seed=4 + i)) for i in range(network.config.starts)]
     with torch.inference_mode():
-        slots, attention = network.refine(torch.from_numpy(x), start)
+        pairs = [network.refine(torch.from_numpy(x), start) for start in starts]
+        errors = torch.stack([network.error(torch.from_numpy(x), *pair) for pair in pairs])
+        best = errors.argmin(0), torch.arange(3)
+        slots, attention = (torch.stack(part)[best] for part in zip(*pairs, strict=True))
         later = network.attend(torch.from_numpy(x), slots)
         decoded = network.compose(slots, attention)
     assert found.slots == pytest.approx(slots.numpy(), abs=1e-3)
@@ -164,6 +168,9 @@ def test_shapes_that_do_not_fit_are_named(exported):
         model.encode(np.zeros((1, 3, 64, 64), np.float32))
     with pytest.raises(ModelError, match='slots of the previous frames'):
         model.track(np.zeros((1, 3, 35, 35), np.float32), np.zeros((1, 2, 16), np.float32))
+    many = replace(model.artifact, config={**model.artifact.config, 'starts': 17})
+    with pytest.raises(ModelError, match='starts is 17; it must be at most 16'):
+        type(model)(many, 'cpu', 'fp32')
     with pytest.raises(ModelError, match='divides images: use a model of images'):
         load_codec(exported[0])
     with pytest.raises(ModelError, match='is not a slot model'):

@@ -137,6 +137,27 @@ def test_a_learned_start_is_the_same_each_time_and_a_random_one_is_not(x):
     assert not torch.equal(random.attend(x)[0], random.attend(x)[0])
 
 
+def test_keeps_the_start_that_composes_each_image_best(x):
+    model = slot_model(starts=3)
+    torch.manual_seed(1)
+    found = model.error(x, *model.attend(x))
+    torch.manual_seed(1)
+    each = torch.stack(
+        [model.error(x, *model.refine(x, model.encoder['start'](2))) for _ in range(3)]
+    )
+    assert torch.allclose(found, each.min(0).values)
+    assert (each.max(0).values > found).all()
+
+
+def test_evaluates_with_more_rounds_than_it_trains_with(x):
+    model = slot_model(init='learned', eval_iterations=7)
+    start = model.encoder['start'](2)
+    assert torch.equal(model.attend(x)[0], model.refine(x, start, 7)[0])
+    three = model.refine(x, start, 3)[0]
+    assert torch.equal(model.train().refine(x, start)[0], three)
+    assert not torch.equal(model.eval().refine(x, start)[0], three)
+
+
 @pytest.mark.parametrize('implicit', [False, True])
 def test_the_start_and_the_encoder_get_a_gradient(x, implicit):
     model = slot_model(init='learned', implicit=implicit).train()
@@ -161,6 +182,7 @@ def test_an_untrained_predictor_carries_slots_over_unchanged(x):
         ({'stride': 3}, 'stride is 3'),
         ({'stride': 5, 'img_size': 36}, 'img_size is 36; a stride of 5 requires a multiple of 5'),
         ({'encoder_channels': (8, 8)}, 'encoder_channels has 2 numbers; it must have 4'),
+        ({'starts': 2, 'init': 'learned'}, 'starts must be 1'),
         ({'decoder_grid': 40}, 'decoder_grid is 40; it must be at most img_size 20'),
         ({'masks': 'none'}, 'masks is'),
         ({'decoder_features': 4, 'positions': 'relative'}, 'neither relative positions'),

@@ -34,6 +34,12 @@ class SlotsConfig:
         D, the dimensions of a slot.
     iterations : int
         Rounds of attention on a single image, or on the first frame of a video.
+    eval_iterations : int
+        The same after training; 0: `iterations`. An implicit gradient takes the slots for a fixed
+        point, which more rounds approach.
+    starts : int
+        Random starts of a single image after training. The slots that compose the image with the
+        smallest squared error are kept.
     video_iterations : int
         Rounds on each later frame, whose slots start from those of the previous one.
     init : str
@@ -82,6 +88,8 @@ class SlotsConfig:
     slots: Annotated[int, Interval(2, 32)] = 7
     slot_dim: Annotated[int, Interval(8, 512)] = 64
     iterations: Annotated[int, Interval(1, 16)] = 3
+    eval_iterations: Annotated[int, Interval(0, 32)] = 0
+    starts: Annotated[int, Interval(1, 16)] = 1
     video_iterations: Annotated[int, Interval(1, 16)] = 1
     init: Initialization = 'random'
     implicit: bool = False
@@ -103,6 +111,11 @@ class SlotsConfig:
         if self.stride == 5 and self.img_size % 5:
             raise ValueError(
                 f'img_size is {self.img_size}; a stride of 5 requires a multiple of 5'
+            )
+        if self.starts > 1 and self.init != 'random':
+            raise ValueError(
+                f'starts is {self.starts} and init is {self.init}; starts must be 1, because '
+                'learned starts are all the same'
             )
         if len(self.encoder_channels) != 4:
             raise ValueError(

@@ -55,22 +55,38 @@ class SlotModel(nn.Module):
         """Return slots `[B, K, D]` and attention `[B, K, N]` of images `[B, C, S, S]`.
 
         `previous` are the slots of the previous frames, from which those of these frames are
-        predicted; without them the slots start from scratch.
+        predicted; without them the slots start from scratch, after training from the best of the
+        configured number of starts.
         """
         if previous is None:
-            return self.refine(x, self.encoder['start'](len(x)))
+            tokens = self.encoder['tokens'](x)
+            best = self.compete(tokens, self.encoder['start'](len(x)))
+            for _ in range(0 if self.training else self.config.starts - 1):
+                other = self.compete(tokens, self.encoder['start'](len(x)))
+                better = (self.error(x, *other) < self.error(x, *best))[:, None, None]
+                best = (
+                    torch.where(better, other[0], best[0]),
+                    torch.where(better, other[1], best[1]),
+                )
+            return best
         start = self.encoder['predictor'](previous)
         return self.refine(x, start, self.config.video_iterations)
 
     def refine(self, x: Tensor, start: Tensor, iterations: int = 0) -> tuple[Tensor, Tensor]:
-        """Return what `attend` does, from `start`; 0 iterations: as many as on a first frame."""
+        """Return what `attend` does, from one `start`; 0 iterations: those of a first frame."""
         return self.compete(self.encoder['tokens'](x), start, iterations)
 
     def compete(self, tokens: Tensor, start: Tensor, iterations: int = 0) -> tuple[Tensor, Tensor]:
         """Return what `refine` does, of tokens `[B, N, C]` instead of images."""
-        attention = self.encoder['attention']
-        slots, shares = attention(tokens, start, iterations or self.config.iterations)
+        attention, config = self.encoder['attention'], self.config
+        if not self.training:
+            iterations = iterations or config.eval_iterations
+        slots, shares = attention(tokens, start, iterations or config.iterations)
         return slots, shares
+
+    def error(self, x: Tensor, slots: Tensor, attention: Tensor) -> Tensor:
+        """Return the mean squared error of each of the composed images, `[B]`."""
+        return (self.compose(slots, attention).image - x).square().mean((1, 2, 3))
 
     def attend_maps(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `attend` does, of maps of the frozen encoder, float `[B, 112, g, g]`."""
