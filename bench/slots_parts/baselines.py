@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -77,9 +77,13 @@ def grid(count: int) -> Segmenter:
 
 def score(test: Scene, segmenter: Segmenter) -> dict[str, float]:
     """Return the mean FG-ARI, ARI and mBO of a segmenter over the scenes of a test."""
+    return mean_scores(test.labels, map(segmenter, test.image))
+
+
+def mean_scores(truth: np.ndarray, segments: Iterable[np.ndarray]) -> dict[str, float]:
+    """Return the mean FG-ARI, ARI and mBO of segments of scenes against their labels."""
     rows = []
-    for video, labels in zip(test.image, test.labels, strict=True):
-        found = segmenter(video)
+    for labels, found in zip(truth, segments, strict=True):
         rows.append(
             (
                 foreground_ari(labels, found),

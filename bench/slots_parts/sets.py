@@ -26,11 +26,13 @@ from sage_perception.training.runs import CHECKPOINT, CONFIG, METRICS, load_run
 from sage_perception.training.tasks.slots.data import CHANNELS, with_time
 from sage_perception.training.tasks.slots.task import scenes_section
 from sage_perception.training.train import train
-from slots_parts.baselines import Segmenter, baselines, score
+from slots_parts.baselines import baselines, mean_scores
 
 SETS = ('tetrominoes', 'sprites', 'solids', 'moving_sprites')
 TEST_SEED = 2
 TEST_SCENES = 320
+BATCH = 32
+"""Scenes that are divided together."""
 TRIALS = (20, 80)
 """Steps of two trainings that show the cost of a step."""
 EPOCHS = 4
@@ -56,16 +58,20 @@ LOSSES_LENGTH = Length(minutes=2.0)
 """How long each training of the table of losses runs by default."""
 
 
-def slot_segmenter(model: SlotModel) -> Segmenter:
-    """Return the segmentation by a model, whose random starts are the same in each call."""
+def slot_segments(model: SlotModel, images: np.ndarray) -> np.ndarray:
+    """Return the slot of each pixel of videos, uint8 `[N, T, S, S, 3]`, as int64 `[N, T, S, S]`.
 
-    def segments(video: np.ndarray) -> np.ndarray:
-        torch.manual_seed(0)
-        with torch.inference_mode():
-            outputs = model.frames(torch.from_numpy(to_model(video, CHANNELS))[None])
-        return torch.cat([segment(output.masks) for output in outputs]).numpy()
-
-    return segments
+    Random starts are the same in each call, and differ between scenes.
+    """
+    torch.manual_seed(0)
+    found = []
+    with torch.inference_mode():
+        for first in range(0, len(images), BATCH):
+            outputs = model.frames(
+                torch.from_numpy(to_model(images[first : first + BATCH], CHANNELS))
+            )
+            found.append(torch.stack([segment(output.masks) for output in outputs], 1))
+    return torch.cat(found).numpy()
 
 
 def timed_training(config: RunConfig, run: Path, progress: bool = True) -> float:
@@ -129,7 +135,8 @@ def train_and_score(config: RunConfig, name: str, seed: int, length: Length, tes
 
     def scores(**settings: int) -> dict[str, float]:
         changed = replace(config, model=replace(config.model, **settings))
-        return score(test, slot_segmenter(load_run(changed, run, SlotModel).eval()))
+        model = load_run(changed, run, SlotModel).eval()
+        return mean_scores(test.labels, slot_segments(model, test.image))
 
     found: dict = scores(**inference)
     as_trained = {'eval_iterations': 0, 'starts': 1}
