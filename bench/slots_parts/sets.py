@@ -133,9 +133,10 @@ def train_and_score(config: RunConfig, name: str, seed: int, length: Length, tes
         timed_training(config, run)
     config = read_config(run / CONFIG)
 
+    model = load_run(config, run, SlotModel).eval()
+
     def scores(**settings: int) -> dict[str, float]:
-        changed = replace(config, model=replace(config.model, **settings))
-        model = load_run(changed, run, SlotModel).eval()
+        model.config = replace(config.model, **settings)
         return mean_scores(test.labels, slot_segments(model, test.image))
 
     found: dict = scores(**inference)
