@@ -42,7 +42,7 @@ from sage_perception.training.puzzle.sentences import COLORS, unseen_sentences
 from translation_parts.arm_policy import ABOVE, BODY, REACH, ArmPolicy, perceive
 from translation_parts.arm_training import codec, policy, world
 from translation_parts.arm_world import HOME, RADIUS, Ball, check_kinematics, random_balls
-from translation_parts.goal_words import MIN_CONFIDENCE
+from translation_parts.goal_words import LOWER_CONFIDENCE, MIN_CONFIDENCE
 from translation_parts.scenes import encoder, mean
 from translation_parts.speech import phrase, random_voice
 
@@ -51,7 +51,7 @@ CYCLES, PERIOD_S = 32, 0.1
 NEAR, NEAR10 = 0.05, 0.10
 GOAL_WORDS = (*sorted({*COLORS} & {*WORDS}), 'ball')
 HEARING: dict[str, tuple[tuple[str, ...], float]] = {
-    'spoken': (GOAL_WORDS, 0.5),
+    'spoken': (GOAL_WORDS, LOWER_CONFIDENCE),
     'default_confidence': (GOAL_WORDS, MIN_CONFIDENCE),
     'all_words': ((), 0.0),
 }
