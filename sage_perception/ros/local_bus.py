@@ -31,7 +31,9 @@ Deliver = Callable[[Any, dict[str, Any]], None]
 
 
 PATIENCE_S = 0.02
-"""Longest time that a callback waits for those of other nodes, seconds."""
+"""Longest time that a node waits for its turn, seconds."""
+MAX_MESSAGES = 16
+"""Maximum number of messages that a node handles in one turn."""
 
 
 class Turn:
@@ -39,22 +41,50 @@ class Turn:
 
     Threads that compute at the same time take Python's interpreter lock from each other many times
     a frame: each call of OpenCV releases it. One after the other they need less CPU time, and are
-    done no later. A callback that computes or waits for long delays no other node by more than
-    `PATIENCE_S`.
+    done no later. The nodes take turns in the order in which they asked. A callback that computes
+    or waits for long delays no other node by more than `PATIENCE_S`.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._taken = False
+        self._waiting: deque[threading.Lock] = deque()
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Wait for the turn, run the body, and pass the turn on."""
-        held = self._lock.acquire(timeout=PATIENCE_S)
+        held = self._acquire()
         try:
             yield
         finally:
             if held:
-                self._lock.release()
+                self._pass_on()
+
+    def _acquire(self) -> bool:
+        """Wait for the turn; return False if the patience ends before."""
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return True
+            # Released by the thread that passes the turn on to this one.
+            ticket = threading.Lock()
+            ticket.acquire()
+            self._waiting.append(ticket)
+        if ticket.acquire(timeout=PATIENCE_S):
+            return True
+        with self._lock:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                return False
+            return True  # it was passed on at the last moment
+
+    def _pass_on(self) -> None:
+        """Pass the turn to the thread that has waited longest; a plain lock would not."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._taken = False
 
 
 class Inbox:
@@ -91,9 +121,24 @@ class Inbox:
             # In this order: a node that is busy otherwise does not hold the turn.
             with self.lock, self._turn.taken():
                 subscription.deliver_oldest()
+                self._deliver_waiting()
             # Python's locks are not fair: without a pause, a thread that always has a message
             # takes the lock again before the timers and services that wait for it.
             time.sleep(0)
+
+    def _deliver_waiting(self) -> None:
+        """Deliver the messages that wait, in the turn of the first one.
+
+        Otherwise the node with the most messages would lag behind the others.
+        """
+        for _ in range(MAX_MESSAGES - 1):
+            if self._ready.empty() or self._closed:
+                return
+            subscription = self._ready.get()
+            if subscription is None:  # `close` ends the thread
+                self._ready.put(None)
+                return
+            subscription.deliver_oldest()
 
 
 class ProcessId(bytes):

@@ -9,7 +9,7 @@ import pytest
 from std_msgs.msg import Header, Int64
 
 from sage_perception.ros import local_bus, qos
-from sage_perception.ros.local_bus import Inbox, LocalBus, LocalSubscription
+from sage_perception.ros.local_bus import Inbox, LocalBus, LocalSubscription, Turn
 
 
 @pytest.fixture
@@ -204,3 +204,51 @@ def test_a_node_does_not_wait_long_for_a_slow_one(two_nodes):
     wait_for(lambda: first.numbers)
     publishers[1].publish(Int64(data=1))
     wait_for(lambda: second.numbers == [1])
+
+
+def test_turns_are_taken_in_the_order_of_asking(monkeypatch):
+    monkeypatch.setattr(local_bus, 'PATIENCE_S', 10.0)
+    turn, order = Turn(), []
+
+    def work(number):
+        with turn.taken():
+            order.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    with turn.taken():
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_for(lambda number=number: len(turn._waiting) == number)
+    for thread in threads:
+        thread.join(10)
+    assert order == list(range(5))
+    with turn.taken():  # the last thread has given it back
+        assert not turn._waiting
+
+
+def test_who_loses_patience_works_without_the_turn_and_does_not_take_it_later(monkeypatch):
+    monkeypatch.setattr(local_bus, 'PATIENCE_S', 0.01)
+    turn = Turn()
+    with turn.taken():
+        impatient = threading.Thread(target=lambda: turn.taken().__enter__())
+        impatient.start()
+        impatient.join(10)
+        assert not impatient.is_alive()
+        assert not turn._waiting
+    monkeypatch.setattr(local_bus, 'PATIENCE_S', 10.0)
+    begun_s = time.monotonic()
+    with turn.taken():
+        assert time.monotonic() - begun_s < 5
+
+
+def test_a_node_handles_the_messages_that_wait_in_one_turn(two_nodes, monkeypatch):
+    monkeypatch.setattr(local_bus, 'PATIENCE_S', 10.0)
+    publishers, (first, second) = two_nodes
+    first.unblocked.clear()
+    for publisher in publishers:
+        for number in range(3):
+            publisher.publish(Int64(data=number))
+    wait_for(lambda: first.numbers)
+    first.unblocked.set()
+    wait_for(lambda: second.numbers)
+    assert first.numbers == [0, 1, 2]
