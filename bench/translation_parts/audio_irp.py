@@ -27,12 +27,12 @@ def measure(seeds: Sequence[int]) -> dict[str, object]:
     """Return the figures of recordings and of generated words."""
     digits = load()
     chosen = np.random.default_rng(0).choice(len(digits.digit), RECORDINGS, replace=False)
-    spoken = [(voice, word) for voice in unseen_voices() for word in WORDS[::2]]
-    generated = np.stack([log_mel(synthesize(voice, word)) for voice, word in spoken])[:, None]
+    uttered = [(voice, word) for voice in unseen_voices() for word in WORDS[::2]]
+    generated = np.stack([log_mel(synthesize(voice, word)) for voice, word in uttered])[:, None]
     recorded_words = [DIGITS[digit] for digit in digits.digit[chosen]]
     return {
         'recorded': gains(digits.mel[chosen], recorded_words),
-        'generated': gains(generated, [word for _, word in spoken]),
+        'generated': gains(generated, [word for _, word in uttered]),
     }
 
 

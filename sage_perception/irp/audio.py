@@ -22,7 +22,7 @@ SINGLE_COST = 0.01
 """Energy of a word by one shift, relative to one by many; an average of n shifts has 1/n of it."""
 
 
-class Heard(NamedTuple):
+class RefinedSound(NamedTuple):
     """The latent that is decoded best, and the word by all shifts.
 
     Attributes:
@@ -99,17 +99,17 @@ class AudioIRP(IRPPlugin[np.ndarray, Shifted]):
         """Return 1 − R² of the best latents and the cost of few shifts, `[B]`."""
         return state.errors + SINGLE_COST / np.maximum(state.tried, 1)
 
-    def output(self, state: Shifted) -> list[Heard]:
+    def output(self, state: Shifted) -> list[RefinedSound]:
         """Return the best latents, and the logits of the mean probabilities."""
         mean = np.maximum(state.total / np.maximum(state.tried, 1)[:, None], 1e-12)
         logits = self.model.temperature * np.log(mean)
         return [
-            Heard(*row[:3], 1 - float(row[3]))
+            RefinedSound(*row[:3], 1 - float(row[3]))
             for row in zip(state.mean, state.log_var, logits, state.errors, strict=True)
         ]
 
     def describe(
-        self, state: Shifted, item: int, output: Heard, telemetry: Telemetry
+        self, state: Shifted, item: int, output: RefinedSound, telemetry: Telemetry
     ) -> Telemetry:
         """Return the telemetry with the trust: R², at least 0."""
         trust = float(np.clip(np.nan_to_num(output.fit), 0, 1))

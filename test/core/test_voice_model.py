@@ -49,7 +49,7 @@ def network():
     return VoiceModel()
 
 
-def test_the_network_hears_no_voice_in_tones_noise_and_clicks(network):
+def test_tones_noise_and_clicks_are_no_voices_for_the_network(network):
     rng = np.random.default_rng(2)
     time = np.arange(RATE // 2) / RATE
     quiet = 1e-3 * rng.normal(size=RATE)
