@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -207,6 +208,22 @@ def _nodes(diagnostics: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, 
 
 
 def free_domain() -> int:
-    """Return the ROS domain of the environment, or a random one that robots rarely use."""
+    """Return the ROS domain of the environment, or a random one that no process here uses."""
     given = os.environ.get('ROS_DOMAIN_ID', '')
-    return int(given) if given.isdecimal() else random.randrange(60, 100)
+    if given.isdecimal():
+        return int(given)
+    domains = random.sample(range(60, 100), 40)
+    return next(filter(_is_free, domains), domains[0])
+
+
+def _is_free(domain: int) -> bool:
+    """Return whether the port of the first participant of a domain is free on this computer.
+
+    RTPS 2.2, 9.6.1.1: metatraffic of participant 0 is received on port 7410 + 250 domain.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(('', 7410 + 250 * domain))
+        except OSError:
+            return False
+    return True

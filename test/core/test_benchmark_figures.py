@@ -3,6 +3,7 @@
 """Figures of a measurement: latency, drops, jitter, growth, power and tables."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -167,3 +168,16 @@ def test_the_table_shows_runs_failures_and_nodes():
     assert '| graph | container | 50.0 | 400.0 | – |' in table
     widths = {line.count('|') for line in table[:4]}
     assert len(widths) == 1, 'every row of a table has the same number of cells'
+
+
+def test_a_domain_that_a_process_of_this_computer_uses_is_not_taken(monkeypatch):
+    measure = pytest.importorskip('sage_perception.benchmark.measure')
+    monkeypatch.delenv('ROS_DOMAIN_ID', raising=False)
+    free = measure.free_domain()
+    assert 60 <= free < 100
+    monkeypatch.setattr(measure.random, 'sample', lambda domains, count: [free, free + 1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as used:
+        used.bind(('', 7410 + 250 * free))
+        assert measure.free_domain() == free + 1 or not measure._is_free(free + 1)
+    monkeypatch.setenv('ROS_DOMAIN_ID', '7')
+    assert measure.free_domain() == 7
