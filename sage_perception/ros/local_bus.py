@@ -11,6 +11,7 @@ process, or each message would arrive twice: `middleware_is_isolated` checks thi
 from __future__ import annotations
 
 import itertools
+import os
 import queue
 import secrets
 import threading
@@ -32,6 +33,8 @@ Deliver = Callable[[Any, dict[str, Any]], None]
 
 PATIENCE_S = 0.02
 """Longest time that a node waits for its turn, seconds."""
+CORES_PER_TURN = 2
+"""Cores for each node that handles messages at the same time."""
 MAX_MESSAGES = 16
 """Maximum number of messages that a node handles in one turn."""
 
@@ -40,14 +43,17 @@ class Turn:
     """Lets the nodes of a process handle their messages one after the other.
 
     Threads that compute at the same time take Python's interpreter lock from each other many times
-    a frame: each call of OpenCV releases it. One after the other they need less CPU time, and are
-    done no later. The nodes take turns in the order in which they asked. A callback that computes
-    or waits for long delays no other node by more than `PATIENCE_S`.
+    a frame: each call of OpenCV releases it. One after the other they need less CPU time, and on
+    two cores are done no later. The nodes take turns in the order in which they asked. A callback
+    that computes or waits for long delays no other node by more than `PATIENCE_S`.
+
+    `at_once` is the number of nodes that have a turn at the same time: on more cores, what OpenCV
+    and the models compute side by side saves more time than the lock costs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
         self._lock = threading.Lock()
-        self._taken = False
+        self._free = at_once
         self._waiting: deque[threading.Lock] = deque()
 
     @contextmanager
@@ -63,8 +69,8 @@ class Turn:
     def _acquire(self) -> bool:
         """Wait for the turn; return False if the patience ends before."""
         with self._lock:
-            if not self._taken:
-                self._taken = True
+            if self._free:
+                self._free -= 1
                 return True
             # Released by the thread that passes the turn on to this one.
             ticket = threading.Lock()
@@ -84,7 +90,7 @@ class Turn:
             if self._waiting:
                 self._waiting.popleft().release()
             else:
-                self._taken = False
+                self._free += 1
 
 
 class Inbox:
@@ -239,7 +245,7 @@ class LocalBus:
     """The topics between the nodes of one process; thread-safe. `turn` is that of the nodes."""
 
     def __init__(self) -> None:
-        self.turn = Turn()
+        self.turn = Turn(max(len(os.sched_getaffinity(0)) // CORES_PER_TURN, 1))
         self._lock = threading.Lock()
         self._publishers: dict[tuple[str, type], list[LocalPublisher]] = {}
         self._subscriptions: dict[tuple[str, type], list[LocalSubscription]] = {}

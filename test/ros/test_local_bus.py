@@ -167,8 +167,8 @@ def test_messages_wait_for_the_lock(inbox):
 @pytest.fixture
 def two_nodes():
     """Return the bus, the publishers and the receivers of two nodes of one process."""
-    bus = LocalBus()
-    inboxes = [Inbox(name, bus.turn) for name in ('first', 'second')]
+    bus, turn = LocalBus(), Turn()
+    inboxes = [Inbox(name, turn) for name in ('first', 'second')]
     topics = ['/first', '/second']
     publishers = [bus.publisher(topic, Int64, qos.DEFAULT) for topic in topics]
     receivers = [
@@ -224,6 +224,21 @@ def test_turns_are_taken_in_the_order_of_asking(monkeypatch):
     assert order == list(range(5))
     with turn.taken():  # the last thread has given it back
         assert not turn._waiting
+
+
+def test_several_nodes_have_turns_at_once():
+    turn, both = Turn(2), threading.Barrier(2)
+
+    def work():
+        with turn.taken():
+            both.wait(10)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert not both.broken
 
 
 def test_who_loses_patience_works_without_the_turn_and_does_not_take_it_later(monkeypatch):
