@@ -49,6 +49,23 @@ def test_images_and_texts_have_codes_of_length_one(model):
 
 
 @needs_packages
+def test_the_nodes_of_a_process_share_the_graph_of_the_sentence_encoder(monkeypatch):
+    made = []
+
+    def create(*arguments, **options):
+        made.append(arguments)
+        return session(*arguments, **options)
+
+    session = text_encoder.onnxruntime.InferenceSession
+    monkeypatch.setattr(text_encoder.onnxruntime, 'InferenceSession', create)
+    text_encoder._load.cache_clear()
+    path = available()['semantic_text'] / VOCABULARY
+    first, second = (text_encoder.TextEncoder(path)(['a dog']) for _ in range(2))
+    assert len(made) == 1
+    assert np.array_equal(first, second)
+
+
+@needs_packages
 def test_bytes_and_floats_give_the_same_code(model):
     images = RNG.integers(0, 256, (2, 64, 64, 3), np.uint8)
     floats = images.transpose(0, 3, 1, 2).astype(np.float32) / 255

@@ -13,7 +13,7 @@ import importlib.util
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def _words(text: str) -> list[str]:
 
 
 class TextEncoder:
-    """The sentence encoder; its graph is loaded on first use."""
+    """The sentence encoder; its graph is loaded on first use, once for all of a process."""
 
     def __init__(self, vocabulary: Path):
         try:
@@ -90,11 +90,7 @@ class TextEncoder:
         graph = Path(spec.origin).with_name('model.onnx')
         if not graph.is_file() or file_sha256(graph) != GRAPH_SHA256:
             raise ModelError(f'{graph} is missing or of another release: {INSTALL}')
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        return onnxruntime.InferenceSession(
-            str(graph), options, providers=['CPUExecutionProvider']
-        )
+        return _load(graph)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return the embeddings of texts, float32 `[N, 384]` of length 1.
@@ -121,3 +117,10 @@ class TextEncoder:
         (states,) = self._session.run(None, feed)
         mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
         return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+
+@lru_cache(maxsize=1)
+def _load(graph: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(graph), options, providers=['CPUExecutionProvider'])
