@@ -32,6 +32,11 @@ class GuardedExecutor(SingleThreadedExecutor):
         error = handler.exception()
         if error is None:
             return
+        if getattr(entity, '_executor_event', False):
+            # The message could not be taken. rclpy only releases the entity, and the others of its
+            # callback group, after it has: the node would receive nothing any more.
+            entity._executor_event = False
+            entity.callback_group.ending_execution(entity)
         if isinstance(error, NodeFailure):
             raise error.__cause__ or error
         if not isinstance(error, Exception) or node is None:

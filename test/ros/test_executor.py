@@ -84,6 +84,20 @@ def test_exception_in_any_callback_is_counted_by_topic(ros, spin):
     assert spun.thread.is_alive()
 
 
+def test_a_message_that_cannot_be_taken_does_not_silence_the_node(ros, spin):
+    spun = spin()
+    numbers = ros.node.create_publisher(Int64, 'number', 10)
+    ros.wait_for(numbers.get_subscription_count, 'the subscription')
+    (subscription,) = [s for s in spun.node.subscriptions if s.topic_name == '/number']
+    subscription.msg_type = None  # the conversion to Python fails, as without memory
+    numbers.publish(Int64(data=5))
+    ros.wait_for(lambda: spun.node.callback_guard.errors['/number'], 'the exception')
+    subscription.msg_type = Int64
+    ros.wait_for(lambda: spun.node.received, 'a message of the same topic')
+    answer = ros.ask(GetParameters, 'under_test/get_parameters', names=['use_sim_time'])
+    assert answer.values[0].bool_value is False
+
+
 @pytest.mark.parametrize('kind', [SetParameters, SetParametersAtomically])
 def test_malformed_parameter_is_refused_by_an_answer(ros, spin, kind):
     spun = spin()
