@@ -263,7 +263,7 @@ def test_a_node_handles_the_messages_that_wait_in_one_turn(two_nodes, monkeypatc
     for publisher in publishers:
         for number in range(3):
             publisher.publish(Int64(data=number))
-    wait_for(lambda: first.numbers)
+        wait_for(lambda: first.numbers)
     first.unblocked.set()
     wait_for(lambda: second.numbers)
     assert first.numbers == [0, 1, 2]

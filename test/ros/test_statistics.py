@@ -74,12 +74,10 @@ def test_percentiles_match_numpy(seconds, percent):
     for value in seconds:
         durations.add(value)
     kept = seconds[-40:]
-    low, high = (
-        np.percentile(kept, percent, method=method) * 1e3 for method in ('lower', 'higher')
-    )
+    low, high = (np.percentile(kept, percent, method=method) for method in ('lower', 'higher'))
     # The nearest rank above, at most one rank away from that of numpy.
-    above = sorted(kept)[min(len(kept) - 1, sorted(kept).index(high / 1e3) + 1)] * 1e3
-    assert low <= durations.percentile_ms(percent) <= above
+    above = sorted(kept)[min(len(kept) - 1, sorted(kept).index(high) + 1)]
+    assert low * 1e3 <= durations.percentile_ms(percent) <= above * 1e3
 
 
 def test_percentile_without_durations_is_nan():
