@@ -47,6 +47,8 @@ RATE_S = 4.0
 POLL_S = 0.5
 """Time between requests to a node that has no topics, seconds: those to a dead one are lost."""
 RESULTS = ('/fused', '/l_latent')
+IGNORED = ('/rosout', '/parameter_events', '/diagnostics')
+"""Topics of all nodes, which do not show that a certain one works."""
 
 
 class NotWhole(RuntimeError):
@@ -75,7 +77,7 @@ def topics_of(client: Client, nodes: list[str], seconds: float) -> list[str]:
 
     Topics with rare messages, such as the challenges of an arbiter, do not show when a node works.
     """
-    names = {name for node in nodes for name, _ in client.published(node)}
+    names = {name for node in nodes for name, _ in client.published(node)} - set(IGNORED)
     before = dict(client.received)
     client.receive(lambda: False, seconds)
     return sorted(n for n in names if client.received[n] - before.get(n, 0) >= seconds)
@@ -143,8 +145,7 @@ def measure(
                     raise RuntimeError(f'{names} do not start: {runner.failure}')
             nodes = [name for names in places.values() for name in names]
             watched = {topic for node in nodes for topic in client.published(node)}
-            ignored = ('/rosout', '/parameter_events', '/diagnostics')
-            client.watch(each for each in watched if each[0] not in ignored)
+            client.watch(each for each in watched if each[0] not in IGNORED)
             client.receive(lambda: all(client.received[name] > 3 for name in RESULTS), START_S)
             for path, names in places.items():
                 found[path] = recover(runner, client, path, names, runs, timeout_s)
