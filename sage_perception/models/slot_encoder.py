@@ -97,12 +97,13 @@ class SlotEncoder(ImageModel):
         """
         self.require_images(x)
         x = np.asarray(x, np.float32)
-        best = self._encode(x, self.start(len(x), seed))
-        for other_seed in range(seed + 1, seed + self.starts):
-            other = self._encode(x, self.start(len(x), other_seed))
-            better = (self._error(x, other) < self._error(x, best))[:, None, None]
-            best = Slots(*(np.where(better, *pair) for pair in zip(other, best, strict=True)))
-        return best
+        found = [self._encode(x, self.start(len(x), seed + n)) for n in range(self.starts)]
+        if len(found) == 1:
+            return found[0]
+        errors = np.stack([self._error(x, each) for each in found])
+        best = np.where(np.isnan(errors), np.inf, errors).argmin(0)
+        rows = np.arange(len(x))
+        return Slots(*(np.stack(part)[best, rows] for part in zip(*found, strict=True)))
 
     def _error(self, x: np.ndarray, slots: Slots) -> np.ndarray:
         """Return the mean squared error of each of the composed images, float32 `[B]`."""

@@ -60,15 +60,15 @@ class SlotModel(nn.Module):
         """
         if previous is None:
             tokens = self.encoder['tokens'](x)
-            best = self.compete(tokens, self.encoder['start'](len(x)))
-            for _ in range(0 if self.training else self.config.starts - 1):
-                other = self.compete(tokens, self.encoder['start'](len(x)))
-                better = (self.error(x, *other) < self.error(x, *best))[:, None, None]
-                best = (
-                    torch.where(better, other[0], best[0]),
-                    torch.where(better, other[1], best[1]),
-                )
-            return best
+            starts = 1 if self.training else self.config.starts
+            found = [self.compete(tokens, self.encoder['start'](len(x))) for _ in range(starts)]
+            if starts == 1:
+                return found[0]
+            errors = torch.stack([self.error(x, *each) for each in found])
+            best = errors.nan_to_num(torch.inf).argmin(0)
+            rows = torch.arange(len(x), device=x.device)
+            slots, attention = (torch.stack(part)[best, rows] for part in zip(*found, strict=True))
+            return slots, attention
         start = self.encoder['predictor'](previous)
         return self.refine(x, start, self.config.video_iterations)
 

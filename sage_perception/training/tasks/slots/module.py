@@ -58,19 +58,16 @@ class SlotsModule(TrainingModule):
         rise = max(self.progress - start, 0) / max(1 - start, 1e-9)
         if rise <= 0:
             return terms
+        rising = {}
         if weights.orthogonality:
-            terms['orthogonality'] = (
-                rise * weights.orthogonality * losses.orthogonality(output.slots)
-            )
+            rising['orthogonality'] = weights.orthogonality * losses.orthogonality(output.slots)
         if weights.mask_entropy:
-            terms['entropy'] = rise * weights.mask_entropy * losses.mask_entropy(output.masks)
+            rising['entropy'] = weights.mask_entropy * losses.mask_entropy(output.masks)
         if weights.coverage:
-            terms['coverage'] = rise * weights.coverage * losses.coverage(output.masks)
+            rising['coverage'] = weights.coverage * losses.coverage(output.masks)
         if weights.appearance:
-            terms['appearance'] = (
-                rise * weights.appearance * losses.appearance(output.masks, image)
-            )
-        return terms
+            rising['appearance'] = weights.appearance * losses.appearance(output.masks, image)
+        return terms | {name: rise * value for name, value in rising.items()}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Limit the norm of the gradient."""
