@@ -12,8 +12,7 @@ import numpy as np
 
 from sage_perception.audio.mel import log_mel
 from sage_perception.audio.words import WORDS
-from sage_perception.core.files import replacing
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.npz_file import read_or_compute
 from sage_perception.models import load_audio
 from sage_perception.models.audio_model import AudioLatents, AudioModel
 from sage_perception.training.data.speech.corpus import held_out_persons
@@ -41,20 +40,19 @@ def utterances(held_out: bool) -> Utterances:
     They are kept in a file.
     """
     path = cached_file(f'voices_{"test" if held_out else "train"}.npz', __name__, ('audiovae',))
-    if path.is_file():
-        arrays = read_npz(path)
-        return Utterances(*(arrays[name] for name in Utterances._fields))
+    return Utterances(*read_or_compute(path, Utterances._fields, lambda: pronounce(held_out)))
+
+
+def pronounce(held_out: bool) -> Utterances:
+    """Synthesize the words and encode them."""
     chosen = unseen_voices() if held_out else seen_voices()[::TRAINING_SHARE]
     names = [word for word in WANTED if word in WORDS]
     outputs = [utterance(voice, word) for voice in chosen for word in names]
-    found = Utterances(
+    return Utterances(
         np.concatenate([output.mean for output in outputs]),
         np.concatenate([output.logits for output in outputs]),
         np.array(names * len(chosen)),
     )
-    with replacing(path) as part, part.open('wb') as file:
-        np.savez(file, **found._asdict())
-    return found
 
 
 @cache

@@ -24,8 +24,7 @@ import torch
 from torch import Tensor
 
 from sage_perception.audio.words import WORDS
-from sage_perception.core.files import replacing
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.npz_file import read_or_compute
 from sage_perception.models.networks.puzzle.attention import (
     CrossModalAttention,
     FusionConfig,
@@ -280,9 +279,11 @@ def some_scenes(held_out: bool) -> SceneTokens:
 def scene_slots(held_out: bool) -> SceneSlots:
     """Return the slots of scenes; they are kept in a file."""
     path = cached_file(f'slots_{"test" if held_out else "train"}.npz', __name__, ('slots',))
-    if path.is_file():
-        arrays = read_npz(path)
-        return SceneSlots(*(arrays[name] for name in SceneSlots._fields))
+    return SceneSlots(*read_or_compute(path, SceneSlots._fields, lambda: find_slots(held_out)))
+
+
+def find_slots(held_out: bool) -> SceneSlots:
+    """Segment the images of scenes into slots."""
     model = load_slot_encoder('slots')
     rows = []
     for number in range(SLOT_SCENES[held_out]):
@@ -290,10 +291,7 @@ def scene_slots(held_out: bool) -> SceneSlots:
         image, boxes, _ = render_scene(rng)
         (frame,) = segment_frames(model, [np.ascontiguousarray(image[..., ::-1])])
         rows.append(slots_of(frame.slots, frame.masks, boxes))
-    found = SceneSlots(*map(np.stack, zip(*rows, strict=True)))
-    with replacing(path) as part, part.open('wb') as file:
-        np.savez(file, **found._asdict())
-    return found
+    return SceneSlots(*map(np.stack, zip(*rows, strict=True)))
 
 
 def slots_of(

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sage_perception.core.files import replacing
 from sage_perception.core.latent import ModelId
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.npz_file import read_npz, write_npz
 
 MAX_ARCHIVE_BYTES = 1 << 30
 """Limit on the uncompressed size of an archive, which a small file could exceed by far."""
@@ -68,18 +67,17 @@ class EncodedImages:
 
     def save(self, path: Path) -> None:
         """Write a NumPy archive (.npz), atomically. Raises `OSError`."""
-        with replacing(path) as part, part.open('wb') as file:
-            np.savez_compressed(
-                file,
-                model=np.array([self.model.name, self.model.version]),
-                fingerprint=np.frombuffer(self.model.fingerprint, np.uint8),
-                latents=self.latents,
-                rois=self.rois,
-                owners=self.owners,
-                names=np.array(self.names),
-                sizes=self.sizes,
-                tiled=np.array(self.tiled),
-            )
+        arrays = {
+            'model': np.array([self.model.name, self.model.version]),
+            'fingerprint': np.frombuffer(self.model.fingerprint, np.uint8),
+            'latents': self.latents,
+            'rois': self.rois,
+            'owners': self.owners,
+            'names': np.array(self.names),
+            'sizes': self.sizes,
+            'tiled': np.array(self.tiled),
+        }
+        write_npz(path, arrays, compressed=True)
 
     @classmethod
     def read(cls, path: Path) -> EncodedImages:

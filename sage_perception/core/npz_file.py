@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read NumPy archives and arrays from untrusted sources with bounded memory.
+"""Write NumPy archives, and read them and arrays from untrusted sources with bounded memory.
 
 A damaged archive can raise nearly anything: the parsers of zip, of deflate and of the headers of
 arrays, which are Python literals, have exceptions of their own. A small archive can also expand
@@ -10,11 +10,14 @@ to any size. These functions raise one `ValueError` for all of it.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from sage_perception.core.files import replacing
 from sage_perception.core.reading import open_regular
 from sage_perception.core.text import one_line
 
@@ -46,6 +49,36 @@ def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise ValueError(f'{name} is not an array')
+    return arrays
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = False) -> None:
+    """Write an `.npz` archive atomically, and create its folder; raise `OSError`."""
+    write = np.savez_compressed if compressed else np.savez
+    with replacing(path) as part, part.open('wb') as file:
+        write(file, **arrays)
+
+
+def read_or_compute(
+    path: Path,
+    names: Sequence[str],
+    compute: Callable[[], Sequence[np.ndarray]],
+    is_valid: Callable[[Sequence[np.ndarray]], bool] = lambda _: True,
+    max_bytes: int = MAX_BYTES,
+) -> list[np.ndarray]:
+    """Return the arrays `names` of an `.npz` archive that keeps the result of a computation.
+
+    If the file is missing or damaged, for example after a full disk, or if `is_valid` is False for
+    its arrays, they are computed and written. Raises `OSError` if they cannot be written.
+    """
+    if path.is_file():
+        with suppress(ValueError, KeyError, OSError):
+            stored = read_npz(path, max_bytes)
+            arrays = [stored[name] for name in names]
+            if is_valid(arrays):
+                return arrays
+    arrays = list(compute())
+    write_npz(path, dict(zip(names, arrays, strict=True)))
     return arrays
 
 

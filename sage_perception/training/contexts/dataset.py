@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sage_perception.context.layout import DIM, LAYOUT
-from sage_perception.core.files import replacing
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.npz_file import read_npz, write_npz
 from sage_perception.core.text import one_line
 
 MAX_BYTES = 16 << 30
@@ -70,21 +69,20 @@ class Contexts:
 
     def write(self, path: Path) -> None:
         """Write an `.npz` file, atomically: values in half precision, masks as bits."""
-        with replacing(path) as part, part.open('wb') as file:
-            np.savez_compressed(
-                file,
-                values=self.values.astype(np.float16),
-                mask=np.packbits(self.mask, axis=1),
-                run=self.run,
-                source=self.source,
-                sources=np.array(self.sources),
-                label=self.label,
-                track=self.track,
-                later=self.later,
-                stamp=self.stamp,
-                model=self.model,
-                layout=LAYOUT,
-            )
+        arrays = {
+            'values': self.values.astype(np.float16),
+            'mask': np.packbits(self.mask, axis=1),
+            'run': self.run,
+            'source': self.source,
+            'sources': np.array(self.sources),
+            'label': self.label,
+            'track': self.track,
+            'later': self.later,
+            'stamp': self.stamp,
+            'model': np.array(self.model),
+            'layout': np.array(LAYOUT),
+        }
+        write_npz(path, arrays, compressed=True)
 
     @classmethod
     def read(cls, path: Path) -> Contexts:

@@ -10,8 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sage_perception.core.files import replacing
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.npz_file import read_or_compute
 from sage_perception.models.codec import Codec
 from sage_perception.models.semantic.semantic_text import SemanticText
 from sage_perception.puzzle.tokens import positions
@@ -63,19 +62,14 @@ class SceneTokens:
 def read_or_render(
     path: Path, count: int, seed: int, codec: Codec, semantic: SemanticText
 ) -> SceneTokens:
-    """Return the scenes of a file; render and write them if it does not exist.
-
-    Raises `ValueError` or `OSError` for a file that cannot be read.
-    """
+    """Return the scenes of a file; render and write them if it is missing or damaged."""
     names = [field.name for field in fields(SceneTokens)]
-    if path.is_file():
-        arrays = read_npz(path)
-        return SceneTokens(*(arrays[name] for name in names))
-    scenes = render_scenes(count, seed, codec, semantic)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open('wb') as file:
-        np.savez(file, **{name: getattr(scenes, name) for name in names})
-    return scenes
+
+    def rendered() -> list[np.ndarray]:
+        scenes = render_scenes(count, seed, codec, semantic)
+        return [getattr(scenes, name) for name in names]
+
+    return SceneTokens(*read_or_compute(path, names, rendered))
 
 
 def render_scenes(count: int, seed: int, codec: Codec, semantic: SemanticText) -> SceneTokens:

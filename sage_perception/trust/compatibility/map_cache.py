@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from pathlib import Path
 
 import numpy as np
 
-from sage_perception.core.files import cache_folder, write_atomically
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.files import cache_folder
+from sage_perception.core.npz_file import read_npz, write_npz
 from sage_perception.core.text import one_line
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.latent_map import LatentMap
@@ -32,20 +31,17 @@ def latent_map_path(folder: Path, sender: bytes, receiver: bytes) -> Path:
 
 def save_latent_map(path: Path, latent_map: LatentMap) -> None:
     """Write a map as a NumPy archive, atomically; create the folder. Raises `OSError`."""
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        fingerprints=np.frombuffer(latent_map.sender + latent_map.receiver, np.uint8),
-        probe_set=np.array(probe_set.SHA256),
-        weights=latent_map.weights,
-        offset=latent_map.offset,
-        residual=latent_map.residual,
-        method=np.array(latent_map.method),
-        probes=latent_map.image_count,
-        scores=np.array([latent_map.r2, latent_map.p_value]),
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
+    arrays = {
+        'fingerprints': np.frombuffer(latent_map.sender + latent_map.receiver, np.uint8),
+        'probe_set': np.array(probe_set.SHA256),
+        'weights': latent_map.weights,
+        'offset': latent_map.offset,
+        'residual': latent_map.residual,
+        'method': np.array(latent_map.method),
+        'probes': np.array(latent_map.image_count),
+        'scores': np.array([latent_map.r2, latent_map.p_value]),
+    }
+    write_npz(path, arrays)
 
 
 def load_latent_map(path: Path) -> LatentMap:

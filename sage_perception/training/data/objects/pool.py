@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from sage_perception.core.files import replacing
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.npz_file import read_or_compute
 from sage_perception.core.progress import Bar
 from sage_perception.training.data.objects import moving, rendered, scene, sprites, tetrominoes
 from sage_perception.training.data.objects.scene import Rng, Scene
@@ -44,14 +42,25 @@ def scenes(name: SceneSet, count: int, seed: int, progress: bool = True) -> Scen
     A scene depends only on the set, `seed` and its number. Scenes are generated once and kept in
     `CACHE`; a change of the code of the generators generates them again.
     """
+
+    def fits(arrays: Sequence[np.ndarray]) -> bool:
+        image, labels = arrays
+        kinds = image.dtype == labels.dtype == np.uint8
+        return kinds and image.shape == (*labels.shape, 3) and labels.shape[:1] == (count,)
+
     path = cache_file(name, count, seed)
-    if path.is_file():
-        # A damaged file, for example after a full disk, is generated again.
-        with suppress(ValueError, KeyError, OSError):
-            stored = read_npz(path, MAX_BYTES)
-            found = Scene(stored['image'], stored['labels'])
-            if _fits(found, count):
-                return found
+    return Scene(
+        *read_or_compute(
+            path,
+            ('image', 'labels'),
+            lambda: _generate(name, count, seed, progress),
+            fits,
+            MAX_BYTES,
+        )
+    )
+
+
+def _generate(name: SceneSet, count: int, seed: int, progress: bool) -> list[np.ndarray]:
     bar = Bar(f'scenes {name}', count) if progress else None
     made = []
     for number in range(count):
@@ -60,23 +69,12 @@ def scenes(name: SceneSet, count: int, seed: int, progress: bool = True) -> Scen
             bar.advance(1)
     if bar is not None:
         bar.close()
-    images, labels = (np.stack(part) for part in zip(*made, strict=True))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open('wb') as file:
-        np.savez(file, image=images, labels=labels)
-    return Scene(images, labels)
+    return [np.stack(part) for part in zip(*made, strict=True)]
 
 
 def cache_file(name: SceneSet, count: int, seed: int) -> Path:
     """Return the file that keeps the scenes of a set."""
     return CACHE / f'{name}_{count}_{seed}_{_version()}.npz'
-
-
-def _fits(found: Scene, count: int) -> bool:
-    """Return whether arrays can be `count` scenes."""
-    image, labels = found
-    kinds = image.dtype == labels.dtype == np.uint8
-    return kinds and image.shape == (*labels.shape, 3) and labels.shape[:1] == (count,)
 
 
 def _version() -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,7 @@ import numpy as np
 
 from sage_perception.audio import mel
 from sage_perception.audio.words import LABELS, WORDS
-from sage_perception.core.files import replacing
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.npz_file import read_or_compute
 from sage_perception.core.progress import track
 from sage_perception.training.data.speech import voices as voice_list
 from sage_perception.training.data.speech.voices import Voice, synthesize, voices
@@ -111,16 +109,13 @@ def words_of(number: int) -> tuple[str, ...]:
 
 def _spectrograms(voice: Voice, words: Sequence[str]) -> np.ndarray:
     """Return the words of a voice, uint8 `[N, BANDS, FRAMES]`, generated or from the cache."""
+
+    def synthesized() -> list[np.ndarray]:
+        spectrograms = [mel.log_mel(synthesize(voice, word)) for word in words]
+        return [np.stack([np.round(255 * each).astype(np.uint8) for each in spectrograms])]
+
     path = CACHE / f'{_version(voice, words)}.npz'
-    if path.is_file():
-        with suppress(ValueError, KeyError):  # a damaged file is generated again
-            return read_npz(path, MAX_BYTES)['mel']
-    images = np.stack(
-        [np.round(255 * mel.log_mel(synthesize(voice, word))).astype(np.uint8) for word in words]
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open('wb') as file:
-        np.savez(file, mel=images)
+    (images,) = read_or_compute(path, ('mel',), synthesized, max_bytes=MAX_BYTES)
     return images
 
 

