@@ -108,9 +108,8 @@ def report(codec: Codec, x: np.ndarray) -> dict:
         for step in STEPS
     ]
     prefixes = []
-    for packer.max_bytes in PREFIXES:
-        prefixes.append(measure(codec, packer, z, x, Encoding.EMBEDDED))
-    packer.max_bytes = 0
+    for size in PREFIXES:
+        prefixes.append(measure(codec, Packer.of(codec, size), z, x, Encoding.EMBEDDED))
     return {
         'crops': len(x),
         'prefix': prefixes,

@@ -72,14 +72,17 @@ class Packer:
     """Packs latents of one model into bytes and unpacks them.
 
     `mean` and `std` are the statistics of the model's latents, float32 `[D]`, `std` > 0;
-    `codebook` is required for VQ. Raises `ValueError` for invalid statistics or a codebook of
-    another dimension.
-
-    Attributes:
-        max_bytes: longest payload of EMBEDDED, to which latents are cut; 0: complete ones.
+    `codebook` is required for VQ. Payloads of EMBEDDED are cut to `max_bytes` if it is not 0.
+    Raises `ValueError` for invalid statistics or a codebook of another dimension.
     """
 
-    def __init__(self, mean: np.ndarray, std: np.ndarray, codebook: Codebook | None = None):
+    def __init__(
+        self,
+        mean: np.ndarray,
+        std: np.ndarray,
+        codebook: Codebook | None = None,
+        max_bytes: int = 0,
+    ):
         self._mean = np.asarray(mean, np.float64)
         std = np.asarray(std, np.float64)
         if self._mean.ndim != 1 or not self._mean.size or std.shape != self._mean.shape:
@@ -97,17 +100,17 @@ class Packer:
         self._scale = RANGE * np.sqrt(std * np.sqrt(np.square(std).mean()))
         self._entropy = EntropyCoder(self._mean, std)
         self._embedded = EmbeddedCoder(self._entropy)
-        self.max_bytes = 0
+        self._max_bytes = max_bytes
 
     @classmethod
-    def of(cls, codec: Codec) -> Packer:
+    def of(cls, codec: Codec, max_bytes: int = 0) -> Packer:
         """Return the packer of a loaded model.
 
         Uses the codebook in the model's folder, else the one of an installed model with the same
         latent space. Raises `ModelError` for a damaged codebook or one of another space.
         """
         book = read(codec.artifact.path) or installed(codec.id)
-        return cls(codec.latent_mean.ravel(), codec.latent_std.ravel(), book)
+        return cls(codec.latent_mean.ravel(), codec.latent_std.ravel(), book, max_bytes)
 
     @property
     def dim(self) -> int:
@@ -139,7 +142,7 @@ class Packer:
                 if encoding == Encoding.ENTROPY_INT8:
                     return self._entropy.pack(z, step)
                 complete = self._embedded.pack(z, step)
-                return cut(complete, self.max_bytes) if self.max_bytes else complete
+                return cut(complete, self._max_bytes) if self._max_bytes else complete
             except ValueError as error:
                 raise PackingError(str(error)) from None
         if encoding == Encoding.VQ:

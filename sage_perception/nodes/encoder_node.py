@@ -142,9 +142,11 @@ class EncoderNode(LifecycleNode):
             )
             codec.threads = parameters.threads
             encoder = CropEncoder(
-                codec, encoding=self._encoding.current, measure_every=parameters.measure_every
+                codec,
+                encoding=self._encoding.current,
+                max_bytes=parameters.latent_bytes,
+                measure_every=parameters.measure_every,
             )
-            encoder.packer.max_bytes = parameters.latent_bytes
             if parameters.reentry_s:
                 encoder.linker = TrackLinker(track_comparer(codec), parameters.reentry_s)
         except EncodingError as error:

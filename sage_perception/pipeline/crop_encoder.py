@@ -64,9 +64,9 @@ class CropEncoder:
     """Encodes the crops of one camera and measures the trust in each latent.
 
     `encoding` is the encoding in which the latents are transmitted: reconstruction errors are
-    those of the latents after decoding. `measure_every` is explained in `ErrorSampler`. With a
-    `refiner` latents are refined within its budget, with `codes` some latents get codes, and
-    with a `linker` tracks that come back keep their ids.
+    those of the latents after decoding. `max_bytes` is explained in `Packer`, `measure_every` in
+    `ErrorSampler`. With a `refiner` latents are refined within its budget, with `codes` some
+    latents get codes, and with a `linker` tracks that come back keep their ids.
     `telemetry_trust` is by default the one calibrated for the model.
 
     The encoder keeps state for each track: use one instance for each camera. Raises `ModelError`
@@ -79,6 +79,7 @@ class CropEncoder:
         codec: Codec,
         *,
         encoding: Encoding = Encoding.FLOAT32,
+        max_bytes: int = 0,
         measure_every: int = MEASURE_EVERY,
         refiner: FrameRefiner | None = None,
         codes: CodeEncoder | None = None,
@@ -87,7 +88,7 @@ class CropEncoder:
     ):
         self.codec, self.encoding, self.refiner, self.codes = codec, encoding, refiner, codes
         self.linker = linker
-        self.packer = Packer.of(codec)
+        self.packer = Packer.of(codec, max_bytes)
         self.telemetry_trust = telemetry_trust or telemetry_trust_of(codec)
         if encoding == Encoding.VQ and self.packer.codebook is None:
             raise EncodingError(

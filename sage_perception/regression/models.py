@@ -54,16 +54,15 @@ class ModelCache:
             linker = TrackLinker(track_comparer(codec), parameters['reentry_s'])
         if budget_ms:
             refiner = FrameRefiner(parameters['model'], parameters['device'], budget_ms)
-        encoder = CropEncoder(
+        return CropEncoder(
             codec,
             encoding=encoding_of(parameters['encoding']),
+            max_bytes=parameters['latent_bytes'],
             measure_every=parameters['measure_every'],
             refiner=refiner,
             codes=self._codes(parameters, codec),
             linker=linker,
         )
-        encoder.packer.max_bytes = parameters['latent_bytes']
-        return encoder
 
     def _codes(self, parameters: Mapping[str, Any], codec: models.Codec) -> CodeEncoder | None:
         kinds = kinds_of(parameters['codes'])

@@ -101,15 +101,13 @@ def test_a_prefix_without_the_mark_is_rejected():
 
 
 def test_a_packer_cuts_payloads_to_its_limit():
-    packer = Packer(MEAN, STD)
-    packer.max_bytes = 9
+    packer = Packer(MEAN, STD, max_bytes=9)
     z = latent(np.linspace(-2, 2, DIM))
     payload = packer.pack(z, EMBEDDED)
     assert payload == cut(PACKER.pack(z, EMBEDDED), 9)
     assert len(packer.pack(z, ENTROPY)) > 9, 'only EMBEDDED can be cut'
-    packer.max_bytes = 2
     with pytest.raises(PackingError, match='has 3 or more'):
-        packer.pack(z, EMBEDDED)
+        Packer(MEAN, STD, max_bytes=2).pack(z, EMBEDDED)
 
 
 @pytest.mark.parametrize(
