@@ -186,9 +186,11 @@ class CameraModels:
             return response
         self._aligning += 1
         done = Future(executor=self._node.executor)
-        self._worker.submit(partial(self._align, request, response, done))
-        await done
-        self._aligning -= 1
+        try:
+            self._worker.submit(partial(self._align, request, response, done))
+            await done
+        finally:
+            self._aligning -= 1
         return response
 
     def _align(self, request: Align.Request, response: Align.Response, done: Future) -> None:

@@ -223,3 +223,24 @@ def test_report_names_both_entities(estimator):
     assert (report.entity_a, report.entity_b, report.probes) == ('robot', 'camera', 512)
     assert (report.level, report.calibrated) == (Level.HIGH, False)
     assert len(report.reason) <= 256
+
+
+class Shades(Thumbnails):
+    """A model that decodes dark gray images, whose PSNR is below that of the mean colors."""
+
+    def __init__(self, contrast):
+        self.contrast = contrast
+        super().__init__()
+
+    def decode(self, z):
+        gray = 0.1 + self.contrast * (z - z.mean()).mean(1)
+        return np.broadcast_to(gray[:, None, None, None], (len(z), 3, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize(('contrast', 'own'), [(0.01, 1.0), (0.0, 0.0)])
+def test_without_a_gain_in_psnr_decoded_images_are_compared(contrast, own):
+    shades = CompatibilityEstimator(Shades(contrast))
+    assert shades.own_psnr < shades.mean_color_psnr
+    others = np.random.default_rng(0).permutation(shades.latents)
+    assert shades.measure(shades.latents).forward == own
+    assert shades.measure(others).forward == 0.0

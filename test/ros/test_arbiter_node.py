@@ -203,3 +203,15 @@ def test_requests_to_align_do_not_pile_up(ros):
     ros.wait_for(lambda: all(each.done() for each in sent), 'the answers to the others')
     later = ros.ask(Align, '/under_test/align', entity_a='x')
     assert 'waiting' not in later.message
+
+
+def test_a_cancelled_alignment_does_not_count_as_waiting(ros):
+    models = ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')._models
+    free = threading.Event()
+    models._worker.submit(lambda: free.wait(60))
+    for _ in range(MAX_ALIGNMENTS):
+        answer = models._serve_align(Align.Request(entity_a='x'), Align.Response())
+        answer.send(None)  # up to the wait for the worker
+        answer.close()
+    free.set()
+    assert 'waiting' not in ros.ask(Align, '/under_test/align', entity_a='x').message

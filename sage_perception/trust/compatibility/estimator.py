@@ -28,7 +28,7 @@ import numpy as np
 from sage_perception.core.latent import ModelId
 from sage_perception.core.metrics import batch_psnr
 from sage_perception.trust.compatibility import probe_set
-from sage_perception.trust.compatibility.latent_map import LatentMap, fit_latent_map
+from sage_perception.trust.compatibility.latent_map import LatentMap, fit_latent_map, r_squared
 from sage_perception.trust.compatibility.map_cache import find_latent_map, store_latent_map
 from sage_perception.trust.compatibility.model import Model
 from sage_perception.trust.compatibility.report import NO_TRUST, Level, MeasuredTrust, TrustReport
@@ -166,7 +166,7 @@ class CompatibilityEstimator:
         if margin > 0:
             gain = (quality - self.mean_color_psnr) / margin
         else:
-            gain = self._decoded_r_squared(latents)
+            gain = r_squared(self._decoded(latents), self._decoded(self.latents))
         theirs, ours = (
             z[probe_set.FITTED :] - z[: probe_set.FITTED].mean(0) for z in (latents, self.latents)
         )
@@ -176,21 +176,11 @@ class CompatibilityEstimator:
         """Return latents as the decoder takes them, float32."""
         return np.asarray(latents, np.float32).reshape(-1, *self.model.latent_shape)
 
-    def _decoded_r_squared(self, latents: np.ndarray) -> float:
-        """Return the R² of decoded latents against the model's own decoded latents, at most 1.
-
-        It is computed over the held-out probe images; 0 if the own ones all decode to one image.
-        """
-        theirs, own = self._shaped(latents), self._shaped(self.latents)
-        error = squares = 0.0
-        total: np.ndarray | float = 0.0
-        for part in probe_set.batches(probe_set.FITTED):
-            wanted = np.asarray(self.model.decode(own[part]), np.float64)
-            error += float(np.square(self.model.decode(theirs[part]) - wanted).sum())
-            squares += float(np.square(wanted).sum())
-            total = total + wanted.sum(0)
-        variance = squares - float(np.square(total).sum()) / (probe_set.COUNT - probe_set.FITTED)
-        return 1 - error / variance if variance > 1e-9 * squares else 0.0
+    def _decoded(self, latents: np.ndarray) -> np.ndarray:
+        """Return the images decoded from latents of the held-out probe images, `[N, …]`."""
+        z = self._shaped(latents)
+        batches = probe_set.batches(probe_set.FITTED)
+        return np.concatenate([self.model.decode(z[part]) for part in batches])
 
     def _decoded_psnr(self, latents: np.ndarray) -> float:
         z = self._shaped(latents)

@@ -24,6 +24,8 @@ PERMUTATIONS = 999
 """Permutations of the significance test."""
 SIGNIFICANCE_LEVEL = 0.01
 """Smallest p-value of a map that is indistinguishable from chance."""
+ROUNDING = 1e-9
+"""Relative variance of equal float32 values that were averaged."""
 R2_TOLERANCE = 0.01
 """Decrease of R² up to which a stored map still fits."""
 
@@ -206,10 +208,11 @@ def affine(z: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> np.ndarray
 
 
 def r_squared(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Return the explained share of the variance of `target` `[N, E]`; 0 if it is constant.
+    """Return the explained share of the variance of `target` `[N, …]`; 0 if it is constant.
 
     All dimensions are pooled, so each counts by its variance.
     """
     spread = np.square(target - target.mean(0), dtype=np.float64).sum()
     error = np.square(target - predicted, dtype=np.float64).sum()
-    return float(1 - error / spread) if spread > 0 else 0.0
+    rounding = ROUNDING * np.square(target, dtype=np.float64).sum()
+    return float(1 - error / spread) if spread > rounding else 0.0
