@@ -68,7 +68,12 @@ class ViewerNode(Node):
             qos.SENSOR_DATA_SHARED,
             'LCTs of all cameras that the arbiter accepted.',
         ),
-        Topic('agreement', AgreementArray, qos.SENSOR_DATA, 'Matched crops of the cameras.'),
+        Topic(
+            'agreement',
+            AgreementArray,
+            qos.SENSOR_DATA_SHARED,
+            'Matched crops of the cameras: a message for each camera but the first, per moment.',
+        ),
         Topic(
             '{camera}/code_model_info',
             ModelInfo,

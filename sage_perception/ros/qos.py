@@ -18,7 +18,7 @@ def _profile(depth: int, reliable: bool = True, latched: bool = False) -> QoSPro
 CAMERA = _profile(depth=2)
 # Images that a node subscribes to: only the newest one, and lost ones are not sent again.
 SENSOR_DATA = _profile(depth=1, reliable=False)
-# The same for one topic with several publishers: room for the newest image of each.
+# The same for a topic with several publishers, or several messages for each moment.
 SENSOR_DATA_SHARED = _profile(depth=10, reliable=False)
 # Crops: a slow encoder skips frames instead of falling behind.
 CROPS = _profile(depth=3)

@@ -108,10 +108,11 @@ class MomentCollector:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether the messages of all cameras have arrived."""
-        return len(self.moments) == len(self.frame_gates) and all(
-            moment.is_complete for moment in self.moments.values()
-        )
+        """Return whether the messages of all cameras have arrived, and their agreements."""
+        # The arbiter may publish no agreements for frames without crops.
+        crops = [moment.crops for moment in self.moments.values()]
+        comparable = all(array is not None and array.crops for array in crops)
+        return self._has_all_lcts() and (self._has_agreements() or not comparable)
 
     def agreements(self) -> list[AgreementArray]:
         """Return the agreements between the frames of this moment."""
@@ -158,13 +159,28 @@ class MomentCollector:
         for moment in self.moments.values():
             if message.header == moment.frame.header:
                 moment.lcts = message
-        self.trusted_gate.is_open = self.labeled or not self.is_complete
+        self.trusted_gate.is_open = self.labeled or not self._has_all_lcts()
 
     def add_agreement(self, message: AgreementArray) -> None:
         """Store the matches of two cameras; `agreements` selects those of this moment."""
         self._agreements.append(message)
         del self._agreements[:-MAX_RETRIES]
-        self.agreement_gate.is_open = len(self.agreements()) < len(self.frame_gates) - 1
+        self.agreement_gate.is_open = not self._has_agreements()
+
+    def _has_all_lcts(self) -> bool:
+        return len(self.moments) == len(self.frame_gates) and all(
+            moment.is_complete for moment in self.moments.values()
+        )
+
+    def _has_agreements(self) -> bool:
+        """Return whether the agreements of this moment have arrived, or were missed.
+
+        Agreements come in the order of the frames, so later ones show that these were missed.
+        """
+        if len(self.agreements()) >= len(self.frame_gates) - 1:
+            return True
+        newest = max((moment.stamp_ns for moment in self.moments.values()), default=0)
+        return any(stamp_from_msg(array.header.stamp) > newest for array in self._agreements)
 
     def _replace(self, camera: str) -> None:
         """Admit another frame of a camera."""

@@ -111,6 +111,24 @@ def test_a_frame_without_crops_needs_no_lcts():
     assert bench.moment.is_complete
 
 
+@pytest.mark.parametrize('received', [PERIOD_NS, 2 * PERIOD_NS])
+def test_a_moment_waits_for_its_agreements_until_later_ones_show_that_they_were_missed(received):
+    bench = Bench()
+    bench.moment.request()
+    for camera in CAMERAS:
+        bench.frame(camera, PERIOD_NS)
+        bench.crops(camera, PERIOD_NS)
+    for camera in CAMERAS:
+        bench.lcts(camera, PERIOD_NS)
+    bench.agreement(0)
+    assert not bench.moment.is_complete
+    assert not bench.moment.trusted_gate.is_open
+    bench.agreement(received)
+    assert bench.moment.is_complete
+    assert not bench.moment.agreement_gate.is_open
+    assert len(bench.moment.agreements()) == (received == PERIOD_NS)
+
+
 def test_agreements_of_other_frames_are_left_out():
     bench = Bench()
     bench.moment.request()
