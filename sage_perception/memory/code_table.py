@@ -58,16 +58,24 @@ def insert(rows: Rows, lct_id: bytes, codes: Sequence[Code]) -> None:
             )
 
 
-def attach(rows: Rows, entity: str, track: int, code: Code, stamp_ns: int) -> int:
-    """Add a code to the recent records of its track without one of its kind; return how many."""
+def attach(
+    rows: Rows, entity: str, track: int, code: Code, stamp_ns: int, began_ns: int | None = None
+) -> int:
+    """Add a code to the recent records of its track without one of its kind; return how many.
+
+    The track began at `began_ns`, if that is known.
+    """
     if code.kind not in CARRIED or len(code.payload) > MAX_DIM or not track:
         return 0
     kind, age_ns = int(code.kind), round(MAX_AGE_S * 1e9)
+    first_ns = stamp_ns - age_ns
+    if began_ns is not None:
+        first_ns = max(first_ns, began_ns)
     missing = rows(
         f'SELECT r.lct FROM {RECORDS} r WHERE r.entity = ? AND r.track = ? '
         f'AND r.stamp BETWEEN ? AND ? AND NOT EXISTS '
         f'(SELECT 1 FROM {TABLE} c WHERE c.lct = r.lct AND c.kind = ?)',
-        (entity, track, stamp_ns - age_ns, stamp_ns + age_ns, kind),
+        (entity, track, first_ns, stamp_ns + age_ns, kind),
     )
     for (lct_id,) in missing:
         insert(rows, lct_id, [code])

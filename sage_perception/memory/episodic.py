@@ -78,7 +78,10 @@ class EpisodicMemory:
             latent, entity = lct.latent, observer_of(lct)
             self._codes.update(entity, [latent], lct.stamp_ns)
             if latent.codes and latent.track_id:
-                self.store.attach_codes(entity, latent.track_id, latent.codes, lct.stamp_ns)
+                began_ns = self._codes.began_ns(entity, latent.track_id)
+                self.store.attach_codes(
+                    entity, latent.track_id, latent.codes, lct.stamp_ns, began_ns
+                )
 
     def restore_things(self) -> None:
         """Take the things of the store, also those of other robots. Raises `StoreError`."""

@@ -40,15 +40,24 @@ class StoreExtensions(ABC):
     def space(self) -> Space:
         """Return the latent space of the store."""
 
-    def attach_codes(self, entity: str, track: int, codes: Sequence[Code], stamp_ns: int) -> int:
+    def attach_codes(
+        self,
+        entity: str,
+        track: int,
+        codes: Sequence[Code],
+        stamp_ns: int,
+        began_ns: int | None = None,
+    ) -> int:
         """Add codes to the recent records of a track that have none of the kind; return how many.
 
         `entity` observed the track, and the codes are of a frame with the stamp `stamp_ns`.
+        Records before `began_ns`, if it is known, are of another track with the same number.
         """
         with self._guarded():
             self._begin()
             return sum(
-                code_table.attach(self._rows, entity, track, code, stamp_ns) for code in codes
+                code_table.attach(self._rows, entity, track, code, stamp_ns, began_ns)
+                for code in codes
             )
 
     def nearest_codes(

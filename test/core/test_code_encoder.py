@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from sage_perception.codecs.directions import pack_direction, unpack_direction
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId
-from sage_perception.core.track_codes import MAX_AGE_S, TrackCodes
+from sage_perception.core.track_codes import LOST_NS, MAX_AGE_S, TrackCodes
 from sage_perception.irp.ledger import atp_of
 from sage_perception.pipeline.code_encoder import (
     MAX_BATCH,
@@ -288,10 +288,26 @@ def test_receivers_keep_the_last_code_of_each_kind_of_a_bounded_number_of_tracks
     assert sorted(code.payload for code in kept.of('cam0', 1, 4 * S)) == [b'b', b'c']
     assert kept.of('cam1', 1, 4 * S) == ()
     late = 3 * S + round(MAX_AGE_S * 1e9)
+    for stamp_ns in range(5 * S, late + 1, S):  # frames without codes
+        kept.update('cam0', latents_of(1), stamp_ns)
     assert [code.payload for code in kept.of('cam0', 1, late)] == [b'c']
     for track in range(2, 50):
-        kept.update('cam0', [latent(track, LatentKind.IDENTITY, b'x')], 5 * S)
+        kept.update('cam0', [latent(track, LatentKind.IDENTITY, b'x')], late)
     assert len(kept) == 3
-    assert kept.of('cam0', 1, 5 * S) == ()
-    kept.update('cam0', [latent(0, LatentKind.IDENTITY, b'x')], 5 * S)
-    assert kept.of('cam0', 0, 5 * S) == ()
+    assert kept.of('cam0', 1, late) == ()
+    kept.update('cam0', [latent(0, LatentKind.IDENTITY, b'x')], late)
+    assert kept.of('cam0', 0, late) == ()
+
+
+@pytest.mark.parametrize('later', [LOST_NS + 1, -LOST_NS - 1])
+def test_the_codes_of_a_track_end_when_it_is_lost(later):
+    kept, model = TrackCodes(), ModelId(fingerprint=b'm' * 32)
+    first, second = (Code(LatentKind.IDENTITY, model, 2, each) for each in (b'a', b'b'))
+    kept.update('cam0', [replace(latents_of(1)[0], codes=(first,))], 9 * S)
+    assert kept.of('cam0', 1, 9 * S + LOST_NS) == (first,)
+    assert kept.of('cam0', 1, 9 * S + later) == ()
+    kept.update('cam0', latents_of(1), 9 * S + later)  # another track with the same number
+    assert kept.of('cam0', 1, 9 * S + later) == kept.of('cam0', 1, 9 * S) == ()
+    semantic = replace(second, kind=LatentKind.SEMANTIC)
+    kept.update('cam0', [replace(latents_of(1)[0], codes=(semantic,))], 9 * S + later)
+    assert kept.of('cam0', 1, 9 * S + later) == (semantic,)

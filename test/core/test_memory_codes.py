@@ -108,6 +108,15 @@ def test_a_code_that_arrives_later_belongs_to_the_recent_records_of_its_track(st
     assert sorted(numbers(found(store, 'dog'))) == [1, 2]
 
 
+def test_a_code_does_not_belong_to_an_earlier_track_with_the_same_number(store):
+    memory = EpisodicMemory(store, threshold=0.0, min_novelty=0.0)
+    coded = lct(3, at_s=11)
+    coded = replace(coded, latent=replace(coded.latent, codes=(semantic('dog'),)))
+    for each in (lct(1, at_s=1), lct(2, at_s=10), coded):
+        memory.observe([each])
+    assert sorted(numbers(found(store, 'dog'))) == [2, 3]
+
+
 def test_an_episodic_memory_gives_records_the_last_codes_of_their_track(store):
     memory = EpisodicMemory(store, threshold=0.0, min_novelty=0.0)
     coded = lct(1, at_s=0)
