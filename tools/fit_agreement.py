@@ -7,7 +7,8 @@ Pairs are views of places of images that the model's identity head was not train
 bench/agreement.py does not use: shifted, scaled, sheared and re-exposed. Other things are other
 places of the same image, without pairs of places of one material, such as two parts of a sky:
 those whose thumbnails are more similar than half of the pairs of one place. One fit has the cues
-of the latents, the other one also the identity codes that encoders send. Run it again after the
+of the latents, the other one also the identity codes that encoders send. The places of a scene are
+the crops of an image for the thresholds in images. Run it again after the
 identity head or the code model has changed.
 """
 
@@ -27,7 +28,7 @@ from sage_perception.training.data.crops import Stills
 from sage_perception.training.data.files import training_images
 from sage_perception.training.latents import encode_crops
 from sage_perception.training.tasks.identity.views import sample_views
-from sage_perception.training.trust.agreement import fit_by_image, fit_colors
+from sage_perception.training.trust.agreement import Scenes, fit_by_image, fit_colors
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.matching import center, cosine_matrix
@@ -65,33 +66,24 @@ def main(argv: list[str] | None = None) -> int:
         [codes.identity(crops[i : i + CHUNK]) for i in range(0, len(crops), CHUNK)]
     )
     features[THUMBNAIL] = thumbnails(crops)
-    same, other = {}, {}
-    diagonal = np.eye(places, dtype=bool)
+    cues, own = {}, {}
     for name, values in features.items():
         shaped = values.reshape(scenes, places, 2, -1)
         compare = colors.color_similarity if name == agreement.COLOR else cosine_matrix
-        pairs = np.stack([compare(each[:, 0], each[:, 1]) for each in shaped])
-        same[name], other[name] = pairs[:, diagonal].ravel(), pairs[:, ~diagonal].ravel()
-    distinct = other[THUMBNAIL] < np.median(same[THUMBNAIL])
-    other = {name: values[distinct] for name, values in other.items()}
-    same_images = np.repeat(images, places)
-    other_images = np.repeat(images, places * (places - 1))[distinct]
-    of_latents = [name for name in agreement.CUES if name in features and name != agreement.CODE]
+        cues[name] = np.stack([compare(each[:, 0], each[:, 1]) for each in shaped])
+        own[name] = np.stack(
+            [[compare(each[:, view], each[:, view]) for each in shaped] for view in (0, 1)]
+        )
+    alike = cues.pop(THUMBNAIL)
+    distinct = alike < np.median(alike[:, np.eye(places, dtype=bool)])
+    of_latents = [name for name in agreement.CUES if name in cues and name != agreement.CODE]
     fits = []
     for names in (of_latents, [*of_latents, agreement.CODE]):
-        chosen = ({name: cues[name] for name in names} for cues in (same, other))
-        fit = fit_by_image(*chosen, same_images, other_images)
+        chosen = ({name: each[name] for name in names} for each in (cues, own))
+        scene_cues = Scenes(*chosen, distinct, images)
+        fit = fit_by_image(scene_cues)
         fits.append(fit)
-        scores = fit.log_ratio(same), fit.log_ratio(other)
-        print(json.dumps({
-            'cues': names,
-            'auroc': round(auroc(*scores), 4),
-            'tpr_at_fpr_1pct': round(tpr_at_fpr(*scores, 0.01), 4),
-            'pairs': [len(scores[0]), len(scores[1])],
-            'images': len(set(images)),
-            'thresholds': {rate: round(value, 2) for rate, value in fit.thresholds.items()},
-            'alone': {n: round(auroc(same[n], other[n]), 4) for n in names},
-        }))  # fmt: skip
+        print(json.dumps(figures(fit, scene_cues)))
     fingerprint = codec.id.fingerprint.hex()
     digest = '' if head is None else head.digest
     model = agreement.AgreementModel(
@@ -99,6 +91,27 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(model.write(args.to or codec.artifact.path))
     return 0
+
+
+def figures(fit: agreement.Fit, scenes: Scenes) -> dict:
+    """Return how well a fit separates the pairs that it was fitted to."""
+    same, other = scenes.pairs()
+    scores = {
+        'alone': (fit.log_ratio(same), fit.log_ratio(other)),
+        'of_images': scenes.of_images(fit),
+    }
+    return {
+        'cues': list(fit.functions),
+        'auroc': {name: round(auroc(*each), 4) for name, each in scores.items()},
+        'tpr_at_fpr_1pct': {
+            name: round(tpr_at_fpr(*each, 0.01), 4) for name, each in scores.items()
+        },
+        'pairs': [len(each) for each in scores['alone']],
+        'images': len(set(scenes.images.tolist())),
+        'thresholds': {rate: round(value, 2) for rate, value in fit.thresholds.items()},
+        'image_thresholds': {rate: round(v, 2) for rate, v in fit.image_thresholds.items()},
+        'auroc_of_cues': {name: round(auroc(same[name], other[name]), 4) for name in same},
+    }
 
 
 def held_out_views(config: RunConfig, scenes: int) -> tuple[np.ndarray, np.ndarray]:

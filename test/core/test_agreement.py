@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from sage_perception import models
 from sage_perception.codecs.directions import pack_direction
+from sage_perception.core.discrimination import auroc
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId, Roi
 from sage_perception.core.lct import LCT, Operation, Provenance
-from sage_perception.training.trust.agreement import fit_agreement, fit_by_image
+from sage_perception.training.trust.agreement import Scenes, fit_agreement, fit_by_image
 from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import CODE, HEAD, LATENT, AgreementModel, CueFunction
@@ -22,6 +23,8 @@ from sage_perception.trust.fusion.agreement import Fit as AgreementFit
 from sage_perception.trust.fusion.assignment import matches
 from sage_perception.trust.fusion.comparison import View
 from sage_perception.trust.fusion.geometry import CameraGeometry
+
+HEAD_CUE = {'head': {'x': [0, 1], 'y': [0, 1]}}
 
 
 @pytest.fixture(scope='module')
@@ -60,25 +63,46 @@ def test_a_fit_is_calibrated_and_holds_its_error_rate():
     assert fit.threshold(0.01) > fit.threshold(0.05)
 
 
+def scenes_of(rng, images, hard=(), places=6, same=3.0):
+    """Return scenes with cues of `same` more for one place, and of 2.5 more in `hard` images."""
+    shape = (len(images), places, places)
+    more = 2.5 * np.isin(images, hard)[:, None, None]
+
+    def cues(mean):
+        common = rng.normal(0, 1, shape) + more + mean
+        return {name: common + rng.normal(0, 0.7, shape) for name in (HEAD, LATENT)}
+
+    own = [cues(0.0) for _ in range(2)]
+    stacked = {name: np.stack([each[name] for each in own]) for name in own[0]}
+    return Scenes(cues(same * np.eye(places)), stacked, np.ones(shape, bool), np.array(images))
+
+
 def test_thresholds_are_those_of_a_typical_image_that_was_not_seen():
     rng = np.random.default_rng(2)
-
-    def pairs_of_images(shift, count, hard):
-        parts = [pairs_of(rng, count, shift + 2.5 * (image in hard)) for image in range(12)]
-        images = np.repeat(np.arange(12), count)
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, images
-
-    same, same_images = pairs_of_images(3.0, 200, ())
-    other, other_images = pairs_of_images(0.0, 400, (5,))  # one image of repeated structure
-    fit = fit_by_image(same, other, same_images, other_images)
-    unseen = fit.log_ratio(pairs_of(rng, 4000, 0.0))
-    pooled = fit_agreement(same, other)
+    # one image of repeated structure
+    fit = fit_by_image(scenes_of(rng, np.repeat(np.arange(12), 30), hard=(5,)))
+    pooled = fit_agreement(*scenes_of(rng, np.repeat(np.arange(12), 30), hard=(5,)).pairs())
+    new = scenes_of(rng, np.arange(300))
+    unseen = fit.log_ratio(new.pairs()[1])
     for rate in (0.02, 0.05):
         found, before = ((unseen > each.threshold(rate)).mean() for each in (fit, pooled))
         assert rate / 3 < found < 1.5 * rate
         assert before < found
+    alike = replace(new, distinct=np.zeros_like(new.distinct))
     with pytest.raises(ValueError, match='no image'):
-        fit_by_image(same, other, same_images, np.arange(len(other_images)))
+        fit_by_image(alike)
+
+
+def test_places_that_resemble_each_other_need_more_evidence_in_their_images():
+    rng = np.random.default_rng(3)
+    images = np.repeat(np.arange(12), 30)
+    fit = fit_by_image(scenes_of(rng, images, hard=(1, 4, 7, 10)))
+    new = scenes_of(rng, np.arange(400), hard=np.arange(0, 400, 3))
+    same, other = new.pairs()
+    alone = fit.log_ratio(same), fit.log_ratio(other)
+    assert auroc(*new.of_images(fit)) > auroc(*alone) + 0.02
+    rate = (new.of_images(fit)[1] > fit.threshold(0.05, of_images=True)).mean()
+    assert rate < (alone[1] > fit.threshold(0.05)).mean()
 
 
 def test_two_cues_that_repeat_each_other_are_not_counted_twice():
@@ -109,6 +133,16 @@ def test_a_pair_uses_the_fit_with_the_most_cues_that_it_has():
     [
         ({'fits': []}, 'no fits'),
         ({'fits': [{'cues': {}, 'thresholds': {'0.1': 0}}]}, 'cues'),
+        ({'fits': [{'cues': HEAD_CUE, 'thresholds': {}}]}, 'no thresholds'),
+        ({'fits': [{'cues': HEAD_CUE, 'thresholds': {'2': 0}}]}, 'rates'),
+        (
+            {
+                'fits': [
+                    {'cues': HEAD_CUE, 'thresholds': {'.1': 0}, 'image_thresholds': {'.1': 1e999}}
+                ]
+            },
+            'finite',
+        ),
         ({'fits': [{'cues': {'head': {'x': [0, 0], 'y': [0, 1]}}, 'thresholds': {}}]}, 'increase'),
         ({'color_map': [[1, 2]]}, 'color_map'),
         ({'color_offset': [float('nan')] * 12}, 'finite'),
@@ -137,6 +171,19 @@ def test_the_file_survives_a_round_trip(codec, tmp_path):
         fit.functions.keys() for fit in shipped.fits
     ]
     np.testing.assert_allclose(again.color_map, shipped.color_map)
+    for fit, before in zip(again.fits, shipped.fits, strict=True):
+        assert fit.thresholds == before.thresholds
+        assert fit.image_thresholds == before.image_thresholds
+        assert fit.image_thresholds
+
+
+def test_a_file_without_thresholds_for_images_uses_those_of_pairs(codec, tmp_path):
+    tree = json.loads((codec.artifact.path / agreement.FILE).read_text())
+    for fit in tree['fits']:
+        del fit['image_thresholds']
+    (tmp_path / agreement.FILE).write_text(json.dumps(tree))
+    for fit in agreement.read(tmp_path).fits:
+        assert fit.threshold(0.01, of_images=True) == fit.threshold(0.01)
 
 
 def lct_of(codec, image, track=1, code=None, space=None):
@@ -199,11 +246,29 @@ def test_joined_views_compare_as_each_of_them_does(codec):
     np.testing.assert_allclose(joined, single)
 
 
+def test_a_crop_that_resembles_another_one_of_its_image_agrees_less(codec):
+    comparer = similarity_of(codec, 0.7, 0.01).comparer
+    thing, others = lct_of(codec, textured(0)), [lct_of(codec, textured(n)) for n in (1, 2, 3)]
+    twin = lct_of(codec, np.roll(textured(0), 3, 1))
+    seen = comparer.image('b', [lct_of(codec, np.roll(textured(0), -3, 0))])
+
+    def ratio(lcts):
+        return comparer.compare(comparer.image('a', lcts), seen).log_ratio[0, 0]
+
+    alone, distinct, repeated = ratio([thing]), ratio([thing, *others]), ratio([thing, twin])
+    assert repeated < alone - 1 < distinct - 1
+    part = comparer.compare(comparer.view('a', [thing]), comparer.view('b', [twin])).log_ratio
+    whole = comparer.compare(comparer.image('a', [thing]), comparer.image('b', [twin])).log_ratio
+    np.testing.assert_allclose(part, whole)
+
+
+@pytest.mark.parametrize('kind', ['view', 'image'])
 @pytest.mark.parametrize(('first', 'second'), [(0, 0), (0, 2), (2, 0)])
-def test_views_without_crops_have_no_pairs(codec, first, second):
+def test_views_without_crops_have_no_pairs(codec, first, second, kind):
     comparer = similarity_of(codec, 0.7, 0.01).comparer
     lcts = [lct_of(codec, textured(seed)) for seed in range(2)]
-    found = comparer.compare(comparer.view('a', lcts[:first]), comparer.view('b', lcts[:second]))
+    view = getattr(comparer, kind)
+    found = comparer.compare(view('a', lcts[:first]), view('b', lcts[:second]))
     assert found.margin.shape == found.score.shape == (first, second)
     assert matches(found) == []
 

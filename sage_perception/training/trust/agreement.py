@@ -10,12 +10,14 @@ same total weight). All cues of a fit are fitted together.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 
 from sage_perception.core.discrimination import threshold_at
 from sage_perception.trust.fusion.agreement import MAX_LOG_RATIO, CueFunction, Fit
+from sage_perception.trust.fusion.rivals import ambiguity
 
 KNOTS = 8
 PRIOR = 1e-3
@@ -23,6 +25,7 @@ PRIOR = 1e-3
 MIN_STEP = 1e-4
 RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """False positive rates of which a fit has the thresholds."""
+EVERY = slice(None)
 MIN_PAIRS = 20
 """Pairs of other things of an image from which it has thresholds of its own."""
 
@@ -54,35 +57,74 @@ def fit_agreement(same: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray
     return Fit(functions, {rate: threshold_at(scores, rate) for rate in RATES})
 
 
-def fit_by_image(
-    same: Mapping[str, np.ndarray],
-    other: Mapping[str, np.ndarray],
-    same_images: np.ndarray,
-    other_images: np.ndarray,
-) -> Fit:
-    """Return the fit to pairs of several images, with thresholds for images that it has not seen.
+@dataclass(frozen=True)
+class Scenes:
+    """Cues of the places of scenes, each place seen in two images.
 
-    The images, `[N]` and `[M]`, are numbers. The pairs of each image are scored by a fit to all
-    other images, and a threshold is the mean of those that the rate has within each image. In the
-    pairs of all images together, the few images of repeated structure would determine it, and the
-    rate within most images would be far below the nominal one. Raises `ValueError` as
-    `fit_agreement` does, and if no image has `MIN_PAIRS` pairs of other things.
+    `cues` are `[S, P, P]` by name: those of the places of the first image with those of the
+    second, where the diagonal has the same places. `own` are `[2, S, P, P]` by name: those of the
+    places of each of the two images with each other. `distinct`, bool `[S, P, P]`, tells which
+    pairs are of things that do not look alike, and `images` `[S]` are numbers: several scenes can
+    be of one image.
     """
-    found: list[list[float]] = []
-    for image in np.unique(other_images):
-        own, rest = other_images == image, same_images != image
-        if own.sum() < MIN_PAIRS:
+
+    cues: Mapping[str, np.ndarray]
+    own: Mapping[str, np.ndarray]
+    distinct: np.ndarray
+    images: np.ndarray
+
+    def pairs(
+        self, chosen: np.ndarray | slice = EVERY
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return the cues of the same places, and of distinct ones, of the `chosen` scenes.
+
+        `chosen` is bool `[S]`, or a slice.
+        """
+        places = np.eye(self.distinct.shape[1], dtype=bool)
+        distinct = self.distinct[chosen] & ~places
+        same = {name: values[chosen][:, places].ravel() for name, values in self.cues.items()}
+        other = {name: values[chosen][distinct] for name, values in self.cues.items()}
+        return same, other
+
+    def of_images(
+        self, fit: Fit, chosen: np.ndarray | slice = EVERY
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores in images of the pairs that `pairs` returns."""
+        apart = ~np.eye(self.distinct.shape[1], dtype=bool)
+        ratios = fit.log_ratio({name: values[chosen] for name, values in self.cues.items()})
+        own = fit.log_ratio({name: values[:, chosen] for name, values in self.own.items()})
+        first, second = (np.stack([ambiguity(each, apart) for each in image]) for image in own)
+        scores = ratios - (first[:, :, None] + second[:, None]) / 2
+        return scores[:, ~apart].ravel(), scores[self.distinct[chosen] & apart]
+
+
+def fit_by_image(scenes: Scenes) -> Fit:
+    """Return the fit to scenes of several images, with thresholds for images that it has not seen.
+
+    The pairs of each image are scored by a fit to all other images, alone and with regard to the
+    other places of their scene, and a threshold is the mean of those that the rate has within each
+    image. In the pairs of all images together, the few images of repeated structure would
+    determine it, and the rate within most images would be far below the nominal one. Raises
+    `ValueError` as `fit_agreement` does, and if no image has `MIN_PAIRS` pairs of other things.
+    """
+    alone: list[list[float]] = []
+    of_images: list[list[float]] = []
+    for image in np.unique(scenes.images):
+        own = scenes.images == image
+        other = scenes.pairs(own)[1]
+        if len(next(iter(other.values()))) < MIN_PAIRS:
             continue
-        fit = fit_agreement(
-            {name: values[rest] for name, values in same.items()},
-            {name: values[~own] for name, values in other.items()},
-        )
-        scores = fit.log_ratio({name: values[own] for name, values in other.items()})
-        found.append([threshold_at(scores, rate) for rate in RATES])
-    if not found:
+        fit = fit_agreement(*scenes.pairs(~own))
+        in_images = scenes.of_images(fit, own)[1]
+        alone.append([threshold_at(fit.log_ratio(other), rate) for rate in RATES])
+        of_images.append([threshold_at(in_images, rate) for rate in RATES])
+    if not alone:
         raise ValueError(f'no image has {MIN_PAIRS} pairs of other things')
-    thresholds = dict(zip(RATES, np.mean(found, axis=0).tolist(), strict=True))
-    return Fit(fit_agreement(same, other).functions, thresholds)
+    thresholds, image_thresholds = (
+        dict(zip(RATES, np.mean(found, axis=0).tolist(), strict=True))
+        for found in (alone, of_images)
+    )
+    return Fit(fit_agreement(*scenes.pairs()).functions, thresholds, image_thresholds)
 
 
 def fit_colors(

@@ -6,15 +6,16 @@ A fit is a sum of one function per cue, each piecewise linear and monotone: the 
 crops, the larger the sum. The sum is the logarithm of how much likelier the cues are for two views
 of one object than for two objects. Its functions are fitted together, so cues that repeat each
 other are not counted twice. There is one fit for each set of cues that a pair can have, and the
-threshold of a fit is that of an error rate. The file `agreement.json` of a model has the fits:
-`tools/fit_agreement.py` writes it.
+threshold of a fit is that of an error rate. Crops of whole images are compared with regard to the
+other crops of their images, see `rivals.ambiguity`, and have thresholds of their own. The file
+`agreement.json` of a model has the fits: `tools/fit_agreement.py` writes it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,26 +64,38 @@ class CueFunction:
 
 @dataclass(frozen=True)
 class Fit:
-    """The functions of a set of cues, and thresholds of the sum by false positive rate."""
+    """The functions of a set of cues, and thresholds of the sum by false positive rate.
+
+    `image_thresholds` are those of the sum minus half of the ambiguities of both crops, for crops
+    of whole images. Without them, as in files of earlier versions, they are `thresholds`.
+    """
 
     functions: Mapping[str, CueFunction]
     thresholds: Mapping[float, float]
+    image_thresholds: Mapping[float, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.functions or not set(self.functions) <= set(CUES):
             raise ValueError(f'cues are {", ".join(self.functions)}, not some of {CUES}')
-        valid = all(0 < rate < 1 for rate in self.thresholds)
-        if not self.thresholds or not valid or not np.isfinite([*self.thresholds.values()]).all():
-            raise ValueError('thresholds must be finite, by rates in (0, 1)')
+        if not self.thresholds:
+            raise ValueError('there are no thresholds')
+        for thresholds in (self.thresholds, self.image_thresholds):
+            valid = all(0 < rate < 1 for rate in thresholds)
+            if not valid or not np.isfinite([*thresholds.values()]).all():
+                raise ValueError('thresholds must be finite, by rates in (0, 1)')
 
     def log_ratio(self, cues: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the sum of the functions of the cues; NaN where one of them is missing."""
         parts = [function(cues[name]) for name, function in self.functions.items()]
         return np.sum(parts, axis=0)
 
-    def threshold(self, false_positive_rate: float) -> float:
-        """Return the sum above which two crops agree; see `interpolated_threshold`."""
-        return interpolated_threshold(self.thresholds, false_positive_rate)
+    def threshold(self, false_positive_rate: float, of_images: bool = False) -> float:
+        """Return the sum above which two crops agree; see `interpolated_threshold`.
+
+        `of_images` is for the sum minus half of the ambiguities.
+        """
+        thresholds = self.image_thresholds if of_images else {}
+        return interpolated_threshold(thresholds or self.thresholds, false_positive_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +147,16 @@ class AgreementModel:
         return -np.linalg.norm(a[:, None] - b[None], axis=2)
 
     def log_ratios(
-        self, cues: Mapping[str, np.ndarray], false_positive_rate: float
+        self,
+        cues: Mapping[str, np.ndarray],
+        false_positive_rate: float,
+        ambiguity: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-likelihood ratios of pairs, and by how much they exceed the threshold.
 
         `cues` are of one shape, NaN where missing. For each pair the fit with the most cues that
-        it has is used; without any, both are -inf.
+        it has is used; without any, both are -inf. `ambiguity`, half of the sum of those of both
+        crops, of the same shape, is subtracted; None for crops that are not of whole images.
         """
         shape = next(iter(cues.values())).shape
         ratios, margins = np.full(shape, -np.inf), np.full(shape, -np.inf)
@@ -147,9 +164,12 @@ class AgreementModel:
             if not set(fit.functions) <= set(cues):
                 continue
             found = fit.log_ratio(cues)
+            if ambiguity is not None:
+                found = found - ambiguity
             known = np.isfinite(found)
+            threshold = fit.threshold(false_positive_rate, ambiguity is not None)
             ratios = np.where(known, found, ratios)
-            margins = np.where(known, found - fit.threshold(false_positive_rate), margins)
+            margins = np.where(known, found - threshold, margins)
         return ratios, margins
 
     def write(self, folder: Path) -> Path:
@@ -166,7 +186,8 @@ class AgreementModel:
                         name: {'x': _rounded(each.x), 'y': _rounded(each.y)}
                         for name, each in fit.functions.items()
                     },
-                    'thresholds': {str(rate): round(v, 4) for rate, v in fit.thresholds.items()},
+                    'thresholds': _by_rate(fit.thresholds),
+                    'image_thresholds': _by_rate(fit.image_thresholds),
                 }
                 for fit in self.fits
             ],
@@ -204,14 +225,21 @@ def _fit(tree: Any) -> Fit:
         name: CueFunction(tuple(map(float, each['x'])), tuple(map(float, each['y'])))
         for name, each in tree['cues'].items()
     }
-    thresholds = {float(rate): float(value) for rate, value in tree['thresholds'].items()}
-    return Fit(functions, thresholds)
+    thresholds, of_images = (
+        {float(rate): float(value) for rate, value in each.items()}
+        for each in (tree['thresholds'], tree.get('image_thresholds', {}))
+    )
+    return Fit(functions, thresholds, of_images)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f'{value!r} is not a text')
     return value
+
+
+def _by_rate(thresholds: Mapping[float, float]) -> dict[str, float]:
+    return {str(rate): round(value, 4) for rate, value in thresholds.items()}
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from sage_perception.models.identity import IdentityHead
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import AgreementModel
 from sage_perception.trust.fusion.matching import center, cosine_matrix
+from sage_perception.trust.fusion.rivals import ambiguity, apart
 
 MAX_SCORE = 1e3
 """Bound of a log-likelihood ratio in a matching, which needs finite numbers."""
@@ -50,10 +51,15 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The crops of one camera as they are compared; `latents` are `[N, D]`, centered."""
+    """The crops of one camera as they are compared; `latents` are `[N, D]`, centered.
+
+    `ambiguity` `[N]` is how easily each crop is confused, see `rivals.ambiguity`; None for crops
+    that are not all of one image.
+    """
 
     latents: np.ndarray
     cues: dict[str, np.ndarray] = field(default_factory=dict)
+    ambiguity: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -86,7 +92,10 @@ class Comparer(Protocol):
     """Compares the crops of cameras."""
 
     def view(self, camera: str, lcts: Sequence[LCT]) -> View:
-        """Return the LCTs of a frame of a camera as they are compared."""
+        """Return LCTs of a camera as they are compared."""
+
+    def image(self, camera: str, lcts: Sequence[LCT]) -> View:
+        """Return all LCTs of an image of a camera as they are compared with another image."""
 
     def compare(self, a: View, b: View) -> Comparison:
         """Return the comparison of the crops of two cameras."""
@@ -108,6 +117,10 @@ class CosineComparer:
     def view(self, camera: str, lcts: Sequence[LCT]) -> View:
         """Return the centered and weighted latents of LCTs."""
         return View(center(_latents(lcts, self._mean.size), self._mean, self._weights))
+
+    def image(self, camera: str, lcts: Sequence[LCT]) -> View:
+        """Return the same as `view`: a cosine has no regard to other crops."""
+        return self.view(camera, lcts)
 
     def compare(self, a: View, b: View) -> Comparison:
         """Return the cosines of all pairs."""
@@ -145,8 +158,18 @@ class FittedComparer:
             cues[agreement.CODE] = codes
         return View(center(latents, self._mean, self._weights), cues)
 
+    def image(self, camera: str, lcts: Sequence[LCT]) -> View:
+        """Return the cues of all LCTs of an image, and how easily each of them is confused."""
+        view = self.view(camera, lcts)
+        own = self.compare(view, view).log_ratio
+        assert own is not None
+        return replace(view, ambiguity=ambiguity(own, apart([lct.latent.roi for lct in lcts])))
+
     def compare(self, a: View, b: View) -> Comparison:
-        """Return the log-likelihood ratios of all pairs; `similarity` is that of the head."""
+        """Return the log-likelihood ratios of all pairs; `similarity` is that of the head.
+
+        Those of crops of two whole images are minus half of the ambiguities of both crops.
+        """
         cues = {
             agreement.LATENT: cosine_matrix(a.latents, b.latents),
             agreement.COLOR: self._model.color_similarity(
@@ -161,7 +184,10 @@ class FittedComparer:
         ours, theirs = a.cues.get(agreement.CODE), b.cues.get(agreement.CODE)
         if ours is not None and theirs is not None and ours.shape[1] == theirs.shape[1]:
             cues[agreement.CODE] = ours @ theirs.T  # NaN where a crop has no code
-        ratios, margins = self._model.log_ratios(cues, self._rate)
+        halves = None
+        if a.ambiguity is not None and b.ambiguity is not None:
+            halves = (a.ambiguity[:, None] + b.ambiguity[None]) / 2
+        ratios, margins = self._model.log_ratios(cues, self._rate, halves)
         return Comparison(similarity.clip(-1, 1), ratios.clip(-MAX_SCORE), margins, ratios)
 
     def _is_fitted(self, code: Code) -> bool:

@@ -103,8 +103,8 @@ class CrossViewFusion:
         agree with the primary camera, no view confirms its crops.
         """
         primary = self.cameras[0]
-        compared = {primary: self.comparer.view(primary, frame.lcts)}
-        compared |= {c: self.comparer.view(c, p.item.lcts) for c, p in partners.items()}
+        compared = {primary: self.comparer.image(primary, frame.lcts)}
+        compared |= {c: self.comparer.image(c, p.item.lcts) for c, p in partners.items()}
         pairings = [self._pair(frame, c, p, compared) for c, p in partners.items()]
 
         def agree_of(a: str, b: str) -> list[bool]:
