@@ -28,7 +28,7 @@ from sage_perception.bringup.prefix import prepare_ros
 
 PARTS = (
     *('digits', 'sound_to_image', 'bearing', 'voice_activity', 'sound_node', 'goal_words'),
-    'audio_irp',
+    *('audio_irp', 'look_at'),
     *('grounding', 'fusion', 'tokens', 'puzzle', 'hops', 'arm', 'halting', 'codebook', 'graph'),
 )
 PACKAGES = {'arm': 'pybullet', 'bearing': 'pyroomacoustics'}

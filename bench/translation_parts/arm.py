@@ -8,12 +8,13 @@ have forms that the training has not. In each cycle of 0.1 s the policy gets the
 and the product's effector limits its action in rate and range. A scene counts if the hand is
 within 5 cm (`near10`: 10 cm) of the center of the named ball in the end. `swapped` names another
 ball than in `text`, with the same scene: `value` is the share that ends at that one, `original`
-at the first one. In `spoken`, a generated voice that the model of sound was not trained on names
-the color and "ball", and the words that are recognized are the sentence; cyan is left out,
-because it is not among the words of the model. As in an audio node with `goal_words`, the choice
-is among the seven other colors and "ball", with a `min_confidence` of 0.5. `default_confidence`
-has the default of it instead, `all_words` no goal words and no least confidence, and `typed` the
-words themselves in the same scenes. `recognized` is the share of goals whose color is right.
+at the first one. In `spoken`, a generated voice names the color and "ball", and the words that are
+recognized are the sentence; cyan is left out, because it is not among the words of the model. The
+voices are `goal_words.other_voices`: nothing was trained or chosen by them. As in an audio node
+with `goal_words`, the choice is among the seven other colors and "ball", with the default of
+`min_confidence`. `lower_confidence` has 0.5 instead, `all_words` no goal words and no least
+confidence, and `typed` the words themselves in the same scenes. `recognized` is the share of goals
+whose color is right.
 `joints_only` is a policy without words and crops, `without_words` one with crops alone, `geometry`
 the crop that attention chooses, its place by the geometry of the camera, and the refinement
 `control` instead of the effector network.
@@ -29,7 +30,6 @@ from functools import cache
 import numpy as np
 import torch
 
-from sage_perception.audio.words import WORDS
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.core.lct import LCT
 from sage_perception.irp.control import Reaches
@@ -42,17 +42,21 @@ from sage_perception.training.puzzle.sentences import COLORS, unseen_sentences
 from translation_parts.arm_policy import ABOVE, BODY, REACH, ArmPolicy, perceive
 from translation_parts.arm_training import codec, policy, world
 from translation_parts.arm_world import HOME, RADIUS, Ball, check_kinematics, random_balls
-from translation_parts.goal_words import LOWER_CONFIDENCE, MIN_CONFIDENCE
+from translation_parts.goal_words import (
+    GOAL_COLORS,
+    GOAL_WORDS,
+    MIN_CONFIDENCE,
+    other_voices,
+)
 from translation_parts.scenes import encoder, mean
-from translation_parts.speech import phrase, random_voice
+from translation_parts.speech import phrase
 
 SCENES = 120
 CYCLES, PERIOD_S = 32, 0.1
 NEAR, NEAR10 = 0.05, 0.10
-GOAL_WORDS = (*sorted({*COLORS} & {*WORDS}), 'ball')
-HEARING: dict[str, tuple[tuple[str, ...], float]] = {
-    'spoken': (GOAL_WORDS, LOWER_CONFIDENCE),
-    'default_confidence': (GOAL_WORDS, MIN_CONFIDENCE),
+RECOGNITION: dict[str, tuple[tuple[str, ...], float]] = {
+    'spoken': (GOAL_WORDS, MIN_CONFIDENCE),
+    'lower_confidence': (GOAL_WORDS, 0.5),
     'all_words': ((), 0.0),
 }
 """Parameters `goal_words` and `min_confidence` of the audio node."""
@@ -89,7 +93,7 @@ def measure(seeds: Sequence[int]) -> dict:
             'value': mean(by_voice), 'seeds': by_voice,
             'recognized': mean([row['recognized'] for row in aloud]),
             'baselines': {
-                **{way: mean([row[way] for row in aloud]) for way in (*HEARING, 'typed')
+                **{way: mean([row[way] for row in aloud]) for way in (*RECOGNITION, 'typed')
                    if way != 'spoken'},
                 'joints_only': blind['text'],
             },
@@ -137,19 +141,19 @@ def reach_all(
 
 def reach_by_voice(network: ArmPolicy) -> dict[str, float]:
     """Return the shares of scenes in which the hand ends near the ball that a voice names."""
-    rng, simulation = np.random.default_rng(37), world()
+    rng, simulation, voices = np.random.default_rng(37), world(), other_voices()
     simulation.reset([])
     empty = simulation.image()
-    near: dict[str, list[float]] = {way: [] for way in (*HEARING, 'typed')}
+    near: dict[str, list[float]] = {way: [] for way in (*RECOGNITION, 'typed')}
     recognized = []
     while len(recognized) < SCENES:
         balls = random_balls(rng, int(rng.integers(2, 6)))
         meant = balls[int(rng.integers(len(balls)))]
         color = COLORS[meant.color]
-        if color not in WORDS:
+        if color not in GOAL_COLORS:
             continue
-        voice = random_voice(rng)
-        goals = {way: phrase(voice, (color, 'ball'), *how) for way, how in HEARING.items()}
+        voice = voices[rng.integers(len(voices))]
+        goals = {way: phrase(voice, (color, 'ball'), *how) for way, how in RECOGNITION.items()}
         goals['typed'] = f'{color} ball'
         recognized.append(color in goals['spoken'].split())
         simulation.reset(balls)

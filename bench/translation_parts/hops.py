@@ -7,9 +7,9 @@ The hops: fused latent → puzzle (SensorVAE) → h and l (PuzzleVAE) → l by t
 result holds: the mark in the trust channel of the puzzle, linear readings of h and of l, the pan
 and the tilt of the action. A hop keeps an item if it decides as the hop before. `value` is the
 share of items that it keeps, `trust` the mean of the predicted trusts of test items, `ece` their
-calibration error over five bins of equal size. `chain` is the share of items for which the last
-decision is the first one, beside the product of the hops. `right` is the share of right objects
-at the last hop.
+calibration error over five bins of equal size, and `worst_ece` the largest one of any hop and
+seed. `chain` is the share of items for which the last decision is the first one, beside the
+product of the hops; the part has its value. `right` is the share of right objects at the last hop.
 
 `skip` has a path from the fused latent to h beside the puzzle, `frozen` a fusion network that is
 not trained further (both §10.6 of the specification). `cycle` is the relative error of l and h
@@ -45,15 +45,25 @@ from translation_parts.scenes import MODELS, scenes, sentences, trained
 
 POOL, TEST, STEPS = 4000, 1500, 400
 SPECIFIED = {'puzzle': 0.95, 'h': 0.90, 'bridge': 0.87}
+HOPS = {'puzzle': 'fused', 'h': 'puzzle', 'l': 'puzzle', 'bridge': 'h', 'action': 'h'}
+"""Each hop, and the hop before it."""
 VARIANTS = {'default': (True, False), 'frozen': (True, True), 'no_skip': (False, False)}
 """Skip path, and whether the fusion network is frozen."""
 
 
 def measure(seeds: Sequence[int]) -> dict:
-    """Return the trusts of the hops, and those of the variants for the first seed."""
-    merged = merge([figures(seed) for seed in seeds])
-    merged['variants'] = {name: figures(seeds[0], name) for name in VARIANTS if name != 'default'}
-    return merged
+    """Return the trusts of the hops, and those of the variants."""
+    merged = over_seeds(seeds)
+    whole = {key: merged['chain'][key] for key in ('value', 'seeds', 'baselines')}
+    variants = {name: over_seeds(seeds, name) for name in VARIANTS if name != 'default'}
+    return {**whole, **merged, 'variants': variants}
+
+
+def over_seeds(seeds: Sequence[int], variant: str = 'default') -> dict:
+    """Return the means of the figures of several seeds, and the largest calibration error."""
+    rows = [figures(seed, variant) for seed in seeds]
+    worst = max(row[name]['ece'] for row in rows for name in HOPS)
+    return {**merge(rows), 'worst_ece': worst}
 
 
 def figures(seed: int, variant: str = 'default') -> dict:
@@ -63,9 +73,7 @@ def figures(seed: int, variant: str = 'default') -> dict:
     decided = decisions(steps, pool)
     half = len(pool.where) // 2
     rows, product = {}, 1.0
-    for name, before in (
-        ('puzzle', 'fused'), ('h', 'puzzle'), ('l', 'puzzle'), ('bridge', 'h'), ('action', 'h'),
-    ):  # fmt: skip
+    for name, before in HOPS.items():
         index, nearest, second = decided[name]
         kept = index == decided[before][0]
         model = fit(nearest[:half], second[:half], kept[:half])

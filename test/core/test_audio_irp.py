@@ -12,8 +12,10 @@ from sage_perception.audio.synthetic import syllables
 from sage_perception.core.latent import HaltReason
 from sage_perception.irp.audio import SHIFTS, AudioIRP, shifted
 from sage_perception.irp.control import ControlIRP, Reaches
+from sage_perception.irp.discovery import load
 from sage_perception.irp.language import LanguageIRP
 from sage_perception.irp.orchestrator import Orchestrator, Work
+from sage_perception.irp.tinyvae import Crops
 from sage_perception.models import ModelError
 from sage_perception.models.softmax import softmax
 
@@ -71,19 +73,22 @@ def test_silence_has_no_trust_and_another_size_is_an_error(plugin):
         plugin.refine(np.zeros((1, 1, 8, 8), np.float32))
 
 
-def test_the_orchestrator_shares_its_budget_among_sound_language_and_control(plugin, mel):
+def test_the_orchestrator_shares_its_budget_among_vision_sound_language_and_control(plugin, mel):
     class Codes:
         def text(self, texts):
             return np.eye(8, dtype=np.float32)[[int(text) for text in texts]]
 
     plugins = {
+        'tinyvae': load('tinyvae'),
         'audio': plugin,
         'language': LanguageIRP(Codes(), [str(n) for n in range(8)], chunk=1),
         'control': ControlIRP(),
     }
     orchestrator = Orchestrator(plugins)
     angles = np.array([[0.0, 0.5, 0.0, -1.2, 0.0, 0.8, 0.0]])
+    crops = np.random.default_rng(0).random((2, 3, 64, 64), np.float32)
     work = {
+        'tinyvae': Work(Crops(crops), [1.0, 1.0]),
         'audio': Work(mel, [1.0, 1.0, 0.0]),
         'language': Work(np.eye(8, dtype=np.float32)[[5]], [1.0]),
         'control': Work(Reaches(np.array([[0.5, 0.1, 0.3]]), angles), [1.0]),

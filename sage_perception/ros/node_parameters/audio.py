@@ -56,8 +56,9 @@ AUDIO = (
     threads('ONNX Runtime'),
     Parameter(
         'min_confidence',
-        0.9,
-        'Minimum calibrated probability of a recognized word to be published on goal.',
+        0.7,
+        'Minimum calibrated probability of a recognized word to be published on goal. A lower one '
+        'loses fewer words, and publishes more words of other speech.',
         minimum=0.0,
         maximum=1.0,
     ),
