@@ -6,8 +6,8 @@
 from the grid. `sound`: digits of a voice that the head was not trained on, from
 spectrograms and from those read back. The head is the same for both: 64 principal components and
 logistic regression, trained on its own representation. `ten_levels` has a grid of ten levels, as
-puzzles of ARC. `cost` is the loss in points. All modalities are in the grid together when it is
-read.
+puzzles of ARC. `cost` is the loss in points; `value` is the larger cost of the two. All modalities
+are in the grid together when it is read.
 
 The PSNR is that of the representation scaled back to the original size.
 """
@@ -40,7 +40,13 @@ SENTENCE = 'look at the red ball'
 
 def measure(seeds: Sequence[int]) -> dict:
     """Return the costs and the quality of the round trips."""
-    return {'vision': vision(seeds), 'sound': sound(seeds), 'text_body': text_body()}
+    parts = {'vision': vision(seeds), 'sound': sound(seeds)}
+    costs = [max(each) for each in zip(*(part['costs'] for part in parts.values()), strict=True)]
+    return {
+        'value': max(part['cost'] for part in parts.values()), 'seeds': costs,
+        'baselines': {'ten_levels': max(part['cost_ten_levels'] for part in parts.values())},
+        **parts, 'text_body': text_body(),
+    }  # fmt: skip
 
 
 def vision(seeds: Sequence[int]) -> dict:
@@ -138,5 +144,6 @@ def summary(rows: Sequence[Sequence[float]], chance: float) -> dict:
     return {
         'value': grid, 'seeds': [row[1] for row in rows],
         'baselines': {'chance': chance, 'direct': direct, 'ten_levels': coarse},
-        'cost': 100 * (direct - grid), 'psnr_db': quality,
+        'cost': 100 * (direct - grid), 'costs': [100 * (row[0] - row[1]) for row in rows],
+        'cost_ten_levels': 100 * (direct - coarse), 'psnr_db': quality,
     }  # fmt: skip

@@ -92,6 +92,13 @@ class AudioModel(LoadedModel):
             )
         return self._encode(np.asarray(mel, np.float32))
 
+    def label_logits(self, z: np.ndarray) -> np.ndarray:
+        """Return the logits of latents `[B, D]`, float32 `[B, W]`, as `encode` does."""
+        tensors = self.artifact.tensor
+        hidden = np.maximum(z @ tensors('head.0.weight').T + tensors('head.0.bias'), 0)
+        logits = hidden @ tensors('head.3.weight').T + tensors('head.3.bias')
+        return logits.astype(np.float32)
+
     def recognize(
         self, logits: np.ndarray, words: Collection[str] = ()
     ) -> list[tuple[str, float]]:

@@ -16,12 +16,20 @@ from std_msgs.msg import String
 
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.core.lct import LCT, Operation, step_from
-from sage_perception.models import ModelError, installed_name, load_crop_codec, load_fusion
+from sage_perception.core.text import split_names
+from sage_perception.models import (
+    ModelError,
+    installed_name,
+    load_audio,
+    load_crop_codec,
+    load_fusion,
+)
 from sage_perception.models.codec import Codec
 from sage_perception.models.fusion import MAX_OBJECTS, Meaning
 from sage_perception.models.registry import resolve
 from sage_perception.models.semantic.semantic_text import VOCABULARY
 from sage_perception.models.semantic.text_encoder import TextEncoder
+from sage_perception.pipeline.sound_goal import SoundGoal
 from sage_perception.puzzle.action import ACTION
 from sage_perception.puzzle.drawing import draw_puzzle
 from sage_perception.puzzle.head import TRUST, HeadAngles, look_at
@@ -66,6 +74,7 @@ class TranslatorNode(Node):
         Topic('trusted', LCTArray, qos.LCTS, 'LCTs that the arbiter accepted.'),
         Topic('goal', String, qos.DEFAULT, 'Words for one object; empty: no goal.'),
         Topic('proprioception', LCTArray, qos.DEFAULT, 'Latents of the body.'),
+        Topic('audio', LCTArray, qos.DEFAULT, 'Latents of sound, with sound_goals.'),
     )
     PUBLISHES = (
         Topic(
@@ -105,7 +114,7 @@ class TranslatorNode(Node):
             raise ConfigurationError(f"parameters 'model' and 'joints': {error}") from error
         fields = parameters.horizontal_fov_deg, parameters.vertical_fov_deg
         self._field_of_view = math.radians(fields[0]), math.radians(fields[1])
-        self._goal, self._embedded = '', np.zeros(0, np.float32)
+        self._goal, self._embedded, self._goal_trust = '', np.zeros(0, np.float32), 1.0
         self._body_latent: Latent | None = None
         self._angles = HeadAngles()
         self._codec: Codec | None = None
@@ -120,9 +129,11 @@ class TranslatorNode(Node):
             )
         )  # fmt: skip
         self._frame: RelayedFrame | None = None
+        self._sound_goal: SoundGoal | None = None
         keys = TrustedKeys(self)
         serve_control(self, keys)
-        self._acts = parameters.unsigned_goals or not keys.required
+        unsigned = parameters.unsigned_goals or not keys.required
+        self._acts = unsigned or parameters.sound_goals
         self._trusted = RelayedVerifier(self, 'trusted', keys, packers, arbiter_entity(self))
         layout = {self._body.id.fingerprint: plain_packer(DIM)}
         self._bodies = RelayedVerifier(self, 'proprioception', keys, layout)
@@ -131,7 +142,10 @@ class TranslatorNode(Node):
         self._actions = self.publisher('action')
         self._puzzles = self.publisher('puzzle')
         self.subscribe('trusted', self._receive_frame, max_age_s=MAX_WAIT_S, guard=self._trusted)
-        self.subscribe('goal', self._receive_goal, timeout_s=0)
+        if unsigned or not parameters.sound_goals:
+            self.subscribe('goal', self._receive_goal, timeout_s=0)
+        if parameters.sound_goals:
+            self._use_sound_goals(keys)
         self.subscribe('proprioception', self._receive_body, timeout_s=0, guard=self._bodies)
         self.diagnostics.add('translation', self._report)
 
@@ -141,10 +155,50 @@ class TranslatorNode(Node):
         if len(values['joints']) < 2:
             raise ValueError("parameter 'joints': give the pan and the tilt of the head first")
 
+    def on_parameters_changed(self) -> None:
+        """Apply a new least confidence of words."""
+        if self._sound_goal is not None:
+            self._sound_goal.min_confidence = self.parameters.min_confidence
+
+    def _use_sound_goals(self, keys: TrustedKeys) -> None:
+        """Subscribe to latents of sound, whose words become goals."""
+        parameters = self.parameters
+        try:
+            model = load_audio(parameters.sound_model)
+            packers = packers_of(parameters.sound_model)
+            words = split_names(parameters.goal_words)
+            self._sound_goal = SoundGoal(
+                model, self._text, words, parameters.min_confidence, parameters.phrase_gap_s
+            )
+        except (ModelError, ValueError) as error:
+            raise ConfigurationError(
+                f"parameters 'sound_model' and 'goal_words': {error}"
+            ) from error
+        self._registry.register(self._sound_goal.translator)
+        self._sounds = RelayedVerifier(self, 'audio', keys, packers)
+        self.subscribe('audio', self._receive_sound, timeout_s=0, guard=self._sounds)
+
     def _receive_goal(self, message: String) -> None:
-        self._goal = ' '.join(message.data[:MAX_GOAL].split())
-        if self._goal:
-            self._embedded = self._text([self._goal])[0]
+        goal = ' '.join(message.data[:MAX_GOAL].split())
+        if goal == self._goal:
+            return  # the audio node publishes the words of its latents here, too
+        self._goal, self._goal_trust = goal, 1.0
+        if goal:
+            self._embedded = self._text([goal])[0]
+
+    def _receive_sound(self, message: LCTArray, publisher: bytes) -> None:
+        assert self._sound_goal is not None
+        for lct in self._sounds.lcts(message, publisher, self.get_clock().now().nanoseconds):
+            try:
+                sentence = self._sound_goal.translate(
+                    lct, self._registry, self._identity.entity_id, self._identity.next_sequence,
+                    self.parameters.min_trust,
+                )  # fmt: skip
+            except ValueError as error:
+                self._refuse(error)
+                continue
+            self._goal, self._goal_trust = self._sound_goal.text, sentence.trust
+            self._embedded = sentence.latent.mean
 
     def _receive_body(self, message: LCTArray, publisher: bytes) -> None:
         for lct in self._bodies.lcts(message, publisher, self.get_clock().now().nanoseconds):
@@ -199,8 +253,12 @@ class TranslatorNode(Node):
             )  # fmt: skip
             self._publish(self._actions, frame, action)
         except ValueError as error:
-            reason = str(error).partition(':')[0]
-            self._refused[reason] = self._refused.get(reason, 0) + 1
+            self._refuse(error)
+
+    def _refuse(self, error: ValueError) -> None:
+        """Count a latent that is not published, by its reason."""
+        reason = str(error).partition(':')[0]
+        self._refused[reason] = self._refused.get(reason, 0) + 1
 
     def _draw(self, frame: RelayedFrame, lcts: list[LCT], places: np.ndarray) -> None:
         """Publish the puzzle of a frame as an image."""
@@ -219,7 +277,7 @@ class TranslatorNode(Node):
     def _fuse(self, lcts: list[LCT], meaning: Meaning) -> LCT:
         """Return the fused LCT; its parent is the LCT of the object meant."""
         best = int(meaning.weights.argmax())
-        parent, weight = lcts[best], float(meaning.weights[best])
+        parent, weight = lcts[best], float(meaning.weights[best]) * self._goal_trust
         latent = Latent(
             meaning.fused, None, LatentKind.FUSED, self._model.id, parent.latent.roi,
             parent.latent.track_id,

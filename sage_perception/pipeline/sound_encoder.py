@@ -35,6 +35,14 @@ class EncodedSound:
     known: bool
 
 
+def check_words(model: AudioModel, words: Sequence[str]) -> None:
+    """Raise `ValueError` for words that a model does not recognize."""
+    known = model.labels[:-1]
+    for word in words:
+        if word not in known:
+            raise ValueError(f'{word!r} is not a word of {model.id}: use {", ".join(known)}')
+
+
 class SoundEncoder:
     """Encodes events with a model of sound.
 
@@ -49,10 +57,7 @@ class SoundEncoder:
                 f'{model.id} reads spectrograms of {bands} bands and {frames} frames; events have '
                 f'{BANDS} and {FRAMES}: use a model such as audiovae'
             )
-        known = model.labels[:-1]
-        for word in words:
-            if word not in known:
-                raise ValueError(f'{word!r} is not a word of {model.id}: use {", ".join(known)}')
+        check_words(model, words)
         self.model, self._words = model, tuple(words)
 
     def encode(self, event: SoundEvent) -> EncodedSound:

@@ -101,7 +101,8 @@ class TranslatorRegistry:
         """Return an LCT of the wanted kind, unsigned, with a step of `entity_id` for each hop.
 
         An LCT of that kind is returned as it is. Raises `TranslationRefused` if there is no path,
-        if the trust of the result is below `min_trust`, or if a result is not finite.
+        for a latent of another kind than its space has, if the trust of the result is below
+        `min_trust`, or if a result is not finite.
         """
         if lct.latent.kind is target:
             return lct
@@ -114,6 +115,10 @@ class TranslatorRegistry:
         if not expected >= min_trust:
             raise TranslationRefused(_too_low(path, expected, min_trust))
         for each in path:
+            if lct.latent.kind is not each.source:
+                raise TranslationRefused(
+                    f'{each.name} takes no latent of this kind: {lct.latent.kind.name}'
+                )
             latent = each.function(lct.latent)
             if latent.kind is not each.target or not np.isfinite(latent.mean).all():
                 raise TranslationRefused(f'{each.name} returned no valid latent')

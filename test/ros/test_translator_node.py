@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from sage_msgs.msg import LCTArray, TrackScores
 from sensor_msgs.msg import Image
+from sound_latents import latent_of
 from std_msgs.msg import Header, String
 
 from sage_perception.cli import keys
 from sage_perception.codecs.packing import Encoding
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
 from sage_perception.core.lct import LCT, Operation
-from sage_perception.models import load_crop_codec
+from sage_perception.models import load_audio, load_crop_codec
 from sage_perception.nodes import translator_node
 from sage_perception.nodes.translator_node import TranslatorNode
 from sage_perception.puzzle.action import used
@@ -78,10 +79,11 @@ NEEDS_ENCODER = pytest.mark.skipif(
 class Graph:
     """A translator with a red ball at the left of its frames, track 1, and a blue one, track 2.
 
-    With `folder`, its keys sign what is sent, and crops are sent as tokens of the codebook.
+    With `folder`, its keys sign what is sent, and crops are sent as tokens of the codebook. With
+    `by_sound`, goals are words in latents of sound.
     """
 
-    def __init__(self, ros, *arguments, folder=None):
+    def __init__(self, ros, *arguments, folder=None, by_sound=False):
         self.folder = folder
         self.codec = load_crop_codec('tinyvae')
         crops = []
@@ -96,12 +98,13 @@ class Graph:
         self.trusted = ros.node.create_publisher(LCTArray, 'trusted', 10)
         self.goals = ros.node.create_publisher(String, 'goal', 10)
         self.bodies = ros.node.create_publisher(LCTArray, 'proprioception', 10)
+        self.sounds = ros.node.create_publisher(LCTArray, 'audio', 10)
         self.scores = ros.collect(TrackScores, 'target')
         self.actions, self.fused = (
             ros.collect(LCTArray, 'action'),
             ros.collect(LCTArray, 'goal_latent'),
         )
-        for publisher in (self.trusted, self.goals, self.bodies):
+        for publisher in (self.trusted, self.sounds if by_sound else self.goals, self.bodies):
             ros.wait_for(publisher.get_subscription_count, 'the node')
         for topic in ('target', 'action', 'goal_latent'):
             ros.wait_for(
@@ -135,6 +138,16 @@ class Graph:
         arbiter = Identity('arbiter', self.key('arbiter'))
         self.trusted.publish(sign_relay(array, arbiter, '/trusted'))
         time.sleep(0.05)
+
+    def utter(self, word):
+        """Send a word as a latent of sound."""
+        stamp_ns = self.node.get_clock().now().nanoseconds
+        lct = LCT.encoded(
+            latent_of(load_audio(), word), entity_id='microphone',
+            sequence=next(self.sequences), stamp_ns=stamp_ns,
+        )  # fmt: skip
+        message = lct_to_msg(lct, key=self.key('microphone'))
+        self.sounds.publish(LCTArray(header=Header(stamp=stamp_to_msg(stamp_ns)), lcts=[message]))
 
     def key(self, entity):
         """Return the key that signs for an entity."""
@@ -257,3 +270,30 @@ def test_goals_are_not_signed_and_become_no_signed_action_by_default(
     assert graph.scores
     assert len(graph.fused[-1].lcts[0].signature) == 64
     assert bool(graph.actions) == (unsigned_goals == 'true')
+
+
+@NEEDS_ENCODER
+def test_words_in_signed_latents_of_sound_become_signed_actions(ros, tmp_path):
+    for entity in ('arbiter', 'cam0', 'body', 'under_test', 'microphone'):
+        assert keys.main(['create', entity, '--dir', str(tmp_path)]) == 0
+    graph = Graph(
+        ros,
+        *('-p', f'keys:={tmp_path}', '-p', f'key:={tmp_path}', '-p', 'require_signatures:=true'),
+        *('-p', 'sound_goals:=true', '-p', 'goal_words:=red,ball'),
+        folder=tmp_path,
+        by_sound=True,
+    )
+    assert not graph.goals.get_subscription_count(), 'goals without a signature are not read'
+    graph.utter('red')
+    graph.utter('ball')
+
+    def acted():
+        graph.send()
+        return graph.actions and graph.scores[-1].goal == 'red ball'
+
+    ros.wait_for(acted, 'an action')
+    action = lct_from_msg(graph.actions[-1].lcts[0])
+    assert action.latent.track_id == 1
+    fused = lct_from_msg(graph.fused[-1].lcts[0])
+    # The trusts of the crop, of the sound and of its word, and the weight of the crop.
+    assert 0.3 < action.trust < fused.trust < 0.9 * 0.8

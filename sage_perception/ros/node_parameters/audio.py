@@ -9,6 +9,34 @@ from sage_perception.ros.common_parameters import AUTOSTART, ENTITY_ID, threads
 from sage_perception.ros.identity import KEY, SIGNED_REQUESTS
 from sage_perception.ros.parameters import Parameter
 
+RECOGNITION = (
+    Parameter(
+        'min_confidence',
+        0.7,
+        'Minimum calibrated probability of a word that becomes a goal. A lower one loses fewer '
+        'words, and takes more words of other speech for goals.',
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        'goal_words',
+        '',
+        'Words of which goals are made, with commas between them, such as red,green,blue. Only '
+        'these are recognized, which leaves fewer errors among them; other words of the model may '
+        'be taken for one of them. Empty: all words of the model.',
+        read_only=True,
+    ),
+    Parameter(
+        'phrase_gap_s',
+        1.5,
+        'Maximum time between two words of one goal, such as "red" and "ball", seconds.',
+        minimum=0.0,
+        maximum=10.0,
+        read_only=True,
+    ),
+)
+"""How words become goals."""
+
 AUDIO = (
     AUTOSTART,
     Parameter(
@@ -54,30 +82,7 @@ AUDIO = (
         read_only=True,
     ),
     threads('ONNX Runtime'),
-    Parameter(
-        'min_confidence',
-        0.7,
-        'Minimum calibrated probability of a recognized word to be published on goal. A lower one '
-        'loses fewer words, and publishes more words of other speech.',
-        minimum=0.0,
-        maximum=1.0,
-    ),
-    Parameter(
-        'goal_words',
-        '',
-        'Words of which goals are made, with commas between them, such as red,green,blue. Only '
-        'these are recognized, which leaves fewer errors among them; other words of the model may '
-        'be taken for one of them. Empty: all words of the model.',
-        read_only=True,
-    ),
-    Parameter(
-        'phrase_gap_s',
-        1.5,
-        'Maximum time between two words of one goal, such as "red" and "ball", seconds.',
-        minimum=0.0,
-        maximum=10.0,
-        read_only=True,
-    ),
+    *RECOGNITION,
     ENTITY_ID,
     KEY,
     *SIGNED_REQUESTS,

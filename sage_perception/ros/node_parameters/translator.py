@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from sage_perception.ros.identity import ARBITER_ENTITY, KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
+from sage_perception.ros.node_parameters.audio import RECOGNITION
 from sage_perception.ros.node_parameters.proprioception import joints_parameter
 from sage_perception.ros.parameters import Parameter
 
@@ -55,6 +56,21 @@ TRANSLATOR = (
         minimum=0.0,
         maximum=1.0,
     ),
+    Parameter(
+        'sound_goals',
+        False,
+        'Whether the words in the latents on audio are goals. These latents are signed, so that '
+        'their goals lead to actions with require_signatures, too. Those on the topic goal are '
+        'then ignored, unless unsigned_goals is set.',
+        read_only=True,
+    ),
+    Parameter(
+        'sound_model',
+        'audiovae',
+        'Name of the model of the latents on audio, or folder of an artifact.',
+        read_only=True,
+    ),
+    *RECOGNITION,
     Parameter(
         'unsigned_goals',
         False,
