@@ -7,6 +7,8 @@ import threading
 import pytest
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header, Int64, String
 
@@ -16,6 +18,8 @@ from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import NodeFailure
 from sage_perception.ros.executor import GuardedExecutor
 from sage_perception.ros.message_checks import MAX_NAME_CHARS, find_fault
+from sage_perception.ros.on_demand import OnDemandGroup
+from sage_perception.ros.wait_set import EntityWaitSet
 
 
 class Plain(Node):
@@ -180,3 +184,108 @@ def test_texts_other_than_names_may_be_long():
     message = String(data='x' * 3420 + '\nline')
     assert find_fault(message) == ''
     assert 'data has 70000 characters, at most 65536' in find_fault(String(data='x' * 70_000))
+
+
+def publish_until(ros, publisher, message, condition, what):
+    """Publish a message until a condition holds; the first ones may precede the discovery."""
+
+    def holds():
+        publisher.publish(message)
+        return condition()
+
+    ros.wait_for(holds, what)
+
+
+def test_subscription_created_by_another_thread_receives(ros, spin):
+    spun, found = spin(), []
+    spun.node.create_subscription(String, 'late', lambda m: found.append(m), 10)
+    publisher = ros.node.create_publisher(String, 'late', 10)
+    publish_until(ros, publisher, String(data='x'), lambda: found, 'a message')
+
+
+def test_destroyed_subscription_receives_no_more(ros, spin):
+    spun, found, witness = spin(), [], []
+    publisher = ros.node.create_publisher(String, 'ended', 10)
+    subscription = spun.node.create_subscription(String, 'ended', lambda m: found.append(m), 10)
+    publish_until(ros, publisher, String(data='x'), lambda: found, 'a message')
+    spun.node.destroy_subscription(subscription)
+    ros.wait_for(lambda: not publisher.get_subscription_count(), 'the end of the subscription')
+    found.clear()
+    spun.node.create_subscription(String, 'witness', lambda m: witness.append(m), 10)
+    other = ros.node.create_publisher(String, 'witness', 10)
+    publisher.publish(String(data='y'))
+    publish_until(ros, other, String(data='z'), lambda: witness, 'a later message')
+    assert found == []
+
+
+def test_closed_group_receives_the_newest_message_when_it_opens(ros, spin):
+    spun, found, others = spin(), [], []
+    gate = OnDemandGroup()
+    gate.is_open = False
+    spun.node.create_subscription(
+        Int64, 'gated', lambda m: found.append(m), 1, callback_group=gate
+    )
+    spun.node.create_subscription(Int64, 'gated', lambda m: others.append(m), 10)
+    publisher = ros.node.create_publisher(Int64, 'gated', 10)
+    ros.wait_for(lambda: publisher.get_subscription_count() == 2, 'both subscriptions')
+    for number in range(3):
+        publisher.publish(Int64(data=number))
+    ros.wait_for(lambda: len(others) == 3, 'the messages of the other group')
+    assert found == []
+    gate.is_open = True
+    spun.executor.wake()
+    ros.wait_for(lambda: found == [Int64(data=2)], 'the newest message')
+
+
+def test_service_that_waits_answers_and_leaves_other_callbacks_running(ros, spin):
+    spun, waiting = spin(), []
+
+    async def answer(request, response):
+        waiting.append(Future(executor=spun.executor))
+        response.values = [ParameterValue(integer_value=await waiting[0])]
+        return response
+
+    group = ReentrantCallbackGroup()
+    spun.node.create_service(GetParameters, 'slow', answer, callback_group=group)
+    client = ros.node.create_client(GetParameters, 'slow')
+    ros.wait_for(client.service_is_ready, 'the service')
+    future = client.call_async(GetParameters.Request())
+    ros.wait_for(lambda: waiting, 'the request')
+    answers = ros.ask(GetParameters, 'under_test/get_parameters', names=['use_sim_time'])
+    assert len(answers.values) == 1
+    assert not future.done()
+    waiting[0].add_done_callback(lambda _: None)  # schedules a task, which wakes the executor
+    waiting[0].set_result(7)
+    ros.wait_for(future.done, 'the answer')
+    assert future.result().values[0].integer_value == 7
+
+
+def test_guard_condition_and_timer_run_without_messages(ros, spin):
+    spun, ticks, calls = spin(), [], []
+    spun.node.create_timer(0.01, lambda: ticks.append(1))
+    guard = spun.node.create_guard_condition(lambda: calls.append(1))
+    ros.wait_for(lambda: len(ticks) > 3, 'the timer')
+    guard.trigger()
+    ros.wait_for(lambda: calls == [1], 'the guard condition')
+
+
+def test_end_of_a_callback_does_not_wake_the_executor(ros, spin, monkeypatch):
+    waits = []
+    wait = EntityWaitSet.wait
+
+    def counted(self, timeout_ns):
+        found = wait(self, timeout_ns)
+        waits.append([ready.kind for ready in found if ready.node is not None])
+        return found
+
+    monkeypatch.setattr(EntityWaitSet, 'wait', counted)
+    spun = spin()
+    numbers = ros.node.create_publisher(Int64, 'number', 10)
+    ros.wait_for(numbers.get_subscription_count, 'the subscription')
+    for number in range(1, 6):
+        numbers.publish(Int64(data=number))
+        ros.wait_for(lambda count=number: len(spun.node.received) == count, 'the message')
+    with_message = [kinds for kinds in waits if 'subscription' in kinds]
+    after = [kinds for kinds in waits if not kinds]
+    assert len(with_message) == 5
+    assert len(after) < 5  # those for the entities of the node itself
