@@ -11,7 +11,6 @@ would misread its messages. Topics of earlier releases are published under their
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import threading
@@ -33,6 +32,7 @@ from sage_perception.bags.legacy import current_name
 from sage_perception.bags.profiles import from_recorded, is_latched, offer_for
 from sage_perception.bags.reader import Bag, BagTopic
 from sage_perception.core.progress import StatusLine
+from sage_perception.core.text import did_you_mean
 
 # Time in which publishers and subscribers on one host discover each other.
 DISCOVERY_S = 1.0
@@ -119,9 +119,8 @@ def published_names(bag: Bag, options: ReplayOptions, log: Log) -> dict[str, str
     renamed = {new: old for old, new in current.items() if new != old and new not in current}
     for requested in (*options.topics, *options.remap):
         if requested not in bag.topics and requested not in renamed:
-            close = difflib.get_close_matches(requested, bag.topics, n=1)
-            hint = f'did you mean {close[0]}?' if close else f'it has {", ".join(bag.topics)}'
-            raise BagError(f'{bag.path} has no topic {requested}: {hint}')
+            hint = did_you_mean(requested, bag.topics) or f': it has {", ".join(bag.topics)}'
+            raise BagError(f'{bag.path} has no topic {requested}{hint}')
     remap = {renamed.get(old, old): new for old, new in options.remap.items()}
     wanted = [renamed.get(name, name) for name in options.topics] or list(bag.topics)
     names = {}

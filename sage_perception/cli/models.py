@@ -15,6 +15,18 @@ from sage_perception.models.artifact import LATENT_MEAN, Artifact
 from sage_perception.models.registry import available, resolve
 from sage_perception.trust import fitted
 
+USES = {
+    'audio': 'latents and words of sounds',
+    'codes': 'identity and semantic codes of crops',
+    'fusion': 'the crop that words mean',
+    'h_to_l': 'compression of contexts',
+    'lightweight': 'latents of whole images',
+    'semantic_text': 'codes of images and words',
+    'slots': 'object slots of images',
+    'tinyvae': 'latents of crops',
+}
+"""What the models of a family are for."""
+
 
 def interface(model: Artifact) -> tuple[str, str]:
     """Return what a model takes, in words, and the dimensions of its codes."""
@@ -39,6 +51,7 @@ def summary(model: Artifact) -> dict[str, Any]:
     return {
         'name': model.id.name,
         'version': model.id.version,
+        'use': USES.get(model.family, ''),
         'input': takes,
         'latent': latent,
         'parameters': model.parameters,
@@ -52,12 +65,13 @@ def summary(model: Artifact) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the list of models as a text table."""
-    lines = [f'{"model":22}{"input":>16}{"latent":>10}{"parameters":>12}  space     extras']
+    lines = [f'{"model":22}{"input":>16}{"latent":>10}{"parameters":>12}  space     use']
     for row in rows:
         extras = ', '.join(name for name in ('codebook', 'trust', 'identity') if row[name])
         lines.append(
             f'{row["name"] + " " + row["version"]:22}{row["input"]:>16}{row["latent"]:>10}'
-            f'{row["parameters"]:12,}  {row["fingerprint"]}  {extras}'.rstrip()
+            f'{row["parameters"]:12,}  {row["fingerprint"]}  {row["use"]}'
+            f'{f" ({extras})" if extras else ""}'.rstrip()
         )
     lines.append(
         'Models of one space decode each other\'s latents. "sage models NAME" shows a card.'

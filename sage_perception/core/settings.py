@@ -15,7 +15,6 @@ import math
 import reprlib
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
-from difflib import get_close_matches
 from typing import (
     Annotated,
     Any,
@@ -27,6 +26,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+from sage_perception.core.text import did_you_mean
 
 
 class DataclassInstance(Protocol):
@@ -103,9 +104,8 @@ def build(kind: type[T], tree: Any, prefix: str = '') -> T:
 
 
 def _unknown(name: str, expected: Sequence[str]) -> str:
-    if near := get_close_matches(name, expected):
-        return f'{name} is unknown: did you mean {", ".join(near)}?'
-    return f'{name} is unknown: expected one of {", ".join(expected)}'
+    hint = did_you_mean(name, expected) or f': expected one of {", ".join(expected)}'
+    return f'{name} is unknown{hint}'
 
 
 def _converted(value: Any, hint: Any) -> Any:

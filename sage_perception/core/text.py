@@ -32,5 +32,7 @@ def natural_key(name: str) -> list[int | str]:
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return a suggestion such as ': did you mean up?', '' if no choice is similar."""
-    near = get_close_matches(name, list(choices), n=3, cutoff=0.7)
+    names = list(choices)
+    typo = get_close_matches(name, names, n=1, cutoff=0.9)
+    near = typo or get_close_matches(name, names, n=3, cutoff=0.7)
     return f': did you mean {" or ".join(dict.fromkeys(near))}?' if near else ''

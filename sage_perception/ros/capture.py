@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
 
+from sage_perception.core.text import counted
 from sage_perception.ros.control import serve_control
 from sage_perception.ros.errors import ConfigurationError, NodeFailure
 from sage_perception.ros.lifecycle import LifecycleNode
@@ -112,7 +113,8 @@ class CaptureNode(LifecycleNode, Generic[SourceT, ItemT]):
                 self._fail(RuntimeError(f'{self.DEVICE} lost: {state.reason}'))
         else:
             logger.warning(
-                f'no {self.DEVICE} after {state.attempts} attempts to reconnect: {state.reason}',
+                f'no {self.DEVICE} after {counted(state.attempts, "attempt")} to reconnect: '
+                f'{state.reason}',
                 throttle_duration_sec=10.0,
             )
 

@@ -8,7 +8,6 @@ and `**` for any number of them. If several keys match a node, the last one wins
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_perception.core.reading import require_regular
+from sage_perception.core.text import did_you_mean
 from sage_perception.core.yaml_file import MAX_BYTES, read_mapping
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.parameters import Parameter
@@ -90,8 +90,7 @@ class ParameterFile:
                     where = f'{self.path}, node {node}: ' if name in self.of(node) else ''
                     raise ValueError(f'{where}{error}') from None
             elif name != 'use_sim_time':
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f": did you mean '{close[0]}'?" if close else ''
+                hint = did_you_mean(name, known)
                 notes.append(f"{node}: ignoring unknown parameter '{name}'{hint}")
         return values, notes
 

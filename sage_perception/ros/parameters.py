@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from sage_perception.core.settings import Interval
+from sage_perception.core.text import did_you_mean
 from sage_perception.ros.errors import ConfigurationError
 
 # Declared or read by rclpy itself.
@@ -256,8 +256,7 @@ class Parameters:
         for name in given:
             if name in self._table or name in _OF_RCLPY or name.startswith('qos_overrides.'):
                 continue
-            close = difflib.get_close_matches(name, self._table, n=1)
-            hint = f": did you mean '{close[0]}'?" if close else ''
+            hint = did_you_mean(name, self._table)
             self._logger.warning(f"ignoring unknown parameter '{name}'{hint}")
 
     def _validate(self, changes: list) -> SetParametersResult:

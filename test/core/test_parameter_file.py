@@ -62,7 +62,7 @@ def test_values_are_checked_and_overrides_take_precedence(tmp_path):
     assert values['agreement_threshold'] == 1.0
     assert notes == [
         "/arbiter: ignoring unknown parameter 'agreement_treshold': "
-        "did you mean 'agreement_threshold'?"
+        'did you mean agreement_threshold?'
     ]
     values, _ = file.resolve('/arbiter', ARBITER, {'agreement_threshold': 0.5})
     assert values['agreement_threshold'] == 0.5

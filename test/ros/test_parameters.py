@@ -200,7 +200,7 @@ def test_parameter_file_applies_in_any_namespace(ros, tmp_path):
 def test_unknown_parameter_is_logged_with_closest_name(ros, capfd):
     ros.make(Tuned, *given_at_start('cout:=3', 'zebra:=1', 'use_sim_time:=false'))
     log = capfd.readouterr().err
-    assert "ignoring unknown parameter 'cout': did you mean 'count'?" in log
+    assert "ignoring unknown parameter 'cout': did you mean count?" in log
     assert "ignoring unknown parameter 'zebra'" in log
     assert 'use_sim_time' not in log
 
