@@ -43,14 +43,13 @@ def measure(
     duration_s: float,
     rate_hz: float,
     params_file: Path | None = None,
-    viewer: bool = True,
 ) -> dict[str, Any]:
     """Run the graph of `cameras` in its own ROS domain and return the figures of `observe`.
 
     Raises:
         MeasurementError: the graph does not start, or a node fails.
     """
-    specs = compose(perception(cameras, viewer=viewer), composition)
+    specs = compose(perception(cameras), composition)
     with running(specs, params_file) as (domain, pids):
         return observe([camera.name for camera in cameras], domain, duration_s, rate_hz, pids)
 

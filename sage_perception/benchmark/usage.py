@@ -113,10 +113,10 @@ def tegra_milliwatts(line: str) -> list[int]:
     return [int(value) for value in _TEGRA_INPUT.findall(line)[:1]]
 
 
-def _rapl_uj(folder: Path | None = None) -> dict[str, int]:
+def _rapl_uj() -> dict[str, int]:
     """Return the energy counters of the CPU packages, microjoules; empty if not readable."""
     found = {}
-    for zone in sorted((folder or RAPL).glob('intel-rapl:[0-9]*')):
+    for zone in sorted(RAPL.glob('intel-rapl:[0-9]*')):
         if zone.name.count(':') != 1:  # a part of a package
             continue
         try:

@@ -26,19 +26,18 @@ DECODED_CROPS = 512
 """Crops of each kind that are decoded."""
 
 
-def evaluate_codebook(
-    codec: Codec, training: CodebookTraining, decoded: int = DECODED_CROPS
-) -> dict[str, Any]:
+def evaluate_codebook(codec: Codec, training: CodebookTraining) -> dict[str, Any]:
     """Return the figures of a codebook on the training latents and on held-out crops.
 
-    `decoded` crops of each kind are reconstructed.
+    `DECODED_CROPS` crops of each kind are reconstructed.
     """
     codebook = training.codebook
     held_out = {kind: encode_crops(codec, crops) for kind, crops in training.crops.items()}
-    sets = {
-        kind: reconstruction(codec, codebook, to_model(crops[:decoded], codec.input_channels))
+    decoded = {
+        kind: to_model(crops[:DECODED_CROPS], codec.input_channels)
         for kind, crops in training.crops.items()
     }
+    sets = {kind: reconstruction(codec, codebook, crops) for kind, crops in decoded.items()}
     return {
         'model': str(codec.id),
         'codebook': codebook.digest.hex(),

@@ -36,6 +36,7 @@ BATCH = 32
 """Crops per batch; larger batches exceed the cache and take twice as long per crop."""
 ACTIVE_VARIANCE = 0.01
 """Variance of the mean above which a dimension is active (Burda et al., 2015)."""
+LATENCY_RUNS = 200
 SEED = 0
 
 Report = dict[str, Any]
@@ -171,14 +172,14 @@ def active_dims(latents: Sequence[np.ndarray]) -> int:
     return int((np.concatenate(latents).var(0) > ACTIVE_VARIANCE).sum())
 
 
-def latency_ms(codec: Codec, runs: int = 200) -> dict[str, float]:
+def latency_ms(codec: Codec) -> dict[str, float]:
     """Return the median time of encoding and of decoding one image, milliseconds."""
     x = np.full((1, codec.input_channels, codec.input_size, codec.input_size), 0.5, np.float32)
     z = codec.encode(x)
 
     def median(call: Callable[[], object]) -> float:
         times = []
-        for _ in range(runs):
+        for _ in range(LATENCY_RUNS):
             start = time.perf_counter()
             call()
             times.append(time.perf_counter() - start)

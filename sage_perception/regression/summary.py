@@ -88,11 +88,11 @@ class Summary:
         for second, text in self.lines(stream):
             yield second, json.loads(text)
 
-    def series(self, stream: str, what: str, track: str = '') -> tuple[list[int], list[float]]:
+    def series(self, stream: str, what: str) -> tuple[list[int], list[float]]:
         """Return the seconds in which a stream has the scalar `what`, and its values."""
         found: list[tuple[int, float]] = []
         for second, cells in self.seconds(stream):
-            value = cells.get(track, {}).get(what)
+            value = cells.get('', {}).get(what)
             if isinstance(value, (int, float)):
                 found.append((second, value))
         return [second for second, _ in found], [value for _, value in found]

@@ -13,6 +13,7 @@ TYPICAL_ERROR = 5e-3
 NEGLIGIBLE_ERROR = 1e-4
 """Mean squared error that `log_error` treats as negligible, 40 dB."""
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+MS_SSIM_WINDOW_PX = 3
 MS_SSIM_MIN_SIDE_PX = 48
 """Smallest image side at which the window fits into the fifth scale of MS-SSIM."""
 
@@ -45,16 +46,16 @@ def ssim(a: Tensor, b: Tensor, window: int = 11) -> Tensor:
     return (luminance * contrast).mean((1, 2, 3))
 
 
-def ms_ssim(a: Tensor, b: Tensor, window: int = 3) -> Tensor:
+def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """Return the multi-scale structural similarity `[B]` in [0, 1] of images in [0, 1].
 
     Wang, Simoncelli and Bovik, 2003, five scales; sides of at least `MS_SSIM_MIN_SIDE_PX`. The
-    window of 3 pixels is the largest that fits into the fifth scale of a 64-pixel crop; figures
-    with another window are not comparable.
+    window of `MS_SSIM_WINDOW_PX` is the largest that fits into the fifth scale of a 64-pixel crop;
+    figures with another window are not comparable.
     """
     product = torch.ones((), dtype=a.dtype, device=a.device)
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):
-        luminance, contrast = similarity_maps(a, b, window)
+        luminance, contrast = similarity_maps(a, b, MS_SSIM_WINDOW_PX)
         last = scale == len(MS_SSIM_WEIGHTS) - 1
         value = (luminance * contrast if last else contrast).mean((2, 3))
         product = product * value.clamp_min(0) ** weight

@@ -117,7 +117,6 @@ class AdmissionFilter:
         store: TrustStore | None = None,
         *,
         require_signatures: bool | None = None,
-        tolerance_ns: int = TOLERANCE_NS,
         replay_guard: ReplayGuard | None = None,
     ) -> None:
         self.accepted = 0
@@ -126,7 +125,6 @@ class AdmissionFilter:
             store is not None if require_signatures is None else require_signatures
         )
         self._store = store or TrustStore()
-        self._tolerance_ns = tolerance_ns
         self._replay_guard = replay_guard or ReplayGuard()
 
     @property
@@ -159,7 +157,7 @@ class AdmissionFilter:
             dim=expected.dim,
             fingerprint=expected.fingerprint,
             now_ns=now_ns,
-            tolerance_ns=self._tolerance_ns,
+            tolerance_ns=TOLERANCE_NS,
             wire=wire,
             require_signature=self.require_signatures,
         )

@@ -29,6 +29,8 @@ M = TypeVar('M', bound=nn.Module)
 
 SHRINKAGE = 0.8
 """Weight of the shrinkage target in which tokens of a kind share their statistics."""
+PRIOR = 50.0
+"""Observations that the mean of a kind of tokens counts as, in the mean of each token."""
 
 
 @torch.no_grad()
@@ -69,18 +71,18 @@ def init_from_contexts(
         _init_matrices(model, encode, decode)
 
 
-def known_mean(values: Tensor, mask: Tensor, config: HToLConfig, prior: float = 50.0) -> Tensor:
+def known_mean(values: Tensor, mask: Tensor, config: HToLConfig) -> Tensor:
     """Return the mean `[4096]` of the known values of contexts `[N, 4096]`.
 
-    The mean of a token dimension is shrunk towards the mean of its kind, which counts as `prior`
-    observations.
+    The mean of a token dimension is shrunk towards the mean of its kind, which counts as
+    `PRIOR` observations.
     """
     total, count = (values * mask).sum(0), mask.sum(0)
     mean = torch.zeros_like(total)
     for group in config.kinds.values():
         indices = torch.from_numpy(group.indices)
         shared = total[indices].sum(0) / count[indices].sum(0).clamp_min(1)
-        mean[indices] = (total[indices] + prior * shared) / (count[indices] + prior)
+        mean[indices] = (total[indices] + PRIOR * shared) / (count[indices] + PRIOR)
     return mean
 
 
