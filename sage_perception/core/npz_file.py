@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -55,8 +55,9 @@ def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = False) -> None:
     """Write an `.npz` archive atomically, and create its folder; raise `OSError`."""
     write = np.savez_compressed if compressed else np.savez
+    contents: dict[str, Any] = dict(arrays)  # for mypy: the keywords are not `allow_pickle`
     with replacing(path) as part, part.open('wb') as file:
-        write(file, **arrays)
+        write(file, **contents)
 
 
 def read_or_compute(

@@ -85,7 +85,7 @@ class EpisodicMemory:
 
     def restore_things(self) -> None:
         """Take the things of the store, also those of other robots. Raises `StoreError`."""
-        for row, record in self.store.known_tracks(RESTORED_TRACKS, self.things.knows):
+        for row, record in self.store.known_tracks(RESTORED_TRACKS, self.things.contains):
             self.things.restore(row, record.lct)
 
     def save_things(self) -> None:

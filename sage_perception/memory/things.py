@@ -11,8 +11,6 @@ event with its evidence.
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sage_perception.core.lct import LCT
+from sage_perception.memory.thing_graph import Key, ThingGraph
 from sage_perception.memory.thing_table import Event, TrackRow
 from sage_perception.trust.fusion.comparison import Comparer, View
 
@@ -37,9 +36,6 @@ MAX_TRACKS = 512
 """Tracks that are compared with new ones; the ones seen longest ago are forgotten."""
 OBSERVATIONS = 3
 """Observations of a new track before it is compared with earlier ones."""
-
-Key = tuple[str, int, int]
-"""Entity, track and time of the first observation, nanoseconds."""
 
 
 @dataclass(eq=False)
@@ -84,9 +80,8 @@ class Things:
         self.counts: Counter[str] = Counter(merges=0, splits=0, conflicts=0)
         self._comparer = comparer
         self._tracks: OrderedDict[tuple[str, int], _Track] = OrderedDict()
+        self._graph = ThingGraph()
         self._links: dict[frozenset[Key], _Link] = {}
-        self._near: dict[Key, set[Key]] = {}
-        self._numbers: dict[Key, int] = {}
         self._apart: set[frozenset[Key]] = set()
         self._events: list[Event] = []
 
@@ -106,26 +101,26 @@ class Things:
                 self._find_earlier(track, stamp_ns)
         self._limit()
 
-    def knows(self, row: TrackRow) -> bool:
-        """Return whether the number of a track of the store is that of a known track."""
+    def contains(self, row: TrackRow) -> bool:
+        """Return whether the number of a track of the store is that of a track here."""
         return (row.entity, row.track) in self._tracks
 
     def restore(self, row: TrackRow, lct: LCT) -> None:
-        """Add a track of the store with one of its LCTs, unless it is known.
+        """Add a track of the store with one of its LCTs, unless its number is in use.
 
         It is a track of an earlier time, or of another robot that shares the store.
         """
         place = row.entity, row.track
         key = (*place, row.since_ns)
-        if self.knows(row):
+        if self.contains(row):
             return
-        same = [t for t in self._tracks.values() if self._thing(t.key) == row.thing]
+        same = [t for t in self._tracks.values() if self._graph.thing(t.key) == row.thing]
         self._tracks[place] = _Track(key, row.until_ns, lct, compared=True, changed=False)
         self._tracks.move_to_end(place, last=False)
-        self._numbers[key] = row.thing
+        self._graph.set_thing(key, row.thing)
         if same:
             self._links[frozenset((key, same[0].key))] = _Link(MERGE, because='stored')
-            self._connect(key, same[0].key)
+            self._graph.connect(key, same[0].key)
         self._limit()
 
     def add_agreement(
@@ -143,7 +138,7 @@ class Things:
     def thing(self, entity: str, track: int) -> int:
         """Return the thing of a track, 0 for an unknown track."""
         found = self._tracks.get((entity, track))
-        return 0 if found is None else self._thing(found.key)
+        return 0 if found is None else self._graph.thing(found.key)
 
     def take(self) -> Changes:
         """Return what has changed since the last call."""
@@ -157,7 +152,7 @@ class Things:
 
     def _row(self, track: _Track) -> TrackRow:
         entity, number, since_ns = track.key
-        return TrackRow(entity, number, since_ns, track.until_ns, self._thing(track.key))
+        return TrackRow(entity, number, since_ns, track.until_ns, self._graph.thing(track.key))
 
     def _note(self, entity: str, lct: LCT, stamp_ns: int) -> _Track:
         place = entity, lct.latent.track_id
@@ -184,7 +179,7 @@ class Things:
         ratios = self._compare(track, others)
         by_thing: dict[int, tuple[float, _Track]] = {}
         for ratio, other in zip(ratios, others, strict=True):
-            thing = self._thing(other.key)
+            thing = self._graph.thing(other.key)
             if ratio > by_thing.get(thing, (-np.inf, other))[0]:
                 by_thing[thing] = ratio, other
         ordered = sorted(by_thing.values(), key=lambda each: -each[0])
@@ -230,7 +225,7 @@ class Things:
         link.total = float(np.clip(link.total + step, -MAX_SUM, MAX_SUM))
         link.last_ns, link.because = stamp_ns, because
         link.observations += 1
-        active = b.key in self._near.get(a.key, ())
+        active = self._graph.are_connected(a.key, b.key)
         if active and link.total <= SPLIT:
             self._cut(pair, stamp_ns, 'the cameras no longer agree')
         elif not active and link.total >= MERGE:
@@ -238,19 +233,20 @@ class Things:
 
     def _join(self, pair: frozenset[Key], stamp_ns: int) -> None:
         a, b = sorted(pair)
-        link, ours, theirs = self._links[pair], self._component(a), self._component(b)
+        link, graph = self._links[pair], self._graph
+        ours, theirs = graph.component(a), graph.component(b)
         if a in theirs:
-            self._connect(a, b)
+            graph.connect(a, b)
             return
         if any(frozenset((x, y)) in self._apart for x in ours for y in theirs):
             self.counts['conflicts'] += 1
             link.total = min(link.total, 0.5 * MERGE)
             return
-        own, other = self._thing(a), self._thing(b)
-        self._connect(a, b)
+        own, other = graph.thing(a), graph.thing(b)
+        graph.connect(a, b)
         self.counts['merges'] += 1
         self._changed(ours | theirs)
-        kept = self._thing(a)
+        kept = graph.thing(a)
         self._events.append(
             Event(
                 stamp_ns,
@@ -264,22 +260,21 @@ class Things:
 
     def _cut(self, pair: frozenset[Key], stamp_ns: int, because: str) -> None:
         a, b = sorted(pair)
-        before = self._thing(a)
-        link = self._links[pair]
-        self._near[a].discard(b)
-        self._near[b].discard(a)
-        ours, theirs = self._component(a), self._component(b)
+        link, graph = self._links[pair], self._graph
+        before = graph.thing(a)
+        graph.disconnect(a, b)
+        ours, theirs = graph.component(a), graph.component(b)
         if b in ours:
             return
         self.counts['splits'] += 1
-        left = b if self._thing(a) == before else a
+        left = b if graph.thing(a) == before else a
         self._changed(ours | theirs)
         self._events.append(
             Event(
                 stamp_ns,
                 'split',
                 before,
-                self._thing(left),
+                graph.thing(left),
                 link.total,
                 f'{_name(a)} and {_name(b)}: {because}',
             )
@@ -287,45 +282,11 @@ class Things:
 
     def _separate(self, a: _Track, b: _Track, stamp_ns: int) -> None:
         """End links until two tracks that are in one frame are of different things."""
-        while b.key in self._component(a.key):
-            path = self._path(a.key, b.key)
+        while b.key in self._graph.component(a.key):
+            path = self._graph.path(a.key, b.key)
             weakest = min(path, key=lambda pair: self._links[pair].total)
             self._links[weakest].total = min(self._links[weakest].total, SPLIT)
             self._cut(weakest, stamp_ns, f'{_name(a.key)} and {_name(b.key)} are in one frame')
-
-    def _connect(self, a: Key, b: Key) -> None:
-        self._near.setdefault(a, set()).add(b)
-        self._near.setdefault(b, set()).add(a)
-
-    def _thing(self, key: Key) -> int:
-        """Return the number of the thing of a track: that of its oldest track."""
-        oldest = _oldest(self._component(key))
-        return self._numbers.get(oldest) or _number(oldest)
-
-    def _component(self, key: Key) -> set[Key]:
-        found, waiting = {key}, [key]
-        while waiting:
-            for other in self._near.get(waiting.pop(), ()):
-                if other not in found:
-                    found.add(other)
-                    waiting.append(other)
-        return found
-
-    def _path(self, start: Key, end: Key) -> list[frozenset[Key]]:
-        """Return the links of a path between two tracks of one thing."""
-        before: dict[Key, Key] = {start: start}
-        waiting = [start]
-        while end not in before:
-            key = waiting.pop(0)
-            for other in self._near.get(key, ()):
-                if other not in before:
-                    before[other] = key
-                    waiting.append(other)
-        path, key = [], end
-        while key != start:
-            path.append(frozenset((key, before[key])))
-            key = before[key]
-        return path
 
     def _changed(self, keys: Iterable[Key]) -> None:
         wanted = set(keys)
@@ -340,17 +301,9 @@ class Things:
 
     def _forget(self, key: Key) -> None:
         """Forget a track that is no longer in `_tracks`; the numbers of things stay."""
-        number = self._thing(key)
-        near = sorted(self._near.pop(key, ()))
-        for other in near:
-            self._near[other].discard(key)
-        for first, second in itertools.pairwise(near):
-            link = self._links.setdefault(frozenset((first, second)), _Link(MERGE))
+        for pair in self._graph.remove(key):
+            link = self._links.setdefault(pair, _Link(MERGE))
             link.because = link.because or f'both were linked to {_name(key)}'
-            self._connect(first, second)
-        self._numbers.pop(key, None)
-        if near:
-            self._numbers[_oldest(self._component(near[0]))] = number
         self._links = {p: link for p, link in self._links.items() if key not in p}
         self._apart = {pair for pair in self._apart if key not in pair}
 
@@ -360,19 +313,6 @@ def _pairs(tracks: Sequence[_Track]) -> Iterable[tuple[_Track, _Track]]:
         for other in tracks[:index]:
             if other.key != track.key:
                 yield other, track
-
-
-def _oldest(keys: Iterable[Key]) -> Key:
-    return min(keys, key=lambda key: (key[2], key))
-
-
-def _number(key: Key) -> int:
-    """Return the number of the thing whose oldest track has a key, 1 to 2⁶³ − 1.
-
-    It is a hash, so robots that share a memory give different things different numbers.
-    """
-    text = f'{key[0]}\0{key[1]}\0{key[2]}'.encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], 'little') >> 1 or 1
 
 
 def _name(key: Key) -> str:

@@ -151,7 +151,7 @@ def test_numbers_that_are_used_again_leave_nothing_behind():
     sizes = set()
     for second in range(20):
         see(things, 'cam0', 1, 2, at_s=400 - second)  # each time before the last one
-        sizes.add((len(things._near), len(things._links), len(things._apart)))
+        sizes.add((len(things._graph._near), len(things._links), len(things._apart)))
     assert sizes == {(1, 0, 1)}
 
 

@@ -69,7 +69,7 @@ class Contexts:
 
     def write(self, path: Path) -> None:
         """Write an `.npz` file, atomically: values in half precision, masks as bits."""
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             'values': self.values.astype(np.float16),
             'mask': np.packbits(self.mask, axis=1),
             'run': self.run,
