@@ -81,8 +81,7 @@ class AudioIRP(IRPPlugin[np.ndarray, Shifted]):
             return state
         mel = np.stack([shifted(state.mel[row], SHIFTS[state.tried[row]]) for row in rows])
         output = self.model.encode(mel)
-        errors = np.square(self.model.decode(output.mean) - mel).mean((1, 2, 3))
-        errors = errors / np.maximum(mel.var((1, 2, 3)), 1e-9)
+        errors = 1 - self.model.reconstruction(output.mean, mel)[1]
         new = replace(
             state, mean=state.mean.copy(), log_var=state.log_var.copy(),
             errors=state.errors.copy(), total=state.total.copy(), tried=state.tried.copy(),

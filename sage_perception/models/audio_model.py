@@ -92,6 +92,15 @@ class AudioModel(LoadedModel):
             )
         return self._encode(np.asarray(mel, np.float32))
 
+    def reconstruction(self, z: np.ndarray, mel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean squared errors and R² of spectrograms decoded from latents, `[B]` both.
+
+        R² is 0 for a spectrogram without variance, such as that of silence.
+        """
+        errors = np.square(self.decode(z) - mel).mean((1, 2, 3))
+        variances = mel.var((1, 2, 3))
+        return errors, np.where(variances > 0, 1 - errors / np.maximum(variances, 1e-9), 0.0)
+
     def label_logits(self, z: np.ndarray) -> np.ndarray:
         """Return the logits of latents `[B, D]`, float32 `[B, W]`, as `encode` does."""
         tensors = self.artifact.tensor

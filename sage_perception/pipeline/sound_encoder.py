@@ -69,14 +69,11 @@ class SoundEncoder:
         start_s = time.perf_counter()
         mel = log_mel(event.samples)[None, None]
         mean, log_var, logits = self.model.encode(mel)
-        decoded = self.model.decode(mean)
-        error = float(np.square(decoded - mel).mean())
-        variance = float(np.square(mel - mel.mean()).mean())
-        fit = 1 - error / variance if variance > 0 else 0.0
-        trust = 0.0 if event.fault or not np.isfinite(fit) else min(max(fit, 0.0), 1.0)
+        (error,), (fit,) = self.model.reconstruction(mean, mel)
+        trust = 0.0 if event.fault else float(np.nan_to_num(fit).clip(0, 1))
         telemetry = Telemetry(
             trust=trust,
-            reconstruction_error=error,
+            reconstruction_error=float(error),
             kl_per_dim=float(kl_per_dim(mean, log_var)[0]),
             latent_norm=float(np.linalg.norm(mean)),
             time_s=time.perf_counter() - start_s,
