@@ -167,7 +167,6 @@ def main() -> None:
     result['times'] = times
     text = json.dumps(result)
     print(text)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.json, text + '\n')
 
 

@@ -41,6 +41,7 @@ from context_probes import probes
 from torch import Tensor
 
 from sage_perception.context.layout import BLOCKS
+from sage_perception.core.files import write_atomically
 from sage_perception.models import Compressor, load, pca
 from sage_perception.models.networks.h_to_l import (
     VARIANTS,
@@ -258,8 +259,7 @@ def measure_peer(root: str) -> dict:
 def write(result: dict, path: Path) -> None:
     """Print a result and write it to a file."""
     print(json.dumps(result, indent=1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + '\n')
+    write_atomically(path, json.dumps(result, indent=1) + '\n')
 
 
 def main() -> int:

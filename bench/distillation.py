@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sage_perception.core.files import write_atomically
 from sage_perception.evaluation.scores import Scorer, concatenated, means
 from sage_perception.models import load
 from sage_perception.models.networks.vae import VAE
@@ -178,8 +179,7 @@ def measure(names: Sequence[str], config: RunConfig, args: argparse.Namespace) -
     runs = report['runs']
 
     def save():
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=1) + '\n')
+        write_atomically(args.json, json.dumps(report, indent=1) + '\n')
 
     crops = mixture(config.data, config.model.img_size)
     held_out = mixture(config.data, config.model.img_size, held_out=True)

@@ -24,6 +24,7 @@ from collections import Counter
 from pathlib import Path
 
 from sage_perception.bringup.prefix import prepare_ros
+from sage_perception.core.files import write_atomically
 
 prepare_ros()
 
@@ -205,8 +206,7 @@ def main() -> int:
         finally:
             arbiter.terminate()
             arbiter.wait()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + '\n')
+    write_atomically(args.out, json.dumps(result, indent=2) + '\n')
     print(json.dumps(result))
     return 0
 

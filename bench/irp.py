@@ -26,6 +26,7 @@ from irp_schedules import schedules
 from PIL import Image
 
 from sage_perception.codecs.packing import Encoding, Packer
+from sage_perception.core.files import write_atomically
 from sage_perception.core.metrics import psnr_from_mse
 from sage_perception.evaluation.baselines import read_components
 from sage_perception.irp import Refinement
@@ -253,8 +254,7 @@ def main() -> int:
     if args.plot:
         plot(own, few[:1], result, args.plot)
     result |= schedules(args.schedules)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=2) + '\n')
+    write_atomically(OUT, json.dumps(result, indent=2) + '\n')
     print(json.dumps(result))
     return 0
 

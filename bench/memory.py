@@ -31,6 +31,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sage_perception.core.files import write_atomically
 from sage_perception.core.latent import Latent, Roi
 from sage_perception.core.lct import LCT
 from sage_perception.memory import (
@@ -344,8 +345,7 @@ def main() -> int:
             'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
         }
     text = json.dumps(result)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(text + '\n')
+    write_atomically(args.output, text + '\n')
     print(text)
     return 0
 

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import torch
 
+from sage_perception.core.files import write_atomically
 from sage_perception.evaluation.baselines import Components, read_components
 from sage_perception.evaluation.scores import fidelity, means
 from sage_perception.models import ModelError, load_crop_codec, pca
@@ -133,8 +134,7 @@ def main() -> int:
     for name, row in figures.items():
         print(f'{name:32}{row["psnr"]:9.2f}{row["ssim"]:8.4f}{row["ms_ssim"]:9.4f}')
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({'steps': args.steps, **figures}, indent=1) + '\n')
+        write_atomically(args.json, json.dumps({'steps': args.steps, **figures}, indent=1) + '\n')
     return 0
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from sage_perception.bringup.prefix import prepare_ros
+from sage_perception.core.files import write_atomically
 
 prepare_ros()
 
@@ -179,8 +180,7 @@ def main() -> None:
     report: dict[str, Any] = {'machine': machine(), 'input': describe(video)}
 
     def save() -> None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=2) + '\n')
+        write_atomically(args.out, json.dumps(report, indent=2) + '\n')
 
     modes = {name: MODES[name] for name in args.modes}
     starters: dict[str, Callable[[], dict[str, Any]]] = {

@@ -158,7 +158,6 @@ def main() -> None:
         result['clips'] = summary(list(recordings.values()), metrics)
     text = json.dumps(result)
     print(text)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.json, text + '\n')
 
 

@@ -23,6 +23,7 @@ import same_object
 import security
 import torch
 
+from sage_perception.core.files import write_atomically
 from sage_perception.models import load
 from sage_perception.training.config import read_config
 from sage_perception.training.trust.calibrate import calibrate_quality
@@ -91,8 +92,7 @@ def main() -> int:
         print(f'{part} ...', file=sys.stderr)
         found[part] = {**measure[part](), 'model': str(codec.id)}
     result = summary(found)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({**result, 'details': found}, indent=1) + '\n')
+    write_atomically(args.json, json.dumps({**result, 'details': found}, indent=1) + '\n')
     print(json.dumps(result))
     return 0
 

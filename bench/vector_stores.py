@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from sage_perception.core.files import write_atomically
 from sage_perception.memory.index import Index as OurIndex
 from sage_perception.memory.query import MAX_STAMP_NS
 
@@ -112,8 +113,7 @@ def main() -> int:
             result[make.__name__] = {'skipped': str(error)}
     text = json.dumps(result)
     output = Path('out/bench/vector_stores.json')
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text + '\n')
+    write_atomically(output, text + '\n')
     print(text)
     return 0
 

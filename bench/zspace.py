@@ -137,7 +137,6 @@ def main() -> None:
     for name in args.sections or SECTIONS:
         result[name] = SECTIONS[name](args)
         print(json.dumps({name: result[name]}), flush=True)
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(args.json, json.dumps(result, indent=1) + '\n')
 
 

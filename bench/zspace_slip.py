@@ -135,7 +135,6 @@ def main() -> None:
         'images': len(images),
         'runs': runs,
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.json, json.dumps(result, indent=1) + '\n')
 
 

@@ -20,6 +20,7 @@ from sage_perception.cli.terminal import (
     report_errors,
     whole_number,
 )
+from sage_perception.core.files import make_folder
 
 
 @report_errors('sage context')
@@ -48,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f'{places}: no clip to record; add one, or images and --montages N')
     runs = plan(clips, images, args.runs, args.montages)
     codec = load_encoder(args.model)
+    make_folder(args.output.parent)  # before the recording, which takes long
     contexts = joined(recorded(runs, lambda run: record(run, codec, args.seed)))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
     contexts.write(args.output)
     print(f'{len(contexts)} contexts of {len(runs)} runs written to {args.output}')
     return 0

@@ -113,7 +113,6 @@ def load_contexts(config: RunConfig, held_out: bool = False) -> Contexts:
             contexts = record(run, codec, int(held_out))
             if contexts is None:
                 return None
-            path.parent.mkdir(parents=True, exist_ok=True)
             contexts.write(path)
         return Contexts.read(path)
 
