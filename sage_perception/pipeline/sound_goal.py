@@ -84,7 +84,7 @@ class SoundGoal:
     def _translate(self, latent: Latent) -> Latent:
         logits = self._model.label_logits(latent.mean[None])
         ((word, confidence),) = self._model.recognize(logits, self._words)
-        if word == self._model.labels[-1] or confidence < self._least:
+        if word == self._model.labels[-1] or not confidence >= self._least:
             raise TranslationRefused(f'the sound is no word of a goal: {word} {confidence:.2f}')
         self.text = self._phrase.add(word, self._stamp_ns)
         embedded = self._encode([self.text])[0]

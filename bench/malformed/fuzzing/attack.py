@@ -100,7 +100,7 @@ def graph(namespace: str, folder: Path, cameras: int, composed: bool) -> list[No
         effector=True,
         audio=True,
     )
-    specs = with_private_devices(specs, folder)
+    specs = with_private_devices(specs, folder, translator={'sound_goals': True})
     processes = compose(specs, 'graph' if composed else 'none')
     return [replace(spec, package='fuzzing') for spec in processes]
 
