@@ -3,7 +3,7 @@
 """Measure the agreement of two cameras: each cue alone, and the fitted sum of all.
 
 The pairs are those of bench/identity.py. Each fit has four rows: the sum for two crops alone; `in
-images`, minus half of the ambiguities of both crops, by which crops agree; `posterior`, which also
+images`, corrected by the ambiguities of both crops, by which crops agree; `posterior`, which also
 counts the other candidates of both crops, and which the arbiter publishes; and `matched`, which is
 the score in images of the pairs of the one-to-one matching, and less than any score for all
 others: a pair that is not matched never agrees.
@@ -36,7 +36,7 @@ from sage_perception.models import load_codes, load_crop_codec
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.matching import center, cosine_matrix
-from sage_perception.trust.fusion.rivals import ambiguity, posterior
+from sage_perception.trust.fusion.rivals import ambiguity, correction, posterior
 
 RATES = (0.005, 0.01, 0.02, 0.05)
 THRESHOLD = 0.7
@@ -60,10 +60,10 @@ class Views:
     apart_second: np.ndarray
 
     def in_images(self, fit: agreement.Fit) -> np.ndarray:
-        """Return the sums minus half of the ambiguities of both crops."""
+        """Return the sums, corrected by the ambiguities of both crops."""
         first = ambiguity(fit.log_ratio(self.first), self.apart_first)
         second = ambiguity(fit.log_ratio(self.second), self.apart_second)
-        return fit.log_ratio(self.cues) - (first[:, None] + second[None]) / 2
+        return fit.log_ratio(self.cues) - correction(first, second)
 
     def only(self, first: np.ndarray, second: np.ndarray) -> Views:
         """Return the cues if the images show only these crops, bool `[N]` and `[M]`."""

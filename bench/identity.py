@@ -9,7 +9,8 @@ and scaled by up to 10% and seen at 0.7 times the exposure with another white ba
 
 `reid` is recall@1: the code of an object is compared with those of all objects of its kind of
 footage at an earlier time. Objects come from clips with masks (--masks, in the layout of DAVIS)
-for 0.2, 1 and 2 s, and from synthetic worlds for 0.2 to 5 s.
+for 0.2, 1 and 2 s, from synthetic worlds for 0.2 to 5 s, and with --clip from people of the clip of
+the demo, whose identities were corrected by hand (demo_identities.py), for 1, 2 and 5 s.
 
 `head` is the identity head on the latents of the model, `code` the identity code of semantic_text,
 `distilled` that of semantic_small, and `latent_weighted` the latents with their fitted weights.
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from demo_identities import galleries, people
 from memory import masked
 from same_object import FILES, SIDES, Group, by_disparity, by_features, group
 
@@ -212,7 +214,7 @@ def recall(gallery: dict[str, np.ndarray], later: dict[str, np.ndarray], code: C
     return [names[best] == name for name, best in zip(asked, cosines.argmax(1), strict=True)]
 
 
-def reid(masks: Path | None, code: Code) -> dict[str, dict[str, float]]:
+def reid(masks: Path | None, clip: Path | None, code: Code) -> dict[str, dict[str, float]]:
     """Return recall@1 by kind of footage and gap in seconds."""
     right: dict[str, dict[str, list[bool]]] = {'masks': {}, 'synthetic': {}}
     if masks is not None:
@@ -222,6 +224,12 @@ def reid(masks: Path | None, code: Code) -> dict[str, dict[str, float]]:
             later = ((f, f + round(gap * MASK_RATE)) for f in frames)
             hits = [recall(moments[a], moments[b], code) for a, b in later if b in moments]
             right['masks'][f'{gap:g}'] = [hit for some in hits for hit in some]
+    if clip is not None:
+        seen = people(clip)
+        right['demo'] = {
+            f'{gap:g}': [hit for both in galleries(seen, gap) for hit in recall(*both, code)]
+            for gap in GAPS_S
+        }
     for moments in world_moments():
         for gap in GAPS_S:
             hits = recall(moments[0.0], moments[gap], code)
@@ -232,7 +240,9 @@ def reid(masks: Path | None, code: Code) -> dict[str, dict[str, float]]:
     }
 
 
-def measure(name: str, code: Code, found: dict[str, dict[str, list[Group]]], masks) -> dict:
+def measure(
+    code: Code, found: dict[str, dict[str, list[Group]]], masks: Path | None, clip: Path | None
+) -> dict:
     """Return all figures of one code."""
     scores = {
         each: {c: separation(by_condition[c], code) for c in CONDITIONS}
@@ -252,7 +262,7 @@ def measure(name: str, code: Code, found: dict[str, dict[str, list[Group]]], mas
     return {
         'auroc': table(auroc),
         'tpr_at_fpr_1pct': table(lambda same, other: tpr_at_fpr(same, other, 0.01)),
-        'reid': reid(masks, code),
+        'reid': reid(masks, clip, code),
         'ms_per_crop': round(1e3 * elapsed, 3),
     }
 
@@ -270,6 +280,7 @@ def main() -> None:
     parser.add_argument('--images', type=Path, default=Path('out/data/images'))
     parser.add_argument('--shared', type=Path, help='folder with stereo_kitti_raw')
     parser.add_argument('--masks', type=Path, help='folder with Annotations and JPEGImages')
+    parser.add_argument('--clip', type=Path, help='vtest.avi of the demo')
     parser.add_argument('--size', type=int, default=144, help='input side of EfficientNet, pixels')
     parser.add_argument('--codes', nargs='+', help='measure only these')
     parser.add_argument('--out', type=Path, default=Path('out/bench/identity.json'))
@@ -278,7 +289,7 @@ def main() -> None:
     found = {name: groups(pairs) for name, pairs in sets(args.images, args.shared).items()}
     all_codes = codes(args.model, args.small, args.size)
     chosen = args.codes or list(all_codes)
-    by = {name: measure(name, all_codes[name], found, args.masks) for name in chosen}
+    by = {name: measure(all_codes[name], found, args.masks, args.clip) for name in chosen}
     of = DEFAULT if DEFAULT in by else next(iter(by))
     main_code = by[of]
     kinds = main_code['reid']

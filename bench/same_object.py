@@ -149,11 +149,14 @@ def pair(first: Path, second: Path, how) -> list[Group]:
     return [g for g in groups if g is not None]
 
 
-def window_of(clip: Path) -> list[Group]:
-    """Return the regions that attention finds in a clip and in a brighter, larger window of it."""
+def window_views(clip: Path, step: int = 10) -> Iterator[tuple[float, list, list, list[Roi]]]:
+    """Yield what attention finds in a clip and in a brighter, larger window of it.
+
+    These are the time in seconds, the crops of both, and the regions of the latter in coordinates
+    of the clip, of each `step`-th image.
+    """
     width, height, left, top, zoom = 640, 480, 45, 24, 0.9
     ours, theirs = Attention(), Attention()
-    groups = []
     for number, (image, stamp_s) in enumerate(clip_frames(clip)):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         shown = image[top : top + round(zoom * height), left : left + round(zoom * width)]
@@ -161,11 +164,20 @@ def window_of(clip: Path) -> list[Group]:
         found = ours.attend(image, stamp_s), theirs.attend(shown, stamp_s)
         if number >= 420:
             break
-        if number % 10:
-            continue
+        if number % step == 0:
+            yield stamp_s, *found, [_moved(c.roi, left, top, zoom) for c in found[1]]
+
+
+def window_of(clip: Path) -> list[Group]:
+    """Return the regions that attention finds in a clip and in a brighter, larger window of it."""
+    groups = []
+    for _, first, second, regions in window_views(clip):
         kept = []
-        for crop in found[0]:
-            overlaps = [(_moved(c.roi, left, top, zoom).iou(crop.roi), c.image) for c in found[1]]
+        for crop in first:
+            overlaps = [
+                (region.iou(crop.roi), other.image)
+                for region, other in zip(regions, second, strict=True)
+            ]
             overlap, image_b = max(overlaps, key=lambda o: o[0], default=(0, None))
             if overlap > 0.4:
                 kept.append((crop.image, image_b, crop.roi.center, crop.roi.width))

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 
 from sage_perception.core.discrimination import threshold_at
 from sage_perception.trust.fusion.agreement import MAX_LOG_RATIO, CueFunction, Fit
-from sage_perception.trust.fusion.rivals import ambiguity
+from sage_perception.trust.fusion.rivals import ambiguity, correction
 
 KNOTS = 8
 PRIOR = 1e-3
@@ -93,8 +93,11 @@ class Scenes:
         apart = ~np.eye(self.distinct.shape[1], dtype=bool)
         ratios = fit.log_ratio({name: values[chosen] for name, values in self.cues.items()})
         own = fit.log_ratio({name: values[:, chosen] for name, values in self.own.items()})
-        first, second = (np.stack([ambiguity(each, apart) for each in image]) for image in own)
-        scores = ratios - (first[:, :, None] + second[:, None]) / 2
+        shifts = [
+            correction(ambiguity(first, apart), ambiguity(second, apart))
+            for first, second in zip(*own, strict=True)
+        ]
+        scores = ratios - np.stack(shifts)
         return scores[:, ~apart].ravel(), scores[self.distinct[chosen] & apart]
 
 

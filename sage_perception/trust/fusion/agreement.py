@@ -7,7 +7,7 @@ crops, the larger the sum. The sum is the logarithm of how much likelier the cue
 of one object than for two objects. Its functions are fitted together, so cues that repeat each
 other are not counted twice. There is one fit for each set of cues that a pair can have, and the
 threshold of a fit is that of an error rate. Crops of whole images are compared with regard to the
-other crops of their images, see `rivals.ambiguity`, and have thresholds of their own. The file
+other crops of their images, see `rivals.correction`, and have thresholds of their own. The file
 `agreement.json` of a model has the fits: `tools/fit_agreement.py` writes it.
 """
 
@@ -66,8 +66,8 @@ class CueFunction:
 class Fit:
     """The functions of a set of cues, and thresholds of the sum by false positive rate.
 
-    `image_thresholds` are those of the sum minus half of the ambiguities of both crops, for crops
-    of whole images. Without them, as in files of earlier versions, they are `thresholds`.
+    `image_thresholds` are those of the corrected sum, see `rivals.correction`, for crops of whole
+    images. Without them, as in files of earlier versions, they are `thresholds`.
     """
 
     functions: Mapping[str, CueFunction]
@@ -92,7 +92,7 @@ class Fit:
     def threshold(self, false_positive_rate: float, of_images: bool = False) -> float:
         """Return the sum above which two crops agree; see `interpolated_threshold`.
 
-        `of_images` is for the sum minus half of the ambiguities.
+        `of_images` is for the corrected sum.
         """
         thresholds = self.image_thresholds if of_images else {}
         return interpolated_threshold(thresholds or self.thresholds, false_positive_rate)
@@ -150,13 +150,13 @@ class AgreementModel:
         self,
         cues: Mapping[str, np.ndarray],
         false_positive_rate: float,
-        ambiguity: np.ndarray | None = None,
+        correction: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-likelihood ratios of pairs, and by how much they exceed the threshold.
 
         `cues` are of one shape, NaN where missing. For each pair the fit with the most cues that
-        it has is used; without any, both are -inf. `ambiguity`, half of the sum of those of both
-        crops, of the same shape, is subtracted; None for crops that are not of whole images.
+        it has is used; without any, both are -inf. `correction`, see `rivals.correction`, is
+        subtracted; None for crops that are not of whole images.
         """
         shape = next(iter(cues.values())).shape
         ratios, margins = np.full(shape, -np.inf), np.full(shape, -np.inf)
@@ -164,10 +164,10 @@ class AgreementModel:
             if not set(fit.functions) <= set(cues):
                 continue
             found = fit.log_ratio(cues)
-            if ambiguity is not None:
-                found = found - ambiguity
+            if correction is not None:
+                found = found - correction
             known = np.isfinite(found)
-            threshold = fit.threshold(false_positive_rate, ambiguity is not None)
+            threshold = fit.threshold(false_positive_rate, correction is not None)
             ratios = np.where(known, found, ratios)
             margins = np.where(known, found - threshold, margins)
         return ratios, margins

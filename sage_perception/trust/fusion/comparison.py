@@ -18,7 +18,7 @@ from sage_perception.models.identity import IdentityHead
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import AgreementModel
 from sage_perception.trust.fusion.matching import center, cosine_matrix
-from sage_perception.trust.fusion.rivals import ambiguity, apart
+from sage_perception.trust.fusion.rivals import ambiguity, apart, correction
 
 MAX_SCORE = 1e3
 """Bound of a log-likelihood ratio in a matching, which needs finite numbers."""
@@ -168,7 +168,7 @@ class FittedComparer:
     def compare(self, a: View, b: View) -> Comparison:
         """Return the log-likelihood ratios of all pairs; `similarity` is that of the head.
 
-        Those of crops of two whole images are minus half of the ambiguities of both crops.
+        Those of crops of two whole images are corrected, see `rivals.correction`.
         """
         cues = {
             agreement.LATENT: cosine_matrix(a.latents, b.latents),
@@ -184,10 +184,10 @@ class FittedComparer:
         ours, theirs = a.cues.get(agreement.CODE), b.cues.get(agreement.CODE)
         if ours is not None and theirs is not None and ours.shape[1] == theirs.shape[1]:
             cues[agreement.CODE] = ours @ theirs.T  # NaN where a crop has no code
-        halves = None
+        shift = None
         if a.ambiguity is not None and b.ambiguity is not None:
-            halves = (a.ambiguity[:, None] + b.ambiguity[None]) / 2
-        ratios, margins = self._model.log_ratios(cues, self._rate, halves)
+            shift = correction(a.ambiguity, b.ambiguity)
+        ratios, margins = self._model.log_ratios(cues, self._rate, shift)
         return Comparison(similarity.clip(-1, 1), ratios.clip(-MAX_SCORE), margins, ratios)
 
     def _is_fitted(self, code: Code) -> bool:

@@ -6,8 +6,8 @@ Two crops of one image, apart from each other, show two things. How similar they
 tells how easily a crop is confused: a window of a facade with many of them resembles crops of any
 image that shows the facade, a car on an empty road does not. `ambiguity` is the logarithm of the
 mean likelihood ratio of a crop and the things that it is known not to be; with calibrated ratios
-the mean is 1 for a typical crop. Half of the ambiguities of both crops is subtracted from the
-log-likelihood ratio of a pair, as test normalization does with the scores of speakers
+the mean is 1 for a typical crop. The ambiguities of both crops are a `correction` of the
+log-likelihood ratio of a pair, as in the test normalization of the scores of speakers
 (Auckenthaler et al., 2000).
 
 `posterior` includes the one-to-one constraint: a thing is seen at most once in an image, so the
@@ -24,6 +24,9 @@ from sage_perception.core.latent import Roi
 
 APART = 0.75
 """Distance of two regions from which they show two things, as a share of their mean side."""
+WEIGHT = 0.5
+"""Share of the mean ambiguity of both crops that is subtracted. Views of training places are
+separated best by 0.75, crops that differ little between the cameras by less."""
 PRIOR = 0.5
 """Number of other things with a mean likelihood ratio of 1 that an image is assumed to show beside
 those that it does show."""
@@ -57,6 +60,14 @@ def ambiguity(log_ratios: np.ndarray, distinct: np.ndarray) -> np.ndarray:
     known = distinct & np.isfinite(log_ratios)
     total = np.where(known, np.exp(np.where(known, log_ratios, 0.0)), 0.0).sum(axis=1)
     return np.log((PRIOR + total) / (PRIOR + known.sum(axis=1)))
+
+
+def correction(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return what is subtracted from log-likelihood ratios, `[N, M]`.
+
+    `first` `[N]` and `second` `[M]` are the ambiguities of the crops of two images.
+    """
+    return WEIGHT * (first[:, None] + second[None]) / 2
 
 
 def posterior(log_ratios: np.ndarray) -> np.ndarray:
