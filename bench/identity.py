@@ -9,8 +9,8 @@ and scaled by up to 10% and seen at 0.7 times the exposure with another white ba
 
 `reid` is recall@1: the code of an object is compared with those of all objects of its kind of
 footage at an earlier time. Objects come from clips with masks (--masks, in the layout of DAVIS)
-for 0.2, 1 and 2 s, from synthetic worlds for 0.2 to 5 s, and with --clip from people of the clip of
-the demo, whose identities were corrected by hand (demo_identities.py), for 1, 2 and 5 s.
+for 0.2, 1 and 2 s, from synthetic worlds for 0.2 to 5 s, and with --clip from people of the clip
+of the demo, whose identities were corrected by hand (demo_identities.py), for 1, 2 and 5 s.
 
 `head` is the identity head on the latents of the model, `code` the identity code of semantic_text,
 `distilled` that of semantic_small, and `latent_weighted` the latents with their fitted weights.

@@ -7,7 +7,7 @@ tells how easily a crop is confused: a window of a facade with many of them rese
 image that shows the facade, a car on an empty road does not. `ambiguity` is the logarithm of the
 mean likelihood ratio of a crop and the things that it is known not to be; with calibrated ratios
 the mean is 1 for a typical crop. The ambiguities of both crops are a `correction` of the
-log-likelihood ratio of a pair, as in the test normalization of the scores of speakers
+log-likelihood ratio of a pair, as the test normalization of voice verification has them
 (Auckenthaler et al., 2000).
 
 `posterior` includes the one-to-one constraint: a thing is seen at most once in an image, so the
