@@ -12,8 +12,8 @@ from sage_perception.core.latent import Code, Latent, LatentKind
 
 MAX_TRACKS = 1024
 LOST_NS = 2_000_000_000
-"""Time without a latent, nanoseconds, after which a number may be that of another track: attention
-counts from 1 again when it starts. Unchanged latents are sent every second."""
+"""Time without a latent, nanoseconds, after which a track is over: the bags of two recordings can
+have the same numbers. Unchanged latents are sent every second."""
 MAX_AGE_S = 60.0
 """Age above which a code is not used: what it describes may have changed."""
 CARRIED = (LatentKind.IDENTITY, LatentKind.SEMANTIC)

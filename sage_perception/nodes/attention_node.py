@@ -14,6 +14,7 @@ from nav_msgs.msg import Odometry
 from sage_msgs.msg import CropArray, LCTArray, TrackScores
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from sage_perception.core.track_ids import first_track_id
 from sage_perception.ros import detections, qos
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.control import CONTROL, serve_control
@@ -97,7 +98,8 @@ class AttentionNode(Node):
     def setup(self) -> None:
         """Create the endpoints."""
         serve_control(self)
-        self._attention = Attention(self._config())
+        first = self.parameters.first_track_id or first_track_id(time.time())
+        self._attention = Attention(self._config(), first)
         self._health = CameraHealth()
         self._intensity = IntensityRange()
         self._durations = Durations()

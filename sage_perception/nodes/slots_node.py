@@ -16,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sage_perception import models
 from sage_perception.core.lct import LCT
+from sage_perception.core.track_ids import first_track_id
 from sage_perception.models.slot_encoder import SlotEncoder
 from sage_perception.ros import qos
 from sage_perception.ros.control import CONTROL, serve_control
@@ -127,7 +128,9 @@ class SlotsNode(LifecycleNode):
                 warm_up.update(np.zeros((side, side, 3), np.uint8), stamp_s)
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-        self._configured = _Configured(model, SlotStream(model, parameters.min_area), identity)
+        first = parameters.first_track_id or first_track_id(time.time())
+        stream = SlotStream(model, parameters.min_area, first)
+        self._configured = _Configured(model, stream, identity)
         now = self.get_clock().now().to_msg()
         sequence = identity.next_sequence()
         self._info.publish(

@@ -19,6 +19,7 @@ import numpy as np
 
 from sage_perception.core.latent import Latent, Roi
 from sage_perception.core.lct import LCT
+from sage_perception.core.track_ids import MAX_ID
 from sage_perception.trust.fusion.comparison import FittedComparer, View
 
 MAX_TRACKS = 256
@@ -65,7 +66,7 @@ class TrackLinker:
         self.linked = 0
         self._comparer, self._max_gap_ns = comparer, round(max_gap_s * 1e9)
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
-        self._next_id = 2**32  # attention counts up from 1
+        self._next_id = 0
 
     def link(self, latents: Sequence[Latent], stamp_ns: int) -> list[int]:
         """Return the published ids of the latents of a frame, 0 for those without a track."""
@@ -127,7 +128,8 @@ class TrackLinker:
         """Return the id of attention for a new track, or another one if a link has taken it."""
         if latent.track_id not in taken | {track.published for track in self._tracks.values()}:
             return latent.track_id
-        self._next_id -= 1
+        # Far from the ids of attention, which counts up.
+        self._next_id = (self._next_id or latent.track_id + 2**31) % MAX_ID + 1
         return self._next_id
 
     def _view(self, latents: Sequence[Latent]) -> View:

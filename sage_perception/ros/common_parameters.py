@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters that several nodes have in common."""
 
+from sage_perception.core.track_ids import MAX_ID
 from sage_perception.ros.parameters import Parameter
 
 AUTOSTART = Parameter(
@@ -45,6 +46,16 @@ MAX_AGE = Parameter(
     'diagnostics, seconds; 0: none are dropped.',
     minimum=0.0,
     maximum=60.0,
+    read_only=True,
+)
+
+FIRST_TRACK_ID = Parameter(
+    'first_track_id',
+    0,
+    'Id of the first track; 0: from the clock at start, 100 ids for each second, so that a node '
+    'that starts again does not reuse the ids that it used before.',
+    minimum=0,
+    maximum=MAX_ID,
     read_only=True,
 )
 

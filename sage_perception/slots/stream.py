@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from sage_perception.core.latent import Latent, LatentKind, Roi, Telemetry
+from sage_perception.core.track_ids import track_ids
 from sage_perception.models.slot_encoder import DecodedSlots, SlotEncoder, Slots
 from sage_perception.slots.segmentation import MIN_AREA, SlotRegion, segment, slot_regions
 from sage_perception.slots.video import scaled_input
@@ -50,10 +50,15 @@ class SlotStream:
     The whole image is scaled to the square of the model, so that nothing in view is left out.
     """
 
-    def __init__(self, model: SlotEncoder, min_area: float = MIN_AREA) -> None:
-        """Prepare for `model`; a slot with less than `min_area` of the image has no region."""
+    def __init__(
+        self, model: SlotEncoder, min_area: float = MIN_AREA, first_track_id: int = 1
+    ) -> None:
+        """Prepare for `model`; a slot with less than `min_area` of the image has no region.
+
+        The tracks are numbered from `first_track_id`.
+        """
         self._model, self._min_area = model, min_area
-        self._ids = itertools.count(1)
+        self._ids = track_ids(first_track_id)
         self.reset()
 
     def reset(self) -> None:

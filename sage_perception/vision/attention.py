@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import cv2
@@ -13,6 +13,7 @@ import numpy as np
 
 from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import Roi
+from sage_perception.core.track_ids import track_ids
 from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.boxes import Box, area, center, clip, size
 from sage_perception.vision.crops import crop_image, square_roi
@@ -69,8 +70,9 @@ class Attention:
     _saliency_age_s: float
     _crops: list[Crop]
 
-    def __init__(self, config: AttentionConfig | None = None) -> None:
-        self._ids = _track_ids()
+    def __init__(self, config: AttentionConfig | None = None, first_track_id: int = 1) -> None:
+        """Start without a scene; the tracks are numbered from `first_track_id`."""
+        self._ids = track_ids(first_track_id)
         self._config = config or AttentionConfig()
         self._times = FrameTimes()
         self._external = ExternalRegions(self._ids)
@@ -284,7 +286,6 @@ class Attention:
             displace if camera else None,
             lambda box: thumbnail(small, _times(box, 1 / scale)),
             blind=camera is not None and not camera.valid,
-            parallax=self._scene.parallax,
         )
         factor = self._inhibition.factor
         found = []
@@ -336,12 +337,6 @@ class Attention:
         side = min(max(side, self._config.min_roi_px), self._config.max_roi_px)
         height, width = self._shape[:2]
         return square_roi(center, side, width, height)
-
-
-def _track_ids() -> Iterator[int]:
-    """Yield 1, 2, … as uint32; 0 means no track."""
-    while True:
-        yield from range(1, 2**32)
 
 
 def _times(box: Box, scale: float) -> Box:

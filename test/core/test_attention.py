@@ -296,6 +296,11 @@ def test_new_configuration_does_not_reuse_ids():
     assert used.isdisjoint(crop.track_id for crop in crops)
 
 
+def test_ids_start_where_told():
+    ids = {crop.track_id for crop in attended(Attention(first_track_id=7000), world(0, objects=3))}
+    assert min(ids) >= 7000
+
+
 def test_accepts_late_and_repeated_frames():
     scene, rng = world(2, objects=3), np.random.default_rng(0)
     stamps = np.cumsum(rng.choice([0.0, 1 / 30, 1 / 15, 0.1], 80)).tolist()

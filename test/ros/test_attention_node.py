@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The attention node in this process."""
 
+import time
+
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import SetParametersAtomically
@@ -10,6 +12,7 @@ from sage_msgs.msg import CropArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from sage_perception.core.track_ids import IDS_PER_S, MAX_ID, first_track_id
 from sage_perception.nodes.attention_node import AttentionNode
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.images import image_to_msg
@@ -62,6 +65,7 @@ def test_parameters_apply_at_run_time(ros):
     ros.make(AttentionNode)
     ros.wait_for(images.get_subscription_count, 'a subscriber')
     world = SyntheticWorld(seed=2, width=320, height=240)
+    earliest = first_track_id(time.time() - 3600)
 
     def sides(begin):
         feed = iter(range(begin, begin + 3000))
@@ -73,6 +77,8 @@ def test_parameters_apply_at_run_time(ros):
         return ros.wait_for(step, 'crops')
 
     assert sides(0) == {64}
+    # The ids are those of this start, not of an earlier node.
+    assert all((c.track_id - earliest) % MAX_ID < 3601 * IDS_PER_S + 100 for c in crops[-1].crops)
     before = ros.ask(
         SetParametersAtomically,
         'under_test/set_parameters_atomically',

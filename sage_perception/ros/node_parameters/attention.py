@@ -10,6 +10,7 @@ from typing import Any
 
 from sage_perception.ros.common_parameters import (
     ENTITY_ID,
+    FIRST_TRACK_ID,
     IMAGE_TRANSPORT,
     MAX_AGE,
     threads,
@@ -28,6 +29,7 @@ ATTENTION = (
     *parameters_of(AttentionConfig),
     IMAGE_TRANSPORT,
     MAX_AGE,
+    FIRST_TRACK_ID,
     Parameter(
         'max_detections',
         16,

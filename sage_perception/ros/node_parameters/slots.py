@@ -9,6 +9,7 @@ from dataclasses import replace
 from sage_perception.ros.common_parameters import (
     AUTOSTART,
     ENTITY_ID,
+    FIRST_TRACK_ID,
     IMAGE_TRANSPORT,
     MAX_AGE,
     rate,
@@ -42,6 +43,7 @@ SLOTS = (
     ),
     IMAGE_TRANSPORT,
     MAX_AGE,
+    FIRST_TRACK_ID,
     threads('ONNX Runtime'),
     ENTITY_ID,
     KEY,
