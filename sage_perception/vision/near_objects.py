@@ -4,8 +4,8 @@
 
 A camera that moves past still objects moves their images like the background's, only faster: the
 residual of a near object is the same multiple of the background's motion in every frame. An object
-that moves by itself leaves this line sooner or later, in direction or in speed. Unlike the epipole
-(`vision/parallax.py`), this test needs no three scattered areas, and no exact flow in each frame.
+that moves by itself leaves this line sooner or later, in direction or in speed. The test needs no
+exact flow in each frame, and no epipole, on which three moving objects agree by chance.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOLERANCE = 0.25
 """Deviation of the residuals from the line relative to their length, root mean square."""
 NOISE = 0.06
 """Further deviation that is an error of the optical flow, working pixels."""
-CERTAIN_HITS = 8
+CERTAIN_HITS = 16
 """Number of detections after which an object that moves by itself is known for good."""
 
 

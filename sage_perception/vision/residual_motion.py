@@ -18,7 +18,6 @@ from sage_perception.vision.background import SQUARE3, SQUARE5
 from sage_perception.vision.ego_motion import CameraMotion, homography_positions
 from sage_perception.vision.motion import Blob, connected_areas
 from sage_perception.vision.near_objects import Residual
-from sage_perception.vision.parallax import Parallax
 
 UNIT = 0.06
 """Residual that counts as evidence 1 in an image without noise, pixels per frame."""
@@ -28,7 +27,7 @@ MAX_EVIDENCE = 20.0
 """Evidence beyond which a residual no longer counts more."""
 MIN_GAIN = 0.5
 """Gray levels by which the flow must explain a pixel better than the camera's motion."""
-GAIN = (3.0, 0.08)
+GAIN = (3.0, 0.05)
 """Further gray levels for full evidence: constant, and fraction of the local contrast."""
 MISMATCH = (6.0, 0.5)
 """Gray levels at which the flow itself is doubtful: constant, and fraction of the contrast."""
@@ -65,12 +64,6 @@ class ResidualMotion:
         self._previous: np.ndarray | None = None
         self.evidence = np.zeros((1, 1), np.float32)
         self._fresh = True
-        self._parallax = Parallax()
-
-    @property
-    def parallax(self) -> bool:
-        """Return whether the latest image has an epipole, from which near objects move away."""
-        return self._parallax.epipole is not None
 
     def remember(self, image: np.ndarray) -> None:
         """Keep `image` as the previous one without an estimate; evidence starts from 0."""
@@ -117,8 +110,7 @@ class ResidualMotion:
         gain *= cv2.erode(comparable.view(np.uint8), SQUARE5)
         unit = UNIT + NOISE_UNITS * camera.noise
         residual = np.stack([to_x - camera_x, to_y - camera_y])
-        self._parallax.update(residual, gain * cv2.magnitude(*residual) / unit, dt)
-        evidence = self._parallax.remove(residual)
+        evidence = cv2.magnitude(*residual)
         evidence *= np.float32(1 / unit)
         np.minimum(evidence, MAX_EVIDENCE, out=evidence)
         evidence *= gain
@@ -215,7 +207,8 @@ def _mismatch(
 
     x and y, float32 `[h, w]`, are the positions in `previous`.
     """
-    difference = cv2.absdiff(image, _sample(previous, x, y))
+    # Linear interpolation blurs fine texture by more than a slow object moves it.
+    difference = cv2.absdiff(image, _sample(previous, x, y, cv2.INTER_CUBIC))
     if difference.ndim == 3:
         difference = cv2.transform(difference, THIRDS)  # the hue of an object counts, too
     height, width = image.shape[:2]
@@ -223,8 +216,10 @@ def _mismatch(
     return cv2.boxFilter(difference, cv2.CV_32F, WINDOW), inside
 
 
-def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _sample(
+    image: np.ndarray, x: np.ndarray, y: np.ndarray, interpolation: int = cv2.INTER_LINEAR
+) -> np.ndarray:
+    return cv2.remap(image, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _positions(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -90,11 +90,6 @@ class SceneMotionDetector:
         """Return whether the blobs of the latest frame come from the optical flow."""
         return self._by_flow
 
-    @property
-    def parallax(self) -> bool:
-        """Return whether the latest frame shows that the camera passes near objects."""
-        return self._by_flow and self._residual.parallax
-
     def update(self, image: np.ndarray, dt: float, hint: np.ndarray | None = None) -> SceneMotion:
         """Return the motion in a frame.
 

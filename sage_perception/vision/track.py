@@ -23,7 +23,7 @@ CONFIRM_HITS = 3
 """Minimum number of detections of a confirmed track."""
 CONFIRM_S = 0.06
 """Minimum age of a confirmed track, seconds."""
-SURE_CONTRAST, SURE_HITS = 0.9, 2
+SURE_CONTRAST, SURE_HITS = 0.75, 2
 """Contrast from which fewer detections confirm a track that the optical flow carries."""
 COAST_S = (0.2, 0.5)
 """Range of the time that a confirmed track continues without a detection, seconds."""

@@ -88,14 +88,12 @@ class View:
         look: returns the thumbnail of a box, float32 with norm 1, None outside of the image; None
             without an image.
         blind: whether the frame is so blurred or full that nothing can be told from it.
-        parallax: whether it shows parallax: the camera passes objects at several distances.
     """
 
     matrix: np.ndarray = field(default_factory=lambda: np.eye(3))
     displace: Callable[[Box], Box | None] | None = None
     look: Callable[[Box], np.ndarray | None] | None = None
     blind: bool = False
-    parallax: bool = False
 
 
 STANDS = np.eye(3).tolist()
@@ -160,7 +158,7 @@ class Tracker:
             if blob.residual:
                 track.residuals.add(blob.residual)
             self._tracks.append(track)
-        self._find_near(dt, view)
+        self._find_near(dt)
         return self._tracks
 
     def _predict(self, dt: float, view: View) -> None:
@@ -196,15 +194,14 @@ class Tracker:
                 self._lost.append(track)
         self._tracks = kept
 
-    def _find_near(self, dt: float, view: View) -> None:
-        """Distinguish still, near objects from moving ones if the frame shows parallax.
+    def _find_near(self, dt: float) -> None:
+        """Distinguish still, near objects from moving ones if several tracks fit the former.
 
         One alone could also be an object that moves with the image of the background.
         """
         fitting = [track for track in self._tracks if track.residuals.fit_still_object]
         seen = sum(track.missed_s == 0 for track in fitting)
-        parallax = view.parallax or seen >= NEAR_TRACKS
-        self._parallax_s = 0.0 if parallax else self._parallax_s + dt
+        self._parallax_s = 0.0 if seen >= NEAR_TRACKS else self._parallax_s + dt
         for track in self._tracks:
             track.near = track in fitting and self._parallax_s <= PARALLAX_S
 
