@@ -11,6 +11,7 @@ import time
 from functools import partial
 from typing import Any
 
+import cv2
 from sage_msgs.msg import Agreement, AgreementArray, CropArray, LCTArray, ModelInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -231,7 +232,8 @@ class ViewerNode(Node):
         if _has_subscribers(self._mosaic):
             self._mosaic.publish(image_to_msg(drawn, 'rgb8', header))
         if _has_subscribers(self._compressed):
-            self._compressed.publish(jpeg_to_msg(drawn[..., ::-1], header))
+            bgr = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+            self._compressed.publish(jpeg_to_msg(bgr, header))
         self._rate.tick()
 
     def _pairs(self, tiles: dict[str, list[Tile]]) -> list[PairView]:
