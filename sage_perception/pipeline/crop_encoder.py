@@ -95,7 +95,7 @@ class CropEncoder:
                 f'vq needs a codebook, and {codec.artifact.path} has none: '
                 'train one with `sage codebook`, or choose another encoding'
             )
-        self._errors = ErrorSampler(measure_every)
+        self._errors = ErrorSampler(codec.latent_std.ravel(), measure_every)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -158,7 +158,7 @@ class CropEncoder:
             refined = self._refine(inputs, mean, tracks, scores)
             mean, telemetry = np.stack(refined.outputs), refined.telemetry
         errors = self._errors.measure(
-            tracks, inputs, lambda due: self.codec.decode(self.as_received(mean[due]))
+            tracks, mean, inputs, lambda due: self.codec.decode(self.as_received(mean[due]))
         )
         kl = kl_per_dim(mean, log_var)
         trust = camera_trust * self.telemetry_trust(errors, kl, mean, inputs)
@@ -207,7 +207,8 @@ class CropEncoder:
         result = self.refiner.refine(inputs, guess, tracks, scores, errors)
         if self.encoding == Encoding.FLOAT32:  # the refined latent arrives unchanged
             began = np.flatnonzero(np.isfinite(result.refinement.best)).tolist()
-            self._errors.note([tracks[i] for i in began], result.refinement.best[began])
+            latents = np.stack(result.outputs)[began]
+            self._errors.note([tracks[i] for i in began], latents, result.refinement.best[began])
         return result
 
     def as_received(self, mean: np.ndarray) -> np.ndarray:

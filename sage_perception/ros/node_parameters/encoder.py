@@ -162,8 +162,9 @@ ENCODER = (
     Parameter(
         'measure_every',
         MEASURE_EVERY,
-        'Period in frames at which the latent of each track is decoded to measure its '
-        'reconstruction error; the last error is used in between. 1: every latent.',
+        'Frames after which the latent of a track is decoded again to measure its reconstruction '
+        'error, which happens earlier if the latent changes; the last error is used in between. '
+        '1: every latent.',
         minimum=1,
         maximum=100,
         read_only=True,
