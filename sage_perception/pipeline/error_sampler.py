@@ -18,7 +18,7 @@ dimensions, in standard deviations of the model's latents."""
 
 
 class _Measured(NamedTuple):
-    """The last measurement of a track: the error, its latent `[D]`, and the number of its frame."""
+    """The last measurement of a track: error, latent `[D]` and number of the frame."""
 
     error: float
     latent: np.ndarray
