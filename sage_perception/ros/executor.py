@@ -21,6 +21,8 @@ from sage_perception.ros.errors import NodeFailure
 from sage_perception.ros.wait_set import EVENT, KINDS, EntityWaitSet, Ready
 
 NS = 1_000_000_000
+INTERNALS = '_guard', '_sigint_gc', '_tasks', '_tasks_lock', '_make_handler'
+"""What `GuardedExecutor` uses of the executor of rclpy, beside its `_take_...` methods."""
 
 
 class GuardedExecutor(SingleThreadedExecutor):
@@ -31,8 +33,8 @@ class GuardedExecutor(SingleThreadedExecutor):
     The cause of a `NodeFailure` is raised.
 
     The wait set is kept until the entities of a node change, and the end of a callback does not
-    wake the executor, which rclpy needs for several threads only. With the internals of rclpy
-    before Jazzy, it waits as rclpy does.
+    wake the executor, which rclpy needs for several threads only. This uses internals of rclpy, as
+    Jazzy has them; with those of another release, it waits as rclpy does.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -41,11 +43,8 @@ class GuardedExecutor(SingleThreadedExecutor):
         self._changed = self._ending = False
         # Held while the executor waits: what it waits for must not be released then.
         self._waiting = Lock()
-        self._takes: dict[str, Callable[[Any], Any]] = {}
         super().__init__(**options)
-        if len(signature(self._make_handler).parameters) == 3:
-            self._takes = {kind: getattr(self, f'_take_{kind}') for kind in KINDS}
-            self._takes[EVENT] = self._take_waitable
+        self._takes = take_methods(self)
 
     def wake(self) -> None:
         """Wait for the present entities of the nodes; rclpy calls it when they have changed."""
@@ -158,3 +157,16 @@ class GuardedExecutor(SingleThreadedExecutor):
         if node is None:
             raise error
         node.note_exception(entity, error)
+
+
+def take_methods(executor: Any) -> dict[str, Callable[[Any], Any]]:
+    """Return the methods by which an executor takes what is ready, by the kind of the entity.
+
+    The result is empty if the executor has other internals than that of Jazzy.
+    """
+    names = {kind: f'_take_{kind}' for kind in KINDS} | {EVENT: '_take_waitable'}
+    if not all(hasattr(executor, name) for name in (*INTERNALS, *names.values())):
+        return {}
+    if len(signature(executor._make_handler).parameters) != 3:  # as in Humble
+        return {}
+    return {kind: getattr(executor, name) for kind, name in names.items()}

@@ -16,10 +16,10 @@ from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import WARN
 from sage_perception.ros.endpoints import Node, Topic
 from sage_perception.ros.errors import NodeFailure
-from sage_perception.ros.executor import GuardedExecutor
+from sage_perception.ros.executor import INTERNALS, GuardedExecutor, take_methods
 from sage_perception.ros.message_checks import MAX_NAME_CHARS, find_fault
 from sage_perception.ros.on_demand import OnDemandGroup
-from sage_perception.ros.wait_set import EntityWaitSet
+from sage_perception.ros.wait_set import KINDS, EntityWaitSet
 
 
 class Plain(Node):
@@ -43,11 +43,13 @@ class Plain(Node):
 class Spun:
     """A node spun by a `GuardedExecutor` in a thread; `error` is the exception that ended it."""
 
-    def __init__(self, ros, *arguments):
+    def __init__(self, ros, *arguments, other_internals=False):
         self.error = None
         line = ['--ros-args', '-r', '__node:=under_test', *arguments]
         self.node = Plain(context=ros.context, cli_args=line, use_global_arguments=False)
         self.executor = GuardedExecutor(context=ros.context)
+        if other_internals:
+            self.executor._takes = {}
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()
@@ -68,8 +70,8 @@ class Spun:
 def spin(ros):
     spun = []
 
-    def start(*arguments):
-        spun.append(Spun(ros, *arguments))
+    def start(*arguments, **options):
+        spun.append(Spun(ros, *arguments, **options))
         return spun[-1]
 
     yield start
@@ -289,3 +291,33 @@ def test_end_of_a_callback_does_not_wake_the_executor(ros, spin, monkeypatch):
     after = [kinds for kinds in waits if not kinds]
     assert len(with_message) == 5
     assert len(after) < 5  # those for the entities of the node itself
+
+
+class Executor:
+    """An executor with the internals that `GuardedExecutor` uses, without those in `missing`."""
+
+    def __init__(self, *missing, arguments=3):
+        takes = ('timer', 'subscription', 'guard_condition', 'client', 'service', 'waitable')
+        for name in {*INTERNALS, *(f'_take_{kind}' for kind in takes)} - {*missing}:
+            setattr(self, name, lambda entity: None)
+        if arguments == 3:
+            self._make_handler = lambda entity, node, take: None
+        else:
+            self._make_handler = lambda entity, node, take, call: None
+
+
+def test_internals_of_another_release_are_not_used():
+    assert set(take_methods(Executor())) == {*KINDS, 'event'}
+    assert take_methods(Executor(arguments=4)) == {}
+    for name in ('_guard', '_sigint_gc', '_tasks', '_tasks_lock', '_take_waitable'):
+        assert take_methods(Executor(name)) == {}
+
+
+def test_executor_with_other_internals_waits_as_rclpy_does(ros, spin):
+    spun = spin(other_internals=True)
+    numbers = ros.node.create_publisher(Int64, 'number', 10)
+    ros.wait_for(numbers.get_subscription_count, 'the subscription')
+    for number in (5, 0, 2):
+        numbers.publish(Int64(data=number))
+    ros.wait_for(lambda: spun.node.received == [2, 5], 'the messages before and after')
+    assert spun.node.callback_guard.errors == {'/number': 1}
