@@ -28,6 +28,7 @@ from sage_perception.puzzle.proprioception import BodyState, ProprioceptionSpace
 from sage_perception.ros.conversions.lcts import lct_from_msg, lct_to_msg
 from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_to_msg
+from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.message_form import sign_relay
 from sage_perception.training.data.objects.rendered import COLORS, Solid, render
 from sage_perception.trust.security.identity import Identity
@@ -297,3 +298,13 @@ def test_words_in_signed_latents_of_sound_become_signed_actions(ros, tmp_path):
     fused = lct_from_msg(graph.fused[-1].lcts[0])
     # The trusts of the crop, of the sound and of its word, and the weight of the crop.
     assert 0.3 < action.trust < fused.trust < 0.9 * 0.8
+
+
+@NEEDS_ENCODER
+@pytest.mark.parametrize(
+    ('parameter', 'text'),
+    [('goal_words:=red,teapot', "'teapot' is not a word"), ('sound_model:=tinyvae', 'sound')],
+)
+def test_models_and_words_of_sound_goals_that_do_not_fit_are_explained(ros, parameter, text):
+    with pytest.raises(ConfigurationError, match=text):
+        ros.make(TranslatorNode, '-p', 'sound_goals:=true', '-p', parameter)
