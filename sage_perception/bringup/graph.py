@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ NODES = (*_OF_EACH_CAMERA, 'arbiter', *(node.name for node in OPTIONAL_NODES))
 """The nodes that graphs are made of; the executable of each is `NAME_node`."""
 
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
-_NAMESPACE = re.compile(r'(/?[A-Za-z][A-Za-z0-9_]*)+')
+_NAMESPACE = re.compile(rf'{_NAME.pattern}(/{_NAME.pattern})*')
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ def perception(
     names = [camera.name for camera in cameras]
     if not names or len(set(names)) != len(names):
         raise ValueError(f'a graph requires cameras with distinct names; got {names}')
-    if respawn_delay_s < 0:
-        raise ValueError(f'respawn_delay_s is {respawn_delay_s}; it must not be negative')
+    if not 0 <= respawn_delay_s < math.inf:
+        raise ValueError(f'respawn_delay_s is {respawn_delay_s}; it must be at least 0')
 
     nodes = chosen(optional)
     slots = any(added.name == 'slots' for added in nodes)

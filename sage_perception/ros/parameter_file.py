@@ -9,7 +9,6 @@ and `**` for any number of them. If several keys match a node, the last one wins
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,17 +50,17 @@ class ParameterFile:
             OSError: the file cannot be read.
         """
         self.path = path
-        self._sections: list[tuple[re.Pattern[str], dict[str, Any]]] = []
+        self._sections: list[tuple[str, dict[str, Any]]] = []
         if path is None:
             return
         for name, values in _sections(read_mapping(path), '', path):
-            self._sections.append((_pattern(name), dict(_flat(values))))
+            self._sections.append((name, dict(_flat(values))))
 
     def of(self, node: str) -> dict[str, Any]:
         """Return the values for a node by its full name, such as '/cam0/encoder'."""
         found: dict[str, Any] = {}
         for pattern, values in self._sections:
-            if pattern.fullmatch(node):
+            if matches(pattern, node):
                 found |= values
         return found
 
@@ -120,11 +119,36 @@ def _flat(values: Mapping[Any, Any], prefix: str = '') -> Iterator[tuple[str, An
             yield f'{prefix}{name}', value
 
 
-def _pattern(name: str) -> re.Pattern[str]:
-    parts = []
-    for part in name.strip('/').split('/'):
+def matches(pattern: str, node: str) -> bool:
+    """Return whether a pattern of rcl matches the full name of a node.
+
+    The time is proportional to the product of their lengths; that of a regular expression with
+    many wildcards would not be bounded.
+    """
+    names = node.strip('/').split('/')
+    ends = {0}  # the numbers of names that the parts so far can match
+    for part in pattern.strip('/').split('/'):
         if part == '**':
-            parts.append('(?:/[^/]+)*')
+            ends = set(range(min(ends), len(names) + 1))
         else:
-            parts.append('/' + re.escape(part).replace(r'\*', '[^/]*'))
-    return re.compile(''.join(parts))
+            ends = {end + 1 for end in ends if end < len(names) and _fits(part, names[end])}
+        if not ends:
+            return False
+    return len(names) in ends
+
+
+def _fits(part: str, name: str) -> bool:
+    """Return whether a name matches a text in which `*` is any number of characters."""
+    first, *others = part.split('*')
+    if not others:
+        return part == name
+    *middle, last = others
+    start, end = len(first), len(name) - len(last)
+    if start > end or not (name.startswith(first) and name.endswith(last)):
+        return False
+    for text in middle:
+        found = name.find(text, start, end)
+        if found < 0:
+            return False
+        start = found + len(text)
+    return True

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameter files read without nodes, with the rules of rcl."""
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sage_perception.ros.node_parameters.arbiter import ARBITER
 from sage_perception.ros.node_parameters.encoder import ENCODER
-from sage_perception.ros.parameter_file import ParameterFile
+from sage_perception.ros.parameter_file import ParameterFile, matches
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 
@@ -34,6 +37,30 @@ def test_patterns(tmp_path, pattern, matching, other):
     file = parameter_file(tmp_path, f'{pattern}:\n  ros__parameters:\n    model: x\n')
     assert all(file.of(node) == {'model': 'x'} for node in matching)
     assert all(file.of(node) == {} for node in other)
+
+
+parts = st.text('ab*', min_size=1, max_size=4).filter(lambda part: '***' not in part)
+names = st.text('ab', min_size=1, max_size=4)
+
+
+@given(st.lists(parts, min_size=1, max_size=4), st.lists(names, min_size=1, max_size=4))
+@example(['a*b'], ['ab'])
+@example(['ab*ba'], ['aba'])
+@example(['**', 'a', '**'], ['a'])
+def test_patterns_match_as_their_regular_expression(pattern, node):
+    any_names, any_characters = '(/[ab]+)*', '[ab]*'
+    expression = ''.join(
+        any_names if part == '**' else '/' + re.sub(r'\*+', any_characters, part)
+        for part in pattern
+    )
+    expected = re.fullmatch(expression, '/' + '/'.join(node)) is not None
+    assert matches('/'.join(pattern), '/' + '/'.join(node)) == expected
+
+
+def test_a_pattern_of_many_wildcards_takes_no_time(tmp_path):
+    for pattern in ('a*' * 300 + 'b', '**/' * 300 + 'b'):
+        file = parameter_file(tmp_path, f'"{pattern}":\n  ros__parameters:\n    model: x\n')
+        assert file.of('/' + '/'.join(['a' * 60] * 4)) == {}
 
 
 def test_last_section_wins_and_namespaces_and_names_may_be_nested(tmp_path):
