@@ -11,6 +11,8 @@ and scaled by up to 10% and seen at 0.7 times the exposure with another white ba
 footage at an earlier time. Objects come from clips with masks (--masks, in the layout of DAVIS)
 for 0.2, 1 and 2 s, from synthetic worlds for 0.2 to 5 s, and with --clip from people of the clip
 of the demo, whose identities were corrected by hand (demo_identities.py), for 1, 2 and 5 s.
+`rendered` are tumbling objects of each three clips of --shared, after 6, 12 and 18 images, whose
+rate is not known.
 
 `head` is the identity head on the latents of the model, `code` the identity code of semantic_text,
 `distilled` that of semantic_small, and `latent_weighted` the latents with their fitted weights.
@@ -28,6 +30,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -52,8 +55,18 @@ DEFAULT = 'head+code'
 """The best that 64 bytes beside the latents, which travel anyway, can do."""
 GAPS_S = (0.2, 1.0, 2.0, 5.0)
 MASK_RATE, MASK_STEP = 24, 8  # Hz; frames between two galleries
+RENDERED_START, RENDERED_GAPS, MIN_AREA = 5, (6, 12, 18), 100  # images; pixels
+RENDERED_CLIPS = 3  # of which the objects are in one gallery
 WORLDS, WORLD_TIMES, OBJECTS, MIN_VISIBLE = 4, 6, 3, 0.5
 Code = Callable[[np.ndarray], np.ndarray]
+
+
+class Footage(NamedTuple):
+    """Folder with masks of clips, clip of the demo, and folder with rendered clips, or None."""
+
+    masks: Path | None
+    clip: Path | None
+    shared: Path | None
 
 
 def joined(*codes: Code) -> Code:
@@ -203,6 +216,25 @@ def world_moments() -> Iterator[dict[float, dict[str, np.ndarray]]]:
         yield moments
 
 
+def rendered_moments(paths: list[Path]) -> dict[int, dict[str, np.ndarray]]:
+    """Return the crops of the objects of rendered clips by the number of the image and object."""
+    moments: dict[int, dict[str, np.ndarray]] = {}
+    for path in paths:
+        with np.load(path) as file:
+            images, masks = file['rgb'][0], file['mask'][0]
+        for frame in (RENDERED_START, *(RENDERED_START + gap for gap in RENDERED_GAPS)):
+            image, mask = np.ascontiguousarray(images[frame, ..., ::-1]), masks[frame]
+            for number in np.unique(mask[mask > 0]):
+                x, y, width, height = cv2.boundingRect((mask == number).astype(np.uint8))
+                if width * height < MIN_AREA:
+                    continue
+                side = min(1.2 * max(width, height), *mask.shape)
+                roi = square_roi((x + width / 2, y + height / 2), side, *mask.shape[::-1])
+                crop = crop_image(image, roi, 64, 'rgb')
+                moments.setdefault(frame, {})[f'{path.stem}/{number}'] = crop
+    return moments
+
+
 def recall(gallery: dict[str, np.ndarray], later: dict[str, np.ndarray], code: Code) -> list[bool]:
     """Return for each object of `later` that the gallery holds whether it is the most similar."""
     names, asked = list(gallery), [name for name in later if name in gallery]
@@ -214,9 +246,10 @@ def recall(gallery: dict[str, np.ndarray], later: dict[str, np.ndarray], code: C
     return [names[best] == name for name, best in zip(asked, cosines.argmax(1), strict=True)]
 
 
-def reid(masks: Path | None, clip: Path | None, code: Code) -> dict[str, dict[str, float]]:
-    """Return recall@1 by kind of footage and gap in seconds."""
-    right: dict[str, dict[str, list[bool]]] = {'masks': {}, 'synthetic': {}}
+def reid(footage: Footage, code: Code) -> dict[str, dict[str, float]]:
+    """Return recall@1 by kind of footage and gap in seconds; `rendered`: in images."""
+    masks, clip, shared = footage
+    right: dict[str, dict[str, list[bool]]] = {'masks': {}, 'synthetic': {}, 'rendered': {}}
     if masks is not None:
         moments = mask_moments(masks)
         for gap in GAPS_S:
@@ -230,6 +263,14 @@ def reid(masks: Path | None, clip: Path | None, code: Code) -> dict[str, dict[st
             f'{gap:g}': [hit for both in galleries(seen, gap) for hit in recall(*both, code)]
             for gap in GAPS_S
         }
+    if shared is not None:
+        clips = sorted((shared / 'synth_pybullet_two_view').glob('*.npz'))
+        for start in range(0, len(clips), RENDERED_CLIPS):
+            moments = rendered_moments(clips[start : start + RENDERED_CLIPS])
+            first = moments.get(RENDERED_START, {})
+            for gap in RENDERED_GAPS:
+                hits = recall(first, moments.get(RENDERED_START + gap, {}), code)
+                right['rendered'].setdefault(str(gap), []).extend(hits)
     for moments in world_moments():
         for gap in GAPS_S:
             hits = recall(moments[0.0], moments[gap], code)
@@ -240,9 +281,7 @@ def reid(masks: Path | None, clip: Path | None, code: Code) -> dict[str, dict[st
     }
 
 
-def measure(
-    code: Code, found: dict[str, dict[str, list[Group]]], masks: Path | None, clip: Path | None
-) -> dict:
+def measure(code: Code, found: dict[str, dict[str, list[Group]]], footage: Footage) -> dict:
     """Return all figures of one code."""
     scores = {
         each: {c: separation(by_condition[c], code) for c in CONDITIONS}
@@ -262,7 +301,7 @@ def measure(
     return {
         'auroc': table(auroc),
         'tpr_at_fpr_1pct': table(lambda same, other: tpr_at_fpr(same, other, 0.01)),
-        'reid': reid(masks, clip, code),
+        'reid': reid(footage, code),
         'ms_per_crop': round(1e3 * elapsed, 3),
     }
 
@@ -278,7 +317,7 @@ def main() -> None:
     parser.add_argument('--model', default='tinyvae')
     parser.add_argument('--small', default='semantic_small', help='network of the row distilled')
     parser.add_argument('--images', type=Path, default=Path('out/data/images'))
-    parser.add_argument('--shared', type=Path, help='folder with stereo_kitti_raw')
+    parser.add_argument('--shared', type=Path, help='folder with stereo_kitti_raw and others')
     parser.add_argument('--masks', type=Path, help='folder with Annotations and JPEGImages')
     parser.add_argument('--clip', type=Path, help='vtest.avi of the demo')
     parser.add_argument('--size', type=int, default=144, help='input side of EfficientNet, pixels')
@@ -289,7 +328,8 @@ def main() -> None:
     found = {name: groups(pairs) for name, pairs in sets(args.images, args.shared).items()}
     all_codes = codes(args.model, args.small, args.size)
     chosen = args.codes or list(all_codes)
-    by = {name: measure(all_codes[name], found, args.masks, args.clip) for name in chosen}
+    footage = Footage(args.masks, args.clip, args.shared)
+    by = {name: measure(all_codes[name], found, footage) for name in chosen}
     of = DEFAULT if DEFAULT in by else next(iter(by))
     main_code = by[of]
     kinds = main_code['reid']
