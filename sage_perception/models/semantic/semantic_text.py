@@ -256,7 +256,8 @@ def _are_classes(value: Any) -> bool:
 
 def subject(text: str) -> str:
     """Return a text without a phrase such as "a photo of", with an article before a bare noun."""
-    bare = ' '.join(_PROMPT.sub('', text).split()).rstrip('.')
+    words = ' '.join(text.split())  # before the expression, whose time grows with long gaps
+    bare = _PROMPT.sub('', words).rstrip('.')
     return bare if not bare or _ARTICLE.match(bare) else f'a {bare}'
 
 
