@@ -50,9 +50,8 @@ interest. A search by words, such as "a red car", compares the words with the se
 the records, and the color with their latents; it needs the packages of \
 requirements/semantic.txt. Records have codes if the parameter codes of the encoders has \
 semantic. In a memory without codes, the search decodes the newest latents and compares the \
-images with the words: latents keep colors, but little of what nouns depend on (for a class of \
-CIFAR-10, 24% of the ten best of 1,000 decoded latents are right; chance: 10%). With words and an \
-image, the similarities are added.
+images with the words: latents keep colors, but little of what nouns depend on. With words and \
+an image, the similarities are added.
 
 A thing is an object that several tracks show, across cameras, robots and time. Option --thing \
 shows its records, and why they belong together. --output decodes the records found and writes \
