@@ -236,19 +236,22 @@ def _nodes(
             node = _node(spec, given['params_file'])
         actions += _process(spec, node, given['log_level'], folder, causes)
     if _flag(given['use_rviz']):
-        actions.append(
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                name='rviz',
-                arguments=['-d', given['rviz_config']],
-                parameters=[{'use_sim_time': use_sim_time or False}],
-                output='screen',
-            )
-        )
+        actions.append(_rviz(given['rviz_config'], use_sim_time or False))
     if _flag(given['use_foxglove']):
         actions.append(_foxglove_bridge(given['foxglove_port'], use_sim_time or False))
     return GroupAction(actions)
+
+
+def _rviz(config: str, use_sim_time: bool) -> Node:
+    """Return the action that starts RViz."""
+    return Node(
+        package='rviz2',
+        executable='rviz2',
+        name='rviz',
+        arguments=['-d', config],
+        parameters=[{'use_sim_time': use_sim_time}],
+        output='screen',
+    )
 
 
 def _foxglove_bridge(port: str, use_sim_time: bool) -> Node:

@@ -113,8 +113,8 @@ class GuardedExecutor(SingleThreadedExecutor):
     def _run_tasks(self) -> None:
         """Continue the coroutines that wait, and run the callbacks of `create_task`."""
         with self._tasks_lock:
-            self._tasks = [each for each in self._tasks if not each[0].done()]
-            tasks = list(self._tasks)
+            tasks: list[Any] = [each for each in self._tasks if not each[0].done()]
+            self._tasks: list[Any] = list(tasks)
         for task, entity, node in tasks:
             self._run(task, entity, node)
 
