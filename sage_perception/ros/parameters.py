@@ -74,16 +74,9 @@ class Parameter:
         Raises:
             ValueError: the value is not allowed.
         """
-        kind = type(self.default)
         if isinstance(self.default, (list, tuple)):
-            listed = isinstance(value, (list, tuple))
-            if not listed or not all(isinstance(item, str) for item in value):
-                raise ValueError(f"parameter '{self.name}': {value!r} is not a list of strings")
-            if not value or not all(value) or len(set(value)) != len(value):
-                raise ValueError(
-                    f"parameter '{self.name}': {value!r} is not a list of distinct names"
-                )
-            return list(value)
+            return self._checked_names(value)
+        kind = type(self.default)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not kind:
@@ -99,6 +92,14 @@ class Parameter:
             except ValueError as error:
                 raise ValueError(f"parameter '{self.name}': {error}") from None
         return value
+
+    def _checked_names(self, value: Any) -> list[str]:
+        listed = isinstance(value, (list, tuple))
+        if not listed or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"parameter '{self.name}': {value!r} is not a list of strings")
+        if not value or not all(value) or len(set(value)) != len(value):
+            raise ValueError(f"parameter '{self.name}': {value!r} is not a list of distinct names")
+        return list(value)
 
     def descriptor(self) -> ParameterDescriptor:
         """Return the descriptor for `ros2 param describe`."""
