@@ -40,7 +40,12 @@ from sage_perception.trust.fusion.rivals import ambiguity, correction, posterior
 
 RATES = (0.005, 0.01, 0.02, 0.05)
 THRESHOLD = 0.7
-FITTED, WITH_CODE = 'fitted', 'fitted with code'
+FITTED = 'fitted'
+CODE_MODELS = {agreement.CODE: 'semantic_text', agreement.SMALL_CODE: 'semantic_small'}
+WITH_CODE = {
+    agreement.CODE: 'fitted with code',
+    agreement.SMALL_CODE: 'fitted with small code',
+}
 Cues = dict[str, np.ndarray]
 
 
@@ -87,7 +92,6 @@ def main() -> None:
     """Write the figures, and print the means over the sets and the figures of each set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', default='tinyvae')
-    parser.add_argument('--code-model', default='semantic_text')
     parser.add_argument('--images', type=Path, default=Path('out/data/images'))
     parser.add_argument('--shared', type=Path, help='folder with stereo_kitti_raw')
     parser.add_argument('--no-code', action='store_true', help='without the codes that are sent')
@@ -99,9 +103,9 @@ def main() -> None:
     model = agreement.read(args.fit or codec.artifact.path)
     if model is None:
         raise SystemExit(f'{codec.id} has no fitted agreement: run tools/fit_agreement.py')
-    features = features_of(
-        codec, model, None if args.no_code else load_codes(args.code_model).identity
-    )
+    used = {} if args.no_code else CODE_MODELS
+    identity = {cue: load_codes(name).identity for cue, name in used.items()}
+    features = features_of(codec, model, identity)
     by: dict[str, dict[str, dict[str, dict]]] = {}
     for name, pairs in sets(args.images, args.shared).items():
         for condition, found in groups(pairs).items():
@@ -123,7 +127,7 @@ def main() -> None:
 
 
 def features_of(
-    codec, model: agreement.AgreementModel, identity: Callable | None
+    codec, model: agreement.AgreementModel, identity: dict[str, Callable]
 ) -> dict[str, Callable]:
     """Return functions from crops, uint8 `[N, 64, 64, 3]`, to what each cue compares."""
     mean, weights, head = codec.latent_mean.ravel(), similarity_weights(codec), codec.identity_head
@@ -137,7 +141,7 @@ def features_of(
     }
     if head is not None:
         found[agreement.HEAD] = lambda crops: head(latents(crops))
-    return found | ({agreement.CODE: identity} if identity else {})
+    return found | identity
 
 
 def views_of(
@@ -160,7 +164,7 @@ def measure(model: agreement.AgreementModel, views: list[Views]) -> dict[str, di
     for fit in model.fits:
         if not set(fit.functions) <= set(views[0].cues):
             continue
-        name = WITH_CODE if agreement.CODE in fit.functions else FITTED
+        name = next((WITH_CODE[cue] for cue in WITH_CODE if cue in fit.functions), FITTED)
 
         def alone(views: Views, fit: agreement.Fit = fit) -> np.ndarray:
             return fit.log_ratio(views.cues)

@@ -7,9 +7,9 @@ Pairs are views of places of images that the model's identity head was not train
 bench/agreement.py does not use: shifted, scaled, sheared and re-exposed. Other things are other
 places of the same image, without pairs of places of one material, such as two parts of a sky:
 those whose thumbnails are more similar than half of the pairs of one place. One fit has the cues
-of the latents, the other one also the identity codes that encoders send. The places of a scene are
-the crops of an image for the thresholds in images. Run it again after the
-identity head or the code model has changed.
+of the latents, the others also the identity codes that encoders send, of one of two models. The
+places of a scene are the crops of an image for the thresholds in images. Run it again after the
+identity head or a code model has changed.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ CHUNK = 64
 BENCHMARK = ('motorcycle', 'aloe', 'graf', 'leuven', 'vtest')
 """Parts of the names of the images of bench/agreement.py."""
 THUMBNAIL = 'thumbnail'
+CODE_MODELS = {agreement.CODE: 'semantic_text', agreement.SMALL_CODE: 'semantic_small'}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,11 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--config', type=Path, default=Path('config/train/identity.yaml'))
     parser.add_argument('--model', default='tinyvae')
-    parser.add_argument('--code-model', default='semantic_text')
     parser.add_argument('--scenes', type=int, default=SCENES)
     parser.add_argument('--to', type=Path, help='folder (default: that of the model)')
     args = parser.parse_args(argv)
-    codec, codes = load_crop_codec(args.model), load_codes(args.code_model)
+    codec = load_crop_codec(args.model)
     views, images = held_out_views(read_config(args.config), args.scenes)
     scenes, places = views.shape[:2]
     crops = views.reshape(-1, CROP, CROP, 3)
@@ -62,9 +62,13 @@ def main(argv: list[str] | None = None) -> int:
     features = {agreement.LATENT: weighted, agreement.COLOR: colors.colors(latents)}
     if head is not None:
         features[agreement.HEAD] = head(latents)
-    features[agreement.CODE] = np.concatenate(
-        [codes.identity(crops[i : i + CHUNK]) for i in range(0, len(crops), CHUNK)]
-    )
+    spaces = {}
+    for cue, name in CODE_MODELS.items():
+        model = load_codes(name)
+        spaces[cue] = model.identity_space.hex()
+        features[cue] = np.concatenate(
+            [model.identity(crops[i : i + CHUNK]) for i in range(0, len(crops), CHUNK)]
+        )
     features[THUMBNAIL] = thumbnails(crops)
     cues, own = {}, {}
     for name, values in features.items():
@@ -76,9 +80,9 @@ def main(argv: list[str] | None = None) -> int:
         )
     alike = cues.pop(THUMBNAIL)
     distinct = alike < np.median(alike[:, np.eye(places, dtype=bool)])
-    of_latents = [name for name in agreement.CUES if name in cues and name != agreement.CODE]
+    of_latents = [name for name in agreement.CUES if name in cues and name not in CODE_MODELS]
     fits = []
-    for names in (of_latents, [*of_latents, agreement.CODE]):
+    for names in (of_latents, *([*of_latents, cue] for cue in CODE_MODELS)):
         chosen = ({name: each[name] for name in names} for each in (cues, own))
         scene_cues = Scenes(*chosen, distinct, images)
         fit = fit_by_image(scene_cues)
@@ -86,10 +90,8 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(figures(fit, scene_cues)))
     fingerprint = codec.id.fingerprint.hex()
     digest = '' if head is None else head.digest
-    model = agreement.AgreementModel(
-        fingerprint, digest, color_map, color_offset, fits, codes.identity_space.hex()
-    )
-    print(model.write(args.to or codec.artifact.path))
+    made = agreement.AgreementModel(fingerprint, digest, color_map, color_offset, fits, spaces)
+    print(made.write(args.to or codec.artifact.path))
     return 0
 
 

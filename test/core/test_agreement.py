@@ -18,7 +18,14 @@ from sage_perception.core.lct import LCT, Operation, Provenance
 from sage_perception.training.trust.agreement import Scenes, fit_agreement, fit_by_image
 from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion import agreement
-from sage_perception.trust.fusion.agreement import CODE, HEAD, LATENT, AgreementModel, CueFunction
+from sage_perception.trust.fusion.agreement import (
+    CODE,
+    HEAD,
+    LATENT,
+    SMALL_CODE,
+    AgreementModel,
+    CueFunction,
+)
 from sage_perception.trust.fusion.agreement import Fit as AgreementFit
 from sage_perception.trust.fusion.assignment import matches
 from sage_perception.trust.fusion.comparison import View
@@ -147,7 +154,9 @@ def test_a_pair_uses_the_fit_with_the_most_cues_that_it_has():
         ({'color_map': [[1, 2]]}, 'color_map'),
         ({'color_offset': [float('nan')] * 12}, 'finite'),
         ({'fingerprint': 3}, 'text'),
-        ({'code_space': None}, 'text'),
+        ({'code_spaces': {'code': None}}, 'text'),
+        ({'code_spaces': {'color': ''}}, 'code_spaces'),
+        ({'code_spaces': 3}, 'iterable'),
         ({'color_offset': [10**400]}, 'too large'),
     ],
     ids=lambda value: str(value)[:60],
@@ -181,8 +190,11 @@ def test_a_file_without_thresholds_for_images_uses_those_of_pairs(codec, tmp_pat
     tree = json.loads((codec.artifact.path / agreement.FILE).read_text())
     for fit in tree['fits']:
         del fit['image_thresholds']
+    tree['code_space'] = tree.pop('code_spaces')[CODE]
     (tmp_path / agreement.FILE).write_text(json.dumps(tree))
-    for fit in agreement.read(tmp_path).fits:
+    model = agreement.read(tmp_path)
+    assert model.code_spaces == {CODE: tree['code_space']}
+    for fit in model.fits:
         assert fit.threshold(0.01, of_images=True) == fit.threshold(0.01)
 
 
@@ -190,7 +202,7 @@ def lct_of(codec, image, track=1, code=None, space=None):
     z = codec.encode(image[None].transpose(0, 3, 1, 2).astype(np.float32) / 255)[0]
     codes = ()
     if code is not None:
-        fitted = bytes.fromhex(agreement.read(codec.artifact.path).code_space)
+        fitted = bytes.fromhex(agreement.read(codec.artifact.path).code_spaces[CODE])
         model = ModelId(fingerprint=space or fitted)
         codes = (Code(LatentKind.IDENTITY, model, 2, pack_direction(code)),)
     latent = Latent(z, model=codec.id, track_id=track, codes=codes)
@@ -231,6 +243,24 @@ def test_codes_count_for_the_crops_of_tracks_that_have_had_one(codec):
     comparer.view('cam2', [lct_of(codec, image, 11, code, b'x' * 32)])
     other = comparer.compare(ours, comparer.view('cam2', [lct_of(codec, image, 11)]))
     assert other.log_ratio[0, 0] == pytest.approx(without.log_ratio[0, 0])
+
+
+def test_codes_of_both_models_count_but_not_one_with_the_other(codec):
+    comparer = similarity_of(codec, 0.7, 0.01).comparer
+    spaces = agreement.read(codec.artifact.path).code_spaces
+    image, code = textured(1), np.abs(np.random.default_rng(0).normal(size=64))
+
+    def ratio(first, second):
+        views = [
+            comparer.view(name, [lct_of(codec, image, 1, values, bytes.fromhex(spaces[cue]))])
+            for name, (cue, values) in zip('ab', (first, second), strict=True)
+        ]
+        return comparer.compare(*views).log_ratio[0, 0]
+
+    for cue in (CODE, SMALL_CODE):
+        assert ratio((cue, code), (cue, code)) > ratio((cue, code), (cue, -code)) + 1
+    mixed = ratio((CODE, code), (SMALL_CODE, code))
+    assert mixed == ratio((CODE, code), (SMALL_CODE, -code))
 
 
 def test_joined_views_compare_as_each_of_them_does(codec):
@@ -275,8 +305,11 @@ def test_views_without_crops_have_no_pairs(codec, first, second, kind):
 
 def test_the_fit_is_of_the_identity_codes_that_are_shipped(codec):
     """After a change of the model: python tools/fit_agreement.py."""
-    space = models.load_semantic().identity_space.hex()
-    assert agreement.read(codec.artifact.path).code_space == space
+    fitted = agreement.read(codec.artifact.path).code_spaces
+    assert fitted == {
+        CODE: models.load_semantic().identity_space.hex(),
+        SMALL_CODE: models.load_codes('semantic_small').identity_space.hex(),
+    }
 
 
 def test_geometry_is_evidence_within_its_tolerance_and_no_evidence_without_regions():

@@ -32,10 +32,12 @@ FIX = 'run tools/fit_agreement.py to write it again, or delete it'
 MAX_LOG_RATIO = 20.0
 """Bound of the contribution of a cue."""
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
-HEAD, LATENT, COLOR, CODE = 'head', 'latent', 'color', 'code'
-CUES = (HEAD, LATENT, COLOR, CODE)
+HEAD, LATENT, COLOR, CODE, SMALL_CODE = 'head', 'latent', 'color', 'code', 'small_code'
+CODES = (CODE, SMALL_CODE)
+CUES = (HEAD, LATENT, COLOR, *CODES)
 """Cosine of the identity codes of the latents; cosine of the weighted latents; minus the distance
-of the colors that the latents contain; cosine of the identity codes that are sent."""
+of the colors that the latents contain; cosine of the identity codes that are sent, of
+`semantic_text` and of `semantic_small`. A track has codes of one of them."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ class AgreementModel:
 
     `fingerprint` of its latent space and `head`, the SHA-256 of its identity head, are
     hexadecimal; `head` is empty for a model without one. `color_map` `[D, K]` and `color_offset`
-    `[K]` predict mean colors of parts of a crop, RGB in [0, 1], from a latent. `code_space` is the
-    fingerprint of the space of the identity codes that were fitted, hexadecimal.
+    `[K]` predict mean colors of parts of a crop, RGB in [0, 1], from a latent. `code_spaces` are
+    the fingerprints of the spaces of the identity codes that were fitted, hexadecimal, by cue.
     """
 
     fingerprint: str
@@ -113,7 +115,7 @@ class AgreementModel:
     color_map: np.ndarray
     color_offset: np.ndarray
     fits: Sequence[Fit]
-    code_space: str = ''
+    code_spaces: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         dim, colors = self.color_map.shape if self.color_map.ndim == 2 else (0, 0)
@@ -177,7 +179,7 @@ class AgreementModel:
         tree = {
             'fingerprint': self.fingerprint,
             'head': self.head,
-            'code_space': self.code_space,
+            'code_spaces': dict(self.code_spaces),
             'color_map': np.round(self.color_map, 5).tolist(),
             'color_offset': np.round(self.color_offset, 5).tolist(),
             'fits': [
@@ -212,7 +214,7 @@ def read(folder: Path) -> AgreementModel | None:
             np.array(tree['color_map'], float),
             np.array(tree['color_offset'], float),
             [_fit(each) for each in tree['fits']],
-            _text(tree['code_space']),
+            _code_spaces(tree),
         )
     except OSError as error:
         raise ValueError(f'{path} is invalid: {error.strerror}; {FIX}') from error
@@ -230,6 +232,14 @@ def _fit(tree: Any) -> Fit:
         for each in (tree['thresholds'], tree.get('image_thresholds', {}))
     )
     return Fit(functions, thresholds, of_images)
+
+
+def _code_spaces(tree: Any) -> dict[str, str]:
+    """Return the spaces of codes by cue; files of earlier versions have one."""
+    spaces = tree.get('code_spaces', {CODE: tree.get('code_space', '')})
+    if not set(spaces) <= set(CODES):
+        raise ValueError(f'code_spaces are {one_line(list(spaces))}, not some of {CODES}')
+    return {name: _text(space) for name, space in spaces.items()}
 
 
 def _text(value: Any) -> str:

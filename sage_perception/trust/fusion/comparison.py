@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -153,9 +154,7 @@ class FittedComparer:
         cues = {agreement.COLOR: self._model.colors(latents)}
         if self._head is not None:
             cues[agreement.HEAD] = self._head(latents)
-        codes = self._identity_codes(camera, lcts)
-        if codes is not None:
-            cues[agreement.CODE] = codes
+        cues |= self._identity_codes(camera, lcts)
         return View(center(latents, self._mean, self._weights), cues)
 
     def image(self, camera: str, lcts: Sequence[LCT]) -> View:
@@ -181,44 +180,43 @@ class FittedComparer:
             similarity = cues[agreement.HEAD] = cosine_matrix(
                 a.cues[agreement.HEAD], b.cues[agreement.HEAD]
             )
-        ours, theirs = a.cues.get(agreement.CODE), b.cues.get(agreement.CODE)
-        if ours is not None and theirs is not None and ours.shape[1] == theirs.shape[1]:
-            cues[agreement.CODE] = ours @ theirs.T  # NaN where a crop has no code
+        for name in agreement.CODES:
+            ours, theirs = a.cues.get(name), b.cues.get(name)
+            if ours is not None and theirs is not None and ours.shape[1] == theirs.shape[1]:
+                cues[name] = ours @ theirs.T  # NaN where a crop has no code
         shift = None
         if a.ambiguity is not None and b.ambiguity is not None:
             shift = correction(a.ambiguity, b.ambiguity)
         ratios, margins = self._model.log_ratios(cues, self._rate, shift)
         return Comparison(similarity.clip(-1, 1), ratios.clip(-MAX_SCORE), margins, ratios)
 
-    def _is_fitted(self, code: Code) -> bool:
-        """Return whether a code is an identity code of the space of the fit."""
-        own = code.model.fingerprint.hex() == self._model.code_space
-        return own and code.kind is LatentKind.IDENTITY
-
-    def _identity_codes(self, camera: str, lcts: Sequence[LCT]) -> np.ndarray | None:
-        """Return the newest identity code of each crop, float64 `[N, C]`, NaN without one.
-
-        Codes of another space than that of the fit do not count. None if no crop has a code.
-        """
-        found: list[np.ndarray | None] = []
-        sizes = set()
-        for lct in lcts:
-            self._codes.update(camera, [lct.latent], lct.stamp_ns)
-            kept = self._codes.of(camera, lct.latent.track_id, lct.stamp_ns)
-            code = next((each for each in kept if self._is_fitted(each)), None)
-            values = None
-            if code is not None:
-                try:
-                    values = unpack_direction(code.payload)
-                    sizes.add(values.size)
-                except ValueError:
-                    values = None  # of a later version
-            found.append(values)
-        if len(sizes) != 1:
+    def _cue_of(self, code: Code) -> str | None:
+        """Return the cue of an identity code of a space of the fit, None for another code."""
+        space = code.model.fingerprint.hex()
+        if code.kind is not LatentKind.IDENTITY:
             return None
-        [size] = sizes
-        nothing = np.full(size, np.nan)
-        return np.stack([nothing if each is None else each for each in found])
+        return next((cue for cue, each in self._model.code_spaces.items() if each == space), None)
+
+    def _identity_codes(self, camera: str, lcts: Sequence[LCT]) -> dict[str, np.ndarray]:
+        """Return the newest identity code of each crop by cue, float64 `[N, C]`, NaN without one.
+
+        Codes of other spaces than those of the fits do not count.
+        """
+        found: dict[str, dict[int, np.ndarray]] = {}
+        for index, lct in enumerate(lcts):
+            self._codes.update(camera, [lct.latent], lct.stamp_ns)
+            for code in self._codes.of(camera, lct.latent.track_id, lct.stamp_ns):
+                cue = self._cue_of(code)
+                if cue is not None:
+                    with suppress(ValueError):  # of a later version
+                        found.setdefault(cue, {})[index] = unpack_direction(code.payload)
+        cues = {}
+        for cue, codes in found.items():
+            sizes = {code.size for code in codes.values()}
+            if len(sizes) == 1:
+                cues[cue] = np.full((len(lcts), *sizes), np.nan)
+                cues[cue][list(codes)] = list(codes.values())
+        return cues
 
 
 def _latents(lcts: Sequence[LCT], dim: int) -> np.ndarray:
