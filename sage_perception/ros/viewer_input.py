@@ -90,6 +90,7 @@ class MomentCollector:
         self.labels, self.labeled = TrackLabels(), False
         self.moments: dict[str, CameraMoment] = {}
         self._agreements: list[AgreementArray] = []
+        self._compared = False  # whether the last moment had agreements
         self._retries = 0
         self.close()
 
@@ -109,10 +110,11 @@ class MomentCollector:
     @property
     def is_complete(self) -> bool:
         """Return whether the messages of all cameras have arrived, and their agreements."""
-        # The arbiter may publish no agreements for frames without crops.
+        # The arbiter may publish none for frames without crops, and publishes none for cameras
+        # that are not synchronous.
         crops = [moment.crops for moment in self.moments.values()]
-        comparable = all(array is not None and array.crops for array in crops)
-        return self._has_all_lcts() and (self._has_agreements() or not comparable)
+        compared = self._compared and all(array is not None and array.crops for array in crops)
+        return self._has_all_lcts() and (self._has_agreements() or not compared)
 
     def agreements(self) -> list[AgreementArray]:
         """Return the agreements between the frames of this moment."""
@@ -122,6 +124,7 @@ class MomentCollector:
     def take(self) -> Moment:
         """Return the messages that have arrived, and receive another moment."""
         taken = Moment(self.moments, self.agreements())
+        self._compared = self._has_agreements()
         self.request()
         return taken
 
@@ -163,6 +166,7 @@ class MomentCollector:
 
     def add_agreement(self, message: AgreementArray) -> None:
         """Store the matches of two cameras; `agreements` selects those of this moment."""
+        self._compared = True
         self._agreements.append(message)
         del self._agreements[:-MAX_RETRIES]
         self.agreement_gate.is_open = not self._has_agreements()

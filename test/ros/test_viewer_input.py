@@ -129,6 +129,20 @@ def test_a_moment_waits_for_its_agreements_until_later_ones_show_that_they_were_
     assert len(bench.moment.agreements()) == (received == PERIOD_NS)
 
 
+def test_a_moment_of_cameras_that_are_not_compared_does_not_wait():
+    bench = Bench()
+    for compared in (True, False, False):
+        bench.moment.request()
+        for camera in CAMERAS:
+            bench.frame(camera, PERIOD_NS)
+            bench.crops(camera, PERIOD_NS)
+            bench.lcts(camera, PERIOD_NS)
+        if compared:
+            bench.agreement(0)
+        assert bench.moment.is_complete != compared
+        bench.moment.take()
+
+
 def test_agreements_of_other_frames_are_left_out():
     bench = Bench()
     bench.moment.request()
