@@ -52,7 +52,12 @@ def measure(seeds: Sequence[int]) -> dict:
 def vision(seeds: Sequence[int]) -> dict:
     """Return the accuracies of classes of images."""
     codec = load_crop_codec('tinyvae')
-    names = sorted(folder for folder in CIFAR.iterdir() if folder.is_dir())
+    names = sorted(folder for folder in CIFAR.glob('*') if any(folder.glob('*.*')))
+    if len(names) < 2:
+        raise SystemExit(
+            f'{CIFAR} has no folders of images: set SAGE_CIFAR to a folder with one for each class '
+            'of CIFAR-10, such as airplane'
+        )
     rows = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
