@@ -55,8 +55,8 @@ def vision(seeds: Sequence[int]) -> dict:
     names = sorted(folder for folder in CIFAR.glob('*') if any(folder.glob('*.*')))
     if len(names) < 2:
         raise SystemExit(
-            f'{CIFAR} has no folders of images: set SAGE_CIFAR to a folder with one for each class '
-            'of CIFAR-10, such as airplane'
+            f'{CIFAR} has no folders of images: set SAGE_CIFAR to a folder with one for each '
+            'class of CIFAR-10, such as airplane'
         )
     rows = []
     for seed in seeds:
