@@ -5,12 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 
 import numpy as np
+import torch
 from scipy.cluster.vq import kmeans2
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from sage_perception.models.mask_refinement import MaskRefinement
+from sage_perception.models.networks.slots.colors import Colors
+from sage_perception.models.networks.slots.config import SlotsConfig
+from sage_perception.models.networks.slots.start import ImageStart
 from sage_perception.slots.scores import (
     adjusted_rand_index,
     foreground_ari,
@@ -75,6 +81,27 @@ def grid(count: int) -> Segmenter:
     return cells
 
 
+def mixture(config: SlotsConfig) -> Segmenter:
+    """Return the slots of a model without its network, from the start of `ImageStart`.
+
+    The cells of a token each go to the nearest of the tokens that the start chooses, and the masks
+    are refined as those of the model.
+    """
+    config = replace(config, init='image')
+    start, colors = ImageStart(config), Colors(config)
+    refinement = MaskRefinement.of(asdict(config))
+
+    def segments(video: np.ndarray) -> np.ndarray:
+        found = []
+        for image in video.transpose(0, 3, 1, 2).astype(np.float32) / 255:
+            mapped = colors(torch.from_numpy(image)[None])
+            masks = start.nearest(mapped)[0].numpy()
+            found.append(refinement.refine(masks, image).argmax(0))
+        return np.stack(found)
+
+    return segments
+
+
 def score(test: Scene, segmenter: Segmenter) -> dict[str, float]:
     """Return the mean FG-ARI, ARI and mBO of a segmenter over the scenes of a test."""
     return mean_scores(test.labels, map(segmenter, test.image))
@@ -105,11 +132,13 @@ def best(test: Scene, segmenters: dict[str, Segmenter]) -> dict[str, float | str
     return {**scored[name], 'setting': name}
 
 
-def baselines(test: Scene, count: int) -> dict:
-    """Return the scores of the baselines with about `count` segments."""
+def baselines(test: Scene, config: SlotsConfig) -> dict:
+    """Return the scores of the baselines with about as many segments as a model has slots."""
+    count = config.slots
     clusters = {f'weight {w:g}': pixel_clusters(count, w) for w in POSITION_WEIGHTS}
     return {
         'color_areas': best(test, {f'tolerance {t}': color_areas(t) for t in TOLERANCES}),
         'kmeans': best(test, clusters),
         'grid': score(test, grid(count)),
+        **({'mixture': score(test, mixture(config))} if config.mask_rounds else {}),
     }

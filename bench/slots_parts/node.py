@@ -24,7 +24,7 @@ def measure(model_name: str) -> dict:
         started = time.process_time()
         slots = model.track(x, slots.slots)
         tracked = time.process_time()
-        model.decode(slots)
+        model.decode(slots, x)
         parts['slots'].append(1e3 * (tracked - started))
         parts['masks'].append(1e3 * (time.process_time() - tracked))
     medians = {name: round(float(np.median(values)), 2) for name, values in parts.items()}

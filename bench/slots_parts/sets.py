@@ -8,7 +8,7 @@ import csv
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from sage_perception.core.files import write_atomically
-from sage_perception.models.networks.slots import SlotModel, segment
+from sage_perception.models.mask_refinement import MaskRefinement
+from sage_perception.models.networks.slots import SlotModel
 from sage_perception.training.config import RunConfig, read_config
 from sage_perception.training.data.images import to_model
 from sage_perception.training.data.objects.pool import scenes
@@ -37,6 +38,15 @@ TRIALS = (20, 80)
 """Steps of two trainings that show the cost of a step."""
 EPOCHS = 4
 """Least number of validations in a short run."""
+INFERENCE = (
+    'eval_iterations',
+    'starts',
+    'mask_rounds',
+    'mask_noise',
+    'slot_penalty',
+    'slot_tolerance',
+)
+"""Fields of `SlotsConfig` that matter after training only."""
 COST = 'cpu_seconds.json'
 """File in the folder of a run: the CPU seconds of its training."""
 LOSSES = {'orthogonality': 1e-2, 'mask_entropy': 1e-3, 'coverage': 1e-2, 'appearance': 1e-2}
@@ -64,14 +74,18 @@ def slot_segments(model: SlotModel, images: np.ndarray) -> np.ndarray:
     Random starts are the same in each call, and differ between scenes.
     """
     torch.manual_seed(0)
+    refinement = MaskRefinement.of(asdict(model.config))
     found = []
     with torch.inference_mode():
         for first in range(0, len(images), BATCH):
-            outputs = model.frames(
-                torch.from_numpy(to_model(images[first : first + BATCH], CHANNELS))
-            )
-            found.append(torch.stack([segment(output.masks) for output in outputs], 1))
-    return torch.cat(found).numpy()
+            x = torch.from_numpy(to_model(images[first : first + BATCH], CHANNELS))
+            for output, frames in zip(model.frames(x), x.unbind(1), strict=True):
+                pairs = zip(output.masks.numpy(), frames.numpy(), strict=True)
+                masks = np.stack([refinement.refine(*pair) for pair in pairs])
+                found.append(masks.argmax(1))
+    frames = images.shape[1]
+    parts = [np.stack(found[n : n + frames], 1) for n in range(0, len(found), frames)]
+    return np.concatenate(parts)
 
 
 def timed_training(config: RunConfig, run: Path, progress: bool = True) -> float:
@@ -122,10 +136,11 @@ def shortened(config: RunConfig, run: Path, minutes: float | None, steps: int | 
 def train_and_score(config: RunConfig, name: str, seed: int, length: Length, test: Scene) -> dict:
     """Train or resume a run, and return its scores, core-minutes and curve.
 
-    A run that has ended is only scored, with the rounds and starts of `config`. If these differ
-    from those of training, `one_start` has the scores with those of training.
+    A run that has ended is only scored, with the rounds, starts and refinement of `config`.
+    `not_joined` has the scores if all slots are kept, `not_refined` those of the masks of the
+    model, and `one_start` those with the rounds and the single start of training as well.
     """
-    inference = {name: getattr(config.model, name) for name in ('eval_iterations', 'starts')}
+    inference = {name: getattr(config.model, name) for name in INFERENCE}
     run = Path(f'out/train/{name}_seed{seed}')
     config = replace(config, training=replace(config.training, seed=seed))
     config = shortened(config, run, *length)
@@ -135,14 +150,17 @@ def train_and_score(config: RunConfig, name: str, seed: int, length: Length, tes
 
     model = load_run(config, run, SlotModel).eval()
 
-    def scores(**settings: int) -> dict[str, float]:
-        model.config = replace(config.model, **settings)
+    def scores(**change: float) -> dict[str, float]:
+        model.config = replace(config.model, **(inference | change))
         return mean_scores(test.labels, slot_segments(model, test.image))
 
-    found: dict = scores(**inference)
-    as_trained = {'eval_iterations': 0, 'starts': 1}
-    if inference != as_trained:
-        found['one_start'] = scores(**as_trained)
+    found: dict = scores()
+    if inference['slot_penalty'] or inference['slot_tolerance']:
+        found['not_joined'] = scores(slot_penalty=0.0, slot_tolerance=0.0)
+    if inference['mask_rounds']:
+        found['not_refined'] = scores(mask_rounds=0)
+    if (inference['eval_iterations'], inference['starts']) != (0, 1):
+        found['one_start'] = scores(mask_rounds=0, eval_iterations=0, starts=1)
     metrics = json.loads((run / METRICS).read_text())
     core_minutes = round(json.loads((run / COST).read_text()) / 60, 1)
     print(f'{name}, seed {seed}: {core_minutes} core-minutes', flush=True)
@@ -177,7 +195,8 @@ def columns(rows: Sequence[dict]) -> dict:
 def plain(config: RunConfig) -> RunConfig:
     """Return a configuration as published.
 
-    Random starts, gradient through all rounds, absolute positions, a decoder of convolutions.
+    Random starts, gradient through all rounds, absolute positions, a decoder of convolutions,
+    colors of each pixel, and the squared error of the image alone.
     """
     model = replace(
         config.model,
@@ -189,9 +208,19 @@ def plain(config: RunConfig) -> RunConfig:
         stride=2,
         decoder='convolutions',
         decoder_channels=32,
+        colors='pixels',
+        color_space='rgb',
+        masks='decoder',
+        iterations=3,
+        eval_iterations=0,
+        starts=1,
+        mask_rounds=0,
+        slot_penalty=0.0,
+        slot_tolerance=0.0,
     )
     training = replace(config.training, batch=32, precision='32-true', learning_rate=4e-4)
-    return replace(config, model=model, training=training)
+    section = replace(scenes_section(config), attention=0.0)
+    return replace(config, model=model, training=training, scenes=section)
 
 
 def measure_set(name: str, seeds: list[int], length: Length, reference: bool) -> dict:
@@ -201,7 +230,7 @@ def measure_set(name: str, seeds: list[int], length: Length, reference: bool) ->
     assert section.set != 'photographs'  # no configuration of a set has them
     test = with_time(scenes(section.set, TEST_SCENES, TEST_SEED))
     rows = [train_and_score(config, config.name, seed, length, test) for seed in seeds]
-    result = columns(rows) | {'seeds': seeds, 'baselines': baselines(test, config.model.slots)}
+    result = columns(rows) | {'seeds': seeds, 'baselines': baselines(test, config.model)}
     if reference:
         cost = Length(minutes=float(np.mean(result['core_minutes'])))
         label = f'{config.name}_plain'

@@ -13,18 +13,17 @@ from sage_perception.models.networks.slots import TemporalTransformer
 from sage_perception.models.networks.slots.temporal import last_visible
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.models.slot_encoder import SlotEncoder
+from sage_perception.slots.hidden import HiddenSlots, Prediction, constant_velocity, last_seen
 from sage_perception.slots.scores import foreground_ari
 from sage_perception.slots.sequences import extrapolate, model_batch, slot_sequences
 from sage_perception.training.config import read_config
+from sage_perception.training.data.objects.moving import FRAMES
 from sage_perception.training.data.objects.pool import scenes
 from sage_perception.training.runs import CONFIG, METRICS, load_run
 from sage_perception.training.tasks.slot_sequences.task import middle_span
 
 TEST_SEED = 2
 BATCH = 10
-MIN_AREA = 0.004
-"""Area below which the transformer replaces a slot, fraction of the image."""
-HISTORY = 24
 MIN_FOUND = 0.3
 """IoU of a slot with an object from which the object counts as found."""
 
@@ -33,49 +32,44 @@ def segments(
     model: SlotEncoder,
     videos: np.ndarray,
     carry: bool = True,
-    transformer: TemporalTransformer | None = None,
+    predict: Prediction | None = None,
 ) -> np.ndarray:
     """Return the slot of each pixel of videos, uint8 RGB `[N, T, S, S, 3]`: uint8 `[N, T, S, S]`.
 
-    With a transformer, a slot without area continues as it predicts from the frames before.
+    With `predict`, the slots of hidden objects continue as it predicts (`HiddenSlots`).
     """
     side = videos.shape[2]
     results = []
     for first in range(0, len(videos), BATCH):
         previous: np.ndarray | None = None
-        history: list[np.ndarray] = []
+        hidden = None if predict is None else HiddenSlots(predict)
         frames = []
-        hidden: list[np.ndarray] = []
         for images in videos[first : first + BATCH].swapaxes(0, 1):
             x = model_batch(model, images)
             found = model.encode(x) if previous is None else model.track(x, previous)
-            masks = model.decode(found).masks
+            masks = model.decode(found, x).masks
             step = masks.shape[-1] // side
             owner = masks.argmax(1)[:, step // 2 :: step, step // 2 :: step]
             frames.append(owner.astype(np.uint8))
-            slots = found.slots
-            if transformer is not None:
-                areas = np.stack([(owner == k).mean((1, 2)) for k in range(masks.shape[1])], 1)
-                history, hidden = [*history, slots][-HISTORY:], [*hidden, areas < MIN_AREA]
-                slots = _continued(model, transformer, history, hidden[-HISTORY:])
-                history[-1] = slots
+            slots = found.slots if hidden is None else hidden.update(found.slots, masks, x)
             previous = slots if carry else None
         results.append(np.stack(frames, 1))
     return np.concatenate(results)
 
 
-def _continued(
-    model: SlotEncoder,
-    transformer: TemporalTransformer,
-    history: list[np.ndarray],
-    hidden: list[np.ndarray],
-) -> np.ndarray:
-    """Return the newest slots `[B, K, D]`, those hidden predicted from the history."""
-    normalized = (np.stack(history, 1) - model.latent_mean) / model.latent_std
-    unseen = torch.from_numpy(np.stack(hidden, 1))
-    with torch.inference_mode():
-        predicted = transformer(torch.from_numpy(normalized), unseen, causal=True)
-    return (predicted[:, -1].numpy() * model.latent_std + model.latent_mean).astype(np.float32)
+def by_transformer(model: SlotEncoder, transformer: TemporalTransformer) -> Prediction:
+    """Return the causal prediction of hidden slots of a model by a transformer."""
+
+    def predict(slots: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        slots, hidden = slots[:, -FRAMES:], hidden[:, -FRAMES:]
+        normalized = ((slots - model.latent_mean) / model.latent_std).astype(np.float32)
+        with torch.inference_mode():
+            found = transformer(
+                torch.from_numpy(normalized), torch.from_numpy(hidden), causal=True
+            )
+        return (found[:, -1].numpy() * model.latent_std + model.latent_mean).astype(np.float32)
+
+    return predict
 
 
 def mean_ari(truth: np.ndarray, found: np.ndarray) -> float:
@@ -140,33 +134,34 @@ def measure(model_name: str, runs: list[Path], count: int) -> dict:
     model = load_slot_encoder(model_name)
     test = scenes('moving_sprites', count, TEST_SEED)
     hidden = scenes('occluded_sprites', count, TEST_SEED)
-    carried, single = segments(model, test.image), segments(model, test.image, carry=False)
-    flat = (-1, *test.labels.shape[2:])
-    carried_ari = mean_ari(test.labels, carried)
-    result: dict = {
-        'fg_ari': carried_ari,
-        'ablations': {
-            'no_carry_over': mean_ari(test.labels, single),
-            'image_only_by_frame': mean_ari(test.labels.reshape(flat), single.reshape(flat)),
-            'no_transformer': carried_ari,
-            'transformer': [],
-        },
-        'occlusion_identity': {
-            'carry_over': identity(segments(model, hidden.image), hidden.labels),
-            'no_carry_over': identity(segments(model, hidden.image, carry=False), hidden.labels),
-            'transformer': [],
-        },
-        'prediction': [],
+    predictions: dict[str, Prediction | None] = {
+        'no_transformer': None,
+        'last_seen': last_seen,
+        'constant_velocity': constant_velocity,
     }
+    ablations: dict = {}
+    occlusion: dict = {}
+    for name, predict in predictions.items():
+        ablations[name] = mean_ari(test.labels, segments(model, test.image, predict=predict))
+        behind = segments(model, hidden.image, predict=predict)
+        occlusion[name] = identity(behind, hidden.labels)
+    single = segments(model, test.image, carry=False)
+    flat = (-1, *test.labels.shape[2:])
+    ablations['no_carry_over'] = mean_ari(test.labels, single)
+    ablations['image_only_by_frame'] = mean_ari(test.labels.reshape(flat), single.reshape(flat))
+    behind = segments(model, hidden.image, carry=False)
+    occlusion['no_carry_over'] = identity(behind, hidden.labels)
+    result: dict = {'ablations': ablations, 'occlusion_identity': occlusion, 'prediction': []}
+    with_it: list[float] = []
+    occlusion['transformer'] = []
     for run in runs:
         if not (run / METRICS).is_file():
             continue
         transformer = load_run(read_config(run / CONFIG), run, TemporalTransformer).eval()
-        with_it = segments(model, test.image, transformer=transformer)
-        behind = segments(model, hidden.image, transformer=transformer)
-        result['ablations']['transformer'].append(mean_ari(test.labels, with_it))
-        result['occlusion_identity']['transformer'].append(identity(behind, hidden.labels))
+        predict = by_transformer(model, transformer)
+        with_it.append(mean_ari(test.labels, segments(model, test.image, predict=predict)))
+        behind = segments(model, hidden.image, predict=predict)
+        occlusion['transformer'].append(identity(behind, hidden.labels))
         result['prediction'].append(prediction(model, transformer, test.image))
-    if result['ablations']['transformer']:
-        result['fg_ari'] = result['ablations']['transformer']
-    return result
+    ablations['transformer'] = with_it
+    return {'fg_ari': with_it or ablations['no_transformer'], **result}

@@ -11,6 +11,7 @@ import numpy as np
 
 from sage_perception.models.artifact import Artifact, ModelError
 from sage_perception.models.image_model import ImageModel
+from sage_perception.models.mask_refinement import MaskRefinement
 
 START_MEAN, START_LOG_STD = 'encoder.start.mean', 'encoder.start.log_std'
 """Tensors of an artifact: the start of the slots; the second one only of a random start."""
@@ -58,6 +59,8 @@ class SlotEncoder(ImageModel):
         As of `LoadedModel`.
     starts : int
         Random starts of a single image, of which the best is kept.
+    refinement : MaskRefinement
+        How masks are refined on the images.
     latent_mean, latent_std : np.ndarray
         Statistics of the slots of held-out scenes, float32 `[D]`.
 
@@ -69,6 +72,10 @@ class SlotEncoder(ImageModel):
         log_std = artifact.tensors.get(START_LOG_STD)
         self._start_std = None if log_std is None else np.exp(log_std.astype(np.float32))
         self.starts = artifact.count('starts') if 'starts' in artifact.config else 1
+        try:
+            self.refinement = MaskRefinement.of(artifact.config)
+        except ValueError as error:
+            raise ModelError(f'{artifact.path}: config.{error}') from None
         if self.starts > MAX_STARTS:
             raise ModelError(
                 f'{artifact.path}: config.starts is {self.starts}; it must be at most {MAX_STARTS}'
@@ -107,7 +114,9 @@ class SlotEncoder(ImageModel):
 
     def _error(self, x: np.ndarray, slots: Slots) -> np.ndarray:
         """Return the mean squared error of each of the composed images, float32 `[B]`."""
-        return np.square(self.decode(slots).image - x).mean((1, 2, 3))
+        image = self.decode(slots).image
+        colors = self.refinement.colors
+        return np.square(colors(image) - colors(x)).mean((1, 2, 3))
 
     def track(self, x: np.ndarray, previous: np.ndarray) -> Slots:
         """Return the slots of the next frames, from the slots `[B, K, D]` of the previous ones.
@@ -140,6 +149,18 @@ class SlotEncoder(ImageModel):
     def _track(self, x: np.ndarray, previous: np.ndarray) -> Slots:
         """Return the slots of float32 images from those of the previous frames."""
 
+    def decode(self, slots: Slots, x: np.ndarray | None = None) -> DecodedSlots:
+        """Return the images that slots compose.
+
+        With the images `x` of the slots, a model that refines masks does so: these are more
+        exact, and slots that are not needed have empty masks. The composed image is the same.
+        """
+        decoded = self._decode(slots)
+        if x is None or not self.refinement.rounds:
+            return decoded
+        pairs = zip(decoded.masks, x, strict=True)
+        return decoded._replace(masks=np.stack([self.refinement.refine(*pair) for pair in pairs]))
+
     @abstractmethod
-    def decode(self, slots: Slots) -> DecodedSlots:
+    def _decode(self, slots: Slots) -> DecodedSlots:
         """Return the images that slots compose."""

@@ -81,7 +81,7 @@ class SlotStream:
         previous = self._previous
         slots = self._model.encode(x) if previous is None else self._model.track(x, previous.slots)
         self._previous = slots
-        decoded = self._model.decode(slots)
+        decoded = self._model.decode(slots, x)
         masks = decoded.masks[0]
         segments = segment(masks)
         regions = slot_regions(masks, segments, self._min_area)

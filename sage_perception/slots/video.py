@@ -42,7 +42,7 @@ def segment_frames(
     for image in images:
         x = model_input(image, model.input_size, model.input_channels)[None]
         slots = model.track(x, previous.slots) if carry and previous else model.encode(x)
-        decoded = model.decode(slots)
+        decoded = model.decode(slots, x)
         yield SlotFrame(x[0], slots.slots[0], decoded.image[0], decoded.masks[0])
         previous = slots
 

@@ -129,7 +129,16 @@ def test_trains_on_images_with_all_losses_and_resumes(tmp_path, monkeypatch):
 
 VARIANTS = (
     {'positions': 'relative', 'decoder': 'patches', 'starts': 3, 'eval_iterations': 4},
-    {'masks': 'attention', 'init': 'learned'},
+    {
+        'masks': 'attention',
+        'init': 'image',
+        'positions': 'relative',
+        'stride': 5,
+        'colors': 'affine',
+        'color_space': 'log',
+        'mask_rounds': 2,
+        'slot_penalty': 5.0,
+    },
 )
 
 
@@ -159,7 +168,10 @@ def test_exported_graphs_compute_what_the_network_does(exported):
     assert found.attention == pytest.approx(attention.numpy(), abs=1e-3)
     assert model.track(x, found.slots).slots == pytest.approx(later[0].numpy(), abs=1e-3)
     for ours, theirs in zip(model.decode(found), decoded, strict=True):
-        assert ours == pytest.approx(theirs.numpy(), abs=1e-3)
+        assert ours == pytest.approx(theirs.numpy(), abs=1e-3, rel=5e-3)
+    assert np.array_equal(model.decode(found, x).masks, model.decode(found).masks) == (
+        not network.config.mask_rounds
+    )
 
 
 def test_shapes_that_do_not_fit_are_named(exported):
@@ -171,6 +183,9 @@ def test_shapes_that_do_not_fit_are_named(exported):
     many = replace(model.artifact, config={**model.artifact.config, 'starts': 17})
     with pytest.raises(ModelError, match='starts is 17; it must be at most 16'):
         type(model)(many, 'cpu', 'fp32')
+    config = {**model.artifact.config, 'mask_noise': 0}
+    with pytest.raises(ModelError, match=r'config\.noise is 0; it must be'):
+        type(model)(replace(model.artifact, config=config), 'cpu', 'fp32')
     with pytest.raises(ModelError, match='divides images: use a model of images'):
         load_codec(exported[0])
     with pytest.raises(ModelError, match='is not a slot model'):

@@ -48,7 +48,7 @@ class ColorSlots:
         self._x = x
         return Slots(np.arange(8, dtype=np.float32).reshape(1, 4, 2), np.zeros((1, 4, 1)))
 
-    def decode(self, slots):
+    def decode(self, slots, x=None):
         distance = np.square(self._x[:, None] - self.colors[None, :, :, None, None]).sum(2)
         masks = np.exp(-50 * distance)
         images = np.broadcast_to(self.colors[None, :, :, None, None], (1, 4, 3, SIDE, SIDE))

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slot models: competition, equivariance, starts, carry-over, the temporal transformer, losses."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sage_perception.models.mask_refinement import DARKEST, MaskRefinement
 from sage_perception.models.networks.slots import (
     SequenceConfig,
     SlotModel,
@@ -14,6 +17,7 @@ from sage_perception.models.networks.slots import (
     TemporalTransformer,
     segment,
 )
+from sage_perception.models.networks.slots.colors import Colors
 from sage_perception.models.networks.slots.positions import RelativePositions
 from sage_perception.models.networks.slots.temporal import last_visible
 from sage_perception.training.losses import slots as losses
@@ -55,6 +59,8 @@ def x():
         {'img_size': 35, 'decoder_grid': 9, 'decoder': 'patches'},
         {'positions': 'relative', 'decoder': 'patches', 'decoder_grid': 20},
         {'stride': 5, 'kernel': 3, 'decoder': 'patches', 'decoder_grid': 4},
+        {'init': 'image', 'colors': 'affine', 'color_space': 'log'},
+        {'init': 'image', 'positions': 'relative', 'colors': 'affine'},
     ],
     ids=lambda change: ', '.join(change) or 'default',
 )
@@ -156,6 +162,52 @@ def test_evaluates_with_more_rounds_than_it_trains_with(x):
     three = model.refine(x, start, 3)[0]
     assert torch.equal(model.train().refine(x, start)[0], three)
     assert not torch.equal(model.eval().refine(x, start)[0], three)
+
+
+@pytest.mark.parametrize('color_space', ['rgb', 'log'])
+def test_a_start_from_the_image_gives_each_color_a_slot(color_space):
+    model = slot_model(init='image', color_space=color_space, positions='relative')
+    x = torch.full((2, 3, 20, 20), 0.5)
+    x[:, 0, 2:6, 10:16] = 1
+    x[:, 2, 12:18, 2:6] = 0
+    seeds = model.encoder['seeds']
+    tokens = model.tokens(x)
+    chosen = seeds.chosen(model.space(x)).argmax(-1)
+    rows, columns = chosen // 10, chosen % 10
+    found = {(int(r), int(c)) for r, c in zip(rows[0], columns[0], strict=True)}
+    assert torch.equal(chosen[0], chosen[1])
+    assert len(found & {(r, c) for r in (1, 2) for c in (5, 6, 7)}) == 1
+    assert len(found & {(r, c) for r in (6, 7, 8) for c in (1, 2)}) == 1
+    start = seeds(model.space(x), tokens)
+    assert torch.equal(start[..., :2], seeds.points[chosen])
+
+
+def test_an_affine_color_changes_linearly_from_the_position_of_the_slot(x):
+    model = slot_model(colors='affine', positions='relative')
+    slots, attention = model.attend(x)
+    images = model.compose(slots, attention).images.detach()
+    across, down = images.diff(dim=-1), images.diff(dim=-2)
+    assert torch.allclose(across, across[..., :1, :1].expand(across.shape), atol=1e-5)
+    assert torch.allclose(down, down[..., :1, :1].expand(down.shape), atol=1e-5)
+    assert across.abs().max() > 1e-3
+    color = model.decoder.color(slots)[..., :3]
+    place = ((slots[..., :2] + 1) * 9.5).round().long().clamp(0, 19)
+    rows = torch.arange(2)[:, None, None], torch.arange(3)[None, :, None], torch.arange(3)
+    at_slot = images[(*rows, place[..., 1:], place[..., :1])]
+    assert torch.allclose(at_slot, color, atol=float(across.abs().max() + down.abs().max()))
+
+
+@given(st.floats(0.05, 1), st.floats(0.3, 1))
+@settings(max_examples=20, deadline=None)
+def test_logarithmic_colors_are_invertible_and_shade_changes_their_brightness(weight, shade):
+    space = Colors(SlotsConfig(**SMALL, color_space='log', luminance=weight))
+    x = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(3))
+    colors = space(x)
+    assert torch.allclose(space.inverse(colors), x, atol=1e-4)
+    change = space(shade * (x + DARKEST) - DARKEST) - colors
+    assert torch.allclose(change, torch.full_like(change, weight * math.log(shade)), atol=1e-4)
+    numpy = MaskRefinement(log=True, luminance=weight).colors(x.numpy())
+    assert numpy == pytest.approx(colors.numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize('implicit', [False, True])

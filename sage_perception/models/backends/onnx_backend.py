@@ -136,7 +136,7 @@ class OnnxSlotEncoder(OnnxModel, SlotEncoder):
         slots = batch, self.slot_count, self.latent_dim
         return Slots(*self._run(file, inputs, slots, (batch, self.slot_count, self.token_count)))
 
-    def decode(self, slots: Slots) -> DecodedSlots:
+    def _decode(self, slots: Slots) -> DecodedSlots:
         """Return the images that slots compose."""
         inputs = {'slots': slots.slots}
         if self.config.get('masks') == 'attention':

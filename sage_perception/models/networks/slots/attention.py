@@ -89,43 +89,10 @@ class SlotAttention(nn.Module):
         updates = weights @ values
         if seen is not None:
             updates = updates + self.v_position((weights[:, :, None] @ seen).squeeze(2))
-        shape = slots.shape
-        new = self.gru(updates.reshape(-1, shape[-1]), slots.reshape(-1, shape[-1])).view(shape)
+        dim = self.gru.hidden_size
+        rows = updates.reshape(-1, dim), slots.reshape(-1, dim)
+        new = self.gru(*rows).view(-1, updates.shape[1], dim)
         new = new + self.mlp(self.norm_mlp(new))
         if self.relative is not None:
             new = torch.cat((weights @ self.relative.points, new[..., 2:]), -1)
         return new, attention
-
-
-class SlotStart(nn.Module):
-    """The slots before the first round: `[B, K, D]`.
-
-    A random start draws each slot from one learned Gaussian, so slots have no fixed roles; its
-    deviation starts high, which keeps slots from becoming equal. A learned start has one vector
-    per slot, and small noise while it is trained. Relative positions are drawn from about the
-    whole image.
-    """
-
-    NOISE = 0.1
-    SPREAD = 0.5
-    """Initial deviation of random relative positions, in units of half the image."""
-
-    def __init__(self, config: SlotsConfig) -> None:
-        super().__init__()
-        self.random = config.init == 'random'
-        self.slots, dim = config.slots, config.slot_dim
-        self.mean = nn.Parameter(torch.randn(1, 1 if self.random else self.slots, dim) * dim**-0.5)
-        deviation = torch.ones(1, 1, dim)
-        if config.positions == 'relative':
-            deviation[..., :2] = self.SPREAD
-        self.log_std = nn.Parameter(deviation.log()) if self.random else None
-
-    def forward(self, batch: int) -> Tensor:
-        """Return the start of the slots of `batch` images.
-
-        Random starts are drawn from torch's generator, also in evaluation.
-        """
-        mean = self.mean.expand(batch, self.slots, -1)
-        if self.log_std is not None:
-            return mean + self.log_std.exp() * torch.randn_like(mean)
-        return mean + self.NOISE * torch.randn_like(mean) if self.training else mean

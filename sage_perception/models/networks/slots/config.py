@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 
 from sage_perception.core.settings import Interval, PositiveInt, check
 
-Initialization = Literal['random', 'learned']
+Initialization = Literal['random', 'learned', 'image']
 Norm = Literal['group', 'batch']
 Encoder = Literal['convolutions', 'efficientnet']
 Masks = Literal['decoder', 'attention']
 Positions = Literal['absolute', 'relative']
 Decoder = Literal['convolutions', 'patches']
-Colors = Literal['pixels', 'slot']
+Colors = Literal['pixels', 'slot', 'affine']
+ColorSpace = Literal['rgb', 'log']
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class SlotsConfig:
         Rounds on each later frame, whose slots start from those of the previous one.
     init : str
         `'random'`: slots are drawn from one learned Gaussian, as in the specification;
-        `'learned'`: each slot has a learned start (Jia et al., 2023).
+        `'learned'`: each slot has a learned start (Jia et al., 2023); `'image'`: from tokens of
+        the image that differ most in color, found by farthest-point sampling (Gonzalez, 1985),
+        plus the random start.
     implicit : bool
         Compute gradients through the last round only (Chang et al., 2022).
     positions : str
@@ -73,13 +76,29 @@ class SlotsConfig:
         Side of the grid that slots are broadcast to, in cells of a power of two pixels.
     colors : str
         Of the pixel decoder: `'pixels'`, or `'slot'`: a slot has one color, so that it cannot
-        hold two objects, or an object and a piece of the background, of different colors.
+        hold two objects, or an object and a piece of the background, of different colors; or
+        `'affine'`: its color changes linearly over the image.
+    color_space : str
+        Of the tokens, the colors of slots and the error: `'rgb'`, or `'log'`: logarithms of the
+        channels, in which the brightness counts `luminance` times as much as hue and saturation,
+        so that shading and shadows matter less.
+    luminance : float
+        Weight of the brightness in the color space `'log'`.
     decoder_features : int
         0: the decoder composes pixels. Otherwise each slot has one color and this number of
         features, which its attention composes (`FeatureDecoder`).
     masks : str
         `'decoder'`: the pixel decoder predicts the masks; `'attention'`: the masks of the
         attention compose the image, as in the specification.
+    mask_rounds : int
+        Rounds that refine the masks on the pixels after training (`MaskRefinement`); 0: none.
+    mask_noise : float
+        Standard deviation of a pixel from the color of its slot, in the color space.
+    slot_penalty : float
+        Nats that a slot must save in the description of the image; one that saves less is joined
+        with another slot. 0: none is joined.
+    slot_tolerance : float
+        Distance of the colors of two slots up to which they are joined; 0: none.
 
     """
 
@@ -104,7 +123,13 @@ class SlotsConfig:
     decoder_grid: Annotated[int, Interval(4, 128)] = 8
     colors: Colors = 'pixels'
     decoder_features: Annotated[int, Interval(0, 512)] = 0
+    color_space: ColorSpace = 'rgb'
+    luminance: Annotated[float, Interval(0.05, 1)] = 0.4
     masks: Masks = 'decoder'
+    mask_rounds: Annotated[int, Interval(0, 32)] = 0
+    mask_noise: Annotated[float, Interval(0.01, 1)] = 0.1
+    slot_penalty: Annotated[float, Interval(0, 1e6)] = 0.0
+    slot_tolerance: Annotated[float, Interval(0, 10)] = 0.0
 
     def __post_init__(self) -> None:
         check(self)
@@ -112,7 +137,7 @@ class SlotsConfig:
             raise ValueError(
                 f'img_size is {self.img_size}; a stride of 5 requires a multiple of 5'
             )
-        if self.starts > 1 and self.init != 'random':
+        if self.starts > 1 and self.init == 'learned':
             raise ValueError(
                 f'starts is {self.starts} and init is {self.init}; starts must be 1, because '
                 'learned starts are all the same'
@@ -126,6 +151,8 @@ class SlotsConfig:
                 f'decoder_grid is {self.decoder_grid}; it must be at most img_size {self.img_size}'
             )
 
+        if self.init == 'image' and self.encoder != 'convolutions':
+            raise ValueError(f'encoder is {self.encoder}; init image requires convolutions')
         if self.encoder == 'efficientnet' and (self.stride, self.input_channels) != (16, 3):
             raise ValueError('encoder efficientnet requires stride 16 and 3 input_channels')
         if self.decoder_features and (self.positions, self.decoder) != (

@@ -7,14 +7,16 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from sage_perception.models.networks.slots.colors import Colors
 from sage_perception.models.networks.slots.config import SlotsConfig
 from sage_perception.models.networks.slots.positions import (
     PositionEmbedding,
     RelativePositions,
+    grid_points,
     slot_positions,
+    upsampled,
 )
 
 
@@ -38,8 +40,10 @@ class BroadcastDecoder(nn.Module):
 
     A slot is repeated over a grid, positions are added, and a small network, equal for all slots,
     computes color and mask of each pixel: convolutions, or an MLP for each cell of the grid. With
-    one color for each slot, it computes the mask only.
+    one color for each slot, constant or affine, it computes the mask only.
     """
+
+    points: Tensor
 
     def __init__(self, config: SlotsConfig) -> None:
         super().__init__()
@@ -48,8 +52,13 @@ class BroadcastDecoder(nn.Module):
         self.grid, self.token_grid = config.decoder_grid, config.token_grid
         hidden, outputs = config.decoder_channels, self.channels + 1
         self.color = None
-        if config.colors == 'slot':
-            self.color, outputs = nn.Linear(config.slot_dim, self.channels), 1
+        self.space = Colors(config)
+        self.affine = config.colors == 'affine'
+        if config.colors != 'pixels':
+            colors = self.channels * (3 if self.affine else 1)
+            self.color, outputs = nn.Linear(config.slot_dim, colors), 1
+        if self.affine:
+            self.register_buffer('points', grid_points(self.size).T, persistent=False)
         # A convolution of equal slots is a projection of the slot: it is computed before the
         # slot is repeated, at a fraction of the cost.
         self.project = nn.Linear(config.slot_dim, hidden)
@@ -95,21 +104,24 @@ class BroadcastDecoder(nn.Module):
         pixels = pixels.reshape(batch, count, -1, self.size, self.size)
         images, logits = pixels[:, :, :-1], pixels[:, :, -1]
         if self.color is not None:
-            colors = self.color(slots)[..., None, None]
-            images = colors.expand(-1, -1, -1, self.size, self.size)
+            images = self.slot_colors(self.color(slots), slots)
         if self.attention_masks:
             assert attention is not None  # an argument of this variant
             masks = upsampled(attention, self.token_grid, self.size)
         else:
             masks = logits.softmax(1)
-        return Decoded((masks[:, :, None] * images).sum(1), images, masks)
+        image = (masks[:, :, None] * images).sum(1)
+        return Decoded(self.space.inverse(image), self.space.inverse(images), masks)
 
+    def slot_colors(self, coefficients: Tensor, slots: Tensor) -> Tensor:
+        """Return the images `[B, K, C, S, S]` of the coefficients of the colors of slots.
 
-def upsampled(attention: Tensor, side: int, size: int) -> Tensor:
-    """Return the attention `[B, K, side²]` of a grid as masks `[B, K, size, size]`.
-
-    They sum to 1 over the slots.
-    """
-    maps = attention.unflatten(-1, (side, side))
-    masks = nn.functional.interpolate(maps, (size, size), mode='bilinear', align_corners=False)
-    return masks / masks.sum(1, keepdim=True).clamp_min(torch.finfo(masks.dtype).tiny)
+        Affine colors are relative to the position of the slot, if it has one.
+        """
+        size, colors = self.size, coefficients[:, :, : self.channels]
+        if not self.affine:
+            return colors[..., None, None].expand(-1, -1, -1, size, size)
+        slopes = coefficients[:, :, self.channels :].unflatten(-1, (self.channels, 2))
+        if self.relative is not None:
+            colors = colors - (slopes @ slot_positions(slots)[..., None]).squeeze(-1)
+        return (colors[..., None] + slopes @ self.points).unflatten(-1, (size, size))

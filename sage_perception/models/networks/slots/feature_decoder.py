@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sage_perception.models.networks.slots.config import SlotsConfig
-from sage_perception.models.networks.slots.decoder import Decoded, upsampled
+from sage_perception.models.networks.slots.decoder import Decoded
+from sage_perception.models.networks.slots.positions import upsampled
 
 
 class FeatureDecoder(nn.Module):

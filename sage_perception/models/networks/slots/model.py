@@ -9,11 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sage_perception.models.networks.slots.attention import SlotAttention, SlotStart
+from sage_perception.models.networks.slots.attention import SlotAttention
+from sage_perception.models.networks.slots.colors import Colors
 from sage_perception.models.networks.slots.config import SlotsConfig
 from sage_perception.models.networks.slots.decoder import BroadcastDecoder, Decoded
 from sage_perception.models.networks.slots.encoder import PretrainedEncoder, token_encoder
 from sage_perception.models.networks.slots.feature_decoder import FeatureDecoder
+from sage_perception.models.networks.slots.start import ImageStart, SlotStart
 from sage_perception.models.networks.slots.temporal import SlotPredictor
 
 
@@ -48,6 +50,9 @@ class SlotModel(nn.Module):
                 'predictor': SlotPredictor(config.slot_dim),
             }
         )
+        if config.init == 'image':
+            self.encoder['seeds'] = ImageStart(config)
+        self.space = Colors(config)
         decoder = FeatureDecoder if config.decoder_features else BroadcastDecoder
         self.decoder = decoder(config)
 
@@ -59,9 +64,12 @@ class SlotModel(nn.Module):
         configured number of starts.
         """
         if previous is None:
-            tokens = self.encoder['tokens'](x)
+            tokens = self.tokens(x)
             starts = 1 if self.training else self.config.starts
-            found = [self.compete(tokens, self.encoder['start'](len(x))) for _ in range(starts)]
+            found = [
+                self.compete(tokens, self.seeded(x, tokens, self.encoder['start'](len(x))))
+                for _ in range(starts)
+            ]
             if starts == 1:
                 return found[0]
             errors = torch.stack([self.error(x, *each) for each in found])
@@ -70,11 +78,25 @@ class SlotModel(nn.Module):
             slots, attention = (torch.stack(part)[best, rows] for part in zip(*found, strict=True))
             return slots, attention
         start = self.encoder['predictor'](previous)
-        return self.refine(x, start, self.config.video_iterations)
+        return self.compete(self.tokens(x), start, self.config.video_iterations)
 
     def refine(self, x: Tensor, start: Tensor, iterations: int = 0) -> tuple[Tensor, Tensor]:
-        """Return what `attend` does, from one `start`; 0 iterations: those of a first frame."""
-        return self.compete(self.encoder['tokens'](x), start, iterations)
+        """Return what `attend` does for a first frame, from one random `start` `[B, K, D]`.
+
+        0 iterations: those of a first frame.
+        """
+        tokens = self.tokens(x)
+        return self.compete(tokens, self.seeded(x, tokens, start), iterations)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Return the tokens `[B, N, C]` of images."""
+        return self.encoder['tokens'](self.space(x))
+
+    def seeded(self, x: Tensor, tokens: Tensor, start: Tensor) -> Tensor:
+        """Return the start of the slots `[B, K, D]`, with that from the image if there is one."""
+        if self.config.init != 'image':
+            return start
+        return start + self.encoder['seeds'](self.space(x), tokens)
 
     def compete(self, tokens: Tensor, start: Tensor, iterations: int = 0) -> tuple[Tensor, Tensor]:
         """Return what `refine` does, of tokens `[B, N, C]` instead of images."""
@@ -86,7 +108,8 @@ class SlotModel(nn.Module):
 
     def error(self, x: Tensor, slots: Tensor, attention: Tensor) -> Tensor:
         """Return the mean squared error of each of the composed images, `[B]`."""
-        return (self.compose(slots, attention).image - x).square().mean((1, 2, 3))
+        image = self.compose(slots, attention).image
+        return (self.space(image) - self.space(x)).square().mean((1, 2, 3))
 
     def attend_maps(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `attend` does, of maps of the frozen encoder, float `[B, 112, g, g]`."""

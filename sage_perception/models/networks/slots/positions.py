@@ -82,3 +82,13 @@ class RelativePositions(nn.Module):
         product = offset[..., :1] * offset[..., 1:]
         parts = (offset, square, product, angles.sin(), angles.cos())
         return torch.cat(parts, -1), square.sum(-1)
+
+
+def upsampled(attention: Tensor, side: int, size: int) -> Tensor:
+    """Return the attention `[B, K, side²]` of a grid as masks `[B, K, size, size]`.
+
+    They sum to 1 over the slots.
+    """
+    maps = attention.unflatten(-1, (side, side))
+    masks = nn.functional.interpolate(maps, (size, size), mode='bilinear', align_corners=False)
+    return masks / masks.sum(1, keepdim=True).clamp_min(torch.finfo(masks.dtype).tiny)

@@ -19,7 +19,9 @@ MAX_SPEED = 2.2
 BAR_SHARE = 0.5
 """Share of the videos with a bar that hides what passes behind it."""
 BAR_WIDTH = (14, 22)
-OCCLUDED_FRAMES, HIDDEN_FRAMES = 34, 12
+OCCLUDED_FRAMES, HIDDEN_FRAMES = 52, 12
+MIN_CONTRAST = 0.4
+"""Least distance in RGB of the color of the hidden sprite from the background and from the bar."""
 
 
 def moving_sprites(rng: Rng) -> Scene:
@@ -50,23 +52,28 @@ def moving_sprites(rng: Rng) -> Scene:
 def occluded_sprites(rng: Rng) -> Scene:
     """Return a video of `OCCLUDED_FRAMES` frames in which a wide bar hides object 1 for twelve.
 
-    Object 1 crosses the image behind the bar; one or two others move above and below it.
+    Object 1 crosses the image behind the bar, and is whole for about eight frames before and after
+    it; its color differs from what is behind and before it. One or two others move above and
+    below it.
     """
     texture = 0.06 * clouds(rng, SIZE, SIZE, 8)[..., None]
-    background = (rng.uniform(0.15, 0.85, 3) + texture).astype(np.float32)
-    radius, speed = rng.uniform(4.5, 5.5), rng.uniform(1.8, 2.0)
+    base, cover = rng.uniform(0.15, 0.85, 3), rng.uniform(0, 1, 3)
+    background = (base + texture).astype(np.float32)
+    radius, speed = rng.uniform(4.5, 5.5), rng.uniform(1.0, 1.1)
     sprites = [random_sprite(rng, radius, radius)]
+    while min(np.linalg.norm(sprites[0].color - c) for c in (base, cover)) < MIN_CONTRAST:
+        sprites = [random_sprite(rng, radius, radius)]
     row = rng.uniform(26, 38)
     for _ in range(int(rng.integers(1, 3))):
         sprites.append(random_sprite(rng, 6, 9))
     heights = (row, *rng.permutation((9, 55)))
     rates = (speed, *rng.uniform(-1, 1, 2))
     starts = (radius + 1, *rng.uniform(10, SIZE - 10, 2))
-    left = int(2 * radius + 3)
     width = int(2 * radius + HIDDEN_FRAMES * speed + 1)
+    left = (SIZE - width) // 2
     opacity = np.zeros((SIZE, SIZE), np.float32)
     opacity[round(row) - 10 : round(row) + 11, left : left + width] = 1
-    bar = Layer(rng.uniform(0, 1, 3).astype(np.float32), opacity, 0)
+    bar = Layer(cover.astype(np.float32), opacity, 0)
     mirrored = rng.random() < 0.5
     frames = []
     for frame in range(OCCLUDED_FRAMES):

@@ -49,11 +49,13 @@ class SlotsModule(TrainingModule):
         That of the attention falls linearly to 0 at `attention_until` of the run; the other
         auxiliary terms rise linearly from `losses_from` to its end.
         """
-        terms = {'mse': losses.reconstruction(output.image, image)}
+        space = self.model.space
+        colors = space(image)
+        terms = {'mse': losses.reconstruction(space(output.image), colors)}
         weights, start = self.scenes, self.scenes.losses_from
         fall = 1 - self.progress / max(weights.attention_until, 1e-9)
         if weights.attention and fall > 0:
-            error = losses.attention_reconstruction(output.images, output.attention, image)
+            error = losses.attention_reconstruction(space(output.images), output.attention, colors)
             terms['attention'] = fall * weights.attention * error
         rise = max(self.progress - start, 0) / max(1 - start, 1e-9)
         if rise <= 0:
@@ -66,7 +68,7 @@ class SlotsModule(TrainingModule):
         if weights.coverage:
             rising['coverage'] = weights.coverage * losses.coverage(output.masks)
         if weights.appearance:
-            rising['appearance'] = weights.appearance * losses.appearance(output.masks, image)
+            rising['appearance'] = weights.appearance * losses.appearance(output.masks, colors)
         return terms | {name: rise * value for name, value in rising.items()}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
