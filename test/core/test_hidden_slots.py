@@ -12,7 +12,7 @@ GRAY, RED = 0.5, (0.9, 0.1, 0.1)
 
 
 def a_track(frames=8):
-    """Return slots `[1, T, 2, 4]`: the first number grows by .1 for slot 0, and falls for slot 1."""
+    """Return slots `[1, T, 2, 4]` whose first number grows by .1 for slot 0, and falls for 1."""
     steps = np.arange(frames)[None, :, None] * np.array([0.1, -0.05])
     slots = np.zeros((1, frames, 2, 4), np.float32)
     slots[..., 0], slots[..., 2] = steps, (1.0, 2.0)

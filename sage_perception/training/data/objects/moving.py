@@ -69,7 +69,8 @@ def occluded_sprites(rng: Rng) -> Scene:
     heights = (row, *rng.permutation((9, 55)))
     rates = (speed, *rng.uniform(-1, 1, 2))
     starts = (radius + 1, *rng.uniform(10, SIZE - 10, 2))
-    width = int(2 * radius + HIDDEN_FRAMES * speed + 1)
+    shown = draw(sprites[0], np.array([SIZE / 2, row]), SIZE, 1).opacity.max(0) >= 0.5
+    width = int(np.count_nonzero(shown) + HIDDEN_FRAMES * speed + 1)
     left = (SIZE - width) // 2
     opacity = np.zeros((SIZE, SIZE), np.float32)
     opacity[round(row) - 10 : round(row) + 11, left : left + width] = 1
