@@ -31,8 +31,8 @@ class ErrorSampler:
     Decoding a latent to measure its error costs more than encoding it, and the error of a track
     changes little while its latent stays the same. The sampler measures a track in its first
     frame, then when its latent differs from the measured one by more than `MAX_CHANGE`, and at
-    least once in `every` frames. In between it returns the last measured error. On eight clips of
-    moving cameras and objects this measures a quarter of the crops, and the errors are as accurate
+    least once in `every` frames. In between it returns the last measured error. On seven clips of
+    moving objects this measures a third of the crops, and the errors are at least as accurate
     as with a measurement in every third frame; in a calm scene it measures a tenth.
 
     `std` `[D]` are the standard deviations of the model's latents.

@@ -46,7 +46,7 @@ class OnnxModel(LoadedModel):
             bound_memory()
             options.add_session_config_entry('session.use_env_allocators', '1')
         providers = self._providers(path)
-        with _explained(path):
+        with _explained(self.artifact.path, file):
             return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
     def _run(
@@ -59,15 +59,14 @@ class OnnxModel(LoadedModel):
         """
         if file not in self._sessions:
             self._sessions[file] = self._session(file)
-        path = self.artifact.path / file
-        with _explained(path):
+        with _explained(self.artifact.path, file):
             outputs = self._sessions[file].run(None, inputs)
         if [(each.dtype, each.shape) for each in outputs] != [(_FLOAT32, s) for s in shapes]:
             found = [f'{each.dtype} {list(each.shape)}' for each in outputs]
             expected = [f'float32 {list(shape)}' for shape in shapes]
             raise ModelError(
-                f'{path} returns {", ".join(found)}, but the model has {", ".join(expected)}: '
-                'export or install it again'
+                f'{self.artifact.path / file} returns {", ".join(found)}, but the model has '
+                f'{", ".join(expected)}: export or install it again'
             )
         return outputs
 
@@ -163,14 +162,15 @@ def bound_memory() -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(folder: Path, file: str) -> Iterator[None]:
     """Raise `ModelError` for any exception of ONNX Runtime, which has a dozen of its own."""
     try:
         yield
     except Exception as error:
         reason = one_line(error)[:MAX_REASON]
         raise ModelError(
-            f'{path} cannot be run by ONNX Runtime ({reason}): export or install the model again'
+            f'{folder / file} cannot be run by ONNX Runtime ({reason}): export or install the '
+            'model again'
         ) from error
 
 
