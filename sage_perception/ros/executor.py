@@ -37,8 +37,6 @@ class GuardedExecutor(SingleThreadedExecutor):
     Jazzy has them; with those of another release, it waits as rclpy does.
     """
 
-    _tasks: list[tuple[Any, Any, Any]]
-
     def __init__(self, **options: Any) -> None:
         self._entities: EntityWaitSet | None = None
         self._ready: deque[Ready] = deque()
