@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sage_perception.core.latent import Code
 from sage_perception.core.lct import LCT, Operation, step_from
 from sage_perception.core.track_codes import TrackCodes
 from sage_perception.memory.query import Hit, Query
@@ -117,12 +118,20 @@ class EpisodicMemory:
             stored = snarc.salience >= self.threshold and novelty >= self.min_novelty
             observations.append(Observation(lct, snarc, stored))
             if stored:
-                kept = self._codes.of(observer_of(lct), lct.latent.track_id, lct.stamp_ns)
-                records.append(MemoryRecord(lct, snarc, kept))
+                records.append(MemoryRecord(lct, snarc, self._codes_of(lct)))
         self.store.add(records)
         if valid:
-            self.things.observe(observer_of(valid[0]), valid, valid[0].stamp_ns)
+            coded = [self._with_codes(lct) for lct in valid]
+            self.things.observe(observer_of(valid[0]), coded, valid[0].stamp_ns)
         return observations
+
+    def _codes_of(self, lct: LCT) -> tuple[Code, ...]:
+        """Return the last codes of the track of an LCT."""
+        return self._codes.of(observer_of(lct), lct.latent.track_id, lct.stamp_ns)
+
+    def _with_codes(self, lct: LCT) -> LCT:
+        """Return an LCT with the last codes of its track, for a comparison."""
+        return replace(lct, latent=replace(lct.latent, codes=self._codes_of(lct)))
 
     def remember(self, lct: LCT) -> bool:
         """Store an LCT on request, with reward 1; return whether it is new.

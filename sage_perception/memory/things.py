@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class Things:
         self._events: list[Event] = []
 
     def observe(self, entity: str, lcts: Sequence[LCT], stamp_ns: int) -> None:
-        """Add the LCTs of a frame that `entity` observed."""
+        """Add the LCTs of a frame that `entity` observed, with the last codes of their tracks."""
         seen = []
         for lct in lcts:
             if lct.latent.track_id:
@@ -166,8 +166,12 @@ class Things:
         else:
             track.until_ns, track.changed = stamp_ns, True
             track.observations += 1
+            codes = lct.latent.codes
             if lct.trust >= track.lct.trust:
                 track.lct, track.view = lct, None
+            elif codes and codes != track.lct.latent.codes:
+                latent = replace(track.lct.latent, codes=codes)
+                track.lct, track.view = replace(track.lct, latent=latent), None
         self._tracks[place] = track
         return track
 

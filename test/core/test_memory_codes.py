@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from memories import DIM, SECOND, SPACE, START, lct, memory_record, numbers
 
-from sage_perception.codecs.directions import pack_direction
+from sage_perception.codecs.directions import pack_direction, unpack_direction
 from sage_perception.core.latent import Code, LatentKind, ModelId
 from sage_perception.memory import EpisodicMemory, Query, open_store
 from sage_perception.memory.query import Basis
 from sage_perception.memory.thing_table import Event, TrackRow
 from sage_perception.memory.words import WordSearch
+from sage_perception.trust.fusion.comparison import Comparison, View
 
 WORDS = ModelId('words', '1', b'w' * 32)
 NOUNS = {'car': np.eye(4)[0], 'dog': np.eye(4)[1]}
@@ -106,6 +107,32 @@ def test_a_code_that_arrives_later_belongs_to_the_recent_records_of_its_track(st
     assert store.attach_codes('cam0', 1, [semantic('car')], START + 4 * SECOND) == 0
     assert store.attach_codes('cam1', 1, [semantic('car')], START) == 0
     assert sorted(numbers(found(store, 'dog'))) == [1, 2]
+
+
+class ByCode:
+    """Compares the codes of LCTs: 8 for equal ones, -8 for others."""
+
+    def view(self, camera, lcts):
+        return View(np.stack([unpack_direction(each.latent.codes[0].payload) for each in lcts]))
+
+    def compare(self, a, b):
+        ratio = 16.0 * (a.latents @ b.latents.T > 0.9) - 8
+        return Comparison(ratio, ratio, ratio, ratio)
+
+
+def test_things_that_come_back_are_compared_with_the_codes_of_their_tracks(store):
+    memory = EpisodicMemory(store, threshold=0.0, min_novelty=0.0, comparer=ByCode())
+    number = 0
+    for track, noun, start_s in ((1, 'dog', 0), (2, 'car', 0), (3, 'dog', 30)):
+        for step in range(6):
+            number += 1
+            seen = lct(number, at_s=start_s + step, track=track)
+            if step == 1:  # not the last LCT before the comparison
+                code = semantic(noun, LatentKind.IDENTITY)
+                seen = replace(seen, latent=replace(seen.latent, codes=(code,)))
+            memory.observe([seen])
+    things = [memory.things.thing('cam0', track) for track in (1, 2, 3)]
+    assert things[0] == things[2] != things[1]
 
 
 def test_a_code_does_not_belong_to_an_earlier_track_with_the_same_number(store):

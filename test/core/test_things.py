@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Things: tracks of cameras and robots that are merged and split with evidence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from memories import DIM, SECOND, SPACE, START, lct
 
+from sage_perception.core.latent import Code, LatentKind, ModelId
 from sage_perception.memory import open_store
 from sage_perception.memory.session import MemorySession, SessionConfig
 from sage_perception.memory.things import MAX_TRACKS, MERGE, Things
@@ -52,6 +55,18 @@ def two_cameras(things, seconds, log_ratio=3.0, start_s=0.0):
         see(things, 'cam0', 1, at_s=at_s)
         see(things, 'cam1', 7, at_s=at_s)
         agree(things, CAM0, CAM1, log_ratio, at_s)
+
+
+def test_a_code_counts_although_its_lct_is_not_the_best_of_the_track():
+    things = Things(Direction())
+    code = Code(LatentKind.IDENTITY, ModelId('m', '1', b'm' * 32), 2, b'code')
+    best, coded = lct(1, at_s=0), replace(lct(2, at_s=1), trust=0.5)
+    coded = replace(coded, latent=replace(coded.latent, codes=(code,)))
+    for each in (best, coded):
+        things.observe('cam0', [each], each.stamp_ns)
+    [track] = things._tracks.values()
+    assert track.lct.latent.codes == (code,)
+    np.testing.assert_array_equal(track.lct.latent.mean, best.latent.mean)
 
 
 def test_tracks_of_two_cameras_are_merged_after_enough_evidence():
