@@ -22,6 +22,7 @@ import numpy as np
 from attention_scenes import (
     SYNTHETIC_FPS,
     VIDEO_FPS,
+    Sample,
     Scene,
     is_exempt,
     masked_clips,
@@ -33,6 +34,7 @@ from attention_scenes import (
 
 from sage_perception.core.files import write_atomically
 from sage_perception.core.frame import CropSource
+from sage_perception.core.latent import Roi
 from sage_perception.vision import Attention
 
 OUT = Path('out/bench/tracks.json')
@@ -51,7 +53,7 @@ class Recording:
             crops = [
                 crop
                 for crop in chooser.attend(sample.image, sample.stamp_s)
-                if crop.source == CropSource.MOTION and not is_exempt(crop.roi, sample)
+                if crop.source == CropSource.MOTION and _counts(crop.roi, sample)
             ]
             if index < WARMUP_S * fps:
                 continue
@@ -97,6 +99,12 @@ class Recording:
             ],
             'similarity_scores': self.overlaps,
         }
+
+
+def _counts(region: Roi, sample: Sample) -> bool:
+    """Return whether a region shows a marked object, or nothing that moves beside them."""
+    shown = any(shows(region, item) for item in sample.objects.values())
+    return shown or not is_exempt(region, sample)
 
 
 def summary(recordings: list[Recording], metrics: dict) -> dict:

@@ -22,7 +22,7 @@ Less is a difference in depth that seldom shows; objects that move with a fast p
 """
 TOLERANCE = 0.25
 """Deviation of the residuals from the line relative to their length, root mean square."""
-NOISE = 0.06
+NOISE = 0.1
 """Further deviation that is an error of the optical flow, working pixels."""
 CERTAIN_HITS = 16
 """Number of detections after which an object that moves by itself is known for good."""

@@ -31,7 +31,7 @@ GAIN = (3.0, 0.05)
 """Further gray levels for full evidence: constant, and fraction of the local contrast."""
 MISMATCH = (6.0, 0.5)
 """Gray levels at which the flow itself is doubtful: constant, and fraction of the contrast."""
-AVERAGING_S = 0.08
+AVERAGING_S = 0.06
 """Time constant of the average over frames, seconds."""
 START_EVIDENCE, KEEP_EVIDENCE = 1.0, 0.5
 """Evidence from which a new object is reported, and one that is tracked already."""

@@ -43,7 +43,7 @@ def test_an_object_that_circles_does_not_fit(own, speed, start, angle):
     assert not found.fit_still_object
 
 
-@given(st.floats(0.3, 3.0), SPEEDS, ANGLES, st.floats(0.5, math.pi))
+@given(st.floats(0.4, 3.0), SPEEDS, ANGLES, st.floats(0.5, math.pi))
 def test_a_direction_of_its_own_shows_in_the_first_frame(own, speed, angle, off):
     assert not history([(vector(own, angle + off), vector(speed, angle))]).fit_still_object
 
