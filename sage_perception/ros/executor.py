@@ -74,6 +74,8 @@ class GuardedExecutor(SingleThreadedExecutor):
             return
         ready = self._ready.popleft()
         kind, entity, node, plain = ready
+        if kind == 'timer' and not entity.handle.is_timer_ready():
+            return  # a callback before this one has canceled it
         if not entity.callback_group.can_execute(entity):
             if kind == 'guard_condition':  # all others stay ready
                 entity.trigger()

@@ -3,6 +3,8 @@
 """Nothing that arrives ends a node: not a message, a request, nor a callback of rclpy itself."""
 
 import threading
+import time
+from functools import partial
 
 import pytest
 from rcl_interfaces.msg import Parameter, ParameterValue
@@ -269,6 +271,22 @@ def test_guard_condition_and_timer_run_without_messages(ros, spin):
     ros.wait_for(lambda: len(ticks) > 3, 'the timer')
     guard.trigger()
     ros.wait_for(lambda: calls == [1], 'the guard condition')
+
+
+def test_timer_that_another_callback_cancels_does_not_run(ros, spin):
+    spun, runs = spin(), []
+    timers = []
+
+    def run(index):
+        if not runs:
+            time.sleep(0.05)  # both are due
+            timers[1 - index].cancel()
+        runs.append(index)
+
+    timers += [spun.node.create_timer(0.02, partial(run, index)) for index in (0, 1)]
+    ros.wait_for(lambda: len(runs) > 3, 'the other timer')
+    assert len(set(runs)) == 1
+    assert spun.node.callback_guard.errors == {}
 
 
 def test_end_of_a_callback_does_not_wake_the_executor(ros, spin, monkeypatch):
