@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument('clip', type=Path, help='vtest.avi of tools/fetch_footage.py')
     parser.add_argument('--model', default='tinyvae')
     parser.add_argument('--code-model', default='semantic_text')
-    parser.add_argument('--step', type=int, default=10, help='measure each nth image')
+    parser.add_argument('--step', type=int, default=5, help='measure each nth image')
     parser.add_argument('--out', type=Path, default=Path('out/bench/demo_agreement.json'))
     args = parser.parse_args()
     cv2.setNumThreads(1)
