@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from sage_perception.models.networks import families
 from sage_perception.models.networks.slots import TemporalTransformer
 from sage_perception.models.networks.slots.temporal import last_visible
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.models.slot_encoder import SlotEncoder
 from sage_perception.slots.hidden import HiddenSlots, Prediction, constant_velocity, last_seen
+from sage_perception.slots.linking import SlotLinker
 from sage_perception.slots.scores import foreground_ari
 from sage_perception.slots.sequences import extrapolate, model_batch, slot_sequences
 from sage_perception.training.config import read_config
@@ -21,18 +25,17 @@ from sage_perception.training.data.objects.moving import FRAMES
 from sage_perception.training.data.objects.pool import scenes
 from sage_perception.training.runs import CONFIG, METRICS, load_run
 from sage_perception.training.tasks.slot_sequences.task import middle_span
+from slots_parts.baselines import mixture
 
 TEST_SEED = 2
-BATCH = 10
+BATCH, TOGETHER = 10, 40
+"""Videos, and single frames, that are divided together."""
 MIN_FOUND = 0.3
 """IoU of a slot with an object from which the object counts as found."""
 
 
 def segments(
-    model: SlotEncoder,
-    videos: np.ndarray,
-    carry: bool = True,
-    predict: Prediction | None = None,
+    model: SlotEncoder, videos: np.ndarray, predict: Prediction | None = None
 ) -> np.ndarray:
     """Return the slot of each pixel of videos, uint8 RGB `[N, T, S, S, 3]`: uint8 `[N, T, S, S]`.
 
@@ -48,13 +51,64 @@ def segments(
             x = model_batch(model, images)
             found = model.encode(x) if previous is None else model.track(x, previous)
             masks = model.decode(found, x).masks
-            step = masks.shape[-1] // side
-            owner = masks.argmax(1)[:, step // 2 :: step, step // 2 :: step]
-            frames.append(owner.astype(np.uint8))
-            slots = found.slots if hidden is None else hidden.update(found.slots, masks, x)
-            previous = slots if carry else None
+            frames.append(owners(masks, side))
+            slots = found.slots
+            previous = slots if hidden is None else hidden.update(slots, masks, x)
         results.append(np.stack(frames, 1))
     return np.concatenate(results)
+
+
+class Alone(NamedTuple):
+    """The frames of a video, each divided alone: slots `[T, K, D]`, masks and images."""
+
+    slots: np.ndarray
+    masks: np.ndarray
+    x: np.ndarray
+
+
+def each_alone(model: SlotEncoder, videos: np.ndarray) -> list[Alone]:
+    """Return the divisions of videos, uint8 RGB `[N, T, S, S, 3]`, frame by frame."""
+    frames = videos.reshape(-1, *videos.shape[2:])
+    parts = []
+    for first in range(0, len(frames), TOGETHER):
+        x = model_batch(model, frames[first : first + TOGETHER])
+        found = model.encode(x)
+        parts.append(Alone(found.slots, model.decode(found, x).masks, x))
+    joined = [
+        np.concatenate(part).reshape(*videos.shape[:2], *part[0].shape[1:])
+        for part in zip(*parts, strict=True)
+    ]
+    return [Alone(*video) for video in zip(*joined, strict=True)]
+
+
+def without_network(model: SlotEncoder, videos: np.ndarray) -> Iterator[Alone]:
+    """Yield the same without the network: refined cells of the colors that differ most."""
+    regions = mixture(families.FAMILIES['slots'].config(**model.artifact.config))
+    for images in videos:
+        masks = np.eye(model.slot_count, dtype=np.float32)[regions(images)].transpose(0, 3, 1, 2)
+        slots = np.zeros((len(images), model.slot_count, model.latent_dim), np.float32)
+        yield Alone(slots, masks, model_batch(model, images))
+
+
+def alone_segments(videos: Iterable[Alone], side: int) -> np.ndarray:
+    """Return the slot of each pixel, uint8 `[N, T, side, side]`, of slots that are not linked."""
+    return np.stack([owners(video.masks, side) for video in videos])
+
+
+def linked_segments(model: SlotEncoder, videos: Iterable[Alone], side: int) -> np.ndarray:
+    """Return the same of slots that `SlotLinker` links."""
+    results = []
+    for video in videos:
+        linker = SlotLinker(model.refinement)
+        masks = [linker.link(*frame).masks for frame in zip(*video, strict=True)]
+        results.append(owners(np.stack(masks), side))
+    return np.stack(results)
+
+
+def owners(masks: np.ndarray, side: int) -> np.ndarray:
+    """Return the slot of each pixel of masks `[N, K, S, S]`, uint8 `[N, side, side]`."""
+    step = masks.shape[-1] // side
+    return masks.argmax(1)[:, step // 2 :: step, step // 2 :: step].astype(np.uint8)
 
 
 def by_transformer(model: SlotEncoder, transformer: TemporalTransformer) -> Prediction:
@@ -143,14 +197,21 @@ def measure(model_name: str, runs: list[Path], count: int) -> dict:
     occlusion: dict = {}
     for name, predict in predictions.items():
         ablations[name] = mean_ari(test.labels, segments(model, test.image, predict=predict))
-        behind = segments(model, hidden.image, predict=predict)
-        occlusion[name] = identity(behind, hidden.labels)
-    single = segments(model, test.image, carry=False)
-    flat = (-1, *test.labels.shape[2:])
+        found = segments(model, hidden.image, predict=predict)
+        occlusion[name] = identity(found, hidden.labels)
+    side = test.labels.shape[-1]
+    alone, behind = each_alone(model, test.image), each_alone(model, hidden.image)
+    single = alone_segments(alone, side)
+    flat = (-1, side, side)
     ablations['no_carry_over'] = mean_ari(test.labels, single)
     ablations['image_only_by_frame'] = mean_ari(test.labels.reshape(flat), single.reshape(flat))
-    behind = segments(model, hidden.image, carry=False)
-    occlusion['no_carry_over'] = identity(behind, hidden.labels)
+    occlusion['no_carry_over'] = identity(alone_segments(behind, side), hidden.labels)
+    for name, videos, occluded in (
+        ('linked', alone, behind),
+        ('linked_without_network', *(without_network(model, s.image) for s in (test, hidden))),
+    ):
+        ablations[name] = mean_ari(test.labels, linked_segments(model, videos, side))
+        occlusion[name] = identity(linked_segments(model, occluded, side), hidden.labels)
     result: dict = {'ablations': ablations, 'occlusion_identity': occlusion, 'prediction': []}
     with_it: list[float] = []
     occlusion['transformer'] = []
@@ -160,8 +221,8 @@ def measure(model_name: str, runs: list[Path], count: int) -> dict:
         transformer = load_run(read_config(run / CONFIG), run, TemporalTransformer).eval()
         predict = by_transformer(model, transformer)
         with_it.append(mean_ari(test.labels, segments(model, test.image, predict=predict)))
-        behind = segments(model, hidden.image, predict=predict)
-        occlusion['transformer'].append(identity(behind, hidden.labels))
+        found = segments(model, hidden.image, predict=predict)
+        occlusion['transformer'].append(identity(found, hidden.labels))
         result['prediction'].append(prediction(model, transformer, test.image))
     ablations['transformer'] = with_it
-    return {'fg_ari': with_it or ablations['no_transformer'], **result}
+    return {'fg_ari': ablations['linked'], **result}

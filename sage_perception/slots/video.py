@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Divide the frames of a video among slots, which are carried over from frame to frame."""
+"""Divide the frames of a video among slots, each of which stays with its object."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from sage_perception.models.slot_encoder import SlotEncoder, Slots
+from sage_perception.slots.linking import SlotLinker
 
 
 class SlotFrame(NamedTuple):
@@ -35,15 +36,23 @@ def segment_frames(
 ) -> Iterator[SlotFrame]:
     """Yield the slots of frames, uint8 BGR `[H, W, 3]` or gray `[H, W]`.
 
-    With `carry`, the slots of a frame start from those of the previous one, so that slot k stays
-    with its object; otherwise each frame is divided on its own.
+    With `carry`, slot k stays with its object: the slots of a frame start from those of the
+    previous one, or, if the model refines its masks, each frame is divided on its own and its
+    slots are linked to the objects (`SlotLinker`). Otherwise slots of frames are independent.
     """
+    linker = SlotLinker(model.refinement) if carry and model.refinement.rounds else None
     previous: Slots | None = None
     for image in images:
         x = model_input(image, model.input_size, model.input_channels)[None]
-        slots = model.track(x, previous.slots) if carry and previous else model.encode(x)
+        if previous is None or linker is not None or not carry:
+            slots = model.encode(x)
+        else:
+            slots = model.track(x, previous.slots)
         decoded = model.decode(slots, x)
-        yield SlotFrame(x[0], slots.slots[0], decoded.image[0], decoded.masks[0])
+        latents, masks = slots.slots[0], decoded.masks[0]
+        if linker is not None:
+            latents, masks = linker.link(latents, masks, x[0])
+        yield SlotFrame(x[0], latents, decoded.image[0], masks)
         previous = slots
 
 
