@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sage_perception.models.networks import families
-from sage_perception.models.networks.slots import TemporalTransformer
+from sage_perception.core.settings import build
+from sage_perception.models.networks.slots import SlotsConfig, TemporalTransformer
 from sage_perception.models.networks.slots.temporal import last_visible
 from sage_perception.models.registry import load_slot_encoder
 from sage_perception.models.slot_encoder import SlotEncoder
@@ -83,7 +83,7 @@ def each_alone(model: SlotEncoder, videos: np.ndarray) -> list[Alone]:
 
 def without_network(model: SlotEncoder, videos: np.ndarray) -> Iterator[Alone]:
     """Yield the same without the network: refined cells of the colors that differ most."""
-    regions = mixture(families.FAMILIES['slots'].config(**model.artifact.config))
+    regions = mixture(build(SlotsConfig, model.artifact.config))
     for images in videos:
         masks = np.eye(model.slot_count, dtype=np.float32)[regions(images)].transpose(0, 3, 1, 2)
         slots = np.zeros((len(images), model.slot_count, model.latent_dim), np.float32)
