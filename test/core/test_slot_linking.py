@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sage_perception.models.mask_refinement import MaskRefinement
+from sage_perception.models.slot_encoder import DecodedSlots, Slots
 from sage_perception.slots.linking import HISTORY, SlotLinker
+from sage_perception.slots.video import segment_frames
 
 SIDE, SLOTS, SQUARE = 48, 5, 8
 GRAY, GREEN, RED, BLUE = (0.5, 0.5, 0.5), (0.1, 0.7, 0.2), (0.9, 0.1, 0.1), (0.1, 0.2, 0.9)
@@ -119,3 +121,38 @@ def test_masks_of_one_region_and_of_noise_are_linked(log):
         found = linker.link(np.ones((1, 2), np.float32), masks, rng.random((3, 8, 8)))
         np.testing.assert_array_equal(found.masks, 1)
         np.testing.assert_array_equal(found.slots, 1)
+
+
+class ShuffledSlots:
+    """A slot model that divides an image by its colors, with the slots in another order each."""
+
+    input_size, input_channels, refinement = SIDE, 3, REFINEMENT
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def encode(self, x):
+        order = self.rng.permutation(len(COLORS))
+        return Slots(order[None, :, None].astype(np.float32), np.zeros((1, len(COLORS), 1)))
+
+    def decode(self, slots, x):
+        order = slots.slots[0, :, 0].astype(int)
+        nearest = np.square(x[0] - COLORS[:, :, None, None]).sum(1).argmin(0)
+        masks = (nearest == order[:, None, None]).astype(np.float32)
+        return DecodedSlots(x, x[:, None], masks[None])
+
+
+def test_the_frames_of_a_model_that_refines_masks_are_linked_unless_they_are_independent():
+    scenes = [a_frame((2 * n, 4), (30 - n, 30 - n)) for n in range(8)]
+    images = [(COLORS[each][..., ::-1] * 255).astype(np.uint8) for each in scenes]
+    for carry in (True, False):
+        frames = list(segment_frames(ShuffledSlots(), images, carry))
+        latents = frames[0].slots[:, 0].tolist()
+        first = {latents.index(label): label for label in (0, FIRST, SECOND)}
+        kept = [
+            frame.slots[slot, 0] == label
+            and ((frame.masks.argmax(0) == slot) == (scene == label)).all()
+            for frame, scene in zip(frames, scenes, strict=True)
+            for slot, label in first.items()
+        ]
+        assert all(kept) == carry
