@@ -37,9 +37,9 @@ FLOW_SIZE_S = (0.06, 0.2)
 """The same where the optical flow carries the tracks."""
 MERGED_S = 1.0
 """Time two tracks may share a blob before the younger one is dropped, seconds."""
-NEAR_TRACKS = 2
-"""Number of tracks that fit still objects, from which the camera passes near ones."""
-PARALLAX_S = 1.0
+NEAR_TRACKS = 3, 2
+"""Number of tracks that fit still objects, from which the camera passes near ones, and still does."""
+PARALLAX_S = 2.0
 """Time for which it is expected to pass further ones, seconds."""
 GATE = 3.0
 """Maximum distance between a prediction and its detection, standard deviations."""
@@ -201,7 +201,9 @@ class Tracker:
         """
         fitting = [track for track in self._tracks if track.residuals.fit_still_object]
         seen = sum(track.missed_s == 0 for track in fitting)
-        self._parallax_s = 0.0 if seen >= NEAR_TRACKS else self._parallax_s + dt
+        first, further = NEAR_TRACKS
+        needed = further if self._parallax_s <= PARALLAX_S else first
+        self._parallax_s = 0.0 if seen >= needed else self._parallax_s + dt
         for track in self._tracks:
             track.near = track in fitting and self._parallax_s <= PARALLAX_S
 

@@ -65,19 +65,39 @@ def test_an_object_once_known_stays_known():
     ('directions', 'shown'),
     [
         ((0,), [True]),
-        ((0, 0), [False, False]),
-        ((0, 2), [True, True]),
-        ((0, 0, 2), [False, False, True]),
+        ((0, 0), [True, True]),
+        ((0, 0, 0), [False, False, False]),
+        ((0, 0, 2), [True, True, True]),
+        ((0, 0, 0, 2), [False, False, False, True]),
     ],
 )
-def test_still_objects_get_no_crops_if_two_are_seen(directions, shown):
+def test_still_objects_get_no_crops_if_three_are_seen(directions, shown):
     tracker = Tracker(itertools.count(1))
     view = View(displace=lambda box: box)
     blobs = [
         Detection((x, 100.0, x + 60, 160.0), residual=Residual(*vector(1.5, angle), 2.0, 0.0))
-        for x, angle in zip((50.0, 200.0, 350.0), directions, strict=False)
+        for x, angle in zip((50.0, 200.0, 350.0, 500.0), directions, strict=False)
     ]
     for _ in range(20):
         tracks = tracker.update(blobs, 1 / 30, view)
     assert [track.shown for track in tracks] == shown
     assert all(track.confirmed for track in tracks)
+
+
+def test_two_are_enough_while_the_camera_passes_near_objects():
+    tracker = Tracker(itertools.count(1))
+    view = View(displace=lambda box: box)
+
+    def shown(count, frames):
+        for _ in range(frames):
+            blobs = [
+                Detection((x, 100.0, x + 60, 160.0), residual=Residual(1.5, 0.0, 2.0, 0.0))
+                for x in (50.0, 200.0, 350.0)[:count]
+            ]
+            tracks = tracker.update(blobs, 1 / 30, view)
+        return [track.shown for track in tracks if not track.missed_s]
+
+    assert shown(3, 20) == [False] * 3
+    assert shown(2, 120) == [False] * 2
+    assert shown(1, 120) == [True]
+    assert shown(2, 20) == [True] * 2
