@@ -32,6 +32,11 @@ def kinds_of(names: str) -> tuple[LatentKind, ...]:
     return tuple(KINDS[name] for name in found)
 
 
+def code_model_of(name: str, kinds: Sequence[LatentKind]) -> str:
+    """Return the model for kinds of codes: `name`, or the default of the kinds for ''."""
+    return name or ('semantic_text' if LatentKind.SEMANTIC in kinds else 'semantic_small')
+
+
 def load_code_model(name: str) -> ImageCodes:
     """Return a model of codes by name or folder, run once to warm it up; raise `ModelError`."""
     model = load_codes(name)

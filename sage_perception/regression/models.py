@@ -13,7 +13,7 @@ from sage_perception import models
 from sage_perception.irp.frame import FrameRefiner
 from sage_perception.models.semantic.image_codes import ImageCodes
 from sage_perception.pipeline.code_encoder import CodeEncoder
-from sage_perception.pipeline.code_models import kinds_of, load_code_model
+from sage_perception.pipeline.code_models import code_model_of, kinds_of, load_code_model
 from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.pipeline.track_linker import TrackLinker
@@ -68,7 +68,7 @@ class ModelCache:
         kinds = kinds_of(parameters['codes'])
         if not kinds:
             return None
-        name = parameters['code_model']
+        name = code_model_of(parameters['code_model'], kinds)
         if name not in self._code_models:
             self._code_models[name] = load_code_model(name)
         policy = CodePolicy(

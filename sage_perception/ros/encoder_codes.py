@@ -13,7 +13,12 @@ from std_msgs.msg import String
 from sage_perception.core.latent import Latent, LatentKind
 from sage_perception.models import Codec, ModelError
 from sage_perception.pipeline.code_encoder import CodeEncoder
-from sage_perception.pipeline.code_models import kinds_of, load_code_model, space_of
+from sage_perception.pipeline.code_models import (
+    code_model_of,
+    kinds_of,
+    load_code_model,
+    space_of,
+)
 from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import EncodedCrops
 from sage_perception.pipeline.goal import Goal, goal_words
@@ -92,7 +97,7 @@ class EncoderCodes:
         self.close()
         if not kinds:
             return None
-        model = load_code_model(parameters.code_model)
+        model = load_code_model(code_model_of(parameters.code_model, kinds))
         policy = CodePolicy(parameters.semantic_period_s, budget_ms=parameters.code_budget_ms)
         self._worker = Worker(self._node, 'codes')
         self._encoder = CodeEncoder(model, kinds, codec.latent_mean, policy, self._worker.submit)

@@ -20,7 +20,7 @@ from sage_perception.pipeline.code_encoder import (
     CodeEncoder,
     immediately,
 )
-from sage_perception.pipeline.code_models import kinds_of
+from sage_perception.pipeline.code_models import code_model_of, kinds_of
 from sage_perception.pipeline.code_schedule import CodePolicy
 
 BOTH = kinds_of('identity,semantic')
@@ -272,6 +272,19 @@ def test_unknown_and_repeated_kinds_are_refused(names):
     with pytest.raises(ValueError, match='kind of codes'):
         kinds_of(names)
     assert kinds_of('') == ()
+
+
+@pytest.mark.parametrize(
+    ('codes', 'model'),
+    [
+        ('identity', 'semantic_small'),
+        ('semantic', 'semantic_text'),
+        ('identity,semantic', 'semantic_text'),
+    ],
+)
+def test_nouns_need_the_larger_model_by_default(codes, model):
+    assert code_model_of('', kinds_of(codes)) == model
+    assert code_model_of('mine', kinds_of(codes)) == 'mine'
 
 
 def test_receivers_keep_the_last_code_of_each_kind_of_a_bounded_number_of_tracks():

@@ -116,10 +116,10 @@ ENCODER = (
     ),
     Parameter(
         'code_model',
-        'semantic_text',
+        '',
         'Model of the codes: the name of a model that ships with sage, or folder of an artifact. '
-        'semantic_text needs the packages of requirements/semantic.txt; semantic_small needs them '
-        'for goals only.',
+        'Empty: semantic_small for identity codes, semantic_text if there are semantic ones, which '
+        'needs the packages of requirements/semantic.txt.',
         read_only=True,
     ),
     Parameter(
