@@ -6,8 +6,8 @@ The clip of the demo and a brighter window of it are the views of two cameras, a
 bench/same_object.py. Attention selects the regions of both. A pair of crops is right if the
 regions overlap by 0.4 (intersection over union), and wrong if they do not overlap. `cosine` is the
 agreement by weighted latents above 0.7 that the arbiter had before; `fitted` has all cues but the
-identity codes, which are not sent by default; and the rest are the default, with regard to the
-other crops of each image, and the same with identity codes. `found` is the share of the regions
+identity codes; the rest are the default, with regard to the other crops of each image, and the same with
+identity codes, which encoders send if their parameter `codes` names them. `found` is the share of the regions
 that both cameras show whose crops agree, `wrong` the share of all crops of the first camera that
 agree with a wrong one.
 
@@ -37,7 +37,7 @@ from sage_perception.core.lct import LCT
 from sage_perception.models import load_codes, load_crop_codec
 from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion.assignment import matches
-from sage_perception.trust.fusion.comparison import Comparison
+from sage_perception.trust.fusion.comparison import Comparer, Comparison
 
 SAME_IOU = 0.4
 THRESHOLD, RATE = 0.7, 0.005  # the defaults of the arbiter
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('clip', type=Path, help='vtest.avi of tools/fetch_footage.py')
     parser.add_argument('--model', default='tinyvae')
-    parser.add_argument('--code-model', default='semantic_text')
+    parser.add_argument('--code-model', default='semantic_small')
     parser.add_argument('--step', type=int, default=5, help='measure each nth image')
     parser.add_argument('--out', type=Path, default=Path('out/bench/demo_agreement.json'))
     args = parser.parse_args()
@@ -100,18 +100,23 @@ def main() -> None:
 
 def rules_of(codec) -> dict[str, Compare]:
     """Return the rules by name: functions of the LCTs of two images."""
-    cosine, fitted = (similarity_of(codec, THRESHOLD, rate).comparer for rate in (0.0, RATE))
+    # A comparer keeps the codes of tracks, which the rules without codes must not have.
+    cosine, fitted, coded = (
+        similarity_of(codec, THRESHOLD, rate).comparer for rate in (0.0, RATE, RATE)
+    )
 
-    def pairs(a: list[LCT], b: list[LCT]) -> Comparison:
-        return fitted.compare(fitted.view('a', a), fitted.view('b', b))
+    def pairs(comparer: Comparer) -> Compare:
+        return lambda a, b: comparer.compare(comparer.view('a', a), comparer.view('b', b))
 
-    def images(a: list[LCT], b: list[LCT]) -> Comparison:
-        return fitted.compare(fitted.image('a', a), fitted.image('b', b))
+    def images(comparer: Comparer) -> Compare:
+        return lambda a, b: comparer.compare(comparer.image('a', a), comparer.image('b', b))
 
-    def by_cosine(a: list[LCT], b: list[LCT]) -> Comparison:
-        return cosine.compare(cosine.view('a', a), cosine.view('b', b))
-
-    return {'cosine': by_cosine, 'fitted': pairs, 'in images': images, 'with codes': images}
+    return {
+        'cosine': pairs(cosine),
+        'fitted': pairs(fitted),
+        'in images': images(fitted),
+        'with codes': images(coded),
+    }
 
 
 def lcts_of(codec, codes, crops: list) -> list[LCT]:
