@@ -4,12 +4,12 @@
 
 The clip of the demo and a brighter window of it are the views of two cameras, as in
 bench/same_object.py. Attention selects the regions of both. A pair of crops is right if the
-regions overlap by 0.4 (intersection over union), and wrong if they do not overlap. `cosine` is the
-agreement by weighted latents above 0.7 that the arbiter had before; `fitted` has all cues but the
-identity codes; the rest are the default, with regard to the other crops of each image, and the same with
-identity codes, which encoders send if their parameter `codes` names them. `found` is the share of the regions
-that both cameras show whose crops agree, `wrong` the share of all crops of the first camera that
-agree with a wrong one.
+regions overlap by 0.4 (intersection over union), and wrong if they do not overlap. `cosine` is
+the agreement by weighted latents above 0.7 that the arbiter had before; `fitted` has all cues but
+the identity codes; the rest are the default, with regard to the other crops of each image, and
+the same with identity codes, which encoders send if their parameter `codes` names them. `found`
+is the share of the regions that both cameras show whose crops agree, `wrong` the share of all
+crops of the first camera that agree with a wrong one.
 
 Results: out/bench/demo_agreement.json, and a plot by second, out/bench/demo_agreement.png.
 """

@@ -38,7 +38,7 @@ FLOW_SIZE_S = (0.06, 0.2)
 MERGED_S = 1.0
 """Time two tracks may share a blob before the younger one is dropped, seconds."""
 NEAR_TRACKS = 3, 2
-"""Number of tracks that fit still objects, from which the camera passes near ones, and still does."""
+"""Tracks that fit still objects from which the camera begins to pass near ones, and still does."""
 PARALLAX_S = 2.0
 """Time for which it is expected to pass further ones, seconds."""
 GATE = 3.0

@@ -118,8 +118,8 @@ ENCODER = (
         'code_model',
         '',
         'Model of the codes: the name of a model that ships with sage, or folder of an artifact. '
-        'Empty: semantic_small for identity codes, semantic_text if there are semantic ones, which '
-        'needs the packages of requirements/semantic.txt.',
+        'Empty: semantic_small for identity codes, semantic_text if there are semantic ones, '
+        'which needs the packages of requirements/semantic.txt.',
         read_only=True,
     ),
     Parameter(
