@@ -31,6 +31,11 @@ def first_track_id(time_s: float) -> int:
     return int(time_s * IDS_PER_S) % MAX_ID + 1
 
 
+def short_label(track_id: int) -> str:
+    """Return the last four digits of an id, by which images and views show its track."""
+    return str(track_id % 10_000)
+
+
 def _count(first: int) -> Iterator[int]:
     yield from range(first, MAX_ID + 1)
     while True:

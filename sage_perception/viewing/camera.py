@@ -12,6 +12,7 @@ import numpy as np
 
 from sage_perception.codecs.latent_decoder import LatentDecoder
 from sage_perception.core.latent import Roi
+from sage_perception.core.track_ids import short_label
 from sage_perception.pipeline.track_labels import TrackLabels
 from sage_perception.viewing.items import (
     Boxes,
@@ -126,12 +127,13 @@ class CameraScene:
             yield ImageItem((*self.path, 'image'), image)
         if self._regions_wanted and at >= self._drawn_ns.get('frame', at):
             self._regions_wanted = False
+            labels = [self.labels.text('', crop.track_id) for crop in crops]
             yield Boxes(
                 (*self.path, 'regions'),
                 [_scaled(crop.roi, scale) for crop in crops],
                 [
-                    f'{c.track_id}  {score:.2f}  {self.labels.text("", c.track_id)}'.rstrip()
-                    for c, score in zip(crops, scores, strict=True)
+                    f'{short_label(c.track_id)}  {score:.2f}  {label}'.rstrip()
+                    for c, score, label in zip(crops, scores, labels, strict=True)
                 ],
                 [self.color(crop.track_id) for crop in crops],
             )

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from sage_perception.core.latent import Roi
+from sage_perception.core.track_ids import short_label
 
 FRAME_HEIGHT = 360
 """Height of a camera's frame in the mosaic, pixels."""
@@ -80,7 +81,7 @@ def annotate(frame: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
         corner = _clip(image, tile.roi.x, tile.roi.y)
         opposite = _clip(image, tile.roi.x + tile.roi.width - 1, tile.roi.y + tile.roi.height - 1)
         cv2.rectangle(image, corner, opposite, color, 2)
-        text = f'{tile.track_id} {tile.label}'.rstrip()
+        text = f'{short_label(tile.track_id)} {tile.label}'.rstrip()
         _text(image, text, corner[0] + 3, max(corner[1] - 4, 12), color, 0.5, 2)
     return image
 
@@ -123,9 +124,8 @@ def _camera_row(camera: CameraView) -> np.ndarray:
         if tile.reconstruction is not None:
             _paste(row, tile.reconstruction, x, y + TILE + 2)
         cv2.rectangle(row, (x, y), (x + TILE - 1, y + TILE - 1), track_color(tile.track_id), 1)
-        label = (
-            f'{tile.track_id}' if tile.trust is None else f'{tile.track_id}  t {tile.trust:.2f}'
-        )
+        name = short_label(tile.track_id)
+        label = name if tile.trust is None else f'{name}  t {tile.trust:.2f}'
         _text(row, label, x, y + 2 * TILE + 15, DIM, 0.36)
     return row
 
@@ -141,7 +141,8 @@ def _pair_row(pairs: Sequence[PairView], width: int) -> np.ndarray:
         _paste(row, pair.b.crop, x + TILE + 2, BAR)
         cv2.rectangle(row, (x - 2, BAR - 2), (x + 2 * TILE + 3, BAR + TILE + 1), color, 2)
         word = 'HIGH' if pair.high else 'LOW'
-        text = f'{pair.a.track_id}={pair.b.track_id}  {pair.similarity:+.2f} {word}'
+        tracks = '='.join(short_label(each.track_id) for each in (pair.a, pair.b))
+        text = f'{tracks}  {pair.similarity:+.2f} {word}'
         _text(row, text, x, BAR + TILE + 16, color, 0.4)
     return row
 

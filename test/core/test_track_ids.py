@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage_perception.core.track_ids import IDS_PER_S, MAX_ID, first_track_id, track_ids
+from sage_perception.core.track_ids import (
+    IDS_PER_S,
+    MAX_ID,
+    first_track_id,
+    short_label,
+    track_ids,
+)
 
 
 def first_of(ids, count):
@@ -35,3 +41,11 @@ def test_later_start_does_not_reuse_ids(start_s, later_s, per_s):
     assert 1 <= first <= MAX_ID
     # The ids of the first process are first, …, first + made, modulo the wrap.
     assert (second - first) % MAX_ID > made
+
+
+def test_labels_are_short_and_differ_for_successive_tracks():
+    first = first_track_id(1.8e9)
+    labels = [short_label(first + n) for n in range(10_000)]
+    assert max(map(len, labels)) <= 4
+    assert len(set(labels)) == len(labels)
+    assert short_label(7) == '7'

@@ -12,6 +12,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sage_perception.core.latent import Roi
+from sage_perception.core.track_ids import short_label
 from sage_perception.vision.mosaic import track_color
 
 DEFAULT_FOCAL = 0.87
@@ -62,6 +63,6 @@ def regions_to_markers(
         label.color = box.color
         label.pose.orientation.w = 1.0
         label.pose.position = point(roi.x + roi.width / 2, roi.y)
-        label.text = f'{track_id}'
+        label.text = short_label(track_id)
         array.markers += [box, label]
     return array
