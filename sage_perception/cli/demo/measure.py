@@ -64,7 +64,7 @@ class Run:
         fused: number of frames with fused LCTs.
         reputation: stamp and reputation of each camera's entity in the reports of the arbiter.
         reports: numbers of LCTs per camera at the last report of the arbiter.
-        mosaic: JPEG of the mosaic whose moment has the most pairs that agree, then regions.
+        mosaic: the mosaic with the largest JPEG, in which most crops and matches are drawn.
         mosaic_ns: its stamp.
     """
 
@@ -83,8 +83,6 @@ def read(
 ) -> Run:
     """Return the contents of `(topic, message, received_ns)` with stamps from `since_ns` on."""
     run = Run({camera: CameraRun() for camera in cameras})
-    pairs: dict[int, int] = {}
-    best = (0, 0)
     for topic, message, received_ns in messages:
         header = getattr(message, 'header', None)
         if header is None or stamp_from_msg(header.stamp) < since_ns:
@@ -97,7 +95,6 @@ def read(
             for match in message.agreements:
                 level = run.high if match.level == Agreement.LEVEL_HIGH else run.low
                 level.append((stamp, match.similarity))
-            pairs[stamp] = sum(m.level == Agreement.LEVEL_HIGH for m in message.agreements)
         elif name == 'fused':
             run.fused += 1
         elif name == 'trust_report':
@@ -108,12 +105,9 @@ def read(
                 'accepted': message.accepted,
                 'rejected': message.refused,
             }
-        elif topic.endswith('mosaic/compressed'):
-            # Its stamp is that of the moment that it shows.
-            regions = sum(len(camera.regions.get(stamp, ())) for camera in run.cameras.values())
-            content = pairs.get(stamp, 0), regions
-            if content >= best:
-                run.mosaic, run.mosaic_ns, best = message.data.tobytes(), stamp, content
+        # The messages of a moment do not tell how many of them the viewer had.
+        elif topic.endswith('mosaic/compressed') and len(message.data) > len(run.mosaic):
+            run.mosaic, run.mosaic_ns = message.data.tobytes(), stamp
     return run
 
 

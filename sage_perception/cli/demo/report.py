@@ -118,7 +118,7 @@ def demo_report(
         tables=tuple(_tables(summary)),
         charts=_charts(run, target_ms),
         moments=(
-            *_mosaic(run, 'The mosaic with the most agreements'),
+            *_mosaic(run, 'The mosaic with the most content'),
             *(() if moved is None else _mosaic(moved, 'The same while cam1 pans and shakes')),
             *moments,
         ),
