@@ -50,7 +50,7 @@ class EntityWaitSet:
     def __init__(self, nodes: Iterable[Node], guards: Iterable[Any], context: Any) -> None:
         self._context = context
         self._held = ExitStack()
-        self._entries: list[tuple[CallbackGroup | None, str, Any, Ready]] = []
+        self._entries: list[tuple[CallbackGroup | None, Any, Ready]] = []
         self._waitables: list[tuple[Any, Node]] = []
         # A group answers alike for all of its entities.
         self._groups: dict[CallbackGroup, Any] = {}
@@ -67,8 +67,8 @@ class EntityWaitSet:
         for guard in guards:
             self._add('guard_condition', guard, None)
         counts = dict.fromkeys(KINDS, 0)
-        for _, kind, _, _ in self._entries:
-            counts[kind] += 1
+        for _, _, ready in self._entries:
+            counts[ready.kind] += 1
         total = [waitable.get_num_entities() for waitable, _ in self._waitables]
         with context.handle:
             self._wait_set = _rclpy.WaitSet(
@@ -80,10 +80,9 @@ class EntityWaitSet:
                 sum(each.num_events for each in total),
                 context.handle,
             )
-        add: dict[str, Callable[[Any], Any]] = {
+        self._add_to_wait_set: dict[str, Callable[[Any], Any]] = {
             kind: getattr(self._wait_set, f'add_{kind}') for kind in KINDS
         }
-        self._steps = [(add[kind], handle, ready) for _, kind, handle, ready in self._entries]
 
     def _add(self, kind: str, entity: Any, node: Node | None) -> None:
         handle = entity.handle
@@ -91,7 +90,7 @@ class EntityWaitSet:
             self._held.enter_context(handle)
             group = entity.callback_group if node is not None else None
             plain = kind in PLAIN and not iscoroutinefunction(entity.callback)
-            self._entries.append((group, kind, handle, Ready(kind, entity, node, plain)))
+            self._entries.append((group, handle, Ready(kind, entity, node, plain)))
             if group is not None:
                 self._groups[group] = entity
 
@@ -103,9 +102,9 @@ class EntityWaitSet:
         closed = {group for group, each in self._groups.items() if not group.can_execute(each)}
         wait_set = self._wait_set
         wait_set.clear_entities()
-        for (group, _, handle, _), (add, _, _) in zip(self._entries, self._steps, strict=True):
+        for group, handle, ready in self._entries:
             if group not in closed:
-                add(handle)
+                self._add_to_wait_set[ready.kind](handle)
         open_ = [each for each in self._waitables if each[0].callback_group not in closed]
         for waitable, _ in open_:
             waitable.add_to_wait_set(wait_set)
@@ -115,8 +114,10 @@ class EntityWaitSet:
         events = [Ready(EVENT, each, node) for each, node in open_ if each.is_ready(wait_set)]
         return events + [
             ready
-            for group, kind, handle, ready in self._entries
-            if pointers[kind] and handle.pointer in pointers[kind] and group not in closed
+            for group, handle, ready in self._entries
+            if pointers[ready.kind]
+            and handle.pointer in pointers[ready.kind]
+            and group not in closed
         ]
 
     def close(self) -> None:
