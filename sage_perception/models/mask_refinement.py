@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -96,7 +96,7 @@ class MaskRefinement:
             return masks
         count, size = masks.shape[0], masks.shape[-1]
         pixels = self.colors(x).reshape(len(x), -1).astype(np.float64)
-        terms = _terms(size, self.affine)
+        terms = color_terms(size).reshape(3, -1)[: 3 if self.affine else 1]
         prior = np.log(masks.reshape(count, -1) + MIN_MASK)
         posterior = np.exp(prior)
         for _ in range(self.rounds):
@@ -149,12 +149,22 @@ class MaskRefinement:
         return min(costs, default=np.inf)
 
 
-def _terms(size: int, affine: bool) -> np.ndarray:
-    """Return what colors depend on at each pixel, `[P, size²]`: 1, and if affine also x and y."""
+def color_terms(size: int, center: Sequence[float] | np.ndarray = (0, 0)) -> np.ndarray:
+    """Return what affine colors depend on at each pixel, float64 `[3, size, size]`.
+
+    These are 1, and the distances x and y from `center` (x, y), in halves of the image.
+    """
     line = np.linspace(-1, 1, size)
-    y, x = np.meshgrid(line, line, indexing='ij')
-    parts = (np.ones_like(x), x, y) if affine else (np.ones_like(x),)
-    return np.stack(parts).reshape(len(parts), -1)
+    y, x = np.meshgrid(line - center[1], line - center[0], indexing='ij')
+    return np.stack((np.ones_like(x), x, y))
+
+
+def fit_color(terms: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Return the coefficients `[P, C]` of the color of pixels by least squares.
+
+    `terms` are `[P, N]` and `pixels` `[C, N]`.
+    """
+    return np.linalg.solve(terms @ terms.T + _ridge(len(terms)), terms @ pixels.T)
 
 
 def _ridge(count: int) -> np.ndarray:

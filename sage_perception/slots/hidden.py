@@ -8,16 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-MIN_AREA = 0.004
-"""Area below which a slot is hidden, fraction of the image."""
-WHOLE = 0.8
-"""Share of its largest area from which an object counts as whole."""
+from sage_perception.slots.linking import MIN_AREA, VELOCITY_FRAMES, WHOLE
+
 COLOR_TOLERANCE = 0.25
 """Distance of the mean color from that of the whole object from which a slot holds another one."""
 HISTORY = 36
 """Frames that are remembered; a slot that is hidden for all of them starts over."""
-VELOCITY_FRAMES = 8
-"""Number of last whole frames that a velocity is estimated from."""
 
 Prediction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Maps slots `[B, T, K, D]`, and which of them are hidden, bool `[B, T, K]`, to those of the last

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from sage_perception.models.mask_refinement import MaskRefinement
+from sage_perception.models.mask_refinement import MaskRefinement, color_terms, fit_color
 
 MIN_AREA = 0.004
 """Area below which a region or an object is not visible, fraction of the image."""
@@ -155,16 +155,10 @@ class SlotLinker:
         """Return an object that is seen for the first time, at the pixels `inside`."""
         area = float(inside.mean())
         center = _center(inside) if area <= STILL_AREA else np.zeros(2)
-        color = self._color(pixels, inside, center)
+        color = _color(pixels, inside, center)
         mask = inside.astype(np.float32)
         centers = [(self._frame, center)]
         return _Object(color, mask, np.zeros_like(mask), area, centers, self._frame, slot)
-
-    def _color(self, pixels: np.ndarray, inside: np.ndarray, center: np.ndarray) -> np.ndarray:
-        """Return the color of the pixels `inside` by least squares, `[3, C]`."""
-        terms = _offsets(inside.shape[0], center)[:, inside]
-        moments = terms @ terms.T + np.diag([1e-6, 1, 1])
-        return np.linalg.solve(moments, terms @ pixels[:, inside].T)
 
     def _explain(self, pixels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return how the objects share the pixels, and how well.
@@ -180,7 +174,7 @@ class SlotLinker:
         errors = np.zeros((count, size, size))
         for k, each in self._objects.items():
             center = each.center(self._frame)
-            color = np.tensordot(each.color, _offsets(size, center), (0, 0))
+            color = np.tensordot(each.color, color_terms(size, center), (0, 0))
             errors[k] = np.square(color - pixels).sum(0)
             prior = cv2.blur(each.moved_mask(self._frame), (width, width)).clip(MIN_PRIOR)
             scores[k] = np.log(prior) - errors[k] / (2 * self._refinement.noise**2)
@@ -203,8 +197,8 @@ class SlotLinker:
         `owner` and `error` are the object of each pixel and the squared distance from its color.
         """
         center = _center(inside)
-        color = self._color(pixels, inside, center)
-        fitted = np.tensordot(color, _offsets(len(inside), center)[:, inside], (0, 0))
+        color = _color(pixels, inside, center)
+        fitted = np.tensordot(color, color_terms(len(inside), center)[:, inside], (0, 0))
         saved = error[inside].sum() - np.square(fitted - pixels[:, inside]).sum()
         nats = saved / (2 * self._refinement.noise**2)
         distance = np.sqrt(max(saved, 0) / inside.sum())
@@ -268,17 +262,15 @@ class SlotLinker:
             each.area = max(SHRINKING[0] * each.area, area)
             each.mask, each.part = inside.astype(np.float32), np.zeros_like(each.mask)
         each.centers = [*each.centers, (self._frame, center)][-VELOCITY_FRAMES:]
-        each.color += COLOR_RATE * (self._color(pixels, inside, center) - each.color)
+        each.color += COLOR_RATE * (_color(pixels, inside, center) - each.color)
+
+
+def _color(pixels: np.ndarray, inside: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """Return the color of the pixels `inside` by least squares, `[3, C]`."""
+    return fit_color(color_terms(len(inside), center)[:, inside], pixels[:, inside])
 
 
 def _center(inside: np.ndarray) -> np.ndarray:
     """Return the center (x, y) of the pixels `inside` `[S, S]`, in [-1, 1]."""
     ys, xs = np.nonzero(inside)
     return 2 * np.array([xs.mean(), ys.mean()]) / (len(inside) - 1) - 1
-
-
-def _offsets(size: int, center: np.ndarray) -> np.ndarray:
-    """Return what a color depends on at each pixel: 1, and x and y from `center`, `[3, S, S]`."""
-    line = np.linspace(-1, 1, size)
-    y, x = np.meshgrid(line - center[1], line - center[0], indexing='ij')
-    return np.stack((np.ones_like(x), x, y))
