@@ -33,6 +33,7 @@ from scipy.optimize import linear_sum_assignment
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
 from sage_perception.core.files import write_atomically
 from sage_perception.models import load_codes, load_crop_codec
+from sage_perception.training.trust.agreement import CODE_MODELS
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.matching import center, cosine_matrix
@@ -41,7 +42,6 @@ from sage_perception.trust.fusion.rivals import ambiguity, correction, posterior
 RATES = (0.005, 0.01, 0.02, 0.05)
 THRESHOLD = 0.7
 FITTED = 'fitted'
-CODE_MODELS = {agreement.CODE: 'semantic_text', agreement.SMALL_CODE: 'semantic_small'}
 WITH_CODE = {
     agreement.CODE: 'fitted with code',
     agreement.SMALL_CODE: 'fitted with small code',

@@ -28,7 +28,7 @@ from sage_perception.training.data.crops import Stills
 from sage_perception.training.data.files import training_images
 from sage_perception.training.latents import encode_crops
 from sage_perception.training.tasks.identity.views import sample_views
-from sage_perception.training.trust.agreement import Scenes, fit_by_image, fit_colors
+from sage_perception.training.trust.agreement import CODE_MODELS, Scenes, fit_by_image, fit_colors
 from sage_perception.trust.fitted import similarity_weights
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.matching import center, cosine_matrix
@@ -38,7 +38,6 @@ CHUNK = 64
 BENCHMARK = ('motorcycle', 'aloe', 'graf', 'leuven', 'vtest')
 """Parts of the names of the images of bench/agreement.py."""
 THUMBNAIL = 'thumbnail'
-CODE_MODELS = {agreement.CODE: 'semantic_text', agreement.SMALL_CODE: 'semantic_small'}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,13 +16,21 @@ import numpy as np
 from scipy.optimize import minimize
 
 from sage_perception.core.discrimination import threshold_at
-from sage_perception.trust.fusion.agreement import MAX_LOG_RATIO, CueFunction, Fit
+from sage_perception.trust.fusion.agreement import (
+    CODE,
+    MAX_LOG_RATIO,
+    SMALL_CODE,
+    CueFunction,
+    Fit,
+)
 from sage_perception.trust.fusion.rivals import ambiguity, correction
 
 KNOTS = 8
 PRIOR = 1e-3
 """Weight of the squares of the coefficients, which favors few and small steps."""
 MIN_STEP = 1e-4
+CODE_MODELS = {CODE: 'semantic_text', SMALL_CODE: 'semantic_small'}
+"""Models of the identity codes that are sent, by cue."""
 RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """False positive rates of which a fit has the thresholds."""
 EVERY = slice(None)
