@@ -37,7 +37,7 @@ from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.conversions.trust import agreements_to_msg, trust_report_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Node, Service, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
     TrustedKeys,
@@ -48,6 +48,7 @@ from sage_perception.ros.node_parameters.arbiter import ARBITER
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.ros.relayed import publish_relayed
 from sage_perception.ros.run import run
+from sage_perception.ros.tables import Service, Topic
 from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.compatibility.map_cache import latent_map_folder
 from sage_perception.trust.fitted import Similarity, similarity_of

@@ -21,7 +21,7 @@ from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.crops import crop_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import node_identity, own_keys
 from sage_perception.ros.image_input import ImageInput, image_topics
@@ -33,6 +33,7 @@ from sage_perception.ros.node_parameters.attention import ATTENTION, attention_c
 from sage_perception.ros.run import run
 from sage_perception.ros.signed_images import signature_topic, subscribe_images
 from sage_perception.ros.statistics import Durations
+from sage_perception.ros.tables import Topic
 from sage_perception.vision.attention import Attention
 from sage_perception.vision.attention_config import AttentionConfig
 from sage_perception.vision.camera_health import CameraHealth, Fault

@@ -28,12 +28,12 @@ from sage_perception.ros.control import CONTROL
 from sage_perception.ros.conversions.lct_arrays import lct_array_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
-from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import node_identity
 from sage_perception.ros.node_parameters.audio import AUDIO
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations, Rate
+from sage_perception.ros.tables import Topic
 from sage_perception.trust.security.canonical import PLAIN
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.sources.reconnect import Connection

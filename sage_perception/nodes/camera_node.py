@@ -20,13 +20,13 @@ from sage_perception.ros.capture import CaptureNode
 from sage_perception.ros.common_parameters import AUTOSTART, ENTITY_ID
 from sage_perception.ros.control import CONTROL
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
-from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.identity import KEY, SIGNED_REQUESTS, node_identity
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
 from sage_perception.ros.signed_images import ImageSigner
 from sage_perception.ros.statistics import Rate
+from sage_perception.ros.tables import Topic
 from sage_perception.vision.sources import ReconnectingSource
 
 

@@ -33,7 +33,6 @@ from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.conversions.trust import agreements_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
     TrustedKeys,
@@ -47,6 +46,7 @@ from sage_perception.ros.node_parameters.compressor import COMPRESSOR
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
+from sage_perception.ros.tables import Topic
 from sage_perception.trust.security.identity import Identity
 
 

@@ -21,12 +21,13 @@ from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.packers import plain_packer
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.node_parameters.effector import EFFECTOR
 from sage_perception.ros.node_parameters.proprioception import check_joints
 from sage_perception.ros.relayed import RelayedVerifier
 from sage_perception.ros.run import run
+from sage_perception.ros.tables import Topic
 
 
 class EffectorNode(Node):

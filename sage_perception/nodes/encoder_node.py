@@ -32,7 +32,6 @@ from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
 from sage_perception.ros.encoder_services import EncoderServices, crop_pixels
-from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import keys_beside_own, node_identity, own_keys
 from sage_perception.ros.lifecycle import LifecycleNode
@@ -40,6 +39,7 @@ from sage_perception.ros.node_parameters.encoder import ENCODER
 from sage_perception.ros.probe_publisher import ProbePublisher
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import ByteRate, Durations
+from sage_perception.ros.tables import Topic
 from sage_perception.ros.wire_encoding import WireEncoding
 from sage_perception.trust.fitted import track_comparer
 from sage_perception.trust.security.canonical import Wire

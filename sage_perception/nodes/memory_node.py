@@ -36,7 +36,7 @@ from sage_perception.ros.conversions.memory import (
 from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.trust import agreements_from_msg
 from sage_perception.ros.diagnostics import ERROR, OK, Status
-from sage_perception.ros.endpoints import Node, Service, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import (
     TrustedKeys,
@@ -48,6 +48,7 @@ from sage_perception.ros.node_parameters.memory import MAX_RESULTS, MEMORY
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier, publish_relayed
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
+from sage_perception.ros.tables import Service, Topic
 from sage_perception.trust.fitted import fitted_comparer
 
 # Maximum delay between the trusted LCTs of a frame and its agreements, seconds.

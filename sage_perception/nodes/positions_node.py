@@ -32,7 +32,7 @@ from sage_perception.ros.conversions import positions as conversions
 from sage_perception.ros.conversions.packers import packers_of
 from sage_perception.ros.conversions.stamps import stamp_from_msg, stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import TrustedKeys, arbiter_entity
 from sage_perception.ros.input_monitor import InputMonitor
@@ -40,6 +40,7 @@ from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.node_parameters.positions import POSITIONS
 from sage_perception.ros.relayed import RelayedVerifier
 from sage_perception.ros.run import run
+from sage_perception.ros.tables import Topic
 from sage_perception.vision.depth_images import depth_image
 from sage_perception.vision.positions import CalibratedCamera
 

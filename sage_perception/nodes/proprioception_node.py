@@ -20,11 +20,12 @@ from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import node_identity
 from sage_perception.ros.node_parameters.proprioception import PROPRIOCEPTION, check_joints
 from sage_perception.ros.run import run
+from sage_perception.ros.tables import Topic
 
 
 class ProprioceptionNode(Node):

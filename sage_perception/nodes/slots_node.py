@@ -24,7 +24,6 @@ from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.lct_arrays import lct_array_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Topic
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import TrustedKeys, node_identity
 from sage_perception.ros.image_input import image_topics
@@ -34,6 +33,7 @@ from sage_perception.ros.node_parameters.slots import SLOTS
 from sage_perception.ros.run import run
 from sage_perception.ros.signed_images import signature_topic, subscribe_images
 from sage_perception.ros.statistics import Durations, Rate
+from sage_perception.ros.tables import Topic
 from sage_perception.slots.stream import SlotObservation, SlotStream
 from sage_perception.trust.security.canonical import PLAIN
 from sage_perception.trust.security.identity import Identity

@@ -47,7 +47,7 @@ from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.packers import packers_of, plain_packer
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import TrustedKeys, arbiter_entity, node_identity
 from sage_perception.ros.images import image_to_msg
@@ -56,6 +56,7 @@ from sage_perception.ros.node_parameters.translator import TRANSLATOR
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
+from sage_perception.ros.tables import Topic
 from sage_perception.vision.crops import to_pixels
 
 MAX_GOAL = 200

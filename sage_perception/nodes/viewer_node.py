@@ -23,7 +23,7 @@ from sage_perception.ros.common_parameters import CAMERAS, IMAGE_TRANSPORT, rate
 from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.markers import regions_to_markers
 from sage_perception.ros.diagnostics import OK, Status
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import SIGNED_REQUESTS
 from sage_perception.ros.image_input import ImageInput, image_topics
@@ -32,6 +32,7 @@ from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.parameters import Parameter
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Rate
+from sage_perception.ros.tables import Topic
 from sage_perception.ros.viewer_input import Moment, MomentCollector, TileDecoder, rgb_or_none
 from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic

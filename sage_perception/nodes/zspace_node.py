@@ -20,7 +20,7 @@ from sage_perception.ros import qos
 from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.image_input import ImageInput, image_topics
 from sage_perception.ros.images import bgr_from_msg, image_to_msg
@@ -29,6 +29,7 @@ from sage_perception.ros.node_parameters.zspace import ZSPACE
 from sage_perception.ros.run import run
 from sage_perception.ros.signed_images import signature_topic, subscribe_images
 from sage_perception.ros.statistics import Durations, Rate
+from sage_perception.ros.tables import Topic
 from sage_perception.vision.attention import MIN_FRAME_SIDE
 from sage_perception.vision.intensity_range import IntensityRange
 

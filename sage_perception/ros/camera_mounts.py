@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 
 from sage_perception.ros import qos
 from sage_perception.ros.camera_poses import CameraPoses, mounts_of
-from sage_perception.ros.endpoints import Endpoints, Topic
+from sage_perception.ros.endpoints import Endpoints
+from sage_perception.ros.tables import Topic
 from sage_perception.ros.transforms import AVAILABLE, TFMessage, mounts_to_msg
 from sage_perception.trust.fusion.geometry import PosedGeometry
 

@@ -15,11 +15,12 @@ from sage_perception.core.rotations import optical_matrix
 from sage_perception.core.transforms import TransformTree
 from sage_perception.ros import qos
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.endpoints import Endpoints, Topic
+from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.message_checks import find_fault
 from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.tables import Topic
 from sage_perception.ros.transforms import AVAILABLE, MAX_READ, TFMessage, transform_from_msg
 from sage_perception.vision.positions import CalibratedCamera, CalibrationError
 

@@ -17,10 +17,11 @@ from sage_msgs.srv import Control
 
 from sage_perception.core.text import one_line
 from sage_perception.ros.authentication import RequestGuard
-from sage_perception.ros.endpoints import Endpoints, Service
+from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.identity import TrustedKeys
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.parameter_services import find_parameter_fault
+from sage_perception.ros.tables import Service
 
 CONTROL = Service(
     '~/control',

@@ -27,9 +27,10 @@ from sage_perception.ros import detections, qos
 from sage_perception.ros.background import Worker
 from sage_perception.ros.conversions.announcements import code_model_info_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.endpoints import Endpoints, Topic
+from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.message_form import sign_message
+from sage_perception.ros.tables import Topic
 from sage_perception.trust.security.identity import Identity
 
 SUBSCRIBES = (

@@ -14,8 +14,9 @@ from sage_perception import models
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.ros.conversions.latents import latent_from_msg, latent_to_msg
 from sage_perception.ros.conversions.model_ids import model_id_from_msg
-from sage_perception.ros.endpoints import Endpoints, Service
+from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
+from sage_perception.ros.tables import Service
 from sage_perception.vision.crops import to_pixels
 
 SERVES = (

@@ -8,29 +8,23 @@ the endpoints and the reference in the documentation.
 
 from __future__ import annotations
 
-import copy
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node as RosNode
 from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.serialization import deserialize_message
 from rclpy.service import Service as RosService
 from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock as ClockMessage
 
 from sage_perception.ros.callback_guard import CallbackGuard
 from sage_perception.ros.diagnostics import Diagnostics
-from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.input_monitor import InputMonitor
 from sage_perception.ros.local_bus import (
     Inbox,
@@ -43,7 +37,10 @@ from sage_perception.ros.on_demand import OnDemandGroup
 from sage_perception.ros.parameter_services import refuse_malformed
 from sage_perception.ros.parameters import Parameter, Parameters
 from sage_perception.ros.process_history import ProcessHistory
+from sage_perception.ros.qos_overrides import overridable
+from sage_perception.ros.receiver import Guard, Receiver
 from sage_perception.ros.shutdown import shutdown_deadline
+from sage_perception.ros.tables import Service, Topic, row_named
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -52,35 +49,8 @@ except ImportError:  # Humble
 
 
 DIAGNOSTICS_PERIOD_S = 1.0
-
-
-@dataclass(frozen=True)
-class Topic:
-    """A topic that a node publishes or subscribes to; `{camera}` stands for each camera."""
-
-    name: str
-    type: type
-    qos: QoSProfile
-    description: str
-
-
-@dataclass(frozen=True)
-class Service:
-    """A service that a node offers."""
-
-    name: str
-    type: type
-    description: str
-
-
-class Guard(Protocol):
-    """Decides which messages of a subscription are deserialized."""
-
-    def admits(self, publisher: bytes) -> bool:
-        """Return whether to deserialize a message of `publisher`."""
-
-    def note_malformed(self, publisher: bytes) -> None:
-        """Count a message of `publisher` that cannot be deserialized."""
+HAS_INFO = hasattr(Subscription, 'CallbackType')
+"""Whether rclpy passes message info; Humble does not, and skipped messages are not counted."""
 
 
 class Endpoints(RosNode):
@@ -154,16 +124,15 @@ class Endpoints(RosNode):
         Raises:
             ConfigurationError: a `qos_overrides` parameter is invalid.
         """
-        topic = _find(self.PUBLISHES, name)
-        profile = copy.copy(topic.qos)  # rclpy writes overrides into it
+        topic = row_named(self.PUBLISHES, name)
         full_name = topic.name.format(camera=camera)
-        with _explain_overrides(full_name):
+        with overridable(full_name, topic.qos) as (profile, options):
             publisher = self.create_publisher(
                 topic.type,
                 full_name,
                 profile,
                 event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                qos_overriding_options=options,
             )
         local = None
         if self._bus is not None:
@@ -212,79 +181,49 @@ class Endpoints(RosNode):
         Raises:
             ConfigurationError: a `qos_overrides` parameter is invalid.
         """
-        row = _find(self.SUBSCRIBES, name)
-        profile = copy.copy(row.qos)  # rclpy writes overrides into it
+        row = row_named(self.SUBSCRIBES, name)
         full_name = topic or row.name.format(camera=camera)
-        monitor = InputMonitor(self, full_name, row.type, profile, timeout_s, max_age_s)
-
-        def receive(message: Any, info: dict[str, Any] | None) -> None:
-            if fault := find_fault(message):
-                monitor.reject(fault)
-                return
-            monitor.received(message, info)
-            if monitor.is_late(info):
-                return
-            if guard is None:
-                callback(message)
-            else:
-                callback(message, _publisher_gid(info))
-
-        # `info` must not have a default value, or rclpy does not pass it.
-        def receive_remote(message: Any, info: dict[str, Any] | None) -> None:
-            with self.lock, self.callback_guard.catch(monitor.name):
-                if guard is not None:
-                    publisher = _publisher_gid(info)
-                    if not guard.admits(publisher):
-                        return
-                    try:
-                        message = deserialize_message(message, row.type)
-                    except Exception as error:  # noqa: BLE001 - of many types, by field
-                        guard.note_malformed(publisher)
-                        monitor.reject(f'not a valid {row.type.__name__}: {str(error)[:80]}')
-                        return
-                receive(message, info)
-
-        def receive_local(message: Any, info: dict[str, Any]) -> None:
-            with self.callback_guard.catch(monitor.name):
-                if guard is None or guard.admits(_publisher_gid(info)):
-                    receive(message, info)
-
-        def receive_without_info(message: Any) -> None:
-            receive_remote(message, None)
-
-        def note_incompatible(event: Any = None) -> None:
-            with self.callback_guard.catch(monitor.name):
-                monitor.incompatible(event)
-
-        # Humble passes no message info: skipped messages are not counted there.
-        has_info = hasattr(Subscription, 'CallbackType')
-
-        with _explain_overrides(full_name):
+        with overridable(full_name, row.qos) as (profile, options):
+            monitor = InputMonitor(self, full_name, row.type, profile, timeout_s, max_age_s)
+            receiver = Receiver(row.type, callback, monitor, self.callback_guard, self.lock, guard)
             monitor.subscription = self.create_subscription(
                 row.type,
                 full_name,
-                receive_remote if has_info else receive_without_info,
+                receiver.receive_remote if HAS_INFO else receiver.receive_without_info,
                 profile,
                 callback_group=group,
                 raw=guard is not None,
                 event_callbacks=SubscriptionEventCallbacks(
-                    incompatible_qos=note_incompatible, use_default_callbacks=False
+                    incompatible_qos=receiver.note_incompatible, use_default_callbacks=False
                 ),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                qos_overriding_options=options,
             )
-        if self._bus is not None and self.inbox is not None:
-
-            def is_open() -> bool:
-                return not isinstance(group, OnDemandGroup) or group.is_open
-
-            local = LocalSubscription(
-                profile, self.inbox, receive_local, is_open, note_incompatible
-            )
-            self._bus.subscribe(monitor.name, row.type, local)
-            monitor.disconnect = partial(self._bus.unsubscribe, monitor.name, row.type, local)
+        if self._bus is not None:
+            self._subscribe_locally(self._bus, row.type, profile, monitor, receiver, group)
         self.diagnostics.add_input(monitor.report)
         self._inputs.append(monitor)
         return monitor
+
+    def _subscribe_locally(
+        self,
+        bus: LocalBus,
+        kind: type,
+        qos: QoSProfile,
+        monitor: InputMonitor,
+        receiver: Receiver,
+        group: CallbackGroup | None,
+    ) -> None:
+        """Receive the messages of other nodes of this process."""
+        assert self.inbox is not None
+
+        def is_open() -> bool:
+            return not isinstance(group, OnDemandGroup) or group.is_open
+
+        local = LocalSubscription(
+            qos, self.inbox, receiver.receive_local, is_open, receiver.note_incompatible
+        )
+        bus.subscribe(monitor.name, kind, local)
+        monitor.disconnect = partial(bus.unsubscribe, monitor.name, kind, local)
 
     def unsubscribe(self, monitor: InputMonitor) -> None:
         """End a subscription that `subscribe` created, and drop it from diagnostics."""
@@ -299,7 +238,7 @@ class Endpoints(RosNode):
 
         If `callback` raises, the response reports the failure, see `CallbackGuard.service`.
         """
-        service = _find(self.SERVES, name)
+        service = row_named(self.SERVES, name)
         guarded = self.callback_guard.service(name, self._locked(callback))
         self.create_service(service.type, service.name, guarded, callback_group=group)
 
@@ -373,28 +312,3 @@ class Node(Endpoints):
         super().__init__(name, **options)
         with self.destroyed_on_failure():
             self.open(bus)
-
-
-@contextmanager
-def _explain_overrides(topic: str) -> Iterator[None]:
-    """Name the topic in the error about an invalid `qos_overrides` parameter."""
-    try:
-        yield
-    except ParameterException as error:
-        raise ConfigurationError(str(error)) from error
-    except RuntimeError as error:
-        if not str(error).startswith('Unexpected QoS override'):
-            raise
-        raise ConfigurationError(f'topic {topic}: {error}') from error
-
-
-def _publisher_gid(info: dict[str, Any] | None) -> bytes:
-    """Return the GID of a publisher; empty before Kilted, where rclpy does not provide it."""
-    return (info or {}).get('publisher_gid', {}).get('data', b'')
-
-
-Row = TypeVar('Row', Topic, Service)
-
-
-def _find(table: Iterable[Row], name: str) -> Row:
-    return next(row for row in table if row.name == name)

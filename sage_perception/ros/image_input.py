@@ -10,8 +10,10 @@ from rclpy.callback_groups import CallbackGroup
 from sensor_msgs.msg import CompressedImage, Image
 
 from sage_perception.ros import qos
-from sage_perception.ros.endpoints import Endpoints, Guard, Topic
+from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.input_monitor import InputMonitor
+from sage_perception.ros.receiver import Guard
+from sage_perception.ros.tables import Topic
 from sage_perception.vision.image_messages import COMPRESSED_TYPE, IMAGE_TYPE
 
 DISCOVERY_PERIOD_S = 0.5

@@ -20,10 +20,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from sage_perception.ros import qos
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.conversions.stamps import stamp_from_msg
-from sage_perception.ros.endpoints import Endpoints, Topic
+from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.image_input import ImageInput
 from sage_perception.ros.local_bus import ProcessId, TopicPublisher
 from sage_perception.ros.message_form import message_digest, sign_message
+from sage_perception.ros.tables import Topic
 from sage_perception.trust.security.identity import Identity
 from sage_perception.trust.security.rate_limit import PublisherRateLimiter
 from sage_perception.trust.security.rejection import RejectionReason, explain

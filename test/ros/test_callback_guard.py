@@ -12,8 +12,9 @@ from std_srvs.srv import Empty
 
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK
-from sage_perception.ros.endpoints import Node, Service, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.tables import Service, Topic
 
 
 class Fragile(Node):

@@ -23,7 +23,8 @@ SCRIPT = """
     from std_msgs.msg import Int64
     from sage_perception.ros import qos
     from sage_perception.ros.composition import Composition
-    from sage_perception.ros.endpoints import Node, Topic
+    from sage_perception.ros.endpoints import Node
+    from sage_perception.ros.tables import Topic
     from sage_perception.ros.errors import ConfigurationError, NodeFailure
     from sage_perception.ros.lifecycle import LifecycleNode
     from sage_perception.ros.common_parameters import AUTOSTART

@@ -8,7 +8,8 @@ from sensor_msgs.msg import Image
 
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import OK
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
+from sage_perception.ros.tables import Topic
 
 
 class Healthy(Node):

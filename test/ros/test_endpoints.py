@@ -10,7 +10,8 @@ from std_msgs.msg import Int64
 
 from sage_perception.ros import qos
 from sage_perception.ros.common_parameters import CAMERA_ENTITIES, CAMERAS
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
+from sage_perception.ros.tables import Topic
 
 
 def test_qos_override_applies_to_its_topic_only(ros):

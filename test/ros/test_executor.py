@@ -16,11 +16,12 @@ from std_msgs.msg import Header, Int64, String
 
 from sage_perception.ros import qos
 from sage_perception.ros.diagnostics import WARN
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.errors import NodeFailure
 from sage_perception.ros.executor import INTERNALS, GuardedExecutor, take_methods
 from sage_perception.ros.message_checks import MAX_NAME_CHARS, find_fault
 from sage_perception.ros.on_demand import OnDemandGroup
+from sage_perception.ros.tables import Topic
 from sage_perception.ros.wait_set import KINDS, EntityWaitSet
 
 

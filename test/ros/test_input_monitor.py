@@ -14,7 +14,8 @@ from std_msgs.msg import Header
 from sage_perception.ros import input_monitor, qos
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.diagnostics import ERROR, OK, WARN
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
+from sage_perception.ros.tables import Topic
 
 TIMEOUT_S = 30.0
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -5,8 +5,9 @@
 from std_msgs.msg import Int64
 
 from sage_perception.ros import qos
-from sage_perception.ros.endpoints import Node, Topic
+from sage_perception.ros.endpoints import Node
 from sage_perception.ros.on_demand import OnDemandGroup
+from sage_perception.ros.tables import Topic
 
 
 class OnDemandNode(Node):
