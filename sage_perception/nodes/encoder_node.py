@@ -6,43 +6,37 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sage_msgs.msg import Budget, Crop, CropArray, LCTArray, ModelInfo, ProbeChallenge, ProbeSet
 
 from sage_perception import models
-from sage_perception.core.latent import Latent, Telemetry
-from sage_perception.irp.frame import FrameRefiner
+from sage_perception.pipeline.code_encoder import CodeEncoder
 from sage_perception.pipeline.crop_encoder import CropEncoder, EncodedCrops, EncodingError
-from sage_perception.pipeline.sending import LatentSender, SendingPolicy
-from sage_perception.pipeline.track_linker import TrackLinker
 from sage_perception.ros import encoder_codes, encoder_services, qos
-from sage_perception.ros.array_sizes import ArraySizes
 from sage_perception.ros.authentication import AuthenticatedInput
 from sage_perception.ros.control import CONTROL, serve_control
 from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.crops import residuals_to_msg
-from sage_perception.ros.conversions.irp import budget_shares, budget_to_msg
-from sage_perception.ros.conversions.latents import latent_size_bytes, pack
-from sage_perception.ros.conversions.lct_arrays import PackedLCT, check_region, lct_array_to_msg
+from sage_perception.ros.conversions.irp import frame_budget_to_msg
+from sage_perception.ros.conversions.lct_arrays import PackedLCT
 from sage_perception.ros.conversions.rois import roi_from_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
 from sage_perception.ros.diagnostics import OK, WARN, Status
+from sage_perception.ros.encoder_models import build_encoder
 from sage_perception.ros.encoder_services import EncoderServices, crop_pixels
 from sage_perception.ros.errors import ConfigurationError
 from sage_perception.ros.identity import keys_beside_own, node_identity, own_keys
+from sage_perception.ros.lct_output import LCTOutput
 from sage_perception.ros.lifecycle import LifecycleNode
 from sage_perception.ros.node_parameters.encoder import ENCODER
 from sage_perception.ros.probe_publisher import ProbePublisher
 from sage_perception.ros.run import run
-from sage_perception.ros.statistics import ByteRate, Durations
+from sage_perception.ros.statistics import Durations
 from sage_perception.ros.tables import Topic
 from sage_perception.ros.wire_encoding import WireEncoding
-from sage_perception.trust.fitted import track_comparer
-from sage_perception.trust.security.canonical import Wire
 from sage_perception.trust.security.identity import Identity
 from sage_perception.vision.camera_health import TRUST
 
@@ -53,7 +47,7 @@ class _Configured:
 
     encoder: CropEncoder
     identity: Identity
-    sender: LatentSender
+    output: LCTOutput
 
 
 class EncoderNode(LifecycleNode):
@@ -107,8 +101,7 @@ class EncoderNode(LifecycleNode):
         self._refinement_fault = ''
         self._encoding = WireEncoding(self, 'lcts')
         self._durations = Durations()
-        self._max_error = self._bytes = float('nan')
-        self._sent, self._sizes = ByteRate(), ArraySizes()
+        self._max_error = float('nan')
         self._lcts = self.publisher('lcts')
         self._info = self.publisher('model_info')
         self._budget = self.publisher('budget')
@@ -133,6 +126,21 @@ class EncoderNode(LifecycleNode):
         """Load the model, run it once to warm it up, and announce it."""
         parameters = self.parameters
         identity = node_identity(self, parameters.entity_id or self.get_namespace().strip('/'))
+        if parameters.require_signatures and identity.key is None:
+            raise ConfigurationError(
+                "parameter 'require_signatures': crops are verified with the key of this node, so "
+                "set the parameter 'key' too"
+            )
+        codec = self._load_codec()
+        encoder = self._build_encoder(codec, self._load_codes(codec))
+        encoder.encode(np.zeros((1, *encoder.input_shape), np.float32), [None], [0])
+        self._crops.reset()
+        output = LCTOutput(parameters, self._lcts, encoder, identity, self._crops.reject)
+        self._configured = _Configured(encoder, identity, output)
+        self._announce(encoder.codec, identity)
+
+    def _load_codec(self) -> models.Codec:
+        parameters = self.parameters
         try:
             codec = models.load_crop_codec(
                 parameters.model,
@@ -140,36 +148,34 @@ class EncoderNode(LifecycleNode):
                 device=parameters.device,
                 precision=parameters.precision,
             )
-            codec.threads = parameters.threads
-            encoder = CropEncoder(
-                codec,
-                encoding=self._encoding.current,
-                max_bytes=parameters.latent_bytes,
-                measure_every=parameters.measure_every,
-            )
-            if parameters.reentry_s:
-                encoder.linker = TrackLinker(track_comparer(codec), parameters.reentry_s)
+        except (models.ModelError, ValueError) as error:
+            raise ConfigurationError(f"parameter 'model': {error}") from error
+        codec.threads = parameters.threads
+        return codec
+
+    def _load_codes(self, codec: models.Codec) -> CodeEncoder | None:
+        try:
+            return self._codes.load(codec)
+        except models.ModelError as error:
+            raise ConfigurationError(f"parameter 'code_model': {error}") from error
+
+    def _build_encoder(self, codec: models.Codec, codes: CodeEncoder | None) -> CropEncoder:
+        try:
+            return build_encoder(self.parameters.values, codec, codes)
         except EncodingError as error:
             raise ConfigurationError(f"parameter 'encoding': {error}") from error
         except (models.ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
-        if parameters.refine_budget_ms:
-            encoder.refiner = self._new_refiner()
-        encoder.encode(np.zeros((1, *encoder.input_shape), np.float32), [None], [0])
-        if parameters.require_signatures and identity.key is None:
+        except ImportError as error:
             raise ConfigurationError(
-                "parameter 'require_signatures': crops are verified with the key of this node, so "
-                "set the parameter 'key' too"
-            )
-        self._crops.reset()
-        try:
-            encoder.codes = self._codes.load(codec, identity)
-        except models.ModelError as error:
-            raise ConfigurationError(f"parameter 'code_model': {error}") from error
-        policy = SendingPolicy(parameters.send_on_change, parameters.max_bytes_per_s)
-        sender = LatentSender(codec.latent_mean.ravel(), policy)
-        self._configured = _Configured(encoder, identity, sender)
+                f"parameter 'refine_budget_ms': refinement needs torch ({error}): pip install "
+                'torch, or set it to 0'
+            ) from error
+
+    def _announce(self, codec: models.Codec, identity: Identity) -> None:
+        """Publish the models and the probe latents."""
         now = self.get_clock().now().to_msg()
+        self._codes.announce(identity)
         self._info.publish(
             model_info_to_msg(
                 codec, now, identity.entity_id, identity.next_sequence(), identity.key
@@ -180,18 +186,6 @@ class EncoderNode(LifecycleNode):
             f'loaded {codec.id} on {codec.backend}, {codec.device}, {codec.precision}; '
             f'entity {identity.entity_id!r}, public key: {identity.public_key}'
         )
-
-    def _new_refiner(self) -> FrameRefiner:
-        parameters = self.parameters
-        try:
-            return FrameRefiner(parameters.model, parameters.device, parameters.refine_budget_ms)
-        except models.ModelError as error:
-            raise ConfigurationError(f"parameter 'model': {error}") from error
-        except ImportError as error:
-            raise ConfigurationError(
-                f"parameter 'refine_budget_ms': refinement needs torch ({error}): pip install "
-                'torch, or set it to 0'
-            ) from error
 
     def _receive(self, message: CropArray) -> None:
         """Encode the crops of a frame and publish the result."""
@@ -213,9 +207,8 @@ class EncoderNode(LifecycleNode):
                 stamp_from_msg(message.header.stamp),
             )
             self._max_error = float(encoded.errors.max())
-            saliences = [crop.score for crop in crops]
-            lcts = self._pack(configured, encoded, saliences, message)
-            self._publish_budget(message, crops, configured.encoder, encoded)
+            lcts = configured.output.select(message, encoded, [crop.score for crop in crops])
+            self._publish_budget(message, configured.encoder, encoded)
             self._codes.publish_scores(message, encoded, configured.identity)
             self._codes.publish_objects(message, encoded)
             if self.parameters.output != 'latents':
@@ -223,7 +216,7 @@ class EncoderNode(LifecycleNode):
                 self._residuals.publish(residuals_to_msg(message, crops, residuals))
         # A frame of which nothing is sent would otherwise cost an array without content.
         if self.parameters.output != 'residuals' and (lcts or not crops):
-            self._publish_lcts(configured.identity, message, lcts)
+            configured.output.publish(message, lcts)
         self._durations.add(time.perf_counter() - start_s)
 
     def _readable(
@@ -239,66 +232,16 @@ class EncoderNode(LifecycleNode):
                 self._crops.reject(str(error))
         return crops, inputs
 
-    def _pack(
-        self,
-        configured: _Configured,
-        encoded: EncodedCrops,
-        saliences: Sequence[float],
-        frame: CropArray,
-    ) -> list[PackedLCT]:
-        """Return the LCTs to send that can be transmitted, and their wire encodings."""
-        packer, stamp_ns = configured.encoder.packer, stamp_from_msg(frame.header.stamp)
-        found: list[tuple[Latent, Wire, float]] = []
-        for latent, salience in zip(encoded.latents, saliences, strict=True):
-            lean = latent
-            if not self.parameters.telemetry:
-                only = Telemetry.trust_only(latent.telemetry.trust)
-                lean = replace(latent, telemetry=only, log_var=None)
-            try:
-                check_region(lean)
-                found.append((lean, pack(lean, configured.encoder.encoding, packer), salience))
-            except ValueError as error:
-                self._crops.reject(str(error))
-        latents = [latent for latent, _, _ in found]
-        sizes = [latent_size_bytes(latent, wire) for latent, wire, _ in found]
-        chosen = configured.sender.select(latents, sizes, [s for _, _, s in found], stamp_ns)
-        self._codes.keep_unsent(latents, chosen)
-        lcts = configured.encoder.lcts([latents[n] for n in chosen], stamp_ns, configured.identity)
-        return list(zip(lcts, [found[n][1] for n in chosen], strict=True))
-
-    def _publish_lcts(
-        self, identity: Identity, frame: CropArray, lcts: Sequence[PackedLCT]
-    ) -> None:
-        """Publish the LCTs of a frame, signed."""
-        size = frame.source_width, frame.source_height
-        try:
-            array = lct_array_to_msg(frame.header, size, identity.entity_id, lcts, identity.key)
-        except ValueError as error:
-            self._crops.reject(str(error))
-            return
-        if lcts:
-            payloads = [code.payload for crop in array.crops for code in crop.codes]
-            self._bytes = sum(map(len, payloads)) / len(lcts)
-        self._lcts.publish(array)
-        if self._lcts.uses_dds:
-            self._sent.add(self._sizes.of(array))
-
     def _publish_budget(
-        self, frame: CropArray, crops: list[Crop], encoder: CropEncoder, encoded: EncodedCrops
+        self, frame: CropArray, encoder: CropEncoder, encoded: EncodedCrops
     ) -> None:
-        """Publish how the refinement budget of a frame was distributed."""
-        refined, coded = encoded.refinement, encoded.coded
-        total, shares = 0, []
-        if encoder.refiner is not None and refined is not None:
-            self._refinement_fault = refined.fault
-            total = encoder.refiner.budget
-            tracks = [crop.track_id for crop in crops]
-            shares = budget_shares(refined.shares, tracks, refined.outcome)
-        if coded is not None and coded.shares:
-            total += coded.budget
-            shares += budget_shares(coded.shares, coded.tracks)
-        if shares:
-            self._budget.publish(budget_to_msg(total, shares, frame.header))
+        """Publish how the budgets of a frame were distributed."""
+        if encoded.refinement is not None:
+            self._refinement_fault = encoded.refinement.fault
+        budget = 0 if encoder.refiner is None else encoder.refiner.budget
+        message = frame_budget_to_msg(frame.header, encoded, budget)
+        if message is not None:
+            self._budget.publish(message)
 
     def _require_configured(self) -> _Configured:
         if self._configured is None:
@@ -330,11 +273,7 @@ class EncoderNode(LifecycleNode):
             'public_key': identity.public_key,
             'active': self.active,
             'crops_authenticated': 'yes' if self.parameters.require_signatures else 'no',
-            'encoding': self._encoding.current.name.lower(),
-            'bytes_per_latent': self._bytes,
-            'message_bytes_per_s': self._sent.per_s,
-            'latents_unchanged': self._configured.sender.unchanged,
-            'latents_over_byte_rate': self._configured.sender.limited,
+            **self._configured.output.figures,
             'encode_p50_ms': self._durations.percentile_ms(50),
             'encode_p95_ms': self._durations.percentile_ms(95),
             'worst_reconstruction_error': self._max_error,

@@ -10,15 +10,11 @@ from typing import Any
 import numpy as np
 
 from sage_perception import models
-from sage_perception.irp.frame import FrameRefiner
 from sage_perception.models.semantic.image_codes import ImageCodes
 from sage_perception.pipeline.code_encoder import CodeEncoder
 from sage_perception.pipeline.code_models import code_model_of, kinds_of, load_code_model
-from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.pipeline.track_linker import TrackLinker
-from sage_perception.ros.wire_encoding import encoding_of
-from sage_perception.trust.fitted import track_comparer
+from sage_perception.ros.encoder_models import build_encoder, code_policy
 
 
 class ModelCache:
@@ -48,21 +44,7 @@ class ModelCache:
         """
         names = 'model', 'backend', 'device', 'precision'
         codec = self.codec(*(parameters[name] for name in names))
-        budget_ms = parameters['refine_budget_ms']
-        refiner = linker = None
-        if parameters['reentry_s']:
-            linker = TrackLinker(track_comparer(codec), parameters['reentry_s'])
-        if budget_ms:
-            refiner = FrameRefiner(parameters['model'], parameters['device'], budget_ms)
-        return CropEncoder(
-            codec,
-            encoding=encoding_of(parameters['encoding']),
-            max_bytes=parameters['latent_bytes'],
-            measure_every=parameters['measure_every'],
-            refiner=refiner,
-            codes=self._codes(parameters, codec),
-            linker=linker,
-        )
+        return build_encoder(parameters, codec, self._codes(parameters, codec))
 
     def _codes(self, parameters: Mapping[str, Any], codec: models.Codec) -> CodeEncoder | None:
         kinds = kinds_of(parameters['codes'])
@@ -71,7 +53,5 @@ class ModelCache:
         name = code_model_of(parameters['code_model'], kinds)
         if name not in self._code_models:
             self._code_models[name] = load_code_model(name)
-        policy = CodePolicy(
-            parameters['semantic_period_s'], budget_ms=parameters['code_budget_ms']
-        )
+        policy = code_policy(parameters)
         return CodeEncoder(self._code_models[name], kinds, codec.latent_mean, policy)

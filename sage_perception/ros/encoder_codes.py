@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sage_msgs.msg import CropArray, ModelInfo, TrackScores
 from std_msgs.msg import String
 
-from sage_perception.core.latent import Latent, LatentKind
+from sage_perception.core.latent import LatentKind
 from sage_perception.models import Codec, ModelError
 from sage_perception.pipeline.code_encoder import CodeEncoder
 from sage_perception.pipeline.code_models import (
@@ -19,7 +18,6 @@ from sage_perception.pipeline.code_models import (
     load_code_model,
     space_of,
 )
-from sage_perception.pipeline.code_schedule import CodePolicy
 from sage_perception.pipeline.crop_encoder import EncodedCrops
 from sage_perception.pipeline.goal import Goal, goal_words
 from sage_perception.pipeline.track_labels import TrackLabels
@@ -27,6 +25,7 @@ from sage_perception.ros import detections, qos
 from sage_perception.ros.background import Worker
 from sage_perception.ros.conversions.announcements import code_model_info_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
+from sage_perception.ros.encoder_models import code_policy
 from sage_perception.ros.endpoints import Endpoints
 from sage_perception.ros.local_bus import TopicPublisher
 from sage_perception.ros.message_form import sign_message
@@ -88,8 +87,8 @@ class EncoderCodes:
             self._objects = node.publisher('objects')
         self._input = node.subscribe('goal', self._receive_goal, timeout_s=0)
 
-    def load(self, codec: Codec, identity: Identity) -> CodeEncoder | None:
-        """Load the model that the parameters name and announce it; None without codes.
+    def load(self, codec: Codec) -> CodeEncoder | None:
+        """Load the model that the parameters name; None without codes.
 
         Raises `ModelError`.
         """
@@ -99,7 +98,7 @@ class EncoderCodes:
         if not kinds:
             return None
         model = load_code_model(code_model_of(parameters.code_model, kinds))
-        policy = CodePolicy(parameters.semantic_period_s, budget_ms=parameters.code_budget_ms)
+        policy = code_policy(parameters.values)
         self._worker = Worker(self._node, 'codes')
         self._encoder = CodeEncoder(model, kinds, codec.latent_mean, policy, self._worker.submit)
         space = space_of(model, LatentKind.SEMANTIC).fingerprint
@@ -109,27 +108,24 @@ class EncoderCodes:
             except ModelError as error:
                 self._node.get_logger().warning(f'no goals: {error}')
         self._set_goal()
-        self._info.publish(
-            code_model_info_to_msg(
-                model.id,
-                {kind.name.lower(): space_of(model, kind).fingerprint for kind in kinds},
-                self._node.get_clock().now().to_msg(),
-                identity,
-            )
-        )
         return self._encoder
+
+    def announce(self, identity: Identity) -> None:
+        """Publish the model, if there is one, in the name of `identity`."""
+        if self._encoder is None:
+            return
+        model = self._encoder.model
+        spaces = {
+            kind.name.lower(): space_of(model, kind).fingerprint for kind in self._encoder.kinds
+        }
+        now = self._node.get_clock().now().to_msg()
+        self._info.publish(code_model_info_to_msg(model.id, spaces, now, identity))
 
     def close(self) -> None:
         """Wait for the computation in progress, and release the model."""
         if self._worker is not None:
             self._worker.close()
         self._encoder = self._worker = self._goal = None
-
-    def keep_unsent(self, latents: Sequence[Latent], sent: Sequence[int]) -> None:
-        """Keep the codes of latents that were not sent for the next ones; `sent` are indices."""
-        if self._encoder is not None:
-            for index in set(range(len(latents))) - set(sent):
-                self._encoder.keep(latents[index].track_id)
 
     def publish_scores(self, frame: CropArray, encoded: EncodedCrops, identity: Identity) -> None:
         """Publish how well the tracks of a frame fit the goal."""

@@ -10,20 +10,39 @@ from sage_msgs.msg import Budget, BudgetShare
 from std_msgs.msg import Header
 
 from sage_perception.irp.orchestrator import Outcome, Share
+from sage_perception.pipeline.crop_encoder import EncodedCrops
 
 MAX_SHARES = 64
 
 
-def budget_shares(
-    shares: Sequence[Share], tracks: Sequence[int], outcome: Outcome | None = None
-) -> list[BudgetShare]:
-    """Return shares of a budget as messages.
+def frame_budget_to_msg(
+    header: Header, encoded: EncodedCrops, refinement_budget: int
+) -> Budget | None:
+    """Return how the budgets of a frame were distributed among its crops; None without shares.
 
     Args:
-        shares: the shares.
-        tracks: the track of the item of each share; 0 for none.
-        outcome: how the round of their plugin ended; by default DONE for shares with a grant and
-            IDLE for others.
+        header: the header of the source frame.
+        encoded: the crops; a message holds `MAX_SHARES` shares.
+        refinement_budget: the budget of the refinement of a frame, ATP.
+    """
+    refined, coded = encoded.refinement, encoded.coded
+    total, shares = 0, []
+    if refined is not None:
+        total = refinement_budget
+        shares = _shares_to_msg(refined.shares, encoded.tracks, refined.outcome)
+    if coded is not None and coded.shares:
+        total += coded.budget
+        shares += _shares_to_msg(coded.shares, coded.tracks)
+    return Budget(header=header, total=total, shares=shares[:MAX_SHARES]) if shares else None
+
+
+def _shares_to_msg(
+    shares: Sequence[Share], tracks: Sequence[int], outcome: Outcome | None = None
+) -> list[BudgetShare]:
+    """Return shares with the tracks of their items, 0 for none.
+
+    `outcome` is that of the round of their plugin; by default, shares with a grant are DONE and
+    others IDLE.
     """
     default = {True: Outcome.DONE, False: Outcome.IDLE}
     return [
@@ -39,14 +58,3 @@ def budget_shares(
         )
         for share, track in zip(shares, tracks, strict=True)
     ]
-
-
-def budget_to_msg(total: int, shares: Sequence[BudgetShare], header: Header) -> Budget:
-    """Return the distribution of a frame's budget as a message.
-
-    Args:
-        total: the budget, ATP.
-        shares: those of the items; a message holds `MAX_SHARES`.
-        header: the header of the source frame.
-    """
-    return Budget(header=header, total=total, shares=list(shares[:MAX_SHARES]))
