@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -38,20 +38,21 @@ from sage_perception.vision.intensity_range import IntensityRange
 from sage_perception.vision.mosaic import CameraView, PairView, Tile, mosaic
 
 PATIENCE_S = 0.5
-"""Time to wait for the messages of a moment before it is drawn without them, seconds."""
+"""Time after which a period of `rate` draws a moment without the messages it lacks, seconds."""
 
 
 class ViewerNode(Node):
     """Decodes reconstructions from the received latents. Draws only outputs with subscribers.
 
     A mosaic shows one moment: the regions, crops, latents and matches are those of its frames. The
-    stamp of each frame is drawn above it.
+    stamp of each frame is drawn above it. Each period of `rate` requests a moment, which is drawn
+    when it is complete.
     """
 
     PARAMETERS = (
         CAMERAS,
         IMAGE_TRANSPORT,
-        rate(5.0, 'Rate of the images, Hz.', maximum=30.0),
+        rate(5.0, 'Maximum rate of the images, Hz.', maximum=30.0),
         Parameter(
             'model',
             'tinyvae',
@@ -123,8 +124,11 @@ class ViewerNode(Node):
         except ValueError as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
         cameras = self.parameters.cameras
-        self._moment, self._shown = MomentCollector(cameras), Moment()
-        self._requested_s = -math.inf
+        # In the callback that completes a moment, drawing would hold up the rest of the process.
+        completed = self.create_guard_condition(self._locked(self._advance))
+        self._moment, self._shown = MomentCollector(cameras, completed.trigger), Moment()
+        self._requested_s: float | None = None
+        self._is_due = False
         self._rate = Rate()
         self._incomplete = 0
         self._mosaic = self.publisher('mosaic')
@@ -151,7 +155,7 @@ class ViewerNode(Node):
             self.subscribe(
                 'agreement', moment.add_agreement, timeout_s=0, group=moment.agreement_gate
             )
-        self.add_timer(1 / self.parameters.rate, self._draw)
+        self.add_timer(1 / self.parameters.rate, self._start_period)
         self.diagnostics.add('viewer', self._report)
 
     def _note_codes(self, message: ModelInfo) -> None:
@@ -160,10 +164,14 @@ class ViewerNode(Node):
     def _outputs(self, camera: str) -> tuple[TopicPublisher, ...]:
         return self._crop_images[camera], self._reconstructions[camera], self._markers[camera]
 
-    def _draw(self) -> None:
-        """Draw the outputs that have subscribers, and request the next moment.
+    def _start_period(self) -> None:
+        self._is_due = True
+        self._advance()
 
-        The drawing waits up to `PATIENCE_S` until all messages of the moment have arrived.
+    def _advance(self) -> None:
+        """Draw the requested moment if it is complete, then request the one that is due.
+
+        A moment that is incomplete after `PATIENCE_S` is drawn as it is.
         """
         mosaic_wanted = _has_subscribers(self._mosaic, self._compressed)
         wanted = [
@@ -171,23 +179,28 @@ class ViewerNode(Node):
         ]
         if not mosaic_wanted and not wanted:
             self._moment.close()
-            self._requested_s = -math.inf
+            self._requested_s = None
             return
         now_s = time.monotonic()
-        if self._requested_s == -math.inf:
+        if self._requested_s is not None:
+            if not self._moment.is_complete:
+                if now_s - self._requested_s < PATIENCE_S:
+                    return
+                self._incomplete += 1
+            self._requested_s = None
+            self._draw(mosaic_wanted, wanted)
+        if self._is_due:
+            self._is_due = False
             self._moment.request()
-            self._requested_s = now_s
-            return
-        if not self._moment.is_complete:
-            if now_s - self._requested_s < PATIENCE_S:
-                return
-            self._incomplete += 1
+            self._requested_s = time.monotonic()
+
+    def _draw(self, mosaic_wanted: bool, cameras: Sequence[str]) -> None:
+        """Draw the moment: the mosaic if it is wanted, and the outputs of `cameras`."""
         taken = self._moment.take()
-        self._requested_s = now_s
         if taken.cameras:  # else the last moment is drawn again
             self._shown = taken
         tiles = {name: self._tiles(name) for name in self.parameters.cameras}
-        for name in wanted:
+        for name in cameras:
             self._draw_camera(name, tiles[name])
         if mosaic_wanted:
             self._draw_mosaic(tiles)

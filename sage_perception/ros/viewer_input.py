@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,10 +68,12 @@ class Moment:
 class MomentCollector:
     """Collects the messages of one moment of all cameras: frames, crops, LCTs and agreements.
 
-    For each request, the gates admit one frame of each camera, then the messages with the header
-    of that frame, so that the viewer deserializes only the messages it draws. A frame is replaced
-    if its crops were missed, or if the frame of another camera is newer by more than
+    For each request, the gates admit one frame of each camera and the messages with the header of
+    that frame, so that the viewer deserializes few messages that it does not draw. A frame is
+    replaced if its crops were missed, or if the frame of another camera is newer by more than
     `MAX_SKEW_NS`.
+
+    `on_complete` is called with the message that completes a moment, perhaps more than once.
 
     Attributes:
         frame_gates, crops_gates: callback groups of the subscriptions by camera.
@@ -79,10 +81,13 @@ class MomentCollector:
         infos: the latest calibration of each camera.
         labels: the nouns of the tracks.
         labeled: whether encoders announced semantic codes. They come with few frames, so all LCTs
-            are then received while a moment is wanted.
+            are then received, also between two moments, until `close` is called.
     """
 
-    def __init__(self, cameras: Sequence[str]) -> None:
+    def __init__(
+        self, cameras: Sequence[str], on_complete: Callable[[], None] = lambda: None
+    ) -> None:
+        self._on_complete = on_complete
         self.frame_gates = {camera: OnDemandGroup() for camera in cameras}
         self.crops_gates = {camera: OnDemandGroup() for camera in cameras}
         self.trusted_gate, self.agreement_gate = OnDemandGroup(), OnDemandGroup()
@@ -101,10 +106,10 @@ class MomentCollector:
             gate.is_open = False
 
     def request(self) -> None:
-        """Forget the last moment and receive another one."""
-        self.close()
+        """Receive another moment."""
         self.moments, self._agreements, self._retries = {}, [], 0
-        for gate in self.frame_gates.values():
+        # Those of crops, too: crops may arrive before a node that is late has taken their frame.
+        for gate in (*self.frame_gates.values(), *self.crops_gates.values()):
             gate.is_open = True
 
     @property
@@ -122,10 +127,11 @@ class MomentCollector:
         return [array for array in self._agreements if array.header in headers]
 
     def take(self) -> Moment:
-        """Return the messages that have arrived, and receive another moment."""
+        """Return the messages that have arrived, and receive no more until the next request."""
         taken = Moment(self.moments, self.agreements())
         self._compared = self._has_agreements()
-        self.request()
+        self.close()
+        self.moments, self.trusted_gate.is_open = {}, self.labeled
         return taken
 
     def add_info(self, camera: str, message: CameraInfo) -> None:
@@ -136,7 +142,6 @@ class MomentCollector:
         """Store a frame, and admit its crops, LCTs and agreements."""
         self.moments[camera] = CameraMoment(message)
         self.frame_gates[camera].is_open = False
-        self.crops_gates[camera].is_open = True
         self.trusted_gate.is_open = self.agreement_gate.is_open = True
         if len(self.moments) == len(self.frame_gates):
             oldest = min(self.moments, key=lambda name: self.moments[name].stamp_ns)
@@ -152,6 +157,7 @@ class MomentCollector:
         if message.header == moment.frame.header:
             moment.crops = message
             self.crops_gates[camera].is_open = False
+            self._note_completion()
         elif stamp_from_msg(message.header.stamp) > moment.stamp_ns:
             self._replace(camera)
 
@@ -163,6 +169,7 @@ class MomentCollector:
             if message.header == moment.frame.header:
                 moment.lcts = message
         self.trusted_gate.is_open = self.labeled or not self._has_all_lcts()
+        self._note_completion()
 
     def add_agreement(self, message: AgreementArray) -> None:
         """Store the matches of two cameras; `agreements` selects those of this moment."""
@@ -170,6 +177,11 @@ class MomentCollector:
         self._agreements.append(message)
         del self._agreements[:-MAX_RETRIES]
         self.agreement_gate.is_open = not self._has_agreements()
+        self._note_completion()
+
+    def _note_completion(self) -> None:
+        if self.is_complete:
+            self._on_complete()
 
     def _has_all_lcts(self) -> bool:
         return len(self.moments) == len(self.frame_gates) and all(
@@ -191,8 +203,7 @@ class MomentCollector:
         if self._retries < MAX_RETRIES:
             self._retries += 1
             del self.moments[camera]
-            self.crops_gates[camera].is_open = False
-            self.frame_gates[camera].is_open = True
+            self.frame_gates[camera].is_open = self.crops_gates[camera].is_open = True
 
 
 class TileDecoder:
