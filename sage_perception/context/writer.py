@@ -83,7 +83,7 @@ class ContextWriter:
             agreement=self._agreement.get(lct.id),
             **({} if snarc is None else asdict(snarc)),
             iterations=math.log1p(max(telemetry.iterations - 1, 0)),
-            budget_spent=telemetry.budget_spent,
+            budget_spent=math.log1p(max(telemetry.budget_spent, 0.0)) / 10,
         )
 
     def write_camera(self, slot: int, view: CameraView, items: Sequence[RankedTrack]) -> None:

@@ -58,24 +58,24 @@ class CodedFrame:
 
 
 class _Ready(NamedTuple):
-    """The codes of a crop, its stamp, and the time that they took, seconds."""
+    """The codes of a crop, and its stamp."""
 
     codes: tuple[Code, ...]
     stamp_ns: int
-    time_s: float
 
 
 @dataclass(eq=False)
 class _Job:
     """The crops of a frame whose codes are computed; `ready` has them in the order of `latents`.
 
-    It stays empty if the computation fails.
+    It stays empty if the computation fails. `time_s` is the time that it took, seconds.
     """
 
     latents: list[Latent]
     images: np.ndarray
     stamp_ns: int
     ready: list[_Ready] = field(default_factory=list)
+    time_s: float = 0.0
     ended: bool = False
 
 
@@ -89,10 +89,10 @@ class CodeEncoder:
 
     `kinds` are the codes to send. `latent_mean` `[D]` is that of the model of the latents. Codes
     are granted by the nominal cost of their model and not by the time that they take, so that a
-    replay gives the same result on a loaded machine; the telemetry has the time. `run` runs the
-    computation. At most one is in progress: until it ends, further crops wait, and the next job
-    has the newest ones of their tracks. Semantic codes carry the confidence in their noun if the
-    model has a vocabulary. Raises `ModelError` if that is damaged.
+    replay gives the same result on a loaded machine; they are no part of the telemetry of the
+    latents. `run` runs the computation. At most one is in progress: until it ends, further crops
+    wait, and the next job has the newest ones of their tracks. Semantic codes carry the confidence
+    in their noun if the model has a vocabulary. Raises `ModelError` if that is damaged.
 
     Attributes:
         count: number of crops whose codes were computed.
@@ -165,11 +165,11 @@ class CodeEncoder:
         if job is None or not job.ended:
             return
         self._job = None
+        self.time_s += job.time_s
         for latent, ready in zip(job.latents, job.ready, strict=False):
             self._ready[latent.track_id] = ready
             self._schedule.note(latent, job.stamp_ns)
             self.count += 1
-            self.time_s += ready.time_s
 
     def _with_codes(self, latents: Sequence[Latent], stamp_ns: int) -> list[Latent]:
         """Return the latents of a frame with the codes that wait for them."""
@@ -183,19 +183,11 @@ class CodeEncoder:
             if latent.track_id in self._ready
         }
         return [
-            self._coded(latent, self._attached[latent.track_id])
+            replace(latent, codes=latent.codes + self._attached[latent.track_id].codes)
             if latent.track_id in self._attached
             else latent
             for latent in latents
         ]
-
-    def _coded(self, latent: Latent, ready: _Ready) -> Latent:
-        telemetry = replace(
-            latent.telemetry,
-            time_s=latent.telemetry.time_s + ready.time_s,
-            budget_spent=latent.telemetry.budget_spent + self._cost,
-        )
-        return replace(latent, codes=latent.codes + ready.codes, telemetry=telemetry)
 
     def _compute(self, job: _Job) -> None:
         """Compute the codes of a job; this may run in another thread."""
@@ -207,8 +199,8 @@ class CodeEncoder:
             values = by_kind(self.model, self.kinds, images)
             trusts = self._trusts(values)
             codes = [self._packed(values, trusts, row) for row in range(len(images))]
-            each_s = (time.perf_counter() - begun_s) / len(codes)
-            job.ready = [_Ready(each, job.stamp_ns, each_s) for each in codes]
+            job.time_s = time.perf_counter() - begun_s
+            job.ready = [_Ready(each, job.stamp_ns) for each in codes]
         finally:
             job.ended = True
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Codes of contexts: provenance, trust, and the packer of their latents."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,6 +53,21 @@ def test_a_code_is_that_of_the_compressor(compressor):
     assert np.array_equal(code.latent.mean, expected)
     assert code.latent.kind is LatentKind.L_CONTEXT
     assert (code.entity_id, code.sequence, code.stamp_ns) == ('compressor', 1, STAMP_NS)
+
+
+def test_refined_latents_cost_a_code_nothing_of_its_context(compressor):
+    plain = [lct(compressor, track) for track in range(1, 9)]
+    refined = [
+        replace(
+            each,
+            latent=replace(
+                each.latent, telemetry=replace(each.latent.telemetry, budget_spent=20.0)
+            ),
+        )
+        for each in plain
+    ]
+    retained = [encode(compressor, lcts)[0].retained for lcts in (plain, refined)]
+    assert retained[1] > retained[0] - 0.1
 
 
 def test_provenance_names_the_lcts_of_the_context(compressor):
