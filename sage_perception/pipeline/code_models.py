@@ -12,21 +12,26 @@ import numpy as np
 from sage_perception.core.latent import LatentKind, ModelId
 from sage_perception.core.text import split_names
 from sage_perception.models import load_codes
+from sage_perception.models.registry import installed
 from sage_perception.models.semantic.image_codes import ImageCodes
 
 KINDS = {'identity': LatentKind.IDENTITY, 'semantic': LatentKind.SEMANTIC}
 """Kinds of codes by the name that parameters use."""
+AUTO = 'auto'
+"""Identity codes where ONNX Runtime, which their small model needs, is installed."""
 
 
 def kinds_of(names: str) -> tuple[LatentKind, ...]:
-    """Return the kinds of a list such as 'identity,semantic'; none for ''.
+    """Return the kinds of a list such as 'identity,semantic', or of 'auto'; none for ''.
 
     Raises `ValueError` for an unknown or repeated name.
     """
+    if names.strip() == AUTO:
+        return (LatentKind.IDENTITY,) if installed('onnxruntime') else ()
     found = split_names(names)
     for name in found:
         if name not in KINDS:
-            raise ValueError(f'{name!r} is not a kind of codes: use {" or ".join(KINDS)}')
+            raise ValueError(f'{name!r} is not a kind of codes: use {", ".join(KINDS)} or {AUTO}')
     if len(set(found)) != len(found):
         raise ValueError(f'{names!r} names a kind of codes twice')
     return tuple(KINDS[name] for name in found)

@@ -14,6 +14,7 @@ from sage_perception.codecs.directions import pack_direction, unpack_direction
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId
 from sage_perception.core.track_codes import LOST_NS, MAX_AGE_S, TrackCodes
 from sage_perception.irp.ledger import atp_of
+from sage_perception.pipeline import code_models
 from sage_perception.pipeline.code_encoder import (
     MAX_BATCH,
     MAX_WAIT_NS,
@@ -276,9 +277,16 @@ def test_unknown_and_repeated_kinds_are_refused(names):
     assert kinds_of('') == ()
 
 
+@pytest.mark.parametrize(('found', 'kinds'), [(True, (LatentKind.IDENTITY,)), (False, ())])
+def test_identity_codes_are_the_default_where_their_model_can_run(monkeypatch, found, kinds):
+    monkeypatch.setattr(code_models, 'installed', {'onnxruntime': found}.__getitem__)
+    assert kinds_of(code_models.AUTO) == kinds
+
+
 @pytest.mark.parametrize(
     ('codes', 'model'),
     [
+        ('auto', 'semantic_small'),
         ('identity', 'semantic_small'),
         ('semantic', 'semantic_text'),
         ('identity,semantic', 'semantic_text'),

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sage_perception.codecs.embedded import HEADER_BYTES
 from sage_perception.codecs.packing import Encoding
-from sage_perception.pipeline.code_models import kinds_of
+from sage_perception.pipeline import code_models
 from sage_perception.pipeline.error_sampler import MEASURE_EVERY
 from sage_perception.ros.common_parameters import (
     AUTOSTART,
@@ -22,7 +22,7 @@ from sage_perception.ros.wire_encoding import AUTO
 
 
 def _check_kinds(names: str) -> None:
-    kinds_of(names)
+    code_models.kinds_of(names)
 
 
 def _check_latent_bytes(size: int) -> None:
@@ -106,11 +106,12 @@ ENCODER = (
     ),
     Parameter(
         'codes',
-        '',
+        code_models.AUTO,
         'Codes that are sent with latents when they are new: identity, semantic, or both with a '
-        'comma between them; 64 bytes each. A code is computed once for each track, and again '
-        'when its latent has changed enough or semantic_period_s has passed. Latents do not wait '
-        'for it: it travels with the next one of its track. Empty: none.',
+        'comma between them; 64 bytes each. auto: identity where ONNX Runtime is installed, which '
+        'their small model needs. A code is computed once for each track, and again when its '
+        'latent has changed enough or semantic_period_s has passed. Latents do not wait for it: '
+        'it travels with the next one of its track. Empty: none.',
         read_only=True,
         rule=_check_kinds,
     ),
