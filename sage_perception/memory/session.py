@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from sage_perception.core.lct import LCT
 from sage_perception.memory.episodic import EpisodicMemory, Observation, observer_of
 from sage_perception.memory.opening import CAPACITY, HALF_LIFE_S, open_store
 from sage_perception.memory.query import Hit, Query
 from sage_perception.memory.space import Space
 from sage_perception.memory.sql_store import StoreError
-from sage_perception.memory.words import WordSearch
+from sage_perception.memory.words import Found, WordSearch
 from sage_perception.trust.fusion.comparison import Comparer
 
 REOPEN_PERIOD_S = 5.0
@@ -187,13 +189,13 @@ class MemorySession:
         """Return the records that match a query. Raises `StoreError` and `ValueError`."""
         return self._request(lambda memory: memory.store.with_things(memory.store.find(query)))
 
-    def find_words(self, query: Query, words: WordSearch) -> list[Hit]:
-        """Return the records that fit words best. Raises as `find` does, and `ModelError`."""
+    def collect(self, query: Query, words: WordSearch, code: np.ndarray) -> Found:
+        """Return what `words.rank` ranks; see `WordSearch.collect`. Raises as `find` does."""
+        return self._request(lambda memory: words.collect(memory.store, query, code))
 
-        def search(memory: EpisodicMemory) -> list[Hit]:
-            return memory.store.with_things(words.search(memory.store, query).hits)
-
-        return self._request(search)
+    def with_things(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Return hits with the things that they show. Raises as `find` does."""
+        return self._request(lambda memory: memory.store.with_things(hits))
 
     @property
     def thing_counts(self) -> dict[str, int]:

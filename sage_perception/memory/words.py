@@ -13,6 +13,7 @@ import numpy as np
 
 from sage_perception.core.latent import LatentKind
 from sage_perception.memory.query import MAX_HITS, Basis, Hit, Query
+from sage_perception.memory.space import Space
 from sage_perception.memory.sql_store import MemoryStore
 from sage_perception.models.codec import Codec
 from sage_perception.models.semantic.image_codes import ImageCodes
@@ -58,8 +59,10 @@ class WordSearch:
     """A search by words.
 
     `codec` decodes latents: for the colors of words such as "a red car", and for records without
-    codes. At most `max_decoded` of these are compared, the newest ones: each takes 5 ms, in which
-    a node does nothing else.
+    codes. At most `max_decoded` of these are compared, the newest ones: each takes 5 ms.
+
+    `encode` and `rank` run models, `collect` reads the store: a node that shares its store with
+    other work runs the former in another thread.
     """
 
     model: ImageCodes
@@ -74,24 +77,43 @@ class WordSearch:
         Records with a stored semantic code are compared by it; decoded latents are compared only
         if no record that matches has one. Raises `StoreError`, `ModelError` and `ValueError`.
         """
-        color, noun = split_color(self.text)
+        return self.rank(self.collect(store, query, self.encode()), query, store.space)
+
+    def encode(self) -> np.ndarray:
+        """Return the semantic code `[C]` of the noun. Raises `ModelError`."""
+        return self.model.text([split_color(self.text)[1]])[0]
+
+    def collect(self, store: MemoryStore, query: Query, code: np.ndarray) -> Found:
+        """Return the records to rank; `code` is that of `encode`. Raises `StoreError`."""
         # A color or a latent changes the order: then more than the best codes are compared.
+        color, _ = split_color(self.text)
         count = query.count if color is None and query.like is None else MAX_HITS
         wide = replace(query, count=count, like=None)
-        code, space = self.model.text([noun])[0], self.model.semantic_space
-        hits, compared = store.nearest_codes(wide, code, space, int(LatentKind.SEMANTIC))
-        if not hits:
-            plain = store.find(replace(query, count=self.max_decoded))
-            ranked = rank_hits(plain, self.codec, self.model, self.text)
-            return Found(ranked[: query.count], False, len(ranked), store.count(query))
+        kind = int(LatentKind.SEMANTIC)
+        hits, compared = store.nearest_codes(wide, code, self.model.semantic_space, kind)
+        if hits:
+            return Found(hits, True, compared, store.count(query) - compared)
+        plain = store.find(replace(query, count=self.max_decoded))
+        return Found(plain, False, len(plain), store.count(query))
+
+    def rank(self, found: Found, query: Query, space: Space) -> Found:
+        """Return the best of the records that `collect` found, in order; `space` is theirs.
+
+        Raises `ModelError` and `ValueError`.
+        """
+        hits = found.hits
+        if not found.by_codes:
+            ranked = rank_hits(hits, self.codec, self.model, self.text)
+            return found._replace(hits=ranked[: query.count], compared=len(ranked))
         scores = np.array([hit.similarity for hit in hits])
+        color, _ = split_color(self.text)
         if color is not None:
             scores = scores + COLOR_WEIGHT * np.sqrt(self._color(hits, color))
         if query.like is not None:
-            scores = scores + self._likeness(store, hits, query.like)
+            scores = scores + self._likeness(space, hits, query.like)
         order = np.argsort(-scores, kind='stable')[: query.count]
         best = [replace(hits[i], similarity=float(scores[i])) for i in order]
-        return Found(best, True, compared, store.count(query) - compared)
+        return found._replace(hits=best)
 
     def _color(self, hits: Sequence[Hit], color: str) -> np.ndarray:
         """Return the share of a color in the images of hits, 0 for latents of another model."""
@@ -104,9 +126,8 @@ class WordSearch:
         return shares
 
     @staticmethod
-    def _likeness(store: MemoryStore, hits: Sequence[Hit], like: np.ndarray) -> np.ndarray:
+    def _likeness(space: Space, hits: Sequence[Hit], like: np.ndarray) -> np.ndarray:
         """Return the similarity of the latents of hits to a latent, 0 for another model."""
-        space = store.space
         direction = space.directions(np.asarray(like)[None])[0]
         found = np.zeros(len(hits))
         for i, hit in enumerate(hits):

@@ -6,31 +6,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from builtin_interfaces.msg import Time
-from sage_msgs.msg import LCT as LCTMessage
 from sage_msgs.msg import AgreementArray, LCTArray, SnarcArray
-from sage_msgs.srv import Forget, QueryMemory, Remember
 from std_msgs.msg import Float32
 
-from sage_perception.memory import Hit, Space, StoreError, default_path, recalled_lct
+from sage_perception.memory import Space, StoreError, default_path
 from sage_perception.memory.session import MemorySession, SessionConfig
-from sage_perception.memory.words import WordSearch
-from sage_perception.models import ModelError, artifact, load_crop_codec, load_semantic
+from sage_perception.models import ModelError, artifact
 from sage_perception.models.registry import resolve
-from sage_perception.ros import qos
+from sage_perception.ros import memory_services, qos
 from sage_perception.ros.authentication import AuthenticatedInput, RequestGuard
 from sage_perception.ros.control import CONTROL, serve_control
-from sage_perception.ros.conversions.latents import latent_from_msg
-from sage_perception.ros.conversions.lct_arrays import carries_codes, claimed_camera
-from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.memory import (
-    memory_to_msg,
-    query_from_msg,
+    recalled_to_msg,
     snarc_score_to_msg,
 )
 from sage_perception.ros.conversions.packers import packers_of
@@ -44,24 +33,17 @@ from sage_perception.ros.identity import (
     node_identity,
 )
 from sage_perception.ros.message_form import sign_message
-from sage_perception.ros.node_parameters.memory import MAX_RESULTS, MEMORY
+from sage_perception.ros.node_parameters.memory import MEMORY
 from sage_perception.ros.relayed import RelayedFrame, RelayedVerifier, publish_relayed
 from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
-from sage_perception.ros.tables import Service, Topic
+from sage_perception.ros.tables import Topic
+from sage_perception.ros.waiting_frames import WaitingFrames
 from sage_perception.trust.fitted import fitted_comparer
 
-# Maximum delay between the trusted LCTs of a frame and its agreements, seconds.
-AGREEMENT_TIMEOUT_S = 0.25
 COMMIT_PERIOD_S = 1.0
-MAX_WAITING_FRAMES = 64
 REENTRY_FPR = 0.01
 """Error rate of the comparison of tracks that come back; the evidence is its log-likelihood."""
-DEFAULT_RESULTS = 10
-MAX_DECODED = 100
-"""Records without codes that a search by words decodes, half a second of work."""
-
-Response = TypeVar('Response', QueryMemory.Response, Remember.Response, Forget.Response)
 
 
 class MemoryNode(Node):
@@ -94,14 +76,7 @@ class MemoryNode(Node):
             'with the header of the present frame, and their original stamps and regions.',
         ),
     )
-    SERVES = (
-        Service(
-            '~/query', QueryMemory, 'Search by words, similarity, time, entity, track and thing.'
-        ),
-        Service('~/remember', Remember, 'Store an LCT regardless of its salience.'),
-        Service('~/forget', Forget, 'Delete records by time, entity and track.'),
-        CONTROL,
-    )
+    SERVES = (*memory_services.SERVES, CONTROL)
 
     def __init__(self, **options: Any) -> None:
         super().__init__('memory', **options)
@@ -114,15 +89,13 @@ class MemoryNode(Node):
         serve_control(self, keys)
         arbiter = arbiter_entity(self)
         self._verifier = RelayedVerifier(self, 'trusted', keys, self._packers, arbiter)
-        self._requests = RequestGuard(self, keys.store)
         self._session = self._open_session()
-        self._waiting: deque[tuple[float, LCTArray, bytes]] = deque(maxlen=MAX_WAITING_FRAMES)
+        self._waiting = WaitingFrames(self._verifier)
         self._present: dict[str, RelayedFrame] = {}
-        self._words: WordSearch | None = None
         self._durations = Durations()
         self._snarc = self.publisher('snarc')
         self._recall = self.publisher('recall')
-        self.subscribe('trusted', self._on_trusted, guard=self._verifier)
+        self.subscribe('trusted', self._waiting.add, guard=self._verifier)
         self._agreements = AuthenticatedInput(
             self,
             'agreement',
@@ -134,9 +107,15 @@ class MemoryNode(Node):
         )
         self.subscribe('reward', self._on_reward, timeout_s=0)
         self.subscribe('arousal', self._on_sound, timeout_s=0)
-        self.serve('~/query', self._query)
-        self.serve('~/remember', self._remember)
-        self.serve('~/forget', self._forget)
+        self._memory_services = memory_services.MemoryServices(
+            self,
+            self._session,
+            self._space,
+            self._packers,
+            self._verifier,
+            RequestGuard(self, keys.store),
+            self._identity,
+        )
         clock = self.diagnostics.clock
         self.add_timer(1 / self.parameters.rate, self._observe, clock=clock)
         self.add_timer(1 / self.parameters.recall_rate, self._publish_recall, clock=clock)
@@ -144,8 +123,9 @@ class MemoryNode(Node):
         self.diagnostics.add('memory', self._report)
 
     def close(self) -> None:
-        """Commit and close the store."""
+        """Commit and close the store, and wait for a search in progress."""
         self._session.close()
+        self._memory_services.close()
 
     def on_parameters_changed(self) -> None:
         """Apply the new thresholds."""
@@ -177,9 +157,6 @@ class MemoryNode(Node):
 
     # Subscriptions
 
-    def _on_trusted(self, message: LCTArray, publisher: bytes) -> None:
-        self._waiting.append((time.monotonic(), message, publisher))
-
     def _on_agreement(self, message: AgreementArray) -> None:
         try:
             pairs = agreements_from_msg(message)
@@ -199,31 +176,13 @@ class MemoryNode(Node):
 
     def _observe(self) -> None:
         """Observe the newest frame of each camera whose agreements must have arrived."""
-        due = []
-        while self._waiting and self._waiting[0][0] <= time.monotonic() - AGREEMENT_TIMEOUT_S:
-            due.append(self._waiting.popleft())
         if self._session.fault:
+            self._waiting.drop_due()
             return
-        # Codes come with few frames: those are all verified, in their order.
-        coded = {
-            index: self._verifier.frames(message, publisher)
-            for index, (_, message, publisher) in enumerate(due)
-            if carries_codes(message)
-        }
-        frames: dict[str, RelayedFrame] = {}
-        for index, (_, message, publisher) in reversed(list(enumerate(due))):
-            # An older frame of a camera is verified only if no newer one is valid.
-            if index in coded or claimed_camera(message) not in frames:
-                verified = coded.get(index)
-                if verified is None:
-                    verified = self._verifier.frames(message, publisher)
-                for frame in verified:
-                    frames.setdefault(frame.camera, frame)
-        for found in coded.values():
-            for frame in found:
-                if frames[frame.camera] is not frame:  # those are noted when they are observed
-                    self._session.note_codes(frame.lcts)
-        for camera, frame in frames.items():
+        due = self._waiting.take_due()
+        for frame in due.coded:  # the codes of the newest are noted when they are observed
+            self._session.note_codes(frame.lcts)
+        for camera, frame in due.newest.items():
             start = time.monotonic()
             observations = self._session.observe(frame.lcts)
             if observations is None:
@@ -248,79 +207,10 @@ class MemoryNode(Node):
                 header=frame.header,
                 source_width=frame.size[0],
                 source_height=frame.size[1],
-                lcts=[self._recalled(hit) for hit in hits],
+                lcts=[recalled_to_msg(hit, self._identity) for hit in hits],
                 camera=camera,
             )
             publish_relayed(self._recall, array, self._identity)
-
-    def _recalled(self, hit: Hit) -> LCTMessage:
-        """Return the LCT of a hit as a message, signed by this node."""
-        identity = self._identity
-        lct = recalled_lct(hit.record, identity.entity_id, identity.next_sequence())
-        return lct_to_msg(identity.sign(lct))
-
-    # Services
-
-    def _query(
-        self, request: QueryMemory.Request, response: QueryMemory.Response
-    ) -> QueryMemory.Response:
-        def search() -> None:
-            like = None
-            if request.like:
-                latent = latent_from_msg(request.like[0], self._packers)
-                if latent.model.fingerprint != self._space.model.fingerprint:
-                    raise ValueError(
-                        f'a latent of {latent.model}: this memory is of {self._space.model}'
-                    )
-                like = latent.mean
-            if request.count > MAX_RESULTS:
-                raise ValueError(f'count is {request.count}: it must be at most {MAX_RESULTS}')
-            query = query_from_msg(request, like, request.count or DEFAULT_RESULTS)
-            if request.text.strip():
-                hits = self._session.find_words(query, self._word_search(request.text))
-            else:
-                hits = self._session.find(query)
-            response.memories = [memory_to_msg(hit, self._recalled(hit)) for hit in hits]
-
-        return self._respond(response, search)
-
-    def _word_search(self, text: str) -> WordSearch:
-        """Return a search by words; its models are loaded for the first one."""
-        if self._words is None:
-            codec = load_crop_codec(self.parameters.model)
-            self._words = WordSearch(load_semantic(), codec, text, MAX_DECODED)
-        return replace(self._words, text=text)
-
-    def _remember(
-        self, request: Remember.Request, response: Remember.Response
-    ) -> Remember.Response:
-        def remember() -> None:
-            self._requests.require(request, '~/remember')
-            self._session.remember(self._verifier.verify(request.lct))
-
-        return self._respond(response, remember)
-
-    def _forget(self, request: Forget.Request, response: Forget.Response) -> Forget.Response:
-        def forget() -> None:
-            self._requests.require(request, '~/forget')
-            times = (request.since, request.until)
-            if times == (Time(), Time()) and not (request.entity_id or request.track_id):
-                raise ValueError('set at least one of since, until, entity_id and track_id')
-            response.forgotten = self._session.forget(query_from_msg(request))
-
-        return self._respond(response, forget)
-
-    def _respond(self, response: Response, work: Callable[[], None]) -> Response:
-        """Run the work of a service and report success, or the error, in the response."""
-        try:
-            if self._session.fault:
-                raise StoreError(self._session.fault)
-            work()
-        except (ValueError, StoreError) as error:
-            response.message = str(error)
-        else:
-            response.success = True
-        return response
 
     def _report(self) -> Status:
         session = self._session

@@ -7,13 +7,19 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from rclpy.node import Node
+from rclpy.task import Future
 
 from sage_perception.core.text import one_line
 
 LOG_PERIOD_S = 5.0
 MAX_REASON_CHARS = 500
+MAX_CALLS = 4
+"""Calls of a worker that may wait for their results."""
+
+T = TypeVar('T')
 
 
 class Worker:
@@ -28,7 +34,8 @@ class Worker:
 
     def __init__(self, node: Node, name: str) -> None:
         self.failures = 0
-        self._logger, self._name = node.get_logger(), name
+        self._node, self._logger, self._name = node, node.get_logger(), name
+        self._calls = 0
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(
@@ -39,6 +46,34 @@ class Worker:
     def submit(self, job: Callable[[], object]) -> None:
         """Queue a job; jobs run in the order of submission."""
         self._jobs.put(job)
+
+    async def call(self, job: Callable[[], T]) -> T:
+        """Return the result of a job, or raise its exception; the executor goes on meanwhile.
+
+        Services that are coroutines await it. They need a reentrant callback group: in any other,
+        a callback that has not returned blocks the others of its group.
+
+        Raises:
+            ValueError: `MAX_CALLS` calls are waiting.
+        """
+        if self._calls >= MAX_CALLS:
+            raise ValueError(f'{self._calls} requests are waiting: repeat it later')
+        executor = self._node.executor
+        done = Future(executor=executor)
+
+        def run() -> None:
+            try:
+                done.set_result(job())
+            except Exception as error:  # noqa: BLE001 - raised again by `await`
+                done.set_exception(error)
+            executor.wake()
+
+        self._calls += 1
+        try:
+            self.submit(run)
+            return await done
+        finally:
+            self._calls -= 1
 
     def close(self) -> None:
         """Wait for the current job and drop all queued ones."""

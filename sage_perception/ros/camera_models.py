@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.task import Future
 from sage_msgs.msg import ModelInfo, ProbeChallenge, ProbeSet
 from sage_msgs.srv import Align
 from std_msgs.msg import Header
@@ -37,8 +36,6 @@ from sage_perception.trust.security.announcements import ProbeAnswer
 from sage_perception.trust.security.rejection import explain
 
 CHALLENGE_CHECK_S = 1.0
-MAX_ALIGNMENTS = 4
-"""Requests of `~/align` that wait for their answers; each takes up to a second."""
 
 
 class CameraModels:
@@ -56,7 +53,6 @@ class CameraModels:
         self._node, self._arbiter = node, arbiter
         self._worker = Worker(node, 'compatibility')
         self._to_evaluate: set[str] = set()
-        self._aligning = 0
         self._packers = dict.fromkeys(arbiter.cameras, own)
         self._models: dict[str, InputMonitor] = {}
         self._probes: dict[str, InputMonitor] = {}
@@ -72,8 +68,6 @@ class CameraModels:
                 publisher = node.publisher('{camera}/probe_challenge', camera)
                 self._challenges[camera] = publisher
             node.add_timer(CHALLENGE_CHECK_S, self._challenge)
-        # The service responds later. Until then its callback counts as running and blocks the
-        # other callbacks of its group, so it needs a separate group.
         node.serve('~/align', self._serve_align, ReentrantCallbackGroup())
 
     def packers(self, camera: str) -> Packers:
@@ -179,30 +173,14 @@ class CameraModels:
     ) -> Align.Response:
         try:
             self._requests.require(request, '~/align')
-            if self._aligning >= MAX_ALIGNMENTS:
-                raise ValueError(f'{self._aligning} requests are waiting: repeat it later')
-        except ValueError as error:
-            response.message = str(error)
-            return response
-        self._aligning += 1
-        done = Future(executor=self._node.executor)
-        try:
-            self._worker.submit(partial(self._align, request, response, done))
-            await done
-        finally:
-            self._aligning -= 1
-        return response
-
-    def _align(self, request: Align.Request, response: Align.Response, done: Future) -> None:
-        try:
-            report = self._arbiter.compare(request.entity_a, request.entity_b, find_model)
+            report = await self._worker.call(
+                partial(self._arbiter.compare, request.entity_a, request.entity_b, find_model)
+            )
             response.report = trust_report_to_msg(report, self._node.get_clock().now().to_msg())
             response.success = True
-        except (ValueError, models.ModelError) as error:
+        except ValueError as error:
             response.message = str(error)
-        finally:
-            done.set_result(None)
-            self._node.executor.wake()
+        return response
 
 
 def find_model(model: ModelId) -> models.Codec:

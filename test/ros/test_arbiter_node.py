@@ -20,7 +20,7 @@ from sage_perception.core.lct import LCT
 from sage_perception.models import load_codec
 from sage_perception.nodes.arbiter_node import ArbiterNode
 from sage_perception.ros import qos
-from sage_perception.ros.camera_models import MAX_ALIGNMENTS
+from sage_perception.ros.background import MAX_CALLS
 from sage_perception.ros.conversions.announcements import model_info_to_msg
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
@@ -195,10 +195,10 @@ def test_requests_to_align_do_not_pile_up(ros):
     ros.wait_for(client.service_is_ready, 'the service')
     free = threading.Event()
     node._models._worker.submit(lambda: free.wait(60))
-    sent = [client.call_async(Align.Request(entity_a='x')) for _ in range(MAX_ALIGNMENTS + 3)]
+    sent = [client.call_async(Align.Request(entity_a='x')) for _ in range(MAX_CALLS + 3)]
     ros.wait_for(lambda: sum(each.done() for each in sent) == 3, 'the refusal of the last ones')
     refused = {each.result().message for each in sent if each.done()}
-    assert refused == {f'{MAX_ALIGNMENTS} requests are waiting: repeat it later'}
+    assert refused == {f'{MAX_CALLS} requests are waiting: repeat it later'}
     free.set()
     ros.wait_for(lambda: all(each.done() for each in sent), 'the answers to the others')
     later = ros.ask(Align, '/under_test/align', entity_a='x')
@@ -209,7 +209,7 @@ def test_a_cancelled_alignment_does_not_count_as_waiting(ros):
     models = ros.make(ArbiterNode, '-p', 'cameras:=[cam0]')._models
     free = threading.Event()
     models._worker.submit(lambda: free.wait(60))
-    for _ in range(MAX_ALIGNMENTS):
+    for _ in range(MAX_CALLS):
         answer = models._serve_align(Align.Request(entity_a='x'), Align.Response())
         answer.send(None)  # up to the wait for the worker
         answer.close()

@@ -4,6 +4,7 @@
 
 import contextlib
 import sqlite3
+import threading
 from functools import partial
 
 import numpy as np
@@ -22,8 +23,11 @@ from sage_perception.memory import MemoryRecord, Snarc, Space, StoreError, open_
 from sage_perception.memory.session import SessionConfig
 from sage_perception.memory.sqlite import SqliteStore
 from sage_perception.memory.thing_table import Event, TrackRow
+from sage_perception.models import ModelError
 from sage_perception.nodes import memory_node
 from sage_perception.nodes.memory_node import MemoryNode
+from sage_perception.ros import memory_services
+from sage_perception.ros.background import MAX_CALLS
 from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_to_msg
 from sage_perception.ros.errors import ConfigurationError
@@ -121,7 +125,7 @@ class TwoNouns:
 
 
 def test_answers_a_query_by_words_with_things_and_evidence(ros, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory_node, 'load_semantic', TwoNouns)
+    monkeypatch.setattr(memory_services, 'load_semantic', TwoNouns)
     path = tmp_path / 'memory.db'
     with open_store(path, SPACE) as store:
         for number, noun in enumerate(('a dog', 'a car'), 1):
@@ -141,6 +145,33 @@ def test_answers_a_query_by_words_with_things_and_evidence(ros, tmp_path, monkey
     assert 'cameras agree' in first.evidence
     of_thing = ros.ask(QueryMemory, 'under_test/query', thing=5)
     assert [m.lct.latent.track_id for m in of_thing.memories] == [2]
+
+
+def test_the_node_works_while_a_search_by_words_loads_its_models(ros, tmp_path, monkeypatch):
+    loaded = threading.Event()
+
+    def load():
+        assert loaded.wait(60)
+        raise ModelError('no sentence encoder: install one')
+
+    monkeypatch.setattr(memory_services, 'load_semantic', load)
+    arbiter = Arbiter(ros, tmp_path)
+    client = ros.node.create_client(QueryMemory, 'under_test/query')
+    ros.wait_for(client.service_is_ready, 'the service')
+    searches = [client.call_async(QueryMemory.Request(text='a car')) for _ in range(MAX_CALLS + 1)]
+    ros.wait_for(lambda: any(each.done() for each in searches), 'the refusal of one')
+    arbiter.publish(arbiter.lct('cam0'))
+    ros.wait_for(lambda: arbiter.tracks() == [('cam0', 1)], 'the LCT')
+    assert ros.ask(QueryMemory, 'under_test/query').success, 'a search without words'
+    assert sum(each.done() for each in searches) == 1
+    loaded.set()
+    ros.wait_for(lambda: all(each.done() for each in searches), 'the answers')
+    assert sorted(each.result().message for each in searches) == [
+        f'{MAX_CALLS} requests are waiting: repeat it later',
+        *['no sentence encoder: install one'] * MAX_CALLS,
+    ]
+    assert not arbiter.node.callback_guard.errors
+    ros.node.destroy_client(client)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from sage_msgs.msg import Memory, SnarcScore
 from sage_msgs.msg import Snarc as SnarcMessage
 from sage_msgs.srv import Forget, QueryMemory
 
-from sage_perception.memory import Hit, Observation, Query, Snarc
+from sage_perception.memory import Hit, Observation, Query, Snarc, recalled_lct
 from sage_perception.memory.query import MAX_STAMP_NS
+from sage_perception.ros.conversions.lcts import lct_to_msg
 from sage_perception.ros.conversions.stamps import stamp_from_msg
+from sage_perception.trust.security.identity import Identity
 
 MAX_EVIDENCE_BYTES = 512  # bound of `sage_msgs/Memory.evidence`
 
@@ -52,6 +54,12 @@ def memory_to_msg(hit: Hit, lct: LCTMessage) -> Memory:
         thing=hit.thing,
         evidence=hit.evidence.encode()[:MAX_EVIDENCE_BYTES].decode(errors='ignore'),
     )
+
+
+def recalled_to_msg(hit: Hit, identity: Identity) -> LCTMessage:
+    """Return the LCT of a hit as a message, recalled and signed by `identity`."""
+    lct = recalled_lct(hit.record, identity.entity_id, identity.next_sequence())
+    return lct_to_msg(identity.sign(lct))
 
 
 def query_from_msg(
