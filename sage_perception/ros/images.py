@@ -18,6 +18,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from sage_perception.ros.conversions.building import build
 from sage_perception.vision.encodings import PACKED, bgr_image, checked_layout, gray_image
 from sage_perception.vision.image_messages import raw_fields, to_bgr
 from sage_perception.vision.intensity_range import IntensityRange
@@ -95,17 +96,23 @@ def image_to_msg(image: np.ndarray, encoding: str, header: Header) -> Image:
         raise ValueError(
             f'{image.dtype} array of shape {list(image.shape)} is not an image in {encoding}'
         )
-    message = Image(header=header, encoding=encoding, is_bigendian=0)
-    message.height, message.width = image.shape[:2]
-    message.step = layout.pixel_bytes * message.width
     data = array('B')
     data.frombytes(np.ascontiguousarray(image).data.cast('B'))
-    message.data = data
-    return message
+    height, width = image.shape[:2]
+    return build(
+        Image,
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=layout.pixel_bytes * width,
+        data=data,
+    )
 
 
 def jpeg_to_msg(image: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
     """Return an image, uint8 `[H, W, 3]` BGR, as `compressed_image_transport` encodes it."""
     jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     data = array('B', jpeg.tobytes())
-    return CompressedImage(header=header, format='bgr8; jpeg compressed bgr8', data=data)
+    return build(CompressedImage, header=header, format='bgr8; jpeg compressed bgr8', data=data)

@@ -12,6 +12,7 @@ from sage_msgs.msg import ModelId as ModelIdMessage
 from sage_msgs.msg import Snarc
 
 from sage_perception.core.latent import Code, LatentKind, ModelId
+from sage_perception.ros.conversions.building import build
 from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
 
 _SCORES = ('surprise', 'novelty', 'arousal', 'reward', 'conflict')
@@ -39,7 +40,8 @@ class ModelTable:
 
 def code_to_msg(code: Code, models: ModelTable) -> CodeMessage:
     """Return a code as a message that refers to its model in `models`."""
-    return CodeMessage(
+    return build(
+        CodeMessage,
         kind=int(code.kind),
         model=models.index(code.model),
         encoding=int(code.encoding),
@@ -85,7 +87,7 @@ def codes_from_msg(
 
 def scores_to_msg(scores: Sequence[float]) -> Snarc:
     """Return surprise, novelty, arousal, reward and conflict as a message."""
-    return Snarc(**dict(zip(_SCORES, map(float, scores), strict=True)))
+    return build(Snarc, **dict(zip(_SCORES, map(float, scores), strict=True)))
 
 
 def scores_from_msg(message: Snarc) -> tuple[float, ...]:

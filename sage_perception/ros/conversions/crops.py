@@ -12,13 +12,15 @@ from sage_msgs.msg import CropArray
 from std_msgs.msg import Header
 
 from sage_perception.core.frame import Crop, CropSource
+from sage_perception.ros.conversions.building import build
 from sage_perception.ros.conversions.rois import roi_from_msg, roi_to_msg
 from sage_perception.ros.images import image_to_msg, mono_from_msg, rgb_from_msg
 
 
 def crop_to_msg(crop: Crop, header: Header) -> CropMessage:
     """Return a crop as a message; `header` is that of its source frame."""
-    return CropMessage(
+    return build(
+        CropMessage,
         roi=roi_to_msg(crop.roi),
         score=float(crop.score),
         source=int(crop.source),

@@ -14,6 +14,7 @@ from sage_msgs.msg import Latent as LatentMessage
 from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.latent import Latent, LatentKind, Telemetry
 from sage_perception.ros.conversions.arrays import floats_to_msg
+from sage_perception.ros.conversions.building import build
 from sage_perception.ros.conversions.codes import (
     codes_from_msg,
     codes_to_msg,
@@ -65,24 +66,26 @@ def pack(latent: Latent, encoding: Encoding, packer: Packer | None = None) -> Wi
 
 def packed_latent_to_msg(latent: Latent, wire: Wire) -> LatentMessage:
     """Return a latent in the wire encoding `wire` as a message."""
-    fields: dict[str, array] = {'payload': array('B', wire.payload)}
-    if not wire.packed:
-        fields = {'mean': floats_to_msg(latent.mean)}
-        if latent.log_var is not None:
-            fields['log_var'] = floats_to_msg(latent.log_var)
     codes, models = codes_to_msg(latent.codes)
-    return LatentMessage(
+    return build(
+        LatentMessage,
         kind=int(latent.kind),
+        mean=_floats_to_msg(None if wire.packed else latent.mean),
+        log_var=_floats_to_msg(None if wire.packed else latent.log_var),
         roi=roi_to_msg(latent.roi),
         track_id=latent.track_id,
         model=model_id_to_msg(latent.model),
         telemetry=[telemetry_to_msg(latent.telemetry)] if latent.telemetry.given else [],
         snarc=[] if latent.snarc is None else [scores_to_msg(latent.snarc)],
         encoding=wire.encoding,
+        payload=array('B', wire.payload if wire.packed else b''),
         codes=codes,
         models=models,
-        **fields,
     )
+
+
+def _floats_to_msg(values: np.ndarray | None) -> array[float]:
+    return array('f') if values is None else floats_to_msg(values)
 
 
 def latent_from_msg(message: LatentMessage, packers: Packers | None = None) -> Latent:

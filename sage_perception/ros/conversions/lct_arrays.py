@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sage_msgs.msg import LCT as LCTMessage
-from sage_msgs.msg import Code as CodeMessage
 from sage_msgs.msg import EncodedCrop, LCTArray
 from std_msgs.msg import Header
 
@@ -21,6 +20,7 @@ from sage_perception.codecs.packing import Encoding
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId, Roi, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.core.track_codes import CARRIED
+from sage_perception.ros.conversions.building import build
 from sage_perception.ros.conversions.codes import (
     ModelTable,
     code_from_msg,
@@ -77,10 +77,9 @@ def lct_array_to_msg(
         ValueError: the message cannot represent a value.
     """
     width, height = size
-    try:
-        message = LCTArray(header=header, camera=camera, source_width=width, source_height=height)
-    except AssertionError as error:
-        raise ValueError(f'a frame of {width} x {height} pixels: at most 65535') from error
+    if max(size) > MAX_PIXELS:
+        raise ValueError(f'a frame of {width} x {height} pixels: at most {MAX_PIXELS}')
+    message = LCTArray(header=header, camera=camera, source_width=width, source_height=height)
     if not lcts:
         return message
     if key is not None:
@@ -168,20 +167,15 @@ def _unchanged(message: LCTMessage) -> LCTMessage:
 def _crop_to_msg(lct: LCT, wire: Wire, models: ModelTable) -> EncodedCrop:
     latent = lct.latent
     payload = wire.payload if wire.packed else latent.mean.astype('<f4').tobytes()
-    codes = [
-        CodeMessage(kind=int(latent.kind), encoding=wire.encoding, payload=array('B', payload))
-    ]
+    own = [Code(latent.kind, latent.model, wire.encoding, payload)]
     if latent.log_var is not None and not wire.packed:
-        codes.append(
-            CodeMessage(
-                kind=int(LatentKind.VARIANCE),
-                payload=array('B', latent.log_var.astype('<f4').tobytes()),
-            )
-        )
-    codes += [code_to_msg(code, models) for code in latent.codes]
+        variance = latent.log_var.astype('<f4').tobytes()
+        own.append(Code(LatentKind.VARIANCE, latent.model, Encoding.FLOAT32, variance))
+    codes = [code_to_msg(code, models) for code in (*own, *latent.codes)]
     check_region(latent)
     roi = latent.roi or Roi(0, 0, 0, 0)
-    return EncodedCrop(
+    return build(
+        EncodedCrop,
         x_offset=roi.x,
         y_offset=roi.y,
         width=roi.width,
@@ -202,13 +196,13 @@ def _crops_from_msg(message: LCTArray) -> list[PackedLCT]:
     stamp_ns = normal_stamp_from_msg(message.header.stamp)
     lcts = []
     for index, crop in enumerate(message.crops):
-        latent, wire = _latent_from_crop(crop, models)
         telemetry = Telemetry.trust_only(crop.trust)
         if message.telemetry:
             telemetry = telemetry_from_msg(message.telemetry[index])
         snarc = scores_from_msg(message.snarc[index]) if message.snarc else None
+        latent, wire = _latent_from_crop(crop, models, telemetry, snarc)
         lct = LCT.encoded(
-            replace(latent, telemetry=telemetry, snarc=snarc),
+            latent,
             entity_id=message.camera,
             sequence=message.sequence,
             stamp_ns=stamp_ns,
@@ -216,16 +210,22 @@ def _crops_from_msg(message: LCTArray) -> list[PackedLCT]:
             index=index,
         )
         lcts.append((lct, wire))
-    size = message.source_width, message.source_height
-    members = array_members(lcts, frame_digest(message.header.frame_id, *size))
+    frame = frame_digest(message.header.frame_id, message.source_width, message.source_height)
     signature = bytes(message.signature)
+    if not signature:  # without one, the place in the array is evidence of nothing
+        return lcts
     return [
-        (replace(lct, signature=signature, digest=lct.digest if signature else b''), wire)
-        for lct, (_, wire) in zip(members, lcts, strict=True)
+        (replace(lct, signature=signature), wire)
+        for lct, (_, wire) in zip(array_members(lcts, frame), lcts, strict=True)
     ]
 
 
-def _latent_from_crop(crop: EncodedCrop, models: Sequence[ModelId]) -> tuple[Latent, Wire]:
+def _latent_from_crop(
+    crop: EncodedCrop,
+    models: Sequence[ModelId],
+    telemetry: Telemetry,
+    snarc: tuple[float, ...] | None,
+) -> tuple[Latent, Wire]:
     if not crop.codes:
         raise ValueError('an LCT has no codes; the first one is its latent')
     first, *others = (code_from_msg(code, models) for code in crop.codes)
@@ -252,7 +252,9 @@ def _latent_from_crop(crop: EncodedCrop, models: Sequence[ModelId]) -> tuple[Lat
         model=first.model,
         roi=region if region.area else None,
         track_id=crop.track_id,
+        telemetry=telemetry,
         codes=tuple(others),
+        snarc=snarc,
     )
     return latent, wire
 

@@ -13,6 +13,7 @@ from sage_msgs.msg import LCT as LCTMessage
 
 from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.core.lct import LCT
+from sage_perception.ros.conversions.building import build
 from sage_perception.ros.conversions.latents import (
     Packers,
     pack,
@@ -62,7 +63,8 @@ def packed_lct_to_msg(lct: LCT, wire: Wire) -> LCTMessage:
     Raises:
         ValueError: a field of the message cannot represent a value.
     """
-    return LCTMessage(
+    return build(
+        LCTMessage,
         id=np.frombuffer(lct.id, np.uint8),
         entity_id=lct.entity_id,
         sequence=lct.sequence,

@@ -8,11 +8,13 @@ import numpy as np
 from sage_msgs.msg import ModelId as ModelIdMessage
 
 from sage_perception.core.latent import ModelId
+from sage_perception.ros.conversions.building import build
 
 
 def model_id_to_msg(model: ModelId) -> ModelIdMessage:
     """Return the identity of a model as a message."""
-    return ModelIdMessage(
+    return build(
+        ModelIdMessage,
         name=model.name,
         version=model.version,
         fingerprint=np.frombuffer(model.fingerprint, np.uint8),

@@ -13,6 +13,7 @@ from sage_msgs.msg import Proof as ProofMessage
 from sage_msgs.msg import Provenance as ProvenanceMessage
 
 from sage_perception.core.lct import Membership, Operation, Proof, Provenance
+from sage_perception.ros.conversions.building import build
 from sage_perception.ros.conversions.model_ids import model_id_from_msg, model_id_to_msg
 from sage_perception.ros.conversions.stamps import normal_stamp_from_msg, stamp_to_msg
 from sage_perception.trust.security.limits import DIGEST_BYTES
@@ -20,7 +21,8 @@ from sage_perception.trust.security.limits import DIGEST_BYTES
 
 def provenance_to_msg(step: Provenance) -> ProvenanceMessage:
     """Return one step of a provenance as a message."""
-    return ProvenanceMessage(
+    return build(
+        ProvenanceMessage,
         operation=int(step.operation),
         entity_id=step.entity_id,
         model=model_id_to_msg(step.model),
@@ -48,7 +50,8 @@ def provenance_from_msg(message: ProvenanceMessage) -> Provenance:
 
 def proof_to_msg(proof: Proof) -> ProofMessage:
     """Return the proof of a step as a message."""
-    return ProofMessage(
+    return build(
+        ProofMessage,
         sequence=proof.sequence,
         stamp=stamp_to_msg(proof.stamp_ns),
         trust=proof.trust,
@@ -79,7 +82,8 @@ def memberships_to_msg(membership: Membership | None) -> list[MembershipMessage]
     if membership is None:
         return []
     return [
-        MembershipMessage(
+        build(
+            MembershipMessage,
             index=membership.index,
             count=membership.count,
             frame=np.frombuffer(membership.frame, np.uint8),

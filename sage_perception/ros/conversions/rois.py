@@ -7,13 +7,21 @@ from __future__ import annotations
 from sensor_msgs.msg import RegionOfInterest
 
 from sage_perception.core.latent import Roi
+from sage_perception.ros.conversions.building import build
 
 
 def roi_to_msg(roi: Roi | None) -> RegionOfInterest:
     """Return a region as a message; None becomes all zeros."""
     if roi is None:
         return RegionOfInterest()
-    return RegionOfInterest(x_offset=roi.x, y_offset=roi.y, width=roi.width, height=roi.height)
+    return build(
+        RegionOfInterest,
+        x_offset=roi.x,
+        y_offset=roi.y,
+        height=roi.height,
+        width=roi.width,
+        do_rectify=False,
+    )
 
 
 def roi_from_msg(message: RegionOfInterest) -> Roi | None:

@@ -9,11 +9,13 @@ from array import array
 from sage_msgs.msg import IrpTelemetry
 
 from sage_perception.core.latent import HaltReason, Telemetry
+from sage_perception.ros.conversions.building import build
 
 
 def telemetry_to_msg(telemetry: Telemetry) -> IrpTelemetry:
     """Return telemetry as a message."""
-    return IrpTelemetry(
+    return build(
+        IrpTelemetry,
         iterations=telemetry.iterations,
         energy_trajectory=array('f', telemetry.energy_trajectory),
         converged=telemetry.converged,
