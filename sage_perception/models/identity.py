@@ -109,7 +109,7 @@ class IdentityHead:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    length = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
     return vectors / np.maximum(length, np.finfo(np.float32).tiny)
 
 

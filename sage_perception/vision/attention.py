@@ -373,8 +373,8 @@ def _check(image: np.ndarray, stamp_s: float) -> None:
 def _halve(image: np.ndarray) -> tuple[np.ndarray, int]:
     """Return `image` halved until it has at most `WORKING_PIXELS`, and the total factor.
 
-    Halving by area is several times faster than any other ratio. An odd last row or column is
-    dropped.
+    At half the size, linear interpolation is the mean of four pixels; the exact one is the fastest
+    of OpenCV. An odd last row or column is dropped.
     """
     scale = 1
     while (
@@ -383,6 +383,6 @@ def _halve(image: np.ndarray) -> tuple[np.ndarray, int]:
     ):
         height, width = image.shape[0] // 2, image.shape[1] // 2
         even = image[: 2 * height, : 2 * width]
-        image = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(even, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
         scale *= 2
     return image, scale

@@ -206,8 +206,9 @@ def _blobs(
             if _correlation(before, now) > SAME_TEXTURE:
                 relit[rows, columns] |= own
                 continue
-        contrast = float(strength[rows, columns][own].mean())
-        activity = min(float(moving[rows, columns][own].mean()) / BUSY_FRACTION, 1.0)
+        contrast = float(strength[rows, columns][own].sum() / area)
+        busy = np.count_nonzero(moving[rows, columns] & own) / area
+        activity = min(busy / BUSY_FRACTION, 1.0)
         blobs.append(Blob((x, y, x + width, y + height), area, contrast, activity))
     foreground[relit] = 0
     return blobs, relit

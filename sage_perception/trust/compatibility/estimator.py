@@ -58,7 +58,7 @@ class CompatibilityResult:
             return False
         return self.after.compression_trust > self.before.compression_trust
 
-    @property
+    @cached_property
     def trust(self) -> MeasuredTrust:
         """Return the trust in the latents that `translate` returns."""
         return self.after if self.calibrated else self.before

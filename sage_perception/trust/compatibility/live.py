@@ -26,6 +26,8 @@ MIN_LATENTS = 128
 """Latents from which on the statistics are judged."""
 MEMORY = 512
 """Latents over which the statistics are averaged."""
+BLOCK = 16
+"""Latents that are averaged and judged together: it takes about as long for one of them."""
 MIN_CONTRAST = 0.6
 """Smallest contrast, in units of the natural logarithm."""
 MIN_DIVERSITY = 4.0
@@ -45,6 +47,10 @@ class LiveStatistics:
     """Statistics of live latents about the mean of the sender's probe latents.
 
     `probes` are the latents of the probe images `[N, D]`, in the same space as the live ones.
+
+    Attributes:
+        count: number of latents in the statistics.
+        consistent: whether the live latents can be of the encoder of the probe latents.
     """
 
     def __init__(self, probes: np.ndarray) -> None:
@@ -56,21 +62,31 @@ class LiveStatistics:
         self._first, self._last = axes[:, -part:], axes[:, :part]
         self._moment = np.zeros((len(self._mean), len(self._mean)))
         self._square = self._copied = 0.0
+        self._pending: list[np.ndarray] = []
         self.count = 0
+        self.consistent = True
 
     def add(self, latents: Iterable[np.ndarray]) -> None:
-        """Take account of live latents `[D]`; those of another dimension are left out."""
-        kept = [z for z in latents if z.shape == self._mean.shape]
-        if not kept:
-            return
-        deviations = np.stack(kept).astype(np.float64) - self._mean
+        """Take account of live latents `[D]`; those of another dimension are left out.
+
+        The last ones, fewer than `BLOCK`, count when more are added.
+        """
+        self._pending += [z for z in latents if z.shape == self._mean.shape]
+        if len(self._pending) >= BLOCK:
+            self._average(np.stack(self._pending))
+            self._pending = []
+            self.consistent = self._is_consistent()
+
+    def _average(self, latents: np.ndarray) -> None:
+        """Take latents `[N, D]` into the averages."""
+        deviations = latents.astype(np.float64) - self._mean
         squares = np.square(deviations).sum(1)
         units = deviations / np.sqrt(np.maximum(squares, 1e-300))[:, None]
         distances = squares[:, None] + self._squares - 2 * deviations @ self._probes.T
         copied = distances.min(1) < COPY_DISTANCE**2 * squares
-        self.count += len(kept)
-        share = len(kept) / min(self.count, MEMORY)
-        self._moment += share * (units.T @ units / len(kept) - self._moment)
+        self.count += len(latents)
+        share = len(latents) / min(self.count, MEMORY)
+        self._moment += share * (units.T @ units / len(latents) - self._moment)
         self._square += share * (squares.mean() - self._square)
         self._copied += share * (copied.mean() - self._copied)
 
@@ -101,9 +117,7 @@ class LiveStatistics:
         """Return the share of live latents that are copies of probe latents."""
         return float(self._copied)
 
-    @property
-    def consistent(self) -> bool:
-        """Whether the live latents can be of the encoder of the probe latents."""
+    def _is_consistent(self) -> bool:
         if self.count < MIN_LATENTS:
             return True
         if self.scale > MAX_SCALE or self.copied > MAX_COPIED:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class MeasuredTrust:
         """Return the smaller of forward and backward trust."""
         return min(self.forward, self.backward)
 
-    @property
+    @cached_property
     def level(self) -> Level:
         """Return the level of the compression trust."""
         return Level.of(self.compression_trust)
