@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from sage_msgs.msg import ImageSignature
@@ -19,6 +19,7 @@ from sage_perception.ros.camera_info import load_camera_info
 from sage_perception.ros.capture import CaptureNode
 from sage_perception.ros.common_parameters import AUTOSTART, ENTITY_ID
 from sage_perception.ros.control import CONTROL
+from sage_perception.ros.conversions.building import build
 from sage_perception.ros.diagnostics import ERROR, OK, WARN, Status
 from sage_perception.ros.identity import KEY, SIGNED_REQUESTS, node_identity
 from sage_perception.ros.images import image_to_msg, jpeg_to_msg
@@ -137,7 +138,7 @@ class CameraNode(CaptureNode[ReconnectingSource, Frame]):
 
     def _camera_info(self, frame: Frame, header: Header) -> CameraInfo:
         """Return the calibration, or an uncalibrated message if it is for another image size."""
-        info, (height, width) = copy.copy(self._info), frame.image.shape[:2]
+        info, (height, width) = self._info, frame.image.shape[:2]
         if (info.width, info.height) != (width, height):
             if info.width and not self._mismatch:
                 self._mismatch = (
@@ -146,9 +147,9 @@ class CameraNode(CaptureNode[ReconnectingSource, Frame]):
                     'camera_info is uncalibrated'
                 )
                 self.get_logger().warning(self._mismatch)
-            info = CameraInfo(width=width, height=height)
-        info.header = header
-        return info
+            info = _uncalibrated(width, height)
+        fields = {name: getattr(info, name) for name in info.get_fields_and_field_types()}
+        return build(CameraInfo, **(fields | {'header': header}))
 
     def _report(self) -> Status:
         values: dict[str, Any] = {
@@ -167,6 +168,11 @@ class CameraNode(CaptureNode[ReconnectingSource, Frame]):
         if self._mismatch:
             return WARN, self._mismatch, values
         return OK, 'capturing', values
+
+
+@cache
+def _uncalibrated(width: int, height: int) -> CameraInfo:
+    return CameraInfo(width=width, height=height)
 
 
 def main(args: list[str] | None = None) -> None:

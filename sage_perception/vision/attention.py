@@ -287,15 +287,13 @@ class Attention:
             lambda box: thumbnail(small, _times(box, 1 / scale)),
             blind=camera is not None and not camera.valid,
         )
-        factor = self._inhibition.factor
         found = []
         for track in self._tracker.update(detections, dt, view):
             if not track.shown or track.activity < MIN_ACTIVITY:
                 continue
-            row = min(max(int(track.y / scale), 0), factor.shape[0] - 1)
-            column = min(max(int(track.x / scale), 0), factor.shape[1] - 1)
+            factor = self._inhibition.factor_at(track.x / scale, track.y / scale)
             # Inhibition applies to resting objects, not to moving ones; blend in between.
-            inhibited = track.activity + (1 - track.activity) * float(factor[row, column])
+            inhibited = track.activity + (1 - track.activity) * factor
             certainty = 1 - track.missed_s / (2 * track.coast_s)
             score = track.activity * track.contrast * inhibited * certainty
             seen = clip(track.box, self._shape[1], self._shape[0])

@@ -107,6 +107,12 @@ class InhibitionOfReturn:
         """Return the factor to multiply scores with, float32 `[h, w]` in [0, 1]."""
         return 1 - self._strength * self._map
 
+    def factor_at(self, x: float, y: float) -> float:
+        """Return the factor at (x, y), or at the pixel of the map that is nearest to it."""
+        height, width = self._map.shape
+        row, column = min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)
+        return float(1 - self._strength * self._map[row, column])
+
     def move(self, matrix: np.ndarray) -> None:
         """Move the map with the camera; `matrix` `[3, 3]` takes the last frame to this one."""
         self._pending = matrix @ self._pending

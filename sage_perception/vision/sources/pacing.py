@@ -67,7 +67,8 @@ class Timeline:
     """
 
     def __init__(self, rate: Fraction, clock: SystemClock, locked: bool) -> None:
-        self._tick_ns = NS / rate
+        # A tick takes `_ticks_ns / _per_ticks` ns: integers, because fractions are slow.
+        self._ticks_ns, self._per_ticks = (NS / rate).as_integer_ratio()
         self._clock = clock
         self._locked = locked
         self._start_ns: int | None = 0 if locked else None
@@ -75,14 +76,16 @@ class Timeline:
     def next_tick(self, last: int | None) -> int:
         """Return the current tick if it is later than `last`, else the tick after `last`."""
         start_ns = self._origin_ns()  # before the current time: the first tick is 0
-        current = int((self._now_ns() - start_ns) // self._tick_ns)
-        stepped_back = last is not None and (last - current) * self._tick_ns > NS
+        current = (self._now_ns() - start_ns) * self._per_ticks // self._ticks_ns
+        stepped_back = (
+            last is not None and (last - current) * self._ticks_ns > NS * self._per_ticks
+        )
         # Follow a wall clock that is set back by more than a second; otherwise wait for it.
         return current if last is None or stepped_back else max(current, last + 1)
 
     def due_ns(self, tick: int) -> int:
         """Return the time at which `tick` is due, monotonic ns."""
-        due = self._origin_ns() - int(-tick * self._tick_ns // 1)
+        due = self._origin_ns() - (-tick * self._ticks_ns // self._per_ticks)
         if self._locked:
             due -= self._clock.time_ns() - self._clock.monotonic_ns()
         return due
