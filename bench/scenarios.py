@@ -21,14 +21,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sage_perception.core.latent import Latent, ModelId, Telemetry
 from sage_perception.models import Codec, load
-from sage_perception.trust import LCT, Arbiter, TrustStore, sign
+from sage_perception.trust import LCT, Arbiter, ArbiterConfig, TrustStore, sign
 from sage_perception.trust.camera_state import CameraState
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.challenge import challenge_trust, passes
 from sage_perception.trust.compatibility.challenge_images import challenge_latents
 from sage_perception.trust.compatibility.estimator import CompatibilityEstimator
 from sage_perception.trust.compatibility.report import Level
-from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.trust.fusion.moments import AcceptedFrame, Moment
 from sage_perception.trust.security.admission import AdmissionFilter
@@ -152,9 +152,9 @@ def run(
     arbiter = Arbiter(
         [camera.name for camera in cameras],
         codec,
+        ArbiterConfig(shared_view=shared_view),
         store=store,
-        shared_view=shared_view,
-        weights=similarity_weights(codec),
+        similarity=similarity_of(codec),
     )
     found = Run({camera.name: [] for camera in cameras}, set(), [], [])
     scene = np.arange(VISIBLE)

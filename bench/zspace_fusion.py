@@ -17,8 +17,8 @@ import numpy as np
 from sage_perception.core.lct import LCT
 from sage_perception.models import load_crop_codec
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.trust.arbiter import Arbiter
-from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust import Arbiter, ArbiterConfig
+from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.fusion.fusion import View, fuse
 from sage_perception.trust.fusion.matching import center
 from sage_perception.trust.fusion.moments import AcceptedFrame
@@ -133,8 +133,8 @@ class Scenes:
 
     def arbiter(self, moments: list[Moment], power: float) -> list[np.ndarray]:
         """Return the latents that an arbiter fuses; the camera of the first view is primary."""
-        weights = similarity_weights(self.codec)
-        arbiter = Arbiter(CAMERAS, self.codec, weights=weights, consistency_power=power)
+        config = ArbiterConfig(consistency_power=power)
+        arbiter = Arbiter(CAMERAS, self.codec, config, similarity=similarity_of(self.codec))
         done = []
         for moment in moments:
             for camera, lct in zip(CAMERAS, moment.lcts, strict=True):

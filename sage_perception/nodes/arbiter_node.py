@@ -7,7 +7,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sage_msgs.msg import LCT as LCTMessage
@@ -44,7 +43,7 @@ from sage_perception.ros.identity import (
     node_identity,
 )
 from sage_perception.ros.message_form import sign_message
-from sage_perception.ros.node_parameters.arbiter import ARBITER
+from sage_perception.ros.node_parameters.arbiter import ARBITER, arbiter_config, read_geometry
 from sage_perception.ros.rate_limit import RateLimitGuard, ThrottledWarnings
 from sage_perception.ros.relayed import publish_relayed
 from sage_perception.ros.run import run
@@ -157,19 +156,14 @@ class ArbiterNode(Node):
         self._arbiter = Arbiter(
             parameters.cameras,
             model,
+            arbiter_config(parameters.values),
             identity=node_identity(self),
             entities=self._entities,
             geometry=geometry,
             store=self._keys.store,
             require_signatures=parameters.require_signatures,
-            shared_view=parameters.shared_view,
-            challenge_period_s=parameters.challenge_period_s or 60.0,
-            consistency_power=parameters.consistency_power,
-            slop_ns=round(parameters.sync_slop_s * 1e9),
-            timeout_ns=round(parameters.sync_timeout_s * 1e9),
             cache=latent_map_folder(),
-            weights=similarity.weights,
-            comparer=similarity.comparer,
+            similarity=similarity,
         )
         self._mounts = CameraMounts(
             self, parameters.pose_tolerance_px, geometry, self._arbiter.set_geometry
@@ -212,14 +206,11 @@ class ArbiterNode(Node):
             raise ConfigurationError(f"parameter 'model': {error}") from error
 
     def _load_geometry(self) -> dict[str, CameraGeometry]:
-        paths = self.parameters.by_camera('camera_geometry')
+        parameters = self.parameters
         try:
-            return {
-                camera: CameraGeometry.read(Path(path).expanduser())
-                for camera, path in paths.items()
-            }
+            return read_geometry(parameters.camera_geometry, parameters.cameras)
         except ValueError as error:
-            raise ConfigurationError(f"parameter 'camera_geometry': {error}") from error
+            raise ConfigurationError(str(error)) from error
 
     def on_parameters_changed(self) -> None:
         """Apply the threshold, unless the error rate determines it."""

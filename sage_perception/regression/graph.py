@@ -38,10 +38,9 @@ from sage_perception.regression.inputs import Processed
 from sage_perception.regression.settings import GraphSettings
 from sage_perception.regression.timebase import MAX_REORDER_S
 from sage_perception.ros.conversions.latents import Packers, unpack
-from sage_perception.ros.parameters import values_by_camera
+from sage_perception.ros.node_parameters.arbiter import arbiter_config, read_geometry
 from sage_perception.trust.arbiter import Arbiter
 from sage_perception.trust.fitted import similarity_of
-from sage_perception.trust.fusion.geometry import CameraGeometry
 from sage_perception.trust.fusion.moments import Moment
 from sage_perception.trust.security.announcements import ModelAnnouncement, ProbeSet
 from sage_perception.trust.security.canonical import Wire
@@ -261,9 +260,6 @@ class Graph:
         # Without an explicit folder, the result must not depend on the keys of the user.
         if parameters['keys'] or self._required:
             store = TrustStore(key_folder(parameters['keys']))
-        geometry = values_by_camera(
-            'camera_geometry', parameters['camera_geometry'], settings.cameras
-        )
         entity = f'{settings.namespace}/arbiter'.strip('/')
         similarity = similarity_of(
             codec, parameters['agreement_threshold'], parameters['agreement_fpr']
@@ -271,20 +267,13 @@ class Graph:
         return Arbiter(
             settings.cameras,
             codec,
+            arbiter_config(parameters),
             identity=Identity(entity, find_key(parameters['key'], entity), start=1),
             entities=settings.entities,
-            geometry={
-                camera: CameraGeometry.read(Path(path).expanduser())
-                for camera, path in geometry.items()
-            },
+            geometry=read_geometry(parameters['camera_geometry'], settings.cameras),
             store=store,
             require_signatures=self._required,
-            shared_view=parameters['shared_view'],
-            consistency_power=parameters['consistency_power'],
-            slop_ns=round(parameters['sync_slop_s'] * 1e9),
-            timeout_ns=round(parameters['sync_timeout_s'] * 1e9),
-            weights=similarity.weights,
-            comparer=similarity.comparer,
+            similarity=similarity,
         )
 
     def _new_memory(self) -> tuple[EpisodicMemory, MemoryFeed]:

@@ -5,11 +5,12 @@
 from typing import Any
 
 from sage_perception.core.lct import LCT
+from sage_perception.trust.arbiter_config import ArbiterConfig
 from sage_perception.trust.security.signing import sign
 from sage_perception.trust.security.trust_store import TrustStore
 from sage_perception.trust.security.verification import verify
 
-__all__ = ['LCT', 'Arbiter', 'TrustStore', 'sign', 'verify']
+__all__ = ['LCT', 'Arbiter', 'ArbiterConfig', 'TrustStore', 'sign', 'verify']
 
 
 def __getattr__(name: str) -> Any:

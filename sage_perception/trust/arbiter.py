@@ -21,13 +21,14 @@ import numpy as np
 
 from sage_perception.core.latent import ModelId
 from sage_perception.core.lct import LCT
+from sage_perception.trust.arbiter_config import ArbiterConfig
 from sage_perception.trust.camera_state import CameraState
 from sage_perception.trust.compatibility.challenge import challenge_trust, passes
 from sage_perception.trust.compatibility.estimator import CompatibilityResult
 from sage_perception.trust.compatibility.model import Model
 from sage_perception.trust.compatibility.report import Level, TrustReport
 from sage_perception.trust.compatibility.translator import Translator
-from sage_perception.trust.fusion.comparison import Comparer
+from sage_perception.trust.fitted import Similarity
 from sage_perception.trust.fusion.cross_view import CrossViewFusion
 from sage_perception.trust.fusion.geometry import Geometry
 from sage_perception.trust.fusion.majority import agrees
@@ -63,6 +64,8 @@ class Arbiter:
         The cameras; the first is the primary one.
     model : Model
         The arbiter's model.
+    config : ArbiterConfig, optional
+        The settings.
     identity : Identity, optional
         The entity that makes, and signs, translated and fused LCTs. LCTs received in its name are
         rejected.
@@ -73,25 +76,13 @@ class Arbiter:
         The trusted keys.
     require_signatures : bool, optional
         Reject LCTs of entities without a trusted key. Default: on if a store is given.
-    slop_ns, timeout_ns : int
-        Synchronization of the cameras, see `FrameSynchronizer`.
     geometry : mapping, optional
         For other cameras, the geometry that excludes matches with the primary camera.
     cache : Path, optional
         Folder for alignments.
-    shared_view : bool
-        All cameras see the same scene: a camera that agrees with none for a minute, while the
-        others agree, becomes suspect. Otherwise it may see other objects.
-    challenge_period_s : float
-        Mean time between the challenges of a camera, seconds.
-    weights : np.ndarray or float
-        Weights `[D]` of the dimensions for similarities, see `fitted.similarity_weights`.
-    consistency_power : float
-        Exponent of the consistency of views with the past of their track, see
-        `view_history.ViewHistory`; 0: views are weighed without the past.
-    comparer : Comparer, optional
-        Compares the crops of two cameras, see `fitted.similarity_of`; by default by the cosine of
-        weighted latents.
+    similarity : Similarity, optional
+        How the crops of two cameras are compared, see `fitted.similarity_of`; by default by the
+        cosine of latents.
 
     """
 
@@ -99,21 +90,17 @@ class Arbiter:
         self,
         cameras: Sequence[str],
         model: Model,
+        config: ArbiterConfig | None = None,
         *,
         identity: Identity | None = None,
         entities: Mapping[str, str] | None = None,
         store: TrustStore | None = None,
         require_signatures: bool | None = None,
-        slop_ns: int = 20_000_000,
-        timeout_ns: int = 150_000_000,
         geometry: Mapping[str, Geometry] | None = None,
         cache: Path | None = None,
-        weights: np.ndarray | float = 1.0,
-        comparer: Comparer | None = None,
-        shared_view: bool = False,
-        challenge_period_s: float = 60.0,
-        consistency_power: float = 8.0,
+        similarity: Similarity | None = None,
     ) -> None:
+        self._config = config = config or ArbiterConfig()
         self.cameras = list(cameras)
         self.model = model
         self.identity = identity or Identity('arbiter')
@@ -135,22 +122,24 @@ class Arbiter:
                 dim=self._dim,
                 require_signatures=self._required,
                 replay_guard=replay_guard,
-                challenge_period_s=challenge_period_s,
+                challenge_period_s=config.challenge_period_s,
             )
             for camera in self.cameras
         }
         self._synchronizer: FrameSynchronizer[AcceptedFrame] = FrameSynchronizer(
-            self.cameras, slop_ns, timeout_ns
+            self.cameras,
+            round(config.sync_slop_s * 1e9),
+            round(config.sync_timeout_s * 1e9),
         )
         self._fusion = CrossViewFusion(
             self.cameras,
             model.latent_mean,
             entity=self.identity.entity_id,
-            comparer=comparer,
-            weights=weights,
+            comparer=None if similarity is None else similarity.comparer,
+            weights=1.0 if similarity is None else similarity.weights,
             geometry=geometry,
-            shared_view=shared_view,
-            consistency_power=consistency_power,
+            shared_view=config.shared_view,
+            consistency_power=config.consistency_power,
         )
 
     def set_geometry(self, camera: str, geometry: Geometry) -> None:
@@ -191,7 +180,9 @@ class Arbiter:
         A camera is challenged after its probe latents were evaluated, and then at random times.
         """
         state = self._states[camera]
-        return None if state.compatibility is None else state.challenges.next(now_ns)
+        if state.compatibility is None or not self._config.challenge_period_s:
+            return None
+        return state.challenges.next(now_ns)
 
     def submit_answer(self, camera: str, answer: ProbeAnswer) -> RejectionReason | None:
         """Accept the answer to a challenge for `judge_answer`; return the reason if rejected."""

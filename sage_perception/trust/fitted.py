@@ -23,7 +23,12 @@ from sage_perception.models.codec import Codec
 from sage_perception.models.identity import IdentityHead
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import AgreementModel
-from sage_perception.trust.fusion.comparison import Comparer, CosineComparer, FittedComparer
+from sage_perception.trust.fusion.comparison import (
+    AGREEMENT_THRESHOLD,
+    Comparer,
+    CosineComparer,
+    FittedComparer,
+)
 from sage_perception.trust.quality import QualityMap, TelemetryTrust
 
 FILE = 'trust.json'
@@ -142,7 +147,7 @@ def similarity_weights(codec: Codec) -> np.ndarray:
 
 
 class Similarity(NamedTuple):
-    """How latents of a model are compared, arguments of `Arbiter`.
+    """How latents of a model are compared.
 
     `weights` `[D]` scale the dimensions of centered latents in the fusion; `comparer` compares the
     crops of two cameras. `note` is a sentence for the log, or ''.
@@ -153,7 +158,9 @@ class Similarity(NamedTuple):
     note: str = ''
 
 
-def similarity_of(codec: Codec, agreement_threshold: float, agreement_fpr: float) -> Similarity:
+def similarity_of(
+    codec: Codec, agreement_threshold: float = AGREEMENT_THRESHOLD, agreement_fpr: float = 0.0
+) -> Similarity:
     """Return how latents of a model are compared.
 
     With `agreement_fpr` above 0, all cues are compared by the fitted agreement of the model, at

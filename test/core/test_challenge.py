@@ -15,7 +15,7 @@ from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.models import load_crop_codec
 from sage_perception.pipeline.crop_encoder import CropEncoder
-from sage_perception.trust import Arbiter, TrustStore
+from sage_perception.trust import Arbiter, ArbiterConfig, TrustStore
 from sage_perception.trust.compatibility import probe_set
 from sage_perception.trust.compatibility.challenge import Challenges
 from sage_perception.trust.compatibility.challenge_images import (
@@ -53,14 +53,14 @@ SCENE = np.concatenate(
 class Sender:
     """A camera; `answers` and `sends` are the models of its answers and of its live latents."""
 
-    def __init__(self, model, answers=None, sends=None, probes=None, key=KEY):
+    def __init__(self, model, answers=None, sends=None, probes=None, key=KEY, config=None):
         self.model, self.key = model, key
         self.answers, self.sends = answers or model, sends or model
         self.probes = probe_set.probe_latents(model) if probes is None else probes
         self.sequence = 0
         store = TrustStore()
         store.trust('cam0', public_bytes(KEY))
-        self.arbiter = Arbiter(['cam0'], OWN, store=store)
+        self.arbiter = Arbiter(['cam0'], OWN, config, store=store)
         self.state = self.arbiter.state('cam0')
         mean = np.float32(model.latent_mean)
         model_info = self.signed(ModelAnnouncement, mean, np.ones_like(mean))
@@ -101,6 +101,17 @@ class Sender:
             ]
             self.arbiter.add_frame('cam0', AcceptedFrame(stamp_ns, lcts))
         return self.state.reputation
+
+
+def test_a_period_of_zero_disables_challenges():
+    sender = Sender(OWN, config=ArbiterConfig(challenge_period_s=0.0))
+    assert sender.arbiter.challenge('cam0', NOW) is None
+
+
+@pytest.mark.parametrize('period_s', [-1.0, math.nan])
+def test_a_setting_out_of_range_is_named(period_s):
+    with pytest.raises(ValueError, match=f'challenge_period_s is {period_s}'):
+        ArbiterConfig(challenge_period_s=period_s)
 
 
 @pytest.mark.parametrize('model', [OWN, TURNED, SMALLER], ids=lambda model: model.id.name)

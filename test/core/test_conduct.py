@@ -10,7 +10,7 @@ from thumbnails import Thumbnails
 
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT
-from sage_perception.trust import Arbiter
+from sage_perception.trust import Arbiter, ArbiterConfig
 from sage_perception.trust.fusion.fusion import ALONE_TRUST
 from sage_perception.trust.fusion.majority import MIN_SHARE, agreement_groups, majority_of
 from sage_perception.trust.fusion.moments import AcceptedFrame
@@ -29,7 +29,7 @@ class Scene:
     """Five cameras at 10 Hz; `sees` returns the objects of a camera at a time in seconds."""
 
     def __init__(self, sees, trust=lambda camera, time_s: 0.9, **options):
-        self.arbiter = Arbiter(CAMERAS, MODEL, **options)
+        self.arbiter = Arbiter(CAMERAS, MODEL, ArbiterConfig(**options))
         self.sees, self.trust = sees, trust
         self.frames, self.fused = 0, []
 

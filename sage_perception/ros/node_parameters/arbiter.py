@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
 from sage_perception.ros.camera_poses import BASE_FRAME, CAMERA_POSES
 from sage_perception.ros.common_parameters import (
     CAMERA_ENTITIES,
@@ -11,7 +16,9 @@ from sage_perception.ros.common_parameters import (
     MAX_AGE,
 )
 from sage_perception.ros.identity import KEY, KEYS, OPERATORS, REQUIRE_SIGNATURES
-from sage_perception.ros.parameters import Parameter
+from sage_perception.ros.parameters import Parameter, values_by_camera
+from sage_perception.trust import ArbiterConfig
+from sage_perception.trust.fusion.geometry import CameraGeometry
 
 ARBITER = (
     CAMERAS,
@@ -111,3 +118,24 @@ ARBITER = (
     KEYS,
     KEY,
 )
+
+
+def arbiter_config(values: Mapping[str, Any]) -> ArbiterConfig:
+    """Return the settings of `Arbiter` from the values of the parameters."""
+    return ArbiterConfig(**{field.name: values[field.name] for field in fields(ArbiterConfig)})
+
+
+def read_geometry(files: str, cameras: Sequence[str]) -> dict[str, CameraGeometry]:
+    """Return the geometry of cameras from the value of `camera_geometry`.
+
+    Raises `ValueError` that names the parameter for a value of another form, and for a file that
+    cannot be read.
+    """
+    name = 'camera_geometry'
+    paths = values_by_camera(name, files, cameras)
+    try:
+        return {
+            camera: CameraGeometry.read(Path(path).expanduser()) for camera, path in paths.items()
+        }
+    except ValueError as error:
+        raise ValueError(f'parameter {name!r}: {error}') from error

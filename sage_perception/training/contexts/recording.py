@@ -30,7 +30,7 @@ from sage_perception.pipeline.fusion_pipeline import FusionPipeline
 from sage_perception.training.contexts.scenes import RATE_HZ, Scene
 from sage_perception.training.contexts.virtual_camera import LabeledRegions, VirtualCamera
 from sage_perception.trust.arbiter import Arbiter
-from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.fitted import similarity_of
 from sage_perception.trust.security.identity import Identity
 
 PERIOD_S = 0.2
@@ -97,7 +97,7 @@ class Recording:
         space = LatentSpace.of(codec.id, codec.latent_mean, codec.latent_std)
         self._builder = ContextBuilder(space, names)
         self._fusion = FusionPipeline(
-            Arbiter(names, codec, weights=similarity_weights(codec)),
+            Arbiter(names, codec, similarity=similarity_of(codec)),
             None if memory is None else MemoryFeed(memory),
             self._builder,
         )

@@ -102,6 +102,10 @@ class Comparer(Protocol):
         """Return the comparison of the crops of two cameras."""
 
 
+AGREEMENT_THRESHOLD = 0.7
+"""Cosine of two centered latents above which they show one thing."""
+
+
 class CosineComparer:
     """Compares weighted latents by their cosine; two crops agree above `threshold`.
 
@@ -110,7 +114,10 @@ class CosineComparer:
     """
 
     def __init__(
-        self, mean: np.ndarray, weights: np.ndarray | float = 1.0, threshold: float = 0.7
+        self,
+        mean: np.ndarray,
+        weights: np.ndarray | float = 1.0,
+        threshold: float = AGREEMENT_THRESHOLD,
     ) -> None:
         self.threshold = threshold
         self._mean, self._weights = np.asarray(mean, np.float64).ravel(), weights
