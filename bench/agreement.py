@@ -27,11 +27,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from identity import CONDITIONS, groups, sets
+from result_file import add_out, write_result
 from same_object import Group
 from scipy.optimize import linear_sum_assignment
 
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
-from sage_perception.core.files import write_atomically
 from sage_perception.models import load_codes, load_crop_codec
 from sage_perception.training.trust.agreement import CODE_MODELS
 from sage_perception.trust.fitted import similarity_weights
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument('--shared', type=Path, help='folder with stereo_kitti_raw')
     parser.add_argument('--no-code', action='store_true', help='without the codes that are sent')
     parser.add_argument('--fit', type=Path, help='folder of agreement.json (default: the model)')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/agreement.json'))
+    add_out(parser, 'agreement')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     codec = load_crop_codec(args.model)
@@ -116,7 +116,7 @@ def main() -> None:
         condition: {cue: mean(list(figures.values())) for cue, figures in by[condition].items()}
         for condition in CONDITIONS
     }
-    write_atomically(args.out, json.dumps({'mean': means, 'by_set': by}, indent=1) + '\n')
+    write_result(args.out, {'mean': means, 'by_set': by})
     for condition, cues in means.items():
         for cue, figures in cues.items():
             print(condition, cue, json.dumps(figures))

@@ -16,7 +16,6 @@ frames. Prints a JSON object and writes out/bench/attention.json.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -34,13 +33,12 @@ from attention_scenes import (
     moving_camera,
     standing_camera,
 )
+from result_file import add_out, show_result, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.core.frame import CropSource
 from sage_perception.vision import Attention
 from sage_perception.vision.synthetic import SyntheticWorld
 
-OUT = Path('out/bench/attention.json')
 MOTIONS = ('pan', 'tilt', 'roll', 'zoom', 'drive')
 STANDING = ({}, {'flicker': 0.2}, {'shake': 4.0}, {'background': 'plain'})
 BASELINES = {'mog2': mog2, 'framediff': frame_difference, 'centre': center_square}
@@ -150,7 +148,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=3, help='worlds of each kind (default: 3)')
     parser.add_argument('--frames', type=int, default=120, help='frames per world (default: 120)')
     parser.add_argument('--pixels', default='0,1,2,4,8,16', help='motion, pixels per frame')
-    parser.add_argument('--json', type=Path, default=OUT, help=f'default: {OUT}')
+    add_out(parser, 'attention')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     seeds = range(args.seeds)
@@ -165,9 +163,8 @@ def main() -> None:
     result['ms_per_frame'] = times['moving']['thread']['p50']
     result['ms_standing'] = times['standing']['thread']['p50']
     result['times'] = times
-    text = json.dumps(result)
-    print(text)
-    write_atomically(args.json, text + '\n')
+    show_result(result)
+    write_result(args.out, result)
 
 
 if __name__ == '__main__':

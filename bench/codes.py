@@ -15,11 +15,9 @@ Results: out/bench/codes.json.
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -28,10 +26,10 @@ import rclpy
 from flood import paced
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from result_file import add_out, show_result, write_result
 from sage_msgs.msg import CropArray, LCTArray
 from std_msgs.msg import Header
 
-from sage_perception.core.files import write_atomically
 from sage_perception.core.track_codes import CARRIED
 from sage_perception.nodes.encoder_node import EncoderNode
 from sage_perception.ros import qos
@@ -76,7 +74,7 @@ def main() -> None:
     parser.add_argument('--runs', type=int, default=2, help='without and with codes, in turn')
     parser.add_argument('--period-s', type=float, default=5.0)
     parser.add_argument('--domain', type=int, help='ROS domain; default: that of the environment')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/codes.json'))
+    add_out(parser, 'codes')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     figures: dict[str, list[dict[str, float]]] = {'without': [], 'with': []}
@@ -93,8 +91,8 @@ def main() -> None:
     result: dict[str, Any] = {name: mean(runs) for name, runs in figures.items()}
     for name, key in (('p95_ratio', 'publish_p95_ms'), ('encode_p95_ratio', 'encode_p95_ms')):
         result[name] = round(result['with'][key] / result['without'][key], 3)
-    write_atomically(args.out, json.dumps(result, indent=1) + '\n')
-    print(json.dumps(result))
+    write_result(args.out, result)
+    show_result(result)
 
 
 def crops_of(world: SyntheticWorld, seconds: float) -> list[CropArray]:

@@ -25,7 +25,6 @@ the latency of its hybrid is measured. Prints a JSON object and writes out/bench
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -38,10 +37,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from context_probes import probes
+from result_file import show_result, write_result
 from torch import Tensor
 
 from sage_perception.context.layout import BLOCKS
-from sage_perception.core.files import write_atomically
 from sage_perception.models import Compressor, load, pca
 from sage_perception.models.networks.h_to_l import (
     VARIANTS,
@@ -258,8 +257,8 @@ def measure_peer(root: str) -> dict:
 
 def write(result: dict, path: Path) -> None:
     """Print a result and write it to a file."""
-    print(json.dumps(result, indent=1))
-    write_atomically(path, json.dumps(result, indent=1) + '\n')
+    show_result(result)
+    write_result(path, result)
 
 
 def main() -> int:

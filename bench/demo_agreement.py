@@ -17,7 +17,6 @@ Results: out/bench/demo_agreement.json, and a plot by second, out/bench/demo_agr
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +27,10 @@ import numpy as np
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
+from result_file import add_out, show_result, write_result
 from same_object import window_views
 
 from sage_perception.codecs.directions import pack_direction
-from sage_perception.core.files import write_atomically
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId
 from sage_perception.core.lct import LCT
 from sage_perception.models import load_codes, load_crop_codec
@@ -79,7 +78,7 @@ def main() -> None:
     parser.add_argument('--model', default='tinyvae')
     parser.add_argument('--code-model', default='semantic_small')
     parser.add_argument('--step', type=int, default=5, help='measure each nth image')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/demo_agreement.json'))
+    add_out(parser, 'demo_agreement')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     codec, codes = load_crop_codec(args.model), load_codes(args.code_model)
@@ -93,9 +92,9 @@ def main() -> None:
             views = with_codes if name.endswith('codes') else lcts
             counts.setdefault(name, Counts()).note(at_s, overlaps, compare(*views))
     figures = {name: each.figures() for name, each in counts.items()}
-    write_atomically(args.out, json.dumps(figures, indent=1) + '\n')
+    write_result(args.out, figures)
     plot(counts, args.out.with_suffix('.png'))
-    print(json.dumps(figures))
+    show_result(figures)
 
 
 def rules_of(codec) -> dict[str, Compare]:

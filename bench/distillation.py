@@ -23,9 +23,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from result_file import add_out, show_result, write_result
 from torch import Tensor
 
-from sage_perception.core.files import write_atomically
 from sage_perception.evaluation.scores import Scorer, concatenated, means
 from sage_perception.models import load
 from sage_perception.models.networks.vae import VAE
@@ -171,15 +171,15 @@ def measure(names: Sequence[str], config: RunConfig, args: argparse.Namespace) -
     """Train and evaluate the variants that the report lacks; return the report."""
     setting = {'minutes': args.minutes, 'teacher': config.distillation.teacher}
     report = {**setting, 'runs': {}}
-    if args.json.exists():
-        report = json.loads(args.json.read_text())
+    if args.out.exists():
+        report = json.loads(args.out.read_text())
         for name, value in setting.items():
             if report[name] != value:
-                raise SystemExit(f'{args.json} has {name} {report[name]}: move the file away')
+                raise SystemExit(f'{args.out} has {name} {report[name]}: move the file away')
     runs = report['runs']
 
     def save():
-        write_atomically(args.json, json.dumps(report, indent=1) + '\n')
+        write_result(args.out, report)
 
     crops = mixture(config.data, config.model.img_size)
     held_out = mixture(config.data, config.model.img_size, held_out=True)
@@ -272,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         '--crops', type=int, default=1000, help='crops of each kind to evaluate on (default: 1000)'
     )
     parser.add_argument('--runs', type=Path, default=Path('out/bench/distillation'))
-    parser.add_argument('--json', type=Path, default=Path('out/bench/distillation.json'))
+    add_out(parser, 'distillation')
     parser.add_argument(
         '--scales', action='store_true', help='measure the scale factors of the terms'
     )
@@ -281,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     config = read_config(args.config)
     if args.scales:
-        print(json.dumps(scales(config), indent=1))
+        show_result(scales(config))
         return
     print(table(measure(args.only or list(CHANGES), config, args)))
 

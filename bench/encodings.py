@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure bytes and loss of each encoding of a latent.
 
-`python bench/encodings.py [MODEL] --data DIR [--held-out CONFIG] [--crops N] [--native] [--json]`
-draws the crops of `sage eval`. Bytes are means over crops. WebP files of the scaled crops are the
-baseline.
+`python bench/encodings.py [MODEL] --data DIR [--held-out CONFIG] [--crops N] [--native]
+[--out FILE]` draws the crops of `sage eval`. Bytes are means over crops. WebP files of the scaled
+crops are the baseline.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from result_file import add_out, write_result
 from scipy import stats
 
 from sage_perception.codecs.entropy import CONTRASTS, DEFAULT_STEP
@@ -161,7 +161,7 @@ def main() -> int:
     parser.add_argument('--held-out', type=Path, default=Path('config/train/tinyvae.yaml'))
     parser.add_argument('--crops', type=int, default=1000, help='of each kind (1000)')
     parser.add_argument('--native', action='store_true', help='cut at native scale only')
-    parser.add_argument('--json', action='store_true')
+    add_out(parser, 'encodings')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -177,10 +177,8 @@ def main() -> int:
     for kind, source in kinds.items():
         crops = Mixture((source,), (1,), config).sample(args.crops, 0)
         result[kind] = report(codec, to_model(crops, codec.input_channels))
-        if not args.json:
-            print(table(kind, result[kind]), flush=True)
-    if args.json:
-        print(json.dumps(result))
+        print(table(kind, result[kind]), flush=True)
+    write_result(args.out, result)
     return 0
 
 

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections import defaultdict
 from pathlib import Path
 
 import cv2
 import numpy as np
+from result_file import add_out, show_result, write_result
 
 from sage_perception.codecs.packing import Encoding
-from sage_perception.core.files import write_atomically
 from sage_perception.models import load_crop_codec
 from sage_perception.pipeline.crop_encoder import CropEncoder
 from sage_perception.pipeline.error_sampler import ErrorSampler
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument('videos', type=Path, nargs='+')
     parser.add_argument('--model', default='tinyvae')
     parser.add_argument('--frames', type=int, default=300, help='of each video')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/error_sampling.json'))
+    add_out(parser, 'error_sampling')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     codec = load_crop_codec(args.model)
@@ -75,8 +74,8 @@ def main() -> None:
             'trust_p95': round(float(np.percentile(all_of_them, 95)), 4),
             'trust_max': round(float(all_of_them.max()), 4),
         }
-    write_atomically(args.out, json.dumps(figures, indent=1) + '\n')
-    print(json.dumps(figures))
+    write_result(args.out, figures)
+    show_result(figures)
 
 
 if __name__ == '__main__':

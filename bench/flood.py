@@ -12,7 +12,6 @@ accepted, during each flood and without one, and the rejected LCTs by reason.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import subprocess
@@ -23,8 +22,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from result_file import add_out, show_result, write_result
+
 from sage_perception.bringup.prefix import prepare_ros
-from sage_perception.core.files import write_atomically
 
 prepare_ros()
 
@@ -183,7 +183,7 @@ def main() -> int:
     parser.add_argument(
         '--seconds', type=float, default=4.0, help='duration of each flood (default: %(default)s)'
     )
-    parser.add_argument('--out', type=Path, default=Path('out/bench/flood.json'))
+    add_out(parser, 'flood')
     args = parser.parse_args()
     # A separate domain, also for all processes that are started from here.
     os.environ |= dds_environment(os.environ)
@@ -206,8 +206,8 @@ def main() -> int:
         finally:
             arbiter.terminate()
             arbiter.wait()
-    write_atomically(args.out, json.dumps(result, indent=2) + '\n')
-    print(json.dumps(result))
+    write_result(args.out, result)
+    show_result(result)
     return 0
 
 

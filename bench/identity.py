@@ -26,7 +26,6 @@ Results: out/bench/identity.json.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,10 +35,10 @@ import cv2
 import numpy as np
 from demo_identities import galleries, people
 from memory import masked
+from result_file import add_out, show_result, write_result
 from same_object import FILES, SIDES, Group, by_disparity, by_features, group
 
 from sage_perception.core.discrimination import auroc, tpr_at_fpr
-from sage_perception.core.files import write_atomically
 from sage_perception.models import load_codec, load_codes, load_semantic
 from sage_perception.models.semantic.backbone import load_backbone, to_input
 from sage_perception.trust.fitted import similarity_weights
@@ -322,7 +321,7 @@ def main() -> None:
     parser.add_argument('--clip', type=Path, help='vtest.avi of the demo')
     parser.add_argument('--size', type=int, default=144, help='input side of EfficientNet, pixels')
     parser.add_argument('--codes', nargs='+', help='measure only these')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/identity.json'))
+    add_out(parser, 'identity')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     found = {name: groups(pairs) for name, pairs in sets(args.images, args.shared).items()}
@@ -353,10 +352,10 @@ def main() -> None:
             for name, by_condition in found.items()
         },
     }
-    write_atomically(args.out, json.dumps(figures, indent=1) + '\n')
+    write_result(args.out, figures)
     for name, each in by.items():
         print(name, mean(each['auroc']), mean(each['tpr_at_fpr_1pct']), each['reid'])
-    print(json.dumps({key: figures[key] for key in ('auroc', 'tpr_at_fpr_1pct', 'reid')}))
+    show_result({key: figures[key] for key in ('auroc', 'tpr_at_fpr_1pct', 'reid')})
 
 
 if __name__ == '__main__':

@@ -12,7 +12,6 @@ out/bench/irp.json.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -24,9 +23,9 @@ import torch
 from irp_optimizers import ThoroughIRP, compare_optimizers, mean_gain
 from irp_schedules import schedules
 from PIL import Image
+from result_file import add_out, show_result, write_result
 
 from sage_perception.codecs.packing import Encoding, Packer
-from sage_perception.core.files import write_atomically
 from sage_perception.core.metrics import psnr_from_mse
 from sage_perception.evaluation.baselines import read_components
 from sage_perception.irp import Refinement
@@ -41,7 +40,6 @@ from sage_perception.training.data.mixture import Mixture, crop_sources
 
 BUDGETS_MS = (5, 10, 20, 50, 100)
 BATCH = 16
-OUT = Path('out/bench/irp.json')
 
 
 def mean_psnr(error: np.ndarray) -> float:
@@ -214,6 +212,7 @@ def main() -> int:
     parser.add_argument('--crops', type=int, default=32, help='of each kind (default: 32)')
     parser.add_argument('--schedules', type=int, default=10_000)
     parser.add_argument('--plot', type=Path, help='write a plot to this file')
+    add_out(parser, 'irp')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -254,8 +253,8 @@ def main() -> int:
     if args.plot:
         plot(own, few[:1], result, args.plot)
     result |= schedules(args.schedules)
-    write_atomically(OUT, json.dumps(result, indent=2) + '\n')
-    print(json.dumps(result))
+    write_result(args.out, result)
+    show_result(result)
     return 0
 
 

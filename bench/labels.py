@@ -10,15 +10,14 @@ the expected calibration error of the confidence. Results: out/bench/labels.json
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 from language import Truth, draw, read_rgb
+from result_file import add_out, show_result, write_result
 
 from sage_perception.codecs.directions import pack_direction, unpack_direction
-from sage_perception.core.files import write_atomically
 from sage_perception.models import load_semantic
 from sage_perception.models.semantic.vocabulary import installed_vocabulary
 from sage_perception.puzzle.hop_trust import calibration_error
@@ -30,7 +29,7 @@ def main() -> None:
     """Write the figures, and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--cifar', type=Path, required=True, help='folder with a folder per class')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/labels.json'))
+    add_out(parser, 'labels')
     args = parser.parse_args()
     model = load_semantic()
     vocabulary = installed_vocabulary(model.semantic_space)
@@ -49,8 +48,8 @@ def main() -> None:
     error, _ = calibration_error(np.array(confidence), np.array(right, float), BINS)
     figures = truth.figures('label', labels, nouns, confidence)
     rounded = {'images': len(labels), 'ece': round(float(error), 3), **figures}
-    write_atomically(args.out, json.dumps(rounded, indent=1) + '\n')
-    print(json.dumps(rounded))
+    write_result(args.out, rounded)
+    show_result(rounded)
 
 
 if __name__ == '__main__':

@@ -33,8 +33,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from memory import masked
+from result_file import add_out, show_result, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.memory.words import rank_by_words
 from sage_perception.models import Codec, load_crop_codec, load_semantic
 from sage_perception.models.semantic.nouns import MIN_CONFIDENCE
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument('--davis', type=Path, help='folder with Annotations and JPEGImages')
     parser.add_argument('--codec', default='tinyvae', help='crop codec of the figures `decoded`')
     parser.add_argument('--seeds', type=int, default=SEEDS)
-    parser.add_argument('--out', type=Path, default=Path('out/bench/language.json'))
+    add_out(parser, 'language')
     args = parser.parse_args()
     model = load_semantic()
     figures = cifar(model, args.cifar, args.seeds) | descriptions(model, draw(args.cifar, 0))
@@ -304,8 +304,8 @@ def main() -> None:
     model.encode(crops)
     figures['ms_per_crop'] = round(1e3 * (time.thread_time() - start) / len(crops), 2)
     figures['image_size'] = model.input_size
-    write_atomically(args.out, json.dumps(figures, indent=1) + '\n')
-    print(json.dumps(figures))
+    write_result(args.out, figures)
+    show_result(figures)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure latent arithmetic on real crops: `python bench/latents.py [--json]`.
+"""Measure latent arithmetic on real crops: `python bench/latents.py [--out FILE]`.
 
 Interpolation and extrapolation use sequences of a video: `followed` are the crops of a track of
 motion attention, `fixed` are crops at a fixed position through which an object moves. Analogies
@@ -11,13 +11,13 @@ median and best example of each.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from result_file import add_out, write_result
 
 from sage_perception.codecs import codebook
 from sage_perception.core.frame import CropSource
@@ -415,7 +415,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--frames', type=int, default=800, help='of each video (800)')
     parser.add_argument('--samples', type=int, default=300, help='of each kind (300)')
     parser.add_argument('--plot', type=Path, metavar='FILE.png', help='draw examples')
-    parser.add_argument('--json', action='store_true')
+    add_out(parser, 'latents')
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
     codec = load(args.model)
@@ -446,7 +446,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     result['tokens'] = tokens(codec, kinds, args.samples, rows)
     if args.plot:
         draw(rows, args.plot)
-    print(json.dumps(result) if args.json else table(result))
+    write_result(args.out, result)
+    print(table(result))
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure a model with a spatial latent against principal components, JPEG and WebP.
 
-`python bench/lightweight.py MODEL [--config FILE] [--crops N] [--json]` evaluates on held-out
+`python bench/lightweight.py MODEL [--config FILE] [--crops N] [--out FILE]` evaluates on held-out
 files of the configuration: squares of stills at any scale without upscaling, and squares around
 moving objects of clips at native scale.
 
@@ -17,7 +17,6 @@ Runtime at batch 1 on one thread.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from result_file import add_out, write_result
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from sage_perception.codecs.packing import Encoding, Packer
@@ -200,7 +200,7 @@ def main() -> int:
     parser.add_argument('model', nargs='?', default='lightweight')
     parser.add_argument('--config', type=Path, default=Path('config/train/lightweight.yaml'))
     parser.add_argument('--crops', type=int, default=60, help='crops of each kind (default: 60)')
-    parser.add_argument('--json', action='store_true')
+    add_out(parser, 'lightweight')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -226,18 +226,14 @@ def main() -> int:
         'peer_encode_ms': PEER_MS,
         'kinds': {},
     }
-    if not args.json:
-        times = result['latency_ms']
-        print(f'{codec.id}: {codec.parameters:,} parameters, latent {list(codec.latent_shape)}')
-        for name, values in times.items():
-            print(f'{name} {values["median"]:.2f} ms (shortest {values["shortest"]:.2f})')
-        print(f'the standard model of the public original encodes in {PEER_MS} ms', flush=True)
+    print(f'{codec.id}: {codec.parameters:,} parameters, latent {list(codec.latent_shape)}')
+    for name, values in result['latency_ms'].items():
+        print(f'{name} {values["median"]:.2f} ms (shortest {values["shortest"]:.2f})')
+    print(f'the standard model of the public original encodes in {PEER_MS} ms', flush=True)
     for kind, each in crops.items():
         result['kinds'][kind] = report(codec, blocks, each)
-        if not args.json:
-            print(table(kind, result['kinds'][kind]), flush=True)
-    if args.json:
-        print(json.dumps(result))
+        print(table(kind, result['kinds'][kind]), flush=True)
+    write_result(args.out, result)
     return 0
 
 

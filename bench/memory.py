@@ -14,7 +14,6 @@ Times are CPU times of one core; search_wall_ms_p95 is the wall clock time.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import resource
 import signal
@@ -30,8 +29,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from result_file import add_out, show_result, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.core.latent import Latent, Roi
 from sage_perception.core.lct import LCT
 from sage_perception.memory import (
@@ -315,7 +314,7 @@ def main() -> int:
     parser.add_argument(
         '--kills', type=int, default=20, help='number of SIGKILL cycles (default: 20)'
     )
-    parser.add_argument('-o', '--output', type=Path, default=Path('out/bench/memory.json'))
+    add_out(parser, 'memory')
     parser.add_argument('--write', nargs=2, metavar=('FILE', 'FIRST'), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.write:
@@ -344,9 +343,8 @@ def main() -> int:
             'fleet': fleet(folder, space, everything[:FLEET]),
             'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
         }
-    text = json.dumps(result)
-    write_atomically(args.output, text + '\n')
-    print(text)
+    write_result(args.out, result)
+    show_result(result)
     return 0
 
 

@@ -12,13 +12,14 @@ out/bench/security.json.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from result_file import add_out, show_result
 
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.bringup.processes import GraphRunner
@@ -27,7 +28,7 @@ FOLDER = Path(__file__).parent / 'malformed'
 """Contains the package of the nodes; not bench/ itself, whose names hide standard modules."""
 sys.path[:0] = [str(FOLDER), str(Path(__file__).parents[1] / 'tools')]
 
-from fuzz.results import RESULTS, merge
+from fuzz.results import merge
 from fuzzing.attack import Attack, Result, graph
 from fuzzing.client import Client
 from fuzzing.ending import end_within
@@ -94,7 +95,7 @@ def main() -> int:
     parser.add_argument('--composed', action='store_true', help='all nodes in one process')
     parser.add_argument('--node', default='', help='only messages to this node, such as memory')
     parser.add_argument('--hours', type=float, default=4.0, help='maximum duration (4)')
-    parser.add_argument('--out', type=Path, default=RESULTS)
+    add_out(parser, 'security')
     options = parser.parse_args()
     end_within(options.hours * 3600 + START_AND_END_S)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -107,7 +108,7 @@ def main() -> int:
         seconds=options.hours * 3600,
     ).summary()
     merge('messages', figures, options.out)
-    print(json.dumps(figures))
+    show_result(figures)
     return 1 if figures['deaths'] else 0
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure how much a model gains from training on the scene of a camera.
 
-`python bench/own_camera.py --clip CLIP [MODEL] [--steps N] [--json FILE]` fine-tunes the encoder
+`python bench/own_camera.py --clip CLIP [MODEL] [--steps N] [--out FILE]` fine-tunes the encoder
 and the decoder of a shipped model on the crops of the first part of a clip. It is evaluated on the
 last part, beside the shipped model, its principal components and those of the first part. This is
 an upper bound for the gain of better training for a camera that is not in the training data. An
@@ -12,7 +12,6 @@ interrupted run resumes.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,8 +22,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from result_file import add_out, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.evaluation.baselines import Components, read_components
 from sage_perception.evaluation.scores import fidelity, means
 from sage_perception.models import ModelError, load_crop_codec, pca
@@ -109,7 +108,7 @@ def main() -> int:
         '--crops', type=int, default=400, help='crops to evaluate on (default: 400)'
     )
     parser.add_argument('--runs', type=Path, default=Path('out/bench/own_camera'))
-    parser.add_argument('--json', type=Path)
+    add_out(parser, 'own_camera')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -133,8 +132,7 @@ def main() -> int:
     print(f'{"":32}{"PSNR dB":>9}{"SSIM":>8}{"MS-SSIM":>9}')
     for name, row in figures.items():
         print(f'{name:32}{row["psnr"]:9.2f}{row["ssim"]:8.4f}{row["ms_ssim"]:9.4f}')
-    if args.json:
-        write_atomically(args.json, json.dumps({'steps': args.steps, **figures}, indent=1) + '\n')
+    write_result(args.out, {'steps': args.steps, **figures})
     return 0
 
 

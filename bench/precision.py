@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure the effect of backends, half precision and encodings on latents and images.
 
-`python bench/precision.py [MODEL] [--held-out CONFIG] [--crops N] [--json]` uses crops of the
+`python bench/precision.py [MODEL] [--held-out CONFIG] [--crops N] [--out FILE]` uses crops of the
 held-out files of the configuration. The reference is torch in fp32. Reported are the minimum and
 the mean cosine of the latents, and of the latents minus the model's mean latent, which is
 stricter, and the loss of PSNR. Latents of a backend are decoded by it, encoded latents in fp32.
@@ -11,13 +11,13 @@ stricter, and the loss of PSNR. Latents of a backend are decoded by it, encoded 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from result_file import add_out, write_result
 
 from sage_perception.codecs.packing import Encoding, Packer
 from sage_perception.models import Codec, ModelError, load
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument('model', nargs='?', default='tinyvae')
     parser.add_argument('--held-out', type=Path, default=Path('config/train/tinyvae.yaml'))
     parser.add_argument('--crops', type=int, default=1000)
-    parser.add_argument('--json', action='store_true')
+    add_out(parser, 'precision')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -91,9 +91,7 @@ def main() -> int:
     except (ConfigError, ModelError, FileNotFoundError) as error:
         print(f'bench/precision.py: {error}', file=sys.stderr)
         return 2
-    if args.json:
-        print(json.dumps(result))
-        return 0
+    write_result(args.out, result)
     print(f'{"against torch fp32":20}{"cosine":>20}{"centered":>20}{"PSNR loss dB":>14}')
     for name, figures in result.items():
         pairs = (figures['cosine'], figures['centered_cosine'])

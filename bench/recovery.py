@@ -12,7 +12,6 @@ not work again within `--timeout` seconds. Ends within `--minutes`.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import statistics
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from result_file import add_out, show_result, write_result
 from scipy.io import wavfile
 
 from sage_perception.audio.mel import RATE
@@ -32,7 +32,7 @@ from sage_perception.bringup.graph import Camera, NodeSpec, perception
 from sage_perception.bringup.optional_nodes import OPTIONAL_NODES
 from sage_perception.bringup.processes import GraphRunner
 from sage_perception.bringup.respawn import RespawnPolicy
-from sage_perception.core.files import make_folder, write_atomically
+from sage_perception.core.files import make_folder
 
 sys.path.insert(0, str(Path(__file__).parent / 'malformed'))
 
@@ -197,7 +197,7 @@ def main() -> int:
         '--timeout', type=float, default=30.0, help='time for a restart, and to work then, s (30)'
     )
     parser.add_argument('--minutes', type=float, default=20.0, help='maximum duration (20)')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/recovery.json'))
+    add_out(parser, 'recovery')
     options = parser.parse_args()
     end_within(options.minutes * 60)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -228,8 +228,8 @@ def main() -> int:
         'processes': found,
     }
     make_folder(options.out.parent)
-    write_atomically(options.out, json.dumps(result, indent=2) + '\n')
-    print(json.dumps(result))
+    write_result(options.out, result)
+    show_result(result)
     return 1 if failed else 0
 
 

@@ -11,13 +11,11 @@ out/bench/reentry.json.
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
 import cv2
 import numpy as np
+from result_file import add_out, show_result, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.models import load_crop_codec
 from sage_perception.pipeline.camera import CameraPipeline
 from sage_perception.pipeline.crop_encoder import CropEncoder
@@ -40,7 +38,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=5)
     parser.add_argument('--seconds', type=float, default=30.0)
     parser.add_argument('--reentry-s', type=float, default=3.0)
-    parser.add_argument('--out', type=Path, default=Path('out/bench/reentry.json'))
+    add_out(parser, 'reentry')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     codec = load_crop_codec(args.model)
@@ -53,8 +51,8 @@ def main() -> None:
             'kept': round(float(kept / max(returns, 1)), 3),
             'wrong': round(float(wrong / max(returns, 1)), 3),
         }
-    write_atomically(args.out, json.dumps(result, indent=1) + '\n')
-    print(json.dumps(result))
+    write_result(args.out, result)
+    show_result(result)
 
 
 def run(codec, gap_s: float, seconds: float, seed: int) -> tuple[int, int, int]:

@@ -19,6 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from result_file import add_out, read_result, write_result
+
 from sage_perception.bringup.prefix import prepare_ros
 from sage_perception.core.threads import bound_blas_threads
 
@@ -33,7 +35,7 @@ from std_msgs.msg import Header
 
 from sage_perception.bags.writer import BagWriter
 from sage_perception.cli.terminal import non_negative, positive, report_errors, whole_number
-from sage_perception.core.files import make_folder, write_atomically
+from sage_perception.core.files import make_folder
 from sage_perception.core.progress import track
 from sage_perception.regression.regress import Regression, regress, update_baseline
 from sage_perception.regression.replay import ReplayResult, replay_bag
@@ -155,10 +157,10 @@ def main(argv: list[str] | None = None) -> int:
     add('--online', type=whole_number, default=0, help='number of unchanged replays to a graph')
     add('--hours', type=non_negative, default=0.0, help='length of the memory bag')
     add('--rate', type=positive, default=5.0, help='frames per second of that bag (default: 5)')
-    add('--out', type=Path, default=Path('out/bench/regress.json'), help='file of the results')
+    add_out(parser, 'regress')
     args = parser.parse_args(argv)
     make_folder(args.out.parent)
-    found = json.loads(args.out.read_text()) if args.out.exists() else {}
+    found = read_result(args.out)
     measurements = {
         'speed': (args.seconds, lambda folder: measure_speed(folder, args.seconds)),
         'offline': (args.runs, lambda folder: measure_offline(folder, args.runs, 5.0)),
@@ -170,7 +172,7 @@ def main(argv: list[str] | None = None) -> int:
             if asked:
                 found[title] = measure(Path(name))
                 print(f'{title}: {json.dumps(found[title])}', flush=True)
-                write_atomically(args.out, json.dumps(found, indent=2) + '\n')
+                write_result(args.out, found)
     print(f'all figures: {args.out}')
     return 0
 

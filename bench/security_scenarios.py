@@ -10,7 +10,6 @@ ten minutes of one core with three seeds.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -18,9 +17,10 @@ import cv2
 import scenarios
 import signed_messages
 from live_statistics import live_statistics
+from result_file import add_out, show_result
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tools'))
-from fuzz.results import RESULTS, merge
+from fuzz.results import merge
 
 
 def main() -> int:
@@ -34,14 +34,14 @@ def main() -> int:
         default=Path('out/data/footage'),
         help='folder of videos, see tools/fetch_footage.py (default: out/data/footage)',
     )
-    parser.add_argument('--json', type=Path, default=RESULTS)
+    add_out(parser, 'security')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     found = {'oracle': signed_messages.oracle()}
     found |= scenarios.measure(args.seeds, args.probe_sets)
     found['poisoned']['live'] = live_statistics(args.footage)
-    merge('scenarios', found, args.json)
-    print(json.dumps({name: _brief(value) for name, value in found.items()}))
+    merge('scenarios', found, args.out)
+    show_result({name: _brief(value) for name, value in found.items()})
     return 0
 
 

@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 
 import torch
-from result_file import store
+from result_file import add_out, store
 from slots_parts import graph, node, real, sets, video
 
 from sage_perception.models import ModelError
@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument('--views', type=Path, help='folder of clips with two views and masks')
     parser.add_argument('--frames', type=int, default=20, help='frames of a clip (%(default)s)')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch (%(default)s)')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/slots.json'))
+    add_out(parser, 'slots')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if {'real', 'graph'} & {*args.parts} and args.clips is None:

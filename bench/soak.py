@@ -13,7 +13,6 @@ Prints one JSON object, also to out/bench/soak.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -21,13 +20,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+from result_file import add_out, show_result, write_result
 from scipy import stats
 
 from sage_perception.bringup.composition import MODES, compose
 from sage_perception.bringup.environment import dds_environment
 from sage_perception.bringup.graph import Camera, NodeSpec, perception
 from sage_perception.bringup.processes import GraphRunner
-from sage_perception.core.files import make_folder, write_atomically
+from sage_perception.core.files import make_folder
 
 sys.path.insert(0, str(Path(__file__).parent / 'malformed'))
 
@@ -103,7 +103,7 @@ def main() -> int:
     parser.add_argument('--fps', type=float, default=30.0, help='frame rate (default: 30)')
     parser.add_argument('--cameras', type=int, default=2, help='cameras (default: 2)')
     parser.add_argument('--composition', choices=MODES, default='none')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/soak.json'))
+    add_out(parser, 'soak')
     options = parser.parse_args()
     if not 0 <= options.warm_up < options.minutes:
         parser.error('--warm-up must be shorter than --minutes')
@@ -130,8 +130,8 @@ def main() -> int:
         'processes': found,
     }
     make_folder(options.out.parent)
-    write_atomically(options.out, json.dumps(result, indent=2) + '\n')
-    print(json.dumps(result))
+    write_result(options.out, result)
+    show_result(result)
     return 0
 
 

@@ -25,8 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from result_file import add_out, write_result
+
 from sage_perception.bringup.prefix import prepare_ros
-from sage_perception.core.files import write_atomically
 
 prepare_ros()
 
@@ -171,7 +172,7 @@ def main() -> None:
     parser.add_argument('--load', type=float, default=60.0, help='of the run under load, s')
     parser.add_argument('--rates', type=float, nargs='*', default=RATES_HZ, help='Hz')
     parser.add_argument('--cameras', type=int, nargs='*', default=[1, 2, 4], help='peak search')
-    parser.add_argument('--out', type=Path, default=Path('out/bench/throughput.json'))
+    add_out(parser, 'throughput')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=[*MODES], help='(all)')
     args = parser.parse_args()
     begun_s = time.monotonic()
@@ -180,7 +181,7 @@ def main() -> None:
     report: dict[str, Any] = {'machine': machine(), 'input': describe(video)}
 
     def save() -> None:
-        write_atomically(args.out, json.dumps(report, indent=2) + '\n')
+        write_result(args.out, report)
 
     modes = {name: MODES[name] for name in args.modes}
     starters: dict[str, Callable[[], dict[str, Any]]] = {

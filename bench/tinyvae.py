@@ -1,6 +1,6 @@
 # Copyright 2026 The sage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time encoding and decoding on one thread: `python bench/tinyvae.py [MODEL] [--json]`.
+"""Time encoding and decoding on one thread: `python bench/tinyvae.py [MODEL] [--out FILE]`.
 
 If HRM_ROOT is a checkout of the public original (github.com/dp-web4/HRM), its TinyVAE, which runs
 in torch, is timed in the same run.
@@ -16,6 +16,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+from result_file import add_out, show_result, write_result
 
 BACKENDS = ('onnxruntime', 'torch')
 PEER = 'HRM, torch'
@@ -85,13 +87,13 @@ def main() -> None:
     parser.add_argument(
         '--backend', choices=(*BACKENDS, PEER), help='measure this backend in this process'
     )
-    parser.add_argument('--json', action='store_true')
+    add_out(parser, 'tinyvae')
     args = parser.parse_args()
     root = os.environ.get('HRM_ROOT', '')
     if args.backend:
         peer = args.backend == PEER
         result = measure_peer(root) if peer else measure(args.model, args.backend)
-        print(json.dumps(result))
+        show_result(result)
         return
     one_thread = os.environ | {'OMP_NUM_THREADS': '1'}
     results = []
@@ -99,9 +101,7 @@ def main() -> None:
         command = [sys.executable, __file__, args.model, '--backend', backend]
         done = subprocess.run(command, env=one_thread, stdout=subprocess.PIPE, check=True)
         results.append(json.loads(done.stdout))
-    if args.json:
-        print(json.dumps(results))
-        return
+    write_result(args.out, results)
     print('median milliseconds per crop, one thread')
     print(f'{"":24}' + ''.join(f'{f"batch {batch}":>10}' for batch in BATCHES))
     for result in results:

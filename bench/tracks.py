@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 from pathlib import Path
 
 import cv2
@@ -31,13 +30,12 @@ from attention_scenes import (
     square_of,
     standing_camera,
 )
+from result_file import add_out, show_result, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.core.frame import CropSource
 from sage_perception.core.latent import Roi
 from sage_perception.vision import Attention
 
-OUT = Path('out/bench/tracks.json')
 HORIZONS_S = (0.2, 1.0, 2.0, 5.0)
 WARMUP_S = 0.3
 
@@ -142,7 +140,7 @@ def main() -> None:
     parser.add_argument(
         '--seconds', type=float, default=8.0, help='length of a world (default: 8)'
     )
-    parser.add_argument('--json', type=Path, default=OUT, help=f'default: {OUT}')
+    add_out(parser, 'tracks')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     metrics, frames = load_metrics(), int(args.seconds * SYNTHETIC_FPS)
@@ -164,9 +162,8 @@ def main() -> None:
         }
         recordings = {name: Recording(clip, VIDEO_FPS) for name, clip in clips.items()}
         result['clips'] = summary(list(recordings.values()), metrics)
-    text = json.dumps(result)
-    print(text)
-    write_atomically(args.json, text + '\n')
+    show_result(result)
+    write_result(args.out, result)
 
 
 if __name__ == '__main__':

@@ -20,9 +20,8 @@ import importlib
 import importlib.util
 import sys
 import time
-from pathlib import Path
 
-from result_file import store
+from result_file import add_out, store
 
 from sage_perception.bringup.prefix import prepare_ros
 
@@ -41,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('parts', nargs='*', metavar='PART', help=f'{", ".join(PARTS)}; all')
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
-    parser.add_argument('--out', type=Path, default=Path('out/bench/translation.json'))
+    add_out(parser, 'translation')
     options = parser.parse_args()
     unknown = sorted(set(options.parts) - set(PARTS))
     if unknown:

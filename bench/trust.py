@@ -22,8 +22,8 @@ import failsafe
 import same_object
 import security
 import torch
+from result_file import add_out, show_result, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.models import load
 from sage_perception.training.config import read_config
 from sage_perception.training.trust.calibrate import calibrate_quality
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument('--config', type=Path, default=Path('config/train/tinyvae.yaml'))
     parser.add_argument('--steps', type=int, default=120, help='training steps of each network')
     parser.add_argument('--mutations', type=int, default=20_000)
-    parser.add_argument('--json', type=Path, default=Path('out/bench/trust.json'))
+    add_out(parser, 'trust')
     parser.add_argument(
         '--part', choices=PARTS, help='measure only this part and keep the figures of the others'
     )
@@ -86,14 +86,14 @@ def main() -> int:
         'security': lambda: security.measure(args.mutations, seed=0),
     }
     found = {}
-    if args.part and args.json.is_file():
-        found = json.loads(args.json.read_text())['details']
+    if args.part and args.out.is_file():
+        found = json.loads(args.out.read_text())['details']
     for part in [args.part] if args.part else PARTS:
         print(f'{part} ...', file=sys.stderr)
         found[part] = {**measure[part](), 'model': str(codec.id)}
     result = summary(found)
-    write_atomically(args.json, json.dumps({**result, 'details': found}, indent=1) + '\n')
-    print(json.dumps(result))
+    write_result(args.out, {**result, 'details': found})
+    show_result(result)
     return 0
 
 

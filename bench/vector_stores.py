@@ -9,7 +9,6 @@ The task is to find the 8 largest cosines among 100,000 64-D vectors on one thre
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from result_file import show_result, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.memory.index import Index as OurIndex
 from sage_perception.memory.query import MAX_STAMP_NS
 
@@ -111,10 +110,9 @@ def main() -> int:
             result[make.__name__] = measure(make, vectors, queries, truth)
         except ImportError as error:
             result[make.__name__] = {'skipped': str(error)}
-    text = json.dumps(result)
     output = Path('out/bench/vector_stores.json')
-    write_atomically(output, text + '\n')
-    print(text)
+    write_result(output, result)
+    show_result(result)
     return 0
 
 

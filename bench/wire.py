@@ -14,7 +14,6 @@ complete, not residuals.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -28,11 +27,11 @@ import cv2
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rclpy.serialization import deserialize_message, serialize_message
+from result_file import add_out, show_result, write_result
 from sage_msgs.msg import LCTArray
 from std_msgs.msg import Header
 
 from sage_perception.codecs.packing import Encoding, Packer
-from sage_perception.core.files import write_atomically
 from sage_perception.core.latent import Latent, Telemetry
 from sage_perception.core.lct import LCT
 from sage_perception.models import Codec, available, load, load_crop_codec
@@ -366,7 +365,7 @@ def main() -> int:
     parser.add_argument('--images', type=Path, help='folder of images for the loss of INT8')
     parser.add_argument('--seconds', type=float, default=20.0, help='of the video (20)')
     parser.add_argument('--mutations', type=int, default=20_000)
-    parser.add_argument('--out', type=Path, default=Path('out/bench/wire.json'))
+    add_out(parser, 'wire')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     codec = load_crop_codec('tinyvae')
@@ -386,8 +385,8 @@ def main() -> int:
     except ValueError as error:
         print(f'bench/wire.py: {error}', file=sys.stderr)
         return 2
-    write_atomically(args.out, json.dumps(result, indent=1) + '\n')
-    print(json.dumps(result, indent=1))
+    write_result(args.out, result)
+    show_result(result)
     return 0
 
 

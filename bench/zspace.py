@@ -9,7 +9,6 @@ writes out/bench/zspace.json, where sections that did not run keep their figures
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,8 @@ import zspace_peaks
 import zspace_positions
 import zspace_training
 import zspace_vectors
+from result_file import add_out, read_result, show_result, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.zspace import (
     DifferentialResonance,
     MultiViewFusion,
@@ -36,7 +35,6 @@ from sage_perception.zspace import (
 
 SEEDS = [0, 1, 2]
 """Seeds of the trained parts."""
-OUT = Path('out/bench/zspace.json')
 
 
 def vectors(args: argparse.Namespace) -> dict:
@@ -129,15 +127,15 @@ def main() -> None:
     parser.add_argument('sections', nargs='*', metavar='SECTION', help=', '.join(SECTIONS))
     parser.add_argument('--shared', type=Path, help='folder of recorded data sets')
     parser.add_argument('--seeds', type=int, default=5, help='scenes of each kind (default: 5)')
-    parser.add_argument('--json', type=Path, default=OUT, help=f'default: {OUT}')
+    add_out(parser, 'zspace')
     args = parser.parse_args()
     if unknown := set(args.sections) - SECTIONS.keys():
         parser.error(f'unknown section {", ".join(sorted(unknown))}')
-    result = json.loads(args.json.read_text()) if args.json.exists() else {}
+    result = read_result(args.out)
     for name in args.sections or SECTIONS:
         result[name] = SECTIONS[name](args)
-        print(json.dumps({name: result[name]}), flush=True)
-        write_atomically(args.json, json.dumps(result, indent=1) + '\n')
+        show_result({name: result[name]})
+        write_result(args.out, result)
 
 
 if __name__ == '__main__':

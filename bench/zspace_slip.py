@@ -14,18 +14,17 @@ Writes the section `slip` of out/bench/zspace.json: accuracy, loss curves and gr
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from result_file import add_out, read_result, show_result, write_result
 
-from sage_perception.core.files import replacing, write_atomically
+from sage_perception.core.files import replacing
 from sage_perception.models.backbones.resnet_cifar import CifarResNet, CifarResNetConfig
 
-OUT = Path('out/bench/zspace.json')
 CHECKPOINTS = Path('out/train/slip')
 KINDS = {3: CifarResNetConfig.resnet20, 9: CifarResNetConfig.resnet56}
 BATCH = 100
@@ -113,7 +112,7 @@ def main() -> None:
     parser.add_argument('--epochs', type=int, default=10, help='default: 10')
     parser.add_argument('--images', type=int, default=10_000, help='default: 10000')
     parser.add_argument('--seeds', type=int, default=3, help='default: 3')
-    parser.add_argument('--json', type=Path, default=OUT, help=f'default: {OUT}')
+    add_out(parser, 'zspace')
     args = parser.parse_args()
     torch.set_num_threads(1)
     images, labels = read(args.folder, args.images)
@@ -124,9 +123,9 @@ def main() -> None:
             kind = f'{args.blocks}_{args.epochs}_{len(images)}_{name}_{seed}.pt'
             checkpoint = CHECKPOINTS / kind
             runs[name].append(train(config, images, labels, args.epochs, seed, checkpoint))
-            print(json.dumps({name: runs[name][-1], 'seed': seed}), flush=True)
+            show_result({name: runs[name][-1], 'seed': seed})
     means = {n: round(float(np.mean([r['accuracy'] for r in v])), 4) for n, v in runs.items()}
-    result = json.loads(args.json.read_text()) if args.json.exists() else {}
+    result = read_result(args.out)
     result.setdefault('slip', {})[f'resnet{6 * args.blocks + 2}'] = {
         'value': means['slip'],
         'baselines': {'plain': means['plain']},
@@ -135,7 +134,7 @@ def main() -> None:
         'images': len(images),
         'runs': runs,
     }
-    write_atomically(args.json, json.dumps(result, indent=1) + '\n')
+    write_result(args.out, result)
 
 
 if __name__ == '__main__':

@@ -215,7 +215,7 @@ def main() -> int:
     parser.add_argument('--parser', default='', help='only this parser')
     parser.add_argument('--case', type=int, help='only this case of --parser')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
-    parser.add_argument('--json', type=Path, default=RESULTS, help='results file')
+    parser.add_argument('--out', type=Path, default=RESULTS, help='results file')
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix='sage_fuzz_') as folder:
         if args.case is not None:
@@ -223,7 +223,7 @@ def main() -> int:
             print(json.dumps([each for each in results if each['case'] == args.case], indent=1))
         else:
             results = run(args.cases, args.first, args.parser, args.workers, Path(folder))
-            merge('files', summary(results), args.json)
+            merge('files', summary(results), args.out)
             print(json.dumps(summary(results), indent=1))
     return int(any(result['result'] in FINDINGS for result in results))
 

@@ -17,7 +17,7 @@ ANSWER = json.dumps({**TASK, 'result': 'accepted'})
 def test_every_parser_accepts_valid_files_and_rejects_damaged_ones_in_one_line(tmp_path):
     run = subprocess.run(
         [sys.executable, ROOT / 'tools' / 'fuzz_files.py', '--cases', '400', '--first', '100000']
-        + ['--workers', '2', '--json', tmp_path / 'security.json'],
+        + ['--workers', '2', '--out', tmp_path / 'security.json'],
         capture_output=True,
         text=True,
     )
