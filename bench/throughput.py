@@ -152,7 +152,9 @@ def peak(video: Path, cameras: int, composition: str, duration_s: float) -> dict
         try:
             run = measure(cameras_of(video, cameras, rate_hz), composition, duration_s, rate_hz)
             loss = run['loss']
-            trials.append({key: run[key] for key in ('rate_hz', 'loss', 'p95_ms', 'fps')})
+            trials.append(
+                {key: run[key] for key in ('rate_hz', 'loss', 'fps', 'p95_ms', 'jitter_ms')}
+            )
         except MeasurementError as error:
             loss = 1.0
             trials.append({'rate_hz': rate_hz, 'loss': loss, 'error': str(error).splitlines()[0]})
