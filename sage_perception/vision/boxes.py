@@ -51,6 +51,13 @@ def clip(box: Box, width: float, height: float) -> Box:
     )
 
 
+def enlarge(box: Box, factor: float) -> Box:
+    """Return the box with the same center and sides that are `factor` times as long."""
+    (x, y), (width, height) = center(box), size(box)
+    dx, dy = factor * width / 2, factor * height / 2
+    return x - dx, y - dy, x + dx, y + dy
+
+
 def union(boxes: Sequence[Box]) -> Box:
     """Return the smallest box around all `boxes`."""
     left, top, right, bottom = zip(*boxes, strict=True)

@@ -129,8 +129,8 @@ class ResidualMotion:
     ) -> tuple[float, float, float, float] | None:
         """Return where the flow has moved `box` (left, top, right, bottom) of the previous frame.
 
-        Half of the pixels decide, those with more evidence. Returns None if the box has left the
-        image.
+        The pixels of the object decide, at most half of the box: those with the most evidence.
+        Returns None if the box has left the image.
         """
         height, width = self.evidence.shape
         moved = box
@@ -141,7 +141,9 @@ class ResidualMotion:
             if (right - left) * (bottom - top) < max(MIN_SEEN * whole, 4) or right <= left:
                 return None
             evidence = self.evidence[top:bottom, left:right].ravel()
-            chosen = evidence >= np.partition(evidence, evidence.size // 2)[evidence.size // 2]
+            half, most = evidence.size // 2, evidence.size - 1 - evidence.size // 10
+            ranked = np.partition(evidence, (half, most))
+            chosen = evidence >= max(ranked[half], MIN_OF_PEAK * ranked[most])
             y, x = np.divmod(np.flatnonzero(chosen), right - left)
             flow = camera.flow[top:bottom, left:right].reshape(-1, 2)[chosen].T
             middle = len(x) // 2
@@ -151,8 +153,8 @@ class ResidualMotion:
             growth = (flow[0] @ x + flow[1] @ y) / (x @ x + y @ y + 64.0)
             scale = 1 / (1 + min(max(float(growth), -0.08), 0.08))
             x0, y0 = (box[0] + box[2]) / 2 - shift_x, (box[1] + box[3]) / 2 - shift_y
-            half = scale * (box[2] - box[0]) / 2, scale * (box[3] - box[1]) / 2
-            moved = (x0 - half[0], y0 - half[1], x0 + half[0], y0 + half[1])
+            dx, dy = scale * (box[2] - box[0]) / 2, scale * (box[3] - box[1]) / 2
+            moved = (x0 - dx, y0 - dy, x0 + dx, y0 + dy)
         return moved
 
 

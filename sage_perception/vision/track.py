@@ -35,6 +35,11 @@ FLOW_HITS = 8
 """Detections of a track that the flow carries from which it is shown without a detection."""
 SMALL_PX, SMALL_HITS = 40.0, 6
 """Side below which such a track needs more detections, pixels, and their number."""
+FLOW_POSITION_S = 0.07
+"""Time constant with which such a track approaches the center of its detections, seconds.
+
+The flow inside of its box is partly that of the background: its error is as large as theirs.
+"""
 FADE_S = 2.0
 """Time constant with which the activity of a track that stopped fades, seconds."""
 POSITION = (3.0, 0.03)
@@ -58,6 +63,7 @@ class Track:
         hits: number of detections.
         missed_s: time since the last detection, seconds.
         shared_s: time the track has shared its blob with an older track, seconds.
+        shares: whether it shares its blob with others.
         thumbnail: average appearance, float32 with norm 1; None if unknown.
         carried: whether the optical flow moved the track to this frame.
         residuals: those of its detections by the optical flow.
@@ -78,6 +84,7 @@ class Track:
     age_s: float = 0.0
     missed_s: float = 0.0
     shared_s: float = 0.0
+    shares: bool = False
     thumbnail: np.ndarray | None = None
     carried: bool = False
     residuals: ResidualHistory = field(default_factory=ResidualHistory)
@@ -157,9 +164,16 @@ class Track:
         (self.x, self.y), (self.width, self.height) = center_of(box), size_of(box)
         self.carried = True
 
-    def correct(self, x: float, y: float) -> None:
-        """Update the state with the center (x, y) of a detection, pixels."""
-        self._filter(x, y)
+    def correct(self, x: float, y: float, dt: float) -> None:
+        """Update the state with the center (x, y) of a detection, pixels.
+
+        `dt` is the time since the last frame, seconds.
+        """
+        if self.carried:
+            rate = 1 - math.exp(-dt / FLOW_POSITION_S)
+            self.x, self.y = self.x + rate * (x - self.x), self.y + rate * (y - self.y)
+        else:
+            self._filter(x, y)
         self.hits += 1
         self.missed_s = 0.0
 

@@ -49,6 +49,8 @@ MIN_PART_INSIDE = 0.6
 """Fraction of a detection inside a track's box above which it is a part of the track's object."""
 MIN_PART_FILL = 0.5
 """Minimum fraction of their common box that two parts of one object fill."""
+PART_GAIN = 1.1
+"""Factor by which a part outside of that box must raise its overlap with what was found."""
 MIN_SIMILARITY = 0.5
 """Correlation with its thumbnail below which a track without a detection ends."""
 BLIND_S = 1.0
@@ -133,6 +135,10 @@ class Tracker:
         for i, owner in owners.items():
             blob = detections[i]
             merged = [t for t in unassigned if t.confirmed and contains(blob.box, t.x, t.y)]
+            if not flowing:
+                inner = [t for t in merged if _is_inner(t, owner)]
+                self._tracks = [t for t in self._tracks if t not in inner]
+                merged = [t for t in merged if t not in inner]
             if merged and not flowing:
                 self._share(blob, sorted([owner, *merged], key=lambda t: t.id), dt)
                 continue
@@ -140,9 +146,9 @@ class Tracker:
             new = [d for d in new if d not in parts]
             box = union([blob.box, *(d.box for d in parts)])
             was_confirmed = owner.confirmed
-            owner.correct(*center(box))
+            owner.correct(*center(box), dt)
             owner.resize(*size(box), dt, FLOW_SIZE_S if flowing else SIZE_S)
-            owner.shared_s = 0.0
+            owner.shared_s, owner.shares = 0.0, False
             _update_appearance(owner, blob)
             if view.look:
                 owner.learn(view.look(owner.box), dt)
@@ -247,7 +253,9 @@ class Tracker:
             track.correct(
                 clamp(track.x, blob.box[0], blob.box[2], track.width),
                 clamp(track.y, blob.box[1], blob.box[3], track.height),
+                dt,
             )
+            track.shares = True
             _update_appearance(track, blob)
         for younger in tracks[1:]:
             younger.shared_s += dt
@@ -262,11 +270,28 @@ def _update_appearance(track: Track, blob: Detection) -> None:
 
 def _is_part(box: Box, main: Box, track: Track, flowing: bool) -> bool:
     """Return whether `box` and `main`, the blob of `track`, are parts of one object."""
-    if intersection(box, track.box) <= MIN_PART_INSIDE * area(box):
-        return False
+    both = union([box, main])
+    filled = area(box) + area(main) > MIN_PART_FILL * area(both)
     # The residual of the flow shows only some parts of an object, such as its limbs.
     scattered = flowing and track.confirmed
-    return scattered or area(box) + area(main) > MIN_PART_FILL * area(union([box, main]))
+    if intersection(box, track.box) > MIN_PART_INSIDE * area(box):
+        return scattered or filled
+    return filled and _overlap(both, track.box) > PART_GAIN * _overlap(main, track.box)
+
+
+def _is_inner(track: Track, owner: Track) -> bool:
+    """Return whether `track` is a part of the object of `owner`, which has taken its blob.
+
+    Objects that meet lie beside each other when they begin to share a blob.
+    """
+    inside = intersection(track.box, owner.box) > MIN_PART_INSIDE * area(track.box)
+    return inside and track.id > owner.id and not track.shares
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes."""
+    shared = intersection(a, b)
+    return shared / (area(a) + area(b) - shared)
 
 
 def _is_same(box: Box, other: Box) -> bool:

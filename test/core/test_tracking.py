@@ -136,6 +136,52 @@ def test_object_keeps_its_id_through_a_split():
         assert track.height == pytest.approx(90, abs=6)
 
 
+@pytest.mark.parametrize('view', [View(), View(displace=lambda box: box)])
+def test_object_keeps_its_id_where_it_breaks_in_halves(view):
+    follower = tracker()
+    for _ in range(20):
+        (track,) = follower.update([box(300, 200, 120, 120)], 1 / 30, view)
+    # 0.59 of the left half lies in the box of the whole, but only both together fit that box.
+    halves = [box(330, 200, 60, 120), box(247.5, 200, 85, 120)]
+    for _ in range(30):
+        (track,) = follower.update(halves, 1 / 30, view)
+        assert track.id == 1
+    assert track.width == pytest.approx(155, abs=10)
+
+
+def test_object_beside_a_tracked_one_is_no_part_of_it():
+    follower = tracker()
+    for _ in range(20):
+        follower.update([box(300, 200)], 1 / 30)
+    for _ in range(10):
+        tracks = follower.update([box(300, 200), box(345, 200)], 1 / 30)
+    assert [track.id for track in confirmed(tracks)] == [1, 2]
+    assert [track.width for track in tracks] == pytest.approx([40, 40], abs=2)
+
+
+def test_tracks_inside_of_an_object_end_when_they_merge_with_it():
+    follower = tracker()
+    whole, inner = box(300, 200, 100, 160), box(300, 180, 30, 30)
+    for _ in range(10):
+        follower.update([whole], 1 / 30)
+    for _ in range(20):
+        follower.update([whole, inner], 1 / 30)
+    for _ in range(15):
+        tracks = follower.update([box(320, 200, 160, 160)], 1 / 30)
+    assert [track.id for track in tracks] == [1]
+    assert tracks[0].width == pytest.approx(150, abs=15)  # it follows its object at once
+
+
+def test_a_track_that_the_flow_carries_stays_with_its_detections():
+    def background_flow(of):
+        return of[0] - 8, of[1], of[2] - 8, of[3]
+
+    follower, view = tracker(), View(displace=background_flow)
+    for _ in range(30):  # a camera follows the object, and its box contains the background, too
+        (track,) = follower.update([box(300, 200)], 1 / 30, view)
+    assert track.x == pytest.approx(300, abs=16)
+
+
 def test_two_tracks_of_one_object_become_one():
     def path(t):
         if t < 0.5:
