@@ -16,8 +16,9 @@ rate is not known.
 
 `head` is the identity head on the latents of the model, `code` the identity code of semantic_text,
 `distilled` that of semantic_small, and `latent_weighted` the latents with their fitted weights.
-`A+B` is the mean of the cosines of A and B. `of` names the row of the main figures: `DEFAULT`, if
-it is measured.
+`A+B` is the mean of the cosines of A and B. `reentry` is the fit by which tracks that come back
+are recognized, without and with identity codes; it is made for one camera. `of` names the row of
+the main figures: `DEFAULT`, if it is measured.
 
 No image of this benchmark is among the training images of a head; some are among those of TinyVAE.
 Results: out/bench/identity.json.
@@ -42,6 +43,7 @@ from sage_perception.core.discrimination import auroc, tpr_at_fpr
 from sage_perception.models import load_codec, load_codes, load_semantic
 from sage_perception.models.semantic.backbone import load_backbone, to_input
 from sage_perception.trust.fitted import similarity_weights
+from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.matching import center, cosine_matrix
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.synthetic import SyntheticWorld
@@ -50,6 +52,7 @@ CONDITIONS = ('plain', 'jitter', 'photometric')
 MAX_MOVE = {'plain': 0.0, 'jitter': 0.15, 'photometric': 0.1}
 EXPOSURE, TINT = 0.7, 0.1
 KITTI_FRAMES = (0, 3, 6, 9, 12, 15, 18)
+REENTRY_FPR = 0.01  # no score depends on it
 DEFAULT = 'head+code'
 """The best that 64 bytes beside the latents, which travel anyway, can do."""
 GAPS_S = (0.2, 1.0, 2.0, 5.0)
@@ -58,6 +61,8 @@ RENDERED_START, RENDERED_GAPS, MIN_AREA = 5, (6, 12, 18), 100  # images; pixels
 RENDERED_CLIPS = 3  # of which the objects are in one gallery
 WORLDS, WORLD_TIMES, OBJECTS, MIN_VISIBLE = 4, 6, 3, 0.5
 Code = Callable[[np.ndarray], np.ndarray]
+Comparison = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Function from two sets of crops to the similarities of all pairs, `[N, M]`."""
 
 
 class Footage(NamedTuple):
@@ -76,6 +81,47 @@ def joined(*codes: Code) -> Code:
         return np.hstack([p / np.linalg.norm(p, axis=1, keepdims=True) for p in parts])
 
     return every
+
+
+def by_cosine(code: Code) -> Comparison:
+    """Return the comparison of crops by the cosines of their codes."""
+    return lambda first, second: cosine_matrix(code(first), code(second))
+
+
+def by_reentry(name: str, cue: str = '', code: Code | None = None) -> Comparison:
+    """Return the comparison by the fit for tracks that come back, with the code of a cue."""
+    codec = load_codec(name)
+    model = agreement.read(codec.artifact.path, agreement.REENTRY_FILE)
+    if model is None:
+        raise SystemExit(f'{codec.id} has no fit for re-entry: run tools/fit_reentry.py')
+    mean, weights = codec.latent_mean.ravel(), similarity_weights(codec)
+
+    def features(crops: np.ndarray) -> dict[str, np.ndarray]:
+        z = codec.encode(crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+        found = {
+            agreement.LATENT: center(z, mean, weights),
+            agreement.PALETTE: model.palette(z),
+            agreement.HEAD: codec.identity_head(z),
+        }
+        return found if code is None else found | {cue: code(crops)}
+
+    def compare(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        ours, theirs = features(first), features(second)
+        cues = {each: cosine_matrix(ours[each], theirs[each]) for each in ours}
+        return model.log_ratios(cues, REENTRY_FPR)[0]
+
+    return compare
+
+
+def comparisons(name: str, small: str, backbone_size: int) -> dict[str, Comparison]:
+    """Return all comparisons of crops, uint8 `[N, 64, 64, 3]`, by name."""
+    found = codes(name, small, backbone_size)
+    by_codes = {each: by_cosine(code) for each, code in found.items()}
+    return by_codes | {
+        'reentry': by_reentry(name),
+        'reentry+distilled': by_reentry(name, agreement.SMALL_CODE, found['distilled']),
+        'reentry+code': by_reentry(name, agreement.CODE, found['code']),
+    }
 
 
 def codes(name: str, small: str, backbone_size: int) -> dict[str, Code]:
@@ -175,13 +221,13 @@ def groups(pairs: list[tuple[Path, Path, Callable]]) -> dict[str, list[Group]]:
     return found
 
 
-def separation(found: list[Group], code: Code) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosines of same and of other pairs."""
+def separation(found: list[Group], compare: Comparison) -> tuple[np.ndarray, np.ndarray]:
+    """Return the similarities of same and of other pairs."""
     same, other = [], []
     for each in found:
-        cosines = cosine_matrix(code(each.first), code(each.second))
-        same.append(np.diag(cosines))
-        other.append(cosines[each.apart])
+        scores = compare(each.first, each.second)
+        same.append(np.diag(scores))
+        other.append(scores[each.apart])
     return np.concatenate(same), np.concatenate(other)
 
 
@@ -234,18 +280,19 @@ def rendered_moments(paths: list[Path]) -> dict[int, dict[str, np.ndarray]]:
     return moments
 
 
-def recall(gallery: dict[str, np.ndarray], later: dict[str, np.ndarray], code: Code) -> list[bool]:
+def recall(
+    gallery: dict[str, np.ndarray], later: dict[str, np.ndarray], compare: Comparison
+) -> list[bool]:
     """Return for each object of `later` that the gallery holds whether it is the most similar."""
     names, asked = list(gallery), [name for name in later if name in gallery]
     if len(names) < 8 or not asked:
         return []
-    cosines = cosine_matrix(
-        code(np.stack([later[name] for name in asked])), code(np.stack(list(gallery.values())))
-    )
-    return [names[best] == name for name, best in zip(asked, cosines.argmax(1), strict=True)]
+    asked_crops = np.stack([later[name] for name in asked])
+    scores = compare(asked_crops, np.stack(list(gallery.values())))
+    return [names[best] == name for name, best in zip(asked, scores.argmax(1), strict=True)]
 
 
-def reid(footage: Footage, code: Code) -> dict[str, dict[str, float]]:
+def reid(footage: Footage, compare: Comparison) -> dict[str, dict[str, float]]:
     """Return recall@1 by kind of footage and gap in seconds; `rendered`: in images."""
     masks, clip, shared = footage
     right: dict[str, dict[str, list[bool]]] = {'masks': {}, 'synthetic': {}, 'rendered': {}}
@@ -254,12 +301,12 @@ def reid(footage: Footage, code: Code) -> dict[str, dict[str, float]]:
         for gap in GAPS_S:
             frames = range(0, max(moments), MASK_STEP)
             later = ((f, f + round(gap * MASK_RATE)) for f in frames)
-            hits = [recall(moments[a], moments[b], code) for a, b in later if b in moments]
+            hits = [recall(moments[a], moments[b], compare) for a, b in later if b in moments]
             right['masks'][f'{gap:g}'] = [hit for some in hits for hit in some]
     if clip is not None:
         seen = people(clip)
         right['demo'] = {
-            f'{gap:g}': [hit for both in galleries(seen, gap) for hit in recall(*both, code)]
+            f'{gap:g}': [hit for both in galleries(seen, gap) for hit in recall(*both, compare)]
             for gap in GAPS_S
         }
     if shared is not None:
@@ -268,11 +315,11 @@ def reid(footage: Footage, code: Code) -> dict[str, dict[str, float]]:
             moments = rendered_moments(clips[start : start + RENDERED_CLIPS])
             first = moments.get(RENDERED_START, {})
             for gap in RENDERED_GAPS:
-                hits = recall(first, moments.get(RENDERED_START + gap, {}), code)
+                hits = recall(first, moments.get(RENDERED_START + gap, {}), compare)
                 right['rendered'].setdefault(str(gap), []).extend(hits)
     for moments in world_moments():
         for gap in GAPS_S:
-            hits = recall(moments[0.0], moments[gap], code)
+            hits = recall(moments[0.0], moments[gap], compare)
             right['synthetic'].setdefault(f'{gap:g}', []).extend(hits)
     return {
         kind: {gap: round(float(np.mean(hits)), 3) for gap, hits in by_gap.items() if hits}
@@ -280,17 +327,19 @@ def reid(footage: Footage, code: Code) -> dict[str, dict[str, float]]:
     }
 
 
-def measure(code: Code, found: dict[str, dict[str, list[Group]]], footage: Footage) -> dict:
-    """Return all figures of one code."""
+def measure(
+    compare: Comparison, found: dict[str, dict[str, list[Group]]], footage: Footage
+) -> dict:
+    """Return all figures of one comparison."""
     scores = {
-        each: {c: separation(by_condition[c], code) for c in CONDITIONS}
+        each: {c: separation(by_condition[c], compare) for c in CONDITIONS}
         for each, by_condition in found.items()
     }
     crops = next(iter(found.values()))['plain'][0].first
-    code(crops)
+    compare(crops, crops[:1])
     start = time.thread_time()
-    code(crops)
-    elapsed = (time.thread_time() - start) / len(crops)
+    compare(crops, crops[:1])
+    elapsed = (time.thread_time() - start) / (len(crops) + 1)
 
     def table(figure) -> dict:
         return {
@@ -300,7 +349,7 @@ def measure(code: Code, found: dict[str, dict[str, list[Group]]], footage: Foota
     return {
         'auroc': table(auroc),
         'tpr_at_fpr_1pct': table(lambda same, other: tpr_at_fpr(same, other, 0.01)),
-        'reid': reid(footage, code),
+        'reid': reid(footage, compare),
         'ms_per_crop': round(1e3 * elapsed, 3),
     }
 
@@ -325,10 +374,10 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     found = {name: groups(pairs) for name, pairs in sets(args.images, args.shared).items()}
-    all_codes = codes(args.model, args.small, args.size)
-    chosen = args.codes or list(all_codes)
+    every = comparisons(args.model, args.small, args.size)
+    chosen = args.codes or list(every)
     footage = Footage(args.masks, args.clip, args.shared)
-    by = {name: measure(all_codes[name], found, footage) for name in chosen}
+    by = {name: measure(every[name], found, footage) for name in chosen}
     of = DEFAULT if DEFAULT in by else next(iter(by))
     main_code = by[of]
     kinds = main_code['reid']

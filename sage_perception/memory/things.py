@@ -17,10 +17,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sage_perception.core.latent import Code
 from sage_perception.core.lct import LCT
 from sage_perception.memory.thing_graph import Key, ThingGraph
 from sage_perception.memory.thing_table import Event, TrackRow
 from sage_perception.trust.fusion.comparison import Comparer, View
+from sage_perception.trust.fusion.rivals import posterior
 
 MERGE, SPLIT = 6.0, 0.0
 """Sums of log-likelihood ratios: about 400 : 1 for the same thing, and even odds."""
@@ -28,8 +30,11 @@ MAX_STEP, MAX_SUM = 3.0, 12.0
 """Bound of one observation, because successive frames repeat each other, and of a sum."""
 STEP_INTERVAL_NS = 500_000_000
 """Least time between two observations of a link that count."""
-MIN_REENTRY_MARGIN = 1.0
-"""Log-likelihood ratio by which the best earlier thing must exceed the next one."""
+MIN_REENTRY_ODDS = 1.0
+"""Logarithm of the odds, about 3 : 1, that a new track shows the earlier thing that it resembles
+most, and none of the others nor a new one. Of new objects of generated scenes, 4% reach it."""
+VIEWS, VIEW_PERIOD_NS = 4, 500_000_000
+"""Views of a track that are compared with new ones, the newest, and the time between them."""
 ABSENT_NS = 1_000_000_000
 """Time after which a track that was not seen is over, for re-entry."""
 MAX_TRACKS = 512
@@ -42,11 +47,28 @@ OBSERVATIONS = 3
 class _Track:
     key: Key
     until_ns: int
-    lct: LCT
+    lcts: list[LCT]
+    noted_ns: int
     view: View | None = None
     observations: int = 1
     compared: bool = False
     changed: bool = True
+
+    def note(self, lct: LCT, stamp_ns: int) -> None:
+        """Keep an LCT as a view: the most trusted one of each period, with the codes that it has.
+
+        Views without codes take those of a later one.
+        """
+        codes = lct.latent.codes
+        if stamp_ns - self.noted_ns >= VIEW_PERIOD_NS:
+            self.lcts, self.noted_ns = [*self.lcts[1 - VIEWS :], lct], stamp_ns
+        elif lct.trust >= self.lcts[-1].trust:
+            self.lcts[-1] = lct
+        elif codes:
+            self.lcts[-1] = _with_codes(self.lcts[-1], codes)
+        if codes:
+            self.lcts = [e if e.latent.codes else _with_codes(e, codes) for e in self.lcts]
+        self.view = None
 
 
 @dataclass(eq=False)
@@ -115,7 +137,9 @@ class Things:
         if self.contains(row):
             return
         same = [t for t in self._tracks.values() if self._graph.thing(t.key) == row.thing]
-        self._tracks[place] = _Track(key, row.until_ns, lct, compared=True, changed=False)
+        self._tracks[place] = _Track(
+            key, row.until_ns, [lct], row.until_ns, compared=True, changed=False
+        )
         self._tracks.move_to_end(place, last=False)
         self._graph.set_thing(key, row.thing)
         if same:
@@ -162,16 +186,11 @@ class Things:
             self._forget(track.key)
             track = None
         if track is None:
-            track = _Track((*place, stamp_ns), stamp_ns, lct)
+            track = _Track((*place, stamp_ns), stamp_ns, [lct], stamp_ns)
         else:
             track.until_ns, track.changed = stamp_ns, True
             track.observations += 1
-            codes = lct.latent.codes
-            if lct.trust >= track.lct.trust:
-                track.lct, track.view = lct, None
-            elif codes and codes != track.lct.latent.codes:
-                latent = replace(track.lct.latent, codes=codes)
-                track.lct, track.view = replace(track.lct, latent=latent), None
+            track.note(lct, stamp_ns)
         self._tracks[place] = track
         return track
 
@@ -186,26 +205,33 @@ class Things:
             thing = self._graph.thing(other.key)
             if ratio > by_thing.get(thing, (-np.inf, other))[0]:
                 by_thing[thing] = ratio, other
-        ordered = sorted(by_thing.values(), key=lambda each: -each[0])
-        best, other = ordered[0]
-        # One of many things resembles a new one by chance: Bonferroni.
-        evidence = best - float(np.log(len(ordered)))
-        clear = len(ordered) == 1 or best - ordered[1][0] >= MIN_REENTRY_MARGIN
-        if clear and evidence >= 0.5 * MERGE:
+        if not by_thing:
+            return
+        best = np.array([ratio for ratio, _ in by_thing.values()])
+        odds = posterior(best[None])[0] - np.log((1 + len(best)) / 2)
+        index = int(odds.argmax())
+        if odds[index] >= MIN_REENTRY_ODDS:
+            other = list(by_thing.values())[index][1]
             because = f'looks like track {other.key[1]} of {other.key[0]}, the best of '
-            because += f'{len(ordered)} earlier things'
-            self._add(track, other, 2 * evidence, stamp_ns, because, once=True)
+            because += f'{len(best)} earlier things, {np.exp(min(odds[index], MERGE)):.0f} : 1'
+            self._add(track, other, MERGE, stamp_ns, because, once=True)
 
     def _compare(self, track: _Track, others: Sequence[_Track]) -> list[float]:
-        own, *theirs = (self._view(each) for each in (track, *others))
+        """Return the log-likelihood ratio of a track with the best view of each of the others."""
         assert self._comparer is not None
-        log_ratio = self._comparer.compare(own, View.joined(theirs)).log_ratio
-        return [-np.inf] * len(others) if log_ratio is None else log_ratio[0].tolist()
+        own = self._comparer.view(track.key[0], track.lcts[-1:])
+        joined = View.joined([self._view(each) for each in others])
+        log_ratio = self._comparer.compare(own, joined).log_ratio
+        if log_ratio is None:
+            return [-np.inf] * len(others)
+        firsts = np.cumsum([0, *(len(each.lcts) for each in others[:-1])])
+        best: list[float] = np.maximum.reduceat(log_ratio[0], firsts).tolist()
+        return best
 
     def _view(self, track: _Track) -> View:
         if track.view is None:
             assert self._comparer is not None
-            track.view = self._comparer.view(track.key[0], [track.lct])
+            track.view = self._comparer.view(track.key[0], track.lcts)
         return track.view
 
     def _add(
@@ -310,6 +336,10 @@ class Things:
             link.because = link.because or f'both were linked to {_name(key)}'
         self._links = {p: link for p, link in self._links.items() if key not in p}
         self._apart = {pair for pair in self._apart if key not in pair}
+
+
+def _with_codes(lct: LCT, codes: tuple[Code, ...]) -> LCT:
+    return replace(lct, latent=replace(lct.latent, codes=codes))
 
 
 def _pairs(tracks: Sequence[_Track]) -> Iterable[tuple[_Track, _Track]]:

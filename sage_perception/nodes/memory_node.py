@@ -39,7 +39,7 @@ from sage_perception.ros.run import run
 from sage_perception.ros.statistics import Durations
 from sage_perception.ros.tables import Topic
 from sage_perception.ros.waiting_frames import WaitingFrames
-from sage_perception.trust.fitted import fitted_comparer
+from sage_perception.trust.fitted import reentry_comparer
 
 COMMIT_PERIOD_S = 1.0
 REENTRY_FPR = 0.01
@@ -137,7 +137,7 @@ class MemoryNode(Node):
             self._space = Space.of(model.path)
             self._packers = packers_of(self.parameters.model)
             mean = self._space.mean
-            self._comparer = fitted_comparer(model.path, model.id, mean, REENTRY_FPR)
+            self._comparer = reentry_comparer(model.path, model.id, mean, REENTRY_FPR)
         except (ModelError, ValueError) as error:
             raise ConfigurationError(f"parameter 'model': {error}") from error
 

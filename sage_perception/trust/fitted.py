@@ -184,27 +184,44 @@ def similarity_of(
 
 
 def fitted_comparer(
-    folder: Path, model: ModelId, mean: np.ndarray, agreement_fpr: float
+    folder: Path,
+    model: ModelId,
+    mean: np.ndarray,
+    agreement_fpr: float,
+    file: str = agreement.FILE,
 ) -> FittedComparer | None:
     """Return the comparison by the fitted agreement in the folder of a model, None without one.
 
     `mean` `[D]` is that of its latents. The model itself is not loaded. Raises `ValueError` for a
     damaged file, and one that was fitted with another identity head.
     """
-    fitted = agreement.read(folder)
+    fitted = agreement.read(folder, file)
     if fitted is None:
         return None
     head = identity.read(folder, model.fingerprint, mean.size)
-    _check_agreement(fitted, model, mean.size, head, folder)
+    _check_agreement(fitted, model, mean.size, head, folder / file)
     trust = FittedTrust.of(folder, model, mean.size)
     weights = 1.0 if trust is None else np.array(trust.weights, float)
     return FittedComparer(fitted, agreement_fpr, mean, weights, head)
 
 
-def track_comparer(codec: Codec) -> FittedComparer:
-    """Return the comparison of latents of one camera at different times, see `TrackLinker`.
+def reentry_comparer(
+    folder: Path, model: ModelId, mean: np.ndarray, fpr: float
+) -> FittedComparer | None:
+    """Return the comparison of crops at different times, by the fit of a model for that.
 
-    Raises `ValueError` if the model has no fitted agreement, or a damaged one.
+    A model without one has that of two cameras, or none. Arguments and errors are those of
+    `fitted_comparer`.
+    """
+    found = fitted_comparer(folder, model, mean, fpr, agreement.REENTRY_FILE)
+    return found or fitted_comparer(folder, model, mean, fpr)
+
+
+def track_comparer(codec: Codec) -> FittedComparer:
+    """Return the comparison of latents of one camera a few seconds apart, see `TrackLinker`.
+
+    The fit for two cameras keeps more ids there (.74) than that for re-entry (.67). Raises
+    `ValueError` if the model has no fitted agreement, or a damaged one.
     """
     mean = codec.latent_mean.ravel()
     found = fitted_comparer(codec.artifact.path, codec.id, mean, TRACK_FPR)
@@ -217,10 +234,9 @@ def track_comparer(codec: Codec) -> FittedComparer:
 
 
 def _check_agreement(
-    fitted: AgreementModel, model: ModelId, dim: int, head: IdentityHead | None, folder: Path
+    fitted: AgreementModel, model: ModelId, dim: int, head: IdentityHead | None, path: Path
 ) -> None:
     """Raise `ValueError` if an agreement was fitted to another model or identity head."""
-    path = folder / agreement.FILE
     if fitted.fingerprint != model.fingerprint.hex():
         raise ValueError(f'{path} is not of the latent space of {model}; {agreement.FIX}')
     if fitted.color_map.shape[0] != dim:

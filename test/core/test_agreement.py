@@ -5,6 +5,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,13 +16,15 @@ from sage_perception.codecs.directions import pack_direction
 from sage_perception.core.discrimination import auroc
 from sage_perception.core.latent import Code, Latent, LatentKind, ModelId, Roi
 from sage_perception.core.lct import LCT, Operation, Provenance
+from sage_perception.training.data.objects.tumbling import tumbling
 from sage_perception.training.trust.agreement import Scenes, fit_agreement, fit_by_image
-from sage_perception.trust.fitted import similarity_of
+from sage_perception.trust.fitted import similarity_of, similarity_weights
 from sage_perception.trust.fusion import agreement
 from sage_perception.trust.fusion.agreement import (
     CODE,
     HEAD,
     LATENT,
+    PALETTE,
     SMALL_CODE,
     AgreementModel,
     CueFunction,
@@ -30,6 +33,7 @@ from sage_perception.trust.fusion.agreement import Fit as AgreementFit
 from sage_perception.trust.fusion.assignment import matches
 from sage_perception.trust.fusion.comparison import View
 from sage_perception.trust.fusion.geometry import CameraGeometry
+from sage_perception.trust.fusion.matching import center, cosine_matrix
 
 HEAD_CUE = {'head': {'x': [0, 1], 'y': [0, 1]}}
 
@@ -184,6 +188,56 @@ def test_the_file_survives_a_round_trip(codec, tmp_path):
         assert fit.thresholds == before.thresholds
         assert fit.image_thresholds == before.image_thresholds
         assert fit.image_thresholds
+
+
+def test_a_palette_tells_colors_in_the_middle_apart_wherever_they_are_there(codec):
+    model = agreement.read(codec.artifact.path, agreement.REENTRY_FILE)
+    crops = np.full((3, 64, 64, 3), 0.4, np.float32)
+    crops[0, 16:40, 16:40] = crops[1, 24:48, 24:48] = (0.8, 0.2, 0.2)
+    crops[2, 16:40, 16:40] = (0.2, 0.2, 0.8)
+    found = model.palette(codec.encode(crops.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
+    assert found[0] @ found[1] > found[0] @ found[2] + 0.1
+
+
+def test_the_fit_for_re_entry_knows_objects_that_have_turned(codec):
+    small = models.load_codes('semantic_small')
+    model = agreement.read(codec.artifact.path, agreement.REENTRY_FILE)
+    assert model.code_spaces == agreement.read(codec.artifact.path).code_spaces
+    right = {'head': [], 'fit': []}
+    for seed in range(8):
+        video = tumbling(np.random.default_rng(seed))
+        views = [crops_of(image, label) for image, label in zip(*video, strict=True)]
+        first, last = views[0], views[-1]
+        names = [name for name in last if name in first]
+        cues = {SMALL_CODE: [], HEAD: [], LATENT: [], PALETTE: []}
+        for crops in (last, first):
+            images = np.stack([crops[name] for name in names])
+            z = codec.encode(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+            cues[SMALL_CODE].append(small.identity(images))
+            cues[HEAD].append(codec.identity(z))
+            cues[LATENT].append(center(z, codec.latent_mean, similarity_weights(codec)))
+            cues[PALETTE].append(model.palette(z))
+        scores = {name: cosine_matrix(*each) for name, each in cues.items()}
+        fit, _ = model.log_ratios(scores, 0.01)
+        for name, score in (('head', scores[HEAD]), ('fit', fit)):
+            right[name] += (score.argmax(1) == np.arange(len(names))).tolist()
+    assert len(right['fit']) > 20
+    assert np.mean(right['fit']) > max(0.8, np.mean(right['head']))
+
+
+def crops_of(image, label):
+    """Return the crops of the objects of a scene by number."""
+    found = {}
+    for number in np.unique(label[label > 0]):
+        ys, xs = np.nonzero(label == number)
+        if len(ys) > 60:
+            half = round(0.6 * max(np.ptp(xs), np.ptp(ys))) + 1
+            y, x = ((v.min() + v.max()) // 2 + half for v in (ys, xs))
+            padded = np.pad(image, ((half, half), (half, half), (0, 0)), mode='edge')
+            square = padded[y - half : y + half, x - half : x + half]
+            found[int(number)] = cv2.resize(square, (64, 64), interpolation=cv2.INTER_AREA)
+    return found
 
 
 def test_a_file_without_thresholds_for_images_uses_those_of_pairs(codec, tmp_path):

@@ -25,6 +25,7 @@ from sage_perception.training.data.objects.moving import FRAMES
 from sage_perception.training.data.objects.pool import GENERATORS, scenes
 from sage_perception.training.data.objects.rendered import CAMERA, Solid, intersect, render
 from sage_perception.training.data.objects.tetrominoes import ORIENTATIONS, TILE, tetrominoes
+from sage_perception.training.data.objects.tumbling import tumbling
 from sage_perception.training.runs import load_run
 from sage_perception.training.tasks.slots.data import SceneBatches, with_time
 from sage_perception.training.train import train
@@ -42,6 +43,19 @@ def test_a_scene_depends_only_on_its_seed_and_shows_every_object(name):
     objects = np.unique(first.labels)
     assert objects.tolist() == list(range(len(objects)))
     assert len(objects) >= 3
+
+
+def test_tumbling_objects_turn_and_keep_their_color():
+    video, again = (tumbling(np.random.default_rng(4)) for _ in range(2))
+    assert np.array_equal(video.image, again.image)
+    assert video.labels.max() >= 3
+    for label in range(1, int(video.labels.max()) + 1):
+        shown = [video.labels[i] == label for i in (0, -1)]
+        if min(map(np.count_nonzero, shown)) < 100:
+            continue
+        assert (shown[0] != shown[1]).mean() > 0.002
+        first, last = (i[s].mean(0) for i, s in zip(video.image[[0, -1]], shown, strict=True))
+        assert first @ last > 0.98 * np.linalg.norm(first) * np.linalg.norm(last)
 
 
 def test_there_are_19_tetrominoes_of_four_tiles():

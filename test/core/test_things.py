@@ -60,13 +60,26 @@ def two_cameras(things, seconds, log_ratio=3.0, start_s=0.0):
 def test_a_code_counts_although_its_lct_is_not_the_best_of_the_track():
     things = Things(Direction())
     code = Code(LatentKind.IDENTITY, ModelId('m', '1', b'm' * 32), 2, b'code')
-    best, coded = lct(1, at_s=0), replace(lct(2, at_s=1), trust=0.5)
+    best, coded = lct(1, at_s=0), replace(lct(2, at_s=0.1), trust=0.5)
     coded = replace(coded, latent=replace(coded.latent, codes=(code,)))
     for each in (best, coded):
         things.observe('cam0', [each], each.stamp_ns)
     [track] = things._tracks.values()
-    assert track.lct.latent.codes == (code,)
-    np.testing.assert_array_equal(track.lct.latent.mean, best.latent.mean)
+    [view] = track.lcts
+    assert view.latent.codes == (code,)
+    np.testing.assert_array_equal(view.latent.mean, best.latent.mean)
+
+
+def test_a_thing_is_known_by_each_of_its_last_views():
+    things = Things(Direction())
+    for second, look in enumerate((4, 5, 6, 7, 8)):
+        see(things, 'cam0', 1, 2, at_s=second, looks=[look, 20 + look])
+    for track, look in ((3, 4), (4, 5), (5, 26)):
+        for second in range(3):
+            see(things, 'cam0', track, at_s=10 * track + second, looks=[look])
+    known, other = things.thing('cam0', 1), things.thing('cam0', 2)
+    assert things.thing('cam0', 3) not in (known, other)  # its look is no longer kept
+    assert (things.thing('cam0', 4), things.thing('cam0', 5)) == (known, other)
 
 
 def test_tracks_of_two_cameras_are_merged_after_enough_evidence():

@@ -8,14 +8,19 @@ of one object than for two objects. Its functions are fitted together, so cues t
 other are not counted twice. There is one fit for each set of cues that a pair can have, and the
 threshold of a fit is that of an error rate. Crops of whole images are compared with regard to the
 other crops of their images, see `rivals.correction`, and have thresholds of their own. The file
-`agreement.json` of a model has the fits: `tools/fit_agreement.py` writes it.
+`agreement.json` of a model has the fits: `tools/fit_agreement.py` writes it. Its `reentry.json`,
+by `tools/fit_reentry.py`, is for the crops of one camera at different times: an object has turned
+and moved, but exposure and white balance are the same.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +31,25 @@ from sage_perception.core.files import write_atomically
 from sage_perception.core.reading import read_bounded
 from sage_perception.core.text import one_line
 
-FILE = 'agreement.json'
+FILE, REENTRY_FILE = 'agreement.json', 'reentry.json'
 MAX_BYTES = 1 << 22
-FIX = 'run tools/fit_agreement.py to write it again, or delete it'
+FIX = 'run tools/fit_agreement.py and tools/fit_reentry.py to write it again, or delete it'
 MAX_LOG_RATIO = 20.0
 """Bound of the contribution of a cue."""
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 HEAD, LATENT, COLOR, CODE, SMALL_CODE = 'head', 'latent', 'color', 'code', 'small_code'
+PALETTE = 'palette'
 CODES = (CODE, SMALL_CODE)
-CUES = (HEAD, LATENT, COLOR, *CODES)
+CUES = (HEAD, LATENT, COLOR, PALETTE, *CODES)
 """Cosine of the identity codes of the latents; cosine of the weighted latents; minus the distance
-of the colors that the latents contain; cosine of the identity codes that are sent, of
-`semantic_text` and of `semantic_small`. A track has codes of one of them."""
+of the colors that the latents contain; cosine of the histograms of these colors; cosine of the
+identity codes that are sent, of `semantic_text` and of `semantic_small`. A track has codes of one
+of them."""
+LEVELS = 6
+"""Levels of each channel of a histogram of colors."""
+MIDDLE = 0.25
+"""Standard deviation, in sides of a crop, of the weight of its pixels in a histogram: the object
+is in the middle, and what is behind it changes."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +131,20 @@ class AgreementModel:
 
     def __post_init__(self) -> None:
         dim, colors = self.color_map.shape if self.color_map.ndim == 2 else (0, 0)
-        if not dim or colors % 3 or self.color_offset.shape != (colors,):
+        square = math.isqrt(colors // 3) ** 2 * 3 == colors
+        if not dim or not square or self.color_offset.shape != (colors,):
             raise ValueError(
-                'color_map must be [D, K] and color_offset [K], with K divisible by 3'
+                'color_map must be [D, K] and color_offset [K], K being 3 times a square'
             )
         if not (np.isfinite(self.color_map).all() and np.isfinite(self.color_offset).all()):
             raise ValueError('color_map and color_offset must be finite')
         if not self.fits:
             raise ValueError('there are no fits')
+
+    @cached_property
+    def cues(self) -> frozenset[str]:
+        """Return the cues that the fits use."""
+        return frozenset(name for fit in self.fits for name in fit.functions)
 
     def colors(self, latents: np.ndarray) -> np.ndarray:
         """Return the colors of latents `[N, D]`, `[N, K]`.
@@ -143,6 +161,26 @@ class AgreementModel:
         chroma = chroma - 0.5 * chroma.mean(axis=1, keepdims=True)
         relative = level - level.mean(axis=1, keepdims=True)
         return np.concatenate([chroma, 0.5 * relative], axis=2).reshape(count, 4 * parts)
+
+    def palette(self, latents: np.ndarray) -> np.ndarray:
+        """Return the histograms of the colors of latents `[N, D]`, `[N, LEVELS³]`, of length 1.
+
+        They are square roots, so that the cosine of two of them is that of Bhattacharyya. Each
+        part of a crop counts for the nearest levels of its color, by their distance.
+        """
+        rgb = np.asarray(latents, float) @ self.color_map + self.color_offset
+        count, parts = len(rgb), self.color_offset.size // 3
+        position = rgb.reshape(count, parts, 3).clip(0, 1) * (LEVELS - 1)
+        low = np.floor(position).clip(0, LEVELS - 2).astype(int)
+        share = position - low
+        weights, bins = _middle_weights(math.isqrt(parts)), LEVELS**3
+        found = np.zeros(count * bins)
+        first = bins * np.arange(count)[:, None]
+        for corner in itertools.product((0, 1), repeat=3):
+            index = first + (low + corner) @ (LEVELS**2, LEVELS, 1)
+            near = np.where(corner, share, 1 - share).prod(axis=2)
+            found += np.bincount(index.ravel(), (weights * near).ravel(), found.size)
+        return np.sqrt(found.reshape(count, bins))
 
     def color_similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return minus the distance of colors `[N, K]` and `[M, K]`, `[N, M]`."""
@@ -174,8 +212,8 @@ class AgreementModel:
             margins = np.where(known, found - threshold, margins)
         return ratios, margins
 
-    def write(self, folder: Path) -> Path:
-        """Write `agreement.json` to the folder of the model; return the file."""
+    def write(self, folder: Path, file: str = FILE) -> Path:
+        """Write `agreement.json`, or another file, to the folder of the model; return its path."""
         tree = {
             'fingerprint': self.fingerprint,
             'head': self.head,
@@ -194,16 +232,16 @@ class AgreementModel:
                 for fit in self.fits
             ],
         }
-        write_atomically(folder / FILE, json.dumps(tree) + '\n')
-        return folder / FILE
+        write_atomically(folder / file, json.dumps(tree) + '\n')
+        return folder / file
 
 
-def read(folder: Path) -> AgreementModel | None:
-    """Return the agreement model in the folder of a model, None if there is none.
+def read(folder: Path, file: str = FILE) -> AgreementModel | None:
+    """Return the agreement model in a file of the folder of a model, None if there is none.
 
     Raises `ValueError` in one line for a damaged file.
     """
-    path = folder / FILE
+    path = folder / file
     if not path.is_file():
         return None
     try:
@@ -246,6 +284,13 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f'{value!r} is not a text')
     return value
+
+
+def _middle_weights(side: int) -> np.ndarray:
+    """Return the weights of the parts of a crop in its histogram, `[side²]`, of sum 1."""
+    line = ((np.arange(side) + 0.5) / side - 0.5) / MIDDLE
+    weights = np.exp(-0.5 * np.add.outer(line**2, line**2)).ravel()
+    return weights / weights.sum()
 
 
 def _by_rate(thresholds: Mapping[float, float]) -> dict[str, float]:

@@ -158,7 +158,11 @@ class FittedComparer:
     def view(self, camera: str, lcts: Sequence[LCT]) -> View:
         """Return the cues of LCTs; keeps the codes that they have."""
         latents = _latents(lcts, self._mean.size)
-        cues = {agreement.COLOR: self._model.colors(latents)}
+        cues = {}
+        if agreement.COLOR in self._model.cues:
+            cues[agreement.COLOR] = self._model.colors(latents)
+        if agreement.PALETTE in self._model.cues:
+            cues[agreement.PALETTE] = self._model.palette(latents)
         if self._head is not None:
             cues[agreement.HEAD] = self._head(latents)
         cues |= self._identity_codes(camera, lcts)
@@ -176,18 +180,17 @@ class FittedComparer:
 
         Those of crops of two whole images are corrected, see `rivals.correction`.
         """
-        cues = {
-            agreement.LATENT: cosine_matrix(a.latents, b.latents),
-            agreement.COLOR: self._model.color_similarity(
+        cues = {agreement.LATENT: cosine_matrix(a.latents, b.latents)}
+        if agreement.COLOR in self._model.cues:
+            cues[agreement.COLOR] = self._model.color_similarity(
                 a.cues[agreement.COLOR], b.cues[agreement.COLOR]
-            ),
-        }
+            )
         similarity = cues[agreement.LATENT]
         if self._head is not None:
             similarity = cues[agreement.HEAD] = cosine_matrix(
                 a.cues[agreement.HEAD], b.cues[agreement.HEAD]
             )
-        for name in agreement.CODES:
+        for name in (agreement.PALETTE, *agreement.CODES):
             ours, theirs = a.cues.get(name), b.cues.get(name)
             if ours is not None and theirs is not None and ours.shape[1] == theirs.shape[1]:
                 cues[name] = ours @ theirs.T  # NaN where a crop has no code
