@@ -171,7 +171,8 @@ class Attention:
         if step.new or image.shape != self._shape:
             self._start(image.shape, (1, 1))
         small, scale = _halve(image)
-        motion = self._scene.update(small, step.dt, self._hint(camera_motion, scale))
+        hint = self._hint(camera_motion, scale)
+        motion = self._scene.update(small, step.dt, hint, self._tracker.near_objects)
         self._camera = motion.camera
         self._speed_px = scale * mean_motion(motion.matrix, small.shape[:2])
         if motion.new or self._still_map.shape != small.shape[:2]:

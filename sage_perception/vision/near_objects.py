@@ -3,9 +3,11 @@
 """Whether a track may be a still object that is nearer than the background.
 
 A camera that moves past still objects moves their images like the background's, only faster: the
-residual of a near object is the same multiple of the background's motion in every frame. An object
-that moves by itself leaves this line sooner or later, in direction or in speed. The test needs no
-exact flow in each frame, and no epipole, on which three moving objects agree by chance.
+residual of a near object points along the background's motion, and is the same multiple of it in
+every frame. The optical flow errs along the motion, but hardly across it, so that an object that
+moves by itself shows in its first frames unless it moves along this line. The ratio of the
+likelihoods of both is accumulated over the frames of a track. It needs no epipole, on which three
+moving objects agree by chance.
 """
 
 from __future__ import annotations
@@ -13,19 +15,33 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-MIN_CAMERA = 0.08
-"""Root mean square of the camera's motion below which there is no parallax, working pixels."""
-RATIOS = (0.4, 4.0)
-"""Range of the residual of a near object relative to the motion of the background.
+import cv2
+import numpy as np
 
-Less is a difference in depth that seldom shows; objects that move with a fast pan have less, too.
+MIN_CAMERA = 0.08
+"""Motion of the camera below which there is no parallax, working pixels."""
+MIN_RATIO, MAX_RATIO = 0.2, 4.0
+"""Range of the residual of a near object relative to the motion of the background."""
+ACROSS = (0.06, 0.08)
+"""Standard deviation across the motion of the camera: working pixels, fraction of the residual.
+
+The same holds for a residual that is out of the range.
 """
-TOLERANCE = 0.25
-"""Deviation of the residuals from the line relative to their length, root mean square."""
-NOISE = 0.1
-"""Further deviation that is an error of the optical flow, working pixels."""
-CERTAIN_HITS = 16
-"""Number of detections after which an object that moves by itself is known for good."""
+ALONG = (0.1, 0.3)
+"""The same for the change of the residual along that motion."""
+OWN_MOTION = (0.7, 0.1)
+"""Range of the residual of an object that moves by itself: working pixels, and fraction of it."""
+WEIGHT = 0.5
+"""Weight of a frame: the errors of successive frames are similar."""
+MAX_STEP = 1.5
+"""Maximum change of the log-likelihood ratio in a frame: single ones are errors of the flow."""
+LIMITS = (-4.0, 20.0)
+"""Range of the log-likelihood ratio: a moving object stays one while it crosses the line."""
+
+OFF_LINE = 2.0
+"""Deviation across the motion of the camera from which a pixel moves by itself, multiples."""
+WINDOW = (5, 5)
+"""Window of the local averages, pixels."""
 
 
 @dataclass(frozen=True)
@@ -44,32 +60,71 @@ class Residual:
 
 
 class ResidualHistory:
-    """Collects the residuals of one track."""
+    """Accumulates the residuals of one track.
+
+    Attributes:
+        moves: log-likelihood ratio of an object that moves by itself and a still one that is near.
+    """
 
     def __init__(self) -> None:
-        self._count = 0
-        self._moves = False
-        self._product = self._camera = self._own = 0.0
+        self._product = self._camera = 0.0
+        self.moves = 0.0
 
     def add(self, residual: Residual) -> None:
         """Add the residual of a detection."""
-        self._count += 1
-        self._product += residual.x * residual.camera_x + residual.y * residual.camera_y
-        self._camera += residual.camera_x**2 + residual.camera_y**2
-        self._own += residual.x**2 + residual.y**2
-        self._moves |= self._count >= CERTAIN_HITS and not self._is_on_line()
+        camera, along, _, own = _components(residual)
+        self._product += along * camera
+        self._camera += camera**2
+        expected = self._product / max(self._camera, 1e-9) * camera
+        change = (along - expected) / (ALONG[0] + ALONG[1] * own)
+        step = min(_evidence(residual, change), MAX_STEP)
+        self.moves = min(max(self.moves + step, LIMITS[0]), LIMITS[1])
 
     @property
     def fit_still_object(self) -> bool:
-        """Return whether all residuals fit a still object that is near."""
-        return self._count > 0 and not self._moves and self._is_on_line()
+        """Return whether the residuals fit a near, still object better than a moving one."""
+        return self.moves < 0
 
-    def _is_on_line(self) -> bool:
-        """Return whether the residuals are one multiple of the motion of the camera."""
-        if self._camera < self._count * MIN_CAMERA**2:
-            return False
-        ratio = self._product / self._camera
-        explained = ratio * self._product
-        deviation = math.sqrt(max(self._own - explained, 0.0) / self._count)
-        length = math.sqrt(max(explained, 0.0) / self._count)
-        return RATIOS[0] < ratio < RATIOS[1] and deviation < TOLERANCE * length + NOISE
+
+def fits_still_object(residual: Residual | None) -> bool:
+    """Return whether a single residual fits a near, still object better than a moving one."""
+    return residual is not None and _evidence(residual) < 0
+
+
+def off_line(residual: np.ndarray, camera: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the pixels around which the residual fits no near, still object, bool `[h, w]`.
+
+    `residual` and `camera`, float32 `[2, h, w]`, are what the motion of the camera leaves over and
+    that motion, working pixels; `weight` `[h, w]` is that of each pixel in the local average.
+    """
+    length = cv2.magnitude(*camera)
+    across = residual[0] * camera[1] - residual[1] * camera[0]
+    across /= np.maximum(length, MIN_CAMERA)
+    own = cv2.magnitude(*residual)
+    across, own = (cv2.blur(part * weight, WINDOW) for part in (across, own))
+    own *= ACROSS[1]
+    own += ACROSS[0] * cv2.blur(weight, WINDOW)
+    return np.abs(across) > OFF_LINE * own
+
+
+def _components(residual: Residual) -> tuple[float, float, float, float]:
+    """Return the motion of the camera, the residual along and across it, and its length."""
+    x, y, camera_x, camera_y = residual.x, residual.y, residual.camera_x, residual.camera_y
+    camera = math.hypot(camera_x, camera_y)
+    along = (x * camera_x + y * camera_y) / max(camera, 1e-9)
+    across = (x * camera_y - y * camera_x) / max(camera, 1e-9)
+    return camera, along, across, math.hypot(x, y)
+
+
+def _evidence(residual: Residual, change: float = 0.0) -> float:
+    """Return the weighted log-likelihood ratio of one frame.
+
+    `change` is that of the ratio, standard deviations.
+    """
+    camera, along, across, own = _components(residual)
+    if camera < MIN_CAMERA:
+        return MAX_STEP
+    beyond = max(MIN_RATIO * camera - along, along - MAX_RATIO * camera, 0.0)
+    deviation = ACROSS[0] + ACROSS[1] * own
+    square = (across**2 + beyond**2) / deviation**2 + change**2
+    return WEIGHT * (square / 2 + math.log(deviation / (OWN_MOTION[0] + OWN_MOTION[1] * own)))

@@ -17,7 +17,7 @@ import numpy as np
 from sage_perception.vision.background import SQUARE3, SQUARE5
 from sage_perception.vision.ego_motion import CameraMotion, homography_positions
 from sage_perception.vision.motion import Blob, connected_areas
-from sage_perception.vision.near_objects import Residual
+from sage_perception.vision.near_objects import Residual, off_line
 
 UNIT = 0.06
 """Residual that counts as evidence 1 in an image without noise, pixels per frame."""
@@ -71,10 +71,13 @@ class ResidualMotion:
         self.evidence = np.zeros(image.shape[:2], np.float32)
         self._fresh = True
 
-    def update(self, image: np.ndarray, camera: CameraMotion, dt: float) -> list[Blob]:
+    def update(
+        self, image: np.ndarray, camera: CameraMotion, dt: float, near_objects: bool = False
+    ) -> list[Blob]:
         """Return the moving areas of `image`, uint8 `[h, w, 3]` or `[h, w]`.
 
-        `camera` is the motion since the previous image, `dt` the time since then, seconds.
+        `camera` is the motion since the previous image, `dt` the time since then, seconds. Where
+        the camera passes `near_objects`, areas are divided into what may be still and the rest.
         """
         previous = self._previous
         if previous is None or previous.shape != image.shape:
@@ -122,7 +125,11 @@ class ResidualMotion:
         np.maximum(history, FILL, out=history)
         np.divide(evidence, history, out=evidence)
         self.evidence = np.asarray(evidence, np.float32)
-        return _blobs(evidence, camera.flow, residual, gain)
+        divided = None
+        if near_objects:
+            flow = np.stack(cv2.split(camera.flow))
+            divided = off_line(residual, flow - residual, gain)
+        return _blobs(evidence, camera.flow, residual, gain, divided)
 
     def displace(
         self, box: tuple[float, float, float, float], camera: CameraMotion
@@ -159,12 +166,16 @@ class ResidualMotion:
 
 
 def _blobs(
-    evidence: np.ndarray, flow: np.ndarray, residual: np.ndarray, weights: np.ndarray
+    evidence: np.ndarray,
+    flow: np.ndarray,
+    residual: np.ndarray,
+    weights: np.ndarray,
+    divided: np.ndarray | None,
 ) -> list[Blob]:
     """Return the connected areas of high evidence, each down to a fraction of its own peak.
 
     `flow` `[h, w, 2]` and `residual` `[2, h, w]`, pixels, are averaged in them with `weights`
-    `[h, w]`.
+    `[h, w]`. Areas are divided at the borders of `divided`, bool `[h, w]`, if it is given.
     """
     limit = max(KEEP_EVIDENCE, MIN_OF_STRONGEST * float(evidence.max()))
     labels, stats = connected_areas((evidence > limit).view(np.uint8))
@@ -176,7 +187,8 @@ def _blobs(
         own = evidence[rows, columns] * (labels[rows, columns] == label)
         rank = own.size - 1 - area // 10
         peak = float(np.partition(own, rank, axis=None)[rank])  # the 90th percentile of the area
-        part_labels, parts = connected_areas((own > MIN_OF_PEAK * peak).view(np.uint8))
+        mask = own > MIN_OF_PEAK * peak
+        part_labels, parts = _parts(mask, None if divided is None else divided[rows, columns])
         for number, (left, top, w, h, part) in enumerate(parts.tolist()):
             if number == 0 or part < max(MIN_AREA, MIN_PART * area):
                 continue
@@ -190,6 +202,21 @@ def _blobs(
             mean = _mean_residual(flow[where], residual[:, where[0], where[1]], weight)
             blobs.append(Blob(box, part, contrast, 1.0, peak > START_EVIDENCE, mean))
     return sorted(blobs, key=lambda blob: -blob.area)
+
+
+def _parts(mask: np.ndarray, divided: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and statistics of the parts of an area, bool `[h, w]`, like OpenCV."""
+    labels, stats = connected_areas(mask.view(np.uint8))
+    if divided is None:
+        return labels, stats
+    within = mask & divided
+    count, area = int(np.count_nonzero(within)), int(np.count_nonzero(mask))
+    if min(count, area - count) < max(MIN_AREA, MIN_PART * area):
+        return labels, stats
+    labels, stats = connected_areas(within.view(np.uint8))
+    others, other_stats = connected_areas((mask & ~divided).view(np.uint8))
+    labels = np.where(others > 0, others + len(stats) - 1, labels)
+    return labels, np.concatenate([stats, other_stats[1:]])
 
 
 def _mean_residual(flow: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> Residual | None:

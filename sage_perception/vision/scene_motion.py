@@ -90,7 +90,13 @@ class SceneMotionDetector:
         """Return whether the blobs of the latest frame come from the optical flow."""
         return self._by_flow
 
-    def update(self, image: np.ndarray, dt: float, hint: np.ndarray | None = None) -> SceneMotion:
+    def update(
+        self,
+        image: np.ndarray,
+        dt: float,
+        hint: np.ndarray | None = None,
+        near_objects: bool = False,
+    ) -> SceneMotion:
         """Return the motion in a frame.
 
         Args:
@@ -98,6 +104,7 @@ class SceneMotionDetector:
             dt: time since the last frame, seconds; ignored for the first one.
             hint: homography `[3, 3]` from the present frame to the last one, from another source
                 than the images, working pixels.
+            near_objects: whether the camera passes still objects that are near.
         """
         shape = image.shape[:2]
         previous, self._image = self._image, _Gray(image)
@@ -113,7 +120,7 @@ class SceneMotionDetector:
         self._follow(matrix, shape, dt, camera is not None and camera.valid)
         settled = still is not None and still.ready and not self._moving
         if camera and not settled:
-            blobs = self._residual.update(image, camera, dt)
+            blobs = self._residual.update(image, camera, dt, near_objects)
         else:
             self._residual.remember(image)
         self._by_flow = camera is not None and not settled

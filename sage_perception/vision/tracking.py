@@ -28,7 +28,7 @@ from sage_perception.vision.boxes import (
     size,
     union,
 )
-from sage_perception.vision.near_objects import Residual
+from sage_perception.vision.near_objects import Residual, fits_still_object
 from sage_perception.vision.track import POSITION, Track
 
 SIZE_S = (0.3, 0.3)
@@ -37,8 +37,18 @@ FLOW_SIZE_S = (0.06, 0.2)
 """The same where the optical flow carries the tracks."""
 MERGED_S = 1.0
 """Time two tracks may share a blob before the younger one is dropped, seconds."""
-NEAR_TRACKS = 3, 2
-"""Tracks that fit still objects from which the camera begins to pass near ones, and still does."""
+NEAR_EVIDENCE = 5.0, 3.0
+"""Evidence for still objects above which the camera may begin to pass near ones, and still does.
+
+It is the sum of the log-likelihood ratios of the tracks in view that fit them, at most 4 each.
+"""
+NEAR_EVIDENCE_S = 1.0
+"""Integral over time of what is above the first of them, from which it passes near ones, seconds.
+
+Two moving objects often fit for a few frames.
+"""
+MOVES = 1.0
+"""Log-likelihood ratio from which a track beside near objects moves by itself."""
 PARALLAX_S = 2.0
 """Time for which it is expected to pass further ones, seconds."""
 GATE = 3.0
@@ -51,6 +61,8 @@ MIN_PART_FILL = 0.5
 """Minimum fraction of their common box that two parts of one object fill."""
 PART_GAIN = 1.1
 """Factor by which a part outside of that box must raise its overlap with what was found."""
+OTHER_KIND = 0.5
+"""Cost of a still track with a moving detection, or the reverse, beside near objects."""
 MIN_SIMILARITY = 0.5
 """Correlation with its thumbnail below which a track without a detection ends."""
 BLIND_S = 1.0
@@ -77,6 +89,11 @@ class Detection:
     activity: float = 1.0
     starts: bool = True
     residual: Residual | None = None
+
+    @property
+    def fits_still_object(self) -> bool:
+        """Return whether it moves like a still object that is near."""
+        return fits_still_object(self.residual)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +130,19 @@ class Tracker:
         self._lost: list[Track] = []
         self._blind_s = 0.0
         self._parallax_s = math.inf
+        self._evidence_s = 0.0
 
     def clear(self) -> None:
         """Drop all tracks."""
         self._tracks = []
         self._lost = []
         self._parallax_s = math.inf
+        self._evidence_s = 0.0
+
+    @property
+    def near_objects(self) -> bool:
+        """Return whether the camera passes still objects that are near."""
+        return self._parallax_s <= PARALLAX_S
 
     def update(
         self, detections: Sequence[Detection], dt: float, view: View = STILL
@@ -142,7 +166,12 @@ class Tracker:
             if merged and not flowing:
                 self._share(blob, sorted([owner, *merged], key=lambda t: t.id), dt)
                 continue
-            parts = [d for d in new if _is_part(d.box, blob.box, owner, flowing)]
+            parts = [
+                d
+                for d in new
+                if _is_part(d.box, blob.box, owner, flowing)
+                and not (self.near_objects and d.fits_still_object != blob.fits_still_object)
+            ]
             new = [d for d in new if d not in parts]
             box = union([blob.box, *(d.box for d in parts)])
             was_confirmed = owner.confirmed
@@ -192,7 +221,11 @@ class Tracker:
                 thumbnail = view.look(track.box)
                 ends |= thumbnail is None or track.similarity(thumbnail) < MIN_SIMILARITY
             if track.carried and not ends:
-                ends = any(_is_same(track.box, other.box) for other in kept if other.confirmed)
+                ends = any(
+                    _is_same(track.box, other.box)
+                    for other in kept
+                    if other.confirmed and not (self.near_objects and _differ(track, other))
+                )
             if not ends:
                 kept.append(track)
             elif track.confirmed:
@@ -205,13 +238,21 @@ class Tracker:
 
         One alone could also be an object that moves with the image of the background.
         """
-        fitting = [track for track in self._tracks if track.residuals.fit_still_object]
-        seen = sum(track.missed_s == 0 for track in fitting)
-        first, further = NEAR_TRACKS
-        needed = further if self._parallax_s <= PARALLAX_S else first
-        self._parallax_s = 0.0 if seen >= needed else self._parallax_s + dt
+        evidence = -sum(
+            track.residuals.moves
+            for track in self._tracks
+            if track.missed_s == 0 and track.residuals.fit_still_object
+        )
+        begins, continues = NEAR_EVIDENCE
+        if self.near_objects:
+            self._parallax_s = 0.0 if evidence >= continues else self._parallax_s + dt
+            self._evidence_s = 0.0
+        else:
+            self._evidence_s = max(self._evidence_s + (evidence - begins) * dt, 0.0)
+            if self._evidence_s >= NEAR_EVIDENCE_S:
+                self._parallax_s = 0.0
         for track in self._tracks:
-            track.near = track in fitting and self._parallax_s <= PARALLAX_S
+            track.near = self.near_objects and track.residuals.moves < MOVES
 
     def _recognize(self, track: Track) -> None:
         """Give a track that has just been confirmed the id of the lost one it continues."""
@@ -242,6 +283,9 @@ class Tracker:
         gate = GATE * np.sqrt([t.covariance[0] + POSITION[0] ** 2 for t in self._tracks])
         reach = gate + np.max(expected[..., 2:] - expected[..., :2], axis=-1)
         costs = 1 - overlap + distance / reach
+        if self.near_objects:
+            kinds = np.array([blob.fits_still_object for blob in detections])[:, None]
+            costs += OTHER_KIND * (kinds != [t.residuals.fit_still_object for t in self._tracks])
         allowed = (distance < gate) | (overlap > MIN_IOU)
         pairs = zip(*linear_sum_assignment(np.where(allowed, costs, 1e3)), strict=True)
         return {int(i): self._tracks[j] for i, j in pairs if allowed[i, j]}
@@ -292,6 +336,11 @@ def _overlap(a: Box, b: Box) -> float:
     """Return the intersection over union of two boxes."""
     shared = intersection(a, b)
     return shared / (area(a) + area(b) - shared)
+
+
+def _differ(track: Track, other: Track) -> bool:
+    """Return whether one of two tracks may be still and the other one moves."""
+    return track.residuals.fit_still_object != other.residuals.fit_still_object
 
 
 def _is_same(box: Box, other: Box) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from sage_perception.vision.boxes import contains
 from sage_perception.vision.ego_motion import CameraMotion
+from sage_perception.vision.near_objects import fits_still_object
 from sage_perception.vision.residual_motion import ResidualMotion
 
 HEIGHT, WIDTH, SIDE = 120, 160, 24
@@ -71,3 +72,34 @@ def test_blobs_have_the_motion_of_object_and_camera(blobs):
         assert blob.residual.x == pytest.approx(-own, rel=0.1)
         assert blob.residual.camera_x == pytest.approx(PAN, abs=0.2)
         assert (blob.residual.y, blob.residual.camera_y) == pytest.approx((0, 0), abs=0.1)
+
+
+@pytest.mark.parametrize(('near_objects', 'count'), [(False, 1), (True, 2)])
+def test_a_moving_object_is_divided_from_a_still_one_that_it_touches(near_objects, count):
+    rng = np.random.default_rng(1)
+    tile = rng.integers(0, 256, (HEIGHT, WIDTH + 100), np.uint8)
+    still, moving = rng.integers(0, 256, (2, SIDE, SIDE), np.uint8)
+
+    def places(index):
+        left = 100 - 2 * PAN * index
+        return (left, 30, 0), (left + SIDE, 30 + index, 1)
+
+    def image(index):
+        found = tile[:, PAN * index : PAN * index + WIDTH].copy()
+        for patch, (x, y, _) in zip((still, moving), places(index), strict=True):
+            found[y : y + SIDE, x : x + SIDE] = patch
+        return found
+
+    motion = ResidualMotion()
+    motion.remember(image(0))
+    matrix = np.array([[1.0, 0, PAN], [0, 1, 0], [0, 0, 1]])
+    for index in range(1, 9):
+        flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
+        flow[..., 0] = PAN
+        for x, y, down in places(index):
+            flow[y : y + SIDE, x : x + SIDE] = 2 * PAN, -down
+        camera = CameraMotion(matrix, flow, inliers=0.9, noise=0.02, valid=True)
+        blobs = motion.update(image(index), camera, 1 / 30, near_objects)
+    assert len(blobs) == count
+    kinds = [fits_still_object(blob.residual) for blob in blobs]
+    assert sorted(kinds) == ([False, True] if near_objects else [False])
