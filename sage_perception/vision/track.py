@@ -35,7 +35,7 @@ FLOW_HITS = 8
 """Detections of a track that the flow carries from which it is shown without a detection."""
 SMALL_PX, SMALL_HITS = 40.0, 6
 """Side below which such a track needs more detections, pixels, and their number."""
-FLOW_POSITION_S = 0.07
+FLOW_POSITION_S = 0.06
 """Time constant with which such a track approaches the center of its detections, seconds.
 
 The flow inside of its box is partly that of the background: its error is as large as theirs.
