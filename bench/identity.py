@@ -199,6 +199,8 @@ def sets(images: Path, shared: Path | None) -> dict[str, list[tuple[Path, Path, 
         kitti = shared / 'stereo_kitti_raw'
         paths = [[kitti / s / f'{n:010d}.jpg' for s in ('left', 'right')] for n in KITTI_FRAMES]
         found['kitti'] = [(a, b, by_disparity) for a, b in paths if a.is_file()]
+        if not found['kitti']:
+            raise SystemExit(f'--shared: {kitti} has no images, such as {paths[0][0]}')
     return found
 
 
