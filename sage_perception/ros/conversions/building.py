@@ -29,7 +29,7 @@ def build(kind: type[MessageT], /, **fields: Any) -> MessageT:
         assert not missing, f'{kind.__name__} needs {", ".join(sorted(missing))}'
         return kind(**fields)
     message = kind.__new__(kind)
-    setters = _setters(kind)
+    setters = _setters(kind)  # type: ignore[arg-type]  # a class can be hashed
     for name, value in fields.items():
         setters[name](message, value)
     if 'check_fields' in setters:  # since Jazzy
