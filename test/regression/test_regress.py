@@ -50,11 +50,11 @@ def test_swapped_model(golden, baselines):
 
 
 def test_other_error_rate(golden, baselines):
-    overrides = {'arbiter': {'agreement_fpr': 0.1}}
+    overrides = {'arbiter': {'agreement_fpr': 0.0001}}
     found = regress(golden('dual'), baseline=baselines('dual'), overrides=overrides)
     assert ('cam0+cam1/agreement', 'agreements') in names(found)
-    assert all(d.value > d.baseline for d in found.differences if d.what == 'agreements')
-    assert found.changes == ['/arbiter agreement_fpr is 0.1, the baseline has the default']
+    assert all(d.value < d.baseline for d in found.differences if d.what == 'agreements')
+    assert found.changes == ['/arbiter agreement_fpr is 0.0001, the baseline has the default']
 
 
 def test_shift_of_the_crops_by_one_pixel(golden, baselines, monkeypatch):

@@ -210,12 +210,11 @@ def _crops_from_msg(message: LCTArray) -> list[PackedLCT]:
             index=index,
         )
         lcts.append((lct, wire))
+    # An unsigned LCT has its place in the array, too: it is known by its sequence and index.
     frame = frame_digest(message.header.frame_id, message.source_width, message.source_height)
     signature = bytes(message.signature)
-    if not signature:  # without one, the place in the array is evidence of nothing
-        return lcts
     return [
-        (replace(lct, signature=signature), wire)
+        (replace(lct, signature=signature, digest=lct.digest if signature else b''), wire)
         for lct, (_, wire) in zip(array_members(lcts, frame), lcts, strict=True)
     ]
 

@@ -24,8 +24,6 @@ StampedImages = Iterator[tuple[np.ndarray, float]]
 LOG = logging.getLogger(__name__)
 SEEK_DISTANCE = 300
 """Distance above which a video is seeked, images; below it, decoding is as fast, and exact."""
-PRESENCE_EVERY = 10
-"""Number of images after which it is checked whether the file still exists."""
 MAX_UNDECODABLE = 30
 """Consecutive frames that cannot be decoded, after which a video is considered to end."""
 MAX_FPS, DEFAULT_FPS = 240.0, 30.0
@@ -95,7 +93,7 @@ class VideoFile:
 
     def _go_to(self, position: int) -> None:
         """Grab the frame at `position`."""
-        if position % PRESENCE_EVERY == 0 and not os.path.exists(self._path):
+        if not os.path.exists(self._path):
             raise SourceLost(f'{self._path} no longer exists')
         if position < self._position:
             self._rewind()
