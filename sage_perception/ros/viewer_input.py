@@ -95,6 +95,7 @@ class MomentCollector:
         self.labels, self.labeled = TrackLabels(), False
         self.moments: dict[str, CameraMoment] = {}
         self._agreements: list[AgreementArray] = []
+        self._early: dict[str, CropArray] = {}  # the newest crops that came before a frame
         self._compared = False  # whether the last moment had agreements
         self._retries = 0
         self.close()
@@ -108,6 +109,7 @@ class MomentCollector:
     def request(self) -> None:
         """Receive another moment."""
         self.moments, self._agreements, self._retries = {}, [], 0
+        self._early = {}
         # Those of crops, too: crops may arrive before a node that is late has taken their frame.
         for gate in (*self.frame_gates.values(), *self.crops_gates.values()):
             gate.is_open = True
@@ -143,6 +145,9 @@ class MomentCollector:
         self.moments[camera] = CameraMoment(message)
         self.frame_gates[camera].is_open = False
         self.trusted_gate.is_open = self.agreement_gate.is_open = True
+        early = self._early.pop(camera, None)
+        if early is not None:
+            self.add_crops(camera, early)
         if len(self.moments) == len(self.frame_gates):
             oldest = min(self.moments, key=lambda name: self.moments[name].stamp_ns)
             newest = max(moment.stamp_ns for moment in self.moments.values())
@@ -153,8 +158,8 @@ class MomentCollector:
         """Store the crops of the frame; later ones show that its crops were missed."""
         moment = self.moments.get(camera)
         if moment is None:
-            return
-        if message.header == moment.frame.header:
+            self._early[camera] = message
+        elif message.header == moment.frame.header:
             moment.crops = message
             self.crops_gates[camera].is_open = False
             self._note_completion()

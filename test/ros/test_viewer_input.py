@@ -102,6 +102,17 @@ def test_a_moment_becomes_complete_and_stops_receiving(phase_ns, lost):
     assert not bench.moment.agreements()
 
 
+def test_crops_that_arrive_before_their_frame_complete_the_moment():
+    bench = Bench()
+    bench.moment.request()
+    for camera in CAMERAS:
+        bench.crops(camera, PERIOD_NS)
+        bench.frame(camera, PERIOD_NS)
+    for camera in CAMERAS:
+        bench.lcts(camera, PERIOD_NS)
+    assert bench.moment.is_complete
+
+
 def test_a_frame_without_crops_needs_no_lcts():
     bench = Bench()
     bench.moment.request()
