@@ -4,6 +4,7 @@
 
 import re
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -91,8 +92,9 @@ def test_packed_latents_of_its_own_model_need_no_announcement(ros, health, publi
     ros.wait_for(lambda: health.values().get('cam0 accepted') == '1', 'the LCT')
 
 
-def test_flood_is_mostly_not_read(ros, health, publisher):
+def test_flood_is_read_at_a_bounded_rate(ros, health, publisher):
     invalid = LCTArray(lcts=[LCTMessage()] * 64)
+    begun_s = time.monotonic()
 
     def is_limited():
         for _ in range(10):  # the queue of a busy node drops messages
@@ -105,7 +107,9 @@ def test_flood_is_mostly_not_read(ros, health, publisher):
         for name, count in health.values().items()
         if name.startswith('cam0 rejected: ') and name != RATE_LIMITED
     )
-    assert TokenBucket.BURST <= read < 6400 / 4
+    # A slow machine reads more of the flood, because it takes longer. Each token admits an array.
+    arrays = 1 + TokenBucket.RATE * (time.monotonic() - begun_s)
+    assert TokenBucket.BURST <= read < TokenBucket.BURST + len(invalid.lcts) * arrays
 
 
 def test_lcts_of_a_suspect_camera_are_withheld(ros, health, tmp_path, codec):
