@@ -79,7 +79,7 @@ class Publisher:
 @pytest.fixture
 def encoder(ros, keys):
     node = ros.make(EncoderNode, namespace='cam0', key=keys, require_signatures='true')
-    node._lcts = Publisher()
+    node._lcts = node._configured.output._publisher = Publisher()
     return node
 
 
