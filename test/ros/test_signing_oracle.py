@@ -131,7 +131,7 @@ def test_crops_of_the_same_process_need_no_signature(encoder):
 
 def test_encoder_with_a_key_encodes_unsigned_crops_unless_it_requires_signatures(ros, keys):
     node = ros.make(EncoderNode, namespace='cam0', key=keys)
-    node._lcts = Publisher()
+    node._lcts = node._configured.output._publisher = Publisher()
     node._crops._receive(crops(), REMOTE)
     (array,) = node._lcts.sent
     assert len(array.signature) == 64
@@ -175,7 +175,7 @@ def memory(ros, keys, tmp_path):
 
 def test_memory_forgets_only_what_an_operator_signs(memory, keys):
     def ask(request):
-        return memory._forget(request, Forget.Response())
+        return memory._memory_services._forget(request, Forget.Response())
 
     def sign(request, identity, service=''):
         return sign_message(request, identity, service or memory.resolve_service_name('~/forget'))

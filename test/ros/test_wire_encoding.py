@@ -63,7 +63,7 @@ def test_the_encoder_follows_the_choice_from_the_next_frame_on(ros):
     from test_signing_oracle import Publisher, crops
 
     node = ros.make(EncoderNode)
-    node._lcts = Publisher()
+    node._lcts = node._configured.output._publisher = Publisher()
     for encoding in (Encoding.INT8, Encoding.ENTROPY_INT8, Encoding.INT8):
         node._encoding.current = encoding
         node._receive(crops())
