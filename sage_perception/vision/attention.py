@@ -15,7 +15,7 @@ from sage_perception.core.frame import Crop, CropSource
 from sage_perception.core.latent import Roi
 from sage_perception.core.track_ids import track_ids
 from sage_perception.vision.attention_config import AttentionConfig
-from sage_perception.vision.boxes import Box, area, center, clip, enlarge, size
+from sage_perception.vision.boxes import Box, area, center, clip, scaled, size
 from sage_perception.vision.crops import crop_image, square_roi
 from sage_perception.vision.ego_motion import CameraMotion, EgoMotion, mean_motion
 from sage_perception.vision.external_regions import ExternalDetection, ExternalRegions
@@ -298,7 +298,7 @@ class Attention:
             certainty = 1 - track.missed_s / (2 * track.coast_s)
             score = track.activity * track.contrast * inhibited * certainty
             seen = clip(track.box, self._shape[1], self._shape[0])
-            roi, extent = self._object_roi(seen), enlarge(seen, MARGIN)
+            roi, extent = self._object_roi(seen), scaled(seen, MARGIN)
             found.append(Candidate(roi, score, CropSource.MOTION, track.id, extent))
         return found
 

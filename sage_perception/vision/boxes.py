@@ -51,7 +51,7 @@ def clip(box: Box, width: float, height: float) -> Box:
     )
 
 
-def enlarge(box: Box, factor: float) -> Box:
+def scaled(box: Box, factor: float) -> Box:
     """Return the box with the same center and sides that are `factor` times as long."""
     (x, y), (width, height) = center(box), size(box)
     dx, dy = factor * width / 2, factor * height / 2
