@@ -14,21 +14,18 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from attention_scenes import GOOD_IOU, HEIGHT, WIDTH, masked_clips, shows, square_of
+from result_file import add_out, write_result
 
-from sage_perception.core.files import write_atomically
 from sage_perception.core.latent import Roi
 from sage_perception.vision import saliency
 from sage_perception.vision.crops import square_roi
 
-OUT = Path('out/bench/saliency.json')
 FOLDERS = 'video_masks_davis', 'video_masks_pumavos_chair'
 STEP, WINDOWS = 7, 2
 COUNTS = 1, 2, 4
@@ -60,13 +57,7 @@ def by_squares(evidence: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.nda
         height, width = image.shape[:2]
         small = cv2.resize(image, saliency.SIGNATURE_SIZE, interpolation=cv2.INTER_AREA)
         lab = cv2.cvtColor(small, cv2.COLOR_BGR2LAB).astype(np.float32)
-        found = cv2.resize(evidence(lab).astype(np.float32), (width, height))
-        sides = [round(scale * min(height, width)) | 1 for scale in saliency.SCALES]
-        result = np.stack([cv2.blur(found, (side, side)) * math.sqrt(side) for side in sides])
-        y = np.linspace(-0.5, 0.5, height)[:, None] / saliency.CENTER_WIDTH
-        x = np.linspace(-0.5, 0.5, width) / saliency.CENTER_WIDTH
-        result *= np.exp(-(x**2 + y**2) / 2)
-        return np.sqrt(result / result.max())
+        return saliency.square_saliency(evidence(lab).astype(np.float32), width, height)
 
     return maps
 
@@ -125,7 +116,7 @@ def main() -> None:
     parser.add_argument(
         '--shared', type=Path, required=True, help='folder of the clips with masks'
     )
-    parser.add_argument('--json', type=Path, default=OUT, help=f'default: {OUT}')
+    add_out(parser, 'saliency')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
@@ -143,7 +134,7 @@ def main() -> None:
             rows = dict(zip(('shown', 'iou', 'pointed'), mean.round(3).tolist(), strict=True))
             result[name][method] = rows
             print(f'{name:8}{method:18}{rows}', flush=True)
-    write_atomically(args.json, json.dumps(result, indent=2) + '\n')
+    write_result(args.out, result)
 
 
 if __name__ == '__main__':

@@ -68,20 +68,36 @@ def signature_saliency(image: np.ndarray) -> np.ndarray:
     signature = np.zeros(channels[0].shape, np.float32)
     for channel in channels:
         signature += np.square(cv2.idct(np.sign(cv2.dct(channel))))
-    smooth = cv2.GaussianBlur(signature, (0, 0), SMOOTHING)
-    signature = np.asarray(cv2.resize(smooth, (width, height)), np.float32)
+    maps = square_saliency(cv2.GaussianBlur(signature, (0, 0), SMOOTHING), width, height)
+    contrast = min(max(float(channel.std()) for channel in channels) / MIN_CONTRAST, 1.0)
+    return maps * np.float32(contrast)
+
+
+def square_saliency(evidence: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return the saliency of the square around each pixel, for each of `SCALES`.
+
+    Args:
+        evidence: float32 `[h, w]`, how salient each place of the image is by itself, not negative;
+            resized to the image.
+        width: that of the image, pixels.
+        height: that of the image, pixels.
+
+    Returns:
+        float32 `[len(SCALES), height, width]` in [0, 1], with the maximum 1. The center of the
+        image is preferred.
+    """
+    evidence = np.asarray(cv2.resize(evidence, (width, height)), np.float32)
     maps = np.empty((len(SCALES), height, width), np.float32)
     for scale, found in zip(SCALES, maps, strict=True):
         side = max(round(scale * min(height, width)) | 1, 3)
         # The sum over the square divided by the root of its area: neither the smallest nor the
         # largest square always wins.
-        found[:] = cv2.blur(signature, (side, side)) * math.sqrt(side)
+        found[:] = cv2.blur(evidence, (side, side)) * math.sqrt(side)
     y = np.linspace(-0.5, 0.5, height)[:, None] / CENTER_WIDTH
     x = np.linspace(-0.5, 0.5, width) / CENTER_WIDTH
     maps *= np.exp(-(x**2 + y**2) / 2).astype(np.float32)
-    contrast = min(max(float(channel.std()) for channel in channels) / MIN_CONTRAST, 1.0)
     # The root brings the places closer to each other, so that inhibition can exchange them.
-    return np.sqrt(maps / max(float(maps.max()), 1e-9)) * np.float32(contrast)
+    return np.sqrt(maps / max(float(maps.max()), 1e-9))
 
 
 class InhibitionOfReturn:
