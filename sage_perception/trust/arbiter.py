@@ -100,7 +100,7 @@ class Arbiter:
         cache: Path | None = None,
         similarity: Similarity | None = None,
     ) -> None:
-        self._config = config = config or ArbiterConfig()
+        config = config or ArbiterConfig()
         self.cameras = list(cameras)
         self.model = model
         self.identity = identity or Identity('arbiter')
@@ -180,9 +180,7 @@ class Arbiter:
         A camera is challenged after its probe latents were evaluated, and then at random times.
         """
         state = self._states[camera]
-        if state.compatibility is None or not self._config.challenge_period_s:
-            return None
-        return state.challenges.next(now_ns)
+        return None if state.compatibility is None else state.challenges.next(now_ns)
 
     def submit_answer(self, camera: str, answer: ProbeAnswer) -> RejectionReason | None:
         """Accept the answer to a challenge for `judge_answer`; return the reason if rejected."""

@@ -63,7 +63,7 @@ class Challenges:
     """The challenges of one sender: when the next one is due, and whether the last ones failed.
 
     They are issued at random times, on average every `period_s` seconds, so that a sender cannot
-    prepare. All times are nanoseconds on one clock.
+    prepare; 0: never. All times are nanoseconds on one clock.
     """
 
     TIMEOUT_NS = 30_000_000_000
@@ -85,6 +85,8 @@ class Challenges:
 
     def next(self, now_ns: int) -> bytes | None:
         """Return the nonce of a challenge to send now; None if none is due, or one is open."""
+        if not self._period_s:
+            return None
         if self.nonce and 0 <= now_ns - self._issued_ns < self.TIMEOUT_NS:
             return None
         if self.nonce:
