@@ -72,12 +72,13 @@ class ResidualHistory:
 
     def add(self, residual: Residual) -> None:
         """Add the residual of a detection."""
-        camera, along, _, own = _components(residual)
+        parts = _components(residual)
+        camera, along, _, own = parts
         self._product += along * camera
         self._camera += camera**2
         expected = self._product / max(self._camera, 1e-9) * camera
         change = (along - expected) / (ALONG[0] + ALONG[1] * own)
-        step = min(_evidence(residual, change), MAX_STEP)
+        step = min(_evidence(parts, change), MAX_STEP)
         self.moves = min(max(self.moves + step, LIMITS[0]), LIMITS[1])
 
     @property
@@ -88,7 +89,7 @@ class ResidualHistory:
 
 def fits_still_object(residual: Residual | None) -> bool:
     """Return whether a single residual fits a near, still object better than a moving one."""
-    return residual is not None and _evidence(residual) < 0
+    return residual is not None and _evidence(_components(residual)) < 0
 
 
 def off_line(residual: np.ndarray, camera: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -116,12 +117,13 @@ def _components(residual: Residual) -> tuple[float, float, float, float]:
     return camera, along, across, math.hypot(x, y)
 
 
-def _evidence(residual: Residual, change: float = 0.0) -> float:
+def _evidence(parts: tuple[float, float, float, float], change: float = 0.0) -> float:
     """Return the weighted log-likelihood ratio of one frame.
 
-    `change` is that of the ratio, standard deviations.
+    `parts` are the components of its residual, and `change` is that of the ratio, standard
+    deviations.
     """
-    camera, along, across, own = _components(residual)
+    camera, along, across, own = parts
     if camera < MIN_CAMERA:
         return MAX_STEP
     beyond = max(MIN_RATIO * camera - along, along - MAX_RATIO * camera, 0.0)
