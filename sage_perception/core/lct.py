@@ -9,9 +9,9 @@ import hashlib
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from sage_perception.core.latent import Latent, ModelId
+from sage_perception.core.latent import Code, Latent, ModelId
 
 NO_PARENT = bytes(16)
 
@@ -166,6 +166,10 @@ class LCT:
         """
         chain = tuple(provenance)
         return cls(entity_id, sequence, stamp_ns, latent, chain, chain_trust(chain))
+
+    def with_codes(self, codes: tuple[Code, ...]) -> LCT:
+        """Return this LCT with other codes, for a comparison: its signature is not of them."""
+        return replace(self, latent=replace(self.latent, codes=codes))
 
 
 def encoded_id(entity_id: str, sequence: int, index: int) -> bytes:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -131,7 +131,7 @@ class EpisodicMemory:
 
     def _with_codes(self, lct: LCT) -> LCT:
         """Return an LCT with the last codes of its track, for a comparison."""
-        return replace(lct, latent=replace(lct.latent, codes=self._codes_of(lct)))
+        return lct.with_codes(self._codes_of(lct))
 
     def remember(self, lct: LCT) -> bool:
         """Store an LCT on request, with reward 1; return whether it is new.

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from sage_perception.core.latent import Code
 from sage_perception.core.lct import LCT
 from sage_perception.memory.thing_graph import Key, ThingGraph
 from sage_perception.memory.thing_table import Event, TrackRow
@@ -65,9 +64,9 @@ class _Track:
         elif lct.trust >= self.lcts[-1].trust:
             self.lcts[-1] = lct
         elif codes:
-            self.lcts[-1] = _with_codes(self.lcts[-1], codes)
+            self.lcts[-1] = self.lcts[-1].with_codes(codes)
         if codes:
-            self.lcts = [e if e.latent.codes else _with_codes(e, codes) for e in self.lcts]
+            self.lcts = [e if e.latent.codes else e.with_codes(codes) for e in self.lcts]
         self.view = None
 
 
@@ -336,10 +335,6 @@ class Things:
             link.because = link.because or f'both were linked to {_name(key)}'
         self._links = {p: link for p, link in self._links.items() if key not in p}
         self._apart = {pair for pair in self._apart if key not in pair}
-
-
-def _with_codes(lct: LCT, codes: tuple[Code, ...]) -> LCT:
-    return replace(lct, latent=replace(lct.latent, codes=codes))
 
 
 def _pairs(tracks: Sequence[_Track]) -> Iterable[tuple[_Track, _Track]]:

@@ -320,7 +320,10 @@ def _is_part(box: Box, main: Box, track: Track, flowing: bool) -> bool:
     scattered = flowing and track.confirmed
     if intersection(box, track.box) > MIN_PART_INSIDE * area(box):
         return scattered or filled
-    return filled and _overlap(both, track.box) > PART_GAIN * _overlap(main, track.box)
+    if not filled:
+        return False
+    with_box, without = iou(np.array([both, main]), np.array(track.box))
+    return bool(with_box > PART_GAIN * without)
 
 
 def _is_inner(track: Track, owner: Track) -> bool:
@@ -330,12 +333,6 @@ def _is_inner(track: Track, owner: Track) -> bool:
     """
     inside = intersection(track.box, owner.box) > MIN_PART_INSIDE * area(track.box)
     return inside and track.id > owner.id and not track.shares
-
-
-def _overlap(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes."""
-    shared = intersection(a, b)
-    return shared / (area(a) + area(b) - shared)
 
 
 def _differ(track: Track, other: Track) -> bool:

@@ -88,15 +88,17 @@ def random_solids(rng: Rng) -> list[Solid]:
     return solids
 
 
-def rays(size: int) -> np.ndarray:
-    """Return unit directions of the pixels, `[size², 3]`, of a camera that looks at `TARGET`."""
-    forward = (TARGET - CAMERA) / np.linalg.norm(TARGET - CAMERA)
+def rays(
+    size: int, camera: np.ndarray = CAMERA, target: np.ndarray = TARGET, focal: float = FOCAL
+) -> np.ndarray:
+    """Return unit directions of the pixels, `[size², 3]`, of a camera that looks at `target`."""
+    forward = (target - camera) / np.linalg.norm(target - camera)
     right = np.cross(forward, (0, 0, 1))
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)
     line = (np.arange(size) + 0.5) / size * 2 - 1
     v, u = np.meshgrid(line, line, indexing='ij')
-    directions = FOCAL * forward + u[..., None] * right + v[..., None] * down
+    directions = focal * forward + u[..., None] * right + v[..., None] * down
     directions = directions.reshape(-1, 3)
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 

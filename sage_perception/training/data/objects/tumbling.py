@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from sage_perception.training.data.objects.rendered import rays
 from sage_perception.training.data.objects.scene import Rng, Scene
 
 SIZE, FRAMES = 128, 4
@@ -56,7 +57,7 @@ def tumbling(rng: Rng) -> Scene:
     angle = rng.uniform(0, 2 * np.pi)
     camera = np.array([*(DISTANCE * np.array([np.cos(angle), np.sin(angle)])),
                        rng.uniform(*HEIGHTS)])  # fmt: skip
-    ray = _rays(camera, rng.uniform(*FOCAL))
+    ray = rays(SIZE, camera, TARGET, rng.uniform(*FOCAL))
     first = rng.uniform(0.05, 0.95, 3)
     tiles = np.stack((first, (first + rng.normal(0, 0.25, 3)).clip(0, 1)))
     tile = rng.uniform(0.8, 3)
@@ -123,18 +124,6 @@ def _render(
     image[sky] = SKY
     pixels = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     return pixels.reshape(SIZE, SIZE, 3), label.reshape(SIZE, SIZE)
-
-
-def _rays(camera: np.ndarray, focal: float) -> np.ndarray:
-    """Return unit directions of the pixels, `[SIZE², 3]`."""
-    forward = (TARGET - camera) / np.linalg.norm(TARGET - camera)
-    right = np.cross(forward, (0, 0, 1))
-    right /= np.linalg.norm(right)
-    down = np.cross(forward, right)
-    line = (np.arange(SIZE) + 0.5) / SIZE * 2 - 1
-    v, u = np.meshgrid(line, line, indexing='ij')
-    found = (focal * forward + u[..., None] * right + v[..., None] * down).reshape(-1, 3)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
 def _cast(
