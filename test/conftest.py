@@ -156,7 +156,17 @@ class Ros:
 
     def forget(self, received):
         """Destroy the subscription of a list that `collect` returned."""
-        self.node.destroy_subscription(self._subscriptions.pop(id(received)))
+        self.destroy(self._subscriptions.pop(id(received)))
+
+    def destroy(self, entity):
+        """Destroy an entity of `node` between two waits of its executor.
+
+        rclpy raises `InvalidHandle` in the executor, which ends its thread, when another thread
+        destroys an entity while the executor is building its wait set.
+        """
+        kind = type(entity).__name__.lower()
+        task = self._executor.create_task(getattr(self.node, f'destroy_{kind}'), entity)
+        self.wait_for(task.done, f'the destruction of a {kind}')
 
     def ask(self, kind, service, **fields):
         """Call a service and return its response."""
@@ -164,7 +174,7 @@ class Ros:
         assert client.wait_for_service(TIMEOUT_S), f'service {service} is not available'
         future = client.call_async(kind.Request(**fields))
         self.wait_for(future.done, f'a response of {service}')
-        self.node.destroy_client(client)
+        self.destroy(client)
         return future.result()
 
     def wait_for(self, condition, what='the condition', timeout_s=TIMEOUT_S):

@@ -559,7 +559,7 @@ def test_incompatible_publisher_is_named_with_the_fix(bench):
     message = bench.graph.wait_for(error, 'the diagnostics')
     assert 'incompatible QoS on /cam1/crops' in message
     assert expected in message
-    node.destroy_publisher(publisher)
+    bench.graph.ros.destroy(publisher)
 
 
 # Services

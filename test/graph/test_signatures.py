@@ -272,7 +272,7 @@ def test_forged_announcements_are_rejected(scene, keys):
                 ),
                 'its rejection',
             )
-        node.destroy_publisher(publisher)
+        scene.graph.ros.destroy(publisher)
     assert is_of_both(scene.see())
 
 

@@ -217,7 +217,7 @@ def test_incompatible_qos_is_an_error(ros, capfd):
     assert '\n' not in message
     assert message in capfd.readouterr().err
     publisher.publish(image())
-    ros.node.destroy_publisher(publisher)
+    ros.destroy(publisher)
     publisher_of(ros).publish(image())
     ros.wait_for(lambda: node.received, 'an image')
     assert status(node)[0] == OK
@@ -250,7 +250,7 @@ def test_a_topic_without_publisher_is_logged_until_messages_arrive(ros, capfd, m
     line = log_of(capfd, ros, 'no messages')
     assert '[WARN]' in line
     assert line.endswith('no messages on /image: no publisher; did you mean /imaje?')
-    ros.node.destroy_publisher(publisher_elsewhere)
+    ros.destroy(publisher_elsewhere)
     publisher = publisher_of(ros)
     publisher.publish(image())
     assert '[INFO]' in log_of(capfd, ros, 'messages on /image arrive')

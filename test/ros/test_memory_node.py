@@ -171,7 +171,7 @@ def test_the_node_works_while_a_search_by_words_loads_its_models(ros, tmp_path, 
         *['no sentence encoder: install one'] * MAX_CALLS,
     ]
     assert not arbiter.node.callback_guard.errors
-    ros.node.destroy_client(client)
+    ros.destroy(client)
 
 
 @pytest.mark.parametrize(

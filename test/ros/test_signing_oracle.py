@@ -220,7 +220,7 @@ def test_operator_has_the_next_lct_of_a_topic_stored(ros, keys, memory):
     command = [sys.executable, '-c', SAGE_REQUEST, 'remember', '/under_test', '--topic', '/seen']
     run = partial(subprocess.run, capture_output=True, text=True)
     done = run([*command, '--track', '7', '--dir', str(keys)])
-    ros.node.destroy_timer(timer)
+    ros.destroy(timer)
     assert done.stdout == 'stored: cam0, track 7\n', done.stderr
     assert len(memory._session.find(Query(count=5))) == 1
     done = run([*command, '--timeout', '0.2', '--dir', str(keys)])
